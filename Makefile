@@ -1,0 +1,46 @@
+# Every target sets up what it needs; the first call of any takes some minutes, later ones nothing.
+SHELL := /bin/bash
+BIN := .venv/bin
+# Ray and vLLM tests share one worker (their group), the rest runs beside them.
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv with pinned versions (vLLM for CUDA where a GPU is found, else for CPU)
+	@.ci/setup.sh
+
+demo: setup ## the main job: tournament, activations, probe, report.html (about 5 minutes on 2 cores)
+	@$(BIN)/wolfscope demo
+
+test: setup check ## lint, types, import contracts and the whole test suite
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## lint, format, types and import contracts, without running tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir .cache/imports
+
+format: setup ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-games: setup ## measure rules, rendering and logging: games a second
+	$(BIN)/python tests/benchmarks/bench_games.py
+
+bench-capture: setup ## measure activation capture: tokens and rows a second
+	$(BIN)/python tests/benchmarks/bench_capture.py
+
+bench-probes: setup ## measure probes: fits a second
+	$(BIN)/python tests/benchmarks/bench_probes.py
+
+bench-tournament: setup ## measure a whole tournament: games and tokens a second
+	$(BIN)/python tests/benchmarks/bench_tournament.py
+
+clean: ## remove the environment and the caches (never runs/)
+	rm -rf .venv .venv.lock .cache .ruff_cache .pytest_cache .hypothesis *.egg-info
