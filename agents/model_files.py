@@ -1,0 +1,181 @@
+"""A model folder in Hugging Face format: is it complete, and which weights are these?
+
+Reads only small JSON files and raw bytes; the one function that needs transformers (`load_tokenizer`) imports it
+when called. Every failure names the folder, what is missing, and the remedy.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+"""Any one of these makes a tokenizer."""
+
+_HASH_BYTES = 6  # 12 hex digits: enough to name a checkpoint, short enough to read in a table
+
+
+class ModelFilesError(ValueError):
+    """A model folder cannot be used. Says which folder, what is wrong, what to do."""
+
+
+def check_model_dir(path: str | Path) -> Path:
+    """The folder as an absolute path, if it holds config, weights and tokenizer; else ModelFilesError."""
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise ModelFilesError(
+            f"model folder '{folder}' does not exist; give the path of a folder in Hugging Face format "
+            "(config.json, *.safetensors, tokenizer.json)"
+        )
+    if not folder.is_dir():
+        raise ModelFilesError(f"model '{folder}' is a file; give the folder that holds its config.json")
+    folder = folder.resolve()
+    found = sorted(p.name for p in folder.iterdir())
+    listing = ", ".join(found[:12]) or "nothing"
+    if not (folder / "config.json").is_file():
+        raise ModelFilesError(
+            f"model folder '{folder}' has no config.json (found: {listing}); save the model with save_pretrained()"
+        )
+    config = read_config(folder)
+    if not config.get("model_type"):
+        raise ModelFilesError(
+            f"'{folder / 'config.json'}' names no model_type (keys found: {', '.join(sorted(config)) or 'none'}); "
+            "use the config.json that save_pretrained() writes"
+        )
+    if not _weight_files(folder):
+        raise ModelFilesError(
+            f"model folder '{folder}' has no *.safetensors weights (found: {listing}); "
+            "convert the checkpoint with save_pretrained()"
+        )
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelFilesError(
+            f"model folder '{folder}' has no tokenizer (none of {', '.join(TOKENIZER_FILES)}; found: {listing}); "
+            "copy the tokenizer of the same model into it, or save it with tokenizer.save_pretrained()"
+        )
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` as a dict; ModelFilesError if it is not a JSON object."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelFilesError(
+            f"'{path}' is not readable JSON ({error}); restore it from the model's source"
+        ) from error
+    if not isinstance(config, dict):
+        raise ModelFilesError(f"'{path}' holds a JSON {type(config).__name__}, expected an object")
+    return config
+
+
+def model_hash(path: str | Path) -> str:
+    """blake2b over config.json and every *.safetensors file, names included: 12 hex digits.
+
+    Read once per (path, size, modification time) in a process. 1 GB takes about a second.
+    """
+    folder = check_model_dir(path)
+    files = [folder / "config.json", *_weight_files(folder)]
+    stamp = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    return _hash_files(str(folder), stamp)
+
+
+def model_name(path: str | Path) -> str:
+    """`name@hash`: the folder's name and `model_hash`."""
+    folder = check_model_dir(path)
+    return f"{folder.name}@{model_hash(folder)}"
+
+
+def checkpoint_dtype(folder: Path) -> str:
+    """The dtype the weights were saved in: `float32` | `float16` | `bfloat16` (float32 where unstated).
+
+    Looked up in config.json (`dtype`, or `torch_dtype` in older files, also inside `text_config`).
+    """
+    config = read_config(folder)
+    nested = config.get("text_config")
+    for source in (config, nested if isinstance(nested, dict) else {}):
+        for key in ("dtype", "torch_dtype"):
+            value = source.get(key)
+            if isinstance(value, str):
+                name = value.removeprefix("torch.")
+                if name in ("float32", "float16", "bfloat16"):
+                    return name
+    return "float32"
+
+
+def max_context(folder: Path) -> int:
+    """`max_position_embeddings` of the config (also in `text_config`); 2048 where it states none."""
+    config = read_config(folder)
+    nested = config.get("text_config")
+    for source in (config, nested if isinstance(nested, dict) else {}):
+        for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
+            value = source.get(key)
+            if isinstance(value, int) and value > 0:
+                return value
+    return 2048
+
+
+def vocab_size(folder: Path) -> int:
+    """Rows of the embedding table according to the config; ModelFilesError where it states none."""
+    config = read_config(folder)
+    nested = config.get("text_config")
+    for source in (config, nested if isinstance(nested, dict) else {}):
+        value = source.get("vocab_size")
+        if isinstance(value, int) and value > 0:
+            return value
+    raise ModelFilesError(
+        f"'{folder / 'config.json'}' states no vocab_size; restore it from the model's source"
+    )
+
+
+def eos_ids(folder: Path) -> tuple[int, ...]:
+    """The checkpoint's end-of-sequence ids, from generation_config.json, else config.json; ascending, maybe none."""
+    path = folder / "generation_config.json"
+    sources: list[dict[str, Any]] = []
+    if path.is_file():
+        try:
+            loaded = json.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ModelFilesError(f"'{path}' is not readable JSON ({error}); restore or delete it") from error
+        if isinstance(loaded, dict):
+            sources.append(loaded)
+    sources.append(read_config(folder))
+    for source in sources:
+        value = source.get("eos_token_id")
+        if isinstance(value, int):
+            return (value,)
+        if isinstance(value, list) and value:
+            return tuple(sorted(int(v) for v in value))
+    return ()
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """The folder's tokenizer (transformers' fast tokenizer), without touching the network."""
+    from transformers import AutoTokenizer
+
+    folder = check_model_dir(path)
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # transformers raises many kinds here; all mean the same to the user
+        raise ModelFilesError(
+            f"the tokenizer in '{folder}' cannot be loaded ({type(error).__name__}: {error}); "
+            "copy the tokenizer files of the same model into the folder"
+        ) from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+@lru_cache(maxsize=32)
+def _hash_files(folder: str, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    digest = blake2b(digest_size=_HASH_BYTES)
+    for name, size, _ in stamp:
+        digest.update(f"{name}\0{size}\0".encode())
+        with (Path(folder) / name).open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
