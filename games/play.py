@@ -1,0 +1,121 @@
+"""The one loop that plays a game over its rules: a generator that yields what happened and what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from games import chance
+from games.base import Game, Observation, Outcome, ReplayError
+from games.records import Decision, Event, Record, Reply, Request, visible
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One turn of the loop."""
+
+    requests: tuple[Request, ...]
+    """To be answered together; empty in the last step."""
+    new: tuple[Record, ...]
+    """The records since the last step, in order."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A reply and the roster name of the agent that gave it."""
+
+    reply: Reply
+    agent: str = ""
+
+
+def stamp(request: Request, answer: Answer, seq: int) -> Decision:
+    """The decision that an answer to `request` becomes at `seq`."""
+    reply = answer.reply
+    return Decision(
+        seq=seq,
+        seat=request.seat,
+        kind=request.kind,
+        action=reply.action,
+        options=request.options,
+        day=request.day,
+        phase=request.phase,
+        agent=answer.agent,
+        fallback=reply.fallback,
+        trace=reply.trace,
+    )
+
+
+def play(
+    game: Game, config: Any, seed: int, replayed: Sequence[Record] = ()
+) -> Generator[Step, Sequence[Answer], Outcome]:
+    """Play one game: yields `Step`s, is sent one `Answer` per request in order, returns the outcome.
+
+    With `replayed`, the first records of an earlier log of the same (config, seed), the rules are folded over its
+    decisions first; the first step then holds the records after it. A wave of decisions that the log holds only in
+    part (the journal was cut in the middle of it) is asked again as a whole.
+
+    Raises:
+        ReplayError: the rules give other events than `replayed` holds.
+        IllegalAction: an answer is outside what its request allows.
+    """
+    state, log = fold(game, config, seed, replayed)
+    new: tuple[Record, ...] = tuple(log[len(replayed) :])
+    seq = len(log)
+    while requests := game.to_act(state):
+        answers = yield Step(requests, new)
+        decisions = tuple(
+            stamp(r, a, seq + i) for i, (r, a) in enumerate(zip(requests, answers, strict=True))
+        )
+        state, events = game.apply(state, decisions)
+        new = decisions + events
+        seq += len(new)
+    outcome = game.outcome(state)
+    if outcome is None:
+        raise ReplayError(f"{game.name}: the game asks nobody and has no outcome at seq {seq}")
+    yield Step((), new)
+    return outcome
+
+
+def _check(log: list[Record], replayed: Sequence[Record]) -> None:
+    """Raises ReplayError where the log that the rules give and `replayed` differ."""
+    for ours, theirs in zip(log, replayed, strict=False):
+        if ours != theirs:
+            raise ReplayError(
+                f"record {ours.seq} of the log is {theirs!r}, but the rules give {ours!r}: "
+                "the log was made by other rules, another configuration or another seed, or was edited"
+            )
+    extra = [r for r in replayed[len(log) :] if isinstance(r, Event)]
+    if extra:
+        raise ReplayError(f"the log holds {extra[0]!r}, but the rules end at seq {len(log) - 1}")
+
+
+def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple[Any, list[Record]]:
+    """The state after the decisions of `records`, and the log that the rules give for them.
+
+    Raises ReplayError where that log and `records` differ.
+    """
+    state, events = game.start(config, seed)
+    log: list[Record] = list(events)
+    past = [r for r in records if isinstance(r, Decision)]
+    while (requests := game.to_act(state)) and len(past) >= len(requests):
+        wave, past = past[: len(requests)], past[len(requests) :]
+        log += wave
+        state, events = game.apply(state, wave)
+        log += events
+    _check(log, records)
+    return state, log
+
+
+def observe(
+    game: Game, game_id: str, config: Any, seed: int, records: Sequence[Record], request: Request
+) -> Observation:
+    """What the request's seat may see of `records`, and its own random key for this decision."""
+    seat = request.seat
+    return Observation(
+        game_id=game_id,
+        game=game.name,
+        config=config,
+        request=request,
+        records=tuple(r for r in records if visible(r, seat)),
+        seed=chance.key(seed, "seat", seat, len(records)),
+    )

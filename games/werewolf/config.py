@@ -1,0 +1,181 @@
+"""What a game of Werewolf is: every knob of the rules, as one validated, frozen configuration."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from games.base import ConfigError
+
+Role = Literal[
+    "villager", "werewolf", "seer", "doctor", "witch", "hunter", "medium", "possessed", "jester", "mason"
+]
+Reveal = Literal["none", "role", "faction", "species"]
+NightAct = Literal["chat", "night_kill", "inspect", "protect", "witch"]
+
+FACTION = {"werewolf": "werewolf", "possessed": "werewolf", "jester": "jester"}
+"""The faction of each role that is not of the village."""
+
+
+def faction_of(role: str) -> str:
+    """The faction that a role wins with."""
+    return FACTION.get(role, "village")
+
+
+def species_of(role: str) -> str:
+    """What a species inspection shows: only werewolves are werewolves."""
+    return "werewolf" if role == "werewolf" else "human"
+
+
+class WerewolfConfig(BaseModel):
+    """One rule set. Unknown settings and combinations that make no sense are refused at construction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str = "custom"
+    """The name of the preset that these settings came from."""
+    roles: dict[Role, int]
+    """How many seats have each role; 4 to 20 seats in all."""
+    lexicon: str = "classic"
+    """The words under which the game is shown; no rule reads it but the search for names in a speech."""
+
+    first_night: Literal["full", "no_kill", "inspect_only"] = "full"
+    """What happens in night 1: everything, everything but the kill, or inspections alone."""
+    night_order: tuple[tuple[NightAct, ...], ...] = (("night_kill", "inspect", "protect"),)
+    """Waves of the night; acts of one wave are simultaneous. The witch's wave comes after the kill's."""
+    kill_rule: Literal["vote", "one_random"] = "vote"
+    """Living werewolves vote (plurality, tie random), or one uniformly random living werewolf picks."""
+    kill_targets: Literal["others", "anyone"] = "others"
+    """Werewolves may choose living non-werewolves, or any living seat."""
+    kill_abstain: bool = False
+    chat_rounds: int = Field(1, ge=1, le=10)
+    """Most rounds of one werewolf channel, where `chat` stands in `night_order` or `chat_by_day`."""
+    chat_until_agree: bool = False
+    """Each message carries a proposed target; the channel closes after a round in which all agree."""
+    chat_by_day: tuple[Literal["before_ballot", "after_ballot"], ...] = ()
+    seer_learns: Literal["role", "faction", "species"] = "role"
+    seer_repeats: bool = False
+    """Whether a seat may be inspected twice."""
+    doctor_self: bool = True
+    doctor_repeats: bool = True
+    """Whether the doctor may protect the same seat on consecutive nights."""
+    witch_heals: int = Field(1, ge=0)
+    witch_poisons: int = Field(1, ge=0)
+
+    discussion: Literal["round_robin", "random_order", "bidding", "free", "simultaneous", "none"] = (
+        "round_robin"
+    )
+    """Round robin: seats in order from a random starter; random order: one order a day; bidding: the highest
+    bid (0-4) speaks; free: cycles in random order, each may skip or be over; simultaneous: all at once."""
+    speech_rounds: int = Field(1, ge=1, le=10)
+    """Rounds a day (round_robin, random_order, simultaneous)."""
+    speech_turns: int = Field(8, ge=1, le=100)
+    """Speeches a day under bidding."""
+    free_per_seat: int = Field(4, ge=1)
+    free_per_day: int = Field(20, ge=1)
+    """Most utterances a day, of one seat and of all, under free discussion."""
+    max_speech_chars: int = Field(2000, ge=40)
+    """A longer speech is shown to others cut to this many characters; the log keeps all of it."""
+
+    ballot: Literal["simultaneous", "sequential"] = "simultaneous"
+    ballot_public: bool = True
+    """Whether everyone learns who voted for whom."""
+    ballot_rule: Literal["plurality", "majority"] = "plurality"
+    """Most votes, or votes of more than half of the living."""
+    ballot_self: bool = False
+    ballot_abstain: bool = False
+    revotes: int = Field(0, ge=0, le=3)
+    """Further ballots among the tied seats (plurality)."""
+    tie: Literal["random", "no_exile"] = "no_exile"
+    """What a tie that no revote and no mayor broke does."""
+    shadow_ballots: bool = False
+    """After each speech all living seats cast a private ballot without effect."""
+    summaries: bool = False
+    """At the end of a day each living seat writes a private note to itself."""
+    mayor: bool = False
+    """An election on day 1; the mayor breaks ties and names a successor."""
+    last_words: Literal["none", "exiled", "all"] = "none"
+    """Who speaks once more on leaving the game."""
+
+    reveal_night: Reveal = "none"
+    """What everyone learns of a seat that dies at night."""
+    reveal_day: Reveal = "none"
+    """What everyone learns of a seat that is exiled or shot by day."""
+    edge_kill: bool = False
+    """Werewolves also win when no plain villager lives."""
+    max_days: int = Field(20, ge=1, le=100)
+    """After this many days the game ends and nobody wins."""
+
+    @property
+    def n_players(self) -> int:
+        """The number of seats."""
+        return sum(self.roles.values())
+
+    @property
+    def decks(self) -> tuple[str, ...]:
+        """The role cards, one a seat, in the order of `roles`."""
+        return tuple(role for role, count in self.roles.items() for _ in range(count))
+
+    @model_validator(mode="after")
+    def _sensible(self) -> WerewolfConfig:
+        roles = self.roles
+        acts = [act for wave in self.night_order for act in wave]
+        wolves = roles.get("werewolf", 0)
+
+        def refuse(why: str) -> None:
+            raise ValueError(why)
+
+        if any(count < 0 for count in roles.values()):
+            refuse(f"roles has a negative count: {roles}")
+        if not 4 <= self.n_players <= 20:
+            refuse(f"roles add up to {self.n_players} seats; 4 to 20 can play")
+        if wolves < 1:
+            refuse("roles has no werewolf; add at least one")
+        if wolves >= self.n_players - wolves:
+            refuse(
+                f"{wolves} werewolves against {self.n_players - wolves} others have won before the start; "
+                "werewolves must be fewer than the others"
+            )
+        if roles.get("mason", 0) == 1:
+            refuse("one mason has nobody to know; use none or at least two")
+        if self.edge_kill and not roles.get("villager"):
+            refuse("edge_kill needs a plain villager: without one the werewolves have won before the start")
+        if len(acts) != len(set(acts)):
+            refuse(f"night_order names an act twice: {self.night_order}")
+        if any("chat" in wave and len(wave) > 1 for wave in self.night_order):
+            refuse("chat is a conversation, not one choice: give it a wave of its own in night_order")
+        if "night_kill" not in acts:
+            refuse("night_order has no night_kill: the werewolves would never act")
+        for role, act in (("seer", "inspect"), ("doctor", "protect"), ("witch", "witch")):
+            if roles.get(role) and act not in acts:
+                refuse(f"roles has a {role}, but night_order has no {act!r} in which it acts")
+        if "witch" in acts:
+            kill = next(i for i, wave in enumerate(self.night_order) if "night_kill" in wave)
+            witch = next(i for i, wave in enumerate(self.night_order) if "witch" in wave)
+            if witch <= kill:
+                refuse("the witch is told the target: in night_order her wave must come after night_kill's")
+        if self.chat_until_agree and "chat" not in acts:
+            refuse("chat_until_agree needs 'chat' in night_order: the agreed target is the night's")
+        if self.ballot_rule == "majority" and self.revotes:
+            refuse("revotes break ties of a plurality; a majority has none: set revotes = 0")
+        if self.ballot_rule == "majority" and self.mayor:
+            refuse("a mayor breaks ties of a plurality; a majority has none: set mayor = false")
+        if self.shadow_ballots and self.discussion in ("simultaneous", "none"):
+            refuse(
+                f"shadow_ballots follow single speeches; discussion = {self.discussion!r} has none: "
+                "use another discussion or set shadow_ballots = false"
+            )
+        return self
+
+
+def build(**settings: Any) -> WerewolfConfig:
+    """A configuration from plain settings. Raises ConfigError with every complaint in one message."""
+    try:
+        return WerewolfConfig(**settings)
+    except ValidationError as error:
+        complaints = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise ConfigError(f"this game of werewolf cannot be played: {complaints}") from error

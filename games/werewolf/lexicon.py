@@ -1,0 +1,178 @@
+"""The words under which a game is shown. A lexicon renames every term of the game; the rules read none of it.
+
+Terms are the words with a meaning in the game (roles, phases, acts). Function words ("I", "the", "says") are shared
+by all lexicons and belong to none. Every term is one word, and no two terms of a lexicon share a word, so that text
+can be read back without loss.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import msgspec
+
+from games import chance
+from games.base import ConfigError
+
+N_NAMES = 24
+
+TERMS = (
+    # roles, factions, species
+    "villager werewolf seer doctor witch hunter medium possessed jester mason village human mayor "
+    # phases
+    "night day "
+    # acts in the log, third person
+    "kills inspects protects heals poisons shoots votes leans bids stands elects appoints decides "
+    # what happens
+    "died exiled target tied "
+    # words of the typed speech acts
+    "inspected accuse defend vote question retract"
+).split()
+"""The keys; the words of the `classic` lexicon are the keys themselves."""
+
+FUNCTION_WORDS = (
+    "Players Roles You Winner I am the not will says whispers notes skips ends nobody yes no believes is asks"
+).split()
+
+
+class Lexicon(msgspec.Struct, frozen=True):
+    """A one-to-one naming of the game's terms and players."""
+
+    name: str
+    terms: dict[str, str]
+    """Word of each key of `TERMS`."""
+    names: tuple[str, ...]
+    """The pool of players' names, `N_NAMES` of them; the rules draw indices into it."""
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Key of each word: the inverse of `terms`."""
+        return {word: key for key, word in self.terms.items()}
+
+
+NAMES = (
+    "Ada Ben Cal Dot Eve Fay Gus Hal Ida Jon Kit Lea Max Nia Oto Pam Quin Ray Sue Tom Una Val Wes Zoe"
+).split()
+
+MAFIA = {
+    "villager": "townsman",
+    "werewolf": "mafioso",
+    "seer": "detective",
+    "doctor": "medic",
+    "witch": "chemist",
+    "hunter": "vigilante",
+    "medium": "coroner",
+    "possessed": "accomplice",
+    "jester": "clown",
+    "mason": "freemason",
+    "village": "town",
+    "human": "citizen",
+    "mayor": "sheriff",
+    "kills": "murders",
+    "inspects": "investigates",
+    "inspected": "investigated",
+    "exiled": "jailed",
+    "poisons": "doses",
+    "heals": "cures",
+    "protects": "guards",
+}
+NEUTRAL = {
+    "villager": "member",
+    "werewolf": "marked",
+    "seer": "reader",
+    "doctor": "keeper",
+    "witch": "mixer",
+    "hunter": "taker",
+    "medium": "sorter",
+    "possessed": "follower",
+    "jester": "loner",
+    "mason": "linked",
+    "village": "majority",
+    "human": "unmarked",
+    "mayor": "chair",
+    "night": "closed",
+    "day": "open",
+    "kills": "removes",
+    "inspects": "reads",
+    "protects": "keeps",
+    "heals": "restores",
+    "poisons": "drops",
+    "shoots": "takes",
+    "votes": "selects",
+    "leans": "inclines",
+    "stands": "offers",
+    "elects": "seats",
+    "appoints": "names",
+    "decides": "settles",
+    "died": "left",
+    "exiled": "withdrawn",
+    "target": "mark",
+    "inspected": "looked",
+    "accuse": "doubt",
+    "defend": "support",
+    "vote": "select",
+    "question": "query",
+    "retract": "recall",
+}
+NONSENSE = (
+    "blick dax wug toma fep zorp mip kiv lurn gazz plon snib hest vorn telk "
+    "drims jopes yules quams bexes frips nolds grebs skats welks hurds pimes lomps "
+    "cravid smoaned tulk bint splend vonk morp gleb noot thrim"
+).split()
+NONSENSE_NAMES = ("Bo Di Fu Ga He Jo Ku La Mi No Pu Ra Si Te Vo Wu Xa Ye Zi Cho Dre Fli Gru Klo").split()
+LETTERS = "bcdefghijklmnopqrstuvwxyzABCDEFGHJKLMNOPQRSTUVWXYZαβγδεζηθικλμνξοπρστυφχψω"
+
+
+def make(name: str, words: list[str], names: list[str]) -> Lexicon:
+    """A lexicon from one word a term. Raises ConfigError where words repeat or collide."""
+    used = [*words, *names]
+    taken = sorted({w for w in used if used.count(w) > 1 or w in FUNCTION_WORDS})
+    if len(words) != len(TERMS) or len(names) != N_NAMES or taken:
+        raise ConfigError(
+            f"lexicon {name!r} needs {len(TERMS)} terms and {N_NAMES} names, all different and none of them a "
+            f"function word; it has {len(words)} and {len(names)}, with repeated or reserved words {taken}"
+        )
+    return Lexicon(name, dict(zip(TERMS, words, strict=True)), tuple(names))
+
+
+def random_lexicon(seed: int) -> Lexicon:
+    """Pronounceable invented words drawn from `seed`; called `random-<seed>`."""
+    onsets, vowels, codas = (
+        "b d f g k l m n p r s t v z br dr gr kl pl sk st tr".split(),
+        "aeiou",
+        "dgklmnprst",
+    )
+    words: list[str] = []
+    counter = 0
+    while len(words) < len(TERMS) + N_NAMES:
+        k = chance.key(seed, "lexicon", counter)
+        counter += 1
+        word = onsets[k % len(onsets)] + vowels[(k >> 8) % 5] + codas[(k >> 16) % len(codas)]
+        word += vowels[(k >> 24) % 5] + codas[(k >> 32) % len(codas)]
+        if word not in words and word not in FUNCTION_WORDS:
+            words.append(word)
+    names = [w.capitalize() for w in words[len(TERMS) :]]
+    return make(f"random-{seed}", words[: len(TERMS)], names)
+
+
+@cache
+def lexicon(name: str) -> Lexicon:
+    """The lexicon called `name`: `classic`, `mafia`, `neutral`, `nonsense`, `symbols` or `random-<seed>`.
+
+    Raises ConfigError, naming the known ones.
+    """
+    if name == "classic":
+        return make(name, TERMS, NAMES)
+    if name == "mafia":
+        return make(name, [MAFIA.get(t, t) for t in TERMS], NAMES)
+    if name == "neutral":
+        return make(name, [NEUTRAL.get(t, t) for t in TERMS], NAMES)
+    if name == "nonsense":
+        return make(name, NONSENSE[: len(TERMS)], NONSENSE_NAMES)
+    if name == "symbols":
+        return make(name, list(LETTERS[: len(TERMS)]), list(LETTERS[len(TERMS) :][:N_NAMES]))
+    if name.startswith("random-") and name[7:].isdigit():
+        return random_lexicon(int(name[7:]))
+    raise ConfigError(
+        f"no lexicon is called {name!r}; there are: classic, mafia, neutral, nonsense, symbols, random-<seed>"
+    )
