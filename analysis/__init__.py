@@ -1,0 +1,3 @@
+"""Reads run folders; asks, with honest controls, what the players knew of each other. Imports nothing
+heavy.
+"""
