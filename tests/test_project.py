@@ -140,3 +140,10 @@ def test_package_data_ships_with_the_packages() -> None:
         if not name.endswith(".py") and not any(Path(name).match(pattern) for pattern in patterns)
     ]
     assert left_out == []
+
+
+@pytest.mark.xdist_group("engine")
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="only one worker")
+def test_engine_tests_share_one_worker(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist groups by a suffix of the node id; where the two disagree it says nothing and groups nothing."""
+    assert request.node.nodeid.endswith("@engine")
