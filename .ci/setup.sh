@@ -93,8 +93,9 @@ log=$venv/setup.log
 pip() {
     local status=0
     "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" |
-        awk '/Downloading .*\([0-9.]+ GB\)|Downloading .*\([0-9][0-9][0-9.]+ MB\)|^Installing collected/ {
-                 sub(/^ +/, ""); print "wolfscope:   " substr($0, 1, 100); fflush() }' || status=$?
+        awk '/Downloading .*\([0-9.]+ GB\)|Downloading .*\([0-9][0-9][0-9.]+ MB\)/ {
+                 split($2, wheel, "-"); print "wolfscope:   " wheel[1] " " wheel[2] " " $(NF - 1) " " $NF; fflush() }
+             /^Installing collected/ { print "wolfscope:   unpacking"; fflush() }' || status=$?
     if [ "$status" -ne 0 ]; then
         rm -f "$unfinished" # pip gave up in an orderly way: what it did install is whole and can be built on
         tail -n 25 "$log" >&2
