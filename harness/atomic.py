@@ -1,0 +1,85 @@
+"""Files that are written whole or not at all, and disk errors in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """The same error as a `StorageError` that says what to do."""
+    what = error.strerror or str(error)
+    if error.errno in _FULL:
+        remedy = "free some space and run the same command again; everything written before is kept"
+        return StorageError(f"no room to write {path} ({what}): {remedy}")
+    if error.errno in _CLOSED:
+        return StorageError(f"cannot write {path} ({what}): make the folder writable or choose another --out")
+    return StorageError(f"cannot write {path} ({what})")
+
+
+@contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """Turns the operating system's complaints about writing `path` into `StorageError`."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is flushed to disk and takes `path`'s place at once.
+
+    On any error the temporary file is removed and `path` stays as it was.
+    """
+    with storage(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+    part = Path(name)
+    try:
+        with storage(path):
+            yield part
+            sync_file(part)
+            part.chmod(0o644)
+            part.replace(path)
+            sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises StorageError; the file that was there stays then."""
+    with replacing(path) as part:
+        part.write_bytes(data)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until a folder's entries are on the disk, where the file system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)

@@ -1,0 +1,319 @@
+"""The configuration of a run: TOML in, a validated and complete model out, complaints that name the cure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import ConfigurationError
+from harness.manifest import hash_of
+
+
+class Section(BaseModel):
+    """A table of the configuration. Unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunSection(Section):
+    """`[run]`: how much, and how it is carried out."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run's name; the default run folder is `runs/<name>`."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """All games' seeds derive from it."""
+    games: int = Field(default=100, ge=1)
+    """Games to play, of each combination of the experiment's factors."""
+    in_flight: int = Field(default=64, ge=1, le=100_000)
+    """Games played at the same time, all runners together."""
+    runners: int | None = Field(default=None, ge=1, le=1024)
+    """Processes that play games; None: one a CPU core for scripted players alone, else one for 256 games in flight."""
+    fail_on_error: int = Field(default=10, ge=0)
+    """Stop the run when this many games have failed; 0 never stops. Failed games are recorded either way."""
+
+
+class GameSection(BaseModel):
+    """`[game]`: which game; every further key is a setting of that game, which checks it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = "werewolf"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The game's own settings."""
+        return dict(self.model_extra or {})
+
+
+class SamplingSection(Section):
+    """`sampling`: how a model's tokens are drawn."""
+
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=64, ge=1)
+
+
+class AgentSection(Section):
+    """`[agents.NAME]`: one kind of player."""
+
+    kind: Literal["scripted", "llm"]
+    policy: str | None = None
+    """scripted: the policy's name."""
+    backend: str | None = None
+    """llm: the key of a `[backends.*]` table."""
+    prompt: str = "transcript"
+    """llm: the prompt style."""
+    sampling: SamplingSection = SamplingSection()
+    retries: int = Field(default=1, ge=0, le=20)
+    """llm: how often an unusable reply is asked again before the recorded fallback."""
+    settings: dict[str, Any] = {}
+    """Further settings of the policy or prompt style."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> AgentSection:
+        needed = "policy" if self.kind == "scripted" else "backend"
+        if getattr(self, needed) is None:
+            raise ValueError(f'an agent with kind = "{self.kind}" needs {needed}')
+        other = {"scripted": ("backend",), "llm": ("policy",)}[self.kind]
+        for name in other:
+            if getattr(self, name) is not None:
+                raise ValueError(f'{name} has no meaning for an agent with kind = "{self.kind}": remove it')
+        return self
+
+
+class BackendSection(Section):
+    """`[backends.NAME]`: where a model runs."""
+
+    kind: Literal["vllm", "transformers", "openai"]
+    model: str = "small"
+    """A model folder, `small` for the model in the repository, or the served model's name (openai)."""
+    url: str | None = None
+    """openai: the server's base address, e.g. http://127.0.0.1:8000/v1."""
+    tokenizer: str | None = None
+    """openai: a folder with the model's tokenizer."""
+    api_key_env: str | None = None
+    """openai: the environment variable that holds the key."""
+    device: str = "auto"
+    """vllm, transformers: `cpu`, `gpu`/`cuda` or `auto`."""
+    replicas: int = Field(default=1, ge=1)
+    """vllm: engines side by side."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """vllm: GPUs an engine."""
+    max_concurrent: int = Field(default=64, ge=1)
+    """Requests in flight, an engine."""
+    settings: dict[str, Any] = {}
+    """Further settings of the engine, passed as they are."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> BackendSection:
+        if self.kind == "openai" and self.url is None:
+            raise ValueError('a backend with kind = "openai" needs url')
+        return self
+
+
+class RosterSection(Section):
+    """`[roster]`: who sits where. Exactly one of `mix`, `seats` and `roles`."""
+
+    mix: dict[str, int] | None = None
+    """Agent -> share. The shares are dealt out again and again, balanced over seats, roles and opponents; where they
+    add up to the number of seats, every game has exactly these players."""
+    seats: tuple[str, ...] | None = None
+    """One agent a seat, the same in every game (roles are dealt by the game's seed)."""
+    roles: dict[str, str | tuple[str, ...]] | None = None
+    """Role or faction -> agent or agents that take turns; `others` for the rest."""
+
+    @model_validator(mode="after")
+    def _one(self) -> RosterSection:
+        given = [name for name in ("mix", "seats", "roles") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of mix, seats, roles is needed; found {', '.join(given) or 'none'}"
+            )
+        if self.mix is not None and (not self.mix or min(self.mix.values()) < 1):
+            raise ValueError(
+                f"mix needs at least one agent, each with a share of at least 1; found {self.mix}"
+            )
+        return self
+
+    def agents(self) -> list[str]:
+        """Every agent that is named."""
+        if self.mix is not None:
+            return list(self.mix)
+        if self.seats is not None:
+            return list(self.seats)
+        named = (self.roles or {}).values()
+        return [agent for one in named for agent in ((one,) if isinstance(one, str) else one)]
+
+
+class ActivationsSection(Section):
+    """`[activations]`: what `wolfscope capture` records of this run."""
+
+    enabled: bool = False
+    backend: str | None = None
+    """The `[backends.*]` whose model is captured; None: the only one that agents of this run use."""
+    sites: tuple[str, ...] = ("prompt_last",)
+    layers: tuple[str, ...] | Literal["all"] = "all"
+    """`embed` and layer numbers, 0 = output of block 0."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class ExperimentSection(Section):
+    """`[experiment]`: settings that are varied and crossed."""
+
+    factors: dict[str, tuple[Any, ...]] = {}
+    """Dotted key of `game`, `agents` or `roster` -> its levels, e.g. "game.preset" = ["classic-7", "probe-6"]."""
+
+
+class Config(Section):
+    """A whole configuration file."""
+
+    run: RunSection = RunSection()
+    game: GameSection = GameSection()
+    agents: dict[str, AgentSection]
+    backends: dict[str, BackendSection] = {}
+    roster: RosterSection
+    activations: ActivationsSection = ActivationsSection()
+    experiment: ExperimentSection = ExperimentSection()
+
+    @model_validator(mode="after")
+    def _names_known(self) -> Config:
+        for name in self.roster.agents():
+            if name not in self.agents:
+                raise ValueError(
+                    f"roster names the agent {name!r}, {_known(name, self.agents, '[agents.*]')}"
+                )
+        for name, agent in self.agents.items():
+            if agent.backend is not None and agent.backend not in self.backends:
+                raise ValueError(
+                    f"agents.{name}.backend is {agent.backend!r}, "
+                    f"{_known(agent.backend, self.backends, '[backends.*]')}"
+                )
+        for key in self.experiment.factors:
+            if key.split(".")[0] not in ("game", "agents", "roster"):
+                raise ValueError(
+                    f"experiment.factors: {key!r} cannot be varied, only keys of game, agents, roster"
+                )
+            if not self.experiment.factors[key]:
+                raise ValueError(f"experiment.factors: {key!r} has no levels")
+        return self
+
+    def plain(self) -> dict[str, Any]:
+        """The whole configuration as JSON types, defaults filled in."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """Hash of what decides which games are played; how they are carried out does not count."""
+        plain = self.plain()
+        del plain["activations"]
+        plain["run"] = {"seed": self.run.seed}
+        for backend in plain["backends"].values():
+            for key in ("replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "device"):
+                del backend[key]
+        return hash_of(plain)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a TOML file, apply `key=value` overrides, validate. Raises ConfigurationError."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no configuration {path}{_nearby(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    try:
+        plain = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(plain, override)
+    return parse_config(plain, str(path))
+
+
+def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config:
+    """Validate a configuration given as plain data. Raises ConfigurationError naming every complaint."""
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        complaints = [_complaint(dict(e)) for e in error.errors()]
+        raise ConfigurationError(f"{source}: " + "; ".join(complaints)) from error
+
+
+def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in place, making the tables on the way. Raises ConfigurationError at a non-table."""
+    *path, last = key.split(".")
+    table = plain
+    for i, part in enumerate(path):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigurationError(
+                f"{key} cannot be set: {'.'.join(path[: i + 1])} is a value, not a table"
+            )
+    table[last] = value
+
+
+def _override(plain: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigurationError(f"--set {override!r}: write key=value, for instance --set run.games=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    set_key(plain, key.strip(), value)
+
+
+def _complaint(error: dict[str, Any]) -> str:
+    where = [str(part) for part in error["loc"]]
+    key = ".".join(where) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(Config, where[:-1])
+        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{key}: {message}" if where else message
+    return f"{key} = {json.dumps(error['input'], default=str)}: {message}"
+
+
+def _keys_at(model: Any, where: Sequence[str]) -> list[str]:
+    """The keys that the table at a path may have."""
+    for part in where:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(part)
+            model = None if field is None else field.annotation
+        elif typing.get_origin(model) is dict:
+            model = typing.get_args(model)[1]
+        if isinstance(model, types.UnionType):
+            model = next((m for m in typing.get_args(model) if m is not type(None)), None)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _known(name: str, known: Iterable[str], where: str) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
+    return f"which no {where} defines; {hint}"
+
+
+def _nearby(path: Path) -> str:
+    """A hint at configurations that do exist."""
+    shipped = sorted(p.name for p in (Path(__file__).parent / "configs").glob("*.toml"))
+    if path.name in shipped:
+        return f"; the repository has harness/configs/{path.name}"
+    here = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*here, *shipped], n=1, cutoff=0.5)
+    return (
+        f"; did you mean {near[0]}?" if near else f"; examples are in harness/configs: {', '.join(shipped)}"
+    )
