@@ -78,7 +78,11 @@ if [ ! -e "$venv" ]; then
         fail "$root has $free_gb GB of free space; the environment needs about $need_gb GB"
     fi
 fi
-say "setting up .venv ($("$python" --version), vLLM for $accelerator); this happens once and takes 3 to 10 minutes"
+if [ -e "$venv" ]; then
+    say "bringing .venv up to date (what it is made from has changed)"
+else
+    say "setting up .venv ($("$python" --version), vLLM for $accelerator); this happens once and takes 2 to 10 minutes"
+fi
 trap 'say "interrupted; the next call starts afresh" >&2; exit 130' INT TERM
 if [ ! -e "$venv" ]; then
     mkdir "$venv"
