@@ -208,3 +208,30 @@ def test_two_setups_at_once_install_once(checkout: Checkout) -> None:
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert len(checkout.installs()) == 1
     assert sum("waiting for it" in output for output in outputs) == 1
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(0, "12 passed"), (2, "1 failed, 11 passed")])
+def test_ci_ends_with_the_closing_line_and_status_of_pytest(
+    tmp_path: Path, status: int, outcome: str
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    make = tmp_path / "bin/make"
+    make.parent.mkdir()
+    make.write_text(
+        f'#!/usr/bin/env bash\necho "$@ $CI"; echo "==== {outcome}, 2 warnings in 3.21s (0:00:03) ====";'
+        f"cat; echo 'make: *** [Makefile:20: test] Error 1' >&2; exit {status}\n"
+    )
+    make.chmod(0o755)
+    finished = subprocess.run(
+        [str(tmp_path / ".ci/run")],
+        env={"PATH": f"{make.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lines = finished.stdout.splitlines()
+    assert finished.returncode == status
+    assert lines[0].endswith("test true")
+    assert lines[-1] == f"==== {outcome}, 2 warnings in 3.21s (0:00:03) ===="
