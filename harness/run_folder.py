@@ -106,7 +106,6 @@ class Run:
 
     def activations(self) -> Any:
         """The run's activations (`harness.activations.Activations`)."""
-        from harness import activations
 
         return import_module("harness.activations").open_activations(self.path / "activations")
 

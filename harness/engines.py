@@ -1,0 +1,177 @@
+"""Starts the model engines of a run and hands out what runners need to reach them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import ray
+
+from agents.backend import Backend, BackendError, Generation, Prompt
+from agents.engine_settings import EngineSettings, engine_env
+from harness.config import BackendSection, Config
+from harness.errors import ConfigurationError
+from harness.manifest import checkout
+
+
+def used_backends(configs: Iterable[Config]) -> dict[str, BackendSection]:
+    """The backends that some seated player asks, by name."""
+    used: dict[str, BackendSection] = {}
+    for config in configs:
+        for agent in config.roster.agents():
+            backend = config.agents[agent].backend
+            if backend is not None:
+                used[backend] = config.backends[backend]
+    return used
+
+
+def model_folder(section: BackendSection) -> Path:
+    """The folder with the tokenizer (and, but for a server, the weights) of a backend. Raises ModelFilesError."""
+    from agents.model_files import check_model_dir
+    from agents.small_model import SMALL_MODEL
+
+    path = section.tokenizer if section.kind == "openai" and section.tokenizer else section.model
+    if section.kind == "openai":
+        return Path(path).expanduser().resolve()
+    return check_model_dir(SMALL_MODEL if path == "small" else path)
+
+
+def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:
+    """Backend name -> `name@hash` of its weights; reads the files, starts nothing. Raises ModelFilesError."""
+    from agents.model_files import model_name
+
+    return {
+        name: section.model if section.kind == "openai" else model_name(model_folder(section))
+        for name, section in backends.items()
+    }
+
+
+def start_backend(name: str, section: BackendSection) -> Backend:
+    """Start one backend and wait until it answers. Ray must be running. Raises BackendError, ModelFilesError."""
+    if section.kind == "vllm":
+        from agents.vllm_engine import start_engines
+
+        return start_engines(model_folder(section), _vllm_settings(name, section))
+    if section.kind == "transformers":
+        return ActorBackend.start(name, model_folder(section), section)
+    raise ConfigurationError(f"backends.{name}: this version has no client for OpenAI-compatible servers yet")
+
+
+def start_backends(used: Mapping[str, BackendSection], say: Callable[[str], None]) -> dict[str, Backend]:
+    """Start all backends; those already started are stopped again when one fails."""
+    started: dict[str, Backend] = {}
+    try:
+        for name, section in used.items():
+            say(f"starting the engine of {name} ({section.kind}, {section.model})")
+            started[name] = start_backend(name, section)
+    except BaseException:
+        stop_backends(started)
+        raise
+    return started
+
+
+def stop_backends(backends: Mapping[str, Backend]) -> None:
+    """Free the models; engines that are already gone are passed over."""
+
+    async def close(backend: Backend) -> None:
+        try:
+            await asyncio.wait_for(backend.close(), 40)
+        except (BackendError, TimeoutError, ray.exceptions.RayError):
+            return
+
+    async def close_all() -> None:
+        await asyncio.gather(*(close(backend) for backend in backends.values()))
+
+    if backends:
+        asyncio.run(close_all())
+
+
+def _vllm_settings(name: str, section: BackendSection) -> EngineSettings:
+    plain = {
+        "device": section.device,
+        "replicas": section.replicas,
+        "tensor_parallel": section.tensor_parallel,
+        "max_concurrent": section.max_concurrent,
+    }
+    try:
+        return msgspec.convert(plain | section.settings, _Strict)
+    except msgspec.ValidationError as error:
+        known = ", ".join(EngineSettings.__struct_fields__)
+        raise ConfigurationError(f"backends.{name}.settings: {error}; known: {known}") from error
+
+
+class _Strict(EngineSettings, frozen=True, forbid_unknown_fields=True):
+    """Engine settings as a user writes them: unknown ones are refused."""
+
+
+class HookedActor:
+    """The Ray actor around a hooked transformers model."""
+
+    def __init__(self, folder: str, device: str, max_batch: int, settings: dict[str, Any]) -> None:
+        from agents.hooked import HookedBackend
+        from agents.hooked_model import load_hooked_model
+
+        self._backend = HookedBackend(
+            load_hooked_model(folder, device=device), max_batch=max_batch, **settings
+        )
+
+    async def ready(self) -> str:
+        """The model's name, once it is loaded."""
+        return self._backend.model
+
+    async def generate(self, prompts: list[Prompt]) -> list[Generation]:
+        """As the backend's own."""
+        return await self._backend.generate(prompts)
+
+
+class ActorBackend:
+    """Backend over one actor that any runner can reach."""
+
+    def __init__(self, model: str, actor: Any) -> None:
+        self.model = model
+        self._actor = actor
+
+    @classmethod
+    def start(cls, name: str, folder: Path, section: BackendSection) -> ActorBackend:
+        """Start the actor and wait until the model is loaded. Raises BackendError."""
+        device = {"gpu": "cuda"}.get(section.device, section.device)
+        env = engine_env("cpu" if device != "cuda" else "gpu") | {"PYTHONPATH": str(checkout())}
+        wants_gpu = device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
+        actor = (
+            ray.remote(HookedActor)
+            .options(
+                num_cpus=0,
+                num_gpus=1 if wants_gpu else 0,
+                max_concurrency=1000,
+                runtime_env={"env_vars": env},
+            )
+            .remote(str(folder), device, section.max_concurrent, section.settings)
+        )
+        try:
+            model = ray.get(actor.ready.remote(), timeout=300)
+        except ray.exceptions.RayError as error:
+            ray.kill(actor)
+            raise BackendError(
+                f"the model of backend {name} could not be loaded: {error}", retryable=False
+            ) from error
+        return cls(model, actor)
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
+        """Answer all prompts. Raises BackendError."""
+        try:
+            done: list[Generation] = await self._actor.generate.remote(list(prompts))
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            raise (cause if isinstance(cause, BackendError) else BackendError(str(error))) from error
+        except ray.exceptions.RayError as error:
+            raise BackendError(
+                f"the engine is gone ({type(error).__name__}); run the command again"
+            ) from error
+        return done
+
+    async def close(self) -> None:
+        """End the actor."""
+        ray.kill(self._actor)

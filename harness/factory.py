@@ -1,0 +1,88 @@
+"""Makes players from their configuration, inside the process that plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import msgspec
+
+from agents.backend import Backend
+from agents.base import Agent
+from harness.config import AgentSection, BackendSection, Config
+from harness.errors import ConfigurationError
+
+PROMPTS = ("transcript",)
+"""The prompt styles that a model player can have."""
+
+
+def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Agent:
+    """The player called `name`. Raises ConfigurationError where the configuration names nothing that exists.
+
+    A policy `package.module:callable` is a player of one's own: the callable is given the name and the settings
+    (as keyword arguments) and returns an `agents.base.Agent`.
+    """
+    section = config.agents[name]
+    try:
+        if section.kind == "scripted":
+            return _scripted(name, section)
+        backend = section.backend or ""
+        return _model_player(name, section, backends[backend], config.backends[backend])
+    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
+        raise ConfigurationError(f"agents.{name}: {error}") from error
+
+
+def _scripted(name: str, section: AgentSection) -> Agent:
+    policy = section.policy or ""
+    if ":" in policy:
+        module, _, attribute = policy.partition(":")
+        made: Agent = getattr(import_module(module), attribute)(name, **section.settings)
+        return made
+    from agents.scripted import STYLES, Scripted
+
+    player = Scripted(name, policy)  # refuses an unknown policy, naming the known ones
+    if not section.settings:
+        return player
+    if policy not in STYLES:
+        raise ValueError(f"the policy {policy!r} has no settings; found {', '.join(section.settings)}")
+    known = STYLES[policy].__struct_fields__
+    wrong = [key for key in section.settings if key not in known]
+    if wrong:
+        raise ValueError(f"the policy {policy!r} has no setting {wrong[0]!r}; it has: {', '.join(known)}")
+    return Scripted(name, msgspec.structs.replace(STYLES[policy], **section.settings))
+
+
+def _model_player(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
+    from agents.llm import TranscriptPlayer
+    from agents.model_files import load_tokenizer
+    from harness.engines import model_folder
+
+    _check_prompt(section)
+    sampling = section.sampling
+    return TranscriptPlayer(
+        name,
+        backend,
+        load_tokenizer(model_folder(source)),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        retries=section.retries,
+        **section.settings,
+    )
+
+
+def _check_prompt(section: AgentSection) -> None:
+    if section.prompt not in PROMPTS:
+        raise ValueError(f"no prompt style is called {section.prompt!r}; there are: {', '.join(PROMPTS)}")
+
+
+def check_agents(config: Config) -> None:
+    """Find wrong names before anything is started: makes every scripted player once. Raises ConfigurationError."""
+    for name, section in config.agents.items():
+        if section.kind == "scripted":
+            make_agent(name, config, {})
+            continue
+        try:
+            _check_prompt(section)
+        except ValueError as error:
+            raise ConfigurationError(f"agents.{name}: {error}") from error

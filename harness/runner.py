@@ -1,0 +1,199 @@
+"""A runner: one process that plays many games side by side and writes one journal.
+
+All decisions of a step are asked together, and the steps of all its games run into each other, so that an engine
+sees as many requests at once as there are. A step is in the journal before the next question is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.backend import Backend
+from agents.base import Agent
+from games.base import Game, ReplayError
+from games.play import Answer, observe, play
+from games.records import Decision, Record, Request
+from harness.config import Config
+from harness.errors import StorageError, TournamentError
+from harness.factory import make_agent
+from harness.journal import End, JournalWriter, Start
+from harness.manifest import Cell
+from harness.schedule import Planned
+from harness.summary import configure
+
+
+class EngineLost(TournamentError):
+    """A model engine is gone. The game is not over: it goes on from its journal when there is an engine again."""
+
+
+class Counts(msgspec.Struct):
+    """What a runner has done since it started."""
+
+    decisions: int = 0
+    fallbacks: int = 0
+    prompt_tokens: int = 0
+    """Tokens of prompts, those of the context that they continue included."""
+    cached_tokens: int = 0
+    """Of these, taken from an engine's prefix cache."""
+    output_tokens: int = 0
+    games: int = 0
+    in_flight: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Add up, field by field."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Runner:
+    """Plays games into one journal. Lives in a Ray actor; works the same without."""
+
+    def __init__(
+        self,
+        journal: Path,
+        cells: Sequence[Cell],
+        configs: Sequence[Config],
+        backends: Mapping[str, Backend],
+    ) -> None:
+        """Creates the journal. `cells` and `configs` are those of the schedule, in its order."""
+        self._journal = JournalWriter(journal)
+        self._cells = [configure(cell) for cell in cells]
+        self._configs = configs
+        self._backends = {name: Guarded(backend) for name, backend in backends.items()}
+        self._agents: dict[tuple[int, str], Agent] = {}
+        self._contexts: dict[tuple[str, int], int] = {}
+        self._counts = Counts()
+
+    async def play(self, planned: Planned, replayed: Sequence[Record] = ()) -> End:
+        """Play a game to its end, from the end of `replayed` where the journals already hold a part of it.
+
+        A game that cannot go on has an end as well, with its reason. Raises StorageError when the journal cannot be
+        written, EngineLost when there is no engine any more, ReplayError when the rules have changed since
+        `replayed` was written: none of them is the game's fault, and it can go on later.
+        """
+        began = time.monotonic()
+        self._counts.in_flight += 1
+        if not replayed:
+            self._journal.add(
+                planned.game_id, start=Start(planned.index, planned.seed, planned.cell, planned.agents)
+            )
+        try:
+            end = await self._play(planned, list(replayed))
+        except (StorageError, EngineLost, ReplayError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this game's data and not the others' end
+            end = End(status="failed", error=_in_words(error))
+        finally:
+            self._counts.in_flight -= 1
+        end = msgspec.structs.replace(end, seconds=round(time.monotonic() - began, 3))
+        self._journal.add(planned.game_id, end=end)
+        self._counts.games += 1
+        return end
+
+    async def _play(self, planned: Planned, records: list[Record]) -> End:
+        game, config = self._cells[planned.cell]
+        agents = [self._agent(planned.cell, name) for name in planned.agents]
+        steps = play(game, config, planned.seed, replayed=tuple(records))
+        answers: Sequence[Answer] | None = None
+        try:
+            while True:
+                step = next(steps) if answers is None else steps.send(answers)
+                if step.new:
+                    self._journal.add(planned.game_id, step.new)
+                    self._count(planned.game_id, step.new)
+                    records.extend(step.new)
+                answers = await self._ask(game, config, planned, records, step.requests, agents)
+        except StopIteration as stop:
+            outcome = stop.value
+        for seat in range(len(agents)):
+            self._contexts.pop((planned.game_id, seat), None)
+        return End(
+            status="finished", winner=outcome.winner, winners=tuple(outcome.winners), reason=outcome.reason
+        )
+
+    async def _ask(
+        self,
+        game: Game,
+        config: Any,
+        planned: Planned,
+        records: Sequence[Record],
+        requests: Sequence[Request],
+        agents: Sequence[Agent],
+    ) -> list[Answer]:
+        acts = [
+            agents[r.seat].act(observe(game, planned.game_id, config, planned.seed, records, r))
+            for r in requests
+        ]
+        if len(acts) == 1:
+            replies = [await acts[0]]
+        else:
+            replies = await asyncio.gather(*acts)
+        await asyncio.sleep(0)  # scripted players never wait: let the other games and the driver's calls in
+        return [
+            Answer(reply, planned.agents[request.seat])
+            for request, reply in zip(requests, replies, strict=True)
+        ]
+
+    def _agent(self, cell: int, name: str) -> Agent:
+        if (cell, name) not in self._agents:
+            self._agents[cell, name] = make_agent(name, self._configs[cell], self._backends)
+        return self._agents[cell, name]
+
+    def _count(self, game_id: str, records: Sequence[Record]) -> None:
+        counts = self._counts
+        for record in records:
+            if not isinstance(record, Decision):
+                continue
+            counts.decisions += 1
+            counts.fallbacks += record.fallback is not None
+            if (trace := record.trace) is not None:
+                before = self._contexts.get((game_id, record.seat), 0) if trace.continues is not None else 0
+                length = before + len(trace.prompt_ids)
+                counts.prompt_tokens += length
+                counts.cached_tokens += trace.n_cached
+                counts.output_tokens += len(trace.output_ids)
+                self._contexts[game_id, record.seat] = length + len(trace.output_ids)
+
+    async def counts(self) -> Counts:
+        """What was done so far."""
+        return msgspec.structs.replace(self._counts)
+
+    async def close(self) -> None:
+        """Flush the journal to the disk."""
+        self._journal.close()
+
+
+class Guarded:
+    """A backend that tells a lost engine (nobody's move, the run has to stop) from a prompt that it refuses."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.model = backend.model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    async def generate(self, prompts: Sequence[Any]) -> list[Any]:
+        """As the backend's own. Raises EngineLost where the backend is gone."""
+        try:
+            return await self._backend.generate(prompts)
+        except Exception as error:
+            if "run the command again" in str(error) or "restart the run" in str(error):
+                raise EngineLost(f"{self.model}: {error}") from error
+            raise
+
+    async def close(self) -> None:
+        """Leave the shared backend alone; its owner closes it."""
+
+
+def _in_words(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)
+    at = f" ({Path(where[-1].filename).name}:{where[-1].lineno})" if where else ""
+    return f"{type(error).__name__}: {error}{at}"
