@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from games import chance
 from games.base import IllegalAction, Outcome, ReplayError, SeatFacts
 from games.records import MODERATOR, NOBODY, Action, Decision, Event, Record, Request
-from games.werewolf import day, night
+from games.werewolf import day, night, text
 from games.werewolf.config import WerewolfConfig, faction_of
 from games.werewolf.lexicon import lexicon
 from games.werewolf.presets import configure
@@ -160,6 +160,7 @@ class Werewolf:
     apply = staticmethod(apply)
     outcome = staticmethod(outcome)
     transcript = staticmethod(transcript)
+    text = text
 
     @staticmethod
     def legal_fallback(request: Request, seed: int) -> Action:

@@ -1,0 +1,75 @@
+"""The small model that ships with Wolfscope: where it lies, its word-level tokenizer and its architecture.
+
+torch and transformers are imported by the functions that need them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from games.werewolf.lexicon import FUNCTION_WORDS, Lexicon, lexicon
+
+SMALL_MODEL = Path(__file__).parent / "small"
+"""The shipped model's folder, in Hugging Face format."""
+
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]")
+NUMBERS = tuple(str(i) for i in range(21))
+
+
+def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:
+    """Every word of the typed language under the given lexicons; the index is the token id."""
+    words = [*SPECIALS, *PUNCTUATION, *NUMBERS, *FUNCTION_WORDS]
+    for lex in lexicons:
+        words += [*lex.terms.values(), *lex.names]
+    return list(dict.fromkeys(words))
+
+
+def make_tokenizer(lexicons: tuple[str, ...] = ("classic",)) -> Any:
+    """A word-level `PreTrainedTokenizerFast`: words, single punctuation marks and line breaks are tokens."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = vocabulary(tuple(lexicon(name) for name in lexicons))
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\w+|\n|[^\w\s]"), behavior="removed", invert=True),
+        ]
+    )
+    # Joins words by a space, and puts full stops and commas next to the word before them.
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        model_max_length=4096,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_config(vocab_size: int, hidden: int = 128, layers: int = 6, intermediate: int = 384) -> Any:
+    """A `LlamaConfig` of the shape that learned look-up on a CPU: head size 32, untied embeddings, slow rotary base,
+    wide initialisation."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 32,
+        head_dim=32,
+        max_position_embeddings=4096,
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        initializer_range=0.05,
+        tie_word_embeddings=False,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        dtype="float32",
+    )
