@@ -17,14 +17,13 @@ setup: ## make .venv with pinned versions (vLLM for CUDA where a GPU is found, e
 demo: setup ## the main job: tournament, activations, probe, report.html (about 5 minutes on 2 cores)
 	@$(BIN)/wolfscope demo
 
-test: setup check ## lint, types, import contracts and the whole test suite
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## lint, types, import contracts and the whole test suite; all are run whatever fails
+	@status=0; $(MAKE) --no-print-directory check || status=1; \
+	echo "$(BIN)/python -m pytest $(PYTEST_ARGS)"; $(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; exit $$status
 
 check: setup ## lint, format, types and import contracts, without running tests
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --cache-dir .cache/imports
+	@status=0; for command in "ruff check ." "ruff format --check ." mypy "lint-imports --cache-dir .cache/imports"; do \
+	echo "$(BIN)/$$command"; $(BIN)/$$command || status=1; done; exit $$status
 
 format: setup ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
