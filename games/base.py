@@ -54,7 +54,8 @@ class Observation(msgspec.Struct, frozen=True):
     config: Any
     request: Request
     records: tuple[Record, ...]
-    """Every earlier record that the seat may see: public and private events, its own decisions."""
+    """Every earlier record that the seat may see (public and private events, its own decisions), numbered 0, 1, 2,
+    ... by themselves: `games.view` says why, and `Trace.continues` of a reply uses these numbers."""
     seed: int
     """The key of this seat's own random stream for this decision."""
 
@@ -63,6 +64,9 @@ class Game(Protocol):
     """The rules of one game. All functions are pure; `State` is the game's own frozen structure."""
 
     name: str
+    text: Any
+    """The module that puts records into words: `words_of(config, records)`, `line(record, seat, config, words)`,
+    `question(request, words)`, `answer(request, action, words)`, `parse(request, reply, words)`."""
 
     def configure(self, **settings: Any) -> Any:
         """A validated configuration. Raises ConfigError."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from games import chance
 from games.base import Game, Observation, Outcome, ReplayError
-from games.records import Decision, Event, Record, Reply, Request, visible
+from games.records import Decision, Event, Record, Reply, Request
+from games.view import in_log, private_key, see
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -28,9 +28,16 @@ class Answer(msgspec.Struct, frozen=True):
     agent: str = ""
 
 
-def stamp(request: Request, answer: Answer, seq: int) -> Decision:
-    """The decision that an answer to `request` becomes at `seq`."""
+def stamp(request: Request, answer: Answer, seq: int, log: Sequence[Record] = ()) -> Decision:
+    """The decision that an answer to `request` becomes at `seq`.
+
+    An agent knows its earlier decisions by the numbers of its view; `log`, all records so far, leads from the one that
+    its trace continues to that record's own number.
+    """
     reply = answer.reply
+    trace = reply.trace
+    if trace is not None and trace.continues is not None:
+        trace = msgspec.structs.replace(trace, continues=in_log(log, request.seat, trace.continues))
     return Decision(
         seq=seq,
         seat=request.seat,
@@ -41,7 +48,7 @@ def stamp(request: Request, answer: Answer, seq: int) -> Decision:
         phase=request.phase,
         agent=answer.agent,
         fallback=reply.fallback,
-        trace=reply.trace,
+        trace=trace,
     )
 
 
@@ -64,10 +71,11 @@ def play(
     while requests := game.to_act(state):
         answers = yield Step(requests, new)
         decisions = tuple(
-            stamp(r, a, seq + i) for i, (r, a) in enumerate(zip(requests, answers, strict=True))
+            stamp(r, a, seq + i, log) for i, (r, a) in enumerate(zip(requests, answers, strict=True))
         )
         state, events = game.apply(state, decisions)
         new = decisions + events
+        log += new
         seq += len(new)
     outcome = game.outcome(state)
     if outcome is None:
@@ -109,13 +117,17 @@ def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple
 def observe(
     game: Game, game_id: str, config: Any, seed: int, records: Sequence[Record], request: Request
 ) -> Observation:
-    """What the request's seat may see of `records`, and its own random key for this decision."""
-    seat = request.seat
+    """What the request's seat may see of the log `records`, in the view's own numbers (`games.view`), and its own
+    random key for this decision.
+
+    The plain definition: it reads the whole log each time. `games.view.Views` gives the same record by record.
+    """
+    seen = see(records, request.seat)
     return Observation(
         game_id=game_id,
         game=game.name,
         config=config,
         request=request,
-        records=tuple(r for r in records if visible(r, seat)),
-        seed=chance.key(seed, "seat", seat, len(records)),
+        records=seen,
+        seed=private_key(seed, request.seat, len(seen)),
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from games.base import ConfigError
+from games.werewolf.lexicon import lexicon
 
 Role = Literal[
     "villager", "werewolf", "seer", "doctor", "witch", "hunter", "medium", "possessed", "jester", "mason"
@@ -52,7 +53,8 @@ class WerewolfConfig(BaseModel):
     chat_rounds: int = Field(1, ge=1, le=10)
     """Most rounds of one werewolf channel, where `chat` stands in `night_order` or `chat_by_day`."""
     chat_until_agree: bool = False
-    """Each message carries a proposed target; the channel closes after a round in which all agree."""
+    """Each message carries a proposed target; a round in which all agree closes the channel and settles the target,
+    otherwise the werewolves vote as `kill_rule` says."""
     chat_by_day: tuple[Literal["before_ballot", "after_ballot"], ...] = ()
     seer_learns: Literal["role", "faction", "species"] = "role"
     seer_repeats: bool = False
@@ -67,7 +69,7 @@ class WerewolfConfig(BaseModel):
         "round_robin"
     )
     """Round robin: seats in order from a random starter; random order: one order a day; bidding: the highest
-    bid (0-4) speaks; free: cycles in random order, each may skip or be over; simultaneous: all at once."""
+    bid (0-4) speaks; free: cycles in one order a day, each may skip or be over; simultaneous: all at once."""
     speech_rounds: int = Field(1, ge=1, le=10)
     """Rounds a day (round_robin, random_order, simultaneous)."""
     speech_turns: int = Field(8, ge=1, le=100)
@@ -126,6 +128,7 @@ class WerewolfConfig(BaseModel):
         def refuse(why: str) -> None:
             raise ValueError(why)
 
+        lexicon(self.lexicon)  # raises where there is none
         if any(count < 0 for count in roles.values()):
             refuse(f"roles has a negative count: {roles}")
         if not 4 <= self.n_players <= 20:
@@ -161,6 +164,12 @@ class WerewolfConfig(BaseModel):
             refuse("revotes break ties of a plurality; a majority has none: set revotes = 0")
         if self.ballot_rule == "majority" and self.mayor:
             refuse("a mayor breaks ties of a plurality; a majority has none: set mayor = false")
+        if self.ballot_rule == "majority" and self.tie == "random":
+            refuse("tie = 'random' breaks ties of a plurality; a majority has none: set tie = 'no_exile'")
+        if self.chat_until_agree and self.kill_rule == "one_random":
+            refuse("chat_until_agree lets the werewolves agree; kill_rule = 'one_random' lets one decide: use 'vote'")
+        if roles.get("witch") and not (self.witch_heals or self.witch_poisons):
+            refuse("a witch without potions is a villager: set witch_heals or witch_poisons, or use no witch")
         if self.shadow_ballots and self.discussion in ("simultaneous", "none"):
             refuse(
                 f"shadow_ballots follow single speeches; discussion = {self.discussion!r} has none: "

@@ -39,7 +39,7 @@ def conclave(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_candidacy(s: State, step: Step) -> tuple[Request, ...]:
-    return tuple(ask(s, i, "candidacy", (1, 0), ordered=True) for i in s.living())
+    return tuple(ask(s, step, i, "candidacy", (1, 0), ordered=True) for i in s.living())
 
 
 def candidacy(t: Turn, step: Step, answers: Answers) -> None:
@@ -52,7 +52,7 @@ def candidacy(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_mayor_ballot(s: State, step: Step) -> tuple[Request, ...]:
-    return tuple(ask(s, i, "mayor_ballot", step.among) for i in s.living())
+    return tuple(ask(s, step, i, "mayor_ballot", step.among) for i in s.living())
 
 
 def mayor_ballot(t: Turn, step: Step, answers: Answers) -> None:
@@ -65,7 +65,7 @@ def mayor_ballot(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_succession(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step.order[0], "succession", s.living()),) if any(s.alive) else ()
+    return (ask(s, step, step.order[0], "succession", s.living()),) if any(s.alive) else ()
 
 
 def succession(t: Turn, step: Step, answers: Answers) -> None:
@@ -112,7 +112,7 @@ def say(t: Turn, request: Request, action: Action, kind: str = "speech") -> None
 
 
 def ask_speech(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step.order[step.turn], "speech", speaks=True),)
+    return (ask(s, step, step.order[step.turn], "speech", speaks=True),)
 
 
 def speech(t: Turn, step: Step, answers: Answers) -> None:
@@ -121,11 +121,11 @@ def speech(t: Turn, step: Step, answers: Answers) -> None:
     if step.turn + 1 < len(step.order):
         t.push(Step("speech", step.order, step.turn + 1))
     if t.state.config.shadow_ballots:
-        t.push(Step("shadow"))
+        t.push(Step("shadow", turn=step.turn))
 
 
 def ask_speeches(s: State, step: Step) -> tuple[Request, ...]:
-    return tuple(ask(s, i, "speech", speaks=True) for i in s.living())
+    return tuple(ask(s, step, i, "speech", speaks=True) for i in s.living())
 
 
 def speeches(t: Turn, step: Step, answers: Answers) -> None:
@@ -135,7 +135,7 @@ def speeches(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_bid(s: State, step: Step) -> tuple[Request, ...]:
-    return tuple(ask(s, i, "bid", range(5), ordered=True) for i in s.living() if i != s.last_speaker)
+    return tuple(ask(s, step, i, "bid", range(5), ordered=True) for i in s.living() if i != s.last_speaker)
 
 
 def bid(t: Turn, step: Step, answers: Answers) -> None:
@@ -154,7 +154,7 @@ def bid(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_talk(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step.order[step.turn], "speech", (SPEAK, SKIP, OVER), speaks=True, ordered=True),)
+    return (ask(s, step, step.order[step.turn], "speech", (SPEAK, SKIP, OVER), speaks=True, ordered=True),)
 
 
 def talk(t: Turn, step: Step, answers: Answers) -> None:
@@ -171,21 +171,19 @@ def talk(t: Turn, step: Step, answers: Answers) -> None:
         t.emit("silence", actor=seat, value="over" if action.option == OVER else "skip")
         if action.option == OVER:
             over = (*over, seat)
-    after = [Step("shadow")] if config.shadow_ballots and action.option == SPEAK else []
+    after = [Step("shadow", turn=step.turn, round=step.round)] if config.shadow_ballots and action.option == SPEAK else []
     order, turn, cycle = step.order, step.turn + 1, step.round
     if turn >= len(order):
-        order, turn, cycle = (), 0, cycle + 1
-        speakers = [i for i in s.living() if i not in over and told[i] < config.free_per_seat]
-        # Two cycles more than anyone can speak in: skipping is free but does not go on for ever.
-        if speakers and cycle < config.free_per_seat + 2 and sum(told) < config.free_per_day:
-            order = t.order(speakers)
-    if order and sum(told) < config.free_per_day:
+        turn, cycle = 0, cycle + 1
+        order = tuple(i for i in order if i not in over and told[i] < config.free_per_seat)
+    # Two cycles more than anyone can speak in: skipping is free but does not go on for ever.
+    if order and cycle < config.free_per_seat + 2 and sum(told) < config.free_per_day:
         after.append(Step("talk", order, turn, told, over, round=cycle))
     t.push(*after)
 
 
 def ask_shadow(s: State, step: Step) -> tuple[Request, ...]:
-    return tuple(ask(s, i, "shadow_ballot", ballot_options(s, i, s.living())) for i in s.living())
+    return tuple(ask(s, step, i, "shadow_ballot", ballot_options(s, i, s.living())) for i in s.living())
 
 
 def shadow(t: Turn, step: Step, answers: Answers) -> None:
@@ -206,11 +204,11 @@ def ballot_options(s: State, voter: int, among: tuple[int, ...]) -> tuple[int, .
 def ask_ballot(s: State, step: Step) -> tuple[Request, ...]:
     among = step.among or s.living()
     if s.config.ballot == "simultaneous":
-        return tuple(ask(s, i, "ballot", ballot_options(s, i, among)) for i in s.living())
+        return tuple(ask(s, step, i, "ballot", ballot_options(s, i, among)) for i in s.living())
     if not step.order:
         return ()
     voter = step.order[step.turn]
-    return (ask(s, voter, "ballot", ballot_options(s, voter, among)),)
+    return (ask(s, step, voter, "ballot", ballot_options(s, voter, among)),)
 
 
 def ballot(t: Turn, step: Step, answers: Answers) -> None:
@@ -239,22 +237,22 @@ def count(t: Turn, step: Step, votes: dict[int, int]) -> None:
     tied, top = leaders(votes.values())
     if config.ballot_rule == "majority":
         exile(t, tied[0] if top * 2 > len(votes) else NOBODY)
-    elif len(tied) <= 1:
-        exile(t, tied[0] if tied else NOBODY)
-    elif step.round < config.revotes:
+    elif not tied:
+        exile(t, NOBODY)
+    elif len(tied) > 1 and step.round < config.revotes:
         t.emit("tie", data={"tied": list(tied)})
         t.push(Step("ballot", among=tied, round=step.round + 1))
-    elif s.mayor != NOBODY and s.alive[s.mayor]:
+    elif len(tied) > 1 and s.mayor != NOBODY and s.alive[s.mayor]:
         if votes.get(s.mayor) in tied:
             exile(t, votes[s.mayor])
         else:
             t.push(Step("tie_break", order=(s.mayor,), among=tied))
     else:
-        exile(t, t.pick(tied) if config.tie == "random" else NOBODY)
+        exile(t, t.pick(tied) if config.tie == "random" or len(tied) == 1 else NOBODY)
 
 
 def ask_tie_break(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step.order[0], "tie_break", step.among),)
+    return (ask(s, step, step.order[0], "tie_break", step.among),)
 
 
 def tie_break(t: Turn, step: Step, answers: Answers) -> None:
@@ -284,7 +282,7 @@ def exile(t: Turn, seat: int) -> None:
 
 
 def ask_shoot(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step.order[0], "shoot", (*s.living(), NOBODY)),) if any(s.alive) else ()
+    return (ask(s, step, step.order[0], "shoot", (*s.living(), NOBODY)),) if any(s.alive) else ()
 
 
 def shoot(t: Turn, step: Step, answers: Answers) -> None:
@@ -299,7 +297,7 @@ def shoot(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_last_words(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step.order[0], "last_words", speaks=True),)
+    return (ask(s, step, step.order[0], "last_words", speaks=True),)
 
 
 def last_words(t: Turn, step: Step, answers: Answers) -> None:
@@ -308,7 +306,7 @@ def last_words(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_summary(s: State, step: Step) -> tuple[Request, ...]:
-    return tuple(ask(s, i, "summary", speaks=True) for i in s.living())
+    return tuple(ask(s, step, i, "summary", speaks=True) for i in s.living())
 
 
 def summary(t: Turn, step: Step, answers: Answers) -> None:

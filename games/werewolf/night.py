@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from games import chance
 from games.records import MODERATOR, NOBODY, Action, Request
 from games.werewolf.config import faction_of, species_of
 from games.werewolf.state import State, Step, Turn, ask, bury, choice_of, leaders, shown_role
@@ -21,14 +20,14 @@ def night(t: Turn, step: Step, answers: Answers) -> None:
         return
     s.day += 1
     s.phase = "night"
-    s.prey, s.protected, s.poisoned, s.healed = NOBODY, (), (), False
+    s.prey, s.agreed, s.protected, s.poisoned, s.healed = NOBODY, NOBODY, (), (), False
     t.emit("phase", value="night")
     mode = config.first_night if s.day == 1 else "full"
     waves: list[Step] = []
     for wave in config.night_order:
         if wave == ("chat",):
             if mode != "inspect_only":
-                waves += chat_steps(s, proposing=config.chat_until_agree)
+                waves += chat_steps(s, proposing=config.chat_until_agree and mode == "full")
             continue
         acts: list[str] = [
             a for a in wave if mode == "full" or a == "inspect" or (mode == "no_kill" and a != "night_kill")
@@ -38,7 +37,10 @@ def night(t: Turn, step: Step, answers: Answers) -> None:
             waves.append(Step("wave", acts=tuple(acts)))
             acts = ["poison"]
         if acts:
-            waves.append(Step("wave", acts=tuple(acts)))
+            hand = s.living("werewolf") if "night_kill" in acts else ()
+            if config.kill_rule == "one_random" and hand:
+                hand = (t.pick(hand, "killer"),)
+            waves.append(Step("wave", acts=tuple(acts), order=hand))
     t.push(*waves, Step("dawn"))
 
 
@@ -56,11 +58,11 @@ def prey_options(s: State) -> tuple[int, ...]:
 
 
 def ask_chat(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step.order[step.turn], "whisper", step.among, speaks=True),)
+    return (ask(s, step, step.order[step.turn], "whisper", step.among, speaks=True),)
 
 
 def chat(t: Turn, step: Step, answers: Answers) -> None:
-    """One message in the channel; a round in which all proposals agree closes it."""
+    """One message in the channel; a round in which all proposals agree closes it and settles the target."""
     s = t.state
     request, action = answers[0]
     pack = tuple(i for i, role in enumerate(s.roles) if role == "werewolf")
@@ -68,40 +70,39 @@ def chat(t: Turn, step: Step, answers: Answers) -> None:
     told = (*step.told, choice_of(action))
     if step.turn + 1 < len(step.order):
         t.push(Step("chat", step.order, step.turn + 1, told, step.among, round=step.round))
-    elif step.round + 1 < s.config.chat_rounds and not (step.among and len(set(told)) == 1):
+    elif step.among and len(set(told)) == 1:
+        s.agreed = told[0]
+    elif step.round + 1 < s.config.chat_rounds:
         t.push(Step("chat", step.order, 0, (), step.among, round=step.round + 1))
 
 
 def ask_wave(s: State, step: Step) -> tuple[Request, ...]:
-    """One request for each seat that has an act in this wave and somebody to act on."""
+    """One request for each seat that has an act in this wave and somebody to act on; `order` holds who may kill."""
     config = s.config
     living = s.living()
     out: list[Request] = []
     for act in step.acts:
         if act == "night_kill":
-            targets = prey_options(s)
-            pack = s.living("werewolf")
-            if config.kill_rule == "one_random" and pack:
-                pack = (chance.choice(pack, chance.key(s.seed, "killer", s.day)),)
+            targets = prey_options(s) if s.agreed == NOBODY else ()
             options = (*targets, NOBODY) if config.kill_abstain else targets
-            out += [ask(s, i, act, options) for i in pack if targets]
+            out += [ask(s, step, i, act, options) for i in step.order if targets]
         elif act == "inspect":
             for i in s.living("seer"):
                 unseen = [j for j in living if j != i and (config.seer_repeats or j not in s.inspected[i])]
-                out += [ask(s, i, act, unseen)] if unseen else []
+                out += [ask(s, step, i, act, unseen)] if unseen else []
         elif act == "protect":
             for i in s.living("doctor"):
                 barred = {i} if not config.doctor_self else set()
                 barred |= {s.last_protected[i]} if not config.doctor_repeats else set()
                 options = tuple(j for j in living if j not in barred)
-                out += [ask(s, i, act, options)] if options else []
+                out += [ask(s, step, i, act, options)] if options else []
         elif act == "heal":
             if s.prey != NOBODY:
-                out += [ask(s, i, act, (s.prey, NOBODY)) for i in s.living("witch") if s.heals[i]]
+                out += [ask(s, step, i, act, (s.prey, NOBODY)) for i in s.living("witch") if s.heals[i]]
         elif act == "poison":
             for i in s.living("witch"):
                 if s.poisons[i]:
-                    out.append(ask(s, i, act, (*(j for j in living if j != i), NOBODY)))
+                    out.append(ask(s, step, i, act, (*(j for j in living if j != i), NOBODY)))
     return tuple(out)
 
 
@@ -132,9 +133,9 @@ def wave(t: Turn, step: Step, answers: Answers) -> None:
                 s.poisoned = (*s.poisoned, target)
                 s.poisons = _with(s.poisons, seat, s.poisons[seat] - 1)
             t.emit("poison", (seat,), actor=seat, target=target)
-    if "night_kill" in step.acts and kills:
+    if "night_kill" in step.acts and (kills or s.agreed != NOBODY):
         tied, _ = leaders(kills)
-        s.prey = t.pick(tied) if tied else NOBODY
+        s.prey = t.pick(tied, "kill") if tied else s.agreed
         t.emit("prey", pack, target=s.prey)
         told = tuple(i for i in s.living("witch") if s.heals[i])
         if told and s.prey != NOBODY:

@@ -27,6 +27,7 @@ ARENA_8: Settings = {
 }
 KAGGLE_8: Settings = {
     "roles": {"werewolf": 2, "seer": 1, "doctor": 1, "villager": 4},
+    "seer_repeats": True,
     "doctor_self": False,
     "doctor_repeats": False,
     "speech_rounds": 2,
@@ -103,6 +104,7 @@ def secretmafia(n: int) -> Settings:
         "roles": {"werewolf": wolves, "seer": 1, "doctor": 1, "villager": n - wolves - 2},
         "night_order": (("chat",), ("night_kill", "inspect", "protect")),
         "seer_learns": "faction",
+        "seer_repeats": True,
         "doctor_self": False,
         "discussion": "random_order",
         "speech_rounds": 3,

@@ -58,12 +58,14 @@ class State(msgspec.Struct):
     seq: int = 0
     """The next sequence number."""
     n_draws: int = 0
-    """Chance events so far; the counter of the named streams."""
+    """Draws so far whose happening everyone can tell; the counter of the named streams."""
     day: int = 0
     phase: str = "setup"
     mayor: int = NOBODY
     prey: int = NOBODY
     """Tonight's target of the werewolves."""
+    agreed: int = NOBODY
+    """The target on which the werewolves' channel agreed tonight; it needs no vote."""
     protected: tuple[int, ...] = ()
     poisoned: tuple[int, ...] = ()
     healed: bool = False
@@ -110,15 +112,21 @@ class Turn:
         self.state.agenda = steps + self.state.agenda
 
     def key(self, stream: str) -> int:
-        """The key of the next draw of a stream."""
+        """The key of the next draw of a stream that everyone can tell was due."""
         self.state.n_draws += 1
         return chance.key(self.state.seed, stream, self.state.n_draws)
 
-    def pick(self, tied: Sequence[int]) -> int:
-        """One of the tied seats, at random; the draw is logged for the moderator."""
+    def pick(self, tied: Sequence[int], stream: str | None = None) -> int:
+        """One of the tied seats, at random; the draw is logged for the moderator.
+
+        A draw of the night takes a `stream` of its own, counted by day, and one of the day counts even where there is
+        no tie: nobody may notice by later draws what was hidden from him.
+        """
+        s = self.state
+        k = self.key("ties") if stream is None else chance.key(s.seed, stream, s.day)
         if len(tied) == 1:
             return tied[0]
-        picked = chance.choice(tied, self.key("ties"))
+        picked = chance.choice(tied, k)
         self.emit("draw", MODERATOR, target=picked, data={"tied": list(tied)})
         return picked
 
@@ -147,6 +155,7 @@ def leaders(choices: Iterable[int]) -> tuple[tuple[int, ...], int]:
 
 def ask(
     s: State,
+    step: Step,
     seat: int,
     kind: str,
     options: Iterable[int] = (),
@@ -154,10 +163,14 @@ def ask(
     speaks: bool = False,
     ordered: bool = False,
 ) -> Request:
-    """A request; options are shown in an order drawn for it, unless they are `ordered` by nature."""
+    """A request; options are shown in an order drawn for it, unless they are `ordered` by nature.
+
+    The draw depends on nothing but the seat, the day and the place in the day's programme, which the seat knows.
+    """
     shown = tuple(options)
     if not ordered and len(shown) > 1:
-        shown = chance.shuffled(shown, chance.key(s.seed, "options", s.seq, seat))
+        place = (s.day << 16) + (step.round << 8) + step.turn
+        shown = chance.shuffled(shown, chance.key(s.seed, f"options {kind}", seat, place))
     return Request(seat, kind, shown, speaks, s.day, s.phase)
 
 

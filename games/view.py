@@ -1,0 +1,122 @@
+"""One seat's view of a game: the records that it may see, numbered by themselves, and the lines that it reads.
+
+A view numbers its records 0, 1, 2, ... on its own. The log's numbers count hidden records too: their gaps would tell a
+seat how many werewolves voted last night, or that a doctor has died. `in_log` leads back from a view's number to the
+log's. `see` is the plain definition; `Views` keeps all views of a running game up to date record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from games import chance
+from games.base import Game, GameError, Observation
+from games.records import Decision, Record, Request, visible
+
+
+def see(records: Iterable[Record], seat: int) -> tuple[Record, ...]:
+    """The records of a log that a seat may see, in order, with the view's own numbers."""
+    out: list[Record] = []
+    numbers: dict[int, int] = {}
+    for record in records:
+        if visible(record, seat):
+            out.append(_numbered(record, len(out), numbers))
+    return tuple(out)
+
+
+def _numbered(record: Record, number: int, numbers: dict[int, int]) -> Record:
+    """The record as number `number` of a view; `numbers` maps the seqs of the seat's decisions to the view's."""
+    if isinstance(record, Decision):
+        numbers[record.seq] = number
+        trace = record.trace
+        if trace is not None and trace.continues is not None:
+            trace = msgspec.structs.replace(trace, continues=numbers[trace.continues])
+            return msgspec.structs.replace(record, seq=number, trace=trace)
+    return record if record.seq == number else msgspec.structs.replace(record, seq=number)
+
+
+def in_log(records: Iterable[Record], seat: int, number: int) -> int:
+    """seq in the log of the record that the view of `seat` numbers `number`. Raises GameError where none is."""
+    found = next(islice((r.seq for r in records if visible(r, seat)), number, None)) if number >= 0 else None
+    if found is None:
+        raise GameError(f"seat {seat} refers to record {number} of its view, which is not that long")
+    return found
+
+
+def private_key(seed: int, seat: int, n_seen: int) -> int:
+    """The key of a seat's own random stream for a decision before which it has seen `n_seen` records."""
+    return chance.key(seed, "seat", seat, n_seen)
+
+
+class Views:
+    """What each seat of one game has seen so far, extended by `add` with every new record of the log.
+
+    `lines(seat)` equals `game.transcript(log, seat, config)`, and `observation(...)` equals `games.play.observe` of
+    the whole log, but each record is filtered, numbered and put into words only once.
+    """
+
+    def __init__(self, game: Game, config: Any, n_seats: int) -> None:
+        self._game, self._config = game, config
+        self._raw: list[list[Record]] = [[] for _ in range(n_seats)]
+        self._records: list[list[Record]] = [[] for _ in range(n_seats)]
+        self._numbers: list[dict[int, int]] = [{} for _ in range(n_seats)]
+        self._lines: list[list[str]] = [[] for _ in range(n_seats)]
+        self._words: Any = None
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Show each seat those of the log's next records that it may see."""
+        if not records:
+            return
+        text = self._game.text
+        if self._words is None:
+            self._words = text.words_of(self._config, records)
+        config, words, raw, lines = self._config, self._words, self._raw, self._lines
+        for record in records:
+            if isinstance(record, Decision):
+                audience: Iterable[int] = (record.seat,)
+                actor: int | None = record.seat
+            else:
+                audience = range(len(raw)) if record.audience is None else record.audience
+                actor = record.actor
+            shared = ...
+            for seat in audience:
+                raw[seat].append(record)
+                if seat == actor:
+                    line = text.line(record, seat, config, words)
+                else:  # all but the actor read the same line
+                    if shared is ...:
+                        shared = text.line(record, seat, config, words)
+                    line = shared
+                if line is not None:
+                    lines[seat].append(line)
+
+    def records(self, seat: int) -> Sequence[Record]:
+        """The records that the seat may see, in its own numbers. Do not change the list."""
+        raw, out = self._raw[seat], self._records[seat]
+        for record in raw[len(out) :]:
+            out.append(_numbered(record, len(out), self._numbers[seat]))
+        return out
+
+    def lines(self, seat: int) -> list[str]:
+        """The lines that the seat has read, oldest first. Do not change the list."""
+        return self._lines[seat]
+
+    def question(self, request: Request) -> str:
+        """The beginning of the seat's next line."""
+        return self._game.text.question(request, self._words)
+
+    def observation(self, game_id: str, seed: int, request: Request) -> Observation:
+        """What the request's seat may see, and its own random key for this decision."""
+        seen = self.records(request.seat)
+        return Observation(
+            game_id=game_id,
+            game=self._game.name,
+            config=self._config,
+            request=request,
+            records=tuple(seen),
+            seed=private_key(seed, request.seat, len(seen)),
+        )
