@@ -48,7 +48,8 @@ class Sampling(msgspec.Struct, frozen=True):
     `Generation.output_ids` and left out of `Generation.text`."""
     choices: tuple[tuple[int, ...], ...] = ()
     """If given, the output is exactly one of these token sequences (none of them a prefix of another), sampled
-    token by token from the model's distribution over what can still become one; `max_tokens` and stop ids do not apply."""
+    token by token from the model's distribution over what can still become one; `max_tokens` and stop ids do
+    not apply."""
 
 
 class Capture(msgspec.Struct, frozen=True):

@@ -83,7 +83,7 @@ class EngineLoop:
             from vllm.v1.engine.llm_engine import LLMEngine
 
             engine = LLMEngine.from_engine_args(EngineArgs(**self._arguments))
-        except BaseException as error:  # handed to the constructor, which raises it in the caller's thread
+        except BaseException as error:  # noqa: BLE001 - handed to the constructor, which raises it in the caller's thread
             self._failure = error
             self._started.set()
             return
@@ -93,7 +93,7 @@ class EngineLoop:
                 for output in engine.step():
                     self._finish(output)
                 self.steps += 1
-        except BaseException as error:  # one broken step ends the engine; every waiting request is told
+        except BaseException as error:  # noqa: BLE001 - one broken step ends the engine; every waiting request is told
             self._failure = error
         self._fail_all(EngineDead(f"the engine stopped: {self._failure!r}"))
         engine.engine_core.shutdown()

@@ -8,7 +8,7 @@ planned positions, so its cost does not grow with the context. A plan holds for 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ class Points:
     attn_out: bool = False
     mlp_out: bool = False
 
-    def keys(self) -> tuple[tuple[Point, int], ...]:
+    def rows(self) -> tuple[tuple[Point, int], ...]:
         """(point, layer) of each row; `embed` has layer 0, where it enters."""
         chosen: list[tuple[Point, int]] = [("embed", 0)] if self.embed else []
         if self.resid_post:
@@ -43,7 +43,7 @@ class Points:
 
     def names(self) -> tuple[str, ...]:
         """`embed`, `resid_post.0`, ..., `attn_out.0`, ..., `mlp_out.0`, ...: the names in the store."""
-        return tuple("embed" if point == "embed" else f"{point}.{layer}" for point, layer in self.keys())
+        return tuple("embed" if point == "embed" else f"{point}.{layer}" for point, layer in self.rows())
 
 
 def choose_points(
@@ -57,11 +57,37 @@ def choose_points(
 ) -> Points:
     """Points for a model; raises ValueError when nothing is chosen or the model lacks what is asked for."""
     points = Points(select_layers(layers, layout.n_layers), resid_post, embed, attn_out, mlp_out)
-    if not points.keys():
+    if not points.rows():
         raise ValueError("no stream was chosen; switch on resid_post, embed, attn_out or mlp_out")
-    for point, layer in points.keys():
+    for point, layer in points.rows():
         _module(layout, point, layer)
     return points
+
+
+def named_points(layout: DecoderLayout, names: Sequence[str]) -> Points:
+    """Points from words, as a configuration gives them: `all`, layer numbers (`3`), fractions of the depth (`0.5`),
+    `embed`, `attn_out`, `mlp_out`. Raises ValueError naming the word that means nothing.
+    """
+    layers: list[int | float] = []
+    for name in names:
+        if name in ("all", "embed", "attn_out", "mlp_out"):
+            continue
+        try:
+            layers.append(float(name) if "." in name else int(name))
+        except ValueError:
+            raise ValueError(
+                f"layer '{name}' is not known; give all, a number from 0 to {layout.n_layers - 1}, a fraction such as "
+                "0.5, embed, attn_out or mlp_out"
+            ) from None
+    whole = "all" in names or not layers
+    return choose_points(
+        layout,
+        "all" if whole else layers,
+        resid_post=whole is False or "all" in names or not {"attn_out", "mlp_out", "embed"} & set(names),
+        embed="embed" in names,
+        attn_out="attn_out" in names,
+        mlp_out="mlp_out" in names,
+    )
 
 
 @dataclass(frozen=True)
@@ -119,12 +145,14 @@ class Hooks:
         """editing: also hook every layer for edits, not only those of `points`."""
         self.layout = layout
         self.points = points
-        self._row_of = {key: i for i, key in enumerate(points.keys())}
+        self._row_of = {key: i for i, key in enumerate(points.rows())}
         wanted: set[tuple[Point, int]] = set(self._row_of)
         if editing:
-            wanted |= {("embed", 0)} | {("resid_post", i) for i in range(layout.n_layers)}
-            wanted |= {("attn_out", i) for i in range(layout.n_layers)}
-            wanted |= {("mlp_out", i) for i in range(layout.n_layers) if layout.mlp[i] is not None}
+            wanted.add(("embed", 0))
+            for i in range(layout.n_layers):
+                wanted |= {("resid_post", i), ("attn_out", i)}
+                if layout.mlp[i] is not None:
+                    wanted.add(("mlp_out", i))
         self._wanted = sorted(wanted)
         self._last = max((layer for point, layer in self._row_of), default=0)
         self._reads: Reads | None = None
@@ -167,10 +195,8 @@ class Hooks:
 
     def run(self, module: nn.Module, **inputs: Any) -> None:
         """A forward pass for its reads alone; the output of `module` is thrown away."""
-        try:
+        with suppress(_Enough):
             module(**inputs)
-        except _Enough:
-            pass
 
     def take(self) -> Tensor:
         """What was read: (n_slots, n_points, d_model), the model's dtype (float32 where averaged), its device."""

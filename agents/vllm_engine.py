@@ -12,6 +12,7 @@ workers; only the process that started the engines can stop them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def start_engines(model_dir: str | Path, settings: EngineSettings | None = None)
         device = "gpu" if ray.cluster_resources().get("GPU", 0) > 0 else "cpu"
     checkout = str(Path(__file__).resolve().parent.parent)
     env = engine_env(device, settings.kv_cache_gb) | {"PYTHONPATH": checkout}
-    remote = ray.remote(EngineActor).options(  # type: ignore[attr-defined]
+    remote = ray.remote(EngineActor).options(
         num_cpus=settings.cpus,
         num_gpus=settings.tensor_parallel if device == "gpu" else 0,
         max_concurrency=max(1000, 2 * settings.max_concurrent),
@@ -278,10 +279,8 @@ async def _result(ref: Any) -> Any:
 
 
 async def _stop(actor: Any) -> None:
-    try:
+    with contextlib.suppress(TimeoutError, ray.exceptions.RayError):  # it is killed next in any case
         await asyncio.wait_for(_result(actor.stop.remote()), 30)
-    except (TimeoutError, ray.exceptions.RayError):
-        pass  # it is killed next, which is all that matters
     ray.kill(actor)
 
 

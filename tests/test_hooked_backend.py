@@ -112,7 +112,8 @@ def test_capture_while_playing_equals_a_plain_forward_pass() -> None:
         answer, _ = play(backend, Prompt(context, GREEDY, session, capture), other)
         whole = plain_states(model, context + answer.output_ids)
         found = answer.activations
-        assert found is not None and list(found) == list(capture.sites)
+        assert found is not None
+        assert list(found) == list(capture.sites)
         np.testing.assert_allclose(found["prompt_last"], whole[:, 24], rtol=0, atol=2e-5)
         np.testing.assert_allclose(found["speech_mean"], whole[:, 3:6].mean(1), rtol=0, atol=2e-5)
         np.testing.assert_allclose(found["output_last"], whole[:, -1], rtol=0, atol=2e-5)
@@ -161,7 +162,8 @@ def test_a_stop_token_ends_the_output_and_stays_out_of_the_text(tmp_path: Path) 
     assert stopped.output_ids == free.output_ids[: k + 1]
     assert stopped.finish_reason == "stop"
     assert stopped.text == " ".join(f"w{i}" for i in free.output_ids[:k])
-    assert backend.model.startswith("model@") and len(backend.model) == len("model@") + 12
+    assert backend.model.startswith("model@")
+    assert len(backend.model) == len("model@") + 12
     close(backend)
 
 

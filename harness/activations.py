@@ -1,0 +1,276 @@
+"""The store of activations of one model on one run: safetensors shards and a parquet index, read lazily.
+
+    store.json                  schema version, model, layers, d_model, dtype; the same for every writer
+    shards/<writer>-<n>.safetensors     one tensor (n_rows, d_model) per layer
+    index/<writer>-<n>.parquet          one line per row, written after its shard
+
+A row is one site of one decision: (game_id, seq, site, subject, variant). A site whose name ends in the seat that it
+is about, such as `mention:3`, is stored as site `mention`, subject 3. `token_hash` binds the row to the token ids of
+its context. A shard without its index part is an unfinished write and is ignored. Needs numpy and polars alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harness.activation_shards import (
+    ActivationOverflow,
+    ActivationsDamaged,
+    ActivationsError,
+    Shard,
+    open_shard,
+    widen,
+)
+
+__all__ = [
+    "INDEX_SCHEMA",
+    "SCHEMA_VERSION",
+    "ActivationOverflow",
+    "Activations",
+    "ActivationsDamaged",
+    "ActivationsError",
+    "Damage",
+    "StoreInfo",
+    "layer_name",
+    "open_activations",
+    "split_site",
+    "token_hash",
+]
+
+SCHEMA_VERSION = 1
+
+INDEX_SCHEMA = pl.Schema(
+    {
+        "game_id": pl.String,
+        "seq": pl.Int64,
+        "seat": pl.Int16,
+        "site": pl.String,
+        "subject": pl.Int16,  # the seat that the site is about, or null
+        "variant": pl.String,  # "original", or how the context was changed
+        "token_index": pl.Int32,  # first token of the site, in the whole context
+        "n_tokens": pl.Int32,  # tokens averaged
+        "token_hash": pl.String,  # of the context up to and including the site's last token
+        "shard": pl.String,
+        "row": pl.Int32,
+        "checksum": pl.String,  # blake2b of the row's bytes over all layers
+    }
+)
+
+KEY = ("game_id", "seq", "site", "subject", "variant")
+
+
+class StoreInfo(msgspec.Struct, frozen=True):
+    """What `store.json` holds; every writer must agree with it."""
+
+    model: str
+    """`name@hash`."""
+    layers: tuple[str, ...]
+    """Names of the rows' first axis: `embed`, `resid_post.0`, ..., `attn_out.0`, `mlp_out.0`."""
+    d_model: int
+    dtype: str
+    schema_version: int = SCHEMA_VERSION
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """One thing that `verify` found."""
+
+    kind: str
+    """missing_shard | broken_shard | changed_bytes | missing_row | unindexed_row | duplicate_key | wrong_tokens |
+    missing_part | broken_index."""
+    where: str
+    """The shard or index part, with the row where there is one."""
+    message: str
+
+
+def token_hash(ids: Sequence[int] | NDArray[np.integer]) -> str:
+    """blake2b (32 hex digits) of the token ids as little-endian int32."""
+    return blake2b(np.asarray(ids, dtype="<i4").tobytes(), digest_size=16).hexdigest()
+
+
+def split_site(name: str) -> tuple[str, int | None]:
+    """`mention:3` -> (`mention`, 3); `prompt_last` -> (`prompt_last`, None)."""
+    head, colon, tail = name.rpartition(":")
+    if colon and tail.isdigit():
+        return head, int(tail)
+    return name, None
+
+
+def layer_name(layer: int | str) -> str:
+    """The stored name: an int is the residual stream after that block, `resid_post.<int>`."""
+    return f"resid_post.{layer}" if isinstance(layer, int) else layer
+
+
+def open_activations(path: str | Path) -> Activations:
+    """Open a store for reading. Raises ActivationsError where there is none or its schema is another."""
+    return Activations(Path(path))
+
+
+class Activations:
+    """A store, read. Nothing is loaded until asked for; only the asked layer's bytes are then touched."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.info = read_info(path)
+        self._open = lru_cache(maxsize=512)(open_shard)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Activations {self.path}: {self.info.model}, {len(self.info.layers)} layers, {self.info.dtype}>"
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return self.info.layers
+
+    @property
+    def d_model(self) -> int:
+        return self.info.d_model
+
+    def scan(self) -> pl.LazyFrame:
+        """The index, one line per row (`INDEX_SCHEMA`), in no particular order of games."""
+        parts = self.parts()
+        if not parts:
+            return pl.LazyFrame(schema=INDEX_SCHEMA)
+        return pl.scan_parquet(parts, schema=INDEX_SCHEMA)
+
+    def parts(self) -> list[Path]:
+        """The index parts, by name."""
+        return sorted((self.path / "index").glob("[!.]*.parquet"))
+
+    def index(
+        self,
+        *,
+        site: str | None = None,
+        games: Iterable[str] | None = None,
+        seat: int | None = None,
+        variant: str | None = "original",
+    ) -> pl.DataFrame:
+        """Index lines of some rows, sorted by game, seq, site, subject.
+
+        site: `mention` for all subjects, `mention:3` for one. variant: None for all.
+        """
+        lines = self.scan()
+        if site is not None:
+            name, subject = split_site(site)
+            lines = lines.filter(pl.col("site") == name)
+            if subject is not None:
+                lines = lines.filter(pl.col("subject") == subject)
+        if games is not None:
+            lines = lines.filter(pl.col("game_id").is_in(list(games)))
+        if seat is not None:
+            lines = lines.filter(pl.col("seat") == seat)
+        if variant is not None:
+            lines = lines.filter(pl.col("variant") == variant)
+        return lines.sort("game_id", "seq", "site", "subject", "variant", nulls_last=False).collect()
+
+    def read(self, lines: pl.DataFrame, layer: int | str) -> NDArray[np.float32]:
+        """Values of one layer for index lines, in their order: float32 (n_rows, d_model).
+
+        Raises ActivationsDamaged for a missing or truncated shard, ActivationsError for an unknown layer.
+        """
+        name = self._known(layer)
+        out = np.empty((lines.height, self.d_model), dtype=np.float32)
+        for shard, where, rows in self._by_shard(lines):
+            out[where] = widen(shard.tensors[name][rows], shard.dtype)
+        return out
+
+    def read_rows(
+        self, lines: pl.DataFrame, layers: Sequence[int | str] | None = None
+    ) -> NDArray[np.float32]:
+        """Values of several layers (None: all) for index lines: float32 (n_rows, n_layers, d_model)."""
+        names = self.layers if layers is None else [self._known(layer) for layer in layers]
+        out = np.empty((lines.height, len(names), self.d_model), dtype=np.float32)
+        for shard, where, rows in self._by_shard(lines):
+            for i, name in enumerate(names):
+                out[where, i] = widen(shard.tensors[name][rows], shard.dtype)
+        return out
+
+    def select(
+        self,
+        layer: int | str,
+        *,
+        site: str | None = None,
+        games: Iterable[str] | None = None,
+        seat: int | None = None,
+        variant: str | None = "original",
+    ) -> tuple[pl.DataFrame, NDArray[np.float32]]:
+        """Index lines and their values at one layer: `index` and `read` together."""
+        lines = self.index(site=site, games=games, seat=seat, variant=variant)
+        return lines, self.read(lines, layer)
+
+    def batches(
+        self, lines: pl.DataFrame, layer: int | str, size: int = 65_536
+    ) -> Iterator[tuple[pl.DataFrame, NDArray[np.float32]]]:
+        """`read` in pieces of at most `size` rows, for stores larger than memory."""
+        for piece in lines.iter_slices(size):
+            yield piece, self.read(piece, layer)
+
+    def tensor(self, shard: str, layer: int | str) -> NDArray[np.generic]:
+        """The memory-mapped tensor (n_rows, d_model) of one shard, raw (bfloat16 as uint16), read-only."""
+        return self._shard(shard).tensors[self._known(layer)]
+
+    def keys(self) -> set[tuple[str, int, str, int | None, str]]:
+        """What is stored: (game_id, seq, site, subject, variant)."""
+        return set(self.scan().select(KEY).collect().iter_rows())
+
+    def verify(self, contexts: Mapping[tuple[str, int, str], Sequence[int]] | None = None) -> list[Damage]:
+        """Read everything and name all that is wrong; an empty list is a sound store.
+
+        contexts: (game_id, seq, variant) -> token ids of the whole context; rows of these are held to them.
+        """
+        from harness.activation_verify import verify
+
+        return verify(self, contexts or {})
+
+    def _known(self, layer: int | str) -> str:
+        name = layer_name(layer)
+        if name not in self.info.layers:
+            raise ActivationsError(
+                f"layer '{name}' is not in {self.path}; it holds {', '.join(self.info.layers)}. "
+                "Capture again with that layer into a new folder"
+            )
+        return name
+
+    def _shard(self, name: str) -> Shard:
+        return self._open(self.path / "shards" / name)
+
+    def _by_shard(self, lines: pl.DataFrame) -> Iterator[tuple[Shard, NDArray[np.int64], NDArray[np.int64]]]:
+        """For each shard: (shard, positions in `lines`, rows in the shard), rows ascending."""
+        numbered = lines.select("shard", "row").with_row_index("where").sort("row")
+        for (name,), group in numbered.group_by("shard", maintain_order=True):
+            shard = self._shard(str(name))
+            rows = group["row"].to_numpy().astype(np.int64)
+            if len(rows) and rows[-1] >= shard.n_rows:
+                raise ActivationsDamaged(
+                    f"the index names row {rows[-1]} of {shard.path}, which has {shard.n_rows} rows; "
+                    "delete both and capture again"
+                )
+            yield shard, group["where"].to_numpy().astype(np.int64), rows
+
+
+def read_info(path: Path) -> StoreInfo:
+    """`store.json` of a store. Raises ActivationsError."""
+    file = path / "store.json"
+    if not file.is_file():
+        raise ActivationsError(
+            f"{path} holds no activations (no store.json); run `wolfscope capture` on the run first"
+        )
+    try:
+        version = json.loads(file.read_bytes()).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ActivationsError(
+                f"{file} has schema version {version}, this version reads {SCHEMA_VERSION}; "
+                "capture again into a new folder, or use the version that wrote it"
+            )
+        return msgspec.json.decode(file.read_bytes(), type=StoreInfo)
+    except (ValueError, AttributeError) as error:  # msgspec's errors are ValueErrors
+        raise ActivationsDamaged(f"{file} is damaged ({error}); restore it or capture again") from error

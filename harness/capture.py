@@ -1,0 +1,152 @@
+"""The second pass: activations at named sites of a finished run, read through a hooked model into a store.
+
+Import it where it is used: it brings torch. Rows already stored are skipped, so a killed capture goes on by the
+same call. What it stores agrees with a plain forward pass over each context alone: relative error below 1e-5 in
+float32 and below 0.03 in bfloat16 (tests/test_capture.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.hooked_model import HookedModel
+from agents.hooks import Hooks, Points, Reads, choose_points
+from harness.activation_writer import ActivationWriter
+from harness.activations import ActivationsError, StoreInfo, open_activations
+from harness.capture_plan import CaptureItem, Pass, Row, batches, plan_passes, wanted_rows
+
+__all__ = ["CaptureItem", "CaptureProgress", "capture_pass", "read_passes"]
+
+
+@dataclass
+class CaptureProgress:
+    """Where a capture stands; the final one is its report."""
+
+    n_items: int = 0
+    """Decisions seen."""
+    n_rows: int = 0
+    """Rows read."""
+    n_skipped: int = 0
+    """Rows that were stored before."""
+    n_context_tokens: int = 0
+    """Tokens of the contexts up to their last site, each decision by itself."""
+    n_computed_tokens: int = 0
+    """Tokens that went through the model; the difference is what shared prefixes saved."""
+    n_bytes: int = 0
+    """Size of the rows read, as stored."""
+    seconds: float = 0.0
+
+
+def capture_pass(
+    items: Iterable[CaptureItem],
+    hooked: HookedModel,
+    path: str | Path,
+    *,
+    points: Points | None = None,
+    dtype: str = "auto",
+    share_prefixes: bool = True,
+    batch_tokens: int = 8192,
+    window_tokens: int = 4_000_000,
+    writer: str = "w",
+    progress: Callable[[CaptureProgress], None] | None = None,
+) -> CaptureProgress:
+    """Read the sites of all items into the store at `path`, which is created if there is none.
+
+    items: best in the order of games; they are taken in windows of about `window_tokens` tokens, cut between games.
+    points: the streams, by default resid_post of all layers. dtype: of the store; `auto` is bfloat16 for a bfloat16
+    model, else float32. batch_tokens: tokens of a forward pass, padding included. progress: called after each batch.
+
+    Raises ActivationsError (a site outside its context, a context longer than the model's, a store made with other
+    settings), ActivationOverflow, StorageError. What was read before is kept and not read again.
+    """
+    points = points or choose_points(hooked.layout)
+    if dtype == "auto":
+        dtype = "bfloat16" if hooked.dtype == torch.bfloat16 else "float32"
+    info = StoreInfo(model=hooked.name, layers=points.names(), d_model=hooked.layout.d_model, dtype=dtype)
+    state, begin = CaptureProgress(), time.monotonic()
+    with ActivationWriter(path, info, name=writer) as out:
+        stored = open_activations(path).keys()
+        size = len(info.layers) * info.d_model * (4 if dtype == "float32" else 2)
+        for window in _windows(items, window_tokens):
+            todo: list[tuple[CaptureItem, list[Row]]] = []
+            for item in window:
+                rows = wanted_rows(item, stored)
+                state.n_items += 1
+                state.n_skipped += len(item.sites) - len(rows)
+                if rows:
+                    todo.append((item, rows))
+                    last = 1 + max(max(row.indices) for row in rows)
+                    state.n_context_tokens += last
+                    _check_length(item, last, hooked)
+            passes = plan_passes(todo, share_prefixes=share_prefixes)
+            for batch, values in read_passes(hooked, points, passes, batch_tokens):
+                keys = [row.key for one in batch for row in one.rows]
+                out.add(keys, values)
+                state.n_rows += len(keys)
+                state.n_bytes += len(keys) * size
+                state.n_computed_tokens += sum(len(one.ids) for one in batch)
+                state.seconds = time.monotonic() - begin
+                if progress is not None:
+                    progress(state)
+    state.seconds = time.monotonic() - begin
+    return state
+
+
+@torch.inference_mode()
+def read_passes(
+    hooked: HookedModel, points: Points, passes: Sequence[Pass], batch_tokens: int
+) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
+    """Run the passes; yields (batch, float32 (n_rows of the batch, n_points, d_model)), rows in the batch's order.
+
+    Contexts are padded on the right, where causal attention cannot see it, so no mask is needed.
+    """
+    hooks = Hooks(hooked.layout, points)
+    with hooks.attached():
+        for batch in batches(passes, batch_tokens):
+            width = max(len(one.ids) for one in batch)
+            ids = torch.zeros((len(batch), width), dtype=torch.long)
+            where: list[tuple[int, int, int]] = []
+            n_rows = 0
+            for b, one in enumerate(batch):
+                ids[b, : len(one.ids)] = torch.tensor(one.ids, dtype=torch.long)
+                for row in one.rows:
+                    where.extend((b, index, n_rows) for index in row.indices)
+                    n_rows += 1
+            rows, columns, slots = torch.tensor(where, dtype=torch.long).T.to(hooked.device)
+            hooks.plan(Reads(rows, columns, slots, n_rows), stop_early=True)
+            hooks.run(hooked.layout.decoder, input_ids=ids.to(hooked.device), use_cache=False)
+            yield batch, hooks.take().float().cpu().numpy()
+
+
+def _windows(items: Iterable[CaptureItem], max_tokens: int) -> Iterator[list[CaptureItem]]:
+    """Items in lists of about `max_tokens` tokens, cut where the game changes."""
+    window: list[CaptureItem] = []
+    n_tokens = 0
+    for item in items:
+        if window and n_tokens >= max_tokens and item.game_id != window[-1].game_id:
+            yield window
+            window, n_tokens = [], 0
+        window.append(item)
+        n_tokens += len(item.ids)
+    if window:
+        yield window
+
+
+def _check_length(item: CaptureItem, n_tokens: int, hooked: HookedModel) -> None:
+    if n_tokens > hooked.max_context:
+        raise ActivationsError(
+            f"game {item.game_id} seq {item.seq} needs {n_tokens} tokens of context, {hooked.name} has "
+            f"{hooked.max_context}; capture with the model that played, or one with a longer context"
+        )
+    if max(item.ids) >= hooked.vocab_size or min(item.ids) < 0:
+        raise ActivationsError(
+            f"game {item.game_id} seq {item.seq} has token id {max(item.ids)}, {hooked.name} knows 0 to "
+            f"{hooked.vocab_size - 1}; capture with the model that played"
+        )
