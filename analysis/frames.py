@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from scipy import sparse
@@ -72,17 +72,21 @@ def logs_of(run: Any) -> Iterator[GameLog]:
         yield GameLog(game_id, game, config, records)
 
 
-def subject_rows(logs: Iterable[GameLog], models_only: bool = True) -> Rows:
+def subject_rows(
+    logs: Iterable[GameLog], models_only: bool = True, about: Literal["others", "self"] = "others"
+) -> Rows:
     """The rows of all games, in the order of the log.
 
-    With `models_only`, decisions that no model made are left out, unless no decision of the whole set was
-    made by one.
+    `about="self"` gives one row a decision instead, with the viewer as its own subject: the same public
+    counts, for questions about what the viewer itself is up to (never about its role, which stands in its
+    prompt). With `models_only`, decisions that no model made are left out, unless no decision of the whole
+    set was made by one.
     """
     columns: dict[str, list[Any]] = {name: [] for name in ROWS}
     lines: list[str] = []
     row_of, line_of = [], []
     for log in logs:
-        for row, seen in _game_rows(log, lines):
+        for row, seen in _game_rows(log, lines, about == "self"):
             row_of += [len(columns["seq"])] * len(seen)
             line_of += seen
             for name, column in columns.items():
@@ -97,7 +101,7 @@ def subject_rows(logs: Iterable[GameLog], models_only: bool = True) -> Rows:
     return Rows(frame, lines, reads)
 
 
-def _game_rows(log: GameLog, lines: list[str]) -> Iterator[tuple[dict[str, Any], list[int]]]:
+def _game_rows(log: GameLog, lines: list[str], own: bool) -> Iterator[tuple[dict[str, Any], list[int]]]:
     facts = log.game.seats(log.config, log.records)
     names = [fact.name for fact in facts]
     n = len(names)
@@ -120,9 +124,9 @@ def _game_rows(log: GameLog, lines: list[str]) -> Iterator[tuple[dict[str, Any],
             continue
         viewer = record.seat
         posterior = knowledge.posterior(viewer)
-        for subject in sorted(knowledge.living - {viewer}):
+        for subject in [viewer] if own else sorted(knowledge.living - {viewer}):
             p = posterior[subject].get("werewolf", 0.0)
-            if not 0 < p < 1:
+            if not (own or 0 < p < 1):
                 continue
             row = {
                 "game_id": log.game_id, "seq": record.seq, "viewer": viewer, "subject": subject,

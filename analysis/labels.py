@@ -60,6 +60,9 @@ BALLOTS: dict[str, Any] = {
     "target": pl.Int16,
     "target_is_werewolf": pl.Boolean,
     "p_voter": pl.Float64,  # that the target is a werewolf, given what the voter knows
+    "p_chance": pl.Float64,  # the same for a living other drawn at random
+    "agent": pl.String,
+    "model": pl.String,
     "against_knowledge": pl.Boolean,  # the voter knows the target to be no werewolf, others might be
 }
 
@@ -114,6 +117,7 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
         elif record.kind == "ballot" and record.action.option not in (None, NOBODY):
             target = int(record.action.option or 0)
             p = knowledge.p_werewolf(seat, target)
+            others = [knowledge.p_werewolf(seat, j) for j in sorted(knowledge.living - {seat})]
             rows["ballots"].append(
                 {
                     "game_id": log.game_id,
@@ -123,10 +127,10 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
                     "target": target,
                     "target_is_werewolf": facts[target].role == "werewolf",
                     "p_voter": p,
-                    "against_knowledge": p <= 0
-                    and any(
-                        knowledge.p_werewolf(seat, j) > 0 for j in knowledge.living if j not in (seat, target)
-                    ),
+                    "p_chance": sum(others) / len(others),
+                    "agent": record.agent,
+                    "model": who["model"],
+                    "against_knowledge": p <= 0 and max(others) > 0,
                 }
             )
 
