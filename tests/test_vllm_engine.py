@@ -21,6 +21,7 @@ ray = pytest.importorskip("ray")
 
 T = TypeVar("T")
 GREEDY = Sampling(temperature=0.0, max_tokens=16)
+WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", *(f"w{i}" for i in range(4, 96)))
 RNG = np.random.default_rng(11)
 
 
@@ -80,10 +81,10 @@ def test_greedy_text_is_that_of_transformers(engine: Engine) -> None:
                 expected.append(float(logprobs.max()))
         assert answer.output_ids == tuple(context[len(prompt.ids) :])
         np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
-        assert answer.text == " ".join(
-            f"w{i}" for i in answer.output_ids if i > 3
-        )  # the end token is not text
-        assert answer.finish_reason == ("stop" if answer.output_ids[-1] == 2 else "length")
+        stopped = answer.output_ids[-1] == 2
+        shown = answer.output_ids[:-1] if stopped else answer.output_ids  # the end token is not text
+        assert answer.text == " ".join(WORDS[i] for i in shown)
+        assert answer.finish_reason == ("stop" if stopped else "length")
 
 
 @pytest.mark.engine
