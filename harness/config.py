@@ -160,7 +160,7 @@ class ActivationsSection(Section):
     backend: str | None = None
     """The `[backends.*]` whose model is captured; None: the only one that agents of this run use."""
     sites: tuple[str, ...] = ("prompt_last",)
-    layers: tuple[str, ...] | Literal["all"] = "all"
+    layers: tuple[str | int, ...] | Literal["all"] = "all"
     """`embed` and layer numbers, 0 = output of block 0."""
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -211,13 +211,19 @@ class Config(Section):
 
     def hash(self) -> str:
         """Hash of what decides which games are played; how they are carried out does not count."""
-        plain = self.plain()
-        del plain["activations"]
-        plain["run"] = {"seed": self.run.seed}
-        for backend in plain["backends"].values():
-            for key in ("replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "device"):
-                del backend[key]
-        return hash_of(plain)
+        return hash_of(identity(self.plain()))
+
+
+def identity(plain: dict[str, Any]) -> dict[str, Any]:
+    """The part of a plain configuration that decides which games are played (their number aside)."""
+    kept = {key: plain.get(key) for key in ("game", "agents", "roster", "experiment")}
+    means = ("replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "device")
+    kept["run"] = {"seed": plain.get("run", {}).get("seed")}
+    kept["backends"] = {
+        name: {key: value for key, value in backend.items() if key not in means}
+        for name, backend in plain.get("backends", {}).items()
+    }
+    return kept
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:

@@ -21,6 +21,7 @@ import polars as pl
 from games.records import Decision, Record
 from harness import tables
 from harness.atomic import storage
+from harness.config import identity
 from harness.errors import RunFolderError
 from harness.journal import End, Journal, Start, repair
 from harness.lock import RunLock
@@ -265,6 +266,12 @@ class RunFolder:
             lock.__exit__(None, None, None)
             raise
 
+    @classmethod
+    def hold(cls, path: Path) -> RunLock:
+        """The lock of an existing run, for who adds something to it (activations): `with RunFolder.hold(path): ...`."""
+        read_manifest(path)
+        return RunLock(path)
+
     def __enter__(self) -> RunFolder:
         return self
 
@@ -313,7 +320,7 @@ def _check_free(path: Path) -> bool:
 
 def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
     if found.config_hash != wanted.config_hash:
-        differences = list(_differences(found.config, wanted.config))
+        differences = list(_differences(identity(found.config), identity(wanted.config)))
         raise RunFolderError(
             f"{path} holds another run ({'; '.join(differences[:4]) or 'other games'}): "
             "choose another --out, or use the configuration that the run was started with"

@@ -120,6 +120,8 @@ def test_hash_depends_on_what_is_played_alone():
         "roster": {"mix": {"a": 7}},
     }
     config = parse_config(plain)
-    assert parse_config(plain | {"run": {"in_flight": 3, "name": "other", "games": 7}}).hash() == config.hash()
+    assert (
+        parse_config(plain | {"run": {"in_flight": 3, "name": "other", "games": 7}}).hash() == config.hash()
+    )
     assert parse_config(plain | {"run": {"seed": 3}}).hash() != config.hash()
     assert parse_config(plain | {"game": {"preset": "probe-6"}}).hash() != config.hash()

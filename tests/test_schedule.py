@@ -42,14 +42,14 @@ def test_mix_is_balanced_over_seats_and_roles():
     held = Counter((agent, role) for g in made for agent, role in zip(g.agents, roles(g, made)))
     assert all(abs(n - {"a": 60, "b": 80}[agent]) <= 3 for (agent, _), n in seats.items())
     expected = {"werewolf": 2, "seer": 1, "doctor": 1, "villager": 3}
-    assert all(
-        abs(n - expected[role] * {"a": 60, "b": 80}[agent]) <= 3 for (agent, role), n in held.items()
-    )
+    assert all(abs(n - expected[role] * {"a": 60, "b": 80}[agent]) <= 3 for (agent, role), n in held.items())
 
 
 def test_larger_roster_meets_all_opponents():
     made = schedule(games=200, roster={"mix": {"a": 3, "b": 3, "c": 3, "d": 3}})
-    met = Counter(pair for g in made for pair in {tuple(sorted((x, y))) for x in g.agents for y in g.agents if x < y})
+    met = Counter(
+        pair for g in made for pair in {tuple(sorted((x, y))) for x in g.agents for y in g.agents if x < y}
+    )
     assert min(met.values()) > 0.9 * 200 * 0.9
     assert len(met) == 6
 

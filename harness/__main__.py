@@ -1,0 +1,5 @@
+"""`python -m harness` is `wolfscope`."""
+
+from harness.cli import main
+
+main()

@@ -1,0 +1,240 @@
+"""Is a run what it says it is? Schema, schedule, every game against its rules, prompts against what a seat may see,
+activation rows against their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from agents.backend import BackendError
+from games.base import GameError
+from games.play import Answer, fold, observe, play
+from games.records import Decision, Record, Reply, Request
+from harness import tables
+from harness.config import Config, parse_config
+from harness.errors import WolfscopeError
+from harness.factory import make_agent
+from harness.run_folder import Run, load_run
+from harness.schedule import Planned, Schedule
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong."""
+
+    where: str
+    """A file, a game, or a game and a sequence number."""
+    what: str
+
+
+def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) -> list[Finding]:
+    """Everything that is wrong with a run; an empty list is a sound one.
+
+    Raises RunFolderError where there is no run that could be checked.
+    """
+    run = load_run(path)
+    found = list(_tables(run)) if run.finished else []
+    if found:  # nothing below can be read
+        return found
+    say(f"{run.manifest.n_games:,} games are scheduled, {len(run.game_ids):,} have ended")
+    schedule = Schedule(parse_config(run.manifest.config, "manifest.json"))
+    planned = {p.game_id: p for p in schedule}
+    found += _scheduled(run, planned)
+    say("folding every game through its rules")
+    rows = {row["game_id"]: row for row in run.games.collect().iter_rows(named=True)}
+    prompts = _Prompts(schedule.configs)
+    for game_id, records in run.logs():
+        if game_id in planned:
+            wrong = list(_game(run, planned[game_id], records, rows[game_id]))
+            found += wrong or prompts.check(run, planned[game_id], records)
+    for reason in prompts.skipped:
+        say(f"prompts are not checked against the log: {reason}")
+    if (run.path / "activations").is_dir():
+        say("holding activation rows to their tokens")
+        found += _activations(run)
+    return found
+
+
+def _tables(run: Run) -> Iterator[Finding]:
+    for table, schema in tables.SCHEMAS.items():
+        path = run.path / f"{table}.parquet"
+        if not path.is_file():
+            yield Finding(path.name, "the file is missing")
+            continue
+        try:
+            found = dict(pl.read_parquet_schema(path))
+            pl.scan_parquet(path).select(pl.len()).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            yield Finding(path.name, f"the file cannot be read: {error}")
+            continue
+        wanted = dict(pl.Schema(schema))
+        if found != wanted:
+            keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+            yield Finding(
+                path.name, f"column {keys[0]!r} is {found.get(keys[0])}, expected {wanted.get(keys[0])}"
+            )
+
+
+def _scheduled(run: Run, planned: Mapping[str, Planned]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for game_id in run.game_ids:
+        if game_id in seen:
+            yield Finding(game_id, "the game is there twice")
+        elif game_id not in planned:
+            yield Finding(game_id, "the game is not in the schedule of the manifest's configuration")
+        seen.add(game_id)
+    missing = [game_id for game_id in planned if game_id not in seen]
+    if run.finished and missing:
+        yield Finding(missing[0], f"the game is scheduled and missing ({len(missing)} such games)")
+
+
+def _game(run: Run, planned: Planned, records: Sequence[Record], row: Mapping[str, Any]) -> Iterator[Finding]:
+    game, config, seed = run.game(planned.game_id)
+    if seed != planned.seed:
+        yield Finding(planned.game_id, f"the seed is {seed}, the schedule has {planned.seed}")
+    for i, record in enumerate(records):
+        if record.seq != i:
+            yield Finding(planned.game_id, f"record {i} of the log has seq {record.seq}")
+            return
+    try:
+        state, log = fold(game, config, seed, records)
+    except GameError as error:
+        yield Finding(planned.game_id, f"the rules do not give this log: {error}")
+        return
+    for decision in records:
+        if isinstance(decision, Decision):
+            if decision.agent != planned.agents[decision.seat]:
+                yield Finding(
+                    f"{planned.game_id}/{decision.seq}",
+                    f"seat {decision.seat} was played by {decision.agent!r}, the schedule has "
+                    f"{planned.agents[decision.seat]!r}",
+                )
+            yield from _trace(f"{planned.game_id}/{decision.seq}", decision, records)
+    if row["status"] != "finished":
+        return
+    outcome = game.outcome(state)
+    if len(log) != len(records) or outcome is None:
+        yield Finding(
+            planned.game_id, f"the log has {len(records)} records, but by the rules the game goes on"
+        )
+    elif outcome.winner != row["winner"]:
+        yield Finding(
+            planned.game_id, f"the winner is {row['winner']!r}, by the rules it is {outcome.winner!r}"
+        )
+
+
+def _trace(where: str, decision: Decision, records: Sequence[Record]) -> Iterator[Finding]:
+    trace = decision.trace
+    if trace is None:
+        return
+    if trace.logprobs and len(trace.logprobs) != len(trace.output_ids):
+        yield Finding(
+            where, f"{len(trace.output_ids)} output tokens have {len(trace.logprobs)} log-probabilities"
+        )
+    if trace.continues is None:
+        return
+    before = records[trace.continues] if 0 <= trace.continues < decision.seq else None
+    if not isinstance(before, Decision) or before.seat != decision.seat or before.trace is None:
+        yield Finding(where, f"continues {trace.continues}, which is no earlier model decision of this seat")
+
+
+class _Prompts:
+    """Are the prompts a function of what the seat may see? Builds each again from the seat's observation."""
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        self._configs = configs
+        self._players: dict[tuple[int, str], Any] = {}
+        self.skipped: dict[str, None] = {}
+
+    def check(self, run: Run, planned: Planned, records: Sequence[Record]) -> Iterator[Finding]:
+        game, config, seed = run.game(planned.game_id)
+        for request, decision, before in _asked(game, config, seed, records):
+            player = self._player(planned.cell, decision.agent) if decision.trace is not None else None
+            if player is None:
+                continue
+            seen = observe(game, planned.game_id, config, seed, before, request)
+            ours = list(player.context(seen).ids)
+            logged = run.prompt_ids(planned.game_id, decision.seq)
+            if ours != logged:
+                at = next((i for i, (a, b) in enumerate(zip(ours, logged, strict=False)) if a != b), None)
+                at = min(len(ours), len(logged)) if at is None else at
+                yield Finding(
+                    f"{planned.game_id}/{decision.seq}",
+                    f"the prompt ({len(logged)} tokens) is not what seat {decision.seat} may see gives "
+                    f"({len(ours)} tokens): they part at token {at}",
+                )
+
+    def _player(self, cell: int, name: str) -> Any:
+        if (cell, name) not in self._players:
+            config = self._configs[cell]
+            backend = config.agents[name].backend or ""
+            try:
+                player = make_agent(name, config, {backend: _Silent()})
+                self._players[cell, name] = player if hasattr(player, "context") else None
+            except WolfscopeError as error:
+                self.skipped[str(error)] = None
+                self._players[cell, name] = None
+        return self._players[cell, name]
+
+
+def _asked(
+    game: Any, config: Any, seed: int, records: Sequence[Record]
+) -> Iterator[tuple[Request, Decision, Sequence[Record]]]:
+    """(request, the decision it got, the records before it was asked), for every whole wave of a sound log."""
+    steps = play(game, config, seed)
+    step = next(steps)
+    at = 0
+    while step.requests:
+        at += len(step.new)
+        wave = [r for r in records[at : at + len(step.requests)] if isinstance(r, Decision)]
+        if len(wave) < len(step.requests):
+            return
+        for request, decision in zip(step.requests, wave, strict=True):
+            yield request, decision, records[:at]
+        step = steps.send([Answer(Reply(d.action, d.fallback, d.trace), d.agent) for d in wave])
+
+
+class _Silent:
+    """A backend for players that are only asked for their prompts."""
+
+    model = "none"
+
+    async def generate(self, prompts: Sequence[Any]) -> list[Any]:
+        raise BackendError("this player is not meant to be asked", retryable=False)
+
+    async def close(self) -> None:
+        return
+
+
+class _Contexts(Mapping[tuple[str, int, str], Sequence[int]]):
+    """(game, seq, variant) -> token ids, read when asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __getitem__(self, key: tuple[str, int, str]) -> Sequence[int]:
+        game_id, seq, variant = key
+        if variant != "original":
+            raise KeyError(key)
+        try:
+            return self._run.context_ids(game_id, seq)
+        except ValueError as error:
+            raise KeyError(key) from error
+
+    def __iter__(self) -> Iterator[tuple[str, int, str]]:
+        found = self._run.decisions.filter(pl.col("model").is_not_null()).select("game_id", "seq").collect()
+        for game_id, seq in found.iter_rows():
+            yield game_id, seq, "original"
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _activations(run: Run) -> list[Finding]:
+    from harness.activations import open_activations
+
+    store = open_activations(run.path / "activations")
+    return [Finding(f"activations/{d.where}", d.message) for d in store.verify(_Contexts(run))]

@@ -1,0 +1,341 @@
+"""The command line, and the one place where rules, players, harness and analysis are put together.
+
+Every verb imports what it needs when it runs, so that `--help` costs nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from harness.errors import WolfscopeError
+
+if TYPE_CHECKING:
+    from harness.progress import Progress
+
+RUNS = Path("runs")
+SHOWN = 20
+"""So many findings of a check are printed."""
+
+app = App(
+    name="wolfscope",
+    help="A microscope for social deception: play tournaments of language models and scripted players, read what "
+    "the models represent while they play, and report it against honest baselines.",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+@app.command
+def run(
+    config: Path,
+    *,
+    out: Path | None = None,
+    set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    seed: int | None = None,
+    limit: int | None = None,
+    dry_run: Flag = False,
+    ray_address: str | None = None,
+    quiet: Flag = False,
+    json: Flag = False,
+) -> int:
+    """Play a tournament into a run folder; the same command goes on after a stop, and plays no game twice.
+
+    Parameters
+    ----------
+    config
+        A TOML file; examples are in harness/configs.
+    out
+        The run folder (default: runs/<run.name>).
+    set
+        Change a setting, for instance --set run.games=20 or --set game.preset=probe-6. May be given again.
+    seed
+        The same as --set run.seed=...
+    limit
+        At most so many games of each combination of factors; more can be added later by the same command.
+    dry_run
+        Show the schedule and play nothing.
+    ray_address
+        Work on a running Ray cluster.
+    quiet
+        Print nothing but the run folder.
+    json
+        Print progress as lines of JSON.
+    """
+    from harness.config import load_config
+
+    overrides = [*set] + ([f"run.seed={seed}"] if seed is not None else [])
+    settings = load_config(config, overrides)
+    if limit is not None:
+        settings = load_config(config, [*overrides, f"run.games={min(limit, settings.run.games)}"])
+    if dry_run:
+        return _dry_run(settings)
+    from harness.tournament import run_tournament
+
+    path = run_tournament(settings, out or RUNS / settings.run.name, _progress(quiet, json), ray_address)
+    _last_line(path)
+    return 0
+
+
+@app.command
+def check(run: Path, *, quiet: Flag = False) -> int:
+    """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
+
+    Exit status 0 means sound, 1 that something is wrong.
+    """
+    from harness.check import check_run
+
+    progress = _progress(quiet, False)
+    found = check_run(run, progress.say)
+    for finding in found[:SHOWN]:
+        _last_line(f"{finding.where}: {finding.what}")
+    if len(found) > SHOWN:
+        _last_line(f"and {len(found) - SHOWN:,} more")
+    progress.say("sound: nothing is wrong" if not found else f"{len(found):,} things are wrong")
+    return 1 if found else 0
+
+
+@app.command
+def capture(
+    run: Path,
+    *,
+    site: Annotated[tuple[str, ...], Parameter(name="--site", negative="")] = (),
+    layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
+    backend: str | None = None,
+    device: str = "auto",
+    quiet: Flag = False,
+) -> int:
+    """Read the activations behind a run's model decisions; goes on where an earlier call stopped.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    site
+        A named position (prompt_last, output_last, output_mean, speech_last, speech_mean, mention, role_line);
+        may be given again. Default: activations.sites of the run's configuration.
+    layer
+        embed or a number, 0 = output of block 0; may be given again. Default: activations.layers.
+    backend
+        Whose model, where the run has several.
+    device
+        cpu, cuda or auto.
+    quiet
+        Print nothing but the folder.
+    """
+    from harness.capture_run import capture_run
+
+    progress = _progress(quiet, False)
+    _last_line(capture_run(run, sites=site, layers=layer, backend=backend, device=device, say=progress.say))
+    return 0
+
+
+@app.command
+def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
+    """Probe the captured activations against every baseline and write one self-contained report.html.
+
+    Parameters
+    ----------
+    runs
+        Run folders with activations.
+    out
+        Where to write it (default: report.html in the first run folder).
+    """
+    if not runs:
+        raise WolfscopeError("name at least one run folder: wolfscope report RUN")
+    _last_line(_report(list(runs), out, _progress(quiet, False)))
+    return 0
+
+
+@app.command
+def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
+    """The main job from beginning to end: tournament, activations, probe, report.html (about 5 minutes).
+
+    A demo that was interrupted is gone on with; a finished one is kept, and a new one gets a folder of its own.
+
+    Parameters
+    ----------
+    out
+        The folder that holds the demos' run folders.
+    """
+    from harness.capture_run import capture_run
+    from harness.config import load_config
+    from harness.tournament import run_tournament
+
+    progress = _progress(quiet, False)
+    path = _demo_folder(out)
+    config = load_config(Path(__file__).parent / "configs" / "demo.toml")
+    progress.say(f"1 of 3: a tournament of {config.run.games} games, into {path}")
+    run_tournament(config, path, progress)
+    progress.say("2 of 3: reading the small model's activations on what it saw in those games")
+    capture_run(path, say=progress.say)
+    progress.say("3 of 3: what do they say about the other players? Probing, against every baseline")
+    _last_line(_report([path], None, progress))
+    return 0
+
+
+@app.command(name="train-small-model")
+def train_small_model(
+    out: Path,
+    *,
+    seed: int = 0,
+    tokens: int = 20_000_000,
+    hidden: int = 128,
+    layers: int = 6,
+    lexicon: str = "classic",
+    device: str = "auto",
+    quiet: Flag = False,
+) -> int:
+    """Train the small model from scratch on games of the scripted players; goes on where an earlier call stopped.
+
+    Parameters
+    ----------
+    out
+        The model's folder, in Hugging Face format.
+    seed
+        Of the initial weights and of the games.
+    tokens
+        How many tokens of games to train on.
+    hidden
+        Width of the model.
+    layers
+        Depth of the model.
+    lexicon
+        The words under which it sees the game.
+    device
+        cpu, cuda or auto.
+    """
+    from harness.train import train
+
+    train(
+        out,
+        seed=seed,
+        tokens=tokens,
+        hidden=hidden,
+        layers=layers,
+        lexicon=lexicon,
+        device=device,
+        say=_progress(quiet, False).say,
+    )
+    _last_line(out)
+    return 0
+
+
+@app.command
+def version() -> int:
+    """Print the versions of Wolfscope and of what it stands on."""
+    from harness.manifest import this_session
+
+    session = this_session()
+    _last_line(f"wolfscope {_version()} ({session.revision or 'no git revision'})")
+    for name, number in session.versions.items():
+        _last_line(f"{name} {number}")
+    return 0
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("wolfscope")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+app.version = _version
+
+
+def _report(runs: list[Path], out: Path | None, progress: Progress) -> Path:
+    from analysis.report import write_report
+
+    return write_report(runs, out=out, say=progress.say)
+
+
+def _dry_run(settings: Any) -> int:
+    from collections import Counter
+
+    from harness.schedule import Schedule
+
+    schedule = Schedule(settings)
+    games = list(schedule)
+    seats = Counter(agent for game in games for agent in game.agents)
+    _last_line(f"{len(games):,} games, {len(schedule.cells)} combinations of factors")
+    for i, cell in enumerate(schedule.cells):
+        if cell.factors:
+            _last_line(f"  {i}: " + ", ".join(f"{key} = {value}" for key, value in cell.factors.items()))
+    for agent, n in seats.most_common():
+        _last_line(f"  {agent}: {n:,} seats")
+    for game in games[:10]:
+        _last_line(f"  game {game.index} {game.game_id} seed {game.seed}: {', '.join(game.agents)}")
+    if len(games) > 10:
+        _last_line(f"  and {len(games) - 10:,} more")
+    return 0
+
+
+def _demo_folder(out: Path) -> Path:
+    """The newest demo that lacks its report, else the next free number."""
+    numbers = [int(p.name[5:]) for p in out.glob("demo-*") if p.name[5:].isdigit()]
+    newest = max(numbers, default=0)
+    if newest and not (out / f"demo-{newest}" / "report.html").exists():
+        return out / f"demo-{newest}"
+    return out / f"demo-{newest + 1}"
+
+
+def _progress(quiet: bool, json: bool) -> Progress:
+    from harness.progress import Progress
+
+    return Progress("quiet" if quiet else "json" if json else None)
+
+
+def _last_line(text: object) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 well, 1 failed or found wrong, 2 asked wrongly, 130 interrupted."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        from harness.checkout import check_packages
+
+        check_packages()
+        status = app(words)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was written is whole, and the same command goes on from there\n")
+        status = 130
+    except Exception as error:
+        if debug:
+            raise
+        status = _explain(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    """One line about an error; the exit status."""
+    if isinstance(error, WolfscopeError) or _is_users(error):
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stderr.write(
+        f"error: {type(error).__name__}: {error}\nThis is a fault of Wolfscope; the same command with --debug shows "
+        "where. What was written before is whole.\n"
+    )
+    return 1
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether the error is of a kind that the packages below use for what a user can cause."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"GameError", "BackendError", "ModelFilesError", "ActivationsError", "AnalysisError"})
