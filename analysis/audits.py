@@ -13,7 +13,7 @@ from analysis.metrics import auroc
 from analysis.permutation import NULL_PENALTY, control_task
 from analysis.probes import ProbeResult, cell_scores, leave_names_out
 from analysis.splits import Folds, buckets, game_folds, row_folds
-from analysis.targets import Target
+from analysis.targets import Readout, Target
 
 
 def leakage(target: Target, x: NDArray[Any], folds: Folds, found: ProbeResult, seed: int) -> pl.DataFrame:

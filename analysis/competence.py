@@ -36,7 +36,7 @@ def agents_table(
                 "model": next(iter(made["model"].drop_nulls()), None),
                 "seats": len(mine),
                 "decisions": len(made),
-                "fallbacks": float(made["fallback"].is_not_null().mean() or 0.0) if len(made) else None,
+                "fallbacks": _share(made["fallback"].is_not_null()),
                 "wins_village": _share(mine.filter(pl.col("faction") == "village")["won"]),
                 "wins_werewolf": _share(mine.filter(pl.col("faction") == "werewolf")["won"]),
                 "ballots": len(cast),

@@ -24,7 +24,7 @@ from analysis.splits import Folds, check_folds
 Kind = Literal["logistic", "ridge", "mass_mean", "lda"]
 Layers = NDArray[Any] | Sequence[NDArray[Any]]
 
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Ridge penalties per row in standardised features: scikit-learn's `alpha = n_train * penalty`."""
 
 

@@ -1,0 +1,213 @@
+"""The report's figures: static SVG, drawn with altair, coloured by the page's CSS variables so that dark
+mode works.
+
+Charts are drawn in marker colours that `svg` replaces by `var(--...)` of the page. Every function takes the
+numbers that are also written as parquet, and returns the SVG as text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+INK, MUTED, GRID, BAND = "#010203", "#010204", "#010205", "#010206"
+BLUE, ORANGE, TEAL, PINK, GOLD = "#010207", "#010208", "#010209", "#01020a", "#01020b"
+VARIABLES = {
+    INK: "--ink", MUTED: "--muted", GRID: "--grid", BAND: "--band", BLUE: "--blue", ORANGE: "--orange",
+    TEAL: "--teal", PINK: "--pink", GOLD: "--gold",
+}  # fmt: skip
+SERIES = (BLUE, ORANGE, TEAL, PINK, GOLD)
+FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": "normal", "titleFontSize": 12, "labelFontSize": 12,
+        "gridColor": GRID, "domain": False, "ticks": False, "labelPadding": 6, "titlePadding": 10,
+    },
+    "header": {"labelColor": INK, "labelFontSize": 13, "labelFontWeight": 600, "title": None, "labelAnchor": "start"},
+    "text": {"color": INK, "fontSize": 12},
+}  # fmt: skip
+
+
+def svg(chart: alt.TopLevelMixin, label: str) -> str:
+    """The chart as an inline SVG without script, scalable, with `label` for screen readers."""
+    spec = chart.configure(**CONFIG).to_dict()
+    text = vl_convert.vegalite_to_svg(spec)
+    for marker, variable in VARIABLES.items():
+        text = text.replace(marker, f"var({variable})")
+    text = re.sub(
+        r'<svg class="marks" width="([\d.]+)" height="([\d.]+)"',
+        r'<svg style="max-width:\1px" ',
+        text,
+        count=1,
+    )
+    safe = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{safe}" ', 1)
+
+
+def _data(frame: pl.DataFrame) -> alt.Data:
+    return alt.Data(values=frame.to_dicts())
+
+
+def _auroc_axis(low: float = 0.4, high: float = 1.0) -> alt.Scale:
+    return alt.Scale(domain=[low, high], nice=False)
+
+
+def forest(scores: pl.DataFrame, label: str) -> str:
+    """The headline: AUROC of the probe and of everything it must beat, intervals over games.
+
+    Columns: name, kind, auroc, low, high, best (bool), ordered as they are to be shown.
+    """
+    low = min(0.4, float(scores["low"].min() or 0.4) - 0.02)  # type: ignore[arg-type]
+    base = alt.Chart(_data(scores))
+    y = alt.Y("name:N", sort=None, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=180))
+    color = alt.Color(
+        "kind:N", legend=None,
+        scale=alt.Scale(domain=["probe", "baseline", "best", "ceiling", "control"], range=[BLUE, MUTED, ORANGE, TEAL, MUTED]),
+    )  # fmt: skip
+    x = alt.X(
+        "auroc:Q", scale=_auroc_axis(low), axis=alt.Axis(title="AUROC, 95% interval over games", format=".1f")
+    )
+    bars = base.mark_rule(strokeWidth=2.5).encode(
+        y=y, x=alt.X("low:Q", scale=_auroc_axis(low)), x2="high:Q", color=color
+    )
+    dots = base.mark_circle(size=75, opacity=1).encode(y=y, x=x, color=color)
+    text = base.mark_text(align="left", dx=7, fontSize=11).encode(
+        y=y, x=alt.X("high:Q"), text=alt.Text("auroc:Q", format=".2f"), color=color
+    )
+    chance = (
+        alt.Chart(alt.Data(values=[{"x": 0.5}])).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x="x:Q")
+    )
+    rival = (
+        alt.Chart(_data(scores.filter(pl.col("kind") == "best")))
+        .mark_rule(color=ORANGE, strokeDash=[5, 4], opacity=0.8)
+        .encode(x="auroc:Q")
+    )
+    return svg((chance + rival + bars + dots + text).properties(width=560, height=26 * len(scores)), label)
+
+
+def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
+    """F1: AUROC by layer and target; the band is the permutation null's best layer, the dashes the best
+    baseline.
+
+    `curves`: target, layer, position, auroc. `bands`: target, null_low, null_high, baseline, baseline_name.
+    """
+    top = max(0.75, float(curves["auroc"].max() or 1.0), float(bands["null_high"].max() or 0.0)) + 0.04  # type: ignore[arg-type]
+    bottom = min(0.45, float(curves["auroc"].min() or 0.4) - 0.03)  # type: ignore[arg-type]
+    scale = _auroc_axis(bottom, min(1.0, top))
+    order = curves.sort("position")["layer"].unique(maintain_order=True).to_list()
+    last = order[-1]
+    marks = curves.join(bands, on="target")
+    base = alt.Chart(_data(marks.with_columns(last=pl.lit(last), first=pl.lit(order[0]))))
+    x = alt.X(
+        "layer:N",
+        sort=order,
+        axis=alt.Axis(title="layer", labelAngle=0, grid=False),
+        scale=alt.Scale(padding=0.3),
+    )
+    y = alt.Y("auroc:Q", scale=scale, axis=alt.Axis(title="AUROC", format=".1f", tickCount=5))
+    band = base.mark_rect(color=BAND, opacity=0.9).encode(
+        y=alt.Y("null_low:Q", scale=scale), y2="null_high:Q", x=alt.value(0), x2=alt.value("width")
+    )
+    dash = base.mark_rule(color=ORANGE, strokeDash=[5, 4]).encode(y=alt.Y("baseline:Q", scale=scale))
+    name = base.transform_filter(alt.datum.layer == order[0]).mark_text(
+        align="left", dy=-7, fontSize=11, color=ORANGE
+    ).encode(y=alt.Y("baseline:Q", scale=scale), text="baseline_name:N", x=alt.value(4))  # fmt: skip
+    null = base.transform_filter(alt.datum.layer == order[0]).mark_text(
+        align="right", dy=9, fontSize=11, color=MUTED, baseline="middle"
+    ).encode(y=alt.Y("null_high:Q", scale=scale), text=alt.value("best layer by chance"), x=alt.value("width"))  # fmt: skip
+    line = base.mark_line(color=BLUE, strokeWidth=2.5, point={"size": 45, "color": BLUE}).encode(x=x, y=y)
+    n = marks["target"].n_unique()
+    width = 250 if n > 2 else 330
+    return svg(
+        alt.layer(band, dash, line, name, null)
+        .properties(width=width, height=220)
+        .facet(facet=alt.Facet("target:N", sort=None, title=None), columns=3, spacing=34),
+        label,
+    )
+
+
+def heat(cells: pl.DataFrame, label: str) -> str:
+    """F2: AUROC by site and layer. Columns: site, layer, auroc."""
+    order = cells["layer"].unique(maintain_order=True).to_list()
+    base = alt.Chart(
+        _data(cells.drop_nulls().with_columns(strength=(2 * (pl.col("auroc") - 0.5)).clip(0, 1)))
+    )
+    x = alt.X("layer:N", sort=order, axis=alt.Axis(title="layer", labelAngle=0, orient="top"))
+    y = alt.Y("site:N", sort=None, axis=alt.Axis(title=None, labelColor=INK, labelLimit=260))
+    tiles = base.mark_rect(color=BLUE, stroke=GRID, strokeWidth=1, cornerRadius=3).encode(
+        x=x,
+        y=y,
+        fillOpacity=alt.FillOpacity(
+            "strength:Q", scale=alt.Scale(domain=[0, 1], range=[0.0, 0.75]), legend=None
+        ),
+    )
+    text = base.mark_text(fontSize=12).encode(x=x, y=y, text=alt.Text("auroc:Q", format=".2f"))
+    return svg((tiles + text).properties(width=58 * len(order), height=38 * cells["site"].n_unique()), label)
+
+
+def lines(
+    points: pl.DataFrame,
+    x: str,
+    y: str,
+    series: str,
+    label: str,
+    *,
+    x_title: str,
+    y_title: str,
+    zero: float | None = None,
+) -> str:
+    """Lines with a direct label at the end of each. Columns: `x`, `y`, `series`, in the order of the
+    series.
+    """
+    names = points[series].unique(maintain_order=True).to_list()
+    ends = points.sort(x).group_by(series, maintain_order=True).last()
+    # Labels that would overlap are pushed apart, from the top down.
+    span = float(points[y].max() or 1) - float(points[y].min() or 0) or 1.0  # type: ignore[arg-type]
+    placed: list[dict[str, Any]] = []
+    for row in ends.sort(y, descending=True).to_dicts():
+        row["label_y"] = min(row[y], placed[-1]["label_y"] - 0.075 * span) if placed else row[y]
+        placed.append(row)
+    color = alt.Color(
+        f"{series}:N", legend=None, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)]))
+    )
+    scale = alt.Scale(zero=False, nice=True)
+    base = alt.Chart(_data(points))
+    drawn = base.mark_line(strokeWidth=2.5, point={"size": 40}).encode(
+        x=alt.X(f"{x}:Q", axis=alt.Axis(title=x_title, grid=False, tickMinStep=1), scale=alt.Scale(zero=False, nice=False)),
+        y=alt.Y(f"{y}:Q", axis=alt.Axis(title=y_title, tickCount=5), scale=scale), color=color,
+    )  # fmt: skip
+    text = alt.Chart(alt.Data(values=placed)).mark_text(align="left", dx=9).encode(
+        x=f"{x}:Q", y=alt.Y("label_y:Q", scale=scale), text=f"{series}:N", color=color
+    )  # fmt: skip
+    chart = drawn + text
+    if zero is not None:
+        chart = (
+            alt.Chart(alt.Data(values=[{"z": zero}]))
+            .mark_rule(color=MUTED, strokeDash=[2, 3])
+            .encode(y="z:Q")
+            + chart
+        )
+    return svg(chart.properties(width=540, height=240), label)
+
+
+def reliability(points: pl.DataFrame, label: str) -> str:
+    """F7: observed share against predicted probability, in bins of equal count. Columns: predicted,
+    observed, n.
+    """
+    axis = alt.Scale(domain=[0, 1])
+    base = alt.Chart(_data(points))
+    diagonal = alt.Chart(alt.Data(values=[{"p": 0, "o": 0}, {"p": 1, "o": 1}])).mark_line(
+        color=MUTED, strokeDash=[2, 3], strokeWidth=1
+    ).encode(x=alt.X("p:Q", scale=axis), y=alt.Y("o:Q", scale=axis))  # fmt: skip
+    drawn = base.mark_line(color=BLUE, strokeWidth=2.5, point={"size": 45, "color": BLUE}).encode(
+        x=alt.X("predicted:Q", scale=axis, axis=alt.Axis(title="probability that the probe gives", grid=False, format=".1f")),
+        y=alt.Y("observed:Q", scale=axis, axis=alt.Axis(title="share that is so", format=".1f", tickCount=5)),
+    )  # fmt: skip
+    return svg((diagonal + drawn).properties(width=260, height=240), label)

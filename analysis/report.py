@@ -1,0 +1,310 @@
+"""The report: runs in, one self-contained HTML page and the numbers beside it out.
+
+`write_report(["runs/demo-1"])` needs no network, no model and no GPU. Whatever is absent (beliefs, an
+untrained capture, enough games) is named on the page, never papered over; every claim ends with a verdict.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from analysis import sections
+from analysis.bootstrap import holm
+from analysis.captures import attach
+from analysis.competence import agents_table, in_words
+from analysis.errors import AnalysisError
+from analysis.evaluate import MARGIN, Evaluation, Settings, Skipped, evaluate
+from analysis.frames import GameLog, logs_of, subject_rows
+from analysis.labels import label
+from analysis.probes import PENALTIES
+from analysis.targets import Target, targets_of, thin
+from harness.run_folder import load_run
+
+__all__ = ["render", "write_report"]
+
+Say = Callable[[str], None]
+
+
+def write_report(
+    runs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    say: Say | None = None,
+    settings: Settings | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Analyse the runs together and write the page; its path.
+
+    out: an `.html` file, or a folder for `report.html`; by default `report.html` in the first run's folder.
+    The numbers go into a folder of the same name without the ending. `say` is told what is being done.
+
+    Raises AnalysisError where `out` exists (unless `overwrite`), where no run is named or no game has
+    ended; whatever `load_run` raises for a folder that is no run.
+    """
+    if not runs:
+        raise AnalysisError("no run was named; name at least one run folder")
+    page = _place(Path(runs[0]) / "report.html" if out is None else Path(out), overwrite)
+    tell = say or (lambda text: None)
+    opened = [load_run(path) for path in runs]
+    prefixes = [""] if len(opened) == 1 else [f"{i}:" for i in range(len(opened))]
+    start = time.monotonic()
+    tell("reading the games")
+    logs = [
+        replace(log, game_id=prefix + log.game_id)
+        for prefix, run in zip(prefixes, opened)
+        for log in logs_of(run)
+    ]
+    if not logs:
+        raise AnalysisError(f"no game of {', '.join(map(str, runs))} has ended yet; let the run finish first")
+    pairs = list(zip(prefixes, opened))
+    settings = settings or Settings()
+    targets, labels = prepare(logs, pairs, settings)
+    evaluations = evaluate_all(targets, settings, tell)
+    tell("drawing the page")
+    html, numbers = render(
+        evaluations, labels, _tables(pairs), settings,
+        title=" + ".join(dict.fromkeys(run.manifest.name for run in opened)), n_games=len(logs), started=start,
+        tables_name=page.with_suffix("").name,
+    )  # fmt: skip
+    folder = page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in numbers.frames.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+    part = page.with_name(page.name + ".part")
+    part.write_text(html, encoding="utf-8")
+    part.replace(page)
+    tell(f"report of {len(logs):,} games in {time.monotonic() - start:,.0f} s")
+    return page
+
+
+def _place(out: Path, overwrite: bool) -> Path:
+    page = out if out.suffix == ".html" else out / "report.html"
+    if page.exists() and not overwrite:
+        raise AnalysisError(
+            f"{page} exists: move it away or choose another --out; a report is not overwritten silently"
+        )
+    if page.parent.exists() and not page.parent.is_dir():
+        raise AnalysisError(f"{page.parent} is a file: choose another --out")
+    return page
+
+
+def prepare(
+    logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: Settings
+) -> tuple[list[Target], dict[str, pl.DataFrame]]:
+    """The targets with their activations and stated beliefs, and the label frames."""
+    labels = label(logs)
+    others, own = subject_rows(logs), subject_rows(logs, about="self")
+    beliefs = [run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id")) for prefix, run in runs]
+    stated = pl.concat(beliefs).filter(pl.col("about").is_null()).collect() if beliefs else None
+    targets = []
+    for target in targets_of(others, own, labels["speeches"]):
+        thinned = thin(target, settings.max_rows, settings.seed)
+        mine = attach(thinned, runs, own=target.name.startswith("own_"))
+        if stated is not None and target.name == "subject_is_werewolf":
+            mine = with_beliefs(mine, stated)
+        targets.append(mine)
+    return targets, labels
+
+
+def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
+    """The target with every source's latest belief of the viewer about the subject at or before the
+    decision.
+    """
+    found = {}
+    keys = target.frame.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject").with_row_index(
+        "row_"
+    )
+    for source in stated["source"].drop_nulls().unique(maintain_order=True):
+        mine = stated.filter((pl.col("source") == source) & pl.col("p_werewolf").is_not_null())
+        mine = mine.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject", "p_werewolf").sort(
+            "seq"
+        )
+        joined = keys.sort("seq").join_asof(
+            mine, on="seq", by=["game_id", "viewer", "subject"], strategy="backward", check_sortedness=False
+        )
+        p = joined.sort("row_")["p_werewolf"]
+        if p.is_not_null().any():
+            found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
+    return replace(target, stated=found)
+
+
+def evaluate_all(targets: Sequence[Target], settings: Settings, tell: Say) -> list[Evaluation | Skipped]:
+    """Every target, with Holm's correction over those that could be evaluated."""
+    found: list[Evaluation | Skipped] = []
+    for target in targets:
+        tell(f"{sections.title_of(target.name).lower()}: {len(target.y):,} rows of {target.n_games:,} games")
+        found.append(evaluate(target, settings))
+    done = [e for e in found if isinstance(e, Evaluation)]
+    for e, p in zip(done, holm([e.increment.p for e in done])):
+        e.adjusted_p = float(p)
+    return found
+
+
+def _tables(runs: Sequence[tuple[str, Any]]) -> dict[str, pl.DataFrame]:
+    def all_of(table: str, *columns: str) -> pl.DataFrame:
+        return pl.concat(
+            [run.frame(table).with_columns(game_id=pl.lit(prefix) + pl.col("game_id")).select(columns) for prefix, run in runs]
+        ).collect()  # fmt: skip
+
+    tokens = (pl.col("prompt_ids").list.len() + pl.col("output_ids").list.len()).alias("tokens")
+    costs = [run.decisions.select("n_cached", tokens) for _, run in runs]
+    return {
+        "games": all_of(
+            "games", "game_id", "preset", "lexicon", "n_players", "winner", "status", "n_days", "seconds"
+        ),
+        "seats": all_of("seats", "game_id", "seat", "role", "faction", "agent", "model", "won"),
+        "decisions": all_of("decisions", "game_id", "seq", "kind", "agent", "model", "fallback", "attempts"),
+        "costs": pl.concat(costs).collect(),
+    }
+
+
+def render(
+    evaluations: Sequence[Evaluation | Skipped],
+    labels: dict[str, pl.DataFrame],
+    tables: dict[str, pl.DataFrame],
+    settings: Settings,
+    *,
+    title: str,
+    n_games: int,
+    started: float,
+    tables_name: str = "",
+) -> tuple[str, sections.Numbers]:
+    """The page and the frames behind it."""
+    numbers = sections.Numbers()
+    done = [e for e in evaluations if isinstance(e, Evaluation)]
+    agents = agents_table(tables["seats"], tables["decisions"], labels["ballots"])
+    numbers.add("T1_agents", agents)
+    models = sorted(tables["decisions"]["model"].drop_nulls().unique())
+    headline = next((e for e in done if e.target.name == "subject_is_werewolf"), None)
+    over_time = sections.time_figure(headline, numbers) if headline else None
+    context = {
+        "title": f"What do they know of each other? {title}",
+        "subtitle": f"{n_games:,} games of Werewolf; "
+        + (f"activations of {', '.join(models)}" if done else "no activations to probe"),
+        "answers": [sections.answer(e) for e in evaluations],
+        "competence": in_words(agents, models),
+        "agents": sections.agents_rows(agents),
+        "card": _card(tables, done),
+        "n_targets": len(done),
+        "margin": sections.verdict_words(),
+        "targets": [sections.target_section(e, numbers) for e in evaluations],
+        "layers": sections.layer_figure(done, numbers) if done else None,
+        "sites": sections.site_figure(done, numbers) if done else None,
+        "audits": [sections.audit_section(e, numbers) for e in done],
+        "time": over_time,
+        "no_time": "the headline target has no turn with enough rows, or was not evaluated",
+        "said": sections.said_table(labels["statements"], labels["speeches"], numbers),
+        "methods": _methods(done, settings),
+        "missing": _missing(evaluations),
+        "cost": _cost(tables, time.monotonic() - started),
+        "tables": (tables_name or "report") + "/",
+    }
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    )
+    return template.render(context), numbers
+
+
+def _card(tables: dict[str, pl.DataFrame], done: Sequence[Evaluation]) -> sections.Table:
+    games, decisions = tables["games"], tables["decisions"]
+    finished = games.filter(pl.col("status") == "finished")
+    winners = finished.group_by("winner").len().sort("winner").rows()
+    rows = [
+        ["games", f"{len(finished):,} finished, {len(games) - len(finished):,} failed"],
+        [
+            "presets",
+            ", ".join(f"{name} ({n:,})" for name, n in games.group_by("preset").len().sort("preset").rows()),
+        ],
+        [
+            "lexicons",
+            ", ".join(
+                f"{name} ({n:,})" for name, n in games.group_by("lexicon").len().sort("lexicon").rows()
+            ),
+        ],
+        ["won by", ", ".join(f"{name} {n / max(1, len(finished)):.0%}" for name, n in winners)],
+        ["days a game", f"{finished['n_days'].mean() or 0:.1f}"],
+        ["decisions", f"{len(decisions):,}, {decisions['model'].is_not_null().sum():,} of them by a model"],
+        ["fallbacks", f"{decisions['fallback'].is_not_null().sum():,} decisions were not the agent's own"],
+    ]
+    for e in done:
+        main = e.target.readouts[0]
+        rows.append(
+            [sections.title_of(e.target.name).lower(), f"{len(e.target.y):,} rows, {int(e.target.y.sum()):,} positive, "
+             f"{e.target.n_games:,} games, sites {', '.join(dict.fromkeys(r.site for r in e.target.readouts))}, "
+             f"layers {', '.join(main.layers)}"]
+        )  # fmt: skip
+    return sections.Table(["", ""], rows)
+
+
+def _cost(tables: dict[str, pl.DataFrame], seconds: float) -> sections.Table:
+    tokens = int(tables["costs"]["tokens"].fill_null(0).sum())
+    cached = int(tables["costs"]["n_cached"].fill_null(0).sum())
+    played = tables["games"]["seconds"].fill_null(0.0)
+    return sections.Table(
+        ["", ""],
+        [
+            ["tokens in the log", f"{tokens:,} of prompts (each context once) and answers"],
+            ["prompt tokens from the prefix cache", f"{cached:,}"],
+            [
+                "seconds a game, from first to last request",
+                f"{played.mean() or 0:.1f} (games run side by side)",
+            ],
+            ["this report", f"{seconds:.0f} s"],
+        ],
+    )
+
+
+def _methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:
+    if not done:
+        return [
+            "No target could be evaluated, so no method was applied; the tables above are counts of the log."
+        ]
+    folds = done[0].folds
+    grouped = (
+        "every game lies in one fold" if all(e.probe.grouped for e in done) else "UNGROUPED: claims nothing"
+    )
+    return [
+        f"Splits: {folds.how}; {grouped}. Layer and penalty (ridge penalties per row {', '.join(f'{p:g}' for p in PENALTIES)}) "
+        "were chosen on the other folds alone, each held out in turn; the headline is a logistic probe with the chosen "
+        "layer and the penalty of equal shrinkage, features standardised on the training rows. No PCA. AUROC compares rows "
+        "of one held-out fold only and averages over pairs.",
+        f"Intervals: percentile bootstrap over games, {settings.n_boot:,} resamples, paired for increments; p-values of increments "
+        f"adjusted by Holm over {len(done)} targets. Null: role assignments permuted within each game, "
+        f"{settings.n_permutations:,} times, everything refitted, the maximum over layers kept (for the speaker's own lies, whose "
+        "label varies by speech, speeches are permuted within a game).",
+        "Rows: living subjects whose role was neither told to the viewer nor follows from what it was told; viewers therefore are of "
+        "the village. The read-out is one direction for all subjects, taken where the subject's name was read last, so it "
+        "can have seen less than the baselines, which count everything up to the decision. "
+        f"At most {settings.max_rows:,} rows a target, whole decisions dropped at random, the same share of every game.",
+        f"Software: wolfscope {_version('wolfscope')}, numpy {_version('numpy')}, scikit-learn {_version('scikit-learn')}, "
+        f"polars {_version('polars')}; seed {settings.seed}.",
+    ]
+
+
+def _missing(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
+    absent = dict.fromkeys(text for e in evaluations if isinstance(e, Evaluation) for text in e.absent)
+    skipped = [
+        f"{sections.title_of(e.target.name)}: {e.reason}" for e in evaluations if isinstance(e, Skipped)
+    ]
+    return [
+        *skipped, *absent,
+        "T6, causal effects: nothing was steered or ablated here; all of the above is correlation",
+        "the role line removed or swapped: no capture with changed contexts in this run",
+        "windows before reasoning, reasoning, speech: reported together, the site is named with every target",
+        f"increments smaller than {MARGIN} AUROC: below what this report calls large enough to matter",
+    ]  # fmt: skip
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
