@@ -1,0 +1,72 @@
+"""A game that goes on from a recorded moment with chance of its own.
+
+Up to the decision `at` everything is drawn as in the recorded game, whose seed is the fork's; from the consequences of
+that decision on, every draw comes from the seed that the game is played with. With it any log of a continuation can be
+folded, checked and resumed like that of a whole game.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from games.base import Game, GameError, Outcome
+from games.records import Decision, Event, Request
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """Where a game leaves a recorded one."""
+
+    seed: int
+    """The recorded game's seed."""
+    at: int
+    """seq of the decision from which on chance is its own."""
+    roles: tuple[str, ...] | None = None
+    """The role of each seat where the deal was changed, None for the recorded one."""
+
+
+class ForkedState(msgspec.Struct, frozen=True):
+    """The game's own state and the seed that it will have after the fork."""
+
+    inner: Any
+    own_seed: int
+
+
+class Forked:
+    """A game as it goes on from a fork (`games.base.Game`). Its `State` must have the fields `seed` and `seq`."""
+
+    def __init__(self, game: Game, fork: Fork) -> None:
+        self._game, self.fork = game, fork
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._game, name)
+
+    def start(self, config: Any, seed: int) -> tuple[ForkedState, tuple[Event, ...]]:
+        """The recorded game's beginning. Raises GameError where the changed roles do not fit."""
+        if self.fork.roles is None:
+            state, events = self._game.start(config, self.fork.seed)
+        else:
+            state, events = self._game.start(config, self.fork.seed, self.fork.roles)
+        if not hasattr(state, "seed"):
+            raise GameError(f"{self._game.name} cannot be branched: its state has no field `seed`")
+        return ForkedState(state, seed), events
+
+    def to_act(self, state: ForkedState) -> tuple[Request, ...]:
+        """As the game's own."""
+        return self._game.to_act(state.inner)
+
+    def apply(
+        self, state: ForkedState, decisions: Sequence[Decision]
+    ) -> tuple[ForkedState, tuple[Event, ...]]:
+        """As the game's own, with the fork's seed before `at` and the game's own from there on."""
+        inner = state.inner
+        if inner.seed != state.own_seed and decisions and decisions[-1].seq >= self.fork.at:
+            inner = msgspec.structs.replace(inner, seed=state.own_seed)
+        after, events = self._game.apply(inner, decisions)
+        return ForkedState(after, state.own_seed), events
+
+    def outcome(self, state: ForkedState) -> Outcome | None:
+        """As the game's own."""
+        return self._game.outcome(state.inner)
