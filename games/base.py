@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from games.records import Action, Decision, Event, Record, Request
+from games.statements import Statement
 
 
 class GameError(ValueError):
@@ -72,8 +73,10 @@ class Game(Protocol):
         """A validated configuration. Raises ConfigError."""
         ...
 
-    def start(self, config: Any, seed: int) -> tuple[Any, tuple[Event, ...]]:
-        """The first state and the events up to the first requests."""
+    def start(
+        self, config: Any, seed: int, dealt: Sequence[str] | None = None
+    ) -> tuple[Any, tuple[Event, ...]]:
+        """The first state and the events up to the first requests; `dealt` stands in for the drawn roles."""
         ...
 
     def to_act(self, state: Any) -> tuple[Request, ...]:
@@ -94,6 +97,10 @@ class Game(Protocol):
 
     def transcript(self, records: Sequence[Record], seat: int | None, config: Any) -> list[str]:
         """The lines that a seat has read (the moderator's view for None), oldest first."""
+        ...
+
+    def statements(self, config: Any, records: Sequence[Record]) -> list[Statement]:
+        """The truth of every typed act of a whole log. Raises ReplayError where the log is one seat's view."""
         ...
 
     def legal_fallback(self, request: Request, seed: int) -> Action:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from games import chance
-from games.base import IllegalAction, Outcome, ReplayError, SeatFacts
+from games.base import GameError, IllegalAction, Outcome, ReplayError, SeatFacts
 from games.records import MODERATOR, NOBODY, Action, Decision, Event, Record, Request
-from games.werewolf import day, night, text
+from games.werewolf import day, night, text, truth
 from games.werewolf.config import WerewolfConfig, faction_of
 from games.werewolf.lexicon import lexicon
 from games.werewolf.presets import configure
@@ -49,13 +49,18 @@ STEPS: dict[str, tuple[Ask, Do]] = {
 """What each step asks, and what the answers do."""
 
 
-def start(config: WerewolfConfig, seed: int) -> tuple[State, tuple[Event, ...]]:
+def start(
+    config: WerewolfConfig, seed: int, dealt: Sequence[str] | None = None
+) -> tuple[State, tuple[Event, ...]]:
     """Deal the roles and names and go on to the first requests.
 
-    `seed` is an integer, 0 <= seed < 2**63; every draw of the game derives from it.
+    `seed` is an integer, 0 <= seed < 2**63; every draw of the game derives from it. With `dealt`, each seat's role, the
+    deck is not shuffled. Raises GameError where `dealt` is another deck.
     """
     n = config.n_players
-    roles = chance.shuffled(config.decks, chance.key(seed, "deal"))
+    roles = chance.shuffled(config.decks, chance.key(seed, "deal")) if dealt is None else tuple(dealt)
+    if dealt is not None and sorted(roles) != sorted(config.decks):
+        raise GameError(f"the deal {list(roles)} is not the deck, which is {list(config.decks)}")
     pool = range(len(lexicon(config.lexicon).names))
     # More names than one key can shuffle: order them by a hash each.
     names = tuple(sorted(pool, key=lambda i: chance.key(seed, "names", i))[:n])
@@ -160,6 +165,7 @@ class Werewolf:
     apply = staticmethod(apply)
     outcome = staticmethod(outcome)
     transcript = staticmethod(transcript)
+    statements = staticmethod(truth.statements)
     text = text
 
     @staticmethod
