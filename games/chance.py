@@ -9,14 +9,17 @@ number generators").
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from functools import cache
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from math import factorial
+from operator import itemgetter
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
+FACTORIAL = tuple(factorial(n) for n in range(8))
 
 
 @cache
@@ -35,10 +38,20 @@ def mix(x: int) -> int:
 
 def key(seed: int, stream: str, *counters: int) -> int:
     """A 64-bit key for one draw of the stream `stream`; equal arguments give equal keys."""
-    x = mix(seed ^ stream_id(stream))
+    x = _root(seed, stream)
     for counter in counters:
-        x = mix(x ^ counter)
+        # `mix`, written out: this is the innermost loop of the rules.
+        x = ((x ^ counter) + GOLDEN) & MASK
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
+        x ^= x >> 31
     return x
+
+
+@lru_cache(maxsize=1024)
+def _root(seed: int, stream: str) -> int:
+    """Where a stream of one game begins; kept because a game draws from few streams many times."""
+    return mix(seed ^ stream_id(stream))
 
 
 def uniform(k: int) -> float:
@@ -53,11 +66,35 @@ def choice(items: Sequence[T], k: int) -> T:
 
 def shuffled(items: Sequence[T], k: int) -> tuple[T, ...]:
     """`items` in an order drawn by one key: Fisher-Yates with the key's mixed-radix digits (up to 20 items)."""
+    n = len(items)
+    if 2 <= n <= 7:
+        return _permuter(n, k % FACTORIAL[n])(items)
+    return _permute(items, k)
+
+
+def _permute(items: Sequence[T], k: int) -> tuple[T, ...]:
     out = list(items)
     for i in range(len(out) - 1, 0, -1):
         k, j = divmod(k, i + 1)
         out[i], out[j] = out[j], out[i]
     return tuple(out)
+
+
+@cache
+def _permuter(n: int, k: int) -> Callable[[Any], tuple[Any, ...]]:
+    """The k-th of the n! orders as a function; few enough to keep for n <= 7."""
+    return itemgetter(*_permute(range(n), k))
+
+
+def sample(items: Sequence[T], n: int, k: int) -> tuple[T, ...]:
+    """`n` different of `items` (at most 24), in an order: the first `n` steps of Fisher-Yates from the front."""
+    out = list(items)
+    for i in range(n):
+        if i == 12:
+            k = mix(k)  # twelve digits of at most 24 are what one key holds
+        k, j = divmod(k, len(out) - i)
+        out[i], out[i + j] = out[i + j], out[i]
+    return tuple(out[:n])
 
 
 def draw(weights: Sequence[float], k: int) -> int:

@@ -37,7 +37,7 @@ def seat_id(seat: int) -> str:
     return f"player_{seat}"
 
 
-class SpeechAct(msgspec.Struct, frozen=True, omit_defaults=True):
+class SpeechAct(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One typed proposition or move inside a speech; the speaker is the seat of the record that holds it."""
 
     kind: SpeechActKind
@@ -47,7 +47,7 @@ class SpeechAct(msgspec.Struct, frozen=True, omit_defaults=True):
     """A role, faction or species key (never a lexicon's word), where the kind has one."""
 
 
-class Action(msgspec.Struct, frozen=True, omit_defaults=True):
+class Action(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a seat chose, in the game's own terms."""
 
     option: int | None = None
@@ -58,7 +58,7 @@ class Action(msgspec.Struct, frozen=True, omit_defaults=True):
     """The typed acts that `text` contains, in order."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A question to one seat. All requests of one `to_act` can be answered together, in any order."""
 
     seat: int
@@ -72,7 +72,7 @@ class Request(msgspec.Struct, frozen=True):
     phase: str = ""
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Something the game made happen."""
 
     seq: int
@@ -92,7 +92,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whatever else the event holds (JSON types only)."""
 
 
-class Span(msgspec.Struct, frozen=True, omit_defaults=True):
+class Span(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A named stretch of a decision's context, in token indices of the whole context, `start <= i < end`."""
 
     kind: str
@@ -103,7 +103,7 @@ class Span(msgspec.Struct, frozen=True, omit_defaults=True):
     """The seat that speaks or is mentioned."""
 
 
-class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
+class Trace(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How a model came to a decision, token for token. Nothing in it is ever rewritten."""
 
     model: str
@@ -129,7 +129,7 @@ class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
     """temperature, top_p, max_tokens, seed."""
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What one seat was asked and chose. Its observation is every record before `seq` that it may see."""
 
     seq: int
@@ -149,7 +149,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
 Record = Event | Decision
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What an agent returns; the loop makes a `Decision` of it."""
 
     action: Action

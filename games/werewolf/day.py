@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from games.records import MODERATOR, NOBODY, Action, Request
+from games.records import EVERYONE, MODERATOR, NOBODY, Action, Request
 from games.werewolf.config import faction_of, species_of
 from games.werewolf.lexicon import lexicon
 from games.werewolf.night import Answers, chat_steps
@@ -65,7 +65,7 @@ def mayor_ballot(t: Turn, step: Step, answers: Answers) -> None:
 
 
 def ask_succession(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step, step.order[0], "succession", s.living()),) if any(s.alive) else ()
+    return (ask(s, step, step.order[0], "succession", s.living()),) if s.present else ()
 
 
 def succession(t: Turn, step: Step, answers: Answers) -> None:
@@ -102,7 +102,7 @@ def discussion(t: Turn, step: Step, answers: Answers) -> None:
 def say(t: Turn, request: Request, action: Action, kind: str = "speech") -> None:
     """Log a public speech and remember whom it was about."""
     s = t.state
-    t.emit(kind, actor=request.seat, text=action.text, acts=action.acts)
+    t.emit(kind, EVERYONE, request.seat, text=action.text, acts=action.acts)
     s.last_speaker = request.seat
     if s.config.discussion == "bidding":
         pool = lexicon(s.config.lexicon).names
@@ -197,14 +197,18 @@ def shadow(t: Turn, step: Step, answers: Answers) -> None:
 
 def ballot_options(s: State, voter: int, among: tuple[int, ...]) -> tuple[int, ...]:
     """Whom `voter` may vote for: not itself unless the rules say so; `NOBODY` where it may abstain."""
-    options = tuple(i for i in among if s.config.ballot_self or i != voter)
-    return (*options, NOBODY) if s.config.ballot_abstain else options
+    options = list(among)
+    if not s.config.ballot_self and voter in options:
+        options.remove(voter)
+    if s.config.ballot_abstain:
+        options.append(NOBODY)
+    return tuple(options)
 
 
 def ask_ballot(s: State, step: Step) -> tuple[Request, ...]:
-    among = step.among or s.living()
+    among = step.among or s.present
     if s.config.ballot == "simultaneous":
-        return tuple(ask(s, step, i, "ballot", ballot_options(s, i, among)) for i in s.living())
+        return tuple([ask(s, step, i, "ballot", ballot_options(s, i, among)) for i in s.present])
     if not step.order:
         return ()
     voter = step.order[step.turn]
@@ -214,19 +218,16 @@ def ask_ballot(s: State, step: Step) -> tuple[Request, ...]:
 def ballot(t: Turn, step: Step, answers: Answers) -> None:
     """Collect ballots, all at once or one after another, then count."""
     s = t.state
-    told = step.told
-    audience = None if s.config.ballot_public else MODERATOR
-    for request, action in answers:
-        t.emit("ballot", audience, actor=request.seat, target=choice_of(action))
-        told = (*told, choice_of(action))
+    audience = EVERYONE if s.config.ballot_public else MODERATOR
+    cast = [choice_of(action) for _, action in answers]
+    for (request, _), target in zip(answers, cast, strict=True):
+        t.emit("ballot", audience, request.seat, target)
+    order, told = s.present, (*step.told, *cast)
     if s.config.ballot == "sequential":
-        order = step.order or t.order(s.living())
-        turn = step.turn + len(answers)
-        if turn < len(order):
-            t.push(Step("ballot", order, turn, told, step.among, round=step.round))
+        order = step.order or t.order(s.present)
+        if len(told) < len(order):
+            t.push(Step("ballot", order, len(told), told, step.among, round=step.round))
             return
-    else:
-        order = s.living()
     count(t, step, dict(zip(order, told, strict=True)))
 
 
@@ -242,7 +243,7 @@ def count(t: Turn, step: Step, votes: dict[int, int]) -> None:
     elif len(tied) > 1 and step.round < config.revotes:
         t.emit("tie", data={"tied": list(tied)})
         t.push(Step("ballot", among=tied, round=step.round + 1))
-    elif len(tied) > 1 and s.mayor != NOBODY and s.alive[s.mayor]:
+    elif len(tied) > 1 and s.mayor in s.present:
         if votes.get(s.mayor) in tied:
             exile(t, votes[s.mayor])
         else:
@@ -272,7 +273,7 @@ def exile(t: Turn, seat: int) -> None:
     if mediums:
         t.emit("sense", mediums, target=seat, value=species_of(role))
     if role == "jester":
-        s.alive = tuple(up and i != seat for i, up in enumerate(s.alive))
+        s.present = tuple(i for i in s.present if i != seat)
         t.finish("jester", (seat,), "the jester was exiled")
     else:
         bury(t, (seat,), "exile")
@@ -282,7 +283,7 @@ def exile(t: Turn, seat: int) -> None:
 
 
 def ask_shoot(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step, step.order[0], "shoot", (*s.living(), NOBODY)),) if any(s.alive) else ()
+    return (ask(s, step, step.order[0], "shoot", (*s.living(), NOBODY)),) if s.present else ()
 
 
 def shoot(t: Turn, step: Step, answers: Answers) -> None:
@@ -319,16 +320,16 @@ def check(t: Turn, step: Step, answers: Answers) -> None:
     """Has a side won? The village is looked at first, so the last werewolf and the last villager dying together
     is a village win."""
     s = t.state
-    if any(later.kind == "shoot" for later in s.agenda):
+    if "hunter" in s.roles and any(later.kind == "shoot" for later in s.agenda):
         return  # a hunter who died in the same event has not shot yet; its own check follows
-    wolves, living = len(s.living("werewolf")), len(s.living())
-
-    def of(faction: str) -> tuple[int, ...]:
-        return tuple(i for i, role in enumerate(s.roles) if faction_of(role) == faction)
+    wolves, living = len(s.wolves()), len(s.present)
 
     if wolves == 0:
-        t.finish("village", of("village"), "no werewolf lives")
+        winner, reason = "village", "no werewolf lives"
     elif wolves >= living - wolves:
-        t.finish("werewolf", of("werewolf"), "as many werewolves as others live")
+        winner, reason = "werewolf", "as many werewolves as others live"
     elif s.config.edge_kill and not s.living("villager"):
-        t.finish("werewolf", of("werewolf"), "no plain villager lives")
+        winner, reason = "werewolf", "no plain villager lives"
+    else:
+        return
+    t.finish(winner, [i for i, role in enumerate(s.roles) if faction_of(role) == winner], reason)

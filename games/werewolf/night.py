@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from games.records import MODERATOR, NOBODY, Action, Request
-from games.werewolf.config import faction_of, species_of
 from games.werewolf.state import State, Step, Turn, ask, bury, choice_of, leaders, shown_role
 
 Answers = Sequence[tuple[Request, Action]]
@@ -29,24 +28,25 @@ def night(t: Turn, step: Step, answers: Answers) -> None:
             if mode != "inspect_only":
                 waves += chat_steps(s, proposing=config.chat_until_agree and mode == "full")
             continue
-        acts: list[str] = [
-            a for a in wave if mode == "full" or a == "inspect" or (mode == "no_kill" and a != "night_kill")
-        ]
-        if "witch" in acts:
-            acts[acts.index("witch")] = "heal"
-            waves.append(Step("wave", acts=tuple(acts)))
-            acts = ["poison"]
-        if acts:
-            hand = s.living("werewolf") if "night_kill" in acts else ()
+        acts: tuple[str, ...] = wave
+        if mode != "full":
+            acts = tuple(a for a in wave if a == "inspect" or (mode == "no_kill" and a != "night_kill"))
+        hand: tuple[int, ...] = ()
+        if "night_kill" in acts:
+            hand = s.wolves()
             if config.kill_rule == "one_random" and hand:
                 hand = (t.pick(hand, "killer"),)
-            waves.append(Step("wave", acts=tuple(acts), order=hand))
+        if "witch" in acts:  # she heals first, then may poison
+            waves.append(Step("wave", acts=tuple("heal" if a == "witch" else a for a in acts)))
+            acts = ("poison",)
+        if acts:
+            waves.append(Step("wave", acts=acts, order=hand))
     t.push(*waves, Step("dawn"))
 
 
 def chat_steps(s: State, proposing: bool = False) -> tuple[Step, ...]:
     """The werewolves' channel, if at least two can talk; `among` holds the targets that they may propose."""
-    pack = s.living("werewolf")
+    pack = s.wolves()
     if len(pack) < 2:
         return ()
     return (Step("chat", order=pack, among=prey_options(s) if proposing else ()),)
@@ -54,7 +54,10 @@ def chat_steps(s: State, proposing: bool = False) -> tuple[Step, ...]:
 
 def prey_options(s: State) -> tuple[int, ...]:
     """The seats that the werewolves may choose tonight."""
-    return tuple(i for i in s.living() if s.config.kill_targets == "anyone" or s.roles[i] != "werewolf")
+    if s.config.kill_targets == "anyone":
+        return s.present
+    pack = s.pack
+    return tuple([i for i in s.present if i not in pack])
 
 
 def ask_chat(s: State, step: Step) -> tuple[Request, ...]:
@@ -65,8 +68,7 @@ def chat(t: Turn, step: Step, answers: Answers) -> None:
     """One message in the channel; a round in which all proposals agree closes it and settles the target."""
     s = t.state
     request, action = answers[0]
-    pack = tuple(i for i, role in enumerate(s.roles) if role == "werewolf")
-    t.emit("whisper", pack, actor=request.seat, target=action.option, text=action.text, acts=action.acts)
+    t.emit("whisper", s.pack, request.seat, action.option, text=action.text, acts=action.acts)
     told = (*step.told, choice_of(action))
     if step.turn + 1 < len(step.order):
         t.push(Step("chat", step.order, step.turn + 1, told, step.among, round=step.round))
@@ -109,34 +111,33 @@ def ask_wave(s: State, step: Step) -> tuple[Request, ...]:
 def wave(t: Turn, step: Step, answers: Answers) -> None:
     """Simultaneous acts take effect together; each actor learns its own result alone."""
     s = t.state
-    pack = tuple(i for i, role in enumerate(s.roles) if role == "werewolf")
     kills: list[int] = []
     for request, action in answers:
         seat, target = request.seat, choice_of(action)
         if request.kind == "night_kill":
             kills.append(target)
-            t.emit("night_kill", pack, actor=seat, target=target)
+            t.emit("night_kill", s.pack, seat, target)
         elif request.kind == "inspect":
             s.inspected = _with(s.inspected, seat, (*s.inspected[seat], target))
-            t.emit("inspect", (seat,), actor=seat, target=target, value=seen(s, target))
+            t.emit("inspect", (seat,), seat, target, seen(s, target))
         elif request.kind == "protect":
             s.last_protected = _with(s.last_protected, seat, target)
             s.protected = (*s.protected, target)
-            t.emit("protect", (seat,), actor=seat, target=target)
+            t.emit("protect", (seat,), seat, target)
         elif request.kind == "heal":
             if target != NOBODY:
                 s.healed = True
                 s.heals = _with(s.heals, seat, s.heals[seat] - 1)
-            t.emit("heal", (seat,), actor=seat, target=target)
+            t.emit("heal", (seat,), seat, target)
         elif request.kind == "poison":
             if target != NOBODY:
                 s.poisoned = (*s.poisoned, target)
                 s.poisons = _with(s.poisons, seat, s.poisons[seat] - 1)
-            t.emit("poison", (seat,), actor=seat, target=target)
+            t.emit("poison", (seat,), seat, target)
     if "night_kill" in step.acts and (kills or s.agreed != NOBODY):
         tied, _ = leaders(kills)
         s.prey = t.pick(tied, "kill") if tied else s.agreed
-        t.emit("prey", pack, target=s.prey)
+        t.emit("prey", s.pack, target=s.prey)
         told = tuple(i for i in s.living("witch") if s.heals[i])
         if told and s.prey != NOBODY:
             t.emit("attacked", told, target=s.prey)
@@ -144,8 +145,7 @@ def wave(t: Turn, step: Step, answers: Answers) -> None:
 
 def seen(s: State, target: int) -> str:
     """What a seer's inspection of `target` shows."""
-    role = s.roles[target]
-    return {"role": role, "faction": faction_of(role), "species": species_of(role)}[s.config.seer_learns]
+    return shown_role(s.roles[target], s.config.seer_learns) or ""
 
 
 def dawn(t: Turn, step: Step, answers: Answers) -> None:

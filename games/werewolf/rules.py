@@ -8,8 +8,9 @@ from games import chance
 from games.base import GameError, IllegalAction, Outcome, ReplayError, SeatFacts
 from games.records import MODERATOR, NOBODY, Action, Decision, Event, Record, Request
 from games.werewolf import day, night, text, truth
+from games.werewolf.acts import ROLE_TERMS
 from games.werewolf.config import WerewolfConfig, faction_of
-from games.werewolf.lexicon import lexicon
+from games.werewolf.lexicon import N_NAMES
 from games.werewolf.presets import configure
 from games.werewolf.state import State, Step, Turn
 from games.werewolf.text import transcript, words_of
@@ -61,15 +62,14 @@ def start(
     roles = chance.shuffled(config.decks, chance.key(seed, "deal")) if dealt is None else tuple(dealt)
     if dealt is not None and sorted(roles) != sorted(config.decks):
         raise GameError(f"the deal {list(roles)} is not the deck, which is {list(config.decks)}")
-    pool = range(len(lexicon(config.lexicon).names))
-    # More names than one key can shuffle: order them by a hash each.
-    names = tuple(sorted(pool, key=lambda i: chance.key(seed, "names", i))[:n])
+    names = chance.sample(range(N_NAMES), n, chance.key(seed, "names"))
     s = State(
         config=config,
         seed=seed,
         roles=roles,
         names=names,
-        alive=(True,) * n,
+        pack=tuple(i for i, role in enumerate(roles) if role == "werewolf"),
+        present=tuple(range(n)),
         inspected=((),) * n,
         last_protected=(NOBODY,) * n,
         heals=tuple(config.witch_heals if r == "witch" else 0 for r in roles),
@@ -81,7 +81,7 @@ def start(
     t.emit("deal", MODERATOR, data={"roles": list(roles)})
     for seat, role in enumerate(roles):
         known: dict[str, str] = {}
-        if role in ("werewolf", "mason"):
+        if role == "werewolf" or role == "mason":
             known = {str(j): r for j, r in enumerate(roles) if r == role and j != seat}
         t.emit("role", (seat,), target=seat, value=role, data={"known": known})
     return _advance(t)
@@ -101,15 +101,17 @@ def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Eve
     requests = state.requests
     if len(decisions) != len(requests):
         raise IllegalAction(f"{len(requests)} requests are open, but {len(decisions)} decisions came")
+    seq, n = state.seq, len(state.roles)
+    answers = []
+    for request, decision in zip(requests, decisions):
+        if decision.seq != seq:
+            raise IllegalAction(f"a decision has seq {decision.seq}; the log goes on at {seq}")
+        check_legal(request, decision.seat, decision.kind, decision.action, n)
+        answers.append((request, decision.action))
+        seq += 1
     t = Turn(state)
     s = t.state
-    answers = []
-    for i, (request, decision) in enumerate(zip(requests, decisions, strict=True)):
-        if decision.seq != state.seq + i:
-            raise IllegalAction(f"decision {i} has seq {decision.seq}; the log goes on at {state.seq + i}")
-        check_legal(request, decision.seat, decision.kind, decision.action, state.n)
-        answers.append((request, decision.action))
-    s.seq += len(decisions)
+    s.seq = seq
     step, s.agenda = s.agenda[0], s.agenda[1:]
     STEPS[step.kind][1](t, step, answers)
     return _advance(t)
@@ -123,21 +125,21 @@ def outcome(state: State) -> Outcome | None:
 def _advance(t: Turn) -> tuple[State, tuple[Event, ...]]:
     """Let everything happen that asks nobody."""
     s = t.state
-    s.requests = ()
+    requests: tuple[Request, ...] = ()
     while s.agenda:
         step = s.agenda[0]
         ask, do = STEPS[step.kind]
-        s.requests = ask(s, step)
-        if s.requests:
+        if requests := ask(s, step):
             break
         s.agenda = s.agenda[1:]
         do(t, step, ())
+    s.requests = requests
     return s, tuple(t.events)
 
 
 def check_legal(request: Request, seat: int, kind: str, action: Action, n: int) -> None:
     """Raises IllegalAction where an action does not fit its request, naming what was allowed."""
-    if (seat, kind) != (request.seat, request.kind):
+    if seat != request.seat or kind != request.kind:
         raise IllegalAction(
             f"seat {seat} answers {kind!r}, but seat {request.seat} was asked for {request.kind!r}"
         )
@@ -153,6 +155,10 @@ def check_legal(request: Request, seat: int, kind: str, action: Action, n: int) 
     for act in action.acts:
         if act.subject is not None and not 0 <= act.subject < n:
             raise IllegalAction(f"seat {seat} spoke about seat {act.subject}; there are seats 0 to {n - 1}")
+        if act.role is not None and act.role not in ROLE_TERMS:
+            raise IllegalAction(
+                f"seat {seat} spoke about the role {act.role!r}; there are {', '.join(ROLE_TERMS)}"
+            )
 
 
 class Werewolf:

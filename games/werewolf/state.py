@@ -7,8 +7,6 @@ a shallow copy is a snapshot; only a `Turn` works on a copy of its own.
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,11 +14,11 @@ import msgspec
 
 from games import chance
 from games.base import Outcome
-from games.records import EVERYONE, MODERATOR, NOBODY, Action, Event, Request
+from games.records import EVERYONE, MODERATOR, NOBODY, Action, Event, Request, SpeechAct
 from games.werewolf.config import WerewolfConfig, faction_of, species_of
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One item of the agenda. What the fields mean is the step's own business."""
 
     kind: str
@@ -37,7 +35,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     round: int = 0
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, gc=False):
     """Everything about a game between two requests. Treat as frozen: `apply` returns a new one."""
 
     config: WerewolfConfig
@@ -45,7 +43,10 @@ class State(msgspec.Struct):
     roles: tuple[str, ...]
     names: tuple[int, ...]
     """Index of each seat's name in the lexicon's pool."""
-    alive: tuple[bool, ...]
+    pack: tuple[int, ...]
+    """The seats dealt a werewolf, living or dead."""
+    present: tuple[int, ...]
+    """The living seats, in seat order."""
     inspected: tuple[tuple[int, ...], ...]
     """Seats that each seat has inspected."""
     last_protected: tuple[int, ...]
@@ -80,7 +81,15 @@ class State(msgspec.Struct):
 
     def living(self, role: str | None = None) -> tuple[int, ...]:
         """Living seats (of one role), in seat order."""
-        return tuple(i for i, up in enumerate(self.alive) if up and (role is None or self.roles[i] == role))
+        if role is None:
+            return self.present
+        roles = self.roles
+        return tuple([i for i in self.present if roles[i] == role])
+
+    def wolves(self) -> tuple[int, ...]:
+        """Living werewolves, in seat order."""
+        present = self.present
+        return tuple([i for i in self.pack if i in present])
 
 
 class Turn:
@@ -89,21 +98,24 @@ class Turn:
     __slots__ = ("events", "state")
 
     def __init__(self, state: State) -> None:
-        self.state = copy.copy(state)
+        self.state: State = state.__copy__()
         self.events: list[Event] = []
 
     def emit(
         self,
         kind: str,
         audience: tuple[int, ...] | None = EVERYONE,
-        *,
         actor: int | None = None,
-        **fields: Any,
+        target: int | None = None,
+        value: str | None = None,
+        text: str | None = None,
+        acts: tuple[SpeechAct, ...] = (),
+        data: dict[str, Any] | None = None,
     ) -> None:
         """Append an event."""
         s = self.state
         self.events.append(
-            Event(seq=s.seq, kind=kind, audience=audience, day=s.day, phase=s.phase, actor=actor, **fields)
+            Event(s.seq, kind, audience, s.day, s.phase, actor, target, value, text, acts, data)
         )
         s.seq += 1
 
@@ -146,11 +158,14 @@ class Turn:
 
 def leaders(choices: Iterable[int]) -> tuple[tuple[int, ...], int]:
     """The most chosen seats in seat order, and how often they were chosen; abstentions do not count."""
-    counts = Counter(c for c in choices if c != NOBODY)
+    counts: dict[int, int] = {}
+    for choice in choices:
+        if choice != NOBODY:
+            counts[choice] = counts.get(choice, 0) + 1
     if not counts:
         return (), 0
     top = max(counts.values())
-    return tuple(sorted(seat for seat, count in counts.items() if count == top)), top
+    return tuple(sorted([seat for seat, count in counts.items() if count == top])), top
 
 
 def ask(
@@ -167,10 +182,10 @@ def ask(
 
     The draw depends on nothing but the seat, the day and the place in the day's programme, which the seat knows.
     """
-    shown = tuple(options)
+    shown = options if isinstance(options, tuple) else tuple(options)
     if not ordered and len(shown) > 1:
-        place = (s.day << 16) + (step.round << 8) + step.turn
-        shown = chance.shuffled(shown, chance.key(s.seed, f"options {kind}", seat, place))
+        place = (s.day << 24) + (step.round << 16) + (step.turn << 8) + seat
+        shown = chance.shuffled(shown, chance.key(s.seed, kind, place))
     return Request(seat, kind, shown, speaks, s.day, s.phase)
 
 
@@ -196,11 +211,10 @@ def bury(t: Turn, seats: Sequence[int], cause: str) -> None:
     First the dead hunters shoot, then victory is checked, then a dead mayor names a successor, then last words.
     """
     s = t.state
-    gone = set(seats)
-    s.alive = tuple(up and i not in gone for i, up in enumerate(s.alive))
+    s.present = tuple([i for i in s.present if i not in seats])
     after = [Step("shoot", order=(i,)) for i in seats if s.roles[i] == "hunter"]
     after.append(Step("check"))
-    if s.mayor in gone:
+    if s.mayor in seats:
         after.append(Step("succession", order=(s.mayor,)))
     words = s.config.last_words
     if words == "all" or (words == "exiled" and cause == "exile"):
