@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from games import load_game
 from harness.atomic import write_whole
 from harness.errors import RunFolderError
 
@@ -42,7 +43,12 @@ class Cell(msgspec.Struct, frozen=True):
     game: str
     """The game's name, the key of `games.load_game`."""
     settings: dict[str, Any]
-    """What the game is configured with: `load_game(game).configure(**settings)`."""
+    """What the game is configured with."""
+
+    def rules(self) -> tuple[Any, Any]:
+        """(the game, its configuration). Raises ConfigError where the settings no longer fit the game."""
+        game = load_game(self.game)
+        return game, game.configure(**self.settings)
 
 
 class Manifest(msgspec.Struct):

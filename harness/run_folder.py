@@ -26,7 +26,7 @@ from harness.errors import RunFolderError
 from harness.journal import End, Journal, Start, repair
 from harness.lock import RunLock
 from harness.manifest import NAME, SCHEMA_VERSION, Cell, Manifest, now, read_manifest, this_session
-from harness.summary import configure, journal_rows
+from harness.summary import journal_rows
 
 __all__ = ["Run", "RunFolder", "load_run"]
 
@@ -126,7 +126,7 @@ class Run:
 
     def game(self, game_id: str) -> tuple[Any, Any, int]:
         """(rules, configuration, seed): with the records, all that a game is made of."""
-        game, config = configure(self.cell(game_id))
+        game, config = self.cell(game_id).rules()
         return game, config, self._start(game_id)[1]
 
     def _start(self, game_id: str) -> tuple[int, int]:

@@ -26,7 +26,6 @@ from harness.factory import make_agent
 from harness.journal import End, JournalWriter, Start
 from harness.manifest import Cell
 from harness.schedule import Planned
-from harness.summary import configure
 
 
 class EngineLost(TournamentError):
@@ -64,7 +63,7 @@ class Runner:
     ) -> None:
         """Creates the journal. `cells` and `configs` are those of the schedule, in its order."""
         self._journal = JournalWriter(journal)
-        self._cells = [configure(cell) for cell in cells]
+        self._cells = [cell.rules() for cell in cells]
         self._configs = configs
         self._backends = {name: Guarded(backend) for name, backend in backends.items()}
         self._agents: dict[tuple[int, str], Agent] = {}

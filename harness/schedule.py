@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from games import chance, load_game
 from games.base import SeatFacts
@@ -161,6 +160,8 @@ class _Seating:
 
     def _mixed(self, k: int, facts: Sequence[SeatFacts]) -> tuple[str, ...]:
         """The next players of the pool, on the seats whose role and number they had least often so far."""
+        from scipy.optimize import linear_sum_assignment  # here, since every runner imports this module
+
         mix = self._config.roster.mix or {}
         rng = np.random.default_rng([self._config.run.seed, k])
         while len(self._pool) < len(facts):

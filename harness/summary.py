@@ -6,17 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from games import load_game
 from games.records import Decision, Event, Record
 from harness.journal import End, Journal, Start
 from harness.manifest import Cell, Manifest
 from harness.tables import Rows, record_rows
-
-
-def configure(cell: Cell) -> tuple[Any, Any]:
-    """The game of a cell and its configuration."""
-    game = load_game(cell.game)
-    return game, game.configure(**cell.settings)
 
 
 EXIT_KINDS = ("death", "exile", "shoot")
@@ -35,7 +28,7 @@ def exits(game: Any, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
 
 def game_rows(cell: Cell, game_id: str, start: Start, records: Sequence[Record], end: End) -> Rows:
     """All rows of one game, by table."""
-    game, config = configure(cell)
+    game, config = cell.rules()
     facts = game.seats(config, records)
     left = exits(game, records)
     decisions = [r for r in records if isinstance(r, Decision)]

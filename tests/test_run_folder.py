@@ -20,7 +20,6 @@ from harness.journal import End, JournalWriter, Start
 from harness.manifest import Manifest
 from harness.run_folder import RunFolder, new_manifest
 from harness.schedule import Schedule
-from harness.summary import configure
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +41,7 @@ def manifest(wanted: Config | None = None) -> Manifest:
 
 def log_of(planned, cell):
     """A whole game in which everybody takes the fallback."""
-    game, rules = configure(cell)
+    game, rules = cell.rules()
     steps = play(game, rules, planned.seed)
     step, log = next(steps), []
     while True:

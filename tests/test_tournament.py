@@ -1,0 +1,281 @@
+"""Tournaments on a real Ray: every scheduled game once, whatever is killed."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agents.backend import BackendError
+from games.base import Observation
+from games.records import Action, Decision, Record, Reply, Trace
+from harness import load_run
+from harness.check import check_run
+from harness.config import Config, parse_config
+from harness.errors import ConfigurationError, RunFolderError, TournamentError
+from harness.journal import Journal, Line
+from harness.progress import Progress
+from harness.runner import EngineLost, Guarded, Runner
+from harness.schedule import Schedule
+from harness.tournament import run_tournament
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = "tests.test_tournament"
+
+
+class Fallback:
+    """Takes the game's fallback; can be slow, broken, deadly to its process, or the voice of a model."""
+
+    def __init__(
+        self, name: str, delay: float = 0.0, breaks: bool = False, kills: str = "", traced: bool = False
+    ):
+        self.name, self.delay, self.breaks, self.kills, self.traced = name, delay, breaks, kills, traced
+
+    async def act(self, observation: Observation) -> Reply:
+        from games import load_game
+
+        await asyncio.sleep(self.delay)
+        if self.breaks and observation.seed % 50 == 0:
+            raise RuntimeError("a bug in this player")
+        if self.kills and observation.seed % 40 == 0 and not Path(self.kills).exists():
+            Path(self.kills).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        action: Action = load_game(observation.game).legal_fallback(observation.request, observation.seed)
+        trace = Trace("m@1", prompt_ids=(1,), output_ids=(2,)) if self.traced else None
+        return Reply(action, trace=trace)
+
+
+def config(games: int = 20, policy: str = "random", settings: dict | None = None, **run: object) -> Config:
+    return parse_config(
+        {
+            "run": {"games": games, "seed": 3, "in_flight": 8, "runners": 2, **run},
+            "agents": {
+                "a": {"kind": "scripted", "policy": policy, "settings": settings or {}},
+                "b": {"kind": "scripted", "policy": "random"},
+            },
+            "roster": {"mix": {"a": 3, "b": 4}},
+        }
+    )
+
+
+def ids(wanted: Config) -> list[str]:
+    return [planned.game_id for planned in Schedule(wanted)]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestOnRay:
+    def test_run_has_exactly_the_scheduled_games_and_is_sound(self, run_path):
+        wanted = config()
+        assert run_tournament(wanted, run_path) == run_path
+        assert load_run(run_path).game_ids == ids(wanted)
+        assert check_run(run_path) == []
+
+    def test_same_configuration_gives_the_same_games(self, tmp_path):
+        first, second = (run_tournament(config(), tmp_path / name) for name in ("first", "second"))
+        for table in ("events", "decisions", "seats"):
+            assert load_run(first).frame(table).collect().equals(load_run(second).frame(table).collect())
+
+    def test_finished_run_is_left_alone_by_the_same_command(self, run_path):
+        run_tournament(config(), run_path)
+        before = {p: p.stat().st_mtime_ns for p in run_path.rglob("*") if p.name != "lock" and p.is_file()}
+        run_tournament(config(), run_path)
+        assert {
+            p: p.stat().st_mtime_ns for p in run_path.rglob("*") if p.name != "lock" and p.is_file()
+        } == before
+
+    def test_more_games_are_added_to_the_ones_that_are_there(self, run_path):
+        run_tournament(config(games=5), run_path)
+        journal = Journal(sorted((run_path / "journal").glob("*")))
+        run_tournament(config(games=12), run_path)
+        after = Journal(sorted((run_path / "journal").glob("*")))
+        assert load_run(run_path).game_ids == ids(config(games=12))
+        assert all(after.ends[game] == end for game, end in journal.ends.items())
+        assert check_run(run_path) == []
+
+    def test_game_that_cannot_go_on_is_recorded_with_its_reason(self, run_path):
+        wanted = config(policy=f"{HERE}:Fallback", settings={"breaks": True}, fail_on_error=0)
+        run_tournament(wanted, run_path)
+        games = load_run(run_path).games.collect()
+        failed = games.filter(games["status"] == "failed")
+        assert 0 < failed.height < 20
+        assert "RuntimeError: a bug in this player" in failed["error"][0]
+        assert failed["winner"].null_count() == failed.height
+        assert games["game_id"].to_list() == ids(wanted)
+        assert check_run(run_path) == []
+
+    def test_too_many_failed_games_stop_the_run_and_it_can_go_on(self, run_path):
+        wanted = config(policy=f"{HERE}:Fallback", settings={"breaks": True}, fail_on_error=1)
+        with pytest.raises(TournamentError, match="1 games have failed, the last one with RuntimeError"):
+            run_tournament(wanted, run_path)
+        run_tournament(
+            config(policy=f"{HERE}:Fallback", settings={"breaks": True}, fail_on_error=0), run_path
+        )
+        assert load_run(run_path).game_ids == ids(wanted)
+
+    def test_killed_runner_is_replaced_and_no_game_is_lost(self, run_path, tmp_path):
+        settings = {"kills": str(tmp_path / "killed"), "delay": 0.001}
+        wanted = config(policy=f"{HERE}:Fallback", settings=settings)
+        run_tournament(wanted, run_path)
+        assert (tmp_path / "killed").exists()
+        assert load_run(run_path).game_ids == ids(wanted)
+        assert check_run(run_path) == []
+        assert len({p.name[:5] for p in (run_path / "journal").iterdir()}) == 2
+
+    def test_unknown_policy_is_found_before_anything_is_started(self, run_path):
+        with pytest.raises(ConfigurationError, match=r"agents\.a: no scripted player is called 'clever'"):
+            run_tournament(config(policy="clever"), run_path)
+        assert not run_path.exists()
+
+    def test_factors_are_played_as_cells(self, run_path):
+        plain = config(games=4).plain()
+        plain["experiment"] = {"factors": {"game.preset": ["classic-7", "probe-6"]}}
+        run_tournament(parse_config(plain), run_path)
+        games = load_run(run_path).games.collect()
+        assert Counter(games["preset"]) == {"classic-7": 4, "probe-6": 4}
+        assert set(games["factors"]) == {'{"game.preset": "classic-7"}', '{"game.preset": "probe-6"}'}
+        assert check_run(run_path) == []
+
+    def test_progress_counts_every_game_once(self, run_path, capsys):
+        run_tournament(config(), run_path, Progress("json", every=0.1))
+        lines = capsys.readouterr().out.splitlines()
+        last = json.loads([line for line in lines if '"ended"' in line][-1])
+        decisions = load_run(run_path).decisions.collect().height
+        assert (last["games"], last["ended"], last["decisions"]) == (20, 20, decisions)
+        assert sum(last["winners"].values()) == 20
+
+
+SLOW = """
+import sys
+from pathlib import Path
+from harness.progress import Progress
+from harness.tournament import run_tournament
+from tests.test_tournament import config
+if __name__ == "__main__":
+    run_tournament(config(games=40, policy="tests.test_tournament:Fallback", settings={"delay": 0.02}),
+                   Path(sys.argv[1]), Progress("plain", every=0.5))
+"""
+
+
+def start(run_path: Path) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(run_path)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def wait_for_games(run_path: Path, n: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the driver ended early: {process.stdout.read()}")
+        paths = sorted((run_path / "journal").glob("*.jsonl"))
+        if sum(path.read_bytes().count(b'"end":') for path in paths) >= n:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no games were played")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("engine")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_driver_leaves_a_run_that_the_same_command_finishes(run_path, how):
+    wanted = config(games=40, policy=f"{HERE}:Fallback", settings={"delay": 0.02})
+    process = start(run_path)
+    try:
+        wait_for_games(run_path, 5, process)
+        os.kill(process.pid, how)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.stdout.close()
+    run = load_run(run_path)
+    kept = dict(run.journal.ends)
+    begun = {game: run.journal.records(game) for game in run.journal.unfinished}
+    assert not run.finished
+    assert 5 <= len(kept) < 40
+    assert begun
+    again = start(run_path)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert "going on:" in output
+    after = load_run(run_path)
+    assert after.game_ids == ids(wanted)
+    assert check_run(run_path) == []
+    for game, end in kept.items():
+        assert after.journal.ends[game] == end  # not played again
+    for game, records in begun.items():
+        assert after.records(game)[: len(records)] == records  # gone on with, not begun anew
+
+
+def lines_of(path: Path) -> list[Line]:
+    return [msgspec.json.decode(line, type=Line) for line in path.read_bytes().splitlines()]
+
+
+def test_interrupted_game_goes_on_from_its_last_logged_step(tmp_path):
+    """Cut off after any of its steps and gone on with, a game of scripted players is the very same game."""
+    made = Schedule(config(games=1))
+    (planned,) = made
+    whole = Runner(tmp_path / "whole.jsonl", made.cells, made.configs, {})
+    asyncio.run(whole.play(planned))
+    log = Journal([tmp_path / "whole.jsonl"]).records(planned.game_id)
+    kept: list[Record] = []
+    for i, line in enumerate(lines_of(tmp_path / "whole.jsonl")):
+        kept += line.records()
+        runner = Runner(tmp_path / f"{i}.jsonl", made.cells, made.configs, {})
+        end = asyncio.run(runner.play(planned, kept))
+        added = [record for more in lines_of(tmp_path / f"{i}.jsonl") for record in more.records()]
+        assert end.status == "finished"
+        assert kept + added == log
+
+
+class Engine:
+    model = "m@1"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def generate(self, prompts):
+        raise self.error
+
+    async def close(self):
+        return
+
+
+def test_lost_engine_interrupts_the_game_and_a_refused_prompt_does_not():
+    gone = Guarded(Engine(BackendError("engine 0 is gone (ActorDiedError); run the command again")))
+    with pytest.raises(EngineLost):
+        asyncio.run(gone.generate([]))
+    refused = Guarded(Engine(BackendError("the prompt is too long", retryable=False)))
+    with pytest.raises(BackendError, match="too long"):
+        asyncio.run(refused.generate([]))
+
+
+def test_changed_weights_are_refused(run_path, monkeypatch):
+    import harness.tournament as tournament
+
+    monkeypatch.setattr(tournament, "model_names", lambda used: {"small": "small@1"})
+    monkeypatch.setattr(tournament._Tournament, "run", lambda self: None)
+    run_tournament(config(), run_path)
+    monkeypatch.setattr(tournament, "model_names", lambda used: {"small": "small@2"})
+    with pytest.raises(RunFolderError, match="put the same weights back"):
+        run_tournament(config(), run_path)
+
+
+def test_tokens_are_counted_over_the_whole_context(tmp_path):
+    made = Schedule(config(games=1, policy=f"{HERE}:Fallback", settings={"traced": True}))
+    (planned,) = made
+    runner = Runner(tmp_path / "a.jsonl", made.cells, made.configs, {})
+    asyncio.run(runner.play(planned))
+    counts = asyncio.run(runner.counts())
+    records = Journal([tmp_path / "a.jsonl"]).records(planned.game_id)
+    traced = [r for r in records if isinstance(r, Decision) and r.trace is not None]
+    assert counts.output_tokens == len(traced) == counts.prompt_tokens
+    assert counts.decisions == sum(isinstance(r, Decision) for r in records)
