@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.config import ActivationsSection, BackendSection, Config, parse_config
 from harness.engines import model_folder
 from harness.errors import ConfigurationError
 from harness.run_folder import RunFolder, load_run
 from harness.sites import capture_items, check_sites
+
+if TYPE_CHECKING:
+    from agents.hooked_model import HookedModel
 
 
 def capture_run(
@@ -19,11 +23,15 @@ def capture_run(
     layers: Sequence[str] = (),
     backend: str | None = None,
     device: str = "auto",
+    untrained: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Read the activations of a run's model decisions into `<run>/activations`; the folder's path.
 
+    untrained: read those of the same architecture with random weights instead, on the same contexts, into
+    `<run>/activations-untrained`: the baseline that tells what training has put there.
     What is not given is taken from `[activations]` of the run's configuration. Goes on where an earlier call stopped.
+
     Raises RunFolderError, ConfigurationError, ModelFilesError, ActivationsError, StorageError.
     """
     run = load_run(path)
@@ -46,6 +54,10 @@ def capture_run(
                 f"{folder} holds {hooked.name}, but the games were played with {played}: "
                 "activations of other weights would say nothing about them; put the same weights back"
             )
+        model = hooked.name
+        if untrained:
+            hooked = reinitialised(hooked)
+            say("its weights are drawn anew, for comparison")
         embed, which = _layers(layers, wanted)
         points = choose_points(hooked.layout, which, embed=embed)
         total = run.decisions.select("model").collect()["model"].is_not_null().sum()
@@ -60,9 +72,9 @@ def capture_run(
                     f"{state.n_bytes / 2**20:,.0f} MB"
                 )
 
-        store = run.path / "activations"
+        store = run.path / ("activations-untrained" if untrained else "activations")
         done = capture_pass(
-            capture_items(run, hooked.name, sites),
+            capture_items(run, model, sites),
             hooked,
             store,
             points=points,
@@ -74,6 +86,21 @@ def capture_run(
             f"{done.n_items:,} decisions in {done.seconds:,.0f} s; {done.n_skipped:,} were there before"
         )
     return store
+
+
+def reinitialised(hooked: HookedModel, seed: int = 0) -> HookedModel:
+    """The same architecture with weights drawn anew as before training."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from agents.hooked_model import hook_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(hooked.model.config)
+    model = model.to(device=hooked.device, dtype=hooked.dtype).eval()
+    name = f"{hooked.name}-untrained-{seed}"
+    return hook_model(model, name, context=hooked.max_context, vocab=hooked.vocab_size)
 
 
 def _backend(config: Config, name: str | None) -> tuple[str, BackendSection]:
@@ -90,7 +117,7 @@ def _backend(config: Config, name: str | None) -> tuple[str, BackendSection]:
 
 def _layers(given: Sequence[str], wanted: ActivationsSection) -> tuple[bool, str | list[int]]:
     """(whether to read the embeddings, the layers)."""
-    layers = tuple(given) or (("all",) if wanted.layers == "all" else wanted.layers)
+    layers: tuple[str | int, ...] = tuple(given) or (("all",) if wanted.layers == "all" else wanted.layers)
     if layers == ("all",):
         return True, "all"
     numbers = [layer for layer in layers if layer != "embed"]
@@ -98,5 +125,5 @@ def _layers(given: Sequence[str], wanted: ActivationsSection) -> tuple[bool, str
         return "embed" in layers, [int(layer) for layer in numbers] if numbers else "all"
     except ValueError:
         raise ConfigurationError(
-            f"layers are `all`, `embed` and numbers; found {', '.join(layers)}"
+            f"layers are `all`, `embed` and numbers; found {', '.join(map(str, layers))}"
         ) from None

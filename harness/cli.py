@@ -109,6 +109,7 @@ def capture(
     layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
     backend: str | None = None,
     device: str = "auto",
+    untrained: Flag = False,
     quiet: Flag = False,
 ) -> int:
     """Read the activations behind a run's model decisions; goes on where an earlier call stopped.
@@ -126,13 +127,24 @@ def capture(
         Whose model, where the run has several.
     device
         cpu, cuda or auto.
+    untrained
+        Read a model of the same shape with random weights instead, as a baseline, into activations-untrained.
     quiet
         Print nothing but the folder.
     """
     from harness.capture_run import capture_run
 
     progress = _progress(quiet, False)
-    _last_line(capture_run(run, sites=site, layers=layer, backend=backend, device=device, say=progress.say))
+    store = capture_run(
+        run,
+        sites=site,
+        layers=layer,
+        backend=backend,
+        device=device,
+        untrained=untrained,
+        say=progress.say,
+    )
+    _last_line(store)
     return 0
 
 
@@ -175,6 +187,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     run_tournament(config, path, progress)
     progress.say("2 of 3: reading the small model's activations on what it saw in those games")
     capture_run(path, say=progress.say)
+    capture_run(path, untrained=True, say=progress.say)
     progress.say("3 of 3: what do they say about the other players? Probing, against every baseline")
     _last_line(_report([path], None, progress))
     return 0
@@ -224,6 +237,26 @@ def train_small_model(
         say=_progress(quiet, False).say,
     )
     _last_line(out)
+    return 0
+
+
+@app.command(name="eval-small-model")
+def eval_small_model(folder: Path | None = None, *, games: int = 60, belief_games: int = 200) -> int:
+    """Measure a small model: is what it says well-formed, and what does it say it believes, against the truth.
+
+    Parameters
+    ----------
+    folder
+        The model's folder (default: the one in the repository).
+    games
+        Games in which it plays every seat, for the form of its answers.
+    belief_games
+        Games of scripted players before whose ballots it is asked what it believes.
+    """
+    from agents.small_model import SMALL_MODEL
+    from harness.evaluate import evaluate
+
+    evaluate(folder or SMALL_MODEL, n_games=games, n_belief_games=belief_games, say=_last_line)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def start_backend(name: str, section: BackendSection) -> Backend:
         return start_engines(model_folder(section), _vllm_settings(name, section))
     if section.kind == "transformers":
         return ActorBackend.start(name, model_folder(section), section)
-    raise ConfigurationError(f"backends.{name}: this version has no client for OpenAI-compatible servers yet")
+    return _server(name, section)
 
 
 def start_backends(used: Mapping[str, BackendSection], say: Callable[[str], None]) -> dict[str, Backend]:
@@ -87,6 +88,28 @@ def stop_backends(backends: Mapping[str, Backend]) -> None:
 
     if backends:
         asyncio.run(close_all())
+
+
+def _server(name: str, section: BackendSection) -> Backend:
+    from agents.openai_server import ServerBackend
+
+    key = None
+    if section.api_key_env is not None:
+        key = os.environ.get(section.api_key_env)
+        if not key:
+            raise ConfigurationError(
+                f"backends.{name}.api_key_env: the environment variable {section.api_key_env} is not set; export the "
+                "key in it, or remove api_key_env for a server that asks for none"
+            )
+    server = ServerBackend(
+        section.url or "",
+        section.model,
+        api_key=key,
+        max_concurrent=section.max_concurrent,
+        extra=section.settings,
+    )
+    server.check()
+    return server
 
 
 def _vllm_settings(name: str, section: BackendSection) -> EngineSettings:

@@ -11,7 +11,6 @@ from harness.journal import End, Journal, Start
 from harness.manifest import Cell, Manifest
 from harness.tables import Rows, record_rows
 
-
 EXIT_KINDS = ("death", "exile", "shoot")
 """Events whose target leaves the game, for games that do not name their own as `exit_kinds`."""
 
