@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -190,6 +190,41 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     capture_run(path, untrained=True, say=progress.say)
     progress.say("3 of 3: what do they say about the other players? Probing, against every baseline")
     _last_line(_report([path], None, progress))
+    return 0
+
+
+@app.command
+def replay(
+    run: Path,
+    game: str,
+    *,
+    seat: Annotated[str | None, Parameter(name="--as")] = None,
+    mode: Annotated[Literal["step", "timed", "all"] | None, Parameter(name="--mode")] = None,
+    delay: float = 0.6,
+    start: int = 0,
+) -> int:
+    """Read a game again in the terminal, as the moderator or as exactly one seat.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    game
+        The game's number, its id, or the beginning of its id.
+    seat
+        See what this seat saw and nothing else: player_3, 3, or the player's name. Default: the moderator.
+    mode
+        step (a key for each line), timed, or all at once. Default: step in a terminal, all in a pipe.
+    delay
+        Seconds between the lines of a timed replay.
+    start
+        Begin at this record.
+    """
+    from harness.replay import open_replay
+    from harness.replay_terminal import show
+
+    opened = open_replay(run, game)
+    show(opened, None if seat is None else opened.seat_of(seat), mode=mode, delay=delay, start=start)
     return 0
 
 
