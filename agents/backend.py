@@ -60,20 +60,32 @@ class Capture(msgspec.Struct, frozen=True):
     `output_last` and `output_mean` are computed over the generated tokens; their indices are ignored."""
 
 
+class Message(msgspec.Struct, frozen=True):
+    """One turn of a conversation in words."""
+
+    role: str
+    """`system`, `user` or `assistant`."""
+    content: str
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """One request."""
 
     ids: tuple[int, ...]
+    """Token ids; empty only where `messages` are given."""
     sampling: Sampling
     session: str | None = None
     """Prompts of one session usually extend its earlier ids + output; a key-value cache may be reused."""
     capture: Capture | None = None
+    messages: tuple[Message, ...] = ()
+    """The prompt as a conversation, for servers that take no token ids (`agents.openai_server`)."""
 
 
 class Generation(msgspec.Struct, frozen=True):
     """One answer."""
 
     output_ids: tuple[int, ...]
+    """Empty where a server tells only the text."""
     text: str
     """`output_ids` decoded, special tokens included, without the stop token that ended it."""
     logprobs: tuple[float, ...] = ()
@@ -85,6 +97,8 @@ class Generation(msgspec.Struct, frozen=True):
     """`stop`, `length`, or `choice`."""
     activations: dict[str, Any] | None = None
     """Site -> float32 array (n_layers, d_model), layers in the order of the backend's layer selection."""
+    reasoning: str | None = None
+    """Thinking that a server returned apart from the text."""
 
 
 @runtime_checkable

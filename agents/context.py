@@ -2,21 +2,31 @@
 
 A context is the beginning-of-sequence token, then one line for each record that the seat may see, then the question.
 The seat's own decisions stand in it token for token as they were emitted, so each prompt extends the seat's previous
-prompt and output, and a prefix cache serves everything but the newest lines. What other players said is tokenised with
-special tokens split, so it can never become a control token.
+prompt and output, and a prefix cache serves everything but the newest lines.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from agents.encoder import Encoder, Offsets, TokenizerError, characters, control_ids
 from games.base import Observation
-from games.records import Decision, Event, Record, Request, Span
+from games.records import Decision, Record, Request, Span
+
+__all__ = [
+    "Builder",
+    "Context",
+    "Encoder",
+    "TokenizerError",
+    "build",
+    "characters",
+    "control_ids",
+    "mentions",
+]
 
 NEWLINE = "\n"
 
@@ -27,9 +37,9 @@ class Context(msgspec.Struct):
     ids: list[int]
     """Token ids of the whole prompt."""
     own: int = 0
-    """Index of the first token after the previous decision's prompt and output."""
+    """Index of the first token after the context that this one continues."""
     continues: int | None = None
-    """seq of that previous decision."""
+    """seq, in the view's numbers, of the decision whose prompt and output that context is."""
     spans: list[Span] = msgspec.field(default_factory=list)
     """All spans of the prompt, token indices of the whole context."""
 
@@ -37,29 +47,30 @@ class Context(msgspec.Struct):
         """The prompt's tokens after the context that it continues."""
         return tuple(self.ids[self.own :])
 
+    def own_spans(self) -> tuple[Span, ...]:
+        """The spans of `delta`."""
+        return tuple(s for s in self.spans if s.start >= self.own)
 
-class Encoder:
-    """A fast Hugging Face tokenizer that treats every text as plain words, never as control tokens."""
+    def copy(self) -> Context:
+        """A fork: what is written to it is not written to this one."""
+        return Context(list(self.ids), self.own, self.continues, list(self.spans))
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.bos: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        self.newline = tuple(self.encode(NEWLINE)[0])
-        self._cached = lru_cache(maxsize=4096)(self._encode)
+    def write(self, ids: Sequence[int], kind: str, seat: int | None = None) -> None:
+        """Append tokens as one span; nothing where there are none."""
+        if ids:
+            self.spans.append(Span(kind, len(self.ids), len(self.ids) + len(ids), seat))
+            self.ids += ids
 
-    def _encode(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-        out = self.tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True
-        )
-        return tuple(out["input_ids"]), tuple((a, b) for a, b in out["offset_mapping"])
 
-    def encode(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-        """Token ids of a text and the character range of each (start, end)."""
-        return self._cached(text) if hasattr(self, "_cached") else self._encode(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens included."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+def mention_spans(text: str, offsets: Offsets, at: int, names: Sequence[str]) -> list[Span]:
+    """A span for each time that a player's name stands in the text, whose first token has index `at`."""
+    found = []
+    for seat, name in enumerate(names):
+        for match in re.finditer(rf"\b{re.escape(name)}\b", text):
+            inside = [k for k, (a, b) in enumerate(offsets) if a < match.end() and b > match.start()]
+            if inside:
+                found.append(Span("mention", at + inside[0], at + inside[-1] + 1, seat))
+    return found
 
 
 class Builder:
@@ -71,51 +82,60 @@ class Builder:
         self.n_records = 0
         self.words: Any = None
 
-    def prompt(self, records: Sequence[Record], request: Request) -> Context:
-        """The context for a request, given all records that the seat may see; earlier ones are not read again."""
+    def read(self, records: Sequence[Record]) -> Context:
+        """The context after all records that the seat may see; earlier ones are not read again. Not a copy."""
         for record in records[self.n_records :]:
             self._add(record, records)
         self.n_records = len(records)
-        base = self.context
-        whole = Context(list(base.ids), base.own, base.continues, list(base.spans))
+        return self.context
+
+    def prompt(self, records: Sequence[Record], request: Request) -> Context:
+        """The context for a request, given all records that the seat may see."""
+        whole = self.read(records).copy()
         self._write(whole, self.text.question(request, self.words), "question", self.seat)
+        return whole
+
+    def fork(self, records: Sequence[Record], line: str) -> Context:
+        """The context for the beginning of another line, which never enters the game."""
+        whole = self.read(records).copy()
+        self._write(whole, line, "question", self.seat)
         return whole
 
     def _add(self, record: Record, records: Sequence[Record]) -> None:
         if self.words is None:
             self.words = self.text.words_of(self.config, records)
-        c = self.context
         if isinstance(record, Decision):
-            request = Request(record.seat, record.kind, record.options)
-            self._write(c, self.text.question(request, self.words), "question", self.seat)
-            if record.trace is not None:
-                c.spans.append(
-                    Span("output", len(c.ids), len(c.ids) + len(record.trace.output_ids), self.seat)
-                )
-                c.ids += record.trace.output_ids
-            else:
-                self._write(c, self.text.answer(request, record.action, self.words), "output", self.seat)
-            c.own, c.continues = len(c.ids), record.seq
-            if tuple(c.ids[-len(self.encoder.newline) :]) != self.encoder.newline:
-                c.ids += self.encoder.newline
-            if record.fallback is not None:
-                self._write(c, self.text.own_line(record, self.words) + NEWLINE, "recorded", self.seat)
+            self._add_own(record)
             return
         text = self.text.line(record, self.seat, self.config, self.words)
         if text is not None:
             kind = "role_line" if record.kind == "role" else record.kind
-            self._write(c, text + NEWLINE, kind, record.actor, of=record)
+            self._write(self.context, text + NEWLINE, kind, record.actor)
 
-    def _write(self, c: Context, text: str, kind: str, seat: int | None, of: Event | None = None) -> None:
+    def _add_own(self, record: Decision) -> None:
+        c, trace = self.context, record.trace
+        request = Request(record.seat, record.kind, record.options)
+        self._write(c, self.text.question(request, self.words), "question", self.seat)
+        if trace is None:
+            answer = self.text.answer(request, record.action, self.words)
+            self._write(c, answer + NEWLINE, "output", self.seat)
+            return
+        if self.encoder.fits(trace.output_ids, trace.output_text):
+            c.write(trace.output_ids, "output", self.seat)
+            c.own, c.continues = len(c.ids), record.seq
+        else:  # a server that tells no token ids: the words again, which the next prompt then logs as its own
+            c.own, c.continues = len(c.ids), record.seq
+            c.write(self.encoder.encode(trace.output_text)[0], "output", self.seat)
+        if not trace.output_text.endswith(NEWLINE):
+            c.ids += self.encoder.newline
+        if record.fallback is not None:
+            self._write(c, self.text.own_line(record, self.words) + NEWLINE, "recorded", self.seat)
+
+    def _write(self, c: Context, text: str, kind: str, seat: int | None) -> None:
         ids, offsets = self.encoder.encode(text)
         at = len(c.ids)
-        c.ids += ids
-        c.spans.append(Span(kind, at, len(c.ids), seat))
-        for i, name in enumerate(self.words.names):
-            for match in re.finditer(rf"\b{re.escape(name)}\b", text):
-                inside = [k for k, (a, b) in enumerate(offsets) if a < match.end() and b > match.start()]
-                if inside:
-                    c.spans.append(Span("mention", at + inside[0], at + inside[-1] + 1, i))
+        c.write(ids, kind, seat)
+        c.spans += mention_spans(text, offsets, at, self.words.names)
 
 
 def mentions(spans: Sequence[Span]) -> dict[int, int]:

@@ -1,0 +1,95 @@
+"""Words to token ids that can never be control tokens, whoever wrote the words.
+
+A chat template's markers (`<|im_end|>`, `[/INST]`, `<think>`) are single tokens of the vocabulary. If a player's
+speech that merely spells one were tokenised to it, the player could speak as the moderator. So everything that is not
+the template's own is tokenised with special tokens split, and what is still a control token after that (tokenizers
+differ in what they call special) is spelt out character by character. The words stay what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from games.records import Span
+
+Offsets = tuple[tuple[int, int], ...]
+
+
+class TokenizerError(ValueError):
+    """A tokenizer cannot be used for play; says why and what to do."""
+
+
+def control_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids that have a meaning besides their text: special and added tokens, without `unk` and mere white space."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    ids = {i for i, token in added.items() if str(getattr(token, "content", token)).strip()}
+    return frozenset((ids | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id})
+
+
+class Encoder:
+    """A fast Hugging Face tokenizer that takes every text for plain words."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Raises TokenizerError for a tokenizer without character offsets."""
+        if not getattr(tokenizer, "is_fast", False):
+            raise TokenizerError(
+                f"{type(tokenizer).__name__} is a slow tokenizer, which tells no character offsets; "
+                "put the model's tokenizer.json into its folder"
+            )
+        self.tokenizer = tokenizer
+        self.control = control_ids(tokenizer)
+        self.bos: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        self._cached = lru_cache(maxsize=8192)(self._encode)
+        self.newline = self.encode("\n")[0]
+
+    def encode(self, text: str) -> tuple[tuple[int, ...], Offsets]:
+        """Token ids of a text and the character range (start, end) of each. Raises TokenizerError, see above."""
+        return self._cached(text)
+
+    def _encode(self, text: str) -> tuple[tuple[int, ...], Offsets]:
+        out = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True
+        )
+        ids, offsets = tuple(out["input_ids"]), tuple((a, b) for a, b in out["offset_mapping"])
+        first = next((k for k, token in enumerate(ids) if token in self.control), None)
+        if first is None:
+            return ids, offsets
+        start, end = offsets[first]
+        if end - start <= 1:
+            raise TokenizerError(
+                f"the tokenizer gives the single character {text[start:end]!r} the control token {ids[first]}, so "
+                "what players say could not be told from control; use a tokenizer without that token"
+            )
+        # Any cut inside the token's text keeps it from being matched.
+        parts = [(0, start), *((k, k + 1) for k in range(start, end)), (end, len(text))]
+        found: list[int] = []
+        ranges: list[tuple[int, int]] = []
+        for at, until in parts:
+            if at < until:
+                inner, where = self._encode(text[at:until])
+                found += inner
+                ranges += [(a + at, b + at) for a, b in where]
+        return tuple(found), tuple(ranges)
+
+    def template(self, text: str) -> tuple[int, ...]:
+        """Token ids of a template's own text, whose markers are control tokens."""
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens included."""
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+    def fits(self, ids: Sequence[int], text: str) -> bool:
+        """Whether these are this tokenizer's ids of the text, as emitted."""
+        return bool(ids) and max(ids) < len(self.tokenizer) and self.decode(ids) == text
+
+
+def characters(encoder: Encoder, ids: Sequence[int], spans: Sequence[Span]) -> list[tuple[int, int]]:
+    """The character range of each span in `encoder.decode(ids)`; the ids are a whole context."""
+    edges = sorted({edge for span in spans for edge in (span.start, span.end)})
+    at = {edge: len(encoder.decode(ids[:edge])) for edge in edges}
+    return [(at[span.start], at[span.end]) for span in spans]

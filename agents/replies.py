@@ -1,0 +1,53 @@
+"""Options in words and back, and what stands in for a reply that cannot be used."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from games import chance
+from games.base import Observation
+from games.records import Action, Decision, Request
+
+Policy = Literal["abstain", "random", "forfeit"]
+"""What stands in: abstain where the rules allow it, else a seeded draw; always a seeded draw; or abstain, now and for
+the rest of the game."""
+
+POLICIES: tuple[Policy, ...] = ("abstain", "random", "forfeit")
+
+MALFORMED = "malformed"
+BACKEND_ERROR = "backend_error"
+FORFEITED = "forfeited"
+
+
+def check_policy(policy: str) -> Policy:
+    """The policy of that name. Raises ValueError, naming the known ones."""
+    for known in POLICIES:
+        if policy == known:
+            return known
+    raise ValueError(f"no fallback policy is called {policy!r}; there are: {', '.join(POLICIES)}")
+
+
+def stand_in(game: Any, policy: Policy, observation: Observation) -> Action:
+    """The legal action that is recorded instead of a reply; a function of the observation and its seed."""
+    request = observation.request
+    if policy == "random" and request.options:
+        return Action(option=chance.choice(request.options, chance.key(observation.seed, "fallback")))
+    action: Action = game.legal_fallback(request, observation.seed)
+    return action
+
+
+def has_forfeited(observation: Observation) -> bool:
+    """Whether an earlier decision of this seat was a fallback: under the policy `forfeit` the seat plays no more."""
+    return any(isinstance(r, Decision) and r.fallback is not None for r in observation.records)
+
+
+def labels(text: Any, request: Request, words: Any) -> dict[str, int]:
+    """Word -> option, in the order in which the seat is shown them: the first word of the option's answer.
+
+    `text` is the game's text module; a seat's name stands for the seat, `nobody` for none, numbers for bids.
+    """
+    found: dict[str, int] = {}
+    for option in request.options:
+        word = text.answer(request, Action(option=option), words).split()[0].strip('."')
+        found[word] = option
+    return found
