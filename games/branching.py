@@ -31,24 +31,32 @@ class ForkedState(msgspec.Struct, frozen=True):
     """The game's own state and the seed that it will have after the fork."""
 
     inner: Any
-    own_seed: int
+    seed: int
 
 
 class Forked:
-    """A game as it goes on from a fork (`games.base.Game`). Its `State` must have the fields `seed` and `seq`."""
+    """A game as it goes on from a fork (`games.base.Game`). Its `State` must be a struct with the field `seed`.
+
+    A fork of a fork is a `Forked` game of a `Forked` one.
+    """
 
     def __init__(self, game: Game, fork: Fork) -> None:
         self._game, self.fork = game, fork
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # not there yet, as while unpickling
+            raise AttributeError(name)
         return getattr(self._game, name)
 
-    def start(self, config: Any, seed: int) -> tuple[ForkedState, tuple[Event, ...]]:
+    def start(
+        self, config: Any, seed: int, dealt: Sequence[str] | None = None
+    ) -> tuple[ForkedState, tuple[Event, ...]]:
         """The recorded game's beginning. Raises GameError where the changed roles do not fit."""
-        if self.fork.roles is None:
+        roles = self.fork.roles if dealt is None else dealt
+        if roles is None:
             state, events = self._game.start(config, self.fork.seed)
         else:
-            state, events = self._game.start(config, self.fork.seed, self.fork.roles)
+            state, events = self._game.start(config, self.fork.seed, roles)
         if not hasattr(state, "seed"):
             raise GameError(f"{self._game.name} cannot be branched: its state has no field `seed`")
         return ForkedState(state, seed), events
@@ -62,10 +70,10 @@ class Forked:
     ) -> tuple[ForkedState, tuple[Event, ...]]:
         """As the game's own, with the fork's seed before `at` and the game's own from there on."""
         inner = state.inner
-        if inner.seed != state.own_seed and decisions and decisions[-1].seq >= self.fork.at:
-            inner = msgspec.structs.replace(inner, seed=state.own_seed)
+        if inner.seed != state.seed and decisions and decisions[-1].seq >= self.fork.at:
+            inner = msgspec.structs.replace(inner, seed=state.seed)
         after, events = self._game.apply(inner, decisions)
-        return ForkedState(after, state.own_seed), events
+        return ForkedState(after, state.seed), events
 
     def outcome(self, state: ForkedState) -> Outcome | None:
         """As the game's own."""

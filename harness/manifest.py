@@ -69,6 +69,8 @@ class Manifest(msgspec.Struct):
     finished: str | None = None
     models: dict[str, str] = {}
     """Backend name -> `name@hash` of the weights behind it."""
+    parent: dict[str, Any] | None = None
+    """For continuations of a recorded game: which one, and what was changed (`harness.branch_schedule.Origin`)."""
 
     def write(self, folder: Path) -> None:
         """Replace the folder's manifest at once. Raises StorageError."""

@@ -72,6 +72,13 @@ def run_tournament(
     return folder.path
 
 
+def play_schedule(
+    folder: RunFolder, schedule: Schedule, progress: Progress | None = None, address: str | None = None
+) -> None:
+    """Play what is left of a schedule into a claimed run folder, on Ray, and write its tables. Raises as above."""
+    _Tournament(folder, schedule, progress or Progress("quiet"), address).run()
+
+
 class _Tournament:
     def __init__(
         self, folder: RunFolder, schedule: Schedule, progress: Progress, address: str | None
