@@ -41,10 +41,10 @@ def leakage(target: Target, x: NDArray[Any], folds: Folds, found: ProbeResult, s
         auroc(y, scores, strata=turns),
         "only rows of the same turn are compared",
     )
+    game = np.unique(target.games, return_inverse=True)[1]
     within = np.unique(
-        np.stack([np.unique(target.games, return_inverse=True)[1], frame["seq"].to_numpy(), frame["viewer"].to_numpy()]),
-        axis=1, return_inverse=True,
-    )[1].reshape(-1)  # fmt: skip
+        np.stack([game, frame["seq"].to_numpy(), frame["viewer"].to_numpy()]), axis=1, return_inverse=True
+    )[1].reshape(-1)
     if (frame["viewer"] != frame["subject"]).any():
         add(
             "whole games, within a decision",

@@ -72,7 +72,10 @@ def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:
     out = []
     for row in table.filter(pl.col("model").is_not_null()).iter_rows(named=True):
         legal = 1 - (row["fallbacks"] or 0.0)
-        text = f"{row['agent']} ({row['model']}) answered {legal:.1%} of {row['decisions']:,} requests without a fallback."
+        text = (
+            f"{row['agent']} ({row['model']}) answered {legal:.1%} of {row['decisions']:,} requests itself, "
+        )
+        text += f"{row['decisions'] * (1 - legal):,.0f} by a fallback."
         if row["ballots"]:
             low, high = row["lift_low"], row["lift_high"]
             text += (
@@ -88,7 +91,8 @@ def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:
         out.append(text)
     if not out:
         out.append(
-            "No seat was played by a model: there is nothing to probe, only the game and its labels to look at."
+            "No seat was played by a model: there is nothing to probe, only the game and its labels "
+            "to look at."
         )
     return out
 

@@ -137,7 +137,8 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
     return Evaluation(
         target, folds, found, tuple(main.layers[i] for i in main.probed), scores, absent, best, increment, null,
         {
-            "log-loss": log_loss(target.y, found.scores), "log-loss of the base rate": log_loss(target.y, np.full(len(target.y), rate)),
+            "log-loss": log_loss(target.y, found.scores),
+            "log-loss of the base rate": log_loss(target.y, np.full(len(target.y), rate)),
             "Brier": brier(target.y, found.scores), "ECE": ece(target.y, found.scores),
             "recall at 1% FPR": recall_at_fpr(target.y, found.scores), "base rate": rate,
         },
@@ -152,9 +153,10 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
 def _compare(
     target: Target, folds: Folds, found: ProbeResult, rivals: Sequence[Baseline], settings: Settings
 ) -> tuple[list[Score], str, Interval]:
+    scores = [found.scores, *(rival.scores for rival in rivals)]
     values, samples = bootstrap_auroc(
-        target.y, [found.scores, *(rival.scores for rival in rivals)], target.games, folds.fold, settings.n_boot, settings.seed
-    )  # fmt: skip
+        target.y, scores, target.games, folds.fold, settings.n_boot, settings.seed
+    )
     rows = [
         Score(
             "probe",

@@ -20,17 +20,18 @@ VARIABLES = {
     INK: "--ink", MUTED: "--muted", GRID: "--grid", BAND: "--band", BLUE: "--blue", ORANGE: "--orange",
     TEAL: "--teal", PINK: "--pink", GOLD: "--gold",
 }  # fmt: skip
+TENTHS = [i / 10 for i in range(11)]
 SERIES = (BLUE, ORANGE, TEAL, PINK, GOLD)
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 CONFIG: dict[str, Any] = {
-    "background": None,
+    "background": "transparent",
     "font": FONT,
     "view": {"stroke": None},
     "axis": {
         "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": "normal", "titleFontSize": 12, "labelFontSize": 12,
         "gridColor": GRID, "domain": False, "ticks": False, "labelPadding": 6, "titlePadding": 10,
     },
-    "header": {"labelColor": INK, "labelFontSize": 13, "labelFontWeight": 600, "title": None, "labelAnchor": "start"},
+    "header": {"labelColor": INK, "labelFontSize": 13, "labelFontWeight": 600, "labelAnchor": "start"},
     "text": {"color": INK, "fontSize": 12},
 }  # fmt: skip
 
@@ -41,12 +42,10 @@ def svg(chart: alt.TopLevelMixin, label: str) -> str:
     text = vl_convert.vegalite_to_svg(spec)
     for marker, variable in VARIABLES.items():
         text = text.replace(marker, f"var({variable})")
-    text = re.sub(
-        r'<svg class="marks" width="([\d.]+)" height="([\d.]+)"',
-        r'<svg style="max-width:\1px" ',
-        text,
-        count=1,
-    )
+    width = re.search(r'width="([\d.]+)"', text)
+    # The view box scales with the page; the natural size is the largest.
+    text = re.sub(r' (?:width|height)="[\d.]+"', "", text, count=2)
+    text = text.replace("<svg ", f'<svg style="max-width:{width[1] if width else 900}px" ', 1)
     safe = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return text.replace("<svg ", f'<svg role="img" aria-label="{safe}" ', 1)
 
@@ -69,25 +68,31 @@ def forest(scores: pl.DataFrame, label: str) -> str:
     y = alt.Y("name:N", sort=None, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=180))
     color = alt.Color(
         "kind:N", legend=None,
-        scale=alt.Scale(domain=["probe", "baseline", "best", "ceiling", "control"], range=[BLUE, MUTED, ORANGE, TEAL, MUTED]),
+        scale=alt.Scale(
+            domain=["probe", "baseline", "best", "ceiling", "control"], range=[BLUE, MUTED, ORANGE, TEAL, MUTED]
+        ),
     )  # fmt: skip
     x = alt.X(
-        "auroc:Q", scale=_auroc_axis(low), axis=alt.Axis(title="AUROC, 95% interval over games", format=".1f")
+        "auroc:Q",
+        scale=_auroc_axis(low),
+        axis=alt.Axis(title="AUROC, 95% interval over games", format=".1f", values=TENTHS),
     )
     bars = base.mark_rule(strokeWidth=2.5).encode(
         y=y, x=alt.X("low:Q", scale=_auroc_axis(low)), x2="high:Q", color=color
     )
     dots = base.mark_circle(size=75, opacity=1).encode(y=y, x=x, color=color)
     text = base.mark_text(align="left", dx=7, fontSize=11).encode(
-        y=y, x=alt.X("high:Q"), text=alt.Text("auroc:Q", format=".2f"), color=color
+        y=y, x=alt.X("high:Q", scale=_auroc_axis(low)), text=alt.Text("auroc:Q", format=".2f"), color=color
     )
     chance = (
-        alt.Chart(alt.Data(values=[{"x": 0.5}])).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x="x:Q")
+        alt.Chart(alt.Data(values=[{"x": 0.5}]))
+        .mark_rule(color=MUTED, strokeDash=[2, 3])
+        .encode(x=alt.X("x:Q", scale=_auroc_axis(low)))
     )
     rival = (
         alt.Chart(_data(scores.filter(pl.col("kind") == "best")))
         .mark_rule(color=ORANGE, strokeDash=[5, 4], opacity=0.8)
-        .encode(x="auroc:Q")
+        .encode(x=alt.X("auroc:Q", scale=_auroc_axis(low)))
     )
     return svg((chance + rival + bars + dots + text).properties(width=560, height=26 * len(scores)), label)
 
@@ -111,7 +116,7 @@ def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
         axis=alt.Axis(title="layer", labelAngle=0, grid=False),
         scale=alt.Scale(padding=0.3),
     )
-    y = alt.Y("auroc:Q", scale=scale, axis=alt.Axis(title="AUROC", format=".1f", tickCount=5))
+    y = alt.Y("auroc:Q", scale=scale, axis=alt.Axis(title="AUROC", format=".1f", values=TENTHS))
     band = base.mark_rect(color=BAND, opacity=0.9).encode(
         y=alt.Y("null_low:Q", scale=scale), y2="null_high:Q", x=alt.value(0), x2=alt.value("width")
     )
@@ -120,15 +125,22 @@ def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
         align="left", dy=-7, fontSize=11, color=ORANGE
     ).encode(y=alt.Y("baseline:Q", scale=scale), text="baseline_name:N", x=alt.value(4))  # fmt: skip
     null = base.transform_filter(alt.datum.layer == order[0]).mark_text(
-        align="right", dy=9, fontSize=11, color=MUTED, baseline="middle"
-    ).encode(y=alt.Y("null_high:Q", scale=scale), text=alt.value("best layer by chance"), x=alt.value("width"))  # fmt: skip
+        align="right", dy=10, fontSize=11, color=MUTED, baseline="middle"
+    ).encode(y=alt.Y("null_low:Q", scale=scale), text=alt.value("best layer by chance"), x=alt.value("width")
+    )  # fmt: skip
     line = base.mark_line(color=BLUE, strokeWidth=2.5, point={"size": 45, "color": BLUE}).encode(x=x, y=y)
     n = marks["target"].n_unique()
     width = 250 if n > 2 else 330
     return svg(
         alt.layer(band, dash, line, name, null)
         .properties(width=width, height=220)
-        .facet(facet=alt.Facet("target:N", sort=None, title=None), columns=3, spacing=34),
+        .facet(
+            facet=alt.Facet(
+                "target:N", sort=curves["target"].unique(maintain_order=True).to_list(), title=None
+            ),
+            columns=3,
+            spacing=34,
+        ),
         label,
     )
 
@@ -155,46 +167,62 @@ def heat(cells: pl.DataFrame, label: str) -> str:
 def lines(
     points: pl.DataFrame,
     x: str,
-    y: str,
     series: str,
     label: str,
     *,
     x_title: str,
-    y_title: str,
-    zero: float | None = None,
+    width: int = 330,
+    height: int = 220,
 ) -> str:
-    """Lines with a direct label at the end of each. Columns: `x`, `y`, `series`, in the order of the
-    series.
+    """AUROC as lines over `x`, a direct label at the end of each, chance as a dotted line.
+
+    Columns: `x` (integers), `series` (in the order of the colours), `auroc`.
     """
     names = points[series].unique(maintain_order=True).to_list()
-    ends = points.sort(x).group_by(series, maintain_order=True).last()
-    # Labels that would overlap are pushed apart, from the top down.
-    span = float(points[y].max() or 1) - float(points[y].min() or 0) or 1.0  # type: ignore[arg-type]
+    low = min(0.45, float(points["auroc"].min() or 0.5) - 0.02)  # type: ignore[arg-type]
+    high = min(1.0, max(0.75, float(points["auroc"].max() or 0.5) + 0.03))  # type: ignore[arg-type]
     placed: list[dict[str, Any]] = []
-    for row in ends.sort(y, descending=True).to_dicts():
-        row["label_y"] = min(row[y], placed[-1]["label_y"] - 0.075 * span) if placed else row[y]
+    ends = points.sort(x).group_by(series, maintain_order=True).last()
+    for row in ends.sort(
+        "auroc", descending=True
+    ).to_dicts():  # overlapping labels are pushed apart, downwards
+        room = 15 / height * (high - low)
+        row["label_y"] = min(row["auroc"], placed[-1]["label_y"] - room) if placed else row["auroc"]
         placed.append(row)
+    ticks = sorted(set(points[x].to_list()))
+    axis = alt.Axis(
+        title=x_title, grid=False, format="d", values=ticks if len(ticks) <= 12 else alt.Undefined
+    )
+    scale_x, scale = alt.Scale(zero=False, nice=False, padding=8), alt.Scale(domain=[low, high], nice=False)
     color = alt.Color(
         f"{series}:N", legend=None, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)]))
     )
-    scale = alt.Scale(zero=False, nice=True)
-    base = alt.Chart(_data(points))
-    drawn = base.mark_line(strokeWidth=2.5, point={"size": 40}).encode(
-        x=alt.X(f"{x}:Q", axis=alt.Axis(title=x_title, grid=False, tickMinStep=1), scale=alt.Scale(zero=False, nice=False)),
-        y=alt.Y(f"{y}:Q", axis=alt.Axis(title=y_title, tickCount=5), scale=scale), color=color,
-    )  # fmt: skip
-    text = alt.Chart(alt.Data(values=placed)).mark_text(align="left", dx=9).encode(
-        x=f"{x}:Q", y=alt.Y("label_y:Q", scale=scale), text=f"{series}:N", color=color
-    )  # fmt: skip
-    chart = drawn + text
-    if zero is not None:
-        chart = (
-            alt.Chart(alt.Data(values=[{"z": zero}]))
-            .mark_rule(color=MUTED, strokeDash=[2, 3])
-            .encode(y="z:Q")
-            + chart
+    drawn = (
+        alt.Chart(_data(points))
+        .mark_line(strokeWidth=2.5, point={"size": 40})
+        .encode(
+            x=alt.X(f"{x}:Q", axis=axis, scale=scale_x),
+            y=alt.Y("auroc:Q", axis=alt.Axis(title="AUROC", values=TENTHS, format=".1f"), scale=scale),
+            color=color,
         )
-    return svg(chart.properties(width=540, height=240), label)
+    )
+    text = (
+        alt.Chart(alt.Data(values=placed))
+        .mark_text(align="left", dx=9)
+        .encode(
+            x=alt.X(f"{x}:Q", axis=axis, scale=scale_x),
+            y=alt.Y("label_y:Q", scale=scale),
+            text=f"{series}:N",
+            color=color,
+        )
+    )
+    chance = (
+        alt.Chart(alt.Data(values=[{"z": 0.5}]))
+        .mark_rule(color=MUTED, strokeDash=[2, 3])
+        .encode(y=alt.Y("z:Q", scale=scale))
+    )
+    chart = chance + drawn + text if len(names) > 1 else chance + drawn
+    return svg(chart.properties(width=width, height=height), label)
 
 
 def reliability(points: pl.DataFrame, label: str) -> str:
@@ -207,7 +235,7 @@ def reliability(points: pl.DataFrame, label: str) -> str:
         color=MUTED, strokeDash=[2, 3], strokeWidth=1
     ).encode(x=alt.X("p:Q", scale=axis), y=alt.Y("o:Q", scale=axis))  # fmt: skip
     drawn = base.mark_line(color=BLUE, strokeWidth=2.5, point={"size": 45, "color": BLUE}).encode(
-        x=alt.X("predicted:Q", scale=axis, axis=alt.Axis(title="probability that the probe gives", grid=False, format=".1f")),
+        x=alt.X("predicted:Q", scale=axis, axis=alt.Axis(title="probe's probability", grid=False, format=".1f")),
         y=alt.Y("observed:Q", scale=axis, axis=alt.Axis(title="share that is so", format=".1f", tickCount=5)),
     )  # fmt: skip
-    return svg((diagonal + drawn).properties(width=260, height=240), label)
+    return svg((diagonal + drawn).properties(width=330, height=220), label)

@@ -86,6 +86,7 @@ def probe(
     fold, k = folds.fold, folds.n_folds
     grid = np.asarray(penalties if kind in ("logistic", "ridge") else penalties[:1], dtype=float)
     inner = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
+    errors = np.full(inner.shape, np.nan)
     outer = np.empty((len(layers), len(grid), len(labels)))
     factorised: list[list[Trained]] = []
     for number, rows_x in enumerate(layers):
@@ -99,11 +100,14 @@ def probe(
                 both = moments.train(c for c in range(k) if c not in (f, g))
                 for out, held in ((f, g), (g, f)):
                     rows = np.flatnonzero(fold == held)
-                    inner[out, held, number] = auroc(labels[rows], _scores(both, rows_x[rows], kind, grid))
+                    tried = _scores(both, rows_x[rows], kind, grid)
+                    inner[out, held, number] = auroc(labels[rows], tried)
+                    errors[out, held, number] = ((tried - labels[rows, None]) ** 2).mean(axis=0)
         factorised.append(own)
-    mean_inner = np.nanmean(inner, axis=1)  # (fold, layer, penalty)
-    best_penalty = mean_inner.argmax(axis=2)  # (fold, layer)
-    best_layer = mean_inner.max(axis=2).argmax(axis=1)  # (fold,)
+    # The penalty by squared error, which AUROC is blind to: it would take any shrinkage that keeps the order.
+    best_penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
+    at_best = np.take_along_axis(np.nanmean(inner, axis=1), best_penalty[:, :, None], axis=2)[:, :, 0]
+    best_layer = at_best.argmax(axis=1)  # (fold,)
     layer_scores = np.empty((len(layers), len(labels)))
     for number, rows_x in enumerate(layers):
         for f in range(k):

@@ -6,7 +6,6 @@ untrained capture, enough games) is named on the page, never papered over; every
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,10 +20,10 @@ from analysis.bootstrap import holm
 from analysis.captures import attach
 from analysis.competence import agents_table, in_words
 from analysis.errors import AnalysisError
-from analysis.evaluate import MARGIN, Evaluation, Settings, Skipped, evaluate
+from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
 from analysis.frames import GameLog, logs_of, subject_rows
 from analysis.labels import label
-from analysis.probes import PENALTIES
+from analysis.methods import methods, missing
 from analysis.targets import Target, targets_of, thin
 from harness.run_folder import load_run
 
@@ -150,9 +149,8 @@ def evaluate_all(targets: Sequence[Target], settings: Settings, tell: Say) -> li
 
 def _tables(runs: Sequence[tuple[str, Any]]) -> dict[str, pl.DataFrame]:
     def all_of(table: str, *columns: str) -> pl.DataFrame:
-        return pl.concat(
-            [run.frame(table).with_columns(game_id=pl.lit(prefix) + pl.col("game_id")).select(columns) for prefix, run in runs]
-        ).collect()  # fmt: skip
+        parts = [run.frame(table).with_columns(game_id=pl.lit(p) + pl.col("game_id")) for p, run in runs]
+        return pl.concat([part.select(columns) for part in parts]).collect()
 
     tokens = (pl.col("prompt_ids").list.len() + pl.col("output_ids").list.len()).alias("tokens")
     costs = [run.decisions.select("n_cached", tokens) for _, run in runs]
@@ -186,8 +184,8 @@ def render(
     headline = next((e for e in done if e.target.name == "subject_is_werewolf"), None)
     over_time = sections.time_figure(headline, numbers) if headline else None
     context = {
-        "title": f"What do they know of each other? {title}",
-        "subtitle": f"{n_games:,} games of Werewolf; "
+        "title": "What do they know of each other?",
+        "subtitle": f"Run {title}: {n_games:,} games of Werewolf; "
         + (f"activations of {', '.join(models)}" if done else "no activations to probe"),
         "answers": [sections.answer(e) for e in evaluations],
         "competence": in_words(agents, models),
@@ -202,8 +200,8 @@ def render(
         "time": over_time,
         "no_time": "the headline target has no turn with enough rows, or was not evaluated",
         "said": sections.said_table(labels["statements"], labels["speeches"], numbers),
-        "methods": _methods(done, settings),
-        "missing": _missing(evaluations),
+        "methods": methods(done, settings),
+        "missing": missing(evaluations),
         "cost": _cost(tables, time.monotonic() - started),
         "tables": (tables_name or "report") + "/",
     }
@@ -230,24 +228,26 @@ def _card(tables: dict[str, pl.DataFrame], done: Sequence[Evaluation]) -> sectio
             ),
         ],
         ["won by", ", ".join(f"{name} {n / max(1, len(finished)):.0%}" for name, n in winners)],
-        ["days a game", f"{finished['n_days'].mean() or 0:.1f}"],
+        ["days a game", f"{_mean(finished['n_days']):.1f}"],
         ["decisions", f"{len(decisions):,}, {decisions['model'].is_not_null().sum():,} of them by a model"],
         ["fallbacks", f"{decisions['fallback'].is_not_null().sum():,} decisions were not the agent's own"],
     ]
     for e in done:
         main = e.target.readouts[0]
+        sites = ", ".join(dict.fromkeys(r.site for r in e.target.readouts))
+        what = f"{len(e.target.y):,} rows, {int(e.target.y.sum()):,} positive, {e.target.n_games:,} games"
         rows.append(
-            [sections.title_of(e.target.name).lower(), f"{len(e.target.y):,} rows, {int(e.target.y.sum()):,} positive, "
-             f"{e.target.n_games:,} games, sites {', '.join(dict.fromkeys(r.site for r in e.target.readouts))}, "
-             f"layers {', '.join(main.layers)}"]
-        )  # fmt: skip
+            [
+                sections.title_of(e.target.name).lower(),
+                f"{what}; sites {sites}; layers {', '.join(main.layers)}",
+            ]
+        )
     return sections.Table(["", ""], rows)
 
 
 def _cost(tables: dict[str, pl.DataFrame], seconds: float) -> sections.Table:
     tokens = int(tables["costs"]["tokens"].fill_null(0).sum())
     cached = int(tables["costs"]["n_cached"].fill_null(0).sum())
-    played = tables["games"]["seconds"].fill_null(0.0)
     return sections.Table(
         ["", ""],
         [
@@ -255,56 +255,13 @@ def _cost(tables: dict[str, pl.DataFrame], seconds: float) -> sections.Table:
             ["prompt tokens from the prefix cache", f"{cached:,}"],
             [
                 "seconds a game, from first to last request",
-                f"{played.mean() or 0:.1f} (games run side by side)",
+                f"{_mean(tables['games']['seconds']):.1f} (games run side by side)",
             ],
             ["this report", f"{seconds:.0f} s"],
         ],
     )
 
 
-def _methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:
-    if not done:
-        return [
-            "No target could be evaluated, so no method was applied; the tables above are counts of the log."
-        ]
-    folds = done[0].folds
-    grouped = (
-        "every game lies in one fold" if all(e.probe.grouped for e in done) else "UNGROUPED: claims nothing"
-    )
-    return [
-        f"Splits: {folds.how}; {grouped}. Layer and penalty (ridge penalties per row {', '.join(f'{p:g}' for p in PENALTIES)}) "
-        "were chosen on the other folds alone, each held out in turn; the headline is a logistic probe with the chosen "
-        "layer and the penalty of equal shrinkage, features standardised on the training rows. No PCA. AUROC compares rows "
-        "of one held-out fold only and averages over pairs.",
-        f"Intervals: percentile bootstrap over games, {settings.n_boot:,} resamples, paired for increments; p-values of increments "
-        f"adjusted by Holm over {len(done)} targets. Null: role assignments permuted within each game, "
-        f"{settings.n_permutations:,} times, everything refitted, the maximum over layers kept (for the speaker's own lies, whose "
-        "label varies by speech, speeches are permuted within a game).",
-        "Rows: living subjects whose role was neither told to the viewer nor follows from what it was told; viewers therefore are of "
-        "the village. The read-out is one direction for all subjects, taken where the subject's name was read last, so it "
-        "can have seen less than the baselines, which count everything up to the decision. "
-        f"At most {settings.max_rows:,} rows a target, whole decisions dropped at random, the same share of every game.",
-        f"Software: wolfscope {_version('wolfscope')}, numpy {_version('numpy')}, scikit-learn {_version('scikit-learn')}, "
-        f"polars {_version('polars')}; seed {settings.seed}.",
-    ]
-
-
-def _missing(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
-    absent = dict.fromkeys(text for e in evaluations if isinstance(e, Evaluation) for text in e.absent)
-    skipped = [
-        f"{sections.title_of(e.target.name)}: {e.reason}" for e in evaluations if isinstance(e, Skipped)
-    ]
-    return [
-        *skipped, *absent,
-        "T6, causal effects: nothing was steered or ablated here; all of the above is correlation",
-        "the role line removed or swapped: no capture with changed contexts in this run",
-        "windows before reasoning, reasoning, speech: reported together, the site is named with every target",
-        f"increments smaller than {MARGIN} AUROC: below what this report calls large enough to matter",
-    ]  # fmt: skip
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
+def _mean(values: pl.Series) -> float:
+    known = values.drop_nulls().to_numpy()
+    return float(known.mean()) if len(known) else 0.0

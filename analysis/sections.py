@@ -83,8 +83,10 @@ def answer(e: Evaluation | Skipped) -> dict[str, str]:
     probe = e.scores[0].auroc
     text = (
         f"The probe reads it with AUROC {within(probe)}; the best baseline, {e.best}, reaches "
-        f"{_of(e, e.best).auroc.value:.3f}. Increment {within(e.increment, True)}, adjusted p {p_text(e.adjusted_p)}, "
-        f"permutation null over layers p {p_text(float(e.null.p[0]))}. n = {len(e.target.y):,} rows of {e.target.n_games:,} games."
+        f"{_of(e, e.best).auroc.value:.3f}. Increment {within(e.increment, True)}, adjusted p "
+        f"{p_text(e.adjusted_p)}, "
+        f"permutation null over layers p {p_text(float(e.null.p[0]))}. n = {len(e.target.y):,} rows of "
+        f"{e.target.n_games:,} games."
     )
     ceiling = [s for s in e.scores if s.kind == "ceiling"]
     if ceiling:
@@ -133,7 +135,8 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
     chosen = ", ".join(sorted({e.layers[i] for i in e.probe.chosen_layer}))
     main = e.target.readouts[0]
     sample = (
-        f"{len(e.target.y):,} rows of {e.target.n_games:,} games, {e.quality['base rate']:.1%} positive; site {main.site}; "
+        f"{len(e.target.y):,} rows of {e.target.n_games:,} games, {e.quality['base rate']:.1%} "
+        f"positive; site {main.site}; "
         f"{len(e.layers)} layers of width {main.x.shape[2]}; layer chosen inside the folds: {chosen}."
     )
     rows = [
@@ -152,9 +155,10 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
         "sample": sample, "scores": Table(columns, rows, (1, 2, 3, 4), classes), "absent": e.absent,
         "forest": Figure(
             f"T2-{e.target.name}", f"T2, {e.target.name}",
-            "Does the read-out of the activations carry more than what anyone at the table could know?",
+            e.target.question,
             figures.forest(frame, f"AUROC of the probe and its baselines for {e.target.name}"),
-            f"Blue: the probe. Orange: the best baseline, which it must beat. Probe minus best: {within(e.increment, True)}, "
+            f"Blue: the probe. Orange: the best baseline, which it must beat. Probe minus best: "
+            f"{within(e.increment, True)}, "
             f"adjusted p {p_text(e.adjusted_p)}. {e.verdict.capitalize()}. n = {e.target.n_games:,} games.",
         ),
     }  # fmt: skip
@@ -184,14 +188,17 @@ def layer_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure:
     numbers.add("F1_layers", frame.join(band, on="target"))
     n = ", ".join(f"{title_of(e.target.name).lower()} {e.target.n_games}" for e in done)
     best = "; ".join(
-        f"{title_of(e.target.name).lower()}: {'above' if e.null.p[0] < 0.05 else 'within'} what the best layer shows by "
+        f"{title_of(e.target.name).lower()}: {'above' if e.null.p[0] < 0.05 else 'within'} what the "
+        "best layer shows by "
         f"chance (p {p_text(float(e.null.p[0]))})"
         for e in done
     )
     return Figure(
-        "F1", "F1", "In which layers can it be read, and is the best layer better than the best layer by chance?",
+        "F1", "F1", "In which layers can it be read, and is the best layer better than the best layer "
+        "by chance?",
         figures.layers(frame, band, "AUROC by layer and target"),
-        "Ridge at a fixed penalty, out of fold. Grey: 5% to 95% of the best layer when role assignments are permuted within "
+        "Ridge at a fixed penalty, out of fold. Grey: 5% to 95% of the best layer when role "
+        "assignments are permuted within "
         f"each game ({done[0].null.null.shape[1]} permutations). Games: {n}. {best[0].upper() + best[1:]}.",
     )  # fmt: skip
 
@@ -208,7 +215,8 @@ def site_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure | None:
     return Figure(
         "F2", "F2", f"Where is it bound? Sites and layers for “{title_of(e.target.name).lower()}”.",
         figures.heat(cells, "AUROC by site and layer"),
-        f"Highest: {top['site']}, layer {top['layer']}, AUROC {top['auroc']:.2f}; the maximum of {len(e.sites)} cells is "
+        f"Highest: {top['site']}, layer {top['layer']}, AUROC {top['auroc']:.2f}; the maximum of "
+        f"{len(e.sites)} cells is "
         f"optimistic, F1 holds it against chance. {captured} site{'s' if captured != 1 else ''} captured; "
         f"“one a seat”: pairs are compared within a seat. n = {e.target.n_games:,} games.",
     )  # fmt: skip
@@ -231,10 +239,11 @@ def audit_section(e: Evaluation, numbers: Numbers) -> dict[str, Any]:
         pieces.append(
             Figure(
                 f"T5-{name}", "T5", "Does the read-out answer the question, or could it memorise anything?",
-                figures.lines(both, "layer", "auroc", "task", "Real task and control task by layer",
-                              x_title="layer", y_title="AUROC"),
-                "Control task: a random label fixed for each combination of name, kind of decision and day. Selectivity at the best "
-                f"layer: {best['selectivity']:+.2f} (real {best['real']:.2f}, control {best['control']:.2f}). n = {e.target.n_games:,} games.",
+                figures.lines(both, "layer", "task", "Real task and control task by layer", x_title="layer"),
+                "Control task: a random label fixed for each combination of name, kind of decision "
+                "and day. Selectivity at the best "
+                f"layer: {best['selectivity']:+.2f} (real {best['real']:.2f}, control "
+                f"{best['control']:.2f}). n = {e.target.n_games:,} games.",
             )
         )  # fmt: skip
     if len(e.learning) > 2:
@@ -248,16 +257,18 @@ def audit_section(e: Evaluation, numbers: Numbers) -> dict[str, Any]:
         pieces.append(
             Figure(
                 f"F9-{name}", "F9", "Would more games help?",
-                figures.lines(e.learning.with_columns(series=pl.lit("probe")), "training games", "auroc", "series",
-                              "AUROC by number of training games", x_title="training games", y_title="AUROC"),
-                f"The same held-out games throughout, ridge at a fixed penalty. From {first:.2f} to {last:.2f}; {grows}.",
+                figures.lines(e.learning.with_columns(series=pl.lit("probe")), "training games", "series",
+                              "AUROC by number of training games", x_title="training games"),
+                f"The same held-out games throughout, ridge at a fixed penalty. From {first:.2f} to "
+                f"{last:.2f}; {grows}.",
             )
         )  # fmt: skip
     pieces.append(
         Figure(
             f"F7-{name}", "F7", "Can its probabilities be taken at their word?",
             figures.reliability(bins, "Observed share against predicted probability"),
-            f"Ten bins of equal count. Expected calibration error {e.quality['ECE']:.3f}. n = {len(e.target.y):,} rows.",
+            f"Ten bins of equal count. Expected calibration error {e.quality['ECE']:.3f}. n = "
+            f"{len(e.target.y):,} rows.",
         )
     )  # fmt: skip
     return {
@@ -296,9 +307,10 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
     numbers.add("F3_over_time", frame, target=e.target.name)
     return Figure(
         "F3", "F3", "How does what each source tells about the werewolves grow over a viewer's decisions?",
-        figures.lines(frame, "turn", "auroc", "source", "AUROC over turns by source",
-                      x_title="decisions that the viewer has made before", y_title="AUROC", zero=0.5),
-        f"Rows of one turn are compared with one another only; turns with fewer than {least} rows of either kind are left "
+        figures.lines(frame, "turn", "source", "AUROC over turns by source",
+                      x_title="decisions that the viewer has made before", width=620, height=260),
+        f"Rows of one turn are compared with one another only; turns with fewer than {least} rows of "
+        "either kind are left "
         f"out. Truth is what all are scored against. n = {e.target.n_games:,} games.",
     )  # fmt: skip
 
@@ -339,7 +351,8 @@ def agents_rows(table: pl.DataFrame) -> Table:
         for r in table.to_dicts()
     ]  # fmt: skip
     columns = [
-        "agent", "model", "seats", "decisions", "fallbacks", "wins, village", "wins, werewolf", "ballots", "hit", "by chance"
+        "agent", "model", "seats", "decisions", "fallbacks", "wins, village", "wins, werewolf",
+        "ballots", "hit", "by chance"
     ]  # fmt: skip
     return Table(columns, rows, tuple(range(2, 10)))
 

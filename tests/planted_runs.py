@@ -1,0 +1,131 @@
+"""Whole run folders with planted activations: scripted games in which some seats pass for a model's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from agents.scripted import Scripted
+from analysis.frames import GameLog
+from games import load_game
+from games.play import Answer, observe, play
+from games.records import Decision, Event, Reply, Trace
+from harness.activation_writer import ActivationWriter, RowKey
+from harness.activations import StoreInfo, token_hash
+from harness.journal import End, Start
+from harness.manifest import Cell
+from harness.run_folder import new_manifest
+from harness.summary import game_rows
+from harness.tables import write_tables
+
+MODEL = "planted@0000"
+LAYERS = ("embed", "resid_post.0", "resid_post.1", "resid_post.2")
+STYLES = ("naive", "cautious", "loud")
+
+
+def scripted_game(seed: int, preset: str = "classic-7", styles: tuple[str, ...] = STYLES) -> GameLog:
+    """A game of scripted players."""
+    game = load_game("werewolf")
+    config = game.configure(preset=preset)
+    loop = play(game, config, seed)
+    step = next(loop)
+    records = list(step.new)
+    players = [Scripted(style, style) for style in styles]
+    while step.requests:
+        answers = []
+        for request in step.requests:
+            player = players[request.seat % len(players)]
+            seen = observe(game, f"g{seed}", config, seed, records, request)
+            answers.append(Answer(Reply(player.choose(seen)), player.name))
+        step = loop.send(answers)
+        records += step.new
+    return GameLog(f"g{seed:05d}", game, config, records)
+
+
+def planted_run(
+    path: Path,
+    n_games: int,
+    strength: float,
+    *,
+    seed: int = 0,
+    d_model: int = 32,
+    model_seats: int = 4,
+    beliefs: bool = False,
+    untrained: bool = False,
+    capture: bool = True,
+    preset: str = "classic-7",
+) -> Path:
+    """A finished run folder. Layer 1 carries `strength` noise units of "the subject is a werewolf" at its
+    mention.
+
+    The stream also carries the subject's seat and a game-wide offset. With `beliefs`, a weak stated belief
+    is in the table.
+    """
+    rng = np.random.default_rng(seed)
+    path.mkdir(parents=True)
+    cell = Cell(factors={}, game="werewolf", settings={"preset": preset})
+    manifest = new_manifest("planted", {"games": n_games}, "0" * 16, n_games, [cell])
+    manifest.status = "finished"
+    manifest.write(path)
+    tables, keys, values = [], [], []
+    direction = rng.normal(size=d_model) / np.sqrt(d_model)
+    seat_marks = rng.normal(size=(20, len(LAYERS), d_model))
+    for index in range(n_games):
+        log = scripted_game(seed * 100_000 + index, preset)
+        facts = log.game.seats(log.config, log.records)
+        records = [_traced(r, model_seats) if isinstance(r, Decision) else r for r in log.records]
+        agents = tuple("small" if seat < model_seats else STYLES[seat % 3] for seat in range(len(facts)))
+        outcome = next(r for r in reversed(records) if isinstance(r, Event) and r.kind == "outcome")
+        end = End(
+            "finished", outcome.value, tuple(outcome.data["winners"]), outcome.data["reason"], seconds=1.0
+        )
+        rows = game_rows(cell, log.game_id, Start(index, seed * 100_000 + index, 0, agents), records, end)
+        rows["beliefs"] = []
+        offset = rng.normal(size=(len(LAYERS), d_model))
+        for record in records:
+            if not isinstance(record, Decision) or record.trace is None:
+                continue
+            for subject, fact in enumerate(facts):
+                if subject == record.seat:
+                    continue
+                wolf = fact.role == "werewolf"
+                x = rng.normal(size=(len(LAYERS), d_model)) + 0.5 * seat_marks[subject] + 0.5 * offset
+                x[2] += strength * 3 * (wolf - 0.3) * direction
+                keys.append(_key(log.game_id, record, "mention", subject))
+                values.append(x)
+                if beliefs:
+                    rows["beliefs"].append(
+                        {
+                            "game_id": log.game_id, "seq": record.seq, "viewer": record.seat, "subject": subject,
+                            "source": "stated", "p_werewolf": float(np.clip(0.3 + wolf / 10 + rng.normal() / 5, 0, 1)),
+                        }
+                    )  # fmt: skip
+            keys.append(_key(log.game_id, record, "prompt_last", None))
+            values.append(rng.normal(size=(len(LAYERS), d_model)))
+        tables.append(rows)
+    write_tables(path, tables)
+    stored = np.asarray(values, dtype=np.float32)
+    if capture:
+        _store(path / "activations", keys, stored)
+    if untrained:
+        _store(path / "activations-untrained", keys, rng.normal(size=stored.shape).astype(np.float32))
+    return path
+
+
+def _traced(decision: Decision, model_seats: int) -> Decision:
+    if decision.seat >= model_seats:
+        return decision
+    trace = Trace(model=MODEL, prompt_ids=(1, 2, 3), output_ids=(4,), output_text="x", n_cached=2)
+    return msgspec.structs.replace(decision, trace=trace, agent="small")
+
+
+def _key(game_id: str, decision: Decision, site: str, subject: int | None) -> RowKey:
+    return RowKey(game_id, decision.seq, decision.seat, site, subject, 2, 1, token_hash((1, 2, 3)))
+
+
+def _store(path: Path, keys: list[RowKey], values: np.ndarray) -> None:
+    info = StoreInfo(MODEL, LAYERS, values.shape[2], "float32")
+    with ActivationWriter(path, info) as out:
+        out.add(keys, values)
