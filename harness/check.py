@@ -194,7 +194,7 @@ def _asked(
             return
         for request, decision in zip(step.requests, wave, strict=True):
             yield request, decision, records[:at]
-        step = steps.send([Answer(Reply(d.action, d.fallback, d.trace), d.agent) for d in wave])
+        step = steps.send([Answer(Reply(d.action)) for d in wave])  # the rules read nothing else
 
 
 class _Silent:
