@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from games.base import GameError
-from games.records import NOBODY, Action, Decision, Event, Record, Request
+from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf import acts as codec
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.day import OVER, SKIP, SPEAK
@@ -230,6 +230,28 @@ def _spoken(quoted: str, w: Words) -> dict:
         raise Malformed(f"found {quoted[:80]!r}; expected words that end with one closing double quote")
     text = quoted[1:-1].strip()
     return {"text": text, "acts": codec.read(text, w.names, w.lex)}
+
+
+def read_acts(text: str, w: Words) -> tuple[SpeechAct, ...]:
+    """The typed acts in a speech."""
+    return codec.read(text, w.names, w.lex)
+
+
+def statement_forms(w: Words) -> list[str]:
+    """The sentences that are read as typed acts, under the game's lexicon, with their slots named."""
+    slots = w.lex.terms | {"subject": "<name>", "role": "<role>"}
+    return [sentence.format(**slots) for sentence in codec.SENTENCES.values()]
+
+
+def role_words(config: WerewolfConfig, w: Words) -> dict[str, str]:
+    """Role key -> word, of the roles that are dealt."""
+    return {role: w.term(role) for role, count in config.roles.items() if count}
+
+
+def belief(seats: Sequence[int], w: Words) -> str:
+    """The beginning of a line about a belief that a role word completes: `Ada believes Ben is` for (0, 1), and
+    `Ada believes Ben believes Cal is` for (0, 1, 2)."""
+    return " believes ".join(w.name(seat) for seat in seats) + " is"
 
 
 def transcript(records: Sequence[Record], seat: int | None, config: WerewolfConfig) -> list[str]:
