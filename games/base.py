@@ -65,9 +65,12 @@ class Game(Protocol):
     """The rules of one game. All functions are pure; `State` is the game's own frozen structure."""
 
     name: str
-    text: Any
-    """The module that puts records into words: `words_of(config, records)`, `line(record, seat, config, words)`,
-    `question(request, words)`, `answer(request, action, words)`, `parse(request, reply, words)`."""
+
+    @property
+    def text(self) -> Any:
+        """The module that puts records into words: `words_of(config, records)`, `line(record, seat, config, words)`,
+        `question(request, words)`, `answer(request, action, words)`, `parse(request, reply, words)`."""
+        ...
 
     def configure(self, **settings: Any) -> Any:
         """A validated configuration. Raises ConfigError."""

@@ -114,6 +114,10 @@ class WerewolfConfig(BaseModel):
         """The number of seats."""
         return sum(self.roles.values())
 
+    def count(self, role: str) -> int:
+        """How many seats have a role."""
+        return sum(n for name, n in self.roles.items() if name == role)
+
     @property
     def decks(self) -> tuple[str, ...]:
         """The role cards, one a seat, in the order of `roles`."""
@@ -167,7 +171,9 @@ class WerewolfConfig(BaseModel):
         if self.ballot_rule == "majority" and self.tie == "random":
             refuse("tie = 'random' breaks ties of a plurality; a majority has none: set tie = 'no_exile'")
         if self.chat_until_agree and self.kill_rule == "one_random":
-            refuse("chat_until_agree lets the werewolves agree; kill_rule = 'one_random' lets one decide: use 'vote'")
+            refuse(
+                "chat_until_agree lets the werewolves agree; kill_rule = 'one_random' lets one decide: use 'vote'"
+            )
         if roles.get("witch") and not (self.witch_heals or self.witch_poisons):
             refuse("a witch without potions is a villager: set witch_heals or witch_poisons, or use no witch")
         if self.shadow_ballots and self.discussion in ("simultaneous", "none"):

@@ -171,7 +171,11 @@ def talk(t: Turn, step: Step, answers: Answers) -> None:
         t.emit("silence", actor=seat, value="over" if action.option == OVER else "skip")
         if action.option == OVER:
             over = (*over, seat)
-    after = [Step("shadow", turn=step.turn, round=step.round)] if config.shadow_ballots and action.option == SPEAK else []
+    after = (
+        [Step("shadow", turn=step.turn, round=step.round)]
+        if config.shadow_ballots and action.option == SPEAK
+        else []
+    )
     order, turn, cycle = step.order, step.turn + 1, step.round
     if turn >= len(order):
         turn, cycle = 0, cycle + 1

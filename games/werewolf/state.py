@@ -98,7 +98,7 @@ class Turn:
     __slots__ = ("events", "state")
 
     def __init__(self, state: State) -> None:
-        self.state: State = state.__copy__()
+        self.state: State = state.__copy__()  # type: ignore[attr-defined]
         self.events: list[Event] = []
 
     def emit(
