@@ -93,7 +93,7 @@ def baselines(
         found.append(Baseline(label, filled, what, kind))
         if kind == "baseline":
             together.append(filled[:, None])
-    if not target.stated:
+    if not target.stated and target.name == "subject_is_werewolf":
         absent.append("stated belief: none was asked for in this run")
     if words is not None:
         together.append(words)

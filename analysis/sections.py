@@ -13,7 +13,7 @@ import polars as pl
 
 from analysis import figures
 from analysis.bootstrap import Interval
-from analysis.evaluate import MARGIN, Evaluation, Skipped
+from analysis.evaluate import LEVEL, MARGIN, Evaluation, Skipped
 from analysis.metrics import auroc, reliability
 
 TITLES = {
@@ -88,6 +88,14 @@ def answer(e: Evaluation | Skipped) -> dict[str, str]:
         f"permutation null over layers p {p_text(float(e.null.p[0]))}. n = {len(e.target.y):,} rows of "
         f"{e.target.n_games:,} games."
     )
+    if e.verdict != "supported":
+        text += (
+            " The activations hold something of it, but no more than is public at the table."
+            if e.null.p[0] < LEVEL and e.verdict == "not beyond baseline"
+            else " The activations hold something of it; whether more than is public needs more games."
+            if e.null.p[0] < LEVEL
+            else " No layer shows more than the best layer shows by chance."
+        )
     ceiling = [s for s in e.scores if s.kind == "ceiling"]
     if ceiling:
         text += f" The {ceiling[0].name} reaches {ceiling[0].auroc.value:.3f}."
@@ -250,7 +258,9 @@ def audit_section(e: Evaluation, numbers: Numbers) -> dict[str, Any]:
         first, last = e.learning["auroc"][0], e.learning["auroc"][-1]
         half = e.learning["auroc"][-2]
         grows = (
-            "still rising: more games would help"
+            "at chance throughout, which says nothing about more games"
+            if e.null.p[0] >= LEVEL
+            else "still rising: more games would help"
             if last - half > 0.01
             else "flat at the end: more games of this kind would add little"
         )
