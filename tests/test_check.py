@@ -1,0 +1,117 @@
+"""`wolfscope check` finds what was done to a run, and where."""
+
+import asyncio
+import json
+
+import polars as pl
+import pytest
+
+from harness.check import check_run
+from harness.config import parse_config
+from harness.run_folder import RunFolder, new_manifest
+from harness.runner import Runner
+from harness.schedule import Schedule
+
+
+@pytest.fixture
+def run(run_path):
+    """A sound run of five games."""
+    config = parse_config(
+        {
+            "run": {"games": 5, "seed": 8},
+            "agents": {
+                "a": {"kind": "scripted", "policy": "loud"},
+                "b": {"kind": "scripted", "policy": "random"},
+            },
+            "roster": {"mix": {"a": 3, "b": 4}},
+        }
+    )
+    made = Schedule(config)
+    wanted = new_manifest("test", config.plain(), config.hash(), len(made), made.cells)
+    with RunFolder.claim(run_path, wanted) as folder:
+        runner = Runner(folder.journal_folder / "s0001-r000.jsonl", made.cells, made.configs, {})
+        for planned in made:
+            asyncio.run(runner.play(planned))
+        asyncio.run(runner.close())
+        folder.finish()
+    return run_path
+
+
+def change(path, edit):
+    edit(pl.read_parquet(path)).write_parquet(path)
+
+
+def findings(run):
+    return [f"{f.where}: {f.what}" for f in check_run(run)]
+
+
+def test_sound_run_has_no_findings(run):
+    assert findings(run) == []
+
+
+def test_changed_vote_is_found(run):
+    def edit(table):
+        ballot = pl.col("kind") == "ballot"
+        first = table.filter(ballot & (pl.col("option") >= 0)).row(0, named=True)
+        here = (pl.col("game_id") == first["game_id"]) & (pl.col("seq") == first["seq"])
+        other = next(o for o in first["options"] if o not in (first["option"], -1))
+        return table.with_columns(option=pl.when(here).then(other).otherwise(pl.col("option")).cast(pl.Int16))
+
+    change(run / "decisions.parquet", edit)
+    (found,) = findings(run)
+    assert "the rules do not give this log" in found
+
+
+def test_event_shown_to_everybody_is_found(run):
+    def edit(table):
+        deal = pl.col("kind") == "role"
+        return table.with_columns(audience=pl.when(deal).then(None).otherwise(pl.col("audience")))
+
+    change(run / "events.parquet", edit)
+    assert len(findings(run)) == 5
+
+
+def test_missing_game_is_found(run):
+    change(run / "games.parquet", lambda table: table.slice(1))
+    assert any("the game is scheduled and missing (1 such games)" in f for f in findings(run))
+
+
+def test_double_game_is_found(run):
+    change(run / "games.parquet", lambda table: pl.concat([table, table.slice(0, 1)]))
+    assert any("the game is there twice" in f for f in findings(run))
+
+
+def test_wrong_winner_is_found(run):
+    change(run / "games.parquet", lambda table: table.with_columns(winner=pl.lit("jester")))
+    assert len(findings(run)) == 5
+
+
+def test_wrong_agent_is_found(run):
+    change(run / "decisions.parquet", lambda table: table.with_columns(agent=pl.lit("a")))
+    assert any("the schedule has 'b'" in f for f in findings(run))
+
+
+def test_missing_record_is_found(run):
+    change(run / "events.parquet", lambda table: table.filter(pl.col("kind") != "order"))
+    assert all("has seq" in f for f in findings(run))
+
+
+def test_other_schema_is_found(run):
+    change(run / "seats.parquet", lambda table: table.with_columns(pl.col("seat").cast(pl.Int64)))
+    assert findings(run) == ["seats.parquet: column 'seat' is Int64, expected Int16"]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 500])
+def test_truncated_table_is_found(run, keep):
+    path = run / "events.parquet"
+    path.write_bytes(path.read_bytes()[:keep])
+    (found,) = findings(run)
+    assert found.startswith("events.parquet: the file cannot be read")
+
+
+def test_changed_seed_in_the_configuration_is_found(run):
+    path = run / "manifest.json"
+    plain = json.loads(path.read_text())
+    plain["config"]["run"]["seed"] = 9
+    path.write_text(json.dumps(plain))
+    assert any("is not in the schedule" in f for f in findings(run))
