@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from games import load_game
+from games.branching import Fork, Forked
 from harness.atomic import write_whole
 from harness.errors import RunFolderError
 
@@ -44,11 +45,16 @@ class Cell(msgspec.Struct, frozen=True):
     """The game's name, the key of `games.load_game`."""
     settings: dict[str, Any]
     """What the game is configured with."""
+    forks: tuple[Fork, ...] = ()
+    """For continuations of a recorded game: where they leave it (and where it left its own parent, that one first)."""
 
     def rules(self) -> tuple[Any, Any]:
         """(the game, its configuration). Raises ConfigError where the settings no longer fit the game."""
         game = load_game(self.game)
-        return game, game.configure(**self.settings)
+        config = game.configure(**self.settings)
+        for fork in self.forks:
+            game = Forked(game, fork)
+        return game, config
 
 
 class Manifest(msgspec.Struct):
