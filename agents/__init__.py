@@ -1,0 +1,1 @@
+"""Who decides: scripted players, model players, and the backends that models run on."""
