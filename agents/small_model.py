@@ -51,7 +51,7 @@ def make_tokenizer(lexicons: tuple[str, ...] = ("classic",)) -> Any:
     )
 
 
-def make_config(vocab_size: int, hidden: int = 128, layers: int = 6, intermediate: int = 384) -> Any:
+def make_config(vocab_size: int, hidden: int = 128, layers: int = 4, intermediate: int = 384) -> Any:
     """A `LlamaConfig` of the shape that learned look-up on a CPU: head size 32, untied embeddings, slow rotary base,
     wide initialisation."""
     from transformers import LlamaConfig

@@ -91,19 +91,20 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 20_000_000,
-    batch_tokens: int = 8192,
+    tokens: int = 12_000_000,
+    batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 0.25,
     hidden: int = 128,
-    layers: int = 6,
+    layers: int = 4,
     checkpoints: int = 10,
+    save_every: int = 500,
     device: str = "auto",
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train and save to `out` (Hugging Face format); resumes from `out/training` if an earlier call was stopped.
 
-    `tokens` counts real (unpadded) tokens. `checkpoints` snapshots of the weights in bfloat16, at geometrically
+    A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) tokens. `checkpoints` snapshots of the weights in bfloat16, at geometrically
     growing token counts, are kept in `out/training/checkpoints`. The loss curve is `out/training/loss.jsonl`
     (tokens, nats a token).
     """
@@ -160,7 +161,7 @@ def train(
             say(
                 f"{state['tokens']:>12,} tokens  loss {mean:.3f} nats  {rate:,.0f} tokens/s  {left:.0f} min left"
             )
-        if state["step"] % 500 == 0:
+        if state["step"] % save_every == 0:
             checkpoint(work, model, optims, state)
         while state["saved"] < len(marks) and state["tokens"] >= marks[state["saved"]]:
             weights = {
