@@ -155,7 +155,7 @@ class WerewolfConfig(BaseModel):
         if "night_kill" not in acts:
             refuse("night_order has no night_kill: the werewolves would never act")
         for role, act in (("seer", "inspect"), ("doctor", "protect"), ("witch", "witch")):
-            if roles.get(role) and act not in acts:
+            if self.count(role) and act not in acts:
                 refuse(f"roles has a {role}, but night_order has no {act!r} in which it acts")
         if "witch" in acts:
             kill = next(i for i, wave in enumerate(self.night_order) if "night_kill" in wave)

@@ -99,6 +99,8 @@ NEUTRAL = {
     "poisons": "drops",
     "shoots": "takes",
     "votes": "selects",
+    "bids": "rates",
+    "tied": "level",
     "leans": "inclines",
     "stands": "offers",
     "elects": "seats",
@@ -117,10 +119,11 @@ NEUTRAL = {
 NONSENSE = (
     "blick dax wug toma fep zorp mip kiv lurn gazz plon snib hest vorn telk "
     "drims jopes yules quams bexes frips nolds grebs skats welks hurds pimes lomps "
-    "cravid smoaned tulk bint splend vonk morp gleb noot thrim"
+    "cravid smoaned tulk brint splend vonk morp gleb noot thrim"
 ).split()
 NONSENSE_NAMES = ("Bo Di Fu Ga He Jo Ku La Mi No Pu Ra Si Te Vo Wu Xa Ye Zi Cho Dre Fli Gru Klo").split()
-LETTERS = "bcdefghijklmnopqrstuvwxyzABCDEFGHJKLMNOPQRSTUVWXYZαβγδεζηθικλμνξοπρστυφχψω"
+# No "a", "A" and "I": they are words of the prose between the terms.
+LETTERS = "bcdefghijklmnopqrstuvwxyzBCDEFGHJKLMNOPQRSTUVWXYZαβγδεζηθικλμνξοπρστυφχψω"
 
 
 def make(name: str, words: list[str], names: list[str]) -> Lexicon:
@@ -142,6 +145,7 @@ def random_lexicon(seed: int) -> Lexicon:
         "aeiou",
         "dgklmnprst",
     )
+    taken = {*FUNCTION_WORDS, *TERMS, *MAFIA.values(), *NEUTRAL.values(), *NONSENSE}
     words: list[str] = []
     counter = 0
     while len(words) < len(TERMS) + N_NAMES:
@@ -149,7 +153,7 @@ def random_lexicon(seed: int) -> Lexicon:
         counter += 1
         word = onsets[k % len(onsets)] + vowels[(k >> 8) % 5] + codas[(k >> 16) % len(codas)]
         word += vowels[(k >> 24) % 5] + codas[(k >> 32) % len(codas)]
-        if word not in words and word not in FUNCTION_WORDS:
+        if word not in words and word not in taken:
             words.append(word)
     names = [w.capitalize() for w in words[len(TERMS) :]]
     return make(f"random-{seed}", words[: len(TERMS)], names)

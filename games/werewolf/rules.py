@@ -12,6 +12,7 @@ from games.werewolf.acts import ROLE_TERMS
 from games.werewolf.config import WerewolfConfig, faction_of
 from games.werewolf.lexicon import N_NAMES
 from games.werewolf.presets import configure
+from games.werewolf.rules_text import rules_text
 from games.werewolf.state import State, Step, Turn
 from games.werewolf.text import transcript, words_of
 
@@ -171,6 +172,7 @@ class Werewolf:
     apply = staticmethod(apply)
     outcome = staticmethod(outcome)
     transcript = staticmethod(transcript)
+    rules_text = staticmethod(rules_text)
     statements = staticmethod(truth.statements)
     text = text
 

@@ -98,7 +98,7 @@ def _winning(config: WerewolfConfig) -> Iterator[str]:
         + (", or no {villager} is." if config.edge_kill else ".")
     )
     yield (
-        "This is looked at, in this order, each time players have gone out of the game; those who go together count "
+        "This is checked, in this order, each time players have gone out of the game; those who go together count "
         "together."
     )
     if config.count("jester"):
@@ -296,7 +296,7 @@ def _leaving(config: WerewolfConfig) -> Iterator[str]:
         if config.count(role):
             yield f"Also: {_other_act(config, role)}"
     if config.count("hunter"):
-        yield f"Of a player so gone, {_reveal(config.reveal_day)}. Whether a side has won is looked at afterwards."
+        yield f"Of a player so gone, {_reveal(config.reveal_day)}. Whether a side has won is checked afterwards."
     if config.last_words != "none":
         who = "Who is {exiled}" if config.last_words == "exiled" else "Whoever goes out of the game"
         yield f"{who} speaks once more, if the game is not over."

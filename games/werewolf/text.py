@@ -39,7 +39,9 @@ SPEECHES = {"speech": "says", "last_words": "says", "whisper": "whispers", "summ
 
 QUOTES = re.compile('["“”„‟″‶〃＂«»❝❞]')
 INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls but white space; terminal escapes among them
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 
 
@@ -206,7 +208,8 @@ def parse(request: Request, reply: str, w: Words) -> Action:
             raise Malformed(f"found {match[1]!r}; expected one of {allowed}")
         if kind in SPEECHES:
             return Action(option=option, **_spoken(match[2], w))
-        return Action(option=option) if _ended(match[2], reply) else Action()
+        _ended(match[2], reply)
+        return Action(option=option)
     if kind in ("bid", "candidacy"):
         values = {"yes": 1, "no": 0} if kind == "candidacy" else {str(i): i for i in request.options}
         match = re.match(r"(\w+)\s*(.*)", rest, re.DOTALL)
@@ -217,10 +220,9 @@ def parse(request: Request, reply: str, w: Words) -> Action:
     return Action(**_spoken('"' + reply, w))
 
 
-def _ended(rest: str, reply: str) -> bool:
+def _ended(rest: str, reply: str) -> None:
     if rest.strip() not in ("", "."):
         raise Malformed(f"found {reply!r}; expected the line to end after the choice")
-    return True
 
 
 def _spoken(quoted: str, w: Words) -> dict:

@@ -1,0 +1,44 @@
+"""A game's log as JSON lines, `{"event": {...}}` or `{"decision": {...}}` each; equal logs give equal bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from games.base import ReplayError
+from games.records import Decision, Event, Record
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One line; exactly one field is set."""
+
+    event: Event | None = None
+    decision: Decision | None = None
+
+
+def dumps(records: Iterable[Record]) -> bytes:
+    """The records as JSON lines, each with its line break."""
+    encode = _ENCODER.encode
+    return b"".join(
+        encode(Line(decision=r) if isinstance(r, Decision) else Line(event=r)) + b"\n" for r in records
+    )
+
+
+def loads(data: bytes) -> list[Record]:
+    """The records of JSON lines. Raises ReplayError, naming the line that is none."""
+    out: list[Record] = []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            found = _DECODER.decode(line)
+        except msgspec.DecodeError as error:
+            raise ReplayError(f"line {number} of the log is no record: {error}") from error
+        record = found.event if found.decision is None else found.decision
+        if record is None or (found.event is not None and found.decision is not None):
+            raise ReplayError(f"line {number} of the log holds {line[:80]!r}, not one event or one decision")
+        out.append(record)
+    return out
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Line)
