@@ -15,11 +15,12 @@ from games.base import GameError
 from games.play import Answer, fold, observe, play
 from games.records import Decision, Record, Reply, Request
 from harness import tables
-from harness.config import Config, parse_config
+from harness.branch_schedule import origin_of, schedule_of
+from harness.config import Config
 from harness.errors import WolfscopeError
 from harness.factory import make_agent
 from harness.run_folder import Run, load_run
-from harness.schedule import Planned, Schedule
+from harness.schedule import Planned
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
     if found:  # nothing below can be read
         return found
     say(f"{run.manifest.n_games:,} games are scheduled, {len(run.game_ids):,} have ended")
-    schedule = Schedule(parse_config(run.manifest.config, "manifest.json"))
+    schedule = schedule_of(run.manifest)
     planned = {p.game_id: p for p in schedule}
     found += _scheduled(run, planned)
     say("folding every game through its rules")
@@ -104,9 +105,11 @@ def _game(run: Run, planned: Planned, records: Sequence[Record], row: Mapping[st
     except GameError as error:
         yield Finding(planned.game_id, f"the rules do not give this log: {error}")
         return
+    origin = origin_of(run.manifest)
+    own = 0 if origin is None else max(origin.first, origin.seq + 1)  # before it stands the parent's log
     for decision in records:
         if isinstance(decision, Decision):
-            if decision.agent != planned.agents[decision.seat]:
+            if decision.seq >= own and decision.agent != planned.agents[decision.seat]:
                 yield Finding(
                     f"{planned.game_id}/{decision.seq}",
                     f"seat {decision.seat} was played by {decision.agent!r}, the schedule has "
@@ -152,7 +155,8 @@ class _Prompts:
     def check(self, run: Run, planned: Planned, records: Sequence[Record]) -> Iterator[Finding]:
         game, config, seed = run.game(planned.game_id)
         for request, decision, before in _asked(game, config, seed, records):
-            player = self._player(planned.cell, decision.agent) if decision.trace is not None else None
+            known = decision.trace is not None and decision.agent in self._configs[planned.cell].agents
+            player = self._player(planned.cell, decision.agent) if known else None
             if player is None:
                 continue
             seen = observe(game, planned.game_id, config, seed, before, request)
