@@ -79,6 +79,11 @@ class Evaluation:
     """Of the increment, over all targets of the report (Holm); set by `adjust`."""
 
     @property
+    def detectable(self) -> float:
+        """The increment that would be found with 80% power at the 5% level, before Holm: 2.8 standard errors."""
+        return 2.8 * (self.increment.high - self.increment.low) / (2 * 1.96)
+
+    @property
     def verdict(self) -> str:
         """supported / not beyond baseline / underpowered."""
         return verdict(self.increment, self.adjusted_p, float(self.null.p[0]), self.target.n_games)

@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from analysis import sections
+from analysis import cards, sections
 from analysis.bootstrap import holm
 from analysis.captures import attach
 from analysis.competence import agents_table, in_words
@@ -24,6 +24,7 @@ from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
 from analysis.frames import GameLog, logs_of, subject_rows
 from analysis.labels import label
 from analysis.methods import methods, missing
+from analysis.page import Numbers, title_of
 from analysis.targets import Target, targets_of, thin
 from harness.run_folder import load_run
 
@@ -139,7 +140,7 @@ def evaluate_all(targets: Sequence[Target], settings: Settings, tell: Say) -> li
     """Every target, with Holm's correction over those that could be evaluated."""
     found: list[Evaluation | Skipped] = []
     for target in targets:
-        tell(f"{sections.title_of(target.name).lower()}: {len(target.y):,} rows of {target.n_games:,} games")
+        tell(f"{title_of(target.name).lower()}: {len(target.y):,} rows of {target.n_games:,} games")
         found.append(evaluate(target, settings))
     done = [e for e in found if isinstance(e, Evaluation)]
     for e, p in zip(done, holm([e.increment.p for e in done])):
@@ -174,9 +175,9 @@ def render(
     n_games: int,
     started: float,
     tables_name: str = "",
-) -> tuple[str, sections.Numbers]:
+) -> tuple[str, Numbers]:
     """The page and the frames behind it."""
-    numbers = sections.Numbers()
+    numbers = Numbers()
     done = [e for e in evaluations if isinstance(e, Evaluation)]
     agents = agents_table(tables["seats"], tables["decisions"], labels["ballots"])
     numbers.add("T1_agents", agents)
@@ -189,8 +190,8 @@ def render(
         + (f"activations of {', '.join(models)}" if done else "no activations to probe"),
         "answers": [sections.answer(e) for e in evaluations],
         "competence": in_words(agents, models),
-        "agents": sections.agents_rows(agents),
-        "card": _card(tables, done),
+        "agents": cards.agents_rows(agents),
+        "card": cards.card(tables, done),
         "n_targets": len(done),
         "margin": sections.verdict_words(),
         "targets": [sections.target_section(e, numbers) for e in evaluations],
@@ -199,69 +200,13 @@ def render(
         "audits": [sections.audit_section(e, numbers) for e in done],
         "time": over_time,
         "no_time": "the headline target has no turn with enough rows, or was not evaluated",
-        "said": sections.said_table(labels["statements"], labels["speeches"], numbers),
+        "said": cards.said_table(labels["statements"], labels["speeches"], numbers),
         "methods": methods(done, settings),
         "missing": missing(evaluations),
-        "cost": _cost(tables, time.monotonic() - started),
+        "cost": cards.cost(tables, time.monotonic() - started),
         "tables": (tables_name or "report") + "/",
     }
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
     )
     return template.render(context), numbers
-
-
-def _card(tables: dict[str, pl.DataFrame], done: Sequence[Evaluation]) -> sections.Table:
-    games, decisions = tables["games"], tables["decisions"]
-    finished = games.filter(pl.col("status") == "finished")
-    winners = finished.group_by("winner").len().sort("winner").rows()
-    rows = [
-        ["games", f"{len(finished):,} finished, {len(games) - len(finished):,} failed"],
-        [
-            "presets",
-            ", ".join(f"{name} ({n:,})" for name, n in games.group_by("preset").len().sort("preset").rows()),
-        ],
-        [
-            "lexicons",
-            ", ".join(
-                f"{name} ({n:,})" for name, n in games.group_by("lexicon").len().sort("lexicon").rows()
-            ),
-        ],
-        ["won by", ", ".join(f"{name} {n / max(1, len(finished)):.0%}" for name, n in winners)],
-        ["days a game", f"{_mean(finished['n_days']):.1f}"],
-        ["decisions", f"{len(decisions):,}, {decisions['model'].is_not_null().sum():,} of them by a model"],
-        ["fallbacks", f"{decisions['fallback'].is_not_null().sum():,} decisions were not the agent's own"],
-    ]
-    for e in done:
-        main = e.target.readouts[0]
-        sites = ", ".join(dict.fromkeys(r.site for r in e.target.readouts))
-        what = f"{len(e.target.y):,} rows, {int(e.target.y.sum()):,} positive, {e.target.n_games:,} games"
-        rows.append(
-            [
-                sections.title_of(e.target.name).lower(),
-                f"{what}; sites {sites}; layers {', '.join(main.layers)}",
-            ]
-        )
-    return sections.Table(["", ""], rows)
-
-
-def _cost(tables: dict[str, pl.DataFrame], seconds: float) -> sections.Table:
-    tokens = int(tables["costs"]["tokens"].fill_null(0).sum())
-    cached = int(tables["costs"]["n_cached"].fill_null(0).sum())
-    return sections.Table(
-        ["", ""],
-        [
-            ["tokens in the log", f"{tokens:,} of prompts (each context once) and answers"],
-            ["prompt tokens from the prefix cache", f"{cached:,}"],
-            [
-                "seconds a game, from first to last request",
-                f"{_mean(tables['games']['seconds']):.1f} (games run side by side)",
-            ],
-            ["this report", f"{seconds:.0f} s"],
-        ],
-    )
-
-
-def _mean(values: pl.Series) -> float:
-    known = values.drop_nulls().to_numpy()
-    return float(known.mean()) if len(known) else 0.0

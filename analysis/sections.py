@@ -5,71 +5,15 @@ shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from analysis import figures
-from analysis.bootstrap import Interval
 from analysis.evaluate import LEVEL, MARGIN, Evaluation, Skipped
 from analysis.metrics import auroc, reliability
-
-TITLES = {
-    "subject_is_werewolf": "Another player is a werewolf",
-    "subject_is_seer": "Another player is the seer",
-    "own_lie_within_werewolves": "A werewolf is about to lie",
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page: text cells, `numeric` columns aligned right, a CSS class for each row."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: Sequence[int] = ()
-    classes: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the page."""
-
-    id: str
-    name: str
-    question: str
-    svg: str
-    caption: str
-
-
-@dataclass
-class Numbers:
-    """The frames behind tables and figures, by file name; written as parquet."""
-
-    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
-
-    def add(self, name: str, frame: pl.DataFrame, **columns: Any) -> None:
-        """Appends rows to a frame, with constant columns in front."""
-        more = frame.select([pl.lit(value).alias(key) for key, value in columns.items()] + [pl.all()])
-        self.frames[name] = pl.concat([self.frames[name], more]) if name in self.frames else more
-
-
-def title_of(name: str) -> str:
-    """A target's name in words."""
-    return TITLES.get(name, name.replace("_", " "))
-
-
-def within(i: Interval, signed: bool = False) -> str:
-    """`.62 [.58, .66]`."""
-    form = "{:+.3f}" if signed else "{:.3f}"
-    return f"{form.format(i.value)} [{form.format(i.low)}, {form.format(i.high)}]"
-
-
-def p_text(p: float) -> str:
-    """`< .001` or two digits."""
-    return "" if not np.isfinite(p) else "< .001" if p < 0.001 else f"{p:.3f}"
+from analysis.page import Figure, Numbers, Table, p_text, title_of, within
 
 
 def answer(e: Evaluation | Skipped) -> dict[str, str]:
@@ -133,7 +77,8 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
                 {
                     "best_baseline": e.best, "increment": e.increment.value, "low": e.increment.low,
                     "high": e.increment.high, "p": e.increment.p, "p_adjusted": e.adjusted_p,
-                    "p_null": float(e.null.p[0]), "verdict": e.verdict, "n_rows": len(e.target.y),
+                    "p_null": float(e.null.p[0]), "detectable": e.detectable, "verdict": e.verdict,
+                    "n_rows": len(e.target.y),
                     "n_games": e.target.n_games,
                 }
             ]
@@ -167,7 +112,8 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
             figures.forest(frame, f"AUROC of the probe and its baselines for {e.target.name}"),
             f"Blue: the probe. Orange: the best baseline, which it must beat. Probe minus best: "
             f"{within(e.increment, True)}, "
-            f"adjusted p {p_text(e.adjusted_p)}. {e.verdict.capitalize()}. n = {e.target.n_games:,} games.",
+            f"adjusted p {p_text(e.adjusted_p)}. {e.verdict.capitalize()}. n = {e.target.n_games:,} games, enough to "
+            f"find an increment of {e.detectable:.3f} four times in five.",
         ),
     }  # fmt: skip
 
@@ -323,48 +269,6 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
         "either kind are left "
         f"out. Truth is what all are scored against. n = {e.target.n_games:,} games.",
     )  # fmt: skip
-
-
-def said_table(statements: pl.DataFrame, speeches: pl.DataFrame, numbers: Numbers) -> Table:
-    """Statements by role: false, known false, honest mistakes; and what was withheld."""
-    proposed = statements.filter(pl.col("statement_is_false").is_not_null())
-    by_role = proposed.group_by("speaker_role").agg(
-        statements=pl.len(), false=pl.col("statement_is_false").mean(), known=pl.col("speaker_knows_false").mean(),
-        mistake=pl.col("honest_mistake").mean(),
-    )  # fmt: skip
-    spoken = speeches.group_by("speaker_role").agg(speeches=pl.len(), withheld=pl.col("withheld").mean())
-    frame = spoken.join(by_role, on="speaker_role", how="left").sort("speaker_role")
-    numbers.add("T4_said", frame)
-
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{value:.1%}"
-
-    rows = [
-        [r["speaker_role"], f"{r['speeches']:,}", f"{r['statements'] or 0:,}", share(r["false"]), share(r["known"]),
-         share(r["mistake"]), share(r["withheld"])]
-        for r in frame.to_dicts()
-    ]  # fmt: skip
-    columns = ["role", "speeches", "statements", "false", "known false", "honest mistake", "withheld"]
-    return Table(columns, rows, tuple(range(1, 7)))
-
-
-def agents_rows(table: pl.DataFrame) -> Table:
-    """The competence table as text."""
-
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{value:.1%}"
-
-    rows = [
-        [r["agent"], (r["model"] or "scripted").split("@")[0], f"{r['seats']:,}", f"{r['decisions']:,}",
-         share(r["fallbacks"]), share(r["wins_village"]), share(r["wins_werewolf"]), f"{r['ballots']:,}",
-         share(r["hit"]), share(r["chance"])]
-        for r in table.to_dicts()
-    ]  # fmt: skip
-    columns = [
-        "agent", "model", "seats", "decisions", "fallbacks", "wins, village", "wins, werewolf",
-        "ballots", "hit", "by chance"
-    ]  # fmt: skip
-    return Table(columns, rows, tuple(range(2, 10)))
 
 
 def verdict_words() -> str:

@@ -94,7 +94,7 @@ def planted_run(
                 x = rng.normal(size=(len(LAYERS), d_model)) + 0.5 * seat_marks[subject] + 0.5 * offset
                 x[2] += strength * 3 * (wolf - 0.3) * direction
                 keys.append(_key(log.game_id, record, "mention", subject))
-                values.append(x)
+                values.append(x.astype(np.float32))
                 if beliefs:
                     rows["beliefs"].append(
                         {
@@ -103,7 +103,7 @@ def planted_run(
                         }
                     )  # fmt: skip
             keys.append(_key(log.game_id, record, "prompt_last", None))
-            values.append(rng.normal(size=(len(LAYERS), d_model)))
+            values.append(rng.normal(size=(len(LAYERS), d_model)).astype(np.float32))
         tables.append(rows)
     write_tables(path, tables)
     stored = np.asarray(values, dtype=np.float32)

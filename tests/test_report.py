@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
-from tests.planted_runs import planted_run
 
 from analysis.bootstrap import Interval
 from analysis.errors import AnalysisError
 from analysis.evaluate import Settings, verdict
 from analysis.report import write_report
+from tests.planted_runs import planted_run
 
 FAST = Settings(n_permutations=60, n_boot=400)
 
@@ -42,6 +42,10 @@ def test_noise_is_not_beyond_baseline(noise):
     assert row["verdict"] == "not beyond baseline"
     assert row["p_null"] > 0.01
     assert ">supported</span>" not in noise.read_text()
+
+
+def test_the_detectable_increment_shrinks_with_games(signal, noise):
+    assert 0.005 < verdict_of(noise)["detectable"] < 0.2
 
 
 def test_few_games_are_underpowered_and_not_called_null(tmp_path):
