@@ -59,7 +59,7 @@ class Effects(msgspec.Struct, frozen=True):
     recorded: str | None
     """Who won the recorded game, where it is still there."""
     bits: dict[str, float]
-    """Entropy in bits of the unchanged continuations: 0 where they all agree. Of `outcome`, `next_exile`, `decision`."""
+    """Entropy in bits over the unchanged continuations, 0 where they all agree: `outcome`, `next_exile`, `decision`."""
     effects: tuple[Effect, ...]
 
 
@@ -126,11 +126,8 @@ class _Seen:
 
     def __init__(self, run: Run, origin: Origin) -> None:
         rows = run.games.select("game_id", "index", "cell", "winner", "status").collect()
-        self.where = {
-            g: (origin.arms[cell].name, index // len(origin.arms))
-            for g, index, cell, _, _ in rows.iter_rows()
-        }
         arms = [arm.name for arm in origin.arms]
+        self.where = {g: (arms[cell], index // len(arms)) for g, index, cell, _, _ in rows.iter_rows()}
         self.n_failed = rows.filter(pl.col("status") == "failed").height
         self.outcome: dict[str, dict[int, str | int]] = {arm: {} for arm in arms}
         self.exile: dict[str, dict[int, str | int]] = {arm: {} for arm in arms}
@@ -180,11 +177,8 @@ def _beliefs(run: Run, seen: _Seen, names: Sequence[str]) -> list[Effect]:
     if origin is None:
         return []
     rows = (
-        run.beliefs.filter(
-            pl.col("about").is_null()
-            & (pl.col("seq") >= origin.first)
-            & (pl.col("viewer") != pl.col("subject"))
-        )
+        run.beliefs.filter(pl.col("about").is_null(), pl.col("seq") >= origin.first)
+        .filter(pl.col("viewer") != pl.col("subject"))
         .sort("seq")
         .group_by("game_id", "source", "viewer", "subject", maintain_order=True)
         .first()

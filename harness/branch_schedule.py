@@ -60,7 +60,7 @@ def origin_of(manifest: Manifest) -> Origin | None:
         raise ConfigurationError(f"manifest.json: parent: {error}") from error
 
 
-class BranchSchedule:
+class BranchSchedule(Schedule):
     """All continuations of a branch (`harness.schedule.Schedule`)."""
 
     def __init__(self, config: Config, cells: list[Cell], origin: Origin) -> None:

@@ -1,7 +1,7 @@
 """The one thing that a branch changes, and what of the recorded game stays in front of it.
 
-A change touches a recorded decision (`Say`, `Choose`), the deal (`Roles`), or who decides from there on (`Player`). What
-does not fit the rest of the log is refused with the reason.
+A change touches a recorded decision (`Say`, `Choose`), the deal (`Roles`), or who decides from there on and how
+(`Player`, `Prefix`, `Steer`). What does not fit the rest of the log is refused with the reason.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ChangeError(WolfscopeError, ValueError):
 
 
 class Say(msgspec.Struct, frozen=True, tag="say", omit_defaults=True):
-    """Other words at a speech. Given only text, its typed acts are read from it; given only acts, they are put into words."""
+    """Other words at a speech. Of text and typed acts, the one that is not given is made from the other."""
 
     text: str | None = None
     acts: tuple[SpeechAct, ...] | None = None
@@ -53,7 +53,7 @@ class Player(msgspec.Struct, frozen=True, tag="player", omit_defaults=True):
     agent: str | None = None
     """An agent of the run's configuration, None for the one that sits there."""
     settings: dict[str, Any] = {}
-    """Dotted key of its `[agents.*]` table -> value; keys under `backend.` change a copy of its `[backends.*]` table."""
+    """Dotted key of its `[agents.*]` table -> value; keys under `backend.` go to a copy of its `[backends.*]` table."""
 
 
 class Prefix(msgspec.Struct, frozen=True, tag="prefix"):
@@ -161,8 +161,8 @@ def edited(change: Say | Choose, replay: Replay, decision: Decision) -> Action:
         if change.option not in decision.options:
             allowed = ", ".join(text_of_option(replay, option) for option in sorted(decision.options))
             raise ChangeError(
-                f"{seat_id(decision.seat)} cannot choose {text_of_option(replay, change.option)} at its {decision.kind} "
-                f"(record {decision.seq}); "
+                f"{seat_id(decision.seat)} cannot choose {text_of_option(replay, change.option)} at its "
+                f"{decision.kind} (record {decision.seq}); "
                 + (f"it could choose: {allowed}" if allowed else "it takes words only")
             )
         return msgspec.structs.replace(action, option=change.option)
