@@ -51,3 +51,18 @@ def labels(text: Any, request: Request, words: Any) -> dict[str, int]:
         word = text.answer(request, Action(option=option), words).split()[0].strip('."')
         found[word] = option
     return found
+
+
+def speaks(text: Any, request: Request, words: Any) -> bool:
+    """Whether the request takes words, from its kind and options alone (a logged decision has no more)."""
+    probe = "probe"
+    return any(
+        probe in text.answer(request, Action(option=option, text=probe), words)
+        for option in request.options or (None,)
+    )
+
+
+def silent(text: Any, request: Request, option: int, words: Any) -> bool:
+    """Whether this option of a request that takes words takes none."""
+    probe = "probe"
+    return probe not in text.answer(request, Action(option=option, text=probe), words)

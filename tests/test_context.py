@@ -1,7 +1,8 @@
-"""Contexts in transcript style: append-only, rebuilt from records alone, token-exact, with spans that hold what they say."""
+"""Contexts in transcript style: append-only, rebuilt from records alone, token-exact, with true spans."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def test_each_prompt_of_a_seat_extends_its_last_prompt_and_output(player: Transc
     n_checked = 0
     for seat in range(7):
         own = decisions(log, seat)
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in pairwise(own):
             whole = contexts[before.seq][1]
             assert contexts[after.seq][0][: len(whole)] == whole
             assert len(contexts[after.seq][0]) > len(whole)

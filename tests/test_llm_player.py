@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -112,7 +113,7 @@ def test_contexts_stay_append_only_through_fallbacks() -> None:
     contexts = context_chain(log)
     for seat in range(7):
         own = decisions(log, seat)
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in pairwise(own):
             whole = contexts[before.seq][1]
             assert contexts[after.seq][0][: len(whole)] == whole
 

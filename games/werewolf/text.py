@@ -87,6 +87,11 @@ def quote(text: str, max_chars: int) -> str:
     return f'"{plain}"'
 
 
+def writable(text: str) -> bool:
+    """Whether a text can be written as UTF-8: Python's strings can hold halves of characters, files cannot."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> str | None:
     """One record as `seat` reads it (None: the moderator's view), without a line break; None if it adds nothing.
 
@@ -237,12 +242,6 @@ def _spoken(quoted: str, w: Words) -> dict:
 def read_acts(text: str, w: Words) -> tuple[SpeechAct, ...]:
     """The typed acts in a speech."""
     return codec.read(text, w.names, w.lex)
-
-
-def statement_forms(w: Words) -> list[str]:
-    """The sentences that are read as typed acts, under the game's lexicon, with their slots named."""
-    slots = w.lex.terms | {"subject": "<name>", "role": "<role>"}
-    return [sentence.format(**slots) for sentence in codec.SENTENCES.values()]
 
 
 def role_words(config: WerewolfConfig, w: Words) -> dict[str, str]:
