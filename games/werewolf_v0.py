@@ -77,7 +77,7 @@ from games.werewolf.day import SKIP, SPEAK
 from games.werewolf.discrete import Catalogue, Features
 from games.werewolf.presets import configure
 from games.werewolf.rules_text import rules_text
-from games.werewolf.text import words_of
+from games.werewolf.text import words_of, writable
 
 Form = Literal["discrete", "text"]
 RenderMode = Literal["human", "ansi"]
@@ -222,6 +222,8 @@ class _Seats:
     def _spoken(self, request: Request, target: int, text: str) -> Action | None:
         if not request.speaks:
             return self.catalogue.action(request, target, self._words)
+        if not writable(text):
+            return None
         acts = read(text, self._words.names, self._words.lex)
         if not request.options:
             return Action(text=text, acts=acts)

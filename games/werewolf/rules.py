@@ -153,6 +153,8 @@ def check_legal(request: Request, seat: int, kind: str, action: Action, n: int) 
         raise IllegalAction(f"seat {seat} chose {action.option} for {kind!r}, which takes no option")
     if not request.speaks and (action.text or action.acts):
         raise IllegalAction(f"seat {seat} spoke at {kind!r}, which takes no words")
+    if action.text and not action.text.isascii() and not text.writable(action.text):
+        raise IllegalAction(f"seat {seat} said half a character (a lone surrogate), which no log can hold")
     for act in action.acts:
         if act.subject is not None and not 0 <= act.subject < n:
             raise IllegalAction(f"seat {seat} spoke about seat {act.subject}; there are seats 0 to {n - 1}")
