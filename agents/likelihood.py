@@ -1,0 +1,389 @@
+"""How likely an act is under every character and in every information cell of its actor, in a few array operations.
+
+The same policies as `agents.scripted`, which states them for one player at a time; tests hold the two equal. Arrays
+are `(n_styles, n_cells, ...)`; cells are the rows of `Cells`. With a `rung` below 4 only part of the evidence
+counts; `agents.ladder` says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from agents.evidence import Evidence
+from agents.scripted import STYLES, Style
+from games.records import NOBODY, SpeechAct
+
+HUMAN, SEER, WOLF = 0, 1, 2
+"""What a cell's policy depends on; all roles but seer and werewolf are HUMAN."""
+
+Mix = Mapping[str | Style, float]
+"""A prior over characters: names of `agents.scripted.STYLES`, `random`, or styles of one's own -> weight."""
+
+RATES = tuple(Style.__struct_fields__)
+
+
+class Characters:
+    """The characters that a seat may have, as arrays, and how likely each is before the game.
+
+    Characters are drawn for each seat independently. `log_prior` is `(n_seats, n_styles)`; each field of `Style` is
+    an attribute `(n_styles,)`; `random` marks the player who chooses uniformly.
+    """
+
+    accuse: np.ndarray
+    bus: np.ndarray
+
+    def __init__(self, mix: Mix | Sequence[Mix], n: int, lapse: float = 0.0) -> None:
+        mixes = [mix] * n if isinstance(mix, Mapping) else list(mix)
+        if len(mixes) != n:
+            raise ValueError(f"the prior over characters has {len(mixes)} entries; the game has {n} seats")
+        keys = list(dict.fromkeys(key for m in mixes for key, weight in m.items() if weight > 0))
+        for key in keys:
+            if isinstance(key, str) and key not in STYLES and key != "random":
+                raise ValueError(
+                    f"no scripted player is called {key!r}; there are: random, {', '.join(STYLES)}"
+                )
+        self.keys = keys
+        self.lapse = lapse
+        """Share of acts that follow no policy at all."""
+        styles = [key if isinstance(key, Style) else STYLES.get(key) for key in keys]
+        self.random = np.array([style is None for style in styles])
+        filled = [style or Style() for style in styles]
+        self.rates: dict[str, np.ndarray] = {
+            name: np.array([getattr(style, name) for style in filled]) for name in RATES
+        }
+        weights = np.array([[m.get(key, 0.0) for key in keys] for m in mixes], dtype=float)
+        if (weights < 0).any() or not (weights.sum(1) > 0).all():
+            raise ValueError(f"a prior over characters needs weights >= 0 that do not all vanish; found {mix}")
+        with np.errstate(divide="ignore"):
+            self.log_prior = np.log(weights / weights.sum(1, keepdims=True))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.rates[name]
+
+
+class Scene:
+    """The public evidence at one moment as arrays, and the scores that policies make of it."""
+
+    def __init__(self, seen: Evidence, rung: int = 4) -> None:
+        self.n, self.day, self.rung = seen.n, seen.day, rung
+        self.alive = np.array(seen.alive)
+        self.accused = np.array(seen.accusations, dtype=float)
+        hostile = self.accused + np.array(seen.ballots, dtype=float)
+        self.crowd = np.array(seen.today, dtype=float)
+        """Today's accusations as they count for those who follow the crowd."""
+        self.today = self.crowd
+        if rung < 4:
+            self.crowd = np.zeros(seen.n)
+        self.claims = list(seen.claims)
+        self.claims_seer = np.array([claim == "seer" for claim in seen.claims])
+        self.reports = {reporter: dict(subjects) for reporter, subjects in seen.reports.items()}
+        side = np.array(
+            [0.0 if shown is None else 1.0 if shown == "werewolf" else -1.0 for shown in seen.revealed]
+        )
+        self._relations = (0.8 * np.array(seen.defences, dtype=float) - 0.6 * hostile) @ side
+        self._hostile = hostile
+        self._weighed: list[tuple[int, dict[int, bool], bool]] = []
+        self.public_reports = np.zeros(seen.n)
+        """What reports alone make of each seat in the eyes of one who was told nothing."""
+        if rung >= 3:
+            for reporter, subjects in self.reports.items():
+                refuted = seen.revealed[reporter] not in (None, "seer") or any(
+                    seen.revealed[s] is not None and (seen.revealed[s] == "werewolf") != wolf
+                    for s, wolf in subjects.items()
+                )
+                self._weighed.append((reporter, subjects, refuted))
+                self.public_reports[reporter] += 0.5
+                for s, wolf in subjects.items():
+                    self.public_reports[s] += 1.5 if wolf else -1.5
+
+    def base(self, me: int, kind: int) -> np.ndarray:
+        """Suspicion `(n,)` of each seat in the eyes of seat `me`, without the crowd and without what it was told."""
+        score: np.ndarray = self._relations + 0.7 * self._hostile[:, me]
+        rivals = int(self.claims_seer.sum())
+        for reporter, subjects, refuted in self._weighed:
+            if me in subjects and subjects[me] != (kind == WOLF):
+                refuted = True
+            if kind == SEER and reporter != me:
+                refuted = True
+            weight = 0.0 if refuted else (3.0 if rivals < 2 else 1.2)
+            for j, wolf in subjects.items():
+                if j != reporter:
+                    score[j] += weight if wolf else -weight
+            score[reporter] += 2.5 if refuted else (0.8 if rivals > 1 else -1.0)
+        return score
+
+
+class Cells(msgspec.Struct):
+    """The information cells that one seat may be in, as rows: plain villager, any other human, each set of fellow
+    werewolves, each set of fellow masons, each history of inspections."""
+
+    kind: np.ndarray
+    """HUMAN, SEER or WOLF `(n_cells,)`."""
+    told: np.ndarray
+    """bool `(n_cells, n)`: seats whose side the cell was told (not for werewolves)."""
+    value: np.ndarray
+    """+-8 where told `(n_cells, n)`."""
+    partner: np.ndarray
+    """float `(n_cells, n)`: 1 for a werewolf's partners."""
+    ll: np.ndarray
+    """Log-likelihood of the seat's acts so far `(n_styles, n_cells)`."""
+    packs: np.ndarray
+    """Index of the pack of each werewolf row, which start at row 2."""
+    lodges: np.ndarray
+    """Index of the lodge of each mason row, which follow."""
+    order: list[tuple[int, ...]]
+    """The inspected seats of each seer row, oldest first; these rows are the last."""
+
+    @property
+    def seer(self) -> int:
+        """The first seer row."""
+        return 2 + len(self.packs) + len(self.lodges)
+
+
+def lean(c: Characters, scene: Scene, cells: Cells, me: int) -> np.ndarray:
+    """Whom each cell would turn against `(n_styles, n_cells, n)`: the scores behind accusations and ballots,
+    without a werewolf's mercy for its partners."""
+    base = np.empty((3, scene.n))
+    base[HUMAN] = scene.base(me, HUMAN)
+    base[SEER] = scene.base(me, SEER) if len(cells.order) else 0.0
+    base[WOLF] = scene.public_reports
+    follow = np.stack([c["follow"], c["follow"], c["wolf_follow"]], axis=1)
+    score: np.ndarray = (follow[:, :, None] * scene.crowd + base)[:, cells.kind]
+    return np.where(cells.told, cells.value, score)
+
+
+def log_softmax_at(values: np.ndarray, sharpness: np.ndarray, at: int) -> np.ndarray:
+    """Softmax probability of the option in column `at` of `values` `(n_styles, n_cells, n_options)`."""
+    scaled = values * sharpness[:, None, None]
+    scaled -= scaled.max(-1, keepdims=True)
+    np.exp(scaled, out=scaled)
+    p: np.ndarray = scaled[..., at] / scaled.sum(-1)
+    return p
+
+
+Parsed = tuple[bool, tuple[tuple[int, bool], ...], str, int, bool]
+"""Claims to be the seer; reports; kind of stance (`""` none); its subject; announces a vote."""
+
+
+def parse(acts: Sequence[SpeechAct]) -> Parsed | None:
+    """A speech in the grammar of the scripted players; None where they never say such a thing."""
+    i = 0
+    claim = bool(acts) and acts[0].kind == "claim_role"
+    if claim:
+        if acts[0].role != "seer":
+            return None
+        i = 1
+    reports = []
+    while i < len(acts) and acts[i].kind == "report_inspection":
+        subject = acts[i].subject
+        if subject is None or acts[i].role not in ("werewolf", "human"):
+            return None
+        reports.append((subject, acts[i].role == "werewolf"))
+        i += 1
+    rest = acts[i:]
+    kind, subject, announce = "", NOBODY, False
+    if rest:
+        kind = rest[0].kind
+        subject = NOBODY if rest[0].subject is None else rest[0].subject
+        if kind not in ("accuse", "defend", "question") or subject == NOBODY:
+            return None
+        if len(rest) == 2:
+            announce = rest[1] == SpeechAct("announce_ballot", subject) and kind == "accuse"
+            if not announce:
+                return None
+        elif len(rest) > 2:
+            return None
+    return claim, tuple(reports), kind, subject, announce
+
+
+def speech(
+    c: Characters, scene: Scene, cells: Cells, me: int, acts: Sequence[SpeechAct], free: bool = False
+) -> np.ndarray:
+    """Probability `(n_styles, n_cells)` of saying `acts`; `free` where silence was an option of its own."""
+    shape = (len(c), len(cells.kind))
+    parsed = parse(acts)
+    others = np.flatnonzero(scene.alive & (np.arange(scene.n) != me))
+    if parsed is None:
+        return np.zeros(shape)
+    claim, reports, kind, subject, announce = parsed
+    if kind and subject not in others:
+        return np.zeros(shape)
+    p = _opening(c, scene, cells, me, claim, reports) * _stance(
+        c, scene, cells, me, kind, subject, announce, others
+    )
+    if c.random.any():
+        plain = not claim and not reports and not announce
+        if free:
+            uniform = 1 / 3 if plain and not kind else 0.0
+        else:
+            uniform = 1 / (1 + 3 * len(others)) if plain else 0.0
+            if c.random.any() and scene.rung < 2 and kind:
+                uniform *= len(others)
+        p[c.random] = uniform
+    return p
+
+
+def _stance(
+    c: Characters, scene: Scene, cells: Cells, me: int, kind: str, subject: int, announce: bool, others: np.ndarray
+) -> np.ndarray:
+    wolf = cells.kind == WOLF
+    if not len(others):
+        return np.full((len(c), len(wolf)), 1.0 if not kind else 0.0)
+    rates = {
+        name: np.where(wolf, c[f"wolf_{name}"][:, None], c[name][:, None])
+        for name in ("accuse", "defend", "question")
+    }
+    if not kind:
+        return 1.0 - sum(rates.values())  # type: ignore[no-any-return]
+    rate: np.ndarray = rates[kind]
+    if kind == "accuse":
+        rate = rate * (c["announce"] if announce else 1.0 - c["announce"])[:, None]
+    if scene.rung < 2:
+        return rate
+    at = int(np.searchsorted(others, subject))
+    mercy = c["spare"][:, None, None] * cells.partner
+    attack = lean(c, scene, cells, me)
+    if kind == "defend":
+        shield = np.where(wolf[:, None], 0.4 * scene.crowd + mercy, -attack)
+        return rate * log_softmax_at(shield[..., others], c["sharpness"], at)
+    attack = (attack - mercy)[..., others]
+    if kind == "question":
+        return rate * log_softmax_at(attack, 0.5 * c["sharpness"], at)
+    p = log_softmax_at(attack, c["sharpness"], at)
+    friends = cells.partner[:, others]
+    n_friends = friends.sum(1)
+    bus = c["bus"][:, None] * (n_friends > 0)
+    return rate * ((1 - bus) * p + bus * friends[:, at] / np.maximum(n_friends, 1))
+
+
+def _opening(
+    c: Characters, scene: Scene, cells: Cells, me: int, claim: bool, reports: tuple[tuple[int, bool], ...]
+) -> np.ndarray:
+    """Probability `(n_styles, n_cells)` of the claims and reports with which a speech begins."""
+    nothing = not claim and not reports
+    p = np.full((len(c), len(cells.kind)), 1.0 if nothing else 0.0)
+    claimed = scene.claims[me] == "seer"
+    taken = "seer" in scene.claims
+    mine = scene.reports.get(me, {})
+    fresh = np.ones(scene.n, dtype=bool)
+    fresh[list(mine)] = False
+    exact = scene.rung >= 3
+    if not claimed and not taken:
+        p[:, 0] = c["bluff"] if claim and not reports else 1.0 - c["bluff"] if nothing else 0.0
+    # Werewolves.
+    end = 2 + len(cells.packs)
+    if end > 2 and (claimed or not taken) and len(mine) < scene.day:
+        partner = cells.partner[2:end]
+        open_to = scene.alive & fresh & (np.arange(scene.n) != me)
+        prey, friends = open_to * (1 - partner), open_to * partner
+        some = prey.any(1)
+        q = np.where(c["fake_seer"] > 0, 0.7, 0.0) if claimed else c["fake_seer"]
+        if nothing:
+            p[:, 2:end] = np.where(some, 1.0 - q[:, None], 1.0)
+        elif claim != claimed and len(reports) == 1:
+            j, says_wolf = reports[0]
+            weight = some.astype(float)
+            if exact:
+                lies = np.exp(0.5 * scene.crowd)
+                total = prey @ lies + friends.sum(1) * np.exp(0.5)
+                weight = prey[:, j] * lies[j] if says_wolf else friends[:, j] * np.exp(0.5)
+                weight = np.where(some, weight / np.maximum(total, 1e-300), 0.0)
+            p[:, 2:end] = q[:, None] * weight
+    # Seers.
+    start = cells.seer
+    if len(cells.order):
+        new = cells.told[start:] & fresh
+        some = new.any(1)
+        loud = some & (claimed | (new & (cells.value[start:] > 0)).any(1))
+        q = c["reveal"][:, None] * np.where(loud, 1.0, 0.4)
+        if nothing:
+            p[:, start:] = np.where(some, 1.0 - q, 1.0)
+        elif claim != claimed and reports:
+            p[:, start:] = q * (_tells(cells, new, reports) if exact else some)
+    return p
+
+
+def _tells(cells: Cells, new: np.ndarray, reports: tuple[tuple[int, bool], ...]) -> np.ndarray:
+    """bool `(n_seer_cells,)`: the reports are what the cell has to tell, in its order."""
+    subjects = [j for j, _ in reports]
+    told = np.zeros(new.shape[1], dtype=bool)
+    told[subjects] = True
+    fits = (new == told).all(1)
+    for j, wolf in reports:
+        fits &= cells.value[cells.seer :, j] == (8.0 if wolf else -8.0)
+    if len(subjects) > 1:
+        for row in np.flatnonzero(fits):
+            fits[row] = [j for j in cells.order[row] if told[j]] == subjects
+    return fits
+
+
+def ballot(
+    c: Characters, scene: Scene, cells: Cells, me: int, choice: int, options: Sequence[int]
+) -> np.ndarray:
+    """Probability `(n_styles, n_cells)` of a ballot for `choice` among `options` (`NOBODY` abstains)."""
+    shape = (len(c), len(cells.kind))
+    seats = sorted(j for j in options if j != NOBODY)
+    if choice not in options:
+        return np.zeros(shape)
+    if not seats:
+        return np.ones(shape)
+    stay = c["abstain"][:, None] if NOBODY in options else np.zeros((len(c), 1))
+    if choice == NOBODY:
+        p = np.broadcast_to(stay, shape).copy()
+    elif scene.rung < 2:
+        p = np.broadcast_to(1.0 - stay, shape).copy()
+    else:
+        mercy = (c["spare"] * (1.0 - c["bus"]))[:, None, None] * cells.partner
+        value = lean(c, scene, cells, me) - mercy + 0.8 * np.minimum(scene.accused[me], 2)
+        if me in seats:
+            value[..., me] -= 6.0
+        p = (1.0 - stay) * log_softmax_at(value[..., seats], 1.5 * c["sharpness"], seats.index(choice))
+    p[c.random] = (1.0 if choice == NOBODY or scene.rung >= 2 else len(seats)) / len(options)
+    return p
+
+
+def office(
+    c: Characters, scene: Scene, cells: Cells, me: int, choice: int, options: Sequence[int]
+) -> np.ndarray:
+    """Probability `(n_styles, n_cells)` of electing or appointing `choice`."""
+    if choice not in options:
+        return np.zeros((len(c), len(cells.kind)))
+    if scene.rung < 2:
+        return np.full((len(c), len(cells.kind)), 1.0 / len(options))
+    value = -lean(c, scene, cells, me)
+    wolf = cells.kind == WOLF
+    if wolf.any():
+        own = c["wolf_follow"][:, None, None] * scene.crowd + scene.base(me, WOLF)
+        value[:, wolf] = np.where(cells.partner[wolf] > 0, -8.0, -own)
+    value[..., me] += 0.5
+    seats = list(options)
+    p = log_softmax_at(value[..., seats], c["sharpness"], seats.index(choice))
+    p[c.random] = 1.0 / len(options)
+    return p
+
+
+def candidacy(c: Characters, cells: Cells, runs: bool) -> np.ndarray:
+    """Probability `(n_styles, n_cells)` of standing for office, or of declining."""
+    p = np.where(cells.kind == HUMAN, 0.25, 0.5) * np.ones((len(c), 1))
+    p[c.random] = 0.5
+    return p if runs else 1.0 - p
+
+
+def night_choice(values: np.ndarray, sharpness: np.ndarray, random: np.ndarray, legal: np.ndarray) -> np.ndarray:
+    """Softmax over legal options `(n_styles, ..., n_options)`; all zero where nothing is legal."""
+    sharp = sharpness.reshape(-1, *[1] * (values.ndim - 1))
+    scaled = np.where(legal, values * sharp, -np.inf)
+    scaled[random] = np.where(legal, 0.0, -np.inf)[random] if legal.ndim == values.ndim else np.where(
+        legal, 0.0, -np.inf
+    )
+    top = scaled.max(-1, keepdims=True)
+    e = np.exp(scaled - np.where(np.isfinite(top), top, 0.0))
+    total = e.sum(-1, keepdims=True)
+    out: np.ndarray = np.divide(e, total, out=np.zeros_like(e), where=total > 0)
+    return out
