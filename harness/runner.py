@@ -7,6 +7,8 @@ sees as many requests at once as there are. A step is in the journal before the 
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from agents.backend import Backend
 from agents.base import Agent
 from games.base import Game, ReplayError
 from games.play import Answer, observe, play
-from games.records import Decision, Record, Request
+from games.records import Decision, Record, Reply, Request
 from harness.config import Config
 from harness.errors import StorageError, TournamentError
 from harness.factory import make_agent
@@ -67,6 +69,11 @@ class Runner:
         self._configs = configs
         self._backends = {name: Guarded(backend) for name, backend in backends.items()}
         self._agents: dict[tuple[int, str], Agent] = {}
+        # Scripted players never wait for anything: a task for each of their moves would only cost time.
+        self._instant = [
+            {name for name, agent in config.agents.items() if agent.policy and ":" not in agent.policy}
+            for config in configs
+        ]
         self._contexts: dict[tuple[str, int], int] = {}
         self._counts = Counts()
 
@@ -77,6 +84,9 @@ class Runner:
         written, EngineLost when there is no engine any more, ReplayError when the rules have changed since
         `replayed` was written: none of them is the game's fault, and it can go on later.
         """
+        await asyncio.sleep(
+            0
+        )  # games of players who never wait follow each other: let other calls in between
         began = time.monotonic()
         self._counts.in_flight += 1
         if not replayed:
@@ -130,13 +140,12 @@ class Runner:
             agents[r.seat].act(observe(game, planned.game_id, config, planned.seed, records, r))
             for r in requests
         ]
-        if len(acts) == 1:
-            replies = [await acts[0]]
+        if all(planned.agents[r.seat] in self._instant[planned.cell] for r in requests):
+            replies = [await act for act in acts]
         else:
             replies = await asyncio.gather(*acts)
-        await asyncio.sleep(0)  # scripted players never wait: let the other games and the driver's calls in
         return [
-            Answer(reply, planned.agents[request.seat])
+            Answer(_finite(reply), planned.agents[request.seat])
             for request, reply in zip(requests, replies, strict=True)
         ]
 
@@ -190,6 +199,15 @@ class Guarded:
 
     async def close(self) -> None:
         """Leave the shared backend alone; its owner closes it."""
+
+
+def _finite(reply: Reply) -> Reply:
+    """The reply with log-probabilities that JSON can hold: minus infinity becomes the lowest float."""
+    trace = reply.trace
+    if trace is None or all(map(math.isfinite, trace.logprobs)):
+        return reply
+    finite = tuple(p if math.isfinite(p) else -sys.float_info.max for p in trace.logprobs)
+    return msgspec.structs.replace(reply, trace=msgspec.structs.replace(trace, logprobs=finite))
 
 
 def _in_words(error: Exception) -> str:

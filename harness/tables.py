@@ -17,6 +17,7 @@ from harness.atomic import replacing, storage
 from harness.errors import StorageError
 
 Row = dict[str, Any]
+_json = msgspec.json.Encoder().encode
 Rows = dict[str, list[Row]]
 """Table name -> rows."""
 
@@ -109,12 +110,26 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 TABLES = tuple(SCHEMAS)
 
 
+_WIDE = {
+    "acts": pl.List(pl.Struct({"kind": pl.String, "subject": pl.Int64, "role": pl.String})),
+    "spans": pl.List(pl.Struct({"kind": pl.String, "start": pl.Int64, "end": pl.Int64, "seat": pl.Int64})),
+}
+"""The columns of structures, as they are read from JSON."""
+
+
 def frame(table: str, rows: Sequence[Row]) -> pl.DataFrame:
     """The rows under the table's schema; a missing column is null."""
     schema = SCHEMAS[table]
-    return pl.DataFrame(
-        {name: [row.get(name) for row in rows] for name in schema}, schema=schema, strict=True
-    )
+    return pl.DataFrame([_column(name, dtype, rows) for name, dtype in schema.items()], schema=schema)
+
+
+def _column(name: str, dtype: Any, rows: Sequence[Row]) -> pl.Series:
+    values = [row.get(name) for row in rows]
+    if name not in _WIDE:
+        return pl.Series(name, values, dtype=dtype, strict=True)
+    # Through JSON: a list of structures a row, built value by value, would take five times as long.
+    texts = [None if value is None else _json(value).decode() for value in values]
+    return pl.Series(name, texts, dtype=pl.String).str.json_decode(_WIDE[name]).cast(dtype)
 
 
 def record_rows(game_id: str, records: Iterable[Record]) -> Rows:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,6 +21,7 @@ from games.records import Action, Decision, Record, Reply, Trace
 from harness import load_run
 from harness.check import check_run
 from harness.config import Config, parse_config
+from harness.engines import start_backends
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.journal import Journal, Line
 from harness.progress import Progress
@@ -34,9 +37,16 @@ class Fallback:
     """Takes the game's fallback; can be slow, broken, deadly to its process, or the voice of a model."""
 
     def __init__(
-        self, name: str, delay: float = 0.0, breaks: bool = False, kills: str = "", traced: bool = False
+        self,
+        name: str,
+        delay: float = 0.0,
+        breaks: bool = False,
+        kills: str = "",
+        traced: bool = False,
+        logprob: float = -0.5,
     ):
         self.name, self.delay, self.breaks, self.kills, self.traced = name, delay, breaks, kills, traced
+        self.logprob = logprob
 
     async def act(self, observation: Observation) -> Reply:
         from games import load_game
@@ -48,7 +58,7 @@ class Fallback:
             Path(self.kills).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         action: Action = load_game(observation.game).legal_fallback(observation.request, observation.seed)
-        trace = Trace("m@1", prompt_ids=(1,), output_ids=(2,)) if self.traced else None
+        trace = Trace("m@1", (1,), (2,), logprobs=(self.logprob,)) if self.traced else None
         return Reply(action, trace=trace)
 
 
@@ -63,6 +73,22 @@ def config(games: int = 20, policy: str = "random", settings: dict | None = None
             "roster": {"mix": {"a": 3, "b": 4}},
         }
     )
+
+
+def untrained_model(folder: Path) -> Path:
+    """A model that writes nonsense in the game's own words."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from agents.small_model import make_config, make_tokenizer
+
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    LlamaForCausalLM(make_config(len(tokenizer), hidden=32, layers=1, intermediate=32)).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def ids(wanted: Config) -> list[str]:
@@ -127,6 +153,39 @@ class TestOnRay:
         assert load_run(run_path).game_ids == ids(wanted)
         assert check_run(run_path) == []
         assert len({p.name[:5] for p in (run_path / "journal").iterdir()}) == 2
+
+    @pytest.mark.slow
+    def test_killed_engine_is_replaced_and_no_game_is_lost(self, run_path, tmp_path, monkeypatch):
+        import ray
+
+        import harness.tournament as tournament
+
+        plain = config(games=6, fail_on_error=1).plain()
+        plain["agents"]["b"] = {"kind": "llm", "backend": "m", "sampling": {"max_tokens": 8}, "retries": 0}
+        plain["backends"] = {"m": {"kind": "transformers", "model": str(untrained_model(tmp_path / "model"))}}
+        wanted = parse_config(plain)
+        started = []
+
+        def kill(pid: int) -> None:
+            while not any(b'"trace"' in p.read_bytes() for p in (run_path / "journal").glob("*.jsonl")):
+                time.sleep(0.01)
+            os.kill(pid, signal.SIGKILL)
+
+        def start_and_kill(used, say):
+            backends = start_backends(used, say)
+            started.append(backends)
+            if len(started) == 1:
+                pid = ray.get(backends["m"]._actor.__ray_call__.remote(lambda self: os.getpid()))
+                threading.Thread(target=kill, args=(pid,), daemon=True).start()
+            return backends
+
+        monkeypatch.setattr(tournament, "start_backends", start_and_kill)
+        run_tournament(wanted, run_path)
+        assert len(started) == 2
+        games = load_run(run_path).games.collect()
+        assert games["game_id"].to_list() == ids(wanted)
+        assert set(games["status"]) == {"finished"}
+        assert check_run(run_path) == []
 
     def test_unknown_policy_is_found_before_anything_is_started(self, run_path):
         with pytest.raises(ConfigurationError, match=r"agents\.a: no scripted player is called 'clever'"):
@@ -267,6 +326,18 @@ def test_changed_weights_are_refused(run_path, monkeypatch):
     monkeypatch.setattr(tournament, "model_names", lambda used: {"small": "small@2"})
     with pytest.raises(RunFolderError, match="put the same weights back"):
         run_tournament(config(), run_path)
+
+
+def test_minus_infinity_does_not_break_the_journal(tmp_path):
+    made = Schedule(
+        config(games=1, policy=f"{HERE}:Fallback", settings={"traced": True, "logprob": -math.inf})
+    )
+    (planned,) = made
+    runner = Runner(tmp_path / "a.jsonl", made.cells, made.configs, {})
+    assert asyncio.run(runner.play(planned)).status == "finished"
+    records = Journal([tmp_path / "a.jsonl"]).records(planned.game_id)
+    traces = [r.trace for r in records if isinstance(r, Decision) and r.trace is not None]
+    assert {p for trace in traces for p in trace.logprobs} == {-sys.float_info.max}
 
 
 def test_tokens_are_counted_over_the_whole_context(tmp_path):
