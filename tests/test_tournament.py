@@ -43,10 +43,10 @@ class Fallback:
         breaks: bool = False,
         kills: str = "",
         traced: bool = False,
-        logprob: float = -0.5,
+        impossible: bool = False,
     ):
         self.name, self.delay, self.breaks, self.kills, self.traced = name, delay, breaks, kills, traced
-        self.logprob = logprob
+        self.logprob = -math.inf if impossible else -0.5
 
     async def act(self, observation: Observation) -> Reply:
         from games import load_game
@@ -329,9 +329,7 @@ def test_changed_weights_are_refused(run_path, monkeypatch):
 
 
 def test_minus_infinity_does_not_break_the_journal(tmp_path):
-    made = Schedule(
-        config(games=1, policy=f"{HERE}:Fallback", settings={"traced": True, "logprob": -math.inf})
-    )
+    made = Schedule(config(games=1, policy=f"{HERE}:Fallback", settings={"traced": True, "impossible": True}))
     (planned,) = made
     runner = Runner(tmp_path / "a.jsonl", made.cells, made.configs, {})
     assert asyncio.run(runner.play(planned)).status == "finished"
