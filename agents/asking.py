@@ -9,6 +9,8 @@ from games import chance
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+LONGEST_ASKED_S = 120.0
+"""A server that asks for a longer pause than this gets this one."""
 
 
 def wait_s(attempt: int, key: int, first_s: float = FIRST_WAIT_S, longest_s: float = LONGEST_WAIT_S) -> float:
@@ -27,5 +29,6 @@ async def ask(
         except BackendError as error:
             if attempt == retries or not error.retryable:
                 raise
-            await asyncio.sleep(wait_s(attempt, key, first_wait_s))
+            asked = min(error.wait_s or 0.0, LONGEST_ASKED_S)
+            await asyncio.sleep(max(asked, wait_s(attempt, key, first_wait_s)))
     raise BackendError(f"retries is {retries}, at least 0 is needed", retryable=False)

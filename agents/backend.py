@@ -22,16 +22,20 @@ OUTPUT_MEAN = "output_mean"
 class BackendError(RuntimeError):
     """A backend could not answer. The message names what failed, the values, and the remedy."""
 
-    def __init__(self, message: str, *, retryable: bool = True) -> None:
+    def __init__(self, message: str, *, retryable: bool = True, wait_s: float | None = None) -> None:
+        """wait_s: how long the backend asks to be left alone, in seconds."""
         super().__init__(message)
         self.retryable = retryable
+        self.wait_s = wait_s
 
-    def __reduce__(self) -> tuple[Any, ...]:  # keyword argument survives the way through Ray
-        return (_rebuild_error, (type(self), str(self), self.retryable))
+    def __reduce__(self) -> tuple[Any, ...]:  # keyword arguments survive the way through Ray
+        return (_rebuild_error, (type(self), str(self), self.retryable, self.wait_s))
 
 
-def _rebuild_error(kind: type[BackendError], message: str, retryable: bool) -> BackendError:
-    return kind(message, retryable=retryable)
+def _rebuild_error(
+    kind: type[BackendError], message: str, retryable: bool, wait_s: float | None
+) -> BackendError:
+    return kind(message, retryable=retryable, wait_s=wait_s)
 
 
 class Sampling(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ class ChatPlayer:
         top_p: float = 1.0,
         max_tokens: int = 512,
         retries: int = 2,
-        backend_retries: int = 4,
+        backend_retries: int = 6,
         first_wait_s: float = 0.5,
         choice: Literal["free", "constrained"] = "constrained",
         fallback: str = "abstain",

@@ -40,7 +40,7 @@ class TranscriptPlayer:
         top_p: float = 1.0,
         max_tokens: int = 64,
         retries: int = 2,
-        backend_retries: int = 4,
+        backend_retries: int = 6,
         first_wait_s: float = 0.5,
         choice: Choice = "free",
         fallback: str = "abstain",

@@ -153,10 +153,12 @@ def eos_ids(folder: Path) -> tuple[int, ...]:
 
 
 def load_tokenizer(path: str | Path) -> Any:
-    """The folder's tokenizer (transformers' fast tokenizer), without touching the network."""
+    """The folder's tokenizer (transformers' fast tokenizer), without touching the network; weights are not needed."""
     from transformers import AutoTokenizer
 
-    folder = check_model_dir(path)
+    folder = Path(path).expanduser().resolve()
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        check_model_dir(folder)  # says what is missing
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers raises many kinds here; all mean the same to the user

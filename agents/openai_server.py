@@ -1,23 +1,29 @@
-"""A model behind an OpenAI-compatible server, over HTTP: token ids in, token ids out.
+"""A model behind an OpenAI-compatible server, over HTTP.
 
-The server must take a list of token ids as `prompt` on `/completions` and return the ids that it generated
-(`return_token_ids`, as vLLM's own server does): the log holds what the model emitted, and text encoded again is a
-guess. Chat endpoints are not used, because there the server builds the prompt. One try a request; whether another can
-help is said by `BackendError.retryable`, and the player decides.
+Three ways to speak with one (`api`): `tokens`, a list of token ids as `prompt` on `/completions` and the generated ids
+back (`return_token_ids`, as vLLM's own server does), so that the log holds what the model emitted; `text`, the same
+prompt in words; `chat`, messages on `/chat/completions`, where the server applies the template and tells thinking
+apart (`reasoning_content`). In the last two ways no token ids come back, and the log says so.
+
+One try a request: `BackendError` says whether another can help and how long the server asks to be left alone, and the
+player waits and tries (`agents.asking`). A server that gives nobody a usable answer for a while is gone, and then no
+decision is recorded for it: the run stops, to be gone on with later.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
-from agents.backend import BackendError, Generation, Prompt
+from agents.backend import BackendError, Generation, Prompt, next_choices
+from agents.openai_wire import is_completion, read_completion, read_message, refused
 
-RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses after which the same request may succeed."""
+Api = Literal["tokens", "text", "chat"]
+APIS: tuple[Api, ...] = ("tokens", "text", "chat")
 
 
 class ServerBackend:
@@ -28,29 +34,47 @@ class ServerBackend:
         url: str,
         model: str,
         *,
+        api: str = "tokens",
+        tokenizer: str | None = None,
         api_key: str | None = None,
         max_concurrent: int = 64,
         timeout_s: float = 600.0,
+        give_up_s: float = 10.0,
         extra: dict[str, Any] | None = None,
+        name: str | None = None,
     ) -> None:
-        """url: the base address, e.g. `http://127.0.0.1:8000/v1`. model: the served model's name, also the log's.
+        """url: the base address, e.g. `http://127.0.0.1:8000/v1`. model: the served model's name.
 
-        max_concurrent: requests in flight, of each process. extra: further fields of every request.
+        tokenizer: the folder of the model's tokenizer, for `text`. max_concurrent: requests in flight, of each
+        process. give_up_s: after so long without a usable answer to anybody, the server counts as gone. extra: further
+        fields of every request. name: the model's name in the log, where it is not the served one.
         """
-        self.model = model
+        if api not in APIS:
+            raise ValueError(f"api = {api!r} is not known; there are: {', '.join(APIS)}")
+        if api == "text" and tokenizer is None:
+            raise ValueError(
+                'api = "text" turns token ids into words: name the tokenizer\'s folder as tokenizer'
+            )
+        self.model = name or model
+        self.api = api
+        self._served = model
         self._url = url.rstrip("/")
+        self._tokenizer_folder = tokenizer
         self._api_key = api_key
         self._max_concurrent = max_concurrent
         self._timeout_s = timeout_s
+        self._give_up_s = give_up_s
         self._extra = dict(extra or {})
         self._client: httpx.AsyncClient | None = None
         self._slots: asyncio.Semaphore | None = None
+        self._tokenizer: Any = None
+        self._failing_since: float | None = None
 
     def __repr__(self) -> str:  # without the key
         return f"<ServerBackend {self.model} at {self._url}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_client": None, "_slots": None}
+        return {**self.__dict__, "_client": None, "_slots": None, "_tokenizer": None, "_failing_since": None}
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
@@ -66,7 +90,7 @@ class ServerBackend:
                 retryable=False,
             ) from error
         if answer.status_code != 200:
-            raise _refused(self._url, answer)
+            raise refused(self._url, answer)
         try:
             served = [str(entry["id"]) for entry in answer.json()["data"]]
         except (ValueError, KeyError, TypeError) as error:
@@ -75,9 +99,10 @@ class ServerBackend:
                 "is this an OpenAI-compatible server?",
                 retryable=False,
             ) from error
-        if self.model not in served:
+        if self._served not in served:
             raise BackendError(
-                f"the server at {self._url} does not serve {self.model!r}; it serves: {', '.join(served) or 'nothing'}",
+                f"the server at {self._url} does not serve {self._served!r}; it serves: "
+                f"{', '.join(served) or 'nothing'}",
                 retryable=False,
             )
 
@@ -99,8 +124,6 @@ class ServerBackend:
             await client.aclose()
 
     async def _one(self, prompt: Prompt) -> Generation:
-        assert self._client is not None  # noqa: S101 - for the type checker: generate makes both
-        assert self._slots is not None  # noqa: S101
         if prompt.capture is not None:
             raise BackendError(
                 "a server returns no activations: capture them after the run with the weights at hand "
@@ -108,73 +131,133 @@ class ServerBackend:
                 retryable=False,
             )
         if prompt.sampling.choices:
+            return await self._choose(prompt)
+        if self.api == "chat":
+            return read_message(self._url, await self._post("chat/completions", self._chat_body(prompt)))
+        answer = await self._post("completions", self._body(prompt))
+        return read_completion(self._url, answer, self.api == "tokens")
+
+    async def _choose(self, prompt: Prompt) -> Generation:
+        """Walk down the choices token by token; the server's prefix cache makes each step one token's work."""
+        if self.api != "tokens":
             raise BackendError(
-                "a choice among token sequences is not available over HTTP: use the vllm or transformers backend",
+                f'a choice among token sequences needs api = "tokens", this server is spoken to by {self.api}: '
+                'set choice = "free"',
                 retryable=False,
             )
-        async with self._slots:
-            try:
-                answer = await self._client.post(f"{self._url}/completions", json=self._body(prompt))
-            except httpx.HTTPError as error:
+        ids: list[int] = []
+        logprobs: list[float] = []
+        n_cached = 0
+        while allowed := next_choices(prompt.sampling.choices, ids):
+            seed = prompt.sampling.seed
+            body = self._body(prompt) | {
+                "prompt": [*prompt.ids, *ids],
+                "max_tokens": 1,
+                "allowed_token_ids": list(allowed),
+                "stop_token_ids": [],
+                "ignore_eos": True,
+            }
+            if seed is not None:  # one stream per step: the same seed twice would draw the same number twice
+                body["seed"] = (seed + 0x9E3779B97F4A7C15 * len(ids)) % 2**31
+            step = read_completion(self._url, await self._post("completions", body), True)
+            if len(step.output_ids) != 1 or step.output_ids[0] not in allowed:
                 raise BackendError(
-                    f"the server at {self._url} did not answer ({type(error).__name__}: {error})"
-                ) from error
+                    f"the server at {self._url} gave tokens {step.output_ids} where only {allowed[:8]} were allowed: "
+                    'it does not know `allowed_token_ids`; set choice = "free"',
+                    retryable=False,
+                )
+            n_cached = n_cached if ids else step.n_cached
+            ids += step.output_ids
+            logprobs += step.logprobs
+        text = " ".join(map(str, ids))
+        return Generation(
+            tuple(ids), text, tuple(logprobs) if len(logprobs) == len(ids) else (), n_cached, "choice"
+        )
+
+    async def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        client, slots = self._client, self._slots
+        if client is None or slots is None:
+            raise BackendError("the connections were closed; make a new backend", retryable=False)
+        async with slots:
+            try:
+                answer = await asyncio.wait_for(
+                    client.post(f"{self._url}/{path}", json=body), self._timeout_s
+                )
+            except (httpx.HTTPError, TimeoutError) as error:
+                what = f"{type(error).__name__}: {error}".rstrip(": ")
+                raise self._failed(f"the server at {self._url} did not answer ({what})") from error
         if answer.status_code != 200:
-            raise _refused(self._url, answer)
-        try:
-            return _generation(answer.json())
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise BackendError(
-                f"the server at {self._url} answered with something else than a completion "
-                f"({type(error).__name__}: {error}): {answer.text[:200]!r}"
-            ) from error
+            refusal = refused(self._url, answer)
+            raise self._failed(str(refusal), refusal.wait_s) if answer.status_code >= 500 else refusal
+        if not is_completion(answer):
+            raise self._failed(
+                f"the server at {self._url} answered with something else than a completion: {answer.text[:200]!r}"
+            )
+        self._failing_since = None
+        return answer
+
+    def _failed(self, message: str, wait_s: float | None = None) -> BackendError:
+        """The error of one failure; of a server that is gone, where all have failed for long."""
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        failing = now - self._failing_since
+        if failing > self._give_up_s:
+            return BackendError(
+                f"{message}; it has given no usable answer for {failing:.0f} s. Look after the server, then run the "
+                "command again: it goes on where it stopped",
+                retryable=False,
+            )
+        return BackendError(message, wait_s=wait_s)
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
+        if not prompt.ids:
+            raise BackendError(
+                f'api = "{self.api}" needs prompts of token ids, this player makes messages: name the tokenizer\'s '
+                'folder as tokenizer, or set api = "chat"',
+                retryable=False,
+            )
+        body = self._common(prompt) | {"prompt": list(prompt.ids), "logprobs": 1}
+        stops = prompt.sampling.stop_ids
+        if self.api == "tokens":
+            body |= {
+                "return_token_ids": True,
+                "stop_token_ids": list(stops),
+                "skip_special_tokens": False,
+            }
+        else:
+            body["prompt"] = self._words(prompt.ids)
+            body["stop"] = sorted({"\n" if "\n" in (w := self._words((i,))) else w for i in stops})[:4]
+            del body["logprobs"]
+        return body | self._extra
+
+    def _chat_body(self, prompt: Prompt) -> dict[str, Any]:
+        if not prompt.messages:
+            raise BackendError(
+                'api = "chat" takes messages, which only prompt = "chat" without a tokenizer makes: remove tokenizer, '
+                'or set api = "tokens"',
+                retryable=False,
+            )
+        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        return self._common(prompt) | {"messages": messages} | self._extra
+
+    def _common(self, prompt: Prompt) -> dict[str, Any]:
         sampling = prompt.sampling
         body: dict[str, Any] = {
-            "model": self.model,
-            "prompt": list(prompt.ids),
+            "model": self._served,
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "logprobs": 1,
-            "return_token_ids": True,
-            "stop_token_ids": list(sampling.stop_ids),
-            "skip_special_tokens": False,
         }
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        return body | self._extra
+        return body
 
+    def _words(self, ids: Sequence[int]) -> str:
+        if self._tokenizer is None:
+            from agents.model_files import load_tokenizer
 
-def _generation(answer: dict[str, Any]) -> Generation:
-    choice = answer["choices"][0]
-    if choice.get("token_ids") is None:
-        raise BackendError(
-            "the server returned text without token ids, and Wolfscope logs what the model emitted token for token: "
-            "use a server that knows `return_token_ids` (vLLM does)",
-            retryable=False,
-        )
-    ids = tuple(int(i) for i in choice["token_ids"])
-    logprobs = tuple(float(p) for p in (choice.get("logprobs") or {}).get("token_logprobs") or ())
-    cached = ((answer.get("usage") or {}).get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    return Generation(
-        output_ids=ids,
-        text=str(choice["text"]),
-        logprobs=logprobs if len(logprobs) == len(ids) else (),
-        n_cached=int(cached),
-        finish_reason=str(choice.get("finish_reason") or "stop"),
-    )
-
-
-def _refused(url: str, answer: httpx.Response) -> BackendError:
-    status = answer.status_code
-    remedy = {
-        401: "; set the key: api_key_env names the environment variable that holds it",
-        403: "; the key is not allowed to use this model",
-        404: "; check url and model",
-    }.get(status, "")
-    return BackendError(
-        f"the server at {url} refused with status {status}: {answer.text[:300]!r}{remedy}",
-        retryable=status in RETRYABLE,
-    )
+            self._tokenizer = load_tokenizer(self._tokenizer_folder or "")
+        bos = self._tokenizer.bos_token_id
+        kept = [i for i in ids if i != bos]  # the server puts its own
+        return str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))

@@ -64,13 +64,13 @@ class SamplingSection(Section):
 class AgentSection(Section):
     """`[agents.NAME]`: one kind of player."""
 
-    kind: Literal["scripted", "llm"]
+    kind: Literal["scripted", "llm", "human"]
     policy: str | None = None
     """scripted: the policy's name."""
     backend: str | None = None
     """llm: the key of a `[backends.*]` table."""
     prompt: str = "transcript"
-    """llm: the prompt style."""
+    """llm: the prompt style, `transcript` or `chat`."""
     sampling: SamplingSection = SamplingSection()
     retries: int = Field(default=1, ge=0, le=20)
     """llm: how often an unusable reply is asked again before the recorded fallback."""
@@ -79,10 +79,10 @@ class AgentSection(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> AgentSection:
-        needed = "policy" if self.kind == "scripted" else "backend"
+        needed = {"scripted": "policy", "llm": "backend", "human": "kind"}[self.kind]
         if getattr(self, needed) is None:
             raise ValueError(f'an agent with kind = "{self.kind}" needs {needed}')
-        other = {"scripted": ("backend",), "llm": ("policy",)}[self.kind]
+        other = {"scripted": ("backend",), "llm": ("policy",), "human": ("policy", "backend")}[self.kind]
         for name in other:
             if getattr(self, name) is not None:
                 raise ValueError(f'{name} has no meaning for an agent with kind = "{self.kind}": remove it')
@@ -97,6 +97,8 @@ class BackendSection(Section):
     """A model folder, `small` for the model in the repository, or the served model's name (openai)."""
     url: str | None = None
     """openai: the server's base address, e.g. http://127.0.0.1:8000/v1."""
+    serve: bool = False
+    """openai: start vLLM's own server for the folder `model`, on loopback, and stop it at the end."""
     tokenizer: str | None = None
     """openai: a folder with the model's tokenizer."""
     api_key_env: str | None = None
@@ -110,12 +112,17 @@ class BackendSection(Section):
     max_concurrent: int = Field(default=64, ge=1)
     """Requests in flight, an engine."""
     settings: dict[str, Any] = {}
-    """Further settings of the engine, passed as they are."""
+    """Further settings of the engine, passed as they are. openai: `api` (tokens, text or chat), `timeout_s`,
+    `give_up_s`, and further fields of every request."""
 
     @model_validator(mode="after")
     def _complete(self) -> BackendSection:
-        if self.kind == "openai" and self.url is None:
-            raise ValueError('a backend with kind = "openai" needs url')
+        if self.kind == "openai" and (self.url is None) != self.serve:
+            raise ValueError(
+                'a backend with kind = "openai" needs url, or serve = true to start a server of its own, and not both'
+            )
+        if self.serve and self.kind != "openai":
+            raise ValueError(f'serve has no meaning for a backend with kind = "{self.kind}": remove it')
         return self
 
 
@@ -217,7 +224,7 @@ class Config(Section):
 def identity(plain: dict[str, Any]) -> dict[str, Any]:
     """The part of a plain configuration that decides which games are played (their number aside)."""
     kept = {key: plain.get(key) for key in ("game", "agents", "roster", "experiment")}
-    means = ("replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "device")
+    means = ("replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "serve", "device")
     kept["run"] = {"seed": plain.get("run", {}).get("seed")}
     kept["backends"] = {
         name: {key: value for key, value in backend.items() if key not in means}

@@ -34,10 +34,9 @@ def model_folder(section: BackendSection) -> Path:
     from agents.model_files import check_model_dir
     from agents.small_model import SMALL_MODEL
 
-    path = section.tokenizer if section.kind == "openai" and section.tokenizer else section.model
-    if section.kind == "openai":
-        return Path(path).expanduser().resolve()
-    return check_model_dir(SMALL_MODEL if path == "small" else path)
+    if section.kind == "openai" and not section.serve:
+        return Path(section.tokenizer or section.model).expanduser().resolve()
+    return check_model_dir(SMALL_MODEL if section.model == "small" else section.model)
 
 
 def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:
@@ -45,7 +44,9 @@ def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:
     from agents.model_files import model_name
 
     return {
-        name: section.model if section.kind == "openai" else model_name(model_folder(section))
+        name: section.model
+        if section.kind == "openai" and not section.serve
+        else model_name(model_folder(section))
         for name, section in backends.items()
     }
 
@@ -101,13 +102,25 @@ def _server(name: str, section: BackendSection) -> Backend:
                 f"backends.{name}.api_key_env: the environment variable {section.api_key_env} is not set; export the "
                 "key in it, or remove api_key_env for a server that asks for none"
             )
-    server = ServerBackend(
-        section.url or "",
-        section.model,
-        api_key=key,
-        max_concurrent=section.max_concurrent,
-        extra=section.settings,
-    )
+    if section.serve:
+        from harness.server import start_server
+
+        return start_server(model_folder(section), _vllm_settings(name, section)).backend(
+            max_concurrent=section.max_concurrent
+        )
+    known = ("api", "timeout_s", "give_up_s")
+    try:
+        server = ServerBackend(
+            section.url or "",
+            section.model,
+            tokenizer=section.tokenizer,
+            api_key=key,
+            max_concurrent=section.max_concurrent,
+            extra={k: v for k, v in section.settings.items() if k not in known},
+            **{k: v for k, v in section.settings.items() if k in known},
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"backends.{name}.settings: {error}") from error
     server.check()
     return server
 

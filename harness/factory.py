@@ -12,7 +12,7 @@ from agents.base import Agent
 from harness.config import AgentSection, BackendSection, Config
 from harness.errors import ConfigurationError
 
-PROMPTS = ("transcript",)
+PROMPTS = ("transcript", "chat")
 """The prompt styles that a model player can have."""
 
 
@@ -26,6 +26,10 @@ def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Ag
     try:
         if section.kind == "scripted":
             return _scripted(name, section)
+        if section.kind == "human":
+            from agents.human import HumanPlayer
+
+            return HumanPlayer(name, **section.settings)
         backend = section.backend or ""
         return _model_player(name, section, backends[backend], config.backends[backend])
     except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
@@ -53,22 +57,25 @@ def _scripted(name: str, section: AgentSection) -> Agent:
 
 
 def _model_player(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
-    from agents.llm import TranscriptPlayer
     from agents.model_files import load_tokenizer
     from harness.engines import model_folder
 
     _check_prompt(section)
-    sampling = section.sampling
-    return TranscriptPlayer(
-        name,
-        backend,
-        load_tokenizer(model_folder(source)),
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        max_tokens=sampling.max_tokens,
-        retries=section.retries,
-        **section.settings,
-    )
+    words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"
+    tokenizer = None if words_only else load_tokenizer(model_folder(source))
+    common = {
+        **section.sampling.model_dump(exclude_unset=section.prompt == "chat"),
+        "retries": section.retries,
+    }
+    if section.prompt == "chat":
+        from agents.chat import ChatPlayer
+
+        return ChatPlayer(name, backend, tokenizer, **common, **section.settings)
+    from agents.llm import TranscriptPlayer
+
+    if tokenizer is None:
+        raise ValueError('api = "chat" takes messages, which only prompt = "chat" makes')
+    return TranscriptPlayer(name, backend, tokenizer, **common, **section.settings)
 
 
 def _check_prompt(section: AgentSection) -> None:
