@@ -35,7 +35,7 @@ def test_saved_target_is_revealed_to_nobody() -> None:
     assert saved.events("saved")[0].audience == ()
     for seat in (SEER, V, V2, V3):
         assert saved.sees(seat) == other.sees(seat)
-    assert {o for o in saved.play(until="ballot").request(V3).options} == {*range(6), NOBODY}
+    assert set(saved.play(until="ballot").request(V3).options) == {*range(6), NOBODY}
 
 
 def test_options_after_a_save_still_hold_the_saved_seat() -> None:
@@ -410,7 +410,7 @@ def test_one_living_werewolf_needs_no_channel() -> None:
     assert "whisper" in board.asked
     board.night(night_kill=V, protect=V2).play(until="ballot")
     while "ballot" in board.asked:
-        board.once(ballot={i: 0 for i in range(1, 7)} | {0: 1})
+        board.once(ballot=dict.fromkeys(range(1, 7), 0) | {0: 1})
     assert 0 not in board.living
     assert "whisper" not in board.asked
 
@@ -543,6 +543,8 @@ def test_probe_6_speaks_two_rounds_and_votes_at_once() -> None:
 # --- refusals -------------------------------------------------------------------------------------------------
 
 FOUR = {"werewolf": 1, "villager": 3}
+WITCH = FOUR | {"witch": 1}
+CHAT = [["chat"], ["night_kill"]]
 
 
 @pytest.mark.parametrize(
@@ -561,12 +563,12 @@ FOUR = {"werewolf": 1, "villager": 3}
         ({"roles": FOUR | {"seer": 1}, "night_order": [["night_kill"]]}, "'inspect' in which it acts"),
         ({"roles": FOUR | {"witch": 1}, "night_order": [["witch"], ["night_kill"]]}, "must come after"),
         (
-            {"roles": FOUR | {"witch": 1}, "night_order": [["night_kill"], ["witch"]], "witch_heals": 0, "witch_poisons": 0},
+            {"roles": WITCH, "night_order": [["night_kill"], ["witch"]], "witch_heals": 0, "witch_poisons": 0},
             "without potions",
         ),
         ({"roles": FOUR, "chat_until_agree": True}, "needs 'chat'"),
         (
-            {"roles": FOUR, "chat_until_agree": True, "night_order": [["chat"], ["night_kill"]], "kill_rule": "one_random"},
+            {"roles": FOUR, "chat_until_agree": True, "night_order": CHAT, "kill_rule": "one_random"},
             "lets one decide",
         ),
         ({"roles": FOUR, "ballot_rule": "majority", "revotes": 1}, "a majority has none"),
