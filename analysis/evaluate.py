@@ -26,6 +26,7 @@ not null.
 """
 LEVEL = 0.05
 MIN_GAMES = 15
+MIN_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,13 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
         return Skipped(target, target.missing or "no activations were captured for it", "not tested")
     if not len(target.y):
         return Skipped(target, "no row of this run asks this question", "not tested")
+    fewest = int(min(target.y.sum(), (1 - target.y).sum()))
+    if target.n_games < MIN_GAMES or fewest < MIN_ROWS:
+        return Skipped(
+            target,
+            f"{len(target.y):,} rows of {target.n_games} games with {fewest} of the rarer kind; below {MIN_GAMES} "
+            f"games or {MIN_ROWS} rows of either kind every number would mislead, so play more games",
+        )
     try:
         folds = game_folds(target.games, min(settings.n_folds, target.n_games), settings.seed)
         check_classes(target.y, folds)

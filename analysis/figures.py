@@ -54,6 +54,11 @@ def _data(frame: pl.DataFrame) -> alt.Data:
     return alt.Data(values=frame.to_dicts())
 
 
+def _least(values: pl.Series) -> float:
+    known = values.drop_nulls().drop_nans().to_numpy()
+    return float(known.min()) if len(known) else 0.5
+
+
 def _auroc_axis(low: float = 0.4, high: float = 1.0) -> alt.Scale:
     return alt.Scale(domain=[low, high], nice=False)
 
@@ -63,7 +68,7 @@ def forest(scores: pl.DataFrame, label: str) -> str:
 
     Columns: name, kind, auroc, low, high, best (bool), ordered as they are to be shown.
     """
-    low = min(0.4, float(scores["low"].min() or 0.4) - 0.02)  # type: ignore[arg-type]
+    low = max(0.0, min(0.4, _least(scores["low"]) - 0.02))
     base = alt.Chart(_data(scores))
     y = alt.Y("name:N", sort=None, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=180))
     color = alt.Color(
@@ -103,8 +108,10 @@ def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
 
     `curves`: target, layer, position, auroc. `bands`: target, null_low, null_high, baseline, baseline_name.
     """
-    top = max(0.75, float(curves["auroc"].max() or 1.0), float(bands["null_high"].max() or 0.0)) + 0.04  # type: ignore[arg-type]
-    bottom = min(0.45, float(curves["auroc"].min() or 0.4) - 0.03)  # type: ignore[arg-type]
+    top = 0.04 + max(
+        0.75, -_least(-curves["auroc"]), -_least(-bands["null_high"]), -_least(-bands["baseline"])
+    )
+    bottom = max(0.0, min(0.45, _least(curves["auroc"]) - 0.03))
     scale = _auroc_axis(bottom, min(1.0, top))
     order = curves.sort("position")["layer"].unique(maintain_order=True).to_list()
     last = order[-1]
@@ -179,8 +186,8 @@ def lines(
     Columns: `x` (integers), `series` (in the order of the colours), `auroc`.
     """
     names = points[series].unique(maintain_order=True).to_list()
-    low = min(0.45, float(points["auroc"].min() or 0.5) - 0.02)  # type: ignore[arg-type]
-    high = min(1.0, max(0.75, float(points["auroc"].max() or 0.5) + 0.03))  # type: ignore[arg-type]
+    low = max(0.0, min(0.45, _least(points["auroc"]) - 0.02))
+    high = min(1.0, max(0.75, 0.03 - _least(-points["auroc"])))
     placed: list[dict[str, Any]] = []
     ends = points.sort(x).group_by(series, maintain_order=True).last()
     for row in ends.sort(

@@ -6,14 +6,17 @@ untrained capture, enough games) is named on the page, never papered over; every
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import polars as pl
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from analysis import cards, sections
 from analysis.bootstrap import holm
@@ -137,11 +140,18 @@ def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
 
 
 def evaluate_all(targets: Sequence[Target], settings: Settings, tell: Say) -> list[Evaluation | Skipped]:
-    """Every target, with Holm's correction over those that could be evaluated."""
-    found: list[Evaluation | Skipped] = []
-    for target in targets:
+    """Every target, side by side, with Holm's correction over those that could be evaluated."""
+
+    def one(target: Target) -> Evaluation | Skipped:
         tell(f"{title_of(target.name).lower()}: {len(target.y):,} rows of {target.n_games:,} games")
-        found.append(evaluate(target, settings))
+        return evaluate(target, settings)
+
+    # One thread a target and none inside: BLAS threads that wait for one another lose most on a busy machine.
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(max(1, min(len(targets), os.cpu_count() or 1))) as pool,
+    ):
+        found = list(pool.map(one, targets))
     done = [e for e in found if isinstance(e, Evaluation)]
     for e, p in zip(done, holm([e.increment.p for e in done])):
         e.adjusted_p = float(p)

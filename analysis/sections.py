@@ -22,7 +22,7 @@ def answer(e: Evaluation | Skipped) -> dict[str, str]:
         return {
             "question": title_of(e.target.name),
             "verdict": e.verdict,
-            "text": f"Not evaluated: {e.reason}.",
+            "text": f"Not evaluated: {e.reason}",
         }
     probe = e.scores[0].auroc
     text = (
