@@ -22,6 +22,7 @@ from harness.activations import (
     open_activations,
     token_hash,
 )
+from harness.errors import StorageError
 
 LAYERS = ("embed", "resid_post.0", "resid_post.1")
 D = 8
@@ -263,3 +264,28 @@ def test_batches_cover_the_rows_in_order(tmp_path: Path) -> None:
     pieces = list(store.batches(lines, 1, size=5))
     assert [len(v) for _, v in pieces] == [5, 5, 2]
     np.testing.assert_array_equal(np.concatenate([v for _, v in pieces]), store.read(lines, 1))
+
+
+def test_a_full_disk_says_so_and_loses_nothing_written_before(tmp_path: Path) -> None:
+    resource, signal = pytest.importorskip("resource"), pytest.importorskip("signal")
+    data = values(4000)
+    out = ActivationWriter(tmp_path, info())
+    out.add([key(seq=0)], data[:1])
+    out.flush()
+    out.add([key(seq=i) for i in range(1, 4000)], data[1:])
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # the kernel's EFBIG stands for a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        with pytest.raises(StorageError, match=r"no room to write .*safetensors"):
+            out.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    store = open_activations(tmp_path)
+    assert store.index()["seq"].to_list() == [0]
+    assert store.verify() == []
+    out.flush()  # room again: the rows are still held
+    lines = store.index()
+    np.testing.assert_array_equal(store.read_rows(lines), data[lines["seq"].to_numpy()])
+    assert store.verify() == []
