@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from games.base import Game, Observation, Outcome, ReplayError
+from games.base import Game, IllegalAction, Observation, Outcome, ReplayError
 from games.records import Decision, Event, Record, Reply, Request
 from games.view import in_log, private_key, see
 
@@ -100,7 +100,7 @@ def _check(log: list[Record], replayed: Sequence[Record]) -> None:
 def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple[Any, list[Record]]:
     """The state after the decisions of `records`, and the log that the rules give for them.
 
-    Raises ReplayError where that log and `records` differ.
+    Raises ReplayError where that log and `records` differ, IllegalAction where a decision is not legal.
     """
     state, events = game.start(config, seed)
     log: list[Record] = list(events)
@@ -108,7 +108,11 @@ def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple
     while (requests := game.to_act(state)) and len(past) >= len(requests):
         wave, past = past[: len(requests)], past[len(requests) :]
         log += wave
-        state, events = game.apply(state, wave)
+        try:
+            state, events = game.apply(state, wave)
+        except IllegalAction:
+            _check(log, records)  # where the log is another game's, its first difference says more
+            raise
         log += events
     _check(log, records)
     return state, log

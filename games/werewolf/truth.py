@@ -72,20 +72,15 @@ class Told:
 
     def possible(self, viewer: int, subject: int, role: str) -> bool:
         """Whether `subject` may have `role` by all that `viewer` has been told."""
-        return role in possible_roles(self.deck, tuple(self._by[viewer]))[subject]
-
-
-@lru_cache(maxsize=8192)
-def possible_roles(deck: tuple[str, ...], allowed: Allowed) -> Allowed:
-    """For each seat, the roles that it has in some deal of the whole deck within `allowed`."""
-    return tuple(
-        frozenset(
-            role
-            for role in options
-            if _can_deal(deck, (*allowed[:seat], frozenset((role,)), *allowed[seat + 1 :]))
+        return role in self._by[viewer][subject] and can_have(
+            self.deck, tuple(self._by[viewer]), subject, role
         )
-        for seat, options in enumerate(allowed)
-    )
+
+
+@lru_cache(maxsize=65536)
+def can_have(deck: tuple[str, ...], allowed: Allowed, seat: int, role: str) -> bool:
+    """Whether `seat` has `role` in some deal of the whole deck within `allowed`."""
+    return _can_deal(deck, (*allowed[:seat], frozenset((role,)), *allowed[seat + 1 :]))
 
 
 def _can_deal(deck: tuple[str, ...], allowed: Allowed) -> bool:
