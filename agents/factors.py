@@ -7,12 +7,13 @@ choice of prey ties them together), the seer's hidden inspections and the doctor
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from agents.likelihood import HUMAN, SEER, WOLF, Cells, Characters, Scene
-from agents.nights import Nights, consistent, inspect
+from agents.likelihood import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences
+from agents.nights import Nights, consistent, inspect, reported
 from agents.worlds import Worlds
 from games.werewolf.config import WerewolfConfig
 
@@ -31,6 +32,12 @@ def log_sum(x: np.ndarray, axis: int) -> np.ndarray:
     with np.errstate(divide="ignore"):
         out: np.ndarray = np.log(np.exp(x - top).sum(axis=axis)) + top.squeeze(axis)
     return out
+
+
+def _among(q: Sequences, rows: np.ndarray) -> Sequences:
+    """The sequences of the rows that are kept (bool over seer rows)."""
+    some = rows[q.of]
+    return Sequences((np.cumsum(rows) - 1)[q.of[some]], q.code[some], q.share[:, some])
 
 
 class Factors:
@@ -88,7 +95,10 @@ class Factors:
             value[row] = np.where(told[row], -8.0, 0.0)
         return Cells(
             kind=kind, told=told, value=value, partner=partner, ll=np.zeros((len(self.c), count)), packs=packs,
-            lodges=lodges, order=[()] * seer,
+            lodges=lodges,
+            sequences=Sequences(
+                np.zeros(seer, dtype=np.int64), np.zeros(seer, dtype=np.int64), np.ones((len(self.c), seer))
+            ),
         )  # fmt: skip
 
     def _take(self, rows: np.ndarray) -> None:
@@ -129,23 +139,30 @@ class Factors:
                 kind=cells.kind[keep], told=cells.told[keep], value=cells.value[keep], partner=cells.partner[keep],
                 ll=cells.ll[:, keep], packs=cells.packs[keep[2 : 2 + len(cells.packs)]],
                 lodges=cells.lodges[keep[2 + len(cells.packs) : end]],
-                order=[o for o, k in zip(cells.order, keep[end:], strict=True) if k],
+                sequences=_among(cells.sequences, keep[end:]),
             )  # fmt: skip
 
-    def act(self, seat: int, p: np.ndarray) -> None:
-        """Weigh an act of probability `p` `(n_styles, n_cells)` in the cells of its actor."""
+    def act(self, seat: int, p: np.ndarray, told: Sequence[int] = (), before: Sequence[int] = ()) -> None:
+        """Weigh an act of probability `p` `(n_styles, n_cells)` in the cells of its actor.
+
+        `told` are the seats that it reported with it, in order, `before` those that it had reported.
+        """
         cells = self.cells[seat]
         with np.errstate(divide="ignore"):
-            self.cells[seat] = msgspec.structs.replace(cells, ll=cells.ll + np.log(p))
+            cells = msgspec.structs.replace(cells, ll=cells.ll + np.log(p))
+        if told:
+            shown = self.shown[np.unique(self.shown_of)]
+            cells = reported(cells, told, [*before, *told], shown, strict=not self.c.lapse)
+        self.cells[seat] = cells
         self._refresh(seat)
         self._packs()
 
     def night(self, scene: Scene) -> None:
         """Night has fallen on `scene`: seers have inspected; the other choices wait for the dead."""
-        if self._inspects() and not self.uniform:
+        if self._inspects() and scene.rung:
             shown = self.shown[np.unique(self.shown_of)]
             for seat in range(self.worlds.n):
-                if scene.alive[seat] and self.cells[seat].order:
+                if scene.alive[seat] and len(self.cells[seat].kind) > self.cells[seat].seer:
                     repeats = self.config.seer_repeats
                     cells = inspect(self.c, scene, self.cells[seat], seat, repeats, shown, scene.rung < 3)
                     self.cells[seat] = cells
@@ -178,7 +195,7 @@ class Factors:
         if len(cells.lodges):
             at = np.nonzero(worlds.lodges[cells.lodges] == seat)[1]
             self._mason[cells.lodges, at] = total[end:start]
-        if cells.order:
+        if len(cells.kind) > start:
             fits = consistent(cells.told[start:], cells.value[start:], self.shown)
             own = total[start:]
             top = own.max()

@@ -8,14 +8,14 @@ games only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from agents import likelihood
 from agents.evidence import Evidence
-from agents.likelihood import HUMAN, SEER, WOLF, Cells, Characters, Scene, parse
+from agents.likelihood import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences, encode, parse
 from agents.scripted import Style
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig, species_of
@@ -80,7 +80,7 @@ def _acts(config: WerewolfConfig, records: Sequence[Record]) -> list[_Act]:
         raise ValueError("a log without its `deal` event is one seat's view; fitting needs the whole log")
     roles = (deal.data or {})["roles"]
     n = config.n_players
-    seen, results = Evidence.empty(n), [dict[int, bool]() for _ in range(n)]
+    seen, results = Evidence.empty(n), [list[tuple[int, bool]]() for _ in range(n)]
     scene, last = Scene(seen), ""
     among: list[int] = []
     out = []
@@ -88,7 +88,8 @@ def _acts(config: WerewolfConfig, records: Sequence[Record]) -> list[_Act]:
         if not isinstance(e, Event):
             continue
         if e.kind == "inspect" and e.actor is not None and e.target is not None:
-            results[e.actor][e.target] = e.value == "werewolf" or species_of(e.value or "") == "werewolf"
+            wolf = e.value == "werewolf" or species_of(e.value or "") == "werewolf"
+            results[e.actor].append((e.target, wolf))
         if e.audience is not None:
             continue
         if e.kind == "tie":
@@ -100,17 +101,20 @@ def _acts(config: WerewolfConfig, records: Sequence[Record]) -> list[_Act]:
                 scene = Scene(seen)
             living = among or [j for j in range(n) if seen.alive[j]]
             options = [j for j in living if config.ballot_self or j != e.actor] + [NOBODY] * config.ballot_abstain
-            out.append(_Act(scene, _true_cell(roles, e.actor, results[e.actor]), e.actor, e, options))
+            cells = _true_cell(roles, e.actor, results[e.actor], scene.reports.get(e.actor, {}))
+            out.append(_Act(scene, cells, e.actor, e, options))
         last = e.kind
         seen.add(e)
     return out
 
 
-def _true_cell(roles: Sequence[str], seat: int, results: dict[int, bool]) -> Cells:
+def _true_cell(
+    roles: Sequence[str], seat: int, results: Sequence[tuple[int, bool]], mine: Mapping[int, bool]
+) -> Cells:
     """The actor's own cell, laid out as in `Cells`; its row is the last one."""
     n, role = len(roles), roles[seat]
     told, value, partner = np.zeros((2, n), dtype=bool), np.zeros((2, n)), np.zeros((2, n))
-    kinds, packs, lodges, order = [HUMAN, HUMAN], [], [], []
+    kinds, packs, lodges, codes = [HUMAN, HUMAN], [], [], []
     if role in ("werewolf", "mason", "seer"):
         told, value, partner = (np.concatenate([x, x[:1]]) for x in (told, value, partner))
         fellows = [j for j in range(n) if roles[j] == role and j != seat]
@@ -124,12 +128,13 @@ def _true_cell(roles: Sequence[str], seat: int, results: dict[int, bool]) -> Cel
             told[2, fellows], value[2, fellows] = True, -8.0
         else:
             kinds.append(SEER)
-            order = [tuple(results)]
-            for j, wolf in results.items():
+            codes = [encode([j for j, _ in results if j not in mine], n)]
+            for j, wolf in results:
                 told[2, j], value[2, j] = True, 8.0 if wolf else -8.0
     return Cells(
         kind=np.array(kinds), told=told, value=value, partner=partner, ll=np.zeros((1, len(kinds))),
-        packs=np.array(packs, dtype=np.int64), lodges=np.array(lodges, dtype=np.int64), order=order,
+        packs=np.array(packs, dtype=np.int64), lodges=np.array(lodges, dtype=np.int64),
+        sequences=Sequences(np.zeros(len(codes), dtype=np.int64), np.array(codes, dtype=np.int64), np.ones((1, len(codes)))),
     )  # fmt: skip
 
 
@@ -164,7 +169,7 @@ def _rates(acts: Sequence[_Act]) -> tuple[Style, int]:
         if stance == "accuse":
             count("announce", announce)
         mine = act.scene.reports.get(act.actor, {})
-        if kind == SEER and any(j not in mine for j in act.cells.order[0]):
+        if kind == SEER and (act.cells.sequences.code > 0).any():
             count("reveal", bool(reports))
         elif kind == WOLF and "seer" not in act.scene.claims:
             count("fake_seer", bool(reports))

@@ -119,9 +119,29 @@ class Scene:
         return score
 
 
+class Sequences(msgspec.Struct):
+    """In which order a seer may have inspected the seats of each of its cells. A report of several results at once
+    tells them in that order, so seats that it has reported already are left out."""
+
+    of: np.ndarray
+    """The seer row, counted from the first `(n_sequences,)`."""
+    code: np.ndarray
+    """The unreported seats as digits `(n_sequences,)`, see `encode`."""
+    share: np.ndarray
+    """Probability `(n_styles, n_sequences)` of the sequence given its row and character."""
+
+
+def encode(seats: Sequence[int], n: int) -> int:
+    """Seats in order as one number."""
+    code = 0
+    for j in seats:
+        code = code * (n + 1) + j + 1
+    return code
+
+
 class Cells(msgspec.Struct):
     """The information cells that one seat may be in, as rows: plain villager, any other human, each set of fellow
-    werewolves, each set of fellow masons, each history of inspections."""
+    werewolves, each set of fellow masons, each set of inspections with their results."""
 
     kind: np.ndarray
     """HUMAN, SEER or WOLF `(n_cells,)`."""
@@ -137,8 +157,8 @@ class Cells(msgspec.Struct):
     """Index of the pack of each werewolf row, which start at row 2."""
     lodges: np.ndarray
     """Index of the lodge of each mason row, which follow."""
-    order: list[tuple[int, ...]]
-    """The inspected seats of each seer row, oldest first; these rows are the last."""
+    sequences: Sequences
+    """The orders behind the seer rows, which are the last."""
 
     @property
     def seer(self) -> int:
@@ -151,7 +171,7 @@ def lean(c: Characters, scene: Scene, cells: Cells, me: int) -> np.ndarray:
     without a werewolf's mercy for its partners."""
     base = np.empty((3, scene.n))
     base[HUMAN] = scene.base(me, HUMAN)
-    base[SEER] = scene.base(me, SEER) if len(cells.order) else 0.0
+    base[SEER] = scene.base(me, SEER) if len(cells.kind) > cells.seer else 0.0
     base[WOLF] = scene.public_reports
     follow = np.stack([c["follow"], c["follow"], c["wolf_follow"]], axis=1)
     score: np.ndarray = (follow[:, :, None] * scene.crowd + base)[:, cells.kind]
@@ -240,7 +260,7 @@ def _stance(
         for name in ("accuse", "defend", "question")
     }
     if not kind:
-        return 1.0 - sum(rates.values())  # type: ignore[no-any-return]
+        return np.asarray(1.0 - sum(rates.values()))
     rate: np.ndarray = rates[kind]
     if kind == "accuse":
         rate = rate * (c["announce"] if announce else 1.0 - c["announce"])[:, None]
@@ -297,7 +317,7 @@ def _opening(
             p[:, 2:end] = q[:, None] * weight
     # Seers.
     start = cells.seer
-    if len(cells.order):
+    if len(cells.kind) > start:
         new = cells.told[start:] & fresh
         some = new.any(1)
         loud = some & (claimed | (new & (cells.value[start:] > 0)).any(1))
@@ -310,17 +330,18 @@ def _opening(
 
 
 def _tells(cells: Cells, new: np.ndarray, reports: tuple[tuple[int, bool], ...]) -> np.ndarray:
-    """bool `(n_seer_cells,)`: the reports are what the cell has to tell, in its order."""
+    """Probability `(n_styles, n_seer_cells)` that the reports are what the cell has to tell, in its order."""
     subjects = [j for j, _ in reports]
     told = np.zeros(new.shape[1], dtype=bool)
     told[subjects] = True
     fits = (new == told).all(1)
     for j, wolf in reports:
         fits &= cells.value[cells.seer :, j] == (8.0 if wolf else -8.0)
-    if len(subjects) > 1:
-        for row in np.flatnonzero(fits):
-            fits[row] = [j for j in cells.order[row] if told[j]] == subjects
-    return fits
+    q = cells.sequences
+    said = fits[q.of] & (q.code == encode(subjects, new.shape[1]))
+    out = np.zeros((len(q.share), len(new)))
+    np.add.at(out, (slice(None), q.of[said]), q.share[:, said])
+    return out
 
 
 def ballot(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from agents.likelihood import HUMAN, SEER, Cells, Characters, Scene, lean, night_choice
+from agents.likelihood import HUMAN, SEER, Cells, Characters, Scene, Sequences, encode, lean, night_choice
 from agents.worlds import TooLarge, Worlds
 from games.records import NOBODY
 from games.werewolf.config import WerewolfConfig
@@ -312,42 +312,100 @@ def inspect(
 
     `shown` holds, as bit masks, the sets of seats that may show as werewolves; impossible results are dropped.
     """
-    start = cells.seer
-    told, value, ll = cells.told[start:], cells.value[start:], cells.ll[:, start:]
-    legal = np.broadcast_to(scene.alive & (np.arange(scene.n) != me), told.shape)
+    n, start, old = scene.n, cells.seer, cells.sequences
+    told, wolf = cells.told[start:], cells.value[start:] > 0
+    legal = np.broadcast_to(scene.alive & (np.arange(n) != me), told.shape)
     if not repeats:
         legal = legal & ~told
     blind = np.ones(len(c), dtype=bool) if uniform else c.random
-    p = night_choice(lean(c, scene, cells, me)[:, start:], c["sharpness"], blind, np.broadcast_to(legal, (len(c), *told.shape)))
+    wide = np.broadcast_to(legal, (len(c), *told.shape))
+    p = night_choice(lean(c, scene, cells, me)[:, start:], c["sharpness"], blind, wide)
     if c.lapse:
         p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
-    again = (p * told).sum(-1)
-    again[:, ~legal.any(1)] = 1.0
-    stay = np.flatnonzero((legal & told).any(1) | ~legal.any(1))
-    row, j = np.nonzero(legal & ~told)
+    bits = 1 << np.arange(n, dtype=np.int64)
+    asked, wolves = (told * bits).sum(1)[old.of], (wolf * bits).sum(1)[old.of]
     with np.errstate(divide="ignore"):
-        log_again, log_p = np.log(again[:, stay]), np.log(p[:, row, j])
-    news = []
-    for sign in (8.0, -8.0):
-        t, v = told[row].copy(), value[row].copy()
-        t[np.arange(len(row)), j] = True
-        v[np.arange(len(row)), j] = sign
-        news.append((t, v))
-    told2 = np.concatenate([told[stay], news[0][0], news[1][0]])
-    value2 = np.concatenate([value[stay], news[0][1], news[1][1]])
-    ll2 = np.concatenate([ll[:, stay] + log_again, *[ll[:, row] + log_p] * 2], axis=1)
-    longer = [(*cells.order[r], int(i)) for r, i in zip(row, j, strict=True)]
-    order = [cells.order[r] for r in stay] + longer * 2
-    fine = consistent(told2, value2, shown).any(1)
+        before = cells.ll[:, start:][:, old.of] + np.log(old.share)
+        idle = np.flatnonzero(~legal.any(1)[old.of])  # nobody left to inspect: not asked
+        kept = [(asked[idle], wolves[idle], old.code[idle], before[:, idle])]
+        mine = scene.reports.get(me, {})
+        for j in np.flatnonzero(legal.any(0)):
+            row = np.flatnonzero(legal[old.of, j])
+            known = told[old.of[row], j]
+            ll = before[:, row] + np.log(p[:, old.of[row], j])
+            code = old.code[row] if j in mine else old.code[row] * (n + 1) + j + 1
+            kept.append((asked[row][known], wolves[row][known], code[known], ll[:, known]))
+            fresh = ~known
+            for bit in (0, bits[j]):
+                kept.append((asked[row][fresh] | bits[j], wolves[row][fresh] | bit, code[fresh], ll[:, fresh]))
+    return _gathered(cells, *(np.concatenate(part, axis=-1) for part in zip(*kept, strict=True)), shown)
+
+
+def _gathered(
+    cells: Cells, asked: np.ndarray, wolves: np.ndarray, code: np.ndarray, ll: np.ndarray, shown: np.ndarray
+) -> Cells:
+    """Seer rows anew from sequences with their results (bit masks) and log-likelihoods `(n_styles, n_sequences)`."""
+    fine = np.flatnonzero(((asked[:, None] & shown) == wolves[:, None]).any(1) & (ll > -np.inf).any(0))
+    order = fine[np.lexsort((code[fine], wolves[fine], asked[fine]))]
+    asked, wolves, code, ll = asked[order], wolves[order], code[order], ll[:, order]
+    start, n = cells.seer, cells.told.shape[1]
+    if len(order):
+        first_row = np.append(True, (asked[1:] != asked[:-1]) | (wolves[1:] != wolves[:-1]))
+        first = first_row | np.append(True, code[1:] != code[:-1])
+        top = ll.max(1, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0.0)
+        joint = np.add.reduceat(np.exp(ll - top), np.flatnonzero(first), axis=1)
+        first_row = first_row[first]
+        asked, wolves, code = asked[first], wolves[first], code[first]
+        of = np.cumsum(first_row) - 1
+        total = np.add.reduceat(joint, np.flatnonzero(first_row), axis=1)
+        share = np.divide(joint, total[:, of], out=np.zeros_like(joint), where=total[:, of] > 0)
+        with np.errstate(divide="ignore"):
+            row_ll = np.log(total) + top
+        asked, wolves = asked[first_row], wolves[first_row]
+    else:
+        of, share, row_ll = np.zeros(0, dtype=np.int64), ll, ll
+    bits = 1 << np.arange(n, dtype=np.int64)
+    told = (asked[:, None] & bits) > 0
+    value = np.where(told, np.where((wolves[:, None] & bits) > 0, 8.0, -8.0), 0.0)
     return msgspec.structs.replace(
         cells,
-        kind=np.append(cells.kind[:start], np.full(int(fine.sum()), SEER)),
-        told=np.concatenate([cells.told[:start], told2[fine]]),
-        value=np.concatenate([cells.value[:start], value2[fine]]),
-        partner=np.concatenate([cells.partner[:start], np.zeros((int(fine.sum()), scene.n))]),
-        ll=np.concatenate([cells.ll[:, :start], ll2[:, fine]], axis=1),
-        order=[o for o, f in zip(order, fine, strict=True) if f],
+        kind=np.append(cells.kind[:start], np.full(len(told), SEER)),
+        told=np.concatenate([cells.told[:start], told]),
+        value=np.concatenate([cells.value[:start], value]),
+        partner=np.concatenate([cells.partner[:start], np.zeros((len(told), n))]),
+        ll=np.concatenate([cells.ll[:, :start], row_ll], axis=1),
+        sequences=Sequences(of, code, share),
     )
+
+
+def reported(
+    cells: Cells, subjects: Sequence[int], everything: Sequence[int], shown: np.ndarray, strict: bool = True
+) -> Cells:
+    """The cells after the seat has reported `subjects`: other orders of telling are out (where `strict`), and the order
+    of all that it has reported by now, `everything`, does not matter any more."""
+    start, n, q = cells.seer, cells.told.shape[1], cells.sequences
+    if len(cells.kind) == start:
+        return cells
+    bits = 1 << np.arange(n, dtype=np.int64)
+    said = (q.code == encode(subjects, n)) | (not strict)
+    code = np.zeros_like(q.code)
+    left, place = q.code.copy(), np.ones_like(q.code)
+    while left.any():
+        digit = left % (n + 1)
+        keep = (digit > 0) & ~np.isin(digit - 1, list(everything))
+        code += np.where(keep, digit * place, 0)
+        place = np.where(keep, place * (n + 1), place)
+        left //= n + 1
+    asked, wolves = (cells.told * bits).sum(1)[start:][q.of], ((cells.value > 0) * bits).sum(1)[start:][q.of]
+    # A row's likelihood already counts the share of its orders that tell the reports so: shares start anew among them.
+    share = np.where(said, q.share, 0.0)
+    total = np.zeros((len(share), len(cells.kind) - start))
+    np.add.at(total, (slice(None), q.of), share)
+    share = np.divide(share, total[:, q.of], out=np.zeros_like(share), where=total[:, q.of] > 0)
+    with np.errstate(divide="ignore"):
+        ll = cells.ll[:, start:][:, q.of] + np.log(share)
+    return _gathered(cells, asked, wolves, code, ll, shown)
 
 
 def consistent(told: np.ndarray, value: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ from agents.likelihood import Characters, Mix, Scene
 from agents.scripted import STYLES
 from agents.worlds import TooLarge, worlds_of
 from games.records import NOBODY, Event, Record
-from games.werewolf.config import WerewolfConfig, faction_of, species_of
+from games.werewolf.config import WerewolfConfig
+from games.werewolf.state import shown_role
 
 Kind = Literal["exact", "fitted", "rules"]
 EVEN: Mix = dict.fromkeys((*STYLES, "random"), 1.0)
@@ -147,7 +148,7 @@ class Observer:
         ok: np.ndarray | None = None
         if kind == "role" and target == viewer:
             self.role[viewer] = e.value
-            ok = a[:, viewer] == w.roles.index(e.value or "")
+            ok = np.asarray(a[:, viewer] == w.roles.index(e.value or ""))
             known = [int(i) for i in (e.data or {}).get("known", {})]
             for i in known:
                 ok = ok & (a[:, i] == a[:, viewer])
@@ -164,8 +165,7 @@ class Observer:
 
     def _shows(self, seat: int, rule: str, value: str | None) -> np.ndarray:
         """Worlds `(n_worlds,)` in which a look at `seat` under a rule shows `value`."""
-        view = {"role": str, "faction": faction_of, "species": species_of}[rule]
-        fits = np.array([view(role) == value for role in self.roles])
+        fits = np.array([shown_role(role, rule) == value for role in self.roles])
         return fits[self.factors.assignments[:, seat]]
 
     def _keep(self, possible: np.ndarray) -> None:
@@ -306,7 +306,10 @@ class Observer:
             p = (1 - c.lapse) * p + c.lapse / n_options
         if not p.any():
             raise Impossible(self._complaint(e))
-        self.factors.act(actor, p)
+        told: list[int] = []
+        if kind in ("speech", "last_words") and self.rung >= 3:
+            told = [a.subject for a in e.acts if a.kind == "report_inspection" and a.subject is not None]
+        self.factors.act(actor, p, told, list(scene.reports.get(actor, {})))
 
     def _dawn(self, dead: int | None) -> None:
         if not self.factors.nights.open:

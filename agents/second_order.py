@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.nights import consistent
+from games.werewolf.state import shown_role
 
 if TYPE_CHECKING:
     from agents.posterior import Observer
@@ -122,7 +123,4 @@ def _first(sets: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _codes(observer: Observer) -> np.ndarray:
     """What the seer is shown of each role, numbered `(n_roles,)`."""
-    from games.werewolf.config import faction_of, species_of
-
-    view = {"role": str, "faction": faction_of, "species": species_of}[observer.config.seer_learns]
-    return _numbered([view(role) for role in observer.roles])
+    return _numbered([shown_role(role, observer.config.seer_learns) for role in observer.roles])
