@@ -27,6 +27,7 @@ app = App(
     "the models represent while they play, and report it against honest baselines.",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 Flag = Annotated[bool, Parameter(negative="")]
@@ -518,7 +519,7 @@ def main(arguments: list[str] | None = None) -> None:
         from harness.checkout import check_packages
 
         check_packages()
-        status = app(words)
+        status = app(words, exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what was written is whole, and the same command goes on from there\n")
         status = 130
@@ -544,4 +545,14 @@ def _explain(error: Exception) -> int:
 def _is_users(error: Exception) -> bool:
     """Whether the error is of a kind that the packages below use for what a user can cause."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    return bool(kinds & {"GameError", "BackendError", "ModelFilesError", "ActivationsError", "AnalysisError"})
+    return bool(
+        kinds
+        & {
+            "CycloptsError",
+            "GameError",
+            "BackendError",
+            "ModelFilesError",
+            "ActivationsError",
+            "AnalysisError",
+        }
+    )

@@ -97,7 +97,8 @@ class Progress:
         """The state as numbers."""
         seconds = max(time.monotonic() - self._began, 1e-9)
         counts = self.counts
-        left = self.total - self.kept - self.done
+        left = self.total - self.kept - self.done - counts.in_flight / 2
+        passed = self.done + counts.in_flight / 2  # a game in flight is half over, on average
         return {
             "games": self.total,
             "ended": self.kept + self.done,
@@ -112,7 +113,7 @@ class Progress:
             "output_tokens": counts.output_tokens,
             "tokens_per_second": round((counts.prompt_tokens + counts.output_tokens) / seconds, 1),
             "seconds": round(seconds, 1),
-            "seconds_left": round(seconds * left / self.done, 1) if self.done else None,
+            "seconds_left": round(seconds * left / passed, 1) if self.done else None,
         }
 
     def _words(self) -> list[tuple[str, str]]:

@@ -106,6 +106,13 @@ class _Tournament:
                         self.progress.say(f"{error}; going on from the journal")
                         if isinstance(error, EngineLost):
                             self._stop_engines()
+                    except KeyboardInterrupt:
+                        self.progress.pause()
+                        total = len(self.schedule)
+                        self.progress.say(
+                            f"stopped: {self.n_ended:,} of {total:,} games have ended, those under way are kept"
+                        )
+                        raise
             finally:
                 self._stop_engines()
         self.progress.say("writing the tables")
