@@ -22,10 +22,19 @@ from analysis.public import PUBLIC
 from analysis.splits import Folds
 from analysis.targets import Target
 
-CEILING = ("exact",)
+CEILING = ("exact", "scripted policies")
 """Sources of belief that know what no reader of the table talk knows (the players' policies): shown, not to
 be beaten.
 """
+
+
+NAMES = {
+    "exact": "exact posterior",
+    "scripted policies": "scripted-policy posterior",
+    "fitted": "fitted posterior",
+    "rules": "rules observer",
+}
+"""How a source of belief is called in the tables."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +97,15 @@ def baselines(
             continue
         filled = np.where(np.isfinite(p), p, rules)
         kind = "ceiling" if source in CEILING else "baseline"
-        label = f"{source} posterior" if source in ("exact", "fitted") else "stated belief"
+        label = NAMES.get(source, "stated belief" if source == "stated" else f"{source} belief")
         what = f"source '{source}', covering {covered:.0%} of the rows"
         found.append(Baseline(label, filled, what, kind))
         if kind == "baseline":
             together.append(filled[:, None])
-    if not target.stated and target.name == "subject_is_werewolf":
+    if not set(target.stated) - set(CEILING) and target.name == "subject_is_werewolf":
         absent.append("stated belief: none was asked for in this run")
+    if target.note:
+        absent.append(f"posterior of known policies: {target.note}")
     if words is not None:
         together.append(words)
     found.append(Baseline("everything public", fitted(np.hstack(together)), "all of the above in one fit"))

@@ -27,6 +27,7 @@ from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
 from analysis.frames import GameLog, logs_of, subject_rows
 from analysis.labels import label
 from analysis.methods import methods, missing
+from analysis.observers import posteriors
 from analysis.page import Numbers, title_of
 from analysis.targets import Target, targets_of, thin
 from harness.run_folder import load_run
@@ -106,13 +107,16 @@ def prepare(
     labels = label(logs)
     others, own = subject_rows(logs), subject_rows(logs, about="self")
     beliefs = [run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id")) for prefix, run in runs]
-    stated = pl.concat(beliefs).filter(pl.col("about").is_null()).collect() if beliefs else None
+    ideal, why = posteriors(logs)
+    stated = pl.concat(
+        [pl.concat(beliefs).filter(pl.col("about").is_null()).select(ideal.columns).collect(), ideal]
+    )
     targets = []
     for target in targets_of(others, own, labels["speeches"]):
         thinned = thin(target, settings.max_rows, settings.seed)
         mine = attach(thinned, runs, own=target.name.startswith("own_"))
-        if stated is not None and target.name == "subject_is_werewolf":
-            mine = with_beliefs(mine, stated)
+        if target.name == "subject_is_werewolf":
+            mine = replace(with_beliefs(mine, stated), note=why)
         targets.append(mine)
     return targets, labels
 

@@ -85,6 +85,7 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
         ),
         target=e.target.name,
     )  # fmt: skip
+    ceiling = " Green: what knowing the players' policies would give." if "ceiling" in frame["kind"] else ""
     chosen = ", ".join(sorted({e.layers[i] for i in e.probe.chosen_layer}))
     main = e.target.readouts[0]
     sample = (
@@ -110,7 +111,7 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
             f"T2-{e.target.name}", f"T2, {e.target.name}",
             e.target.question,
             figures.forest(frame, f"AUROC of the probe and its baselines for {e.target.name}"),
-            f"Blue: the probe. Orange: the best baseline, which it must beat. Probe minus best: "
+            f"Blue: the probe. Orange: the best baseline, which it must beat.{ceiling} Probe minus best: "
             f"{within(e.increment, True)}, "
             f"adjusted p {p_text(e.adjusted_p)}. {e.verdict.capitalize()}. n = {e.target.n_games:,} games, enough to "
             f"find an increment of {e.detectable:.3f} four times in five.",
@@ -243,7 +244,13 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
     made.
     """
     sources = {"probe": e.probe.scores}
-    for name in ("exact posterior", "stated belief", "everything public", "rules posterior"):
+    for name in (
+        "exact posterior",
+        "scripted-policy posterior",
+        "stated belief",
+        "everything public",
+        "rules posterior",
+    ):
         if name in e.baseline_scores:
             sources[name] = e.baseline_scores[name]
     turn = e.target.frame["turn"].to_numpy()

@@ -71,6 +71,8 @@ class Target:
     """The first is the one of the headline."""
     stated: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Beliefs of other sources about the subject, `(n_rows,)`, NaN where there is none."""
+    note: str = ""
+    """What else a reader must know of these rows."""
     missing: str = ""
     """Why there is no read-out, where there is none."""
 
