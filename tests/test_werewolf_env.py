@@ -81,7 +81,7 @@ def sampled(env: Any, agent: str, rng: random.Random, form: str) -> Any:
         return rng.choice(np.flatnonzero(observation["action_mask"]).tolist())
     return {
         "target": rng.choice(np.flatnonzero(observation["legal_targets"]).tolist() or [0]),
-        "text": rng.choice(["", "I retract. Hm."]),
+        "text": rng.choice(["", "I retract. Hm.", "I retract."]),
     }
 
 
