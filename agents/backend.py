@@ -54,6 +54,9 @@ class Sampling(msgspec.Struct, frozen=True):
     """If given, the output is exactly one of these token sequences (none of them a prefix of another), sampled
     token by token from the model's distribution over what can still become one; `max_tokens` and stop ids do
     not apply."""
+    read: tuple[int, ...] = ()
+    """Token ids whose log-probabilities at the first output token are wanted, `Generation.read`. An optional
+    capability: backends that have it say so by an attribute `reads = True`."""
 
 
 class Capture(msgspec.Struct, frozen=True):
@@ -101,6 +104,9 @@ class Generation(msgspec.Struct, frozen=True):
     """`stop`, `length`, or `choice`."""
     activations: dict[str, Any] | None = None
     """Site -> float32 array (n_layers, d_model), layers in the order of the backend's layer selection."""
+    read: tuple[float, ...] = ()
+    """Log-probability (nats) of each of `Sampling.read` as the first output token, under the model's own
+    distribution."""
     reasoning: str | None = None
     """Thinking that a server returned apart from the text."""
 

@@ -31,6 +31,7 @@ class _Row:
     n_cached: int
     output: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    read: tuple[float, ...] = ()
     finish: str | None = None
     sites: dict[str, Tensor] = field(default_factory=dict)
     total: Tensor | None = None
@@ -46,6 +47,8 @@ class _Row:
         sampling = self.prompt.sampling
         allowed = next_choices(sampling.choices, self.output) if sampling.choices else None
         token = sample_row(logprobs, sampling, self.generator, allowed)
+        if sampling.read and not self.output:
+            self.read = tuple(float(logprobs[i]) for i in sampling.read)
         self.output.append(token)
         self.logprobs.append(float(logprobs[token]))
         if sampling.choices:
@@ -225,5 +228,6 @@ def _generation(hooked: HookedModel, row: _Row) -> Generation:
         logprobs=tuple(row.logprobs),
         n_cached=row.n_cached,
         finish_reason=row.finish or "length",
+        read=row.read,
         activations=activations,
     )

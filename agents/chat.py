@@ -8,13 +8,15 @@ cannot be read is asked again with the reason, `retries` times. What is left is 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from agents.backend import Backend, BackendError
+from agents.backend import Backend, BackendError, Sampling
+from agents.beliefs import Question
 from agents.chat_context import Ask, ChatBuilder
-from agents.chat_prompt import Factors, prompts_hash, system_text
+from agents.chat_prompt import Factors, prompts_hash, render, system_text
 from agents.chat_reply import Part, Unreadable, chosen, spoken, take_apart
 from agents.chat_turn import Thinking, Turn
 from agents.context import Context
@@ -30,7 +32,7 @@ from agents.replies import (
     stand_in,
 )
 from agents.template import Turns
-from games import load_game
+from games import chance, load_game
 from games.base import Observation
 from games.records import Action, Reply
 
@@ -138,6 +140,32 @@ class ChatPlayer:
         """Of a request's first question. A bare choice without notes is asked for at once where it is constrained."""
         notes = self.factors.scratchpad or self.factors.beliefs
         return "choice" if self.constrained and not asked.speaks and not notes else "free"
+
+    def belief_questions(
+        self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
+    ) -> list[Question]:
+        """A question with the roles as options, once for each of some orders of them."""
+        builder = self.builder(observation)
+        line = builder.text.belief(chain, builder.words)
+        in_words = self.encoder is None or self.turns is None
+        found = []
+        for k in range(1 if in_words else max(1, orders)):
+            options = chance.shuffled(list(roles.values()), chance.key(key, "order", k // 2))
+            shown = options[::-1] if k % 2 else options  # each order and its reverse
+            text = render(
+                "belief", question=f'Complete the line "{line} ...".', options=shown, words=in_words
+            )
+            fork = builder.fork(observation.records, text.strip())
+            session = f"{observation.game_id}/{observation.request.seat}"
+            sampling = Sampling(temperature=0.0, max_tokens=int(self.settings["max_tokens"]))
+            choices: tuple[tuple[int, ...], ...] = ()
+            if self.encoder is not None and self.turns is not None:
+                bare = tuple(self.encoder.encode(word)[0] for word in roles.values())
+                end = self.turns.stop_ids or self.encoder.newline
+                single = len(set(bare)) == len(bare) and all(len(ids) == 1 for ids in bare)
+                choices = bare if single else tuple((*ids, *end) for ids in bare)
+            found.append(Question(fork.prompt(sampling, session), choices))
+        return found
 
     # Decisions
 

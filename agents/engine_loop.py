@@ -9,12 +9,15 @@ at the next step.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+
+_LOG = logging.getLogger(__name__)
 
 
 class RawOutput(msgspec.Struct, frozen=True):
@@ -25,6 +28,12 @@ class RawOutput(msgspec.Struct, frozen=True):
     n_cached: int
     finish_reason: str
     """`stop` or `length`."""
+    first: dict[int, float] = {}
+    """Log-probabilities that were told for the first token, by token id."""
+
+    def read(self, ids: Sequence[int]) -> tuple[float, ...]:
+        """Those of some ids."""
+        return tuple(self.first[i] for i in ids)
 
 
 class EngineDead(RuntimeError):
@@ -95,6 +104,7 @@ class EngineLoop:
                 self.steps += 1
         except BaseException as error:  # noqa: BLE001 - one broken step ends the engine; every waiting request is told
             self._failure = error
+            _LOG.exception("the engine failed in step %d with %d requests", self.steps, len(self._pending))
         self._fail_all(EngineDead(f"the engine stopped: {self._failure!r}"))
         engine.engine_core.shutdown()
 
@@ -128,10 +138,11 @@ class EngineLoop:
             return
         done = output.outputs[0]
         ids = tuple(int(i) for i in done.token_ids)
-        logprobs = tuple(float(row[i].logprob) for i, row in zip(ids, done.logprobs or (), strict=False))
-        self._settle(
-            ask, RawOutput(ids, logprobs, int(output.num_cached_tokens or 0), str(done.finish_reason))
-        )
+        rows: list[Any] = list(done.logprobs or ())
+        logprobs = tuple(float(row[i].logprob) for i, row in zip(ids, rows, strict=False) if i in row)
+        first = {int(i): float(entry.logprob) for i, entry in rows[0].items()} if rows else {}
+        n_cached = int(output.num_cached_tokens or 0)
+        self._settle(ask, RawOutput(ids, logprobs, n_cached, str(done.finish_reason), first))
 
     def _fail_all(self, error: BaseException) -> None:
         for ask in self._pending.values():

@@ -38,6 +38,8 @@ class _Ask(msgspec.Struct):
 class HookedBackend:
     """Backend over a model in this process."""
 
+    reads = True
+
     def __init__(
         self,
         hooked: HookedModel,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from agents.asking import ask
 from agents.backend import Backend, BackendError, Generation, Prompt, Sampling
+from agents.beliefs import Question
 from agents.context import NEWLINE, Builder, Context
 from agents.encoder import Encoder, control_ids
 from agents.replies import BACKEND_ERROR, FORFEITED, MALFORMED, check_policy, has_forfeited, stand_in
@@ -73,6 +75,23 @@ class TranscriptPlayer:
     def context(self, observation: Observation) -> Context:
         """The prompt of an observation; the seat's earlier lines are not encoded again."""
         return self.builder(observation).prompt(observation.records, observation.request)
+
+    def belief_questions(
+        self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
+    ) -> list[Question]:
+        """`Ada believes Ben is`, to be completed by a role word; there is only one wording."""
+        builder = self.builder(observation)
+        builder.read(observation.records)
+        fork = builder.fork(observation.records, builder.text.belief(chain, builder.words))
+        answers = [self.encoder.encode(f" {word}.")[0] for word in roles.values()]
+        first = {answer[:1] for answer in answers}
+        single = len(first) == len(answers) and all(
+            self.encoder.encode(f" {word}")[0] == answer[:1]
+            for word, answer in zip(roles.values(), answers, strict=True)
+        )
+        choices = tuple(answer[:1] for answer in answers) if single else tuple(answers)
+        session = f"{observation.game_id}/{observation.request.seat}"
+        return [Question(Prompt(ids=tuple(fork.ids), sampling=Sampling(), session=session), choices)]
 
     async def act(self, observation: Observation) -> Reply:
         """Generate a line and read it; a model or a backend that fails is a recorded fallback."""

@@ -105,7 +105,9 @@ class EngineActor:
         )
         stopped = bool(out.ids) and out.finish_reason == "stop" and out.ids[-1] in stops
         text = self._decode(out.ids[:-1] if stopped else out.ids)
-        return Generation(out.ids, text, out.logprobs, out.n_cached, out.finish_reason)
+        return Generation(
+            out.ids, text, out.logprobs, out.n_cached, out.finish_reason, read=out.read(prompt.sampling.read)
+        )
 
     async def _choose(self, prompt: Prompt) -> Generation:
         """Walk down the choices token by token; the prefix cache makes each step one token's work."""
@@ -147,13 +149,17 @@ def _params(
         allowed_token_ids=allowed,
         ignore_eos=True,  # the end-of-sequence ids are in stop_token_ids, the same way for every backend
         detokenize=False,
-        logprobs=0,  # the sampled token's own, before temperature and constraints
+        # The sampled token's own, before temperature and constraints, and those that are asked for.
+        logprobs=None if prompt.sampling.read else 0,
+        logprob_token_ids=list(prompt.sampling.read) or None,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
 class VllmBackend:
     """Backend over one or more engine actors. Made by `start_engines`; can be sent to other Ray workers."""
+
+    reads = True
 
     def __init__(
         self, model: str, actors: Sequence[Any], max_context: int, request_timeout_s: float = 600.0

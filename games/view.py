@@ -41,7 +41,11 @@ def _numbered(record: Record, number: int, numbers: dict[int, int]) -> Record:
 
 def in_log(records: Iterable[Record], seat: int, number: int) -> int:
     """seq in the log of the record that the view of `seat` numbers `number`. Raises GameError where none is."""
-    found = next(islice((r.seq for r in records if visible(r, seat)), number, None)) if number >= 0 else None
+    found = (
+        next(islice((r.seq for r in records if visible(r, seat)), number, None), None)
+        if number >= 0
+        else None
+    )
     if found is None:
         raise GameError(f"seat {seat} refers to record {number} of its view, which is not that long")
     return found

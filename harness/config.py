@@ -172,6 +172,20 @@ class ActivationsSection(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
 
 
+class BeliefsSection(Section):
+    """`[beliefs]`: what model players are asked after a game has ended, on forks of the contexts that they had."""
+
+    enabled: bool = False
+    before: tuple[str, ...] = ("ballot",)
+    """Kinds of decisions before which the seat is asked."""
+    second_order: bool = False
+    """Also what it believes that each other believes of each third."""
+    orders: int = Field(default=2, ge=1, le=24)
+    """chat: orders of the options to average over."""
+    agents: tuple[str, ...] | None = None
+    """Agents that are asked; None: all models."""
+
+
 class ExperimentSection(Section):
     """`[experiment]`: settings that are varied and crossed."""
 
@@ -188,6 +202,7 @@ class Config(Section):
     backends: dict[str, BackendSection] = {}
     roster: RosterSection
     activations: ActivationsSection = ActivationsSection()
+    beliefs: BeliefsSection = BeliefsSection()
     experiment: ExperimentSection = ExperimentSection()
 
     @model_validator(mode="after")

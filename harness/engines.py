@@ -166,6 +166,8 @@ class HookedActor:
 class ActorBackend:
     """Backend over one actor that any runner can reach."""
 
+    reads = True
+
     def __init__(self, model: str, actor: Any) -> None:
         self.model = model
         self._actor = actor

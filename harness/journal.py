@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from agents.beliefs import Belief
 from games.records import Decision, Event, Record
 from harness.atomic import storage_error
 from harness.errors import RunFolderError, StorageError
@@ -55,6 +56,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Start | None = None
     events: tuple[Event, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    beliefs: tuple[Belief, ...] = ()
+    """What the game's models believed, asked after its last record; in the line of its end."""
     end: End | None = None
 
     def records(self) -> list[Record]:
@@ -88,14 +91,21 @@ class JournalWriter:
         self._broken = False
 
     def add(
-        self, game: str, records: Sequence[Record] = (), start: Start | None = None, end: End | None = None
+        self,
+        game: str,
+        records: Sequence[Record] = (),
+        start: Start | None = None,
+        end: End | None = None,
+        beliefs: Sequence[Belief] = (),
     ) -> None:
         """Append one line whole. Raises StorageError, after which nothing more can be added to this file."""
         if self._broken:
             raise StorageError(f"{self.path} could not be written before; resume the run to go on")
         events = tuple(r for r in records if isinstance(r, Event))
         decisions = tuple(r for r in records if isinstance(r, Decision))
-        line = Line(game=game, start=start, events=events, decisions=decisions, end=end)
+        line = Line(
+            game=game, start=start, events=events, decisions=decisions, beliefs=tuple(beliefs), end=end
+        )
         data = memoryview(_encode(line) + b"\n")
         try:
             written = 0
@@ -222,6 +232,13 @@ class Journal:
                     f"game {game_id} has record {min(i, record.seq)} {what} ({', '.join(names)})"
                 )
         return records
+
+    def beliefs(self, game_id: str) -> list[Belief]:
+        """What the models of an ended game believed. Raises KeyError."""
+        number, offset, length = self._where[game_id][-1]
+        with self.paths[number].open("rb") as file:
+            file.seek(offset)
+            return list(_decode(file.read(length)).beliefs)
 
     def games(self) -> Iterator[tuple[str, list[Record]]]:
         """Every started game with its records, one in memory at a time."""

@@ -19,10 +19,12 @@ import msgspec
 
 from agents.backend import Backend
 from agents.base import Agent
+from agents.beliefs import Belief
 from games.base import Game, ReplayError
 from games.play import Answer, observe, play
 from games.records import Decision, Record, Reply, Request
 from harness.config import Config
+from harness.elicitation import elicit_game
 from harness.errors import StorageError, TournamentError
 from harness.factory import make_agent
 from harness.journal import End, JournalWriter, Start
@@ -93,8 +95,9 @@ class Runner:
             self._journal.add(
                 planned.game_id, start=Start(planned.index, planned.seed, planned.cell, planned.agents)
             )
+        beliefs: Sequence[Belief] = ()
         try:
-            end = await self._play(planned, list(replayed))
+            end, beliefs = await self._play(planned, list(replayed))
         except (StorageError, EngineLost, ReplayError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this game's data and not the others' end
@@ -102,11 +105,11 @@ class Runner:
         finally:
             self._counts.in_flight -= 1
         end = msgspec.structs.replace(end, seconds=round(time.monotonic() - began, 3))
-        self._journal.add(planned.game_id, end=end)
+        self._journal.add(planned.game_id, end=end, beliefs=beliefs)
         self._counts.games += 1
         return end
 
-    async def _play(self, planned: Planned, records: list[Record]) -> End:
+    async def _play(self, planned: Planned, records: list[Record]) -> tuple[End, Sequence[Belief]]:
         game, config = self._cells[planned.cell]
         agents = [self._agent(planned.cell, name) for name in planned.agents]
         steps = play(game, config, planned.seed, replayed=tuple(records))
@@ -123,9 +126,14 @@ class Runner:
             outcome = stop.value
         for seat in range(len(agents)):
             self._contexts.pop((planned.game_id, seat), None)
-        return End(
+        end = End(
             status="finished", winner=outcome.winner, winners=tuple(outcome.winners), reason=outcome.reason
         )
+        section = self._configs[planned.cell].beliefs
+        if not section.enabled:
+            return end, ()
+        beliefs = await elicit_game(section, game, planned.game_id, config, planned.seed, records, agents)
+        return end, beliefs
 
     async def _ask(
         self,

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from agents.beliefs import Belief
 from games.records import Decision, Event, Record
 from harness.journal import End, Journal, Start
 from harness.manifest import Cell, Manifest
-from harness.tables import Rows, record_rows
+from harness.tables import Row, Rows, record_rows
 
 EXIT_KINDS = ("death", "exile", "shoot")
 """Events whose target leaves the game, for games that do not name their own as `exit_kinds`."""
@@ -25,7 +26,31 @@ def exits(game: Any, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
     }
 
 
-def game_rows(cell: Cell, game_id: str, start: Start, records: Sequence[Record], end: End) -> Rows:
+def belief_rows(game_id: str, beliefs: Sequence[Belief]) -> list[Row]:
+    """The `beliefs` rows of one game; a belief that could not be had has no probabilities."""
+    return [
+        {
+            "game_id": game_id,
+            "seq": b.seq,
+            "viewer": b.viewer,
+            "subject": b.subject,
+            "about": b.about,
+            "source": b.source,
+            "p_werewolf": b.probabilities.get("werewolf", 0.0) if b.probabilities else None,
+            "probabilities": json.dumps(b.probabilities),
+        }
+        for b in beliefs
+    ]
+
+
+def game_rows(
+    cell: Cell,
+    game_id: str,
+    start: Start,
+    records: Sequence[Record],
+    end: End,
+    beliefs: Sequence[Belief] = (),
+) -> Rows:
     """All rows of one game, by table."""
     game, config = cell.rules()
     facts = game.seats(config, records)
@@ -65,11 +90,14 @@ def game_rows(cell: Cell, game_id: str, start: Start, records: Sequence[Record],
         }
         for seat, fact in enumerate(facts)
     ]
-    return {"games": [row], "seats": seats} | record_rows(game_id, records)
+    rows: Rows = {"games": [row], "seats": seats, "beliefs": belief_rows(game_id, beliefs)}
+    return rows | record_rows(game_id, records)
 
 
 def journal_rows(manifest: Manifest, journal: Journal, game_id: str) -> Rows:
     """All rows of one ended game of a journal."""
     start = journal.starts[game_id]
     cell = manifest.cells[start.cell]
-    return game_rows(cell, game_id, start, journal.records(game_id), journal.ends[game_id])
+    return game_rows(
+        cell, game_id, start, journal.records(game_id), journal.ends[game_id], journal.beliefs(game_id)
+    )
