@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from agents.likelihood import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences
-from agents.nights import Nights, consistent, inspect, reported
+from agents.cells import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences
+from agents.inspections import consistent, inspect, reported
+from agents.nights import Nights
 from agents.worlds import Worlds
 from games.werewolf.config import WerewolfConfig
 
@@ -51,7 +52,9 @@ class Factors:
         self.config, self.worlds, self.c, self.uniform = config, worlds, c, uniform
         n = worlds.n
         self.nights = Nights(config, worlds, c, uniform)
-        side = worlds.faction_mask["werewolf"] if config.seer_learns == "faction" else worlds.mask_of["werewolf"]
+        side = (
+            worlds.faction_mask["werewolf"] if config.seer_learns == "faction" else worlds.mask_of["werewolf"]
+        )
         self.shown, self._shown_of_all = np.unique(side, return_inverse=True)
         """Bit masks of the seats that may show as werewolves to the seer."""
         self.cells = [self._cells(seat) for seat in range(n)]
@@ -106,7 +109,11 @@ class Factors:
         w = self.worlds
         self.rows = rows
         self.assignments, self.onehot = w.assignments[rows], w.onehot[rows]
-        self.pack_of, self.lodge_of, self.shown_of = w.pack_of[rows], w.lodge_of[rows], self._shown_of_all[rows]
+        self.pack_of, self.lodge_of, self.shown_of = (
+            w.pack_of[rows],
+            w.lodge_of[rows],
+            self._shown_of_all[rows],
+        )
         self.holders = {
             role: np.nonzero(self.assignments == w.roles.index(role))[1].reshape(len(rows), -1)
             for role in ("seer", "doctor", "witch")
@@ -120,9 +127,7 @@ class Factors:
         self._take(self.rows[possible])
         packs, lodges = np.unique(self.pack_of), np.unique(self.lodge_of)
         shown = self.shown[np.unique(self.shown_of)]
-        has_seer = (
-            set(self.holders["seer"].ravel().tolist()) if "seer" in self.holders else set()
-        )
+        has_seer = set(self.holders["seer"].ravel().tolist()) if "seer" in self.holders else set()
         for seat, cells in enumerate(self.cells):
             keep = np.ones(len(cells.kind), dtype=bool)
             keep[2 : 2 + len(cells.packs)] = np.isin(cells.packs, packs)
@@ -159,7 +164,7 @@ class Factors:
 
     def night(self, scene: Scene) -> None:
         """Night has fallen on `scene`: seers have inspected; the other choices wait for the dead."""
-        if self._inspects() and scene.rung:
+        if "seer" in self.worlds.counts and scene.rung:
             shown = self.shown[np.unique(self.shown_of)]
             for seat in range(self.worlds.n):
                 if scene.alive[seat] and len(self.cells[seat].kind) > self.cells[seat].seer:
@@ -168,9 +173,6 @@ class Factors:
                     self.cells[seat] = cells
                     self._refresh(seat)
         self.nights.fall(scene)
-
-    def _inspects(self) -> bool:
-        return "seer" in self.worlds.counts
 
     def refresh(self) -> None:
         """Take in new paths of the nights."""
@@ -197,19 +199,18 @@ class Factors:
             self._mason[cells.lodges, at] = total[end:start]
         if len(cells.kind) > start:
             fits = consistent(cells.told[start:], cells.value[start:], self.shown)
-            own = total[start:]
-            top = own.max()
+            best = total[start:].max()
+            best = best if np.isfinite(best) else 0.0
             with np.errstate(divide="ignore"):
-                self.seer[seat] = (
-                    np.log(np.exp(own - top) @ fits) + top if np.isfinite(top) else -np.inf
-                )
-        for role, table, hidden in (("doctor", self.doctor, self.nights.doctor), ("witch", self.witch, self.nights.witch)):
-            if role in worlds.counts:
-                top = mixed[:, 1].max()
-                top = top if np.isfinite(top) else 0.0
-                likely = hidden[seat].sum(1) if role == "doctor" else hidden[seat]
-                with np.errstate(divide="ignore"):
-                    table[seat] = np.log(likely @ np.exp(mixed[:, 1] - top)) + top
+                self.seer[seat] = np.log(np.exp(total[start:] - best) @ fits) + best
+        top = mixed[:, 1].max()
+        top = top if np.isfinite(top) else 0.0
+        human = np.exp(mixed[:, 1] - top)
+        with np.errstate(divide="ignore"):
+            if "doctor" in worlds.counts:
+                self.doctor[seat] = np.log(self.nights.doctor[seat].sum(1) @ human) + top
+            if "witch" in worlds.counts:
+                self.witch[seat] = np.log(self.nights.witch[seat] @ human) + top
 
     def _packs(self) -> None:
         top = self._wolf.max(-1)

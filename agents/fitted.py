@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 
 from agents import likelihood
+from agents.cells import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences, encode
 from agents.evidence import Evidence
-from agents.likelihood import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences, encode, parse
+from agents.likelihood import parse
 from agents.scripted import Style
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig, species_of
@@ -50,6 +51,8 @@ class _Act(msgspec.Struct):
     actor: int
     event: Event
     options: list[int]
+    row: int
+    """The actor's row among the cells."""
 
 
 def fit(games: Iterable[tuple[WerewolfConfig, Sequence[Record]]], sweeps: int = 2) -> Fitted:
@@ -100,9 +103,12 @@ def _acts(config: WerewolfConfig, records: Sequence[Record]) -> list[_Act]:
             if e.kind != "ballot" or config.ballot == "sequential" or last != "ballot":
                 scene = Scene(seen)
             living = among or [j for j in range(n) if seen.alive[j]]
-            options = [j for j in living if config.ballot_self or j != e.actor] + [NOBODY] * config.ballot_abstain
+            options = [j for j in living if config.ballot_self or j != e.actor] + [
+                NOBODY
+            ] * config.ballot_abstain
             cells = _true_cell(roles, e.actor, results[e.actor], scene.reports.get(e.actor, {}))
-            out.append(_Act(scene, cells, e.actor, e, options))
+            row = 0 if roles[e.actor] == "villager" else len(cells.kind) - 1
+            out.append(_Act(scene, cells, e.actor, e, options, row))
         last = e.kind
         seen.add(e)
     return out
@@ -134,12 +140,10 @@ def _true_cell(
     return Cells(
         kind=np.array(kinds), told=told, value=value, partner=partner, ll=np.zeros((1, len(kinds))),
         packs=np.array(packs, dtype=np.int64), lodges=np.array(lodges, dtype=np.int64),
-        sequences=Sequences(np.zeros(len(codes), dtype=np.int64), np.array(codes, dtype=np.int64), np.ones((1, len(codes)))),
+        sequences=Sequences(
+            np.zeros(len(codes), dtype=np.int64), np.array(codes, dtype=np.int64), np.ones((1, len(codes)))
+        ),
     )  # fmt: skip
-
-
-def _row(act: _Act, villager: bool) -> int:
-    return 0 if villager else len(act.cells.kind) - 1
 
 
 def _rates(acts: Sequence[_Act]) -> tuple[Style, int]:
@@ -168,12 +172,11 @@ def _rates(acts: Sequence[_Act]) -> tuple[Style, int]:
             count(prefix + name, stance == name)
         if stance == "accuse":
             count("announce", announce)
-        mine = act.scene.reports.get(act.actor, {})
         if kind == SEER and (act.cells.sequences.code > 0).any():
             count("reveal", bool(reports))
         elif kind == WOLF and "seer" not in act.scene.claims:
             count("fake_seer", bool(reports))
-        elif kind == HUMAN and len(act.cells.kind) == 2 and "seer" not in act.scene.claims:
+        elif act.row == 0 and "seer" not in act.scene.claims:
             count("bluff", claim and not reports)
     rates = {name: done / all_ for name, (done, all_) in counts.items()}
     for prefix in ("", "wolf_"):
@@ -198,6 +201,5 @@ def _score(acts: Sequence[_Act], styles: Sequence[Style], lapse: float) -> np.nd
         else:
             p = likelihood.speech(c, act.scene, act.cells, act.actor, act.event.acts)
             flat = 1 / (1 + 3 * n)
-        row = _row(act, villager=False)
-        total += np.log((1 - lapse) * p[index, row] + lapse * flat)
+        total += np.log((1 - lapse) * p[index, act.row] + lapse * flat)
     return total

@@ -28,4 +28,5 @@ def check_rung(rung: int | str) -> int:
         return RUNGS.index(str(rung))
     if isinstance(rung, int) and 0 <= rung <= HIGHEST:
         return rung
-    raise ValueError(f"the ladder has no rung {rung!r}; there are: {', '.join(f'{i} {r}' for i, r in enumerate(RUNGS))}")
+    known = ", ".join(f"{i} {name}" for i, name in enumerate(RUNGS))
+    raise ValueError(f"the ladder has no rung {rung!r}; there are: {known}")

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from agents.likelihood import HUMAN, SEER, Cells, Characters, Scene, Sequences, encode, lean, night_choice
+from agents.cells import HUMAN, Characters, Scene
+from agents.likelihood import night_choice
+from agents.prey import prey_given
 from agents.worlds import TooLarge, Worlds
 from games.records import NOBODY
 from games.werewolf.config import WerewolfConfig
@@ -166,7 +168,7 @@ class Nights:
         votes = self._choose(np.broadcast_to(value, (len(c), n_packs, n + 1)), legal)
         chats = config.chat_until_agree and any("chat" in wave for wave in config.night_order)
         rounds = config.chat_rounds if chats else 0
-        up = scene.alive[packs]
+        up: np.ndarray = np.take(scene.alive, packs)
         shape = (n_packs, *[len(c)] * k, n + 1)
         out = np.empty(shape)
         for g in range(n_packs):
@@ -197,7 +199,7 @@ class Nights:
         hit = preys[:, None] == np.arange(n)
         fits = (hit == guarded[:, None])[:, None, :, None]
         for d in np.flatnonzero(scene.alive):
-            legal = np.broadcast_to(scene.alive, (n + 1, n)).copy()
+            legal: np.ndarray = np.tile(scene.alive, (n + 1, 1))
             if not config.doctor_self:
                 legal[:, d] = False
             if not config.doctor_repeats:
@@ -208,7 +210,7 @@ class Nights:
             # old (path, last, style), p (style, last, now) -> (path, now, style)
             moved = np.einsum("xls,slj->xjs", old[d], p)[:, None]
             now = np.where(fits, moved, 0.0)[:, 0]
-            idle = ~legal.any(1)
+            idle = np.asarray(~legal.any(1))
             out[d] = 0.0
             out[d, :, :n] = now
             out[d] += np.where(guarded[:, None, None], 0.0, old[d] * idle[:, None])
@@ -258,159 +260,3 @@ class Nights:
                 if "poison" in facts and p.poison != facts["poison"]:
                     ok[viewer, x] = False
         return ok
-
-
-def prey_given(votes: np.ndarray, proposals: np.ndarray, hands: int, rule: str, rounds: int) -> np.ndarray:
-    """Probability of each prey given the characters of the living werewolves `(n_styles, ..., n_options)`.
-
-    `votes` and `proposals` are `(n_styles, n_options)`, the last option nobody; `hands` werewolves choose; `rounds` of
-    proposals in their channel come first and settle the prey where all agree.
-    """
-    s, m = votes.shape
-
-    def along(table: np.ndarray, i: int) -> np.ndarray:
-        return table.reshape(*[s if a == i else 1 for a in range(hands)], m)
-
-    if hands == 0:
-        return np.eye(m)[m - 1]
-    if rule == "one_random":
-        out = np.asarray(sum(along(votes, i) for i in range(hands)) / hands)
-    elif hands == 1:
-        out = votes
-    elif hands == 2 and not votes[:, m - 1].any():
-        out = 0.5 * (along(votes, 0) + along(votes, 1))
-    elif hands == 3 and not votes[:, m - 1].any():
-        a, b, d = (along(votes, i) for i in range(3))
-        two = a * b * (1 - d) + a * d * (1 - b) + b * d * (1 - a) + a * b * d
-        split = np.zeros_like(two)
-        for x, y, z in ((a, b, d), (b, a, d), (d, a, b)):
-            same = (y * z).sum(-1, keepdims=True) - y * z
-            split = split + x * ((1 - y) * (1 - z) - same)
-        out = two + split / 3
-    else:
-        out = np.zeros((*[s] * hands, m))
-        for profile in np.ndindex(*[m] * hands):
-            p = np.ones([1] * hands)
-            for i, v in enumerate(profile):
-                p = p * votes[:, v].reshape(*[s if a == i else 1 for a in range(hands)])
-            cast = [v for v in profile if v != m - 1]
-            top = max((cast.count(v) for v in cast), default=0)
-            tied = sorted({v for v in cast if cast.count(v) == top}) or [m - 1]
-            for v in tied:
-                out[..., v] += p / len(tied)
-    if rounds and hands > 1:
-        agreed = np.prod(np.stack(np.broadcast_arrays(*[along(proposals, i) for i in range(hands)])), axis=0)
-        miss = 1.0 - agreed.sum(-1, keepdims=True)
-        out = agreed * sum(miss**r for r in range(rounds)) + miss**rounds * out
-    return np.broadcast_to(out, (*[s] * hands, m))
-
-
-def inspect(
-    c: Characters, scene: Scene, cells: Cells, me: int, repeats: bool, shown: np.ndarray, uniform: bool
-) -> Cells:
-    """The cells after seat `me`, if it is the seer, has inspected somebody tonight.
-
-    `shown` holds, as bit masks, the sets of seats that may show as werewolves; impossible results are dropped.
-    """
-    n, start, old = scene.n, cells.seer, cells.sequences
-    told, wolf = cells.told[start:], cells.value[start:] > 0
-    legal = np.broadcast_to(scene.alive & (np.arange(n) != me), told.shape)
-    if not repeats:
-        legal = legal & ~told
-    blind = np.ones(len(c), dtype=bool) if uniform else c.random
-    wide = np.broadcast_to(legal, (len(c), *told.shape))
-    p = night_choice(lean(c, scene, cells, me)[:, start:], c["sharpness"], blind, wide)
-    if c.lapse:
-        p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
-    bits = 1 << np.arange(n, dtype=np.int64)
-    asked, wolves = (told * bits).sum(1)[old.of], (wolf * bits).sum(1)[old.of]
-    with np.errstate(divide="ignore"):
-        before = cells.ll[:, start:][:, old.of] + np.log(old.share)
-        idle = np.flatnonzero(~legal.any(1)[old.of])  # nobody left to inspect: not asked
-        kept = [(asked[idle], wolves[idle], old.code[idle], before[:, idle])]
-        mine = scene.reports.get(me, {})
-        for j in np.flatnonzero(legal.any(0)):
-            row = np.flatnonzero(legal[old.of, j])
-            known = told[old.of[row], j]
-            ll = before[:, row] + np.log(p[:, old.of[row], j])
-            code = old.code[row] if j in mine else old.code[row] * (n + 1) + j + 1
-            kept.append((asked[row][known], wolves[row][known], code[known], ll[:, known]))
-            fresh = ~known
-            for bit in (0, bits[j]):
-                kept.append((asked[row][fresh] | bits[j], wolves[row][fresh] | bit, code[fresh], ll[:, fresh]))
-    return _gathered(cells, *(np.concatenate(part, axis=-1) for part in zip(*kept, strict=True)), shown)
-
-
-def _gathered(
-    cells: Cells, asked: np.ndarray, wolves: np.ndarray, code: np.ndarray, ll: np.ndarray, shown: np.ndarray
-) -> Cells:
-    """Seer rows anew from sequences with their results (bit masks) and log-likelihoods `(n_styles, n_sequences)`."""
-    fine = np.flatnonzero(((asked[:, None] & shown) == wolves[:, None]).any(1) & (ll > -np.inf).any(0))
-    order = fine[np.lexsort((code[fine], wolves[fine], asked[fine]))]
-    asked, wolves, code, ll = asked[order], wolves[order], code[order], ll[:, order]
-    start, n = cells.seer, cells.told.shape[1]
-    if len(order):
-        first_row = np.append(True, (asked[1:] != asked[:-1]) | (wolves[1:] != wolves[:-1]))
-        first = first_row | np.append(True, code[1:] != code[:-1])
-        top = ll.max(1, keepdims=True)
-        top = np.where(np.isfinite(top), top, 0.0)
-        joint = np.add.reduceat(np.exp(ll - top), np.flatnonzero(first), axis=1)
-        first_row = first_row[first]
-        asked, wolves, code = asked[first], wolves[first], code[first]
-        of = np.cumsum(first_row) - 1
-        total = np.add.reduceat(joint, np.flatnonzero(first_row), axis=1)
-        share = np.divide(joint, total[:, of], out=np.zeros_like(joint), where=total[:, of] > 0)
-        with np.errstate(divide="ignore"):
-            row_ll = np.log(total) + top
-        asked, wolves = asked[first_row], wolves[first_row]
-    else:
-        of, share, row_ll = np.zeros(0, dtype=np.int64), ll, ll
-    bits = 1 << np.arange(n, dtype=np.int64)
-    told = (asked[:, None] & bits) > 0
-    value = np.where(told, np.where((wolves[:, None] & bits) > 0, 8.0, -8.0), 0.0)
-    return msgspec.structs.replace(
-        cells,
-        kind=np.append(cells.kind[:start], np.full(len(told), SEER)),
-        told=np.concatenate([cells.told[:start], told]),
-        value=np.concatenate([cells.value[:start], value]),
-        partner=np.concatenate([cells.partner[:start], np.zeros((len(told), n))]),
-        ll=np.concatenate([cells.ll[:, :start], row_ll], axis=1),
-        sequences=Sequences(of, code, share),
-    )
-
-
-def reported(
-    cells: Cells, subjects: Sequence[int], everything: Sequence[int], shown: np.ndarray, strict: bool = True
-) -> Cells:
-    """The cells after the seat has reported `subjects`: other orders of telling are out (where `strict`), and the order
-    of all that it has reported by now, `everything`, does not matter any more."""
-    start, n, q = cells.seer, cells.told.shape[1], cells.sequences
-    if len(cells.kind) == start:
-        return cells
-    bits = 1 << np.arange(n, dtype=np.int64)
-    said = (q.code == encode(subjects, n)) | (not strict)
-    code = np.zeros_like(q.code)
-    left, place = q.code.copy(), np.ones_like(q.code)
-    while left.any():
-        digit = left % (n + 1)
-        keep = (digit > 0) & ~np.isin(digit - 1, list(everything))
-        code += np.where(keep, digit * place, 0)
-        place = np.where(keep, place * (n + 1), place)
-        left //= n + 1
-    asked, wolves = (cells.told * bits).sum(1)[start:][q.of], ((cells.value > 0) * bits).sum(1)[start:][q.of]
-    # A row's likelihood already counts the share of its orders that tell the reports so: shares start anew among them.
-    share = np.where(said, q.share, 0.0)
-    total = np.zeros((len(share), len(cells.kind) - start))
-    np.add.at(total, (slice(None), q.of), share)
-    share = np.divide(share, total[:, q.of], out=np.zeros_like(share), where=total[:, q.of] > 0)
-    with np.errstate(divide="ignore"):
-        ll = cells.ll[:, start:][:, q.of] + np.log(share)
-    return _gathered(cells, asked, wolves, code, ll, shown)
-
-
-def consistent(told: np.ndarray, value: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """bool `(n_cells, n_shown)`: whether the results of each cell fit each set of seats that show as werewolves."""
-    bits = 1 << np.arange(told.shape[1], dtype=np.int64)
-    asked, wolves = (told * bits).sum(1), ((value > 0) * bits).sum(1)
-    out: np.ndarray = (asked[:, None] & shown[None, :]) == wolves[:, None]
-    return out

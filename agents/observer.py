@@ -9,16 +9,16 @@ seat's beliefs over the viewer's worlds. Three kinds, never to be mixed up:
     fitted  inverts one character that was fitted on other games (`fit`), for any player who uses the typed acts
     rules   uses no policy: what contradicts nothing is equally likely; for any player
 
-This is the module to import from. Where the pieces are: `worlds` (assignments), `likelihood` (policies as arrays),
-`nights` (hidden choices), `factors` (weights of worlds), `posterior` (`Observer`), `second_order`, `ladder`, `fitted`,
-`trajectory`. What is not exact is listed by `Observer.approximations`.
+This is the module to import from. Where the pieces are: `worlds` (assignments), `cells` and `likelihood` (policies as
+arrays), `inspections`, `prey` and `nights` (hidden choices), `factors` (weights of worlds), `reading` and `posterior`
+(`Observer`), `second_order`, `ladder`, `fitted`, `trajectory`. `Observer.approximations` lists what is not exact.
 """
 
 from __future__ import annotations
 
+from agents.cells import Mix
 from agents.fitted import Fitted, fit
 from agents.ladder import RUNGS
-from agents.likelihood import Mix
 from agents.posterior import EVEN, Impossible, Kind, Observer
 from agents.trajectory import Shift, Trajectory, belief_shift, trajectories, truthful
 from agents.worlds import TooLarge

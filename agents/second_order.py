@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.nights import consistent
+from agents.inspections import consistent
 from games.werewolf.state import shown_role
 
 if TYPE_CHECKING:
@@ -93,8 +93,10 @@ def _seer(
     p, w = p.sum(1), w.sum(1)
     own_factor = f.seer[j, shown]
     some = np.isfinite(own_factor)
+    if not some.any():
+        return np.zeros(observer.n)
     # In its cell its own acts tell it nothing.
-    w = np.where(some, w, 0.0) * np.exp(np.where(some, own_factor[some].min() - own_factor, 0.0)) if some.any() else 0 * w
+    w = np.where(some, w, 0.0) * np.exp(np.where(some, own_factor[some].min() - own_factor, 0.0))
     u = cells.ll[:, start:] + f.c.log_prior[j][:, None]
     top = u.max()
     weight = np.exp(u - top).sum(0)[:, None] * consistent(cells.told[start:], cells.value[start:], f.shown)
@@ -107,7 +109,11 @@ def _seer(
     out = np.zeros(observer.n)
     for number, told in zip(*_first(sets, cells.told[start:]), strict=True):
         asked = np.flatnonzero(told)
-        keys = code[:, asked] @ (int(code.max()) + 1) ** np.arange(len(asked)) if len(asked) else np.zeros(len(own))
+        keys = (
+            code[:, asked] @ (int(code.max()) + 1) ** np.arange(len(asked))
+            if len(asked)
+            else np.zeros(len(own))
+        )
         key = np.unique(keys, return_inverse=True)[1]
         mass = np.bincount(key, p * share[number, shown])
         norm = np.bincount(key, w)

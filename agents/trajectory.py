@@ -138,9 +138,9 @@ def truthful(
     if roles[speaker] == "werewolf":
         known = {j: roles[j] == "werewolf" for j in living}
     out: list[tuple[SpeechAct, ...]] = [()]
-    for j in living:
-        if j != speaker and j in known:
-            out.append((SpeechAct("accuse" if known[j] else "defend", j),))
+    out += [
+        (SpeechAct("accuse" if known[j] else "defend", j),) for j in living if j != speaker and j in known
+    ]
     if roles[speaker] == "seer" and results:
         claim = SpeechAct("claim_role", role="seer")
         told = (SpeechAct("report_inspection", j, "werewolf" if wolf else "human") for j, wolf in results)

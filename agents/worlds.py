@@ -44,9 +44,7 @@ class Worlds:
         )
         bits = 1 << np.arange(self.n, dtype=np.int64)
         self.bits = bits
-        self.mask_of = {
-            role: ((self.assignments == r) * bits).sum(1) for r, role in enumerate(self.roles)
-        }
+        self.mask_of = {role: ((self.assignments == r) * bits).sum(1) for r, role in enumerate(self.roles)}
         """role -> int64 `(n_worlds,)`, the seats that have it."""
         self.faction_mask = {
             side: np.asarray(
@@ -57,11 +55,10 @@ class Worlds:
         }
         self.packs, self.pack_of = _groups(self.mask_of["werewolf"], self.n)
         """Seats of each possible set of werewolves `(n_packs, k)`, and each world's pack `(n_worlds,)`."""
-        self.lodges, self.lodge_of = (
-            _groups(self.mask_of["mason"], self.n)
-            if "mason" in self.counts
-            else (np.zeros((0, 0), dtype=np.int64), np.zeros(len(self.assignments), dtype=np.int64))
-        )
+        self.lodges = np.zeros((0, 0), dtype=np.int64)
+        self.lodge_of = np.zeros(len(self.assignments), dtype=np.int64)
+        if "mason" in self.counts:
+            self.lodges, self.lodge_of = _groups(self.mask_of["mason"], self.n)
         """The same for the masons."""
 
     def seats_of(self, role: str) -> np.ndarray:

@@ -1,0 +1,129 @@
+"""What a seer may have inspected: its hidden histories, one row for each set of results, and their orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from agents.cells import SEER, Cells, Characters, Scene, Sequences, encode
+from agents.likelihood import lean, night_choice
+
+
+def inspect(
+    c: Characters, scene: Scene, cells: Cells, me: int, repeats: bool, shown: np.ndarray, uniform: bool
+) -> Cells:
+    """The cells after seat `me`, if it is the seer, has inspected somebody tonight.
+
+    `shown` holds, as bit masks, the sets of seats that may show as werewolves; impossible results are dropped.
+    """
+    n, start, old = scene.n, cells.seer, cells.sequences
+    told, wolf = cells.told[start:], cells.value[start:] > 0
+    legal: np.ndarray = np.broadcast_to(scene.alive & (np.arange(n) != me), told.shape)
+    if not repeats:
+        legal = legal & ~told
+    blind = np.ones(len(c), dtype=bool) if uniform else c.random
+    wide = np.broadcast_to(legal, (len(c), *told.shape))
+    p = night_choice(lean(c, scene, cells, me)[:, start:], c["sharpness"], blind, wide)
+    if c.lapse:
+        p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
+    bits = 1 << np.arange(n, dtype=np.int64)
+    asked, wolves = (told * bits).sum(1)[old.of], (wolf * bits).sum(1)[old.of]
+    with np.errstate(divide="ignore"):
+        before = cells.ll[:, start:][:, old.of] + np.log(old.share)
+        idle = np.flatnonzero(~np.asarray(legal.any(1))[old.of])  # nobody left to inspect: not asked
+        kept = [(asked[idle], wolves[idle], old.code[idle], before[:, idle])]
+        mine = scene.reports.get(me, {})
+        for j in np.flatnonzero(legal.any(0)):
+            row = np.flatnonzero(legal[old.of, j])
+            known = told[old.of[row], j]
+            ll = before[:, row] + np.log(p[:, old.of[row], j])
+            code = old.code[row] if j in mine else old.code[row] * (n + 1) + j + 1
+            kept.append((asked[row][known], wolves[row][known], code[known], ll[:, known]))
+            fresh = ~known
+            kept += [
+                (asked[row][fresh] | bits[j], wolves[row][fresh] | bit, code[fresh], ll[:, fresh])
+                for bit in (0, bits[j])
+            ]
+    a, w, codes, lls = (np.concatenate(part, axis=-1) for part in zip(*kept, strict=True))
+    return _gathered(cells, a, w, codes, lls, shown)
+
+
+def _gathered(
+    cells: Cells, asked: np.ndarray, wolves: np.ndarray, code: np.ndarray, ll: np.ndarray, shown: np.ndarray
+) -> Cells:
+    """Seer rows anew from sequences with their results (bit masks) and log-likelihoods `(n_styles, n_sequences)`."""
+    n = cells.told.shape[1]
+    results, at = np.unique((asked << n) | wolves, return_inverse=True)
+    fits = (((results >> n)[:, None] & shown) == (results & ((1 << n) - 1))[:, None]).any(1)
+    # Impossible results and histories are dropped here.
+    fine = np.flatnonzero(fits[at] & (ll > -np.inf).any(0))
+    order = fine[np.lexsort((code[fine], wolves[fine], asked[fine]))]
+    asked, wolves, code, ll = asked[order], wolves[order], code[order], ll[:, order]
+    start = cells.seer
+    if len(order):
+        first_row = np.append(True, (asked[1:] != asked[:-1]) | (wolves[1:] != wolves[:-1]))
+        first = first_row | np.append(True, code[1:] != code[:-1])
+        top = ll.max(1, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0.0)
+        joint = np.add.reduceat(np.exp(ll - top), np.flatnonzero(first), axis=1)
+        first_row = first_row[first]
+        asked, wolves, code = asked[first], wolves[first], code[first]
+        of = np.cumsum(first_row) - 1
+        total = np.add.reduceat(joint, np.flatnonzero(first_row), axis=1)
+        share = np.divide(joint, total[:, of], out=np.zeros_like(joint), where=total[:, of] > 0)
+        with np.errstate(divide="ignore"):
+            row_ll = np.log(total) + top
+        asked, wolves = asked[first_row], wolves[first_row]
+    else:
+        of, share, row_ll = np.zeros(0, dtype=np.int64), ll, ll
+    bits = 1 << np.arange(n, dtype=np.int64)
+    told = (asked[:, None] & bits) > 0
+    value = np.where(told, np.where((wolves[:, None] & bits) > 0, 8.0, -8.0), 0.0)
+    return msgspec.structs.replace(
+        cells,
+        kind=np.append(cells.kind[:start], np.full(len(told), SEER)),
+        told=np.concatenate([cells.told[:start], told]),
+        value=np.concatenate([cells.value[:start], value]),
+        partner=np.concatenate([cells.partner[:start], np.zeros((len(told), n))]),
+        ll=np.concatenate([cells.ll[:, :start], row_ll], axis=1),
+        sequences=Sequences(of, code, share),
+    )
+
+
+def reported(
+    cells: Cells, subjects: Sequence[int], everything: Sequence[int], shown: np.ndarray, strict: bool = True
+) -> Cells:
+    """The cells after the seat has reported `subjects`: other orders of telling are out (where `strict`), and the order
+    of all that it has reported by now, `everything`, does not matter any more."""
+    start, n, q = cells.seer, cells.told.shape[1], cells.sequences
+    if len(cells.kind) == start:
+        return cells
+    bits = 1 << np.arange(n, dtype=np.int64)
+    said = (q.code == encode(subjects, n)) | (not strict)
+    code = np.zeros_like(q.code)
+    left, place = q.code.copy(), np.ones_like(q.code)
+    while left.any():
+        digit = left % (n + 1)
+        keep = (digit > 0) & ~np.isin(digit - 1, list(everything))
+        code += np.where(keep, digit * place, 0)
+        place = np.where(keep, place * (n + 1), place)
+        left //= n + 1
+    asked, wolves = (cells.told * bits).sum(1)[start:][q.of], ((cells.value > 0) * bits).sum(1)[start:][q.of]
+    # A row's likelihood already counts the share of its orders that tell the reports so: shares start anew among them.
+    share = np.where(said, q.share, 0.0)
+    total = np.zeros((len(share), len(cells.kind) - start))
+    np.add.at(total.T, q.of, share.T)
+    share = np.divide(share, total[:, q.of], out=np.zeros_like(share), where=total[:, q.of] > 0)
+    with np.errstate(divide="ignore"):
+        ll = cells.ll[:, start:][:, q.of] + np.log(share)
+    return _gathered(cells, asked, wolves, code, ll, shown)
+
+
+def consistent(told: np.ndarray, value: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """bool `(n_cells, n_shown)`: whether the results of each cell fit each set of seats that show as werewolves."""
+    bits = 1 << np.arange(told.shape[1], dtype=np.int64)
+    asked, wolves = (told * bits).sum(1), ((value > 0) * bits).sum(1)
+    out: np.ndarray = (asked[:, None] & shown[None, :]) == wolves[:, None]
+    return out
