@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from tests.planted_runs import scripted_game
 
 from analysis.baselines import word_features
 from analysis.frames import ROWS, subject_rows
@@ -13,6 +12,7 @@ from analysis.knowledge import marginals
 from analysis.labels import label
 from analysis.public import PUBLIC
 from analysis.targets import targets_of, thin
+from tests.planted_runs import scripted_game
 
 
 @pytest.fixture(scope="module")

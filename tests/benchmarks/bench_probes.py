@@ -71,7 +71,7 @@ def main() -> None:
         worst = max(worst, abs(auroc(y, scores, strata=folds.fold) - null.null[target, column, layer]))
     refitting = spent / (5 * max(1, args.sample // 5)) * n_fits
     print(
-        f"scikit-learn, refitting   {refitting:10.0f} s (from {args.sample} fits), {refitting / ours:,.0f} times as long"
+        f"scikit-learn, refitting   {refitting:10.0f} s (from {args.sample} fits), {refitting / ours:,.0f} times"
     )
     print(f"largest difference in AUROC over the sampled fits: {worst:.1e}")
 
@@ -92,7 +92,7 @@ def main() -> None:
     ).max()
     fits = args.layers * 4 * 15
     print(
-        f"nested logistic probe     {nested:10.1f} s, scikit-learn {one * fits:.0f} s for the same {fits} fits (from one); "
+        f"nested logistic probe     {nested:10.1f} s, scikit-learn {one * fits:.0f} s for {fits} fits (from one); "
         f"largest difference of a probability {gap:.0e}"
     )
 
