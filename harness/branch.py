@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -369,7 +370,9 @@ def _play(plan: _Plan, out: Path, progress: Progress | None, address: str | None
 
                 play_schedule(folder, plan.schedule, progress, address)
             else:
-                asyncio.run(_play_here(folder, plan.schedule, progress))
+                # in a thread of its own: the caller may have an event loop, as notebooks do
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(asyncio.run, _play_here(folder, plan.schedule, progress)).result()
         path = folder.path
     measured = measure(load_run(path))
     write_whole(path / "branch.json", msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")

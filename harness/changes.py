@@ -151,7 +151,7 @@ def shorten(text: str, most: int = 120) -> str:
 
 def keeps(change: Change) -> bool:
     """Whether the recorded decision stays where it is not changed; otherwise it is made anew in every continuation."""
-    return isinstance(change, (Say, Choose, Roles))
+    return isinstance(change, (Say, Choose))
 
 
 def edited(change: Say | Choose, replay: Replay, decision: Decision) -> Action:
@@ -256,15 +256,13 @@ def _other_roles(change: Roles, replay: Replay, point: Point) -> list[Record]:
         records += step.new
         at = len(records)
         _check_seen(change, replay, records)
-        if at > point.decision.seq:
-            raise ChangeError("under these roles the recorded decision is never asked")
+        if at == point.start:
+            return records
         wave = [r for r in log[at : at + len(step.requests)] if isinstance(r, Decision)]
         asked = [(r.seat, r.kind, frozenset(r.options)) for r in step.requests]
         answered = [(d.seat, d.kind, frozenset(d.options)) for d in wave]
         if asked != answered:
             raise ChangeError(_why_not(change, replay, at, asked, answered))
-        if at == point.start:
-            return [*records, *wave]
         step = steps.send([Answer(Reply(d.action, d.fallback, d.trace), d.agent) for d in wave])
 
 

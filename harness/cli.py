@@ -230,6 +230,51 @@ def replay(
 
 
 @app.command
+def view(
+    run: Path,
+    *,
+    out: Path | None = None,
+    game: Annotated[tuple[str, ...], Parameter(name="--game", negative="")] = (),
+    posterior: Annotated[Literal["auto", "yes", "no"], Parameter(name="--posterior")] = "auto",
+    portable: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Write static pages of a run: an index of its games and a page for each, to be opened from the disk.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    out
+        Where to write them (default: RUN/view).
+    game
+        Only this game gets a page (number, id, or the beginning of its id). May be given again.
+    posterior
+        Compute the Bayesian posteriors that stand beside stated beliefs: about half a second a game; auto: for up to
+        100 games.
+    portable
+        Every page holds its own scripts and can be sent on alone.
+    """
+    from harness.run_folder import load_run
+    from harness.view import write_view
+
+    say = _progress(quiet, False).say
+    opened = load_run(run)
+    n = len(game) or len(opened.game_ids)
+    posteriors = None
+    if posterior == "yes" or (posterior == "auto" and n <= 100):
+        from harness.view.posteriors import posteriors_of
+
+        posteriors = posteriors_of(opened)
+    elif posterior == "auto":
+        say(
+            f"{n:,} games: posteriors are left out; --posterior yes computes them, about half a second a game"
+        )
+    _last_line(write_view(run, out, game, portable, posteriors, say))
+    return 0
+
+
+@app.command
 def branch(
     run: Path,
     game: str,

@@ -44,11 +44,11 @@ class Moment(msgspec.Struct, frozen=True):
 class Replay:
     """One game of a run."""
 
-    def __init__(self, run: Run, game_id: str) -> None:
-        """Raises KeyError for a game that the run does not have."""
+    def __init__(self, run: Run, game_id: str, records: list[Record] | None = None) -> None:
+        """records: the game's log where it has been read already. Raises KeyError for a game that the run has not."""
         self.run, self.game_id = run, game_id
         self.game, self.config, self.seed = run.game(game_id)
-        self.records: list[Record] = run.records(game_id)
+        self.records: list[Record] = run.records(game_id) if records is None else records
 
     @cached_property
     def seats(self) -> list[SeatFacts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Nasty:
         request = observation.request
         action = Scripted("x", "loud").choose(observation)
         if request.speaks:
-            said = NASTY[len(observation.records) % len(NASTY)]
+            said = NASTY[(request.seat + request.day) % len(NASTY)]
             action = msgspec.structs.replace(action, text=said, acts=())
         trace = Trace(
             model="nasty@0", reasoning=NASTY[request.seat % 3], rejected=(NASTY[1],), output_text=NASTY[0]
@@ -70,9 +71,14 @@ def _play(path: Path, games: int, agents: dict, roster: dict, game: dict) -> Pat
     wanted = new_manifest("looked-at", config.plain(), config.hash(), len(schedule), schedule.cells)
     with RunFolder.claim(path, wanted) as folder:
         runner = Runner(folder.journal_folder / "s0001-r000.jsonl", schedule.cells, schedule.configs, {})
-        for planned in schedule:
-            end = asyncio.run(runner.play(planned))
-            assert end.status == "finished", end.error
-        asyncio.run(runner.close())
+
+        async def play() -> None:
+            for planned in schedule:
+                end = await runner.play(planned)
+                assert end.status == "finished", end.error
+            await runner.close()
+
+        with ThreadPoolExecutor(1) as thread:  # the browser's driver has an event loop in this one
+            thread.submit(asyncio.run, play()).result()
         folder.finish()
     return path
