@@ -25,6 +25,24 @@ WINNERS = ("", "village", "werewolf", "jester", "nobody")
 
 Array = np.ndarray
 
+PER_GAME = (
+    *(
+        "index",
+        "seeds",
+        "roles",
+        "pack",
+        "plain",
+        "living",
+        "winner",
+        "day",
+        "last_death",
+        "last_exile",
+        "ballots",
+    ),
+    *("accusations", "_inspected", "_protected", "_draws", "_killer"),
+)
+"""The arrays of `VectorGames` with one row a game."""
+
 
 def supported(config: WerewolfConfig) -> str | None:
     """Why a rule set cannot be played in lock-step; None where it can."""
@@ -67,6 +85,9 @@ def _tables(n_bits: int) -> tuple[Array, Array]:
 class VectorGames:
     """`n_games` games of one rule set. Seats are columns, `0 <= seat < n_seats`.
 
+    `drop_finished` takes games that are over out of all arrays; `index` says which games the rows are, `winners` and
+    `days` hold the results of all.
+
     roles: (n_games, n_seats) int8, indices into `discrete.ROLES`. living: (n_games,) masks of living seats.
     winner: (n_games,) int8, indices into `WINNERS`. day: (n_games,), the day that each game has reached.
     accusations: (n_games, n_seats, n_seats) int16 `[speaker, subject]`, accusations and announced ballots so far.
@@ -82,7 +103,12 @@ class VectorGames:
         self.seeds = np.asarray(seeds, dtype=np.uint64)
         g, n = self.seeds.size, config.n_players
         self.n_games, self.n_seats = g, n
-        self.popcount, self.kth = _tables(n + 1)
+        self.popcount, kth = _tables(n + 1)
+        self._kth = kth.ravel()
+        self.index = np.arange(g)
+        """(n_games,) which of the seeds each row plays."""
+        self.winners, self.days = np.zeros(g, dtype=np.int8), np.zeros(g, dtype=np.int16)
+        """(n_seeds,) `winner` and `day` of every game, dropped or not; complete when all are over."""
         self._row = np.arange(g)
         self._roots = {
             name: mix(self.seeds ^ np.uint64(stream_id(name))) for name in ("order", "ties", "kill", "killer")
@@ -109,6 +135,7 @@ class VectorGames:
         self._inspected = np.zeros((g, n), dtype=np.int32)
         self._protected = np.full((g, n), NOBODY, dtype=np.int8)
         self._draws = np.zeros(g, dtype=np.uint64)
+        self._killer = np.full(g, NOBODY, dtype=np.int8)
         self._turn = 0
         # What each speech act of the catalogue adds to the accusations of whom; NOBODY for silence, the last.
         self._accused_by_act = np.array(
@@ -135,7 +162,7 @@ class VectorGames:
         count = self.popcount[self.living]
         turn = (self._first + self._turn) % np.maximum(count, 1)
         speaks = (self.winner == 0) & (self._turn < count * rounds)
-        return np.where(speaks, self.kth[self.living, turn], NOBODY).astype(np.int8)
+        return np.where(speaks, self._nth(self.living, turn), NOBODY).astype(np.int8)
 
     def legal(self) -> Array:
         """(n_games, n_seats) int32: the mask of each seat's options at night or in the ballot; 0: it is not asked."""
@@ -190,7 +217,7 @@ class VectorGames:
         legal = self.legal()
         count = self.popcount[legal]
         k = (rng.random(legal.shape, dtype=np.float32) * count).astype(np.int8)
-        return self.kth[legal, np.minimum(k, np.maximum(count - 1, 0))]
+        return self._nth(legal, np.minimum(k, np.maximum(count - 1, 0)))
 
     # --- what happens -----------------------------------------------------------------------------------------
 
@@ -213,12 +240,27 @@ class VectorGames:
     def play_randomly(self, rng: np.random.Generator) -> VectorGames:
         """Play all games to their ends with random legal choices."""
         while self.phase != "over":
+            if self.phase == "night":
+                self.drop_finished()
             self.step(self.random_choices(rng))
         return self
+
+    def drop_finished(self) -> None:
+        """Take the games that are over out of all arrays; their results stay in `winners` and `days`."""
+        going = np.nonzero(self.winner == 0)[0]
+        if going.size == self.n_games:
+            return
+        self.n_games = going.size
+        self._row = np.arange(going.size)
+        for name in PER_GAME:
+            setattr(self, name, getattr(self, name)[going])
+        self._roots = {name: root[going] for name, root in self._roots.items()}
+        self._seats = {role: seats[going] for role, seats in self._seats.items()}
 
     def _nightfall(self) -> None:
         late = (self.winner == 0) & (self.day >= self.config.max_days)
         self.winner[late] = WINNERS.index("nobody")
+        self.winners[self.index], self.days[self.index] = self.winner, self.day
         going = self.winner == 0
         if not going.any():
             self.phase = "over"
@@ -231,18 +273,19 @@ class VectorGames:
 
     def _night(self, choices: Array) -> None:
         going, mode = self.winner == 0, self.config.first_night if self._day == 1 else "full"
-        legal = self.legal() if "seer" in self._seats or self.config.kill_rule == "one_random" else None
         prey = np.full(self.n_games, NOBODY, dtype=np.int8)
         if mode == "full":
             votes = np.full((self.n_games, self._seats["werewolf"].shape[1]), NOBODY)
             for i, seat in enumerate(self._seats["werewolf"].T):
-                acts = ((self.living >> seat) & 1 > 0) if legal is None else legal[self._row, seat] > 0
+                acts = (self.living >> seat) & 1 > 0
+                if self.config.kill_rule == "one_random":
+                    acts &= seat == self._killer
                 votes[:, i] = np.where(acts, choices[self._row, seat], NOBODY)
             tied, _ = self._leaders(votes)
             prey = self._pick(tied, "kill", self.day)
         for seat in self._seats.get("seer", choices[:, :0]).T:
             target = choices[self._row, seat].astype(np.int32)
-            acts = going & (legal[self._row, seat] > 0) & (target != NOBODY)  # type: ignore[index]
+            acts = going & ((self.living >> seat) & 1 > 0) & (target != NOBODY)
             self._inspected[self._row, seat] |= np.where(acts, np.int32(1) << np.maximum(target, 0), 0)
         saved = np.zeros(self.n_games, dtype=bool)
         if mode != "inspect_only":
@@ -283,7 +326,7 @@ class VectorGames:
         self.ballots = votes.astype(np.int8)
         tied, top = self._leaders(votes)
         if config.ballot_rule == "majority":
-            exiled = np.where(top * 2 > self.popcount[self.living], self.kth[tied, 0], NOBODY)
+            exiled = np.where(top * 2 > self.popcount[self.living], self._nth(tied, 0), NOBODY)
         else:
             drawn = going & (tied > 0)
             if config.tie == "no_exile":
@@ -321,15 +364,22 @@ class VectorGames:
         if several.size:
             keys = mix(self._roots[stream][several] ^ counter[several].astype(np.uint64))
             k[several] = (keys % count[several].astype(np.uint64)).astype(np.int64)
-        return self.kth[tied, k]
+        return self._nth(tied, k)
+
+    def _nth(self, masks: Array, k: Array | int) -> Array:
+        """The k-th lowest seat of each mask; NOBODY for the bit of nobody and past the last."""
+        return self._kth.take(masks * (self.n_seats + 1) + k)
 
     def _leaders(self, votes: Array) -> tuple[Array, Array]:
         """Mask of the most chosen seats and how often they were chosen, of (n_games, n_voters) choices."""
-        n = self.n_seats
-        flat = (self._row[:, None] * (n + 1) + votes + 1).ravel()
-        counts = np.bincount(flat, minlength=self.n_games * (n + 1)).reshape(self.n_games, n + 1)[:, 1:]
-        top = counts.max(axis=1)
-        tied = ((counts == top[:, None]) * (1 << np.arange(n))).sum(axis=1).astype(np.int32)
+        n, g = self.n_seats, self.n_games
+        flat = (votes.T.astype(np.int64) + 1) * g + self._row
+        # Games are the inner axis: numpy is slow over short rows.
+        counts = np.bincount(flat.ravel(), minlength=(n + 1) * g).reshape(n + 1, g)[1:]
+        top = counts.max(axis=0)
+        tied = np.zeros(g, dtype=np.int32)
+        for seat in range(n):
+            tied |= (counts[seat] == top).astype(np.int32) << seat
         return np.where(top > 0, tied, 0), top
 
     def _deal(self, deck: Array) -> Array:
