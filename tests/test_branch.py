@@ -1,0 +1,359 @@
+"""A branch changes one thing and nothing before it, is a run like any other, and measures what the change did."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from games import load_game
+from games.branching import Fork, Forked
+from games.play import fold, play
+from games.records import NOBODY, Decision, Event, SpeechAct, Trace
+from harness.branch import (
+    ChangeError,
+    Choose,
+    Player,
+    Prefix,
+    Roles,
+    Say,
+    Steer,
+    branch,
+    effects,
+    effects_table,
+    resample,
+)
+from harness.branch_effects import paired_shares
+from harness.branch_schedule import continuation_seed, origin_of, schedule_of
+from harness.change_words import change_of
+from harness.changes import EXPERIMENTER, locate
+from harness.check import check_run
+from harness.errors import RunFolderError
+from harness.replay import Replay, open_replay
+from harness.run_folder import load_run
+from tests.view_runs import scripted_run
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scripted_run(tmp_path_factory.mktemp("branch") / "run", games=3)
+
+
+@pytest.fixture(scope="module")
+def replay(run: Path) -> Replay:
+    return open_replay(run, "0")
+
+
+def first(replay: Replay, kind: str) -> Decision:
+    return next(r for r in replay.records if isinstance(r, Decision) and r.kind == kind)
+
+
+def other_option(decision: Decision) -> int:
+    return next(o for o in decision.options if o not in (decision.action.option, NOBODY))
+
+
+def arms(path: Path) -> dict[str, list]:
+    """arm -> logs, in the order of k."""
+    made = load_run(path)
+    found: dict[str, list] = {"changed": [], "unchanged": []}
+    for game_id in made.game_ids:
+        found[made.cell(game_id).factors["arm"]].append(made.records(game_id))
+    return found
+
+
+# --- what is changed and what is not ---
+
+
+def test_ballot_is_changed_and_everything_before_it_is_the_recorded_game(
+    run: Path, replay: Replay, tmp_path: Path
+) -> None:
+    ballot = first(replay, "ballot")
+    path = branch(run, "0", ballot.seq, Choose(other_option(ballot)), 4, tmp_path / "b")
+    logs = arms(path)
+    assert len(logs["changed"]) == len(logs["unchanged"]) == 4
+    for log in logs["changed"]:
+        assert log[: ballot.seq] == replay.records[: ballot.seq]
+        assert log[ballot.seq].action.option == other_option(ballot)
+        assert log[ballot.seq].agent == EXPERIMENTER
+    for log in logs["unchanged"]:
+        assert log[: ballot.seq + 1] == replay.records[: ballot.seq + 1]
+
+
+def test_other_ballots_of_the_same_wave_stay(run: Path, replay: Replay, tmp_path: Path) -> None:
+    ballot = first(replay, "ballot")
+    point = locate(replay, ballot.seq)
+    path = branch(run, "0", ballot.seq, Choose(other_option(ballot)), 2, tmp_path / "b")
+    for log in arms(path)["changed"]:
+        kept = [d for d in log[point.start : point.end] if d.seq != ballot.seq]
+        assert kept == [d for d in point.wave if d.seq != ballot.seq]
+
+
+def test_words_become_acts_and_acts_become_words(run: Path, replay: Replay, tmp_path: Path) -> None:
+    speech = first(replay, "speech")
+    other = (speech.seat + 1) % 7
+    name = replay.seats[other].name
+    spoken = branch(run, "0", speech.seq, Say(text=f"Well. I accuse {name}."), 1, tmp_path / "text")
+    acted = branch(run, "0", speech.seq, Say(acts=(SpeechAct("accuse", other),)), 1, tmp_path / "acts")
+    said, done = (arms(path)["changed"][0][speech.seq].action for path in (spoken, acted))
+    assert said.acts == done.acts == (SpeechAct("accuse", other),)
+    assert done.text == f"I accuse {name}."
+
+
+def test_roles_are_exchanged_from_the_deal_on(run: Path, replay: Replay, tmp_path: Path) -> None:
+    roles = [fact.role for fact in replay.seats]
+    wolf, villager = roles.index("werewolf"), roles.index("villager")
+    start = next(r.seq for r in replay.records if isinstance(r, Decision))
+    path = branch(run, "0", start, Roles(wolf, villager), 2, tmp_path / "b")
+    made = load_run(path)
+    for game_id in made.game_ids:
+        dealt = open_replay(path, game_id).seats
+        changed = made.cell(game_id).factors["arm"] == "changed"
+        assert dealt[villager].role == ("werewolf" if changed else "villager")
+    assert check_run(path) == []
+
+
+def test_seat_gets_another_player_from_the_decision_on(run: Path, replay: Replay, tmp_path: Path) -> None:
+    speech = first(replay, "speech")
+    path = branch(
+        run, "0", speech.seq, Player(speech.seat, settings={"policy": "cautious"}), 3, tmp_path / "b"
+    )
+    made = load_run(path)
+    for log in arms(path)["changed"]:
+        later = [r.agent for r in log[speech.seq :] if isinstance(r, Decision) and r.seat == speech.seat]
+        assert set(later) == {f"{speech.agent}+changed"}
+    assert made.manifest.config["agents"][f"{speech.agent}+changed"]["policy"] == "cautious"
+
+
+def test_another_player_of_the_run_can_take_the_seat(run: Path, replay: Replay, tmp_path: Path) -> None:
+    speech = first(replay, "speech")
+    agent = next(name for name in ("loud", "claimer", "bluffer") if name != speech.agent)
+    path = branch(run, "0", speech.seq, Player(speech.seat, agent), 1, tmp_path / "b")
+    assert arms(path)["changed"][0][speech.seq].agent == agent
+
+
+# --- a run like any other ---
+
+
+def test_branch_knows_its_parent_and_is_sound(run: Path, replay: Replay, tmp_path: Path) -> None:
+    ballot = first(replay, "ballot")
+    path = branch(run, "0", ballot.seq, Choose(other_option(ballot)), 3, tmp_path / "b")
+    origin = origin_of(load_run(path).manifest)
+    assert origin is not None
+    assert (origin.game_id, origin.seq, origin.run) == (replay.game_id, ballot.seq, str(run.resolve()))
+    assert check_run(path) == []
+
+
+def test_same_branch_gives_the_same_games(run: Path, replay: Replay, tmp_path: Path) -> None:
+    ballot = first(replay, "ballot")
+    paths = [branch(run, "0", ballot.seq, Choose(other_option(ballot)), 3, tmp_path / name) for name in "ab"]
+    assert arms(paths[0]) == arms(paths[1])
+
+
+def test_interrupted_branch_goes_on_and_plays_nothing_twice(
+    run: Path, replay: Replay, tmp_path: Path
+) -> None:
+    ballot = first(replay, "ballot")
+    change = Choose(other_option(ballot))
+    whole = branch(run, "0", ballot.seq, change, 3, tmp_path / "whole")
+    cut = tmp_path / "cut"
+    shutil.copytree(whole, cut)
+    for table in cut.glob("*.parquet"):
+        table.unlink()
+    journal = cut / "journal" / "s0001-r000.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 2]) + lines[len(lines) // 2][:20])
+    manifest = (cut / "manifest.json").read_text().replace('"finished"', '"playing"', 1)
+    (cut / "manifest.json").write_text(manifest)
+    branch(run, "0", ballot.seq, change, 3, cut)
+    assert arms(cut) == arms(whole)
+
+
+def test_continuations_differ_and_arms_are_paired(run: Path, replay: Replay, tmp_path: Path) -> None:
+    speech = first(replay, "speech")
+    path = resample(run, "0", speech.seq, 12, tmp_path / "r")
+    logs = arms(path)["unchanged"]
+    assert len({tuple(r.action.text for r in log if isinstance(r, Decision)) for log in logs}) > 1
+    schedule = list(schedule_of(load_run(path).manifest))
+    assert [p.seed for p in schedule] == [continuation_seed(replay.seed, speech.seq, k) for k in range(12)]
+    ballot = first(replay, "ballot")
+    both = branch(run, "0", ballot.seq, Choose(other_option(ballot)), 5, tmp_path / "b")
+    seeds = [p.seed for p in schedule_of(load_run(both).manifest)]
+    assert seeds[0::2] == seeds[1::2] and len(set(seeds)) == 5
+
+
+def test_branch_of_a_branch(run: Path, replay: Replay, tmp_path: Path) -> None:
+    speech = first(replay, "speech")
+    once = resample(run, "0", speech.seq, 2, tmp_path / "once")
+    child = open_replay(once, "1")
+    twice = branch(
+        once,
+        "1",
+        first(child, "ballot").seq,
+        Choose(other_option(first(child, "ballot"))),
+        2,
+        tmp_path / "twice",
+    )
+    assert check_run(twice) == []
+    at = first(child, "ballot").seq
+    assert all(log[:at] == child.records[:at] for log in arms(twice)["changed"])
+
+
+def test_resample_may_keep_the_decision(run: Path, replay: Replay, tmp_path: Path) -> None:
+    speech = first(replay, "speech")
+    path = resample(run, "0", speech.seq, 4, tmp_path / "r", keep=True)
+    assert all(log[speech.seq] == replay.records[speech.seq] for log in arms(path)["unchanged"])
+    assert not [e for e in effects(path).effects if e.kind == "decision"]
+
+
+# --- the effect ---
+
+
+def test_decisive_ballot_shows_in_the_next_exile(run: Path, replay: Replay, tmp_path: Path) -> None:
+    """The change decides the exile in every continuation, so its share goes from 0 to 1 or stays: never in between."""
+    ballot = first(replay, "ballot")
+    path = branch(run, "0", ballot.seq, Choose(other_option(ballot)), 20, tmp_path / "b")
+    found = effects(path)
+    exiles = [e for e in found.effects if e.kind == "next_exile"]
+    assert exiles and all(e.changed in (0.0, 1.0) and e.unchanged in (0.0, 1.0) for e in exiles)
+    outcomes = [e for e in found.effects if e.kind == "outcome"]
+    assert sum(e.unchanged for e in outcomes) == pytest.approx(1, abs=1e-3)
+    assert all(e.low <= e.difference <= e.high for e in found.effects if e.difference is not None)
+    assert found.bits["next_exile"] == 0
+    assert "others' next ballots" in effects_table(found)
+
+
+def test_change_to_the_same_kind_of_player_has_no_effect(run: Path, replay: Replay, tmp_path: Path) -> None:
+    """Paired seeds: two arms that differ in a name alone play the same games."""
+    speech = first(replay, "speech")
+    same = {"settings": {"sharpness": {"loud": 0.7, "claimer": 1.0, "bluffer": 1.0}[speech.agent]}}
+    path = branch(run, "0", speech.seq, Player(speech.seat, settings=same), 10, tmp_path / "b")
+    assert all(e.difference == 0 for e in effects(path).effects)
+
+
+def test_interval_of_paired_shares_covers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        shared = rng.random(40) < 0.5
+        a = (shared & (rng.random(40) < 0.8)) | (rng.random(40) < 0.1)
+        b = (shared & (rng.random(40) < 0.5)) | (rng.random(40) < 0.1)
+        low, high = paired_shares(a.astype(float), b.astype(float))
+        truth = (0.5 * (0.8 + 0.2 * 0.1) + 0.5 * 0.1) - (0.5 * (0.5 + 0.5 * 0.1) + 0.5 * 0.1)
+        inside += low <= truth <= high
+    assert 0.92 <= inside / 400 <= 1.0
+
+
+def test_interval_of_paired_shares_equals_newcombes_published_example() -> None:
+    """Newcombe 1998, table II: 36 both, 12 first only, 2 second only, 0 neither: 0.20 (0.0569 to 0.3404)."""
+    a = np.array([1.0] * 36 + [1.0] * 12 + [0.0] * 2)
+    b = np.array([1.0] * 36 + [0.0] * 12 + [1.0] * 2)
+    assert paired_shares(a, b) == (pytest.approx(0.0569, abs=2e-3), pytest.approx(0.3404, abs=2e-3))
+
+
+# --- what is refused, and why ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "why"),
+    [
+        ("ballot", Choose(55), "it could choose: "),
+        ("ballot", Say(text="hello"), "takes no words"),
+        ("speech", Choose(0), "takes words only"),
+        ("speech", Say(acts=(SpeechAct("accuse"),)), "needs subject"),
+        ("speech", Say(acts=(SpeechAct("claim_role", role="king"),)), "which no lexicon has"),
+        ("speech", Roles(0, 0), "nothing would change"),
+        ("speech", Player(0, "nobody-knows"), "the run has no player"),
+        ("speech", Prefix("I "), "only a model has words"),
+        ("speech", Steer(0, "x.npy", 1), "there is nothing to steer"),
+    ],
+)
+def test_change_that_does_not_fit_is_refused(
+    run: Path, replay: Replay, tmp_path: Path, kind: str, change: object, why: str
+) -> None:
+    with pytest.raises(ChangeError, match=why):
+        branch(run, "0", first(replay, kind).seq, change, 1, tmp_path / "b")  # type: ignore[arg-type]
+    assert not (tmp_path / "b").exists()
+
+
+def test_roles_that_the_log_contradicts_are_refused(run: Path, replay: Replay, tmp_path: Path) -> None:
+    roles = [fact.role for fact in replay.seats]
+    ballot = first(replay, "ballot")
+    with pytest.raises(ChangeError, match="before anyone has acted on"):
+        branch(
+            run, "0", ballot.seq, Roles(roles.index("werewolf"), roles.index("villager")), 1, tmp_path / "b"
+        )
+
+
+def test_record_that_is_no_decision_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is no decision"):
+        resample(run, "0", 0, 1, tmp_path / "b")
+    with pytest.raises(RunFolderError, match="is no branch"):
+        effects(run)
+
+
+def test_exactly_one_change_is_asked_for(replay: Replay) -> None:
+    at = first(replay, "speech").seq
+    with pytest.raises(ChangeError, match="found none"):
+        change_of(replay, at)
+    with pytest.raises(ChangeError, match="found words or acts, a choice"):
+        change_of(replay, at, say="x", choose="nobody")
+    name = replay.seats[4].name
+    said = change_of(replay, at, acts=(f"report_inspection:{name}:werewolf", "retract"))
+    assert said == Say(acts=(SpeechAct("report_inspection", 4, "werewolf"), SpeechAct("retract")))
+    assert change_of(replay, at, choose="nobody") == Choose(NOBODY)
+    assert change_of(replay, at, seat="2", settings=("sampling.temperature=0.5",)) == Player(
+        2, settings={"sampling.temperature": 0.5}
+    )
+
+
+# --- forks of games ---
+
+
+def test_fork_draws_as_the_recorded_game_before_and_anew_after() -> None:
+    game = load_game("werewolf")
+    config = game.configure(preset="kaggle-8")
+    _, recorded = fold(game, config, 11, ())
+    forked = Forked(game, Fork(11, 10_000))
+    assert fold(forked, config, 99, ())[1] == recorded
+    steps = play(forked, config, 99)
+    assert [r for r in next(steps).new if isinstance(r, Event)] == recorded
+
+
+def test_command_line_names_the_effect_and_the_folder(run: Path, replay: Replay, tmp_path: Path) -> None:
+    ballot = first(replay, "ballot")
+    out = tmp_path / "cli"
+    words = [
+        "branch",
+        run,
+        "0",
+        "--at",
+        ballot.seq,
+        "--choose",
+        f"player_{other_option(ballot)}",
+        "--n",
+        2,
+        "--out",
+        out,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, words)],
+        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "outcome" in done.stdout and done.stdout.splitlines()[-1] == str(out)
+    assert (out / "branch.json").is_file()
+
+
+def test_edited_decision_of_a_model_keeps_its_prompt(replay: Replay) -> None:
+    from harness.branch import _untraced
+
+    traced = msgspec.structs.replace(first(replay, "speech"), trace=Trace(model="m@0", prompt_ids=(1, 2)))
+    assert _untraced(traced, traced.seat) == msgspec.structs.replace(traced, trace=None)
+    assert _untraced(traced, traced.seat + 1) is traced
