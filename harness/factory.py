@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 
 import msgspec
@@ -81,6 +81,18 @@ def _model_player(name: str, section: AgentSection, backend: Backend, source: Ba
 def _check_prompt(section: AgentSection) -> None:
     if section.prompt not in PROMPTS:
         raise ValueError(f"no prompt style is called {section.prompt!r}; there are: {', '.join(PROMPTS)}")
+
+
+def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
+    """Agent -> version and hash of its prompt templates, of all seated agents that have any."""
+    from agents.chat_prompt import prompts_hash
+
+    return {
+        name: prompts_hash()
+        for config in configs
+        for name in config.roster.agents()
+        if config.agents[name].kind == "llm" and config.agents[name].prompt == "chat"
+    }
 
 
 def check_agents(config: Config) -> None:

@@ -73,6 +73,8 @@ class Manifest(msgspec.Struct):
     cells: list[Cell]
     sessions: list[Session]
     finished: str | None = None
+    prompts: dict[str, str] = {}
+    """Agent -> version and hash of the prompt templates that it is asked with, of agents that have any."""
     models: dict[str, str] = {}
     """Backend name -> `name@hash` of the weights behind it."""
     parent: dict[str, Any] | None = None

@@ -22,7 +22,7 @@ from games.records import Record
 from harness.config import Config
 from harness.engines import model_names, start_backends, stop_backends, used_backends
 from harness.errors import RunFolderError, StorageError, TournamentError
-from harness.factory import check_agents
+from harness.factory import check_agents, prompt_hashes
 from harness.journal import End, Journal, repair
 from harness.manifest import checkout
 from harness.progress import Progress, clock
@@ -55,6 +55,7 @@ def run_tournament(
         check_agents(one)
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
     wanted.models = model_names(used_backends(schedule.configs))
+    wanted.prompts = prompt_hashes(schedule.configs)
     with RunFolder.claim(Path(out), wanted) as folder:
         for note in folder.notes:
             progress.say(note)
@@ -67,6 +68,11 @@ def run_tournament(
             raise RunFolderError(
                 f"{folder.path} was begun with the models {folder.manifest.models}, now they are {wanted.models}: "
                 "put the same weights back, or choose another --out"
+            )
+        if folder.manifest.prompts != wanted.prompts:
+            raise RunFolderError(
+                f"{folder.path} was begun with the prompts {folder.manifest.prompts}, now they are {wanted.prompts}: "
+                "use the version of Wolfscope that began it, or choose another --out"
             )
         _Tournament(folder, schedule, progress, address).run()
     return folder.path
