@@ -93,13 +93,22 @@ fi
 log=$venv/setup.log
 : >"$log"
 
-# All of pip's output goes to the log, the large downloads to the screen as well.
+# The large downloads among pip's lines (awk would hold them back until its buffer is full).
+show() {
+    local line large='Downloading ([^ ]*/)?([^-/]+)-([^-]+)-.*\(([0-9.]+ GB|[0-9][0-9]+(\.[0-9]+)? MB)\)'
+    while IFS= read -r line; do
+        if [[ $line =~ $large ]]; then
+            say "  ${BASH_REMATCH[2]} ${BASH_REMATCH[3]} (${BASH_REMATCH[4]})"
+        elif [[ $line == 'Installing collected packages'* ]]; then
+            say "  unpacking"
+        fi
+    done
+}
+
+# All of pip's output goes to the log.
 pip() {
     local status=0
-    "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" |
-        awk '/Downloading .*\([0-9.]+ GB\)|Downloading .*\([0-9][0-9][0-9.]+ MB\)/ {
-                 split($2, wheel, "-"); print "wolfscope:   " wheel[1] " " wheel[2] " " $(NF - 1) " " $NF; fflush() }
-             /^Installing collected/ { print "wolfscope:   unpacking"; fflush() }' || status=$?
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" | show || status=$?
     if [ "$status" -ne 0 ]; then
         rm -f "$unfinished" # pip gave up in an orderly way: what it did install is whole and can be built on
         tail -n 25 "$log" >&2

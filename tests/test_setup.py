@@ -91,9 +91,12 @@ def test_second_setup_does_nothing_in_under_a_second(checkout: Checkout) -> None
     assert status == 0, output
     assert len(checkout.installs()) == 1
     n_calls = len(checkout.calls())
-    started = time.monotonic()
-    assert checkout.setup() == (0, "")
-    assert time.monotonic() - started < 1.0
+    seconds = []
+    for _ in range(3):  # the best of three, so that a busy machine does not decide
+        started = time.monotonic()
+        assert checkout.setup() == (0, "")
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 1.0
     assert len(checkout.calls()) == n_calls
 
 
