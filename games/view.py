@@ -17,6 +17,9 @@ from games import chance
 from games.base import Game, GameError, Observation
 from games.records import Decision, Record, Request, visible
 
+OUTSIDER = -2
+"""A seat that nobody has: what it reads of a record is what all but the record's actor read."""
+
 
 def see(records: Iterable[Record], seat: int) -> tuple[Record, ...]:
     """The records of a log that a seat may see, in order, with the view's own numbers."""
@@ -65,6 +68,9 @@ class Views:
 
     def __init__(self, game: Game, config: Any, n_seats: int) -> None:
         self._game, self._config = game, config
+        self._log: list[Record] = []
+        self._shared: list[str | None] = []  # the line of each record for all but its actor
+        self._n_seen = [0] * n_seats
         self._raw: list[list[Record]] = [[] for _ in range(n_seats)]
         self._records: list[list[Record]] = [[] for _ in range(n_seats)]
         self._numbers: list[dict[int, int]] = [{} for _ in range(n_seats)]
@@ -72,34 +78,42 @@ class Views:
         self._words: Any = None
 
     def add(self, records: Sequence[Record]) -> None:
-        """Show each seat those of the log's next records that it may see."""
+        """Take in the log's next records."""
         if not records:
             return
-        text = self._game.text
+        text, config = self._game.text, self._config
         if self._words is None:
-            self._words = text.words_of(self._config, records)
-        config, words, raw, lines = self._config, self._words, self._raw, self._lines
-        for record in records:
+            self._words = text.words_of(config, records)
+        words = self._words
+        self._log += records
+        self._shared += [
+            None if isinstance(r, Decision) or r.audience == () else text.line(r, OUTSIDER, config, words)
+            for r in records
+        ]
+
+    def _catch_up(self, seat: int) -> None:
+        """Show a seat those of the records since its last look that it may see."""
+        raw, lines = self._raw[seat], self._lines[seat]
+        for at in range(self._n_seen[seat], len(self._log)):
+            record = self._log[at]
             if isinstance(record, Decision):
-                audience: Iterable[int] = (record.seat,)
-                actor: int | None = record.seat
-            else:
-                audience = range(len(raw)) if record.audience is None else record.audience
-                actor = record.actor
-            shared = ...
-            for seat in audience:
-                raw[seat].append(record)
-                if seat == actor:
-                    line = text.line(record, seat, config, words)
-                else:  # all but the actor read the same line
-                    if shared is ...:
-                        shared = text.line(record, seat, config, words)
-                    line = shared
-                if line is not None:
-                    lines[seat].append(line)
+                if record.seat != seat:
+                    continue
+            elif record.audience is not None and seat not in record.audience:
+                continue
+            elif record.actor != seat:
+                raw.append(record)
+                if (line := self._shared[at]) is not None:
+                    lines.append(line)
+                continue
+            raw.append(record)
+            if (line := self._game.text.line(record, seat, self._config, self._words)) is not None:
+                lines.append(line)
+        self._n_seen[seat] = len(self._log)
 
     def records(self, seat: int) -> Sequence[Record]:
         """The records that the seat may see, in its own numbers. Do not change the list."""
+        self._catch_up(seat)
         raw, out = self._raw[seat], self._records[seat]
         for record in raw[len(out) :]:
             out.append(_numbered(record, len(out), self._numbers[seat]))
@@ -107,6 +121,7 @@ class Views:
 
     def lines(self, seat: int) -> list[str]:
         """The lines that the seat has read, oldest first. Do not change the list."""
+        self._catch_up(seat)
         return self._lines[seat]
 
     def question(self, request: Request) -> str:

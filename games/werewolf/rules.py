@@ -69,12 +69,12 @@ def start(
         seed=seed,
         roles=roles,
         names=names,
-        pack=tuple(i for i, role in enumerate(roles) if role == "werewolf"),
+        pack=tuple([i for i, role in enumerate(roles) if role == "werewolf"]),
         present=tuple(range(n)),
         inspected=((),) * n,
         last_protected=(NOBODY,) * n,
-        heals=tuple(config.witch_heals if r == "witch" else 0 for r in roles),
-        poisons=tuple(config.witch_poisons if r == "witch" else 0 for r in roles),
+        heals=tuple([config.witch_heals if r == "witch" else 0 for r in roles]),
+        poisons=tuple([config.witch_poisons if r == "witch" else 0 for r in roles]),
         agenda=(Step("night"),),
     )
     t = Turn(s)
@@ -107,8 +107,11 @@ def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Eve
     for request, decision in zip(requests, decisions):
         if decision.seq != seq:
             raise IllegalAction(f"a decision has seq {decision.seq}; the log goes on at {seq}")
-        check_legal(request, decision.seat, decision.kind, decision.action, n)
-        answers.append((request, decision.action))
+        action = decision.action
+        plain = action.option in request.options and not action.text and not action.acts
+        if not plain or decision.seat != request.seat or decision.kind != request.kind:
+            check_legal(request, decision.seat, decision.kind, action, n)
+        answers.append((request, action))
         seq += 1
     t = Turn(state)
     s = t.state

@@ -81,7 +81,9 @@ def quote(text: str, max_chars: int) -> str:
 
     The log keeps what was said; only what others are shown is bounded.
     """
-    plain = " ".join(INVISIBLE.sub("", QUOTES.sub("'", text)).split())
+    if not (text.isascii() and text.isprintable() and '"' not in text):
+        text = INVISIBLE.sub("", QUOTES.sub("'", text))
+    plain = " ".join(text.split())
     if len(plain) > max_chars:
         plain = plain[:max_chars].rstrip() + " [...]"
     return f'"{plain}"'
@@ -101,6 +103,13 @@ def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> 
         return own_line(record, w) if record.seat == seat else None
     own = seat is not None and record.actor == seat
     kind = record.kind
+    if kind in SPEECHES:
+        if own:
+            return None
+        proposal = f" {w.name(record.target)}" if kind == "whisper" and record.target is not None else ""
+        return f"{w.name(record.actor)} {SPEECHES[kind]}{proposal} {quote(record.text or '', w.max_chars)}"
+    if kind in VERBS and kind not in ("inspect", "shoot"):
+        return None if own else f"{w.name(record.actor)} {w.term(VERBS[kind])} {w.name(record.target)}."
     if kind == "setup":
         roles = " ".join(f"{count} {w.term(role)}" for role, count in config.roles.items() if count)
         return f"Players: {' '.join(w.names)}. Roles: {roles}."
@@ -131,21 +140,16 @@ def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> 
         return " ".join(filter(None, (shot, revealed))) or None
     if own:
         return None
-    if kind in SPEECHES:
-        proposal = f" {w.name(record.target)}" if kind == "whisper" and record.target is not None else ""
-        return f"{w.name(record.actor)} {SPEECHES[kind]}{proposal} {quote(record.text or '', w.max_chars)}"
     if kind == "silence":
         return f"{w.name(record.actor)} {'ends' if record.value == 'over' else 'skips'}."
     if kind == "candidacy":
         return f"{w.name(record.actor)} {w.term('stands')} {'yes' if record.value == 'run' else 'no'}."
     if kind == "bid":
         return f"{w.name(record.actor)} {w.term('bids')} {record.value}."
-    if kind in VERBS:
-        return f"{w.name(record.actor)} {w.term(VERBS[kind])} {w.name(record.target)}."
     return None
 
 
-def question(request: Request, w: Words) -> str:
+def question(request: Request | Decision, w: Words) -> str:
     """The beginning of the seat's next line, which its answer completes."""
     name, kind = w.name(request.seat), request.kind
     if kind in VERBS:
@@ -161,7 +165,7 @@ def question(request: Request, w: Words) -> str:
     return f'{name} {SPEECHES[kind]} "'
 
 
-def answer(request: Request, action: Action, w: Words) -> str:
+def answer(request: Request | Decision, action: Action, w: Words) -> str:
     """The text that completes `question(request)` to the line of a decision."""
     kind = request.kind
     if kind in VERBS:
@@ -184,8 +188,7 @@ def answer(request: Request, action: Action, w: Words) -> str:
 
 def own_line(decision: Decision, w: Words) -> str:
     """A decision as its own seat reads it afterwards: question and answer in one line."""
-    request = Request(decision.seat, decision.kind, decision.options)
-    return question(request, w) + answer(request, decision.action, w)
+    return question(decision, w) + answer(decision, decision.action, w)
 
 
 def parse(request: Request, reply: str, w: Words) -> Action:
