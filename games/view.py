@@ -69,12 +69,15 @@ class Views:
     def __init__(self, game: Game, config: Any, n_seats: int) -> None:
         self._game, self._config = game, config
         self._log: list[Record] = []
-        self._shared: list[str | None] = []  # the line of each record for all but its actor
-        self._n_seen = [0] * n_seats
-        self._raw: list[list[Record]] = [[] for _ in range(n_seats)]
         self._records: list[list[Record]] = [[] for _ in range(n_seats)]
+        self._n_sorted = [0] * n_seats
+        """How much of the log `_records` takes account of, by seat."""
         self._numbers: list[dict[int, int]] = [{} for _ in range(n_seats)]
+        self._public: list[str] = []
+        """The lines that all but their actors read."""
         self._lines: list[list[str]] = [[] for _ in range(n_seats)]
+        self._n_public = [0] * n_seats
+        """How much of `_public` is in `_lines` or is not for that seat."""
         self._words: Any = None
 
     def add(self, records: Sequence[Record]) -> None:
@@ -84,45 +87,41 @@ class Views:
         text, config = self._game.text, self._config
         if self._words is None:
             self._words = text.words_of(config, records)
-        words = self._words
+        words, public = self._words, self._public
         self._log += records
-        self._shared += [
-            None if isinstance(r, Decision) or r.audience == () else text.line(r, OUTSIDER, config, words)
-            for r in records
-        ]
-
-    def _catch_up(self, seat: int) -> None:
-        """Show a seat those of the records since its last look that it may see."""
-        raw, lines = self._raw[seat], self._lines[seat]
-        for at in range(self._n_seen[seat], len(self._log)):
-            record = self._log[at]
+        for record in records:
             if isinstance(record, Decision):
-                if record.seat != seat:
-                    continue
-            elif record.audience is not None and seat not in record.audience:
-                continue
-            elif record.actor != seat:
-                raw.append(record)
-                if (line := self._shared[at]) is not None:
-                    lines.append(line)
-                continue
-            raw.append(record)
-            if (line := self._game.text.line(record, seat, self._config, self._words)) is not None:
-                lines.append(line)
-        self._n_seen[seat] = len(self._log)
-
-    def records(self, seat: int) -> Sequence[Record]:
-        """The records that the seat may see, in its own numbers. Do not change the list."""
-        self._catch_up(seat)
-        raw, out = self._raw[seat], self._records[seat]
-        for record in raw[len(out) :]:
-            out.append(_numbered(record, len(out), self._numbers[seat]))
-        return out
+                alone: Sequence[int] = (record.seat,)
+            elif record.audience is None:
+                line = text.line(record, OUTSIDER, config, words)
+                alone = () if record.actor is None else (record.actor,)
+                for seat in alone:
+                    self.lines(seat)
+                    self._n_public[seat] += line is not None  # the actor reads its own line instead
+                if line is not None:
+                    public.append(line)
+            else:
+                alone = record.audience
+            for seat in alone:
+                if (line := text.line(record, seat, config, words)) is not None:
+                    self.lines(seat).append(line)
 
     def lines(self, seat: int) -> list[str]:
         """The lines that the seat has read, oldest first. Do not change the list."""
-        self._catch_up(seat)
-        return self._lines[seat]
+        lines, public = self._lines[seat], self._public
+        if self._n_public[seat] < len(public):
+            lines += public[self._n_public[seat] :]
+            self._n_public[seat] = len(public)
+        return lines
+
+    def records(self, seat: int) -> Sequence[Record]:
+        """The records that the seat may see, in its own numbers. Do not change the list."""
+        out, numbers = self._records[seat], self._numbers[seat]
+        for record in self._log[self._n_sorted[seat] :]:
+            if visible(record, seat):
+                out.append(_numbered(record, len(out), numbers))
+        self._n_sorted[seat] = len(self._log)
+        return out
 
     def question(self, request: Request) -> str:
         """The beginning of the seat's next line."""
