@@ -63,6 +63,7 @@ __all__ = [
     "branch",
     "effects",
     "effects_table",
+    "emitted",
     "resample",
 ]
 
@@ -319,7 +320,8 @@ def emitted(
     if config.agents[agent].prompt != "transcript" or not hasattr(player, "encoder"):
         return None
     words = replay.game.text.answer(request, action, replay.words)
-    return tuple(player.encoder.encode(words)[0]), words
+    ids = tuple(player.encoder.encode(words)[0])
+    return ids, player.encoder.decode(ids)
 
 
 class _Silent:

@@ -143,6 +143,26 @@ class _Strict(EngineSettings, frozen=True, forbid_unknown_fields=True):
     """Engine settings as a user writes them: unknown ones are refused."""
 
 
+def steering_of(plain: Mapping[str, Any] | None) -> Any:
+    """`settings.steering` of a transformers backend: what every prompt's forward pass is given, None for nothing.
+
+    plain: vector (a .npy file, (d_model,)), layer (0 = output of block 0), and as in `agents.steering.Intervention`
+    kind, scale, positions. Raises ConfigurationError.
+    """
+    if plain is None:
+        return None
+    import numpy as np
+
+    from agents.steering import Intervention
+
+    try:
+        known = {key: plain[key] for key in ("layer", "kind", "scale", "positions") if key in plain}
+        one = Intervention(**{"kind": "add"} | known, vector=np.load(plain["vector"], allow_pickle=False))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"steering cannot be used: {error!r}") from error
+    return lambda prompt: (one,)
+
+
 class HookedActor:
     """The Ray actor around a hooked transformers model."""
 
@@ -150,8 +170,10 @@ class HookedActor:
         from agents.hooked import HookedBackend
         from agents.hooked_model import load_hooked_model
 
+        settings = dict(settings)
+        steer = steering_of(settings.pop("steering", None))
         self._backend = HookedBackend(
-            load_hooked_model(folder, device=device), max_batch=max_batch, **settings
+            load_hooked_model(folder, device=device), max_batch=max_batch, steer=steer, **settings
         )
 
     async def ready(self) -> str:

@@ -42,6 +42,10 @@ def _scripted(name: str, section: AgentSection) -> Agent:
         module, _, attribute = policy.partition(":")
         made: Agent = getattr(import_module(module), attribute)(name, **section.settings)
         return made
+    if policy == "bayesian":
+        from agents.bayesian import Bayesian
+
+        return Bayesian(name, **section.settings)
     from agents.scripted import STYLES, Scripted
 
     player = Scripted(name, policy)  # refuses an unknown policy, naming the known ones
@@ -61,6 +65,8 @@ def _model_player(name: str, section: AgentSection, backend: Backend, source: Ba
     from harness.engines import model_folder
 
     _check_prompt(section)
+    if "prefix" in section.settings:
+        return _begun(name, section, backend, source)
     words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"
     tokenizer = None if words_only else load_tokenizer(model_folder(source))
     common = {
@@ -76,6 +82,34 @@ def _model_player(name: str, section: AgentSection, backend: Backend, source: Ba
     if tokenizer is None:
         raise ValueError('api = "chat" takes messages, which only prompt = "chat" makes')
     return TranscriptPlayer(name, backend, tokenizer, **common, **section.settings)
+
+
+def _begun(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
+    """The player with one decision that begins with given words: settings.prefix = { text, decision }.
+
+    In `chat` style they begin its thinking (a model that thinks goes on from them), else its answer.
+    """
+    from agents.encoder import Encoder
+    from agents.model_files import load_tokenizer
+    from agents.prefix import Begun, OneDecision
+    from harness.engines import model_folder
+
+    settings = dict(section.settings)
+    given = settings.pop("prefix")
+    usual = section.model_copy(update={"settings": settings})
+    other, begun = usual, backend
+    if section.prompt == "chat":
+        thinking = {**(settings.get("thinking") or {}), "given": given["text"], "given_whole": False}
+        other = section.model_copy(update={"settings": settings | {"thinking": thinking}})
+    else:
+        ids = Encoder(load_tokenizer(model_folder(source))).encode(given["text"])[0]
+        begun = Begun(backend, ids)
+    return OneDecision(
+        name,
+        _model_player(name, usual, backend, source),
+        _model_player(name, other, begun, source),
+        given["decision"],
+    )
 
 
 def _check_prompt(section: AgentSection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import subprocess
 import sys
@@ -11,10 +13,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from agents.backend import Generation, Prompt
+from agents.small_model import SMALL_MODEL
 from games import load_game
 from games.branching import Fork, Forked
-from games.play import fold, play
-from games.records import NOBODY, Decision, Event, SpeechAct, Trace
+from games.play import fold, observe, play
+from games.records import NOBODY, Decision, Event, Request, SpeechAct, Trace
 from harness.branch import (
     ChangeError,
     Choose,
@@ -26,6 +30,7 @@ from harness.branch import (
     branch,
     effects,
     effects_table,
+    emitted,
     resample,
 )
 from harness.branch_effects import paired_shares
@@ -33,9 +38,12 @@ from harness.branch_schedule import continuation_seed, origin_of, schedule_of
 from harness.change_words import change_of
 from harness.changes import EXPERIMENTER, locate
 from harness.check import check_run
+from harness.config import Config, parse_config
 from harness.errors import RunFolderError
+from harness.factory import make_agent
 from harness.replay import Replay, open_replay
 from harness.run_folder import load_run
+from harness.tournament import run_tournament
 from tests.view_runs import scripted_run
 
 ROOT = Path(__file__).parent.parent
@@ -357,3 +365,107 @@ def test_edited_decision_of_a_model_keeps_its_prompt(replay: Replay) -> None:
     traced = msgspec.structs.replace(first(replay, "speech"), trace=Trace(model="m@0", prompt_ids=(1, 2)))
     assert _untraced(traced, traced.seat) == msgspec.structs.replace(traced, trace=None)
     assert _untraced(traced, traced.seat + 1) is traced
+
+
+# --- models ---
+
+
+class Echo:
+    """A backend that ends the line at once and keeps the prompts that it was given."""
+
+    model = "echo@0"
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.prompts: list[Prompt] = []
+
+    async def generate(self, prompts: list[Prompt]) -> list[Generation]:
+        self.prompts += prompts
+        return [Generation(output_ids=(self.end,), text="\n") for _ in prompts]
+
+    async def close(self) -> None:
+        return
+
+
+def small_config(**agent: object) -> Config:
+    return parse_config(
+        {
+            "agents": {"small": {"kind": "llm", "backend": "small", "retries": 0, **agent}},
+            "backends": {"small": {"kind": "transformers", "model": "small"}},
+            "roster": {"mix": {"small": 7}},
+        }
+    )
+
+
+def test_output_of_one_decision_begins_with_the_given_words(replay: Replay) -> None:
+    plain = small_config()
+    encoder = make_agent("small", plain, {"small": Echo(0)}).encoder  # type: ignore[attr-defined]
+    echo = Echo(encoder.newline[0])
+    begun = small_config(settings={"prefix": {"text": "I accuse", "decision": 0}})
+    player = make_agent("small", begun, {"small": echo})
+    speech = first(replay, "speech")
+    decisions = [r for r in replay.records if isinstance(r, Decision)]
+    seat = next(d.seat for d in decisions if d.kind == "speech" and own(replay, d) == 0)
+    request = Request(seat, "speech", (), True, speech.day, speech.phase)
+    seen = observe(replay.game, "g", replay.config, replay.seed, replay.records[: speech.seq], request)
+    reply = asyncio.run(player.act(seen))
+    given = tuple(encoder.encode("I accuse")[0])
+    assert reply.trace is not None and reply.trace.output_ids[: len(given)] == given
+    assert echo.prompts[0].ids[-len(given) :] == given
+    later = observe(replay.game, "g", replay.config, replay.seed, replay.records, request)
+    asyncio.run(player.act(later))
+    assert echo.prompts[-1].ids[-len(given) :] != given
+
+
+def own(replay: Replay, decision: Decision) -> int:
+    """Decisions of the same seat before this one."""
+    return sum(isinstance(r, Decision) and r.seat == decision.seat for r in replay.records[: decision.seq])
+
+
+def test_edited_words_of_a_model_are_its_own_tokens(replay: Replay) -> None:
+    config = small_config()
+    speech = first(replay, "speech")
+    action = msgspec.structs.replace(speech.action, text="I accuse Ada.")
+    made = emitted(config, "small", replay, speech, action)
+    assert made is not None
+    ids, text = made
+    encoder = make_agent("small", config, {"small": Echo(0)}).encoder  # type: ignore[attr-defined]
+    assert "".join(text.split()) == 'IaccuseAda."' and encoder.decode(ids) == text
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("engine")
+def test_model_seat_is_branched_and_steered_through_ray(ray_cluster: None, tmp_path: Path) -> None:
+    plain = {
+        "run": {"name": "small", "games": 1, "seed": 5},
+        "game": {"preset": "classic-7"},
+        "agents": {
+            "small": {"kind": "llm", "backend": "small", "sampling": {"max_tokens": 32}},
+            "loud": {"kind": "scripted", "policy": "loud"},
+        },
+        "backends": {"small": {"kind": "transformers", "model": "small", "device": "cpu"}},
+        "roster": {"mix": {"small": 2, "loud": 5}},
+    }
+    run = run_tournament(parse_config(plain), tmp_path / "run")
+    replay = open_replay(run, "0")
+    speech = next(
+        r for r in replay.records
+        if isinstance(r, Decision) and r.kind == "speech" and r.agent == "small" and r.trace is not None
+    )  # fmt: skip
+    words = f"I accuse {replay.seats[(speech.seat + 1) % 7].name}."
+    said = branch(run, "0", speech.seq, Say(text=words), 2, tmp_path / "say")
+    assert check_run(said) == []
+    edited = arms(said)["changed"][0][speech.seq]
+    assert edited.trace is not None and edited.trace.prompt_ids == speech.trace.prompt_ids
+    vector = tmp_path / "direction.npy"
+    np.save(vector, np.random.default_rng(0).normal(size=d_model()).astype(np.float32))
+    steered = branch(
+        run, "0", speech.seq, Steer(speech.seat, str(vector), 2, scale=4.0), 2, tmp_path / "steer"
+    )
+    assert check_run(steered) == []
+    first_outputs = {arm: logs[0][speech.seq].trace.output_text for arm, logs in arms(steered).items()}
+    assert first_outputs["changed"] != first_outputs["unchanged"]
+
+
+def d_model() -> int:
+    return int(json.loads((SMALL_MODEL / "config.json").read_text())["hidden_size"])
