@@ -15,7 +15,7 @@ import msgspec
 
 from agents.encoder import Encoder, Offsets, TokenizerError, characters, control_ids
 from games.base import Observation
-from games.records import Decision, Record, Request, Span
+from games.records import Decision, Record, Request, Span, visible
 
 __all__ = [
     "Builder",
@@ -73,6 +73,29 @@ def mention_spans(text: str, offsets: Offsets, at: int, names: Sequence[str]) ->
     return found
 
 
+def ask(text: Any, request: Request | Decision, words: Any) -> str:
+    """A question in transcript style: what may be chosen, then the beginning of the line that the answer completes."""
+    return str(text.offer(request, words) + text.question(request, words))
+
+
+def document(text: Any, records: Sequence[Record], seat: int | None, config: Any) -> list[str]:
+    """The lines of a whole context in transcript style, as a model that plays the seat would have read and written them.
+
+    `records` may be the whole log: others' decisions and events that the seat may not see add nothing. None is the
+    moderator's view, with the events alone.
+    """
+    words = text.words_of(config, records)
+    lines = []
+    for record in records:
+        if isinstance(record, Decision):
+            if record.seat == seat:
+                lines.append(ask(text, record, words) + text.answer(record, record.action, words))
+        elif seat is None or visible(record, seat):
+            line = text.line(record, seat, config, words)
+            lines += [line] if line is not None else []
+    return lines
+
+
 class Builder:
     """Builds the contexts of one seat of one game, record by record."""
 
@@ -92,7 +115,7 @@ class Builder:
     def prompt(self, records: Sequence[Record], request: Request) -> Context:
         """The context for a request, given all records that the seat may see."""
         whole = self.read(records).copy()
-        self._write(whole, self.text.question(request, self.words), "question", self.seat)
+        self._write(whole, ask(self.text, request, self.words), "question", self.seat)
         return whole
 
     def fork(self, records: Sequence[Record], line: str) -> Context:
@@ -115,7 +138,7 @@ class Builder:
     def _add_own(self, record: Decision) -> None:
         c, trace = self.context, record.trace
         request = Request(record.seat, record.kind, record.options)
-        self._write(c, self.text.question(request, self.words), "question", self.seat)
+        self._write(c, ask(self.text, request, self.words), "question", self.seat)
         if trace is None:
             answer = self.text.answer(request, record.action, self.words)
             self._write(c, answer + NEWLINE, "output", self.seat)

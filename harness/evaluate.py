@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+from agents.context import document
 from agents.evidence import Evidence
 from agents.hooked import load_hooked_backend
 from agents.llm import TranscriptPlayer
@@ -124,7 +125,7 @@ def questions(preset: str, n_games: int) -> Iterator[tuple[int, list[str], int, 
                             for j in range(config.n_players)
                             if j != viewer and seen.alive[j]
                         ]
-                        yield index, game.transcript(log[:i], viewer, config), viewer, asked
+                        yield index, document(game.text, log[:i], viewer, config), viewer, asked
             if isinstance(record, Event):
                 seen.add(record)
 

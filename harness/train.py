@@ -22,6 +22,8 @@ from agents.small_model import make_config, make_tokenizer
 from harness.training_data import stream
 
 IGNORED = -100
+RATES = (0.012, 2e-3)
+"""Highest learning rates of Muon and AdamW."""
 
 
 class Batches(IterableDataset):
@@ -70,28 +72,42 @@ def pad(rows: list[list[int]]) -> torch.Tensor:
     return out
 
 
-def optimizers(model: Any, rate: float = 0.02, rate_adam: float = 3e-3) -> list[torch.optim.Optimizer]:
+def initialise(model: Any, seed: int) -> None:
+    """Draw the starting weights from a generator of their own: normal matrices, norms of one."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0.0, model.config.initializer_range, generator=generator)
+            else:
+                parameter.fill_(1.0)
+
+
+def optimizers(model: Any) -> list[torch.optim.Optimizer]:
     """Muon on the matrices inside the blocks, AdamW on everything else."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
     rest = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "layers" in n)]
     return [
-        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01),
-        torch.optim.AdamW(rest, lr=rate_adam, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=RATES[0], weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=RATES[1], betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
 def schedule(progress: float) -> float:
-    """Learning-rate factor: short warm-up, constant, then linear to a twentieth over the last two fifths."""
-    if progress < 0.01:
-        return max(progress / 0.01, 0.02)
-    return 1.0 if progress < 0.6 else 1.0 - 0.95 * (progress - 0.6) / 0.4
+    """Learning-rate factor: short warm-up, then linear to a hundredth.
+
+    With small batches names are looked up in the context only once the rate comes down: at a constant Muon rate of
+    0.02 the share of a prediction that went to players of the game at hand stayed near 0.65 for 6M tokens, and rose
+    to 0.9 while the rate fell.
+    """
+    return max(progress / 0.01, 0.02) if progress < 0.01 else 1.0 - 0.99 * min(1.0, progress)
 
 
 def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 12_000_000,
+    tokens: int = 16_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 0.25,
@@ -104,9 +120,9 @@ def train(
 ) -> Path:
     """Train and save to `out` (Hugging Face format); resumes from `out/training` if an earlier call was stopped.
 
-    A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) tokens. `checkpoints` snapshots of the weights in bfloat16, at geometrically
-    growing token counts, are kept in `out/training/checkpoints`. The loss curve is `out/training/loss.jsonl`
-    (tokens, nats a token).
+    A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) tokens.
+    `checkpoints` snapshots of the weights in bfloat16, at geometrically growing token counts, are kept in
+    `out/training/checkpoints`. The loss curve is `out/training/loss.jsonl` (tokens, nats a token).
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -114,8 +130,8 @@ def train(
     work = out / "training"
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer((lexicon,))
-    torch.manual_seed(seed)
     model = LlamaForCausalLM(make_config(len(tokenizer), hidden, layers))
+    initialise(model, seed)
     model.to(device)
     optims = optimizers(model)
     settings = {"seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
@@ -135,7 +151,7 @@ def train(
     started, since, recent = time.monotonic(), state["tokens"], []
     for index, ids in data:
         progress = state["tokens"] / tokens
-        for optim, base in zip(optims, (0.02, 3e-3), strict=True):
+        for optim, base in zip(optims, RATES, strict=True):
             for group in optim.param_groups:
                 group["lr"] = base * schedule(progress)
         ids = ids.to(device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from agents.context import document
 from agents.evidence import Evidence
 from agents.scripted import STYLES, Scripted
 from games import chance, load_game
@@ -73,7 +74,7 @@ def belief_questions(log: list[Record], seat: int, config: Any, key: int) -> lis
     for record in log[:cut]:
         seen.add(record)
     others = [i for i in range(config.n_players) if i != seat and seen.alive[i]]
-    lines: list[str] = game.transcript(log[:cut], seat, config)
+    lines = document(game.text, log[:cut], seat, config)
     if not seen.alive[seat]:
         return lines
     lex = load_lexicon(config.lexicon)
@@ -104,7 +105,7 @@ def documents(index: int, seed: int, progress: float, lexicon: str, belief_share
         if seat is not None and chance.uniform(own) < belief_share:
             lines = belief_questions(log, seat, config, own)
         else:
-            lines = game.transcript(log, seat, config)
+            lines = document(game.text, log, seat, config)
         texts.append("\n".join(lines) + "\n")
     return texts
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agents.context import build, characters
+from agents.context import ask, build, characters, document
 from agents.encoder import Encoder
 from agents.llm import TranscriptPlayer
 from agents.small_model import make_tokenizer
@@ -141,8 +141,8 @@ def test_decision_without_a_model_is_read_as_its_line(player: TranscriptPlayer) 
     request = Request(0, mine.kind, mine.options)
     seen = observe(GAME, "g", config, 3, [r for r in log if r.seq < mine.seq], request)
     context = build(player.encoder, GAME.text, seen)
-    lines = GAME.transcript([r for r in log if r.seq < mine.seq], 0, config)
-    words = "".join("\n".join([*lines, GAME.text.question(request, GAME.text.words_of(config, log))]).split())
+    lines = document(GAME.text, [r for r in log if r.seq < mine.seq], 0, config)
+    words = "".join("\n".join([*lines, ask(GAME.text, request, GAME.text.words_of(config, log))]).split())
     assert "".join(player.encoder.decode(context.ids[len(player.encoder.bos) :]).split()) == words
     assert context.continues is None
 

@@ -149,6 +149,16 @@ def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> 
     return None
 
 
+def offer(request: Request | Decision, w: Words) -> str:
+    """What may be chosen, in the order drawn for the request; stands before `question` where a seat is to name a seat.
+
+    Empty where the answers are fixed by the kind of question (bids, candidacies, turns to speak).
+    """
+    if not request.options or (request.kind not in VERBS and request.kind != "whisper"):
+        return ""
+    return f"Options {' '.join(w.name(i) for i in request.options)}. "
+
+
 def question(request: Request | Decision, w: Words) -> str:
     """The beginning of the seat's next line, which its answer completes."""
     name, kind = w.name(request.seat), request.kind
