@@ -79,8 +79,53 @@ def run(
         return _dry_run(settings)
     from harness.tournament import run_tournament
 
-    path = run_tournament(settings, out or RUNS / settings.run.name, _progress(quiet, json), ray_address)
+    progress = _progress(quiet, json)
+    path = run_tournament(settings, out or RUNS / settings.run.name, progress, ray_address)
+    _say_fallbacks(path, progress)
     _last_line(path)
+    return 0
+
+
+@app.command
+def sit(
+    config: Path,
+    *,
+    out: Path | None = None,
+    set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+) -> int:
+    """Take a human's seat in the terminal; the game is logged like any other.
+
+    Parameters
+    ----------
+    config
+        A TOML file that seats an agent of kind "human"; harness/configs/human.toml is one.
+    out
+        The run folder (default: runs/<run.name>).
+    set
+        Change a setting. May be given again.
+    """
+    from harness.config import load_config
+    from harness.sit import sit as take_seat
+
+    settings = load_config(config, set)
+    _last_line(take_seat(settings, out or RUNS / settings.run.name, _progress(False, False)))
+    return 0
+
+
+@app.command
+def competence(run: Path) -> int:
+    """Print who wins how often on which side, and each model against the other contenders in the same seats.
+
+    Parameters
+    ----------
+    run
+        The run folder of harness/configs/competence.toml, or of another run whose sides one agent has alone.
+    """
+    from harness.competence import competence_lines
+    from harness.run_folder import load_run
+
+    for line in competence_lines(load_run(run)):
+        _last_line(line)
     return 0
 
 
@@ -494,6 +539,15 @@ def _version() -> str:
 
 
 app.version = _version
+
+
+def _say_fallbacks(path: Path, progress: Progress) -> None:
+    """How many decisions were not the models' own, by kind."""
+    from harness.reliability import reliability_lines
+    from harness.run_folder import load_run
+
+    for line in reliability_lines(load_run(path)):
+        progress.say(line)
 
 
 def _report(runs: list[Path], out: Path | None, progress: Progress) -> Path:

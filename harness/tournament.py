@@ -21,7 +21,7 @@ from games.base import ReplayError
 from games.records import Record
 from harness.config import Config
 from harness.engines import model_names, start_backends, stop_backends, used_backends
-from harness.errors import RunFolderError, StorageError, TournamentError
+from harness.errors import ConfigurationError, RunFolderError, StorageError, TournamentError
 from harness.factory import check_agents, prompt_hashes
 from harness.journal import End, Journal, repair
 from harness.manifest import checkout
@@ -50,6 +50,11 @@ def run_tournament(
     after each of them the same command goes on where it stopped.
     """
     progress = progress or Progress("quiet")
+    seated = sorted({name for name in config.roster.agents() if config.agents[name].kind == "human"})
+    if seated:
+        raise ConfigurationError(
+            f"{', '.join(seated)} is a human, and a tournament has no terminal: play it with wolfscope sit"
+        )
     schedule = Schedule(config)
     for one in schedule.configs:
         check_agents(one)
@@ -95,7 +100,7 @@ class _Tournament:
 
     def run(self) -> None:
         fruitless = 0
-        with _ray(self.address, self.progress):
+        with ray_for_now(self.address, self.progress):
             try:
                 while True:
                     before = self.n_ended
@@ -132,7 +137,7 @@ class _Tournament:
         """Play every game that has not ended by the journals."""
         journal = self._journal()
         self.n_ended = len(journal.ends)
-        todo = _todo(self.schedule, journal)
+        todo = todo_of(self.schedule, journal)
         n_left = len(self.schedule) - len(journal.ends)
         if n_left == 0:
             return
@@ -156,7 +161,7 @@ class _Tournament:
         return self.folder.journal()
 
 
-def _todo(schedule: Schedule, journal: Journal) -> Iterator[tuple[Planned, list[Record]]]:
+def todo_of(schedule: Schedule, journal: Journal) -> Iterator[tuple[Planned, list[Record]]]:
     """The games that have not ended, unfinished ones first, with the records that they have.
 
     Raises RunFolderError where the journal has games that are not in the schedule.
@@ -294,7 +299,7 @@ def _default_runners(tournament: _Tournament) -> int:
 
 
 @contextlib.contextmanager
-def _ray(address: str | None, progress: Progress) -> Iterator[None]:
+def ray_for_now(address: str | None, progress: Progress) -> Iterator[None]:
     """A Ray to work on: the one that is there, or one of our own for as long as we need it."""
     if ray.is_initialized():
         yield
