@@ -48,10 +48,6 @@ def key(seed: int, stream: str, *counters: int) -> int:
     return x
 
 
-kept_key = lru_cache(maxsize=1024)(key)
-"""`key`, for draws that are looked up several times in a row."""
-
-
 @lru_cache(maxsize=1024)
 def _root(seed: int, stream: str) -> int:
     """Where a stream of one game begins; kept because a game draws from few streams many times."""

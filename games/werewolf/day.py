@@ -112,12 +112,13 @@ def say(t: Turn, request: Request, action: Action, kind: str = "speech") -> None
 
 
 def ask_speech(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step, step.order[step.turn], "speech", speaks=True),)
+    return (Request(step.order[step.turn], "speech", (), True, s.day, s.phase),)
 
 
 def speech(t: Turn, step: Step, answers: Answers) -> None:
     """One speech of a fixed order."""
-    say(t, *answers[0])
+    request, action = answers[0]
+    say(t, request, action)
     if step.turn + 1 < len(step.order):
         t.push(Step("speech", step.order, step.turn + 1))
     if t.state.config.shadow_ballots:

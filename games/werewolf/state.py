@@ -184,9 +184,8 @@ def ask(
     """
     shown = options if isinstance(options, tuple) else tuple(options)
     if not ordered and len(shown) > 1:
-        place = (s.day << 16) + (step.round << 8) + step.turn
-        # One key a wave; times an odd number is another draw for each seat.
-        shown = chance.shuffled(shown, chance.kept_key(s.seed, kind, place) * (2 * seat + 1) & chance.MASK)
+        place = (s.day << 24) + (step.round << 16) + (step.turn << 8) + seat
+        shown = chance.shuffled(shown, chance.key(s.seed, kind, place))
     return Request(seat, kind, shown, speaks, s.day, s.phase)
 
 
