@@ -79,7 +79,7 @@ def ask(text: Any, request: Request | Decision, words: Any) -> str:
 
 
 def document(text: Any, records: Sequence[Record], seat: int | None, config: Any) -> list[str]:
-    """The lines of a whole context in transcript style, as a model that plays the seat would have read and written them.
+    """The lines of a whole context in transcript style, as a model in that seat would have read and written them.
 
     `records` may be the whole log: others' decisions and events that the seat may not see add nothing. None is the
     moderator's view, with the events alone.

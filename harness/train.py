@@ -7,12 +7,12 @@ a model of this size sits for thousands of steps without looking up what its own
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader, IterableDataset
@@ -29,6 +29,8 @@ RATES = (0.012, 2e-3)
 class Batches(IterableDataset):
     """Batches of padded documents of similar length, made in a worker process while the model trains.
 
+    Documents are drawn together from pools of 64 batches, which mixes about a hundred games.
+
     Yields (index of the last game used, ids `(n_docs, n_tokens)` int64, padded with the pad token).
     """
 
@@ -42,25 +44,28 @@ class Batches(IterableDataset):
         tokenizer = make_tokenizer((self.lexicon,))
         pool: list[list[int]] = []
         size = 0
+        seed = self.args[0]
         for index, texts in stream(*self.args):
             for text in texts:
                 ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
                 pool.append(ids)
                 size += len(ids)
-            if size < 8 * self.tokens:
+            if size < 64 * self.tokens:
                 continue
-            # Sorting a pool by length keeps padding low; the order of the batches is shuffled by a fixed stride.
-            pool.sort(key=len)
-            batches, batch = [], []
+            # Batches of like length need little padding. Within 16 tokens the order is random: a game's views are
+            # of like length too, and a batch of one game's views would teach little.
+            order = np.random.default_rng((seed, index)).permutation(len(pool))
+            pool = sorted((pool[i] for i in order), key=lambda ids: len(ids) // 16)
+            batches: list[list[list[int]]] = []
+            batch: list[list[int]] = []
             for ids in pool:
-                if batch and (len(batch) + 1) * len(ids) > self.tokens:
+                if batch and (len(batch) + 1) * max(len(ids), len(batch[0])) > self.tokens:
                     batches.append(batch)
                     batch = []
                 batch.append(ids)
             batches.append(batch)
-            stride = next(s for s in (5, 7, 11, 13) if math.gcd(s, len(batches)) == 1)
-            for i in range(len(batches)):
-                yield index, pad(batches[i * stride % len(batches)])
+            for i in np.random.default_rng((seed, index, 1)).permutation(len(batches)):
+                yield index, pad(batches[i])
             pool, size = [], 0
 
 
