@@ -165,7 +165,8 @@ def capture(
     run
         The run folder.
     site
-        A named position (prompt_last, output_last, output_mean, speech_last, speech_mean, mention, role_line);
+        A named position (prompt_last, output_last, output_mean, speech_last, speech_mean, reasoning_mean, mention,
+        role_line);
         may be given again. Default: activations.sites of the run's configuration.
     layer
         embed or a number, 0 = output of block 0; may be given again. Default: activations.layers.

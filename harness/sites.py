@@ -3,7 +3,8 @@
 prompt_last     the last token of the prompt: where the answer begins
 output_last     the last token of the answer (the line break or end token excluded where it ends the answer)
 output_mean     the mean over the answer's tokens
-speech_last, speech_mean    the same, for decisions that speak
+speech_last, speech_mean    the same, of the words said aloud (a chat model's notes around them left out)
+reasoning_mean  the mean over the decision's thinking and private notes
 mention         for each other seat, the last token of its name where the prompt mentions it last
 role_line       the mean over the line that tells the seat its role
 """
@@ -17,7 +18,16 @@ from harness.capture_plan import CaptureItem, Site
 from harness.errors import ConfigurationError
 from harness.run_folder import Run
 
-SITES = ("prompt_last", "output_last", "output_mean", "speech_last", "speech_mean", "mention", "role_line")
+SITES = (
+    "prompt_last",
+    "output_last",
+    "output_mean",
+    "speech_last",
+    "speech_mean",
+    "reasoning_mean",
+    "mention",
+    "role_line",
+)
 
 
 def check_sites(sites: Sequence[str]) -> None:
@@ -66,13 +76,16 @@ def _sites(
     output = tuple(range(n_prompt, n_prompt + n_output))
     if "prompt_last" in sites:
         yield "prompt_last", (None, (n_prompt - 1,))
-    for kind in ("output", "speech"):
-        if not output or (kind == "speech" and not decision.action.text):
+    for kind, tokens in (("output", output), ("speech", _said(decision, trace, n_prompt, output))):
+        if not tokens:
             continue
         if f"{kind}_last" in sites:
-            yield f"{kind}_last", (None, (output[-1],))
+            yield f"{kind}_last", (None, (tokens[-1],))
         if f"{kind}_mean" in sites:
-            yield f"{kind}_mean", (None, output)
+            yield f"{kind}_mean", (None, tokens)
+    thought = sorted({i for s in trace.spans if s.kind == "reasoning" for i in range(s.start, s.end)})
+    if thought and "reasoning_mean" in sites:
+        yield "reasoning_mean", (None, tuple(thought))
     if "mention" in sites:
         last = {s.seat: s.end - 1 for s in spans if s.kind == "mention" and s.end <= n_prompt}
         for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
@@ -81,3 +94,14 @@ def _sites(
         line = next((s for s in spans if s.kind == "role_line" and s.end <= n_prompt), None)
         if line is not None:
             yield "role_line", (None, tuple(range(line.start, line.end)))
+
+
+def _said(decision: Decision, trace: Trace, n_prompt: int, output: tuple[int, ...]) -> tuple[int, ...]:
+    """The tokens of the words said aloud: the last span of own speech, or all of the output."""
+    if not decision.action.text:
+        return ()
+    said = [s for s in trace.spans if s.kind == "own_speech"]
+    whole = (n_prompt, n_prompt + len(trace.output_ids))
+    if not said or (said[-1].start, said[-1].end) == whole:
+        return output
+    return tuple(range(said[-1].start, said[-1].end))

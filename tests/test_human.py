@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+from pathlib import Path
 from typing import Any
+
+import polars as pl
+import pytest
 
 from agents.human import HumanPlayer
 from agents.scripted import Scripted
@@ -92,3 +96,43 @@ def test_every_kind_of_question_can_be_answered() -> None:
     for preset in ("arena-8", "aiwolf-5", "foaster-6"):
         log, _ = play_with("1\n" * 400, preset)
         assert all(d.fallback is None for d in decisions(log, 0))
+
+
+CONFIG = {
+    "run": {"games": 1, "seed": 2},
+    "game": {"preset": "classic-7", "first_night": "no_kill"},
+    "agents": {"me": {"kind": "human"}, "loud": {"kind": "scripted", "policy": "loud"}},
+    "roster": {"mix": {"me": 1, "loud": 6}},
+}
+
+
+def test_seat_at_the_terminal_leaves_a_sound_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.check import check_run
+    from harness.config import parse_config
+    from harness.progress import Progress
+    from harness.run_folder import load_run
+    from harness.sit import sit
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\n" * 50))
+    path = sit(parse_config(CONFIG), tmp_path / "r", Progress("quiet"))
+    assert check_run(path) == []
+    run = load_run(path)
+    mine = run.decisions.filter(pl.col("agent") == "me").collect()
+    assert len(mine) > 0
+    assert mine["fallback"].is_null().all()
+    assert sit(parse_config(CONFIG), path, Progress("quiet")) == path  # nothing is left to play
+
+
+def test_tournament_refuses_a_human_and_names_the_verb(tmp_path: Path) -> None:
+    from harness.config import parse_config
+    from harness.errors import ConfigurationError
+    from harness.sit import sit
+    from harness.tournament import run_tournament
+
+    with pytest.raises(ConfigurationError, match="wolfscope sit"):
+        run_tournament(parse_config(CONFIG), tmp_path / "r")
+    alone = {**CONFIG, "roster": {"mix": {"loud": 1}}}
+    from harness.progress import Progress
+
+    with pytest.raises(ConfigurationError, match="no seat is a human's"):
+        sit(parse_config(alone), tmp_path / "r", Progress("quiet"))
