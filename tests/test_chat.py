@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,20 @@ from agents.chat import ChatPlayer
 from agents.chat_prompt import prompts_hash
 from agents.chat_reply import Unreadable, chosen, spoken, take_apart
 from agents.encoder import Encoder, TokenizerError
+from agents.hooked import load_hooked_backend
 from agents.small_model import make_tokenizer
 from agents.template import read_markers
 from games import chance, load_game
 from games.play import observe, play
 from games.records import Decision, Request
 from games.werewolf.rules_text import rules_text
+from harness.check import check_run
+from harness.config import parse_config
+from harness.factory import prompt_hashes
+from harness.run_folder import RunFolder, load_run, new_manifest
+from harness.runner import Runner
+from harness.schedule import Schedule
+from harness.sites import game_items
 from tests.player_fixtures import (
     STYLES,
     FakeBackend,
@@ -30,6 +39,7 @@ from tests.player_fixtures import (
     key_of,
     play_out,
 )
+from tests.tiny_models import tiny_model
 
 GAME = load_game("werewolf")
 CONFIG = GAME.configure(preset="classic-7")
@@ -406,3 +416,72 @@ def test_choice_is_read_through_markdown_and_case_but_not_guessed() -> None:
 def test_encoder_of_template_text_knows_its_markers() -> None:
     encoder = Encoder(chat_tokenizer("chatml"))
     assert set(encoder.template("<|im_end|>")) <= encoder.control
+
+
+def test_sites_read_words_and_notes_apart() -> None:
+    player = player_of("llama3", choice="free")
+    log = game_of(player)
+    assert player.encoder is not None
+    n_found = 0
+    for item in game_items("g", log, player.backend.model, ("speech_mean", "reasoning_mean", "prompt_last")):
+        decision = log[item.seq]
+        for site, (_, tokens) in item.sites.items():
+            text = player.encoder.decode([item.ids[i] for i in tokens])
+            if site == "speech_mean":
+                assert text.strip() == decision.action.text
+                n_found += 1
+            elif site == "reasoning_mean":
+                assert text.strip().startswith("I do not trust")
+    assert n_found
+
+
+def test_run_of_a_chat_model_is_sound_from_configuration_to_check(tmp_path: Path) -> None:
+    tokenizer = chat_tokenizer("qwen-think")
+    model = tiny_model(vocab_size=len(tokenizer), max_position_embeddings=8192)
+    model.save_pretrained(str(tmp_path / "model"))
+    tokenizer.save_pretrained(str(tmp_path / "model"))
+    plain = {
+        "run": {"games": 1, "seed": 4},
+        "game": {"preset": "probe-6", "speech_rounds": 1},
+        "agents": {
+            "chat": {
+                "kind": "llm",
+                "backend": "tiny",
+                "prompt": "chat",
+                "retries": 1,
+                "sampling": {"max_tokens": 12},
+                "settings": {"factors": {"monitored": True}, "thinking": {"budget": 4}},
+            },
+            "cautious": {"kind": "scripted", "policy": "cautious"},
+        },
+        "backends": {"tiny": {"kind": "transformers", "model": str(tmp_path / "model")}},
+        "roster": {"mix": {"chat": 2, "cautious": 4}},
+        "beliefs": {"enabled": True},
+    }
+    config = parse_config(plain)
+    schedule = Schedule(config)
+    wanted = new_manifest("t", config.plain(), config.hash(), len(schedule), schedule.cells)
+    wanted.prompts = prompt_hashes(schedule.configs)
+    assert wanted.prompts == {"chat": prompts_hash()}
+    backend = load_hooked_backend(tmp_path / "model", device="cpu")
+    with RunFolder.claim(tmp_path / "run", wanted) as folder:
+        journal = folder.journal_folder / "s0001-r000.jsonl"
+        runner = Runner(journal, schedule.cells, schedule.configs, {"tiny": backend})
+
+        async def play_all() -> None:
+            await asyncio.gather(*(runner.play(planned) for planned in schedule))
+            await runner.close()
+            await backend.close()
+
+        asyncio.run(play_all())
+        folder.finish()
+    assert check_run(tmp_path / "run") == []
+    run = load_run(tmp_path / "run")
+    assert run.games.collect()["status"].to_list() == ["finished"]
+    made = run.decisions.filter(run.decisions.collect()["model"].is_not_null()).collect()
+    chosen = made.filter(made["kind"] != "speech")
+    assert len(chosen) > 0
+    assert chosen["fallback"].is_null().all()  # a random model can choose where the choice is constrained
+    beliefs = run.beliefs.collect()
+    assert set(beliefs["source"]) == {"stated"}
+    assert beliefs["p_werewolf"].is_between(0, 1).all()
