@@ -278,7 +278,7 @@ def test_index_of_thousands_of_games_stays_quick(tab: Page, tmp_path: Path) -> N
         " box.dispatchEvent(new Event('input')); return performance.now() - t; }"
     )
     assert opened.locator("table.games tbody tr").count() >= 1
-    assert spent < 1500
+    assert spent < 5000  # milliseconds; about 60 on an idle core
 
 
 def test_phone_has_no_sideways_scrolling_and_a_drawer(chrome: Any, run: Path) -> None:
