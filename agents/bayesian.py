@@ -24,6 +24,9 @@ from games.werewolf.config import species_of
 from games.werewolf.day import SPEAK
 from games.werewolf.text import words_of
 
+COVER, PUSH = 2.0, 2.0
+"""As a werewolf: what a nat of suspicion of its pack is worth, and an accusation that others may follow."""
+
 KEPT = 64
 """Observers kept between decisions (views of different seats and games)."""
 
@@ -213,7 +216,16 @@ class Bayesian:
             fork = mind.observer.fork()
             fork.update(Event(0, request.kind, None, request.day, request.phase, mind.seat, acts=acts))
             p = fork.p_werewolf(None)
-            values.append(-4.0 * float(sum(log_odds(p[j]) for j in mind.pack)) / len(mind.pack))
+            value = -COVER * float(sum(log_odds(p[j]) for j in mind.pack)) / len(mind.pack)
+            # Others follow: an accusation of a villager who is suspect already helps to exile it.
+            value += sum(
+                PUSH + 0.5 * PUSH * log_odds(p[a.subject])
+                for a in acts
+                if a.subject is not None
+                and a.kind in ("accuse", "report_inspection")
+                and a.subject not in mind.pack
+            )
+            values.append(value)
         return list(zip(said, self._softmax(values), strict=True))
 
     def _lies(self, mind: Mind, others: Sequence[int]) -> list[tuple[SpeechAct, ...]]:

@@ -75,7 +75,7 @@ class Observer(Reader):
                     + (f" and the characters {self.characters.keys}" if self.rung else "")
                 )
             self._log = log
-            self._cache = np.exp(log - top) if self.rung else (log > IMPOSSIBLE / 2).astype(float)
+            self._cache = np.exp(log - top) if self.rung else evenly(log > IMPOSSIBLE / 2)
         return self._cache
 
     def weights_of(self, viewer: int) -> np.ndarray:
@@ -92,9 +92,7 @@ class Observer(Reader):
         shared, f = self.weights(), self.factors
         if role not in ("seer", "doctor", "witch") or not self.rung:
             out = shared * self.private[viewer][:, None] * f.nights.seen[viewer]
-            if self.rung == 0:
-                out = (out.sum(1, keepdims=True) > 0) * np.ones(out.shape[1]) / out.shape[1]
-            return out
+            return evenly(out) if self.rung == 0 else out
         rows = np.flatnonzero(self.private[viewer])
         table = f.seer if role == "seer" else f.doctor if role == "doctor" else f.witch
         own = table[viewer, f.shown_of[rows], None] if role == "seer" else table[viewer]
@@ -143,4 +141,22 @@ class Observer(Reader):
         """`[j, k]`: what `viewer` expects j to believe of k, probability of being a werewolf `(n_seats, n_seats)`."""
         from agents.second_order import expected_beliefs
 
-        return expected_beliefs(self, viewer)
+        out: np.ndarray = expected_beliefs(self, [viewer])[0]
+        return out
+
+    def all_second_order(self) -> np.ndarray:
+        """`second_order` of all viewers `(n_viewers, n_seats, n_seats)`; NaN where no record told the role."""
+        from agents.second_order import expected_beliefs
+
+        out = np.full((self.n, self.n, self.n), np.nan)
+        known = [i for i in range(self.n) if self.role[i] is not None]
+        if known:
+            out[known] = expected_beliefs(self, known)
+        return out
+
+
+def evenly(possible: np.ndarray) -> np.ndarray:
+    """Weight 1 for each world `(n_worlds, n_paths)` with a possible path, the same for each of its paths."""
+    some = possible > 0
+    out: np.ndarray = some / np.maximum(some.sum(1, keepdims=True), 1)
+    return out

@@ -315,7 +315,7 @@ class Scripted:
     def __init__(self, name: str, style: str | Style) -> None:
         if isinstance(style, str) and style not in STYLES and style != "random":
             raise ValueError(
-                f"no scripted player is called {style!r}; there are: random, {', '.join(STYLES)}"
+                f"no scripted player is called {style!r}; there are: random, {', '.join(STYLES)} (and bayesian)"
             )
         self.name = name
         self.style = STYLES.get(style) if isinstance(style, str) else style

@@ -14,51 +14,51 @@ if TYPE_CHECKING:
     from agents.posterior import Observer
 
 
-def expected_beliefs(observer: Observer, viewer: int) -> np.ndarray:
-    """`[j, k]`: what `viewer` expects j to believe of k, probability of being a werewolf `(n_seats, n_seats)`.
+def expected_beliefs(observer: Observer, viewers: Sequence[int]) -> np.ndarray:
+    """`[v, j, k]`: what `viewers[v]` expects j to believe of k, probability of being a werewolf.
 
-    Row `viewer` is its own belief.
+    Shape `(n_viewers, n_seats, n_seats)`; row j = viewers[v] is the viewer's own belief.
     """
     f, roles, n = observer.factors, observer.roles, observer.n
-    mine = observer.weights_of(viewer)
-    mine = mine / mine.sum()
+    mine = np.stack([observer.weights_of(viewer) for viewer in viewers])
+    mine /= mine.sum((1, 2), keepdims=True)
     shared = observer.weights()
     wolf = f.onehot.reshape(len(f.rows), n, -1)[:, :, roles.index("werewolf")]
-    out = np.zeros((n, n))
+    out = np.zeros((len(viewers), n, n))
     for j in range(n):
-        if j == viewer:
-            out[j] = mine.sum(1) @ wolf
-            continue
         for r, role in enumerate(roles):
             own = np.flatnonzero(f.assignments[:, j] == r)
-            p, w = mine[own], shared[own]
+            p, w = mine[:, own], shared[own]
             if not len(own) or not p.any():
                 continue
             if role == "werewolf":
-                out[j] += p.sum(1) @ wolf[own]  # werewolves know each other
+                out[:, j] += p.sum(2) @ wolf[own]  # werewolves know each other
             elif role == "seer" and observer.rung:
-                out[j] += _seer(observer, j, own, p, w, wolf)
+                out[:, j] += _seer(observer, j, own, p, w, wolf)
             else:
                 key, by_path = _cell_keys(observer, role, own)
-                out[j] += _average(p, w, wolf[own], key, by_path)
+                out[:, j] += _average(p, w, wolf[own], key, by_path, even=not observer.rung)
+    for v, viewer in enumerate(viewers):
+        out[v, viewer] = mine[v].sum(1) @ wolf
     return out
 
 
 def _average(
-    p: np.ndarray, w: np.ndarray, wolf: np.ndarray, row_key: np.ndarray, path_key: np.ndarray
+    p: np.ndarray, w: np.ndarray, wolf: np.ndarray, row_key: np.ndarray, path_key: np.ndarray, even: bool
 ) -> np.ndarray:
-    """Sum over cells of (the viewer's probability `p` of the cell) x (beliefs in the cell under weights `w`).
+    """Sum over cells of (each viewer's probability `p` of the cell) x (beliefs in the cell under weights `w`).
 
-    A cell is a pair of keys, of the world's row and of the path. Returns `(n_seats,)`.
+    A cell is a pair of keys, of the world's row and of the path; with `even` all possible worlds of a cell are equally
+    likely. Returns `(n_viewers, n_seats)`.
     """
-    n_rows, n_paths = int(row_key.max()) + 1, int(path_key.max()) + 1
-    rows = np.eye(n_rows)[row_key]
-    paths = np.eye(n_paths)[path_key]
+    rows, paths = np.eye(int(row_key.max()) + 1)[row_key], np.eye(int(path_key.max()) + 1)[path_key]
     w, p = w @ paths, rows.T @ (p @ paths)
-    total = rows.T @ w
+    if even:
+        w = (w > 0).astype(float)
+    total = np.broadcast_to(rows.T @ w, p.shape)
     share = np.divide(p, total, out=np.zeros_like(p), where=total > 0)
-    # share[cell] / total: each world of the cell gets its part of the viewer's probability of the cell.
-    out: np.ndarray = (share[row_key] * w).sum(1) @ wolf
+    # Each world of the cell gets its part of the viewer's probability of the cell.
+    out: np.ndarray = (share[:, row_key] * w).sum(2) @ wolf
     return out
 
 
@@ -86,15 +86,18 @@ def _numbered(keys: Sequence[Hashable]) -> np.ndarray:
 def _seer(
     observer: Observer, j: int, own: np.ndarray, p: np.ndarray, w: np.ndarray, wolf: np.ndarray
 ) -> np.ndarray:
-    """The part of the worlds in which j is the seer: its cells are what it inspected and was shown."""
+    """The part of the worlds in which j is the seer: its cells are what it inspected and was shown.
+
+    Returns `(n_viewers, n_seats)`.
+    """
     f = observer.factors
     cells = f.cells[j]
     start, shown = cells.seer, f.shown_of[own]
-    p, w = p.sum(1), w.sum(1)
+    p, w = p.sum(2), w.sum(1)
     own_factor = f.seer[j, shown]
     some = np.isfinite(own_factor)
     if not some.any():
-        return np.zeros(observer.n)
+        return np.zeros((len(p), observer.n))
     # In its cell its own acts tell it nothing.
     w = np.where(some, w, 0.0) * np.exp(np.where(some, own_factor[some].min() - own_factor, 0.0))
     u = cells.ll[:, start:] + f.c.log_prior[j][:, None]
@@ -106,19 +109,16 @@ def _seer(
     total = share.sum(0)
     share = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
     code = _codes(observer)[f.assignments[own]]
-    out = np.zeros(observer.n)
+    base = int(code.max()) + 1
+    given = np.zeros(p.shape)
     for number, told in zip(*_first(sets, cells.told[start:]), strict=True):
         asked = np.flatnonzero(told)
-        keys = (
-            code[:, asked] @ (int(code.max()) + 1) ** np.arange(len(asked))
-            if len(asked)
-            else np.zeros(len(own))
-        )
-        key = np.unique(keys, return_inverse=True)[1]
-        mass = np.bincount(key, p * share[number, shown])
-        norm = np.bincount(key, w)
-        per = np.divide(mass, norm, out=np.zeros_like(mass), where=norm > 0)
-        out += (per[key] * w) @ wolf[own]
+        key = np.unique(code[:, asked] @ base ** np.arange(len(asked)), return_inverse=True)[1]
+        group = np.eye(int(key.max()) + 1)[key]
+        norm = w @ group
+        mass = (p * share[number, shown]) @ group
+        given += np.divide(mass, norm, out=np.zeros_like(mass), where=norm > 0)[:, key]
+    out: np.ndarray = (given * w) @ wolf[own]
     return out
 
 

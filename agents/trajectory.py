@@ -41,9 +41,7 @@ def trajectories(observer: Observer, records: Iterable[Record], second_order: bo
         revealed.append([shown is not None for shown in observer.seen.revealed])
         p.append(observer.all_beliefs())
         if second_order:
-            rows = [observer.second_order(i) if role else None for i, role in enumerate(observer.role)]
-            blank = np.full((observer.n, observer.n), np.nan)
-            second.append([blank if row is None else row for row in rows])
+            second.append(observer.all_second_order())
     return Trajectory(
         np.array(seq), np.array(day), kinds, np.array(alive), np.array(revealed), np.array(p),
         np.array(second) if second_order else None,

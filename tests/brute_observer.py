@@ -1,5 +1,5 @@
-"""The exact posterior of a tiny game by brute force: every deal, every character of every seat, every hidden choice is a
-particle, and its weight is the product of what `agents.scripted` says of each act on the seat's own knowledge."""
+"""The exact posterior of a tiny game by brute force: every deal, every character of every seat, every hidden choice is
+a particle, and its weight is the product of what `agents.scripted` says of each act on the seat's own knowledge."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class Brute:
 
     def choice(self, particle, seat, kind, options, seen):
         """option -> probability."""
-        return {a.option: p for a, p in self.distribution(particle, seat, kind, options, seen).items() if p > 0}
+        return {
+            a.option: p for a, p in self.distribution(particle, seat, kind, options, seen).items() if p > 0
+        }
 
     def update(self, record, dead=()):
         """Take in a public event; `dead` holds all of the dead of the night that this event opens."""
@@ -97,7 +99,13 @@ class Brute:
         elif e.kind in ("speech", "last_words"):
             self.wave = None
             free = self.config.discussion == "free" and e.kind == "speech"
-            self.act(e.actor, e.kind, (SPEAK, 1, 2) if free else (), Action(SPEAK if free else None, acts=e.acts), True)
+            self.act(
+                e.actor,
+                e.kind,
+                (SPEAK, 1, 2) if free else (),
+                Action(SPEAK if free else None, acts=e.acts),
+                True,
+            )
         elif e.kind == "silence":
             self.act(e.actor, "speech", (0, 1, 2), Action({"skip": 1, "over": 2}[e.value]), True)
         elif e.kind == "ballot":
@@ -186,14 +194,18 @@ class Brute:
             else:
                 worlds = [(w, prey, False) for w, prey in worlds]
             for w, prey, saved in worlds:
-                for v, died in self.brew(w, prey, saved, seen) if mode != "inspect_only" else [(w, {prey} - {NOBODY})]:
+                for v, died in (
+                    self.brew(w, prey, saved, seen) if mode != "inspect_only" else [(w, {prey} - {NOBODY})]
+                ):
                     if died == dead:
                         out += self.inspect(v, seen)
         self.particles = out
 
     def kill(self, p, seen):
         wolves = [i for i in self.living() if p.roles[i] == "werewolf"]
-        targets = [j for j in self.living() if self.config.kill_targets == "anyone" or p.roles[j] != "werewolf"]
+        targets = [
+            j for j in self.living() if self.config.kill_targets == "anyone" or p.roles[j] != "werewolf"
+        ]
         for prey, chance, votes in self.preys(p, wolves, targets, seen, self.config.chat_rounds):
             q = p.copy()
             q.weight *= chance
@@ -278,7 +290,9 @@ class Brute:
             after = []
             for w in worlds:
                 asked = {j for j, _ in w.results[a]}
-                options = [j for j in self.living() if j != a and (self.config.seer_repeats or j not in asked)]
+                options = [
+                    j for j in self.living() if j != a and (self.config.seer_repeats or j not in asked)
+                ]
                 if not options:
                     after.append(w)
                     continue
@@ -305,8 +319,10 @@ class Brute:
         return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
     def mine(self, viewer, private, style):
-        """Weights of the particles that `viewer`, told `private` and being of `style`, holds possible; they sum to 1."""
-        w = np.array([p.weight * (p.private[viewer] == private and p.styles[viewer] == style) for p in self.particles])
+        """Weights of the particles that `viewer`, told `private` and being of `style`, holds possible; sum 1."""
+        w = np.array(
+            [p.weight * (p.private[viewer] == private and p.styles[viewer] == style) for p in self.particles]
+        )
         return w / w.sum()
 
     def second_order(self, viewer, private, style):

@@ -1,4 +1,4 @@
-"""The scripted players: complete, legal distributions, habits that betray a side, and play that depends on the seed alone."""
+"""The scripted players: complete, legal distributions, habits that betray a side, and play that is its seed's alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_every_style_states_a_complete_legal_distribution_at_every_request(prese
                 check_legal(request, request.seat, request.kind, action, config.n_players)
                 for act in action.acts:
                     assert act.subject is None or act.subject != request.seat
-                    assert (act.kind in ("accuse", "defend", "question", "announce_ballot")) <= (act.subject is not None)
+                    assert (act.kind in ("accuse", "defend", "question", "announce_ballot")) <= (
+                        act.subject is not None
+                    )
     assert {"night_kill", "speech", "ballot"} <= kinds
 
 
@@ -77,7 +79,8 @@ def test_the_random_player_covers_every_option_evenly():
     assert [action.option for action, _ in stated] == list(options)
     assert {p for _, p in stated} == {0.25}
     said = random_policy(me, seen, Request(2, "speech", (), speaks=True))
-    assert {a.acts for a, _ in said} == {(), *((SpeechAct(k, j),) for k in ("accuse", "defend", "question") for j in (0, 1, 3, 4))}  # fmt: skip
+    kinds, others = ("accuse", "defend", "question"), (0, 1, 3, 4)
+    assert {a.acts for a, _ in said} == {(), *((SpeechAct(kind, j),) for kind in kinds for j in others)}
     assert len({p for _, p in said}) == 1
 
 
@@ -151,7 +154,10 @@ def test_drawn_actions_follow_the_stated_distribution():
     n = 4000
     from msgspec.structs import replace
 
-    drawn = [player.choose(replace(observation, seed=seed * 0x9E3779B97F4A7C15 % 2**64)).option for seed in range(n)]
+    drawn = [
+        player.choose(replace(observation, seed=seed * 0x9E3779B97F4A7C15 % 2**64)).option
+        for seed in range(n)
+    ]
     for option, p in stated.items():
         assert abs(drawn.count(option) / n - p) < 4 * math.sqrt(p * (1 - p) / n) + 2e-3
 
