@@ -31,7 +31,7 @@ be beaten.
 NAMES = {
     "exact": "exact posterior",
     "scripted policies": "scripted-policy posterior",
-    "fitted": "fitted posterior",
+    "fitted": "fitted observer",
     "rules": "rules observer",
 }
 """How a source of belief is called in the tables."""

@@ -15,19 +15,27 @@ def said_table(statements: pl.DataFrame, speeches: pl.DataFrame, numbers: Number
     proposed = statements.filter(pl.col("statement_is_false").is_not_null())
     by_role = proposed.group_by("speaker_role").agg(
         statements=pl.len(), false=pl.col("statement_is_false").mean(), known=pl.col("speaker_knows_false").mean(),
-        mistake=pl.col("honest_mistake").mean(),
+        mistake=pl.col("honest_mistake").mean(), believed=pl.col("believed_false").mean(),
     )  # fmt: skip
-    spoken = speeches.group_by("speaker_role").agg(speeches=pl.len(), withheld=pl.col("withheld").mean())
+    lied = pl.col("any_known_false")
+    spoken = speeches.group_by("speaker_role").agg(
+        speeches=pl.len(), withheld=pl.col("withheld").mean(), lies=lied.sum(),
+        strategic=pl.col("strategic_deception").filter(lied).mean(), advantage=pl.col("advantage").filter(lied).mean(),
+    )  # fmt: skip
     frame = spoken.join(by_role, on="speaker_role", how="left").sort("speaker_role")
     numbers.add("T4_said", frame)
 
     rows = [
         [r["speaker_role"], f"{r['speeches']:,}", f"{r['statements'] or 0:,}", share(r["false"]), share(r["known"]),
-         share(r["mistake"]), share(r["withheld"])]
+         share(r["believed"]), share(r["mistake"]), share(r["withheld"]), f"{r['lies']:,}", share(r["strategic"]),
+         "" if r["advantage"] is None else f"{r['advantage']:+.3f}"]
         for r in frame.to_dicts()
     ]  # fmt: skip
-    columns = ["role", "speeches", "statements", "false", "known false", "honest mistake", "withheld"]
-    return Table(columns, rows, tuple(range(1, 7)))
+    columns = [
+        "role", "speeches", "statements", "false", "known false", "believed false", "honest mistake", "withheld",
+        "lies", "strategic", "mean shift"
+    ]  # fmt: skip
+    return Table(columns, rows, tuple(range(1, 11)))
 
 
 def agents_rows(table: pl.DataFrame) -> Table:

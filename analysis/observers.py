@@ -1,20 +1,26 @@
 """What an ideal reader would believe: the posterior of `agents.observer` at every decision of a run.
 
 With scripted players alone it is `exact`. Where a model plays too, it reads the model's acts as if a
-scripted player had done them; acts that no scripted player would do are counted as seen and prove nothing.
-It is then called `scripted policies`. It knows the players' policies, as no reader of the table talk does,
-so the report shows it as a ceiling.
+scripted player had done them, a small share of acts following no policy, so that none is impossible. It is
+then called `scripted policies`. It knows the players' policies, as no reader of the table talk does, so the
+report shows it as a ceiling. One pass over the games yields all that rests on it: first-order beliefs, what
+each speaker believed when it spoke, what each utterance moved, second-order expectations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from agents.observer import Impossible, Observer, TooLarge
+from agents.observer import Impossible, Observer, TooLarge, belief_shift, fit, truthful
 from analysis.frames import GameLog
 from games.records import Decision, Event
+from games.werewolf.config import species_of
 
 SCHEMA = {
     "game_id": pl.String,
@@ -23,57 +29,231 @@ SCHEMA = {
     "subject": pl.Int16,
     "source": pl.String,
     "p_werewolf": pl.Float64,
+    "p_seer": pl.Float64,
 }
+UTTERANCES = {
+    "game_id": pl.String,
+    "seq": pl.Int32,  # of the decision that spoke
+    "speaker": pl.Int16,
+    "speaker_role": pl.String,
+    "kind": pl.String,  # of the first act; silence
+    "subject": pl.Int16,  # of the first act
+    "suspicion_before": pl.Float64,  # of the speaker, to one who knows only what is public
+    "suspicion_after": pl.Float64,
+    "subject_before": pl.Float64,
+    "subject_after": pl.Float64,
+    "advantage": pl.Float64,  # known lies: how much less suspect the speaker's side than after the truth
+    "nats": pl.Float64,  # known lies: how far the public belief over role assignments moved
+}
+SECOND = {
+    "game_id": pl.String,
+    "seq": pl.Int32,
+    "viewer": pl.Int16,
+    "subject": pl.Int16,
+    "about": pl.Int16,
+    "expected": pl.Float64,  # what the viewer expects the subject to believe of `about`
+    "actual": pl.Float64,  # what the subject believes
+}
+LAPSE = 0.02
+"""Share of a model's acts that are taken to follow no scripted policy."""
+
+
+@dataclass
+class Watched:
+    """What following the games with an observer gave."""
+
+    beliefs: pl.DataFrame
+    """`SCHEMA`."""
+    utterances: pl.DataFrame
+    second: pl.DataFrame
+    speakers: dict[tuple[str, int], tuple[tuple[str, ...], NDArray[np.float64]]]
+    """(game_id, seq of a speech) -> roles, and the speaker's `(n_seats, n_roles)` when it spoke."""
+    why: str
+    """In words, why rows are missing; empty where none is."""
+
+
+@dataclass
+class _Rows:
+    beliefs: list[tuple[Any, ...]] = field(default_factory=list)
+    utterances: list[tuple[Any, ...]] = field(default_factory=list)
+    second: list[tuple[Any, ...]] = field(default_factory=list)
+    speakers: dict[tuple[str, int], tuple[tuple[str, ...], NDArray[np.float64]]] = field(default_factory=dict)
+
+
+def watch(
+    logs: Sequence[GameLog],
+    lies: Collection[tuple[str, int]] = (),
+    second_at: Collection[tuple[str, int]] = (),
+) -> Watched:
+    """Follows all games once.
+
+    lies: (game_id, seq) of speeches with a statement that the speaker knows to be false: their shift of belief is held
+    against the truthful alternatives. second_at: (game_id, seq) of decisions whose second-order expectations are
+    wanted. Beliefs are those of models' decisions alone, unless there are none; of viewers who are no werewolves, who
+    know. A game that the observer cannot hold or follow ends where it fails.
+    """
+    models = any(isinstance(r, Decision) and r.trace is not None for log in logs for r in log.records)
+    source, why, failed, rows = "scripted policies" if models else "exact", "", 0, _Rows()
+    for log in logs:
+        try:
+            observer = Observer("exact", log.config, lapse=LAPSE if models else 0.0)
+            _follow(log, observer, models, source, rows, lies, second_at)
+        except TooLarge as error:
+            return _watched(_Rows(), str(error))
+        except ValueError as error:
+            failed, why = failed + 1, why or str(error)
+    return _watched(rows, _partly(failed, len(logs), why))
 
 
 def posteriors(logs: Sequence[GameLog]) -> tuple[pl.DataFrame, str]:
-    """(game_id, seq, viewer, subject, source, p_werewolf) at every decision, and in words why rows are
-    missing.
+    """The first-order beliefs alone (`SCHEMA`), and in words why rows are missing."""
+    seen = watch(logs)
+    return seen.beliefs, seen.why
 
-    Decisions of models alone, unless there are none. A game that the observer cannot hold or follow ends
-    where it fails.
+
+def fitted_posteriors(
+    logs: Sequence[GameLog], most: int = 30, seed: int = 0, sweeps: int = 1
+) -> tuple[pl.DataFrame, str]:
+    """As `posteriors`, under one character fitted on other games: half the games serve the other half.
+
+    At most `most` games are fitted on. Source `fitted`. Empty, with the reason, where nothing could be fitted.
     """
-    rows: dict[str, list[object]] = {name: [] for name in SCHEMA}
+    if len(logs) < 2:
+        return _watched(_Rows(), "").beliefs, "a character is fitted on other games; there is one game only"
+    order = np.random.default_rng(seed).permutation(len(logs))
+    halves = [order[: len(order) // 2], order[len(order) // 2 :]]
     models = any(isinstance(r, Decision) and r.trace is not None for log in logs for r in log.records)
-    source, why, failed = "scripted policies" if models else "exact", "", 0
-    for log in logs:
+    rows, failed, why = _Rows(), 0, ""
+    for held, other in (halves, halves[::-1]):
         try:
-            _follow(log, models, source, rows)
-        except TooLarge as error:
-            return pl.DataFrame(schema=SCHEMA), str(error)
+            character = fit([(logs[i].config, logs[i].records) for i in other[:most]], sweeps)
         except ValueError as error:
-            failed, why = failed + 1, why or str(error)
-    if failed:
-        why = f"{failed} of {len(logs)} games could be followed in part only ({why})"
-    return pl.DataFrame(rows, schema=SCHEMA), why
+            return _watched(_Rows(), "").beliefs, str(error)
+        for i in sorted(held):
+            try:
+                observer = Observer("fitted", logs[i].config, fitted=character)
+                _follow(logs[i], observer, models, "fitted", rows)
+            except TooLarge as error:
+                return _watched(_Rows(), "").beliefs, str(error)
+            except ValueError as error:
+                failed, why = failed + 1, why or str(error)
+    return _watched(rows, "").beliefs, _partly(failed, len(logs), why)
 
 
-def _follow(log: GameLog, models: bool, source: str, rows: dict[str, list[object]]) -> None:
-    observer = Observer("exact", log.config)
+def _partly(failed: int, n: int, why: str) -> str:
+    return f"{failed} of {n} games could be followed in part only ({why})" if failed else ""
+
+
+def _watched(rows: _Rows, why: str) -> Watched:
+    return Watched(
+        pl.DataFrame(rows.beliefs, schema=SCHEMA, orient="row"),
+        pl.DataFrame(rows.utterances, schema=UTTERANCES, orient="row"),
+        pl.DataFrame(rows.second, schema=SECOND, orient="row"),
+        rows.speakers,
+        why,
+    )
+
+
+def _follow(
+    log: GameLog,
+    observer: Observer,
+    models: bool,
+    source: str,
+    rows: _Rows,
+    lies: Collection[tuple[str, int]] = (),
+    second_at: Collection[tuple[str, int]] = (),
+) -> None:
     facts = log.game.seats(log.config, log.records)
     wolves = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
+    spoke: dict[int, int] = {}  # seat -> its last speech decision
+    results: dict[int, list[tuple[int, bool]]] = {}
+    wolf = observer.roles.index("werewolf")
+    seer = observer.roles.index("seer") if "seer" in observer.roles else None
     for record in log.records:
         if isinstance(record, Event):
-            observer = _heard(observer, record, careful=models)
-        elif record.seat not in wolves and (record.trace is not None or not models):
-            p = observer.p_werewolf(record.seat)
-            for subject, alive in enumerate(observer.seen.alive):
-                if alive and subject != record.seat:
-                    values = (log.game_id, record.seq, record.seat, subject, source, float(p[subject]))
-                    for column, value in zip(rows.values(), values):
-                        column.append(value)
+            if record.kind == "inspect" and record.actor is not None and record.target is not None:
+                found = record.value == "werewolf" or species_of(record.value or "") == "werewolf"
+                results.setdefault(record.actor, []).append((record.target, found))
+            seq = spoke.pop(record.actor, None) if _is_speech(record) and record.actor is not None else None
+            if seq is None:
+                observer.update(record)
+            else:
+                roles = [fact.role for fact in facts]
+                known = results.get(record.actor or 0, []) if record.actor is not None else []
+                lie = (log.game_id, seq) in lies
+                rows.utterances.append(
+                    _utterance(log.game_id, seq, observer, record, roles, known if lie else None, facts)
+                )
+            continue
+        seat = record.seat
+        wanted = record.trace is not None or not models
+        if record.kind == "speech":
+            spoke[seat] = record.seq
+            rows.speakers[log.game_id, record.seq] = (tuple(observer.roles), observer.beliefs(seat))
+        if seat in wolves or not wanted:
+            continue
+        p = observer.beliefs(seat)
+        for subject, alive in enumerate(observer.seen.alive):
+            if alive and subject != seat:
+                of_seer = None if seer is None else float(p[subject, seer])
+                rows.beliefs.append(
+                    (log.game_id, record.seq, seat, subject, source, float(p[subject, wolf]), of_seer)
+                )
+        if (log.game_id, record.seq) in second_at:
+            rows.second += _second(log.game_id, record.seq, seat, observer)
 
 
-def _heard(observer: Observer, event: Event, careful: bool) -> Observer:
-    """The observer after the event. `careful`: an act of probability zero is seen but weighs nothing."""
-    if not careful or event.audience is not None or event.actor is None:
-        observer.update(event)
-        return observer
-    after = observer.fork()
-    try:
-        after.update(event)
-        after.p_werewolf(None)  # weights are made on demand: an impossible act shows here at the latest
-    except Impossible:
-        observer.seen.add(event)
-        return observer
-    return after
+def _is_speech(event: Event) -> bool:
+    return event.audience is None and event.kind in ("speech", "last_words")
+
+
+def _utterance(
+    game_id: str,
+    seq: int,
+    observer: Observer,
+    event: Event,
+    roles: Sequence[str],
+    results: Sequence[tuple[int, bool]] | None,
+    facts: Sequence[Any],
+) -> tuple[Any, ...]:
+    """One row of `UTTERANCES`; the observer takes the speech in. `results` where it is to be held against truths."""
+    speaker = int(event.actor or 0)
+    before = observer.p_werewolf(None)
+    advantage = nats = None
+    living = [j for j, alive in enumerate(observer.seen.alive) if alive]
+    if results is not None:
+        others = truthful(roles, speaker, living, results)
+        shift = belief_shift(observer, event, None, others)
+        side = [j for j in living if facts[j].faction == facts[speaker].faction]
+        advantage, nats = _finite(shift.advantage(side)), _finite(shift.nats)
+    observer.update(event)
+    after = observer.p_werewolf(None)
+    act = event.acts[0] if event.acts else None
+    subject = None if act is None else act.subject
+    return (
+        game_id, seq, speaker, roles[speaker], "silence" if act is None else act.kind, subject,
+        float(before[speaker]), float(after[speaker]),
+        None if subject is None else float(before[subject]), None if subject is None else float(after[subject]),
+        advantage, nats,
+    )  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _second(game_id: str, seq: int, viewer: int, observer: Observer) -> list[tuple[Any, ...]]:
+    expected = observer.second_order(viewer)
+    living = [j for j, alive in enumerate(observer.seen.alive) if alive]
+    found = []
+    for j in living:
+        if j == viewer:
+            continue
+        try:
+            actual = observer.p_werewolf(j)
+        except Impossible:
+            continue
+        found += [
+            (game_id, seq, viewer, j, k, float(expected[j, k]), float(actual[k])) for k in living if k != j
+        ]
+    return found

@@ -20,16 +20,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from analysis import cards, sections
 from analysis.bootstrap import holm
-from analysis.captures import attach
 from analysis.competence import agents_table, in_words
 from analysis.errors import AnalysisError
 from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
-from analysis.frames import GameLog, logs_of, subject_rows
-from analysis.labels import label
+from analysis.frames import logs_of
 from analysis.methods import methods, missing
-from analysis.observers import posteriors
 from analysis.page import Numbers, title_of
-from analysis.targets import Target, targets_of, thin
+from analysis.prepare import prepare
+from analysis.saved import config_hash, fit_probe, save
+from analysis.targets import Target
 from harness.run_folder import load_run
 
 __all__ = ["render", "write_report"]
@@ -70,11 +69,12 @@ def write_report(
         raise AnalysisError(f"no game of {', '.join(map(str, runs))} has ended yet; let the run finish first")
     pairs = list(zip(prefixes, opened))
     settings = settings or Settings()
-    targets, labels = prepare(logs, pairs, settings)
-    evaluations = evaluate_all(targets, settings, tell)
+    tell("following the games with observers")
+    prepared = prepare(logs, pairs, settings)
+    evaluations = evaluate_all(prepared.targets, settings, tell)
     tell("drawing the page")
     html, numbers = render(
-        evaluations, labels, _tables(pairs), settings,
+        evaluations, prepared.labels, _tables(pairs), settings,
         title=" + ".join(dict.fromkeys(run.manifest.name for run in opened)), n_games=len(logs), started=start,
         tables_name=page.with_suffix("").name,
     )  # fmt: skip
@@ -82,6 +82,9 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in numbers.frames.items():
         frame.write_parquet(folder / f"{name}.parquet")
+    for e in evaluations:
+        if isinstance(e, Evaluation):
+            save(fit_probe(e, [config_hash(run) for run in opened]), folder / "probes")
     part = page.with_name(page.name + ".part")
     part.write_text(html, encoding="utf-8")
     part.replace(page)
@@ -98,49 +101,6 @@ def _place(out: Path, overwrite: bool) -> Path:
     if page.parent.exists() and not page.parent.is_dir():
         raise AnalysisError(f"{page.parent} is a file: choose another --out")
     return page
-
-
-def prepare(
-    logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: Settings
-) -> tuple[list[Target], dict[str, pl.DataFrame]]:
-    """The targets with their activations and stated beliefs, and the label frames."""
-    labels = label(logs)
-    others, own = subject_rows(logs), subject_rows(logs, about="self")
-    beliefs = [run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id")) for prefix, run in runs]
-    ideal, why = posteriors(logs)
-    stated = pl.concat(
-        [pl.concat(beliefs).filter(pl.col("about").is_null()).select(ideal.columns).collect(), ideal]
-    )
-    targets = []
-    for target in targets_of(others, own, labels["speeches"]):
-        thinned = thin(target, settings.max_rows, settings.seed)
-        mine = attach(thinned, runs, own=target.name.startswith("own_"))
-        if target.name == "subject_is_werewolf":
-            mine = replace(with_beliefs(mine, stated), note=why)
-        targets.append(mine)
-    return targets, labels
-
-
-def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
-    """The target with every source's latest belief of the viewer about the subject at or before the
-    decision.
-    """
-    found = {}
-    keys = target.frame.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject").with_row_index(
-        "row_"
-    )
-    for source in stated["source"].drop_nulls().unique(maintain_order=True):
-        mine = stated.filter((pl.col("source") == source) & pl.col("p_werewolf").is_not_null())
-        mine = mine.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject", "p_werewolf").sort(
-            "seq"
-        )
-        joined = keys.sort("seq").join_asof(
-            mine, on="seq", by=["game_id", "viewer", "subject"], strategy="backward", check_sortedness=False
-        )
-        p = joined.sort("row_")["p_werewolf"]
-        if p.is_not_null().any():
-            found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
-    return replace(target, stated=found)
 
 
 def evaluate_all(targets: Sequence[Target], settings: Settings, tell: Say) -> list[Evaluation | Skipped]:

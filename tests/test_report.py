@@ -127,7 +127,7 @@ def test_the_numbers_lie_beside_the_page(signal):
     mine = scores.filter(pl.col("target") == "subject_is_werewolf")
     expected = {"probe", "prior", "seat", "name", "turn", "length", "public events", "TF-IDF", "shuffled roles",
                 "embedding layer", "untrained model", "stated belief", "rules posterior",
-                "everything public", "scripted-policy posterior"}  # fmt: skip
+                "everything public", "scripted-policy posterior", "fitted observer"}  # fmt: skip
     assert set(mine["name"]) == expected
     for name in (
         "F1_layers",

@@ -1,0 +1,92 @@
+"""From logs to what is evaluated: labels, observers, targets with their activations and everybody's beliefs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from analysis.captures import attach
+from analysis.deception import grade, lies_of
+from analysis.evaluate import Settings
+from analysis.frames import GameLog, subject_rows
+from analysis.labels import label
+from analysis.observers import Watched, fitted_posteriors, watch
+from analysis.targets import Target, targets_of, thin
+from games.records import Decision
+
+BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf")
+SECOND_GAMES = 200
+"""Of this many games, one decision each has its second-order expectations computed, besides those asked for."""
+
+
+@dataclass
+class Prepared:
+    """Everything that the evaluation and the descriptive sections rest on."""
+
+    targets: list[Target]
+    labels: dict[str, pl.DataFrame]
+    """`statements`, `speeches`, `ballots`, graded by the observer."""
+    beliefs: pl.DataFrame
+    """Columns `BELIEF` and `about`: all stated beliefs, first and second order."""
+    watched: Watched
+
+
+def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: Settings) -> Prepared:
+    """The targets and label frames of all games. `runs` are (prefix of the game ids, run)."""
+    labels = label(logs)
+    others, own = subject_rows(logs), subject_rows(logs, about="self")
+    beliefs = pl.concat(
+        [run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id")) for prefix, run in runs]
+    ).select(*BELIEF, "about").collect()  # fmt: skip
+    watched = watch(logs, lies_of(labels), _second_at(logs, beliefs))
+    labels = grade(labels, watched)
+    fitted, no_fit = fitted_posteriors(logs, seed=settings.seed)
+    first = beliefs.filter(pl.col("about").is_null()).select(BELIEF)
+    sources = pl.concat([first, watched.beliefs.select(BELIEF), fitted.select(BELIEF)])
+    note = "; ".join(dict.fromkeys(filter(None, (watched.why, no_fit))))
+    targets = []
+    for target in targets_of(others, own, labels["speeches"]):
+        thinned = thin(target, settings.max_rows, settings.seed)
+        mine = attach(thinned, runs, own=target.name.startswith("own_"))
+        if target.name == "subject_is_werewolf":
+            mine = replace(with_beliefs(mine, sources), note=note)
+        targets.append(mine)
+    return Prepared(targets, labels, beliefs, watched)
+
+
+def _second_at(logs: Sequence[GameLog], beliefs: pl.DataFrame, most: int = 2000) -> set[tuple[str, int]]:
+    asked = (
+        beliefs.filter(pl.col("about").is_not_null()).select("game_id", "seq").unique().sort("game_id", "seq")
+    )
+    found = {(str(game), int(seq)) for game, seq in asked.head(most).iter_rows()}
+    for log in logs[:: max(1, len(logs) // SECOND_GAMES)]:
+        ballots = [r for r in log.records if isinstance(r, Decision) and r.kind == "ballot"]
+        if ballots:
+            found.add((log.game_id, ballots[len(ballots) // 2].seq))
+    return found
+
+
+def joined_belief(keys: pl.DataFrame, stated: pl.DataFrame, column: str = "p_werewolf") -> pl.Series:
+    """For each row of `keys` (game_id, seq, viewer, subject) the latest belief at or before it, null where none."""
+    numbered = keys.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject").with_row_index(
+        "row_"
+    )
+    mine = stated.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject", column)
+    joined = numbered.sort("seq").join_asof(
+        mine.drop_nulls(column).sort("seq"), on="seq", by=["game_id", "viewer", "subject"], strategy="backward",
+        check_sortedness=False,
+    )  # fmt: skip
+    return joined.sort("row_")[column]
+
+
+def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
+    """The target with every source's latest belief of the viewer about the subject at or before the decision."""
+    found = {}
+    for source in stated["source"].drop_nulls().unique(maintain_order=True):
+        p = joined_belief(target.frame, stated.filter(pl.col("source") == source))
+        if p.is_not_null().any():
+            found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
+    return replace(target, stated=found)

@@ -1,0 +1,81 @@
+"""Probes that were saved with a report, and what becomes of them on another run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.errors import AnalysisError
+from analysis.evaluate import Settings
+from analysis.metrics import auroc
+from analysis.report import write_report
+from analysis.saved import apply, load, save
+from harness.run_folder import load_run
+from tests.planted_runs import planted_run
+
+FAST = Settings(n_permutations=19, n_boot=100)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = planted_run(tmp_path_factory.mktemp("saved") / "run", 30, 1.5)
+    write_report([path], settings=FAST)
+    return path
+
+
+@pytest.fixture(scope="module")
+def probe(run):
+    return load(run / "report" / "probes" / "subject_is_werewolf.json")
+
+
+def truth_of(run, scores):
+    seats = load_run(run).seats.select("game_id", "role", subject="seat").collect()
+    return (scores.join(seats, on=["game_id", "subject"], how="left")["role"] == "werewolf").to_numpy()
+
+
+def test_the_report_writes_a_probe_that_says_what_it_reads(probe):
+    assert probe.card.site == "mention"
+    assert probe.card.layer == "resid_post.1"
+    assert probe.card.n_games == 30
+    assert 0.6 < probe.card.metrics["AUROC"] <= 1
+
+
+def test_a_saved_probe_scores_another_run_without_refitting(probe, tmp_path):
+    other = planted_run(tmp_path / "other", 10, 1.5)  # the same seed: the same direction carries the answer
+    scores = apply(probe, load_run(other))
+    assert auroc(truth_of(other, scores), scores["p"].to_numpy()) > 0.7
+    assert scores["same_model"].all()
+
+
+def test_a_saved_probe_comes_back_as_it_was(probe, tmp_path):
+    again = load(save(probe, tmp_path, "copy"))
+    assert again.card == probe.card
+    assert np.array_equal(again.weights, probe.weights)
+
+
+def test_a_probe_of_another_width_is_refused(probe, tmp_path):
+    other = planted_run(tmp_path / "wide", 2, 0.0, d_model=16)
+    with pytest.raises(AnalysisError, match="width 32"):
+        apply(probe, load_run(other))
+
+
+def test_half_a_saved_probe_is_named(probe, tmp_path):
+    path = save(probe, tmp_path)
+    path.with_suffix(".safetensors").unlink()
+    with pytest.raises(AnalysisError, match="missing"):
+        load(path)
+
+
+def test_a_direction_steers_in_the_harness_form(probe, tmp_path):
+    from agents.steering import Intervention
+
+    one = Intervention(**probe.intervention(2.0))
+    assert (one.layer, one.point, one.scale) == (1, "resid_post", 2.0)
+    assert np.linalg.norm(one.vector) == pytest.approx(1, abs=1e-5)
+    assert np.load(probe.write_vector(tmp_path / "wolf")).shape == (32,)
+
+
+def test_control_directions_are_orthogonal_and_as_long(probe):
+    controls = probe.controls(4)
+    assert np.abs(controls @ probe.direction()).max() < 1e-5
+    assert np.allclose(np.linalg.norm(controls, axis=1), 1, atol=1e-5)
