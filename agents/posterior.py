@@ -37,16 +37,21 @@ class Observer(Reader):
     @property
     def approximations(self) -> tuple[str, ...]:
         """What this observer does not weigh exactly in games of this configuration; empty where it is exact."""
-        config, out = self.config, []
-        if self.kind == "exact" and self.rung == HIGHEST:
-            if config.discussion == "bidding":
-                out.append("bids are hidden; who won the turn is not counted as evidence")
-            if not config.ballot_public:
-                out.append("ballots are hidden; who was exiled by them is not counted as evidence")
-            if config.roles.get("witch") and config.roles.get("doctor"):
-                out.append(
-                    "second order: where a witch lives, a doctor is taken to know only the attacks that it stopped"
-                )
+        config, out = self.config, list[str]()
+        if self.kind == "fitted":
+            out.append("one fitted character stands for all players")
+        if 0 < self.rung < HIGHEST:
+            out.append(f"evidence above rung {self.rung} of the ladder is left out")
+        if not self.rung:
+            return ("rules: no behaviour is counted as evidence",)
+        if config.discussion == "bidding":
+            out.append("bids are hidden; who won the turn is not counted as evidence")
+        if not config.ballot_public:
+            out.append("ballots are hidden; who was exiled by them is not counted as evidence")
+        if config.roles.get("witch") and config.roles.get("doctor"):
+            out.append(
+                "second order: where a witch lives, a doctor is taken to know only the attacks that it stopped"
+            )
         return tuple(out)
 
     def fork(self) -> Observer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -16,6 +17,8 @@ from games.play import Answer, observe, play
 from games.records import Decision, Event, Reply, Request, SpeechAct
 from games.werewolf.presets import NAMES
 from games.werewolf.rules import check_legal
+from harness.config import AgentSection
+from harness.factory import make_agent
 from tests.brute_observer import Brute, private_of
 
 GAME = load_game("werewolf")
@@ -356,3 +359,10 @@ def test_the_bayesian_player_states_legal_complete_distributions_and_votes_for_t
                 best = max(stated, key=lambda pair: pair[1])[0].option
                 assert p[best] == max(p[[j for j in record.options if j >= 0]])
     assert seen > 20
+
+
+def test_the_policy_name_bayesian_seats_the_bayesian_player():
+    section = AgentSection(kind="scripted", policy="bayesian", settings={"sharpness": 1.0})
+    player = make_agent("b", SimpleNamespace(agents={"b": section}), {})
+    assert isinstance(player, Bayesian)
+    assert player.sharpness == 1.0
