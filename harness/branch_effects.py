@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from games.base import GameError
 from games.records import NOBODY, Decision, Event, Record
 from harness.branch_schedule import Origin, origin_of
 from harness.errors import RunFolderError
@@ -23,6 +24,8 @@ from harness.progress import wilson
 from harness.run_folder import Run, load_run
 
 LEVEL = 0.95
+MOST_POSTERIORS = 40
+"""Continuations of each arm whose posteriors are computed; each takes up to a second."""
 Z = 1.959964
 
 
@@ -98,7 +101,8 @@ def measure(run: Run) -> Effects:
             arm: {k: float(by.get(target, 0)) for k, by in rows.items()} for arm, rows in seen.votes.items()
         }
         found.append(_effect("votes", f"votes of others for {_name(names, target)}", counts, target=target))
-    found += _beliefs(run, seen, names)
+    stated = _beliefs(run, seen, names)
+    found += stated or _posteriors(run, seen, origin, names)
     recorded = _recorded(origin)
     bits = {
         kind: _entropy(facts["unchanged"].values())
@@ -198,6 +202,39 @@ def _beliefs(run: Run, seen: _Seen, names: Sequence[str]) -> list[Effect]:
     return found
 
 
+def _posteriors(run: Run, seen: _Seen, origin: Origin, names: Sequence[str]) -> list[Effect]:
+    """What a perfect observer in the villagers' seats would hold at the next ballot, where nobody stated beliefs."""
+    from harness.replay import Replay
+    from harness.view.posteriors import posteriors_of
+
+    known = posteriors_of(run)
+    source = "exact" if "exact" in known else "rules"
+    values: dict[int, dict[str, dict[int, float]]] = {}
+    for game_id, log in run.logs():
+        arm, k = seen.where[game_id]
+        if k >= MOST_POSTERIORS or k not in seen.outcome[arm]:
+            continue
+        replay = Replay(run, game_id, log)
+        village = [i for i, fact in enumerate(replay.seats) if fact.faction != "werewolf"]
+        until = next(
+            (r.seq for r in log if r.seq >= origin.first and isinstance(r, Decision) and r.kind == "ballot"),
+            log[-1].seq,
+        )
+        try:
+            points = known[source](replay)
+        except GameError:
+            return []
+        latest = {(viewer, subject): p for seq, viewer, subject, p in points if seq < until}
+        for subject in range(len(names)):
+            held = [latest[v, subject] for v in village if v != subject and (v, subject) in latest]
+            if held:
+                values.setdefault(subject, {a: {} for a in seen.outcome})[arm][k] = sum(held) / len(held)
+    return [
+        _effect("belief", f"{_name(names, subject)} is a werewolf ({source} posterior)", by, target=subject)
+        for subject, by in sorted(values.items())
+    ]
+
+
 def _effect(
     kind: str,
     what: str,
@@ -271,7 +308,7 @@ def effects_table(found: Effects, most: int = 8) -> str:
         ("next_exile", "next exile"),
         ("votes", "others' next ballots (votes per game)"),
         ("ballot", "others' next ballots, voter by voter"),
-        ("belief", "others' beliefs"),
+        ("belief", "others' beliefs at the next ballot"),
     ):
         rows = [e for e in found.effects if e.kind == kind]
         rows.sort(key=lambda e: -abs(e.difference if e.difference is not None else e.unchanged))

@@ -234,6 +234,8 @@ def test_decisive_ballot_shows_in_the_next_exile(run: Path, replay: Replay, tmp_
     assert sum(e.unchanged for e in outcomes) == pytest.approx(1, abs=1e-3)
     assert all(e.low <= e.difference <= e.high for e in found.effects if e.difference is not None)
     assert found.bits["next_exile"] == 0
+    beliefs = [e for e in found.effects if e.kind == "belief"]
+    assert len(beliefs) == 7 and all(0 <= e.unchanged <= 1 and "exact posterior" in e.what for e in beliefs)
     assert "others' next ballots" in effects_table(found)
 
 
