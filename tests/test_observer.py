@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agents.bayesian import Bayesian
+from agents.evidence import Evidence
 from agents.observer import Impossible, Observer, TooLarge, belief_shift, fit, trajectories, truthful
 from agents.scripted import STYLES, Scripted
 from games import load_game
@@ -196,18 +197,58 @@ def scores(observers, logs, config):
     return np.array(truth), np.array(day), {name: np.array(p) for name, p in out.items()}
 
 
+def counted(log, config):
+    """Event counts of each (viewer, subject) in the order of `scores`: `(n_rows, n_features)` and the truth."""
+    roles = next(r for r in log if isinstance(r, Event) and r.kind == "deal").data["roles"]
+    seen, at = Evidence.empty(config.n_players), {}
+    for record in log:
+        seen.add(record)
+        if isinstance(record, Event) and record.kind == "ballot":
+            tables = [np.array(x) for x in (seen.accusations, seen.defences, seen.questions, seen.ballots)]
+            claims = np.array(
+                [[claim is not None, bool(seen.reports.get(i))] for i, claim in enumerate(seen.claims)]
+            )
+            reported = np.array([[sum(r.get(i) is side for r in seen.reports.values()) for side in (True, False)]
+                                 for i in range(seen.n)])  # fmt: skip
+            made = np.stack([f(x) for x in tables for f in (lambda m: m.sum(1), lambda m: m.sum(0))], axis=1)
+            rows, truth = [], []
+            for v in range(seen.n):
+                for k in range(seen.n):
+                    if roles[v] == "villager" and seen.alive[v] and seen.alive[k] and k != v:
+                        pair = [x[k, v] for x in tables] + [x[v, k] for x in tables]
+                        rows.append([1.0, seen.day, *made[k], *claims[k], *reported[k], *pair])
+                        truth.append(roles[k] == "werewolf")
+            at[record.day] = (rows, truth)
+    return [row for rows, _ in at.values() for row in rows], [y for _, truth in at.values() for y in truth]
+
+
+def event_counts(train, test, config):
+    """Scores of a least-squares read-out of event counts, fitted on other games."""
+    x, y = (
+        np.concatenate(part)
+        for part in zip(*[counted(log, config) for log in train if counted(log, config)[0]])
+    )
+    weights = np.linalg.lstsq(x.T @ x + np.eye(x.shape[1]), x.T @ y, rcond=None)[0]
+    rows = [counted(log, config) for log in test]
+    return np.concatenate([r for r, _ in rows if r]) @ weights, np.concatenate([t for _, t in rows])
+
+
 @pytest.fixture(scope="module")
 def measured():
     config = GAME.configure(preset="classic-7")
     logs = [scripted_game(config, seed)[0] for seed in range(50)]
-    fitted = fit([(config, scripted_game(config, 10_000 + seed)[0]) for seed in range(30)], sweeps=1)
+    train = [scripted_game(config, 10_000 + seed)[0] for seed in range(60)]
+    fitted = fit([(config, log) for log in train[:30]], sweeps=1)
     observers = {
         "exact": lambda: Observer("exact", config, EVEN),
         "fitted": lambda: Observer("fitted", config, fitted=fitted),
         "rules": lambda: Observer("rules", config),
         **{f"rung {r}": (lambda r=r: Observer("exact", config, EVEN, rung=r)) for r in (1, 2, 3)},
     }
-    return scores(observers, logs, config)
+    truth, day, p = scores(observers, logs, config)
+    p["counts"], again = event_counts(train, logs, config)
+    assert (again == truth).all()
+    return truth, day, p
 
 
 def test_exact_beliefs_are_calibrated(measured):
@@ -229,6 +270,7 @@ def test_exact_beats_fitted_and_fitted_beats_the_rules(measured):
     area = {name: auroc(truth, q) for name, q in p.items()}
     assert area["exact"] > area["fitted"] - 0.01
     assert area["fitted"] > area["rules"] + 0.15
+    assert area["exact"] > area["counts"] + 0.05 > area["rules"] + 0.05
     # Wanted between 0.65 and 0.9: something is left to infer. 50 games leave an uncertainty of about 0.04.
     assert 0.65 - 0.04 < auroc(truth[day == 1], p["exact"][day == 1]) < 0.9 + 0.04
 

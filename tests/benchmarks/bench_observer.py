@@ -23,7 +23,7 @@ from games import load_game
 from games.play import Answer, observe, play
 from games.records import Event, Reply
 from games.werewolf.config import faction_of
-from tests.test_observer import EVEN, auroc, scores, scripted_game
+from tests.test_observer import EVEN, auroc, event_counts, scores, scripted_game
 
 GAME = load_game("werewolf")
 
@@ -64,6 +64,8 @@ def table(n: int, presets: list[str]) -> None:
             "fitted": lambda config=config, fitted=fitted: Observer("fitted", config, fitted=fitted),
         }
         truth, day, p = scores(observers, logs, config)
+        others = [scripted_game(config, 2_000_000 + seed)[0] for seed in range(n)]
+        p["counts"] = event_counts(others, logs, config)[0].clip(0, 1)
         print(f"{preset}, {n} games, {len(truth)} (game, day, viewer, subject)")
         for name, q in p.items():
             days = [
