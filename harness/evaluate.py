@@ -21,12 +21,14 @@ from agents.evidence import Evidence
 from agents.hooked import load_hooked_backend
 from agents.llm import TranscriptPlayer
 from agents.model_files import load_tokenizer
+from agents.observer import Observer
+from agents.scripted import Style
 from games import chance, load_game
 from games.play import Answer, observe, play
-from games.records import Decision, Event, Record
+from games.records import Decision, Record
 from games.werewolf.config import Role
 from games.werewolf.lexicon import lexicon
-from harness.training_data import scripted_game
+from harness.training_data import PLAYERS, WEIGHTS, scripted_game
 
 HELD_OUT = 1 << 40
 """Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""
@@ -98,42 +100,59 @@ def measure_form(folder: Path, n_games: int = 60, presets: Sequence[str] = FORM_
     return [Form(kind, n[kind], good[kind], fallback[kind]) for kind in kinds]
 
 
-def questions(preset: str, n_games: int) -> Iterator[tuple[int, list[str], int, list[tuple[int, bool, str]]]]:
-    """Before every ballot of held-out scripted games, from each living plain villager's view.
+class Asked(msgspec.Struct, frozen=True):
+    """One belief question: about whom, what is true, and what ideal readers of the viewer's evidence would answer."""
 
-    Yields (game index, lines read so far, viewer, [(subject, is a werewolf, question)]) over living others.
+    game: int
+    question: str
+    is_werewolf: bool
+    exact: float
+    """P(werewolf) under the scripted players' own policies and their mix."""
+    rules: float
+    """P(werewolf) where all that contradicts nothing is equally likely."""
+
+
+def questions(preset: str, n_games: int) -> Iterator[tuple[list[str], list[Asked]]]:
+    """Before every ballot of held-out scripted games, from each living plain villager's view of living others.
+
+    Yields (lines read so far, questions).
     """
     game = load_game("werewolf")
     config = game.configure(preset=preset)
+    mix: dict[str | Style, float] = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
     for index in range(n_games):
         log = scripted_game(config, chance.key(HELD_OUT, "beliefs", index) >> 1)
         facts = game.seats(config, log)
+        observers = {"exact": Observer("exact", config, mix), "rules": Observer("rules", config)}
         seen = Evidence.empty(config.n_players)
+        voting = False
         for i, record in enumerate(log):
-            first = isinstance(record, Decision) and record.kind == "ballot" and not (
-                isinstance(log[i - 1], Decision) and log[i - 1].kind == "ballot"
-            )  # fmt: skip
-            if first:
-                for viewer in range(config.n_players):
-                    if seen.alive[viewer] and facts[viewer].role == "villager":
-                        asked = [
-                            (
-                                j,
-                                facts[j].role == "werewolf",
-                                f"{facts[viewer].name} believes {facts[j].name} is",
-                            )
-                            for j in range(config.n_players)
-                            if j != viewer and seen.alive[j]
-                        ]
-                        yield index, document(game.text, log[:i], viewer, config), viewer, asked
-            if isinstance(record, Event):
-                seen.add(record)
+            opens = isinstance(record, Decision) and record.kind == "ballot" and not voting
+            voting = isinstance(record, Decision) and record.kind == "ballot"
+            viewers = [v for v in range(config.n_players) if seen.alive[v] and facts[v].role == "villager"]
+            for viewer in viewers if opens else []:
+                p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
+                asked = [
+                    Asked(
+                        game=index,
+                        question=f"{facts[viewer].name} believes {facts[j].name} is",
+                        is_werewolf=facts[j].role == "werewolf",
+                        exact=float(p["exact"][j]),
+                        rules=float(p["rules"][j]),
+                    )
+                    for j in range(config.n_players)
+                    if j != viewer and seen.alive[j]
+                ]
+                yield document(game.text, log[:i], viewer, config), asked
+            seen.add(record)
+            for observer in observers.values():
+                observer.update(record)
 
 
 def stated_beliefs(
     folder: Path, preset: str = "classic-7", n_games: int = 200
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The model's stated P(werewolf), the truth, and the game of each question; arrays (n_questions,)."""
+) -> tuple[np.ndarray, list[Asked]]:
+    """The model's stated P(werewolf) `(n_questions,)`, and the questions."""
     from agents.hooked_model import load_hooked_model
 
     hooked = load_hooked_model(folder)
@@ -143,24 +162,21 @@ def stated_beliefs(
     role_ids = torch.tensor([tokenizer.convert_tokens_to_ids(lex.terms[role]) for role in roles])
     wolf = roles.index("werewolf")
     stated: list[float] = []
-    truth: list[bool] = []
-    games: list[int] = []
-    for index, lines, _, asked in questions(preset, n_games):
+    all_asked: list[Asked] = []
+    for lines, asked in questions(preset, n_games):
         head = "\n".join(lines) + "\n"
         rows = [
-            [tokenizer.bos_token_id, *tokenizer(head + q, add_special_tokens=False)["input_ids"]]
-            for *_, q in asked
+            [tokenizer.bos_token_id, *tokenizer(head + a.question, add_special_tokens=False)["input_ids"]]
+            for a in asked
         ]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
         with torch.inference_mode():
             logits = hooked.model(input_ids=ids, attention_mask=(ids != 0).long(), use_cache=False).logits
-        for k, (row, (_, is_wolf, _)) in enumerate(zip(rows, asked, strict=True)):
-            p = torch.softmax(logits[k, len(row) - 1, role_ids].float(), dim=-1)
-            stated.append(float(p[wolf]))
-            truth.append(is_wolf)
-            games.append(index)
-    return np.array(stated), np.array(truth), np.array(games)
+        for k, row in enumerate(rows):
+            stated.append(float(torch.softmax(logits[k, len(row) - 1, role_ids].float(), dim=-1)[wolf]))
+        all_asked += asked
+    return np.array(stated), all_asked
 
 
 def score(source: str, p: np.ndarray, truth: np.ndarray, games: np.ndarray) -> Belief:
@@ -192,9 +208,16 @@ def evaluate(folder: Path, n_games: int = 60, n_belief_games: int = 200, say: An
             f"  {f.kind:12} {f.well_formed:6} of {f.n:6} well-formed ({f.well_formed / f.n:.2%}), "
             f"{f.fallbacks} fallbacks"
         )
-    p, truth, games = stated_beliefs(folder, n_games=n_belief_games)
+    p, asked = stated_beliefs(folder, n_games=n_belief_games)
+    truth, games = np.array([a.is_werewolf for a in asked]), np.array([a.game for a in asked])
+    sources = {
+        "stated": p,
+        "rules": np.array([a.rules for a in asked]),
+        "exact": np.array([a.exact for a in asked]),
+    }
     say(
-        f"stated belief: plain villagers of scripted classic-7 games before each ballot, {n_belief_games} games"
+        f"stated belief: plain villagers before each ballot of {n_belief_games} scripted classic-7 games, living others"
     )
-    for b in (score("stated", p, truth, games), score("prior", np.full(len(p), truth.mean()), truth, games)):
+    for source, values in sources.items():
+        b = score(source, values, truth, games)
         say(f"  {b.source:8} AUROC {b.auroc:.3f}  Brier {b.brier:.3f}  ECE {b.ece:.3f}  ({b.n} questions)")
