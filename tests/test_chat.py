@@ -485,3 +485,13 @@ def test_run_of_a_chat_model_is_sound_from_configuration_to_check(tmp_path: Path
     beliefs = run.beliefs.collect()
     assert set(beliefs["source"]) == {"stated"}
     assert beliefs["p_werewolf"].is_between(0, 1).all()
+
+
+@pytest.mark.parametrize("lexicon", ["mafia", "nonsense", "symbols"])
+def test_other_lexicons_are_played_and_leak_no_word_of_the_classic_one(lexicon: str) -> None:
+    player = player_of()
+    log = game_of(player, lexicon=lexicon)
+    assert all(d.fallback is None for d in decisions(log))
+    assert player.encoder is not None
+    text = player.encoder.decode(player.backend.prompts[0].ids).casefold()
+    assert not any(word in text for word in ("werewolf", "seer", "village"))

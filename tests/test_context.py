@@ -13,7 +13,7 @@ from agents.llm import TranscriptPlayer
 from agents.small_model import make_tokenizer
 from games import load_game
 from games.play import observe
-from games.records import Decision, Request
+from games.records import Decision, Request, visible
 from tests.player_fixtures import (
     STYLES,
     FakeBackend,
@@ -117,19 +117,24 @@ def test_characters_of_spans_agree_with_their_tokens() -> None:
 
 
 def test_context_of_a_seat_holds_nothing_that_it_may_not_see(player: TranscriptPlayer) -> None:
-    log = game_of(player)
-    config = GAME.configure(preset="classic-7")
+    log = game_of(player, first_night="no_kill")  # so that every seat decides something
+    config = GAME.configure(preset="classic-7", first_night="no_kill")
+    names = GAME.text.words_of(config, log).names
     contexts = context_chain(log)
+
+    def bare(line: str) -> str:
+        return "".join(line.replace("<bos>", "").replace("<|begin_of_text|>", "").split())
+
     for seat in range(7):
         mine = decisions(log, seat)[-1]
-        seen = [r for r in log if r.seq < mine.seq]
-        ours = GAME.transcript(
-            [r for r in seen if not isinstance(r, Decision) or r.seat == seat], seat, config
-        )
-        text = player.encoder.decode(contexts[mine.seq][0])
-        roles = [line for line in text.splitlines() if line.lstrip().startswith("You")]
-        assert len(roles) == 1
-        assert len(ours) <= len(text.splitlines())
+        seen = [r for r in log if r.seq < mine.seq and (not isinstance(r, Decision) or r.seat == seat)]
+        allowed = {
+            bare(line) for line in GAME.transcript([r for r in seen if visible(r, seat)], seat, config)
+        }
+        lines = player.encoder.decode(contexts[mine.seq][0]).splitlines()
+        others = [bare(line) for line in lines if not bare(line).startswith(names[seat])]
+        assert len(others) > 5
+        assert set(others) <= allowed
 
 
 def test_decision_without_a_model_is_read_as_its_line(player: TranscriptPlayer) -> None:
