@@ -104,7 +104,7 @@ def win(n: int, presets: list[str]) -> None:
         config = GAME.configure(preset=preset)
         for side in ("village", "werewolf"):
             for player in (Scripted("random", "random"), Scripted("naive", "naive"), Bayesian("bayesian")):
-                rate = sum(won(config, seed, player, side) for seed in range(n)) / n
+                rate = sum(won(config, 5_000_000 + seed, player, side) for seed in range(n)) / n
                 half = 1.96 * (rate * (1 - rate) / n) ** 0.5
                 print(f"{preset} {side:9} {player.name:9} {rate:.3f} +- {half:.3f} (n = {n})", flush=True)
 
