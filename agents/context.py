@@ -74,8 +74,8 @@ def mention_spans(text: str, offsets: Offsets, at: int, names: Sequence[str]) ->
 
 
 def ask(text: Any, request: Request | Decision, words: Any) -> str:
-    """A question in transcript style: what may be chosen, then the beginning of the line that the answer completes."""
-    return str(text.offer(request, words) + text.question(request, words))
+    """A question in transcript style: the beginning of the line that the answer completes, with what may be chosen."""
+    return str(text.question(request, words) + text.offer(request, words))
 
 
 def document(text: Any, records: Sequence[Record], seat: int | None, config: Any) -> list[str]:

@@ -14,7 +14,7 @@ SMALL_MODEL = Path(__file__).parent / "small"
 """The shipped model's folder, in Hugging Face format."""
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
-PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]")
+PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
 NUMBERS = tuple(str(i) for i in range(21))
 
 

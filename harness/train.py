@@ -92,20 +92,13 @@ def initialise(model: Any, seed: int) -> None:
 def emphasis(ids: torch.Tensor, words: dict[str, int]) -> torch.Tensor:
     """Loss weights `(n_docs, n_tokens)`.
 
-    More for what a seat chose (`Options ... . NAME VERB` *answer*) and for the answers to belief questions (`is`
-    *answer*): the model is used for them, and they are a fortieth of all tokens.
+    More for what a seat chose (`NAME VERB (...):` *answer*) and for the answers to belief questions (`is` *answer*):
+    the model is used for them, and they are a fortieth of all tokens.
     """
     weights = torch.ones(ids.shape, device=ids.device)
-    offered = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
-    options, stop, believes = words["Options"], words["."], words["is"]
-    for i in range(ids.shape[1]):
-        offered |= ids[:, i] == options
-        closed = offered & (ids[:, i] == stop)
-        offered &= ~closed
-        if i + 3 < ids.shape[1]:
-            weights[closed, i + 3] = ANSWER_WEIGHT
-        if i + 1 < ids.shape[1]:
-            weights[ids[:, i] == believes, i + 1] = ANSWER_WEIGHT
+    chose = (ids[:, 1:-1] == words[":"]) & (ids[:, :-2] == words[")"])
+    believed = ids[:, 1:-1] == words["is"]
+    weights[:, 2:][chose | believed] = ANSWER_WEIGHT
     return weights
 
 
@@ -133,7 +126,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 12_000_000,
+    tokens: int = 9_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 0.25,

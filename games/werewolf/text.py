@@ -150,13 +150,13 @@ def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> 
 
 
 def offer(request: Request | Decision, w: Words) -> str:
-    """What may be chosen, in the order drawn for the request; stands before `question` where a seat is to name a seat.
+    """What may be chosen, in the order drawn for the request: ` (Ada Ben nobody):`, between `question` and `answer`.
 
     Empty where the answers are fixed by the kind of question (bids, candidacies, turns to speak).
     """
     if not request.options or (request.kind not in VERBS and request.kind != "whisper"):
         return ""
-    return f"Options {' '.join(w.name(i) for i in request.options)}. "
+    return f" ({' '.join(w.name(i) for i in request.options)}):"
 
 
 def question(request: Request | Decision, w: Words) -> str:
