@@ -12,11 +12,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from games.records import Span
+
 OUTPUT_LAST = "output_last"
 """Capture site: the residual stream at the last generated token."""
 
 OUTPUT_MEAN = "output_mean"
 """Capture site: the mean of the residual stream over all generated tokens."""
+
+OUTPUT_TOKENS = "output_tokens"
+"""Capture site: every generated token by itself, (n_output, n_layers, d_model)."""
+
+OUTPUT_SITES = (OUTPUT_LAST, OUTPUT_MEAN, OUTPUT_TOKENS)
 
 
 class BackendError(RuntimeError):
@@ -64,7 +71,7 @@ class Capture(msgspec.Struct, frozen=True):
 
     sites: dict[str, tuple[int, ...]]
     """Site name -> token indices in the prompt, averaged (one index: that row). Negative indices are refused.
-    `output_last` and `output_mean` are computed over the generated tokens; their indices are ignored."""
+    `output_last`, `output_mean`, `output_tokens` are computed over the generated tokens; their indices are ignored."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -84,6 +91,10 @@ class Prompt(msgspec.Struct, frozen=True):
     session: str | None = None
     """Prompts of one session usually extend its earlier ids + output; a key-value cache may be reused."""
     capture: Capture | None = None
+    interventions: tuple[Any, ...] = ()
+    """`agents.intervention.Intervention`s. An optional capability: backends that have it say so by `steers = True`."""
+    spans: tuple[Span, ...] = ()
+    """What the tokens are; given only to backends that say `wants_spans = True`."""
     messages: tuple[Message, ...] = ()
     """The prompt as a conversation, for servers that take no token ids (`agents.openai_server`)."""
 
@@ -107,6 +118,8 @@ class Generation(msgspec.Struct, frozen=True):
     read: tuple[float, ...] = ()
     """Log-probability (nats) of each of `Sampling.read` as the first output token, under the model's own
     distribution."""
+    touched: int = 0
+    """Positions that interventions changed, summed over them."""
     reasoning: str | None = None
     """Thinking that a server returned apart from the text."""
 
@@ -164,7 +177,7 @@ def check_prompt(prompt: Prompt, max_context: int, vocab_size: int) -> None:
                 )
     if prompt.capture is not None:
         for site, indices in prompt.capture.sites.items():
-            if site in (OUTPUT_LAST, OUTPUT_MEAN):
+            if site in OUTPUT_SITES:
                 continue
             wrong = [i for i in indices if not 0 <= i < n]
             if wrong or not indices:

@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.backend import OUTPUT_LAST, OUTPUT_MEAN, Generation, Prompt, next_choices
+from agents.backend import (
+    OUTPUT_LAST,
+    OUTPUT_MEAN,
+    OUTPUT_SITES,
+    OUTPUT_TOKENS,
+    Generation,
+    Prompt,
+    next_choices,
+)
 from agents.hooked_model import HookedModel
 from agents.hooks import Hooks, Reads
 from agents.sampling import generator_for, sample_row
@@ -36,11 +44,12 @@ class _Row:
     sites: dict[str, Tensor] = field(default_factory=dict)
     total: Tensor | None = None
     n_read: int = 0
+    each: list[Tensor] = field(default_factory=list)
 
     @property
     def reads_output(self) -> bool:
         capture = self.prompt.capture
-        return capture is not None and (OUTPUT_LAST in capture.sites or OUTPUT_MEAN in capture.sites)
+        return capture is not None and any(site in capture.sites for site in OUTPUT_SITES)
 
     def take(self, logprobs: Tensor) -> None:
         """Choose the next token from (vocab,) log-probabilities."""
@@ -113,15 +122,15 @@ def decode(
             active = [active[b] for b in staying]
         mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
         logits = _step(hooked, hooks, [rows[i] for i in active], mask, cache, steering, active)
-    steering.checked()
-    return [_generation(hooked, row) for row in rows]
+    touched = steering.checked()
+    return [_generation(hooked, row, n) for row, n in zip(rows, touched, strict=True)]
 
 
 def _first_site(prompt: Prompt) -> int:
     """The first token that must be computed for the capture; all may be cached where nothing is captured."""
     if prompt.capture is None:
         return len(prompt.ids)
-    wanted = [min(v) for k, v in prompt.capture.sites.items() if k not in (OUTPUT_LAST, OUTPUT_MEAN)]
+    wanted = [min(v) for k, v in prompt.capture.sites.items() if k not in OUTPUT_SITES]
     return min(wanted, default=len(prompt.ids))
 
 
@@ -135,7 +144,7 @@ def _prefill(
     for b, row in enumerate(rows):
         sites = row.prompt.capture.sites if row.prompt.capture is not None else {}
         for site, indices in sites.items():
-            if site in (OUTPUT_LAST, OUTPUT_MEAN):
+            if site in OUTPUT_SITES:
                 continue
             positions += [(b, batch.starts[b] + i - batch.n_cached, len(where)) for i in indices]
             where.append((b, site))
@@ -152,6 +161,7 @@ def _prefill(
         use_cache=True,
         logits_to_keep=1,
     )
+    hooks.check_touched()
     if where:
         read = hooks.take().float().cpu()
         for slot, (b, site) in enumerate(where):
@@ -183,12 +193,15 @@ def _step(
         past_key_values=cache,
         use_cache=True,
     )
+    hooks.check_touched()
     if reading:
         read = hooks.take().float().cpu()
         for slot, b in enumerate(reading):
             row = rows[b]
             row.total = read[slot] if row.total is None else row.total + read[slot]
             row.n_read += 1
+            if row.prompt.capture is not None and OUTPUT_TOKENS in row.prompt.capture.sites:
+                row.each.append(read[slot])
             row.sites[OUTPUT_LAST] = read[slot]
     hooks.plan(None)
     return out.logits[:, -1]
@@ -211,12 +224,14 @@ def _remember(
     sessions.keep(row.prompt.session, ids[:n_fed], row_layers(cache, b, start, n_fed))
 
 
-def _generation(hooked: HookedModel, row: _Row) -> Generation:
+def _generation(hooked: HookedModel, row: _Row, touched: int) -> Generation:
     activations: dict[str, Any] | None = None
     capture = row.prompt.capture
     if capture is not None:
         if OUTPUT_MEAN in capture.sites and row.total is not None:
             row.sites[OUTPUT_MEAN] = row.total / row.n_read
+        if row.each:
+            row.sites[OUTPUT_TOKENS] = torch.stack(row.each)
         activations = {site: row.sites[site].numpy() for site in capture.sites}
     shown = row.output[:-1] if row.finish == "stop" else row.output
     text = ""
@@ -229,5 +244,6 @@ def _generation(hooked: HookedModel, row: _Row) -> Generation:
         n_cached=row.n_cached,
         finish_reason=row.finish or "length",
         read=row.read,
+        touched=touched,
         activations=activations,
     )

@@ -152,6 +152,8 @@ class Turn:
             choices=choices,
         )
         prompt: Prompt = self.fork.prompt(sampling, f"{self.observation.game_id}/{self.seat}")
+        if isinstance(self.fork, TokenDialogue) and getattr(player.backend, "wants_spans", False):
+            prompt = msgspec.structs.replace(prompt, spans=tuple(self.fork.context.spans))
         self.final = await ask_backend(
             player.backend,
             prompt,
@@ -159,6 +161,8 @@ class Turn:
             key=self.observation.seed,
             first_wait_s=player.first_wait_s,
         )
+        if self.final.touched:
+            self.sampling["steered"] = self.final.touched
         return self.final
 
     def _text(self, generation: Generation) -> str:

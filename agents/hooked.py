@@ -39,6 +39,7 @@ class HookedBackend:
     """Backend over a model in this process."""
 
     reads = True
+    steers = True
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class HookedBackend:
         """
         self.model = hooked.name
         self.points = points or choose_points(hooked.layout)
+        self.layers, self.d_model = self.points.names(), hooked.layout.d_model
         self.max_context = hooked.max_context
         self.n_batches = 0
         """Batches run so far."""
@@ -81,7 +83,7 @@ class HookedBackend:
         asks: list[_Ask] = []
         for prompt in prompts:
             check_prompt(prompt, self._hooked.max_context, self._hooked.vocab_size)
-            interventions = list(self._steer(prompt)) if self._steer is not None else []
+            interventions = [*prompt.interventions, *(self._steer(prompt) if self._steer is not None else ())]
             asks.append(_Ask(prompt, interventions, loop.create_future(), loop))
         for ask in asks:
             self._inbox.put(ask)
@@ -96,7 +98,7 @@ class HookedBackend:
             self._sessions.clear()
 
     def _run(self) -> None:
-        hooks = Hooks(self._hooked.layout, self.points, editing=self._steer is not None)
+        hooks = Hooks(self._hooked.layout, self.points, editing=True)
         with hooks.attached():
             while True:
                 asks, more = self._collect()

@@ -15,9 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from agents.intervention import Point, SteeringError
 from agents.layers import DecoderLayout, LayerSpec, select_layers
-
-Point = Literal["embed", "resid_post", "attn_out", "mlp_out"]
 
 
 @dataclass(frozen=True)
@@ -160,6 +159,7 @@ class Hooks:
         self._edits: dict[tuple[Point, int], list[Edit]] = {}
         self._out: Tensor | None = None
         self._stop_early = False
+        self._planned = 0
         self.touched = 0
         """Positions edited since the last plan."""
 
@@ -191,7 +191,16 @@ class Hooks:
         unknown = set(self._edits) - set(self._wanted)
         if unknown:
             raise ValueError(f"edits at {sorted(unknown)} have no hook there; make Hooks with editing=True")
+        self._planned = sum(len(edit.rows) for edit in edits)
         self._stop_early = stop_early and reads is not None
+
+    def check_touched(self) -> None:
+        """Raises SteeringError where the pass that was planned last did not make every edit."""
+        if self.touched != self._planned:
+            raise SteeringError(
+                f"{self.touched} positions were edited, {self._planned} were planned: the pass ended before the layer "
+                "that is steered, or its hook did not run"
+            )
 
     def run(self, module: nn.Module, **inputs: Any) -> None:
         """A forward pass for its reads alone; the output of `module` is thrown away."""

@@ -118,11 +118,12 @@ class TranscriptPlayer:
                 choices=legal if how == "constrained" else (),
             )
             session = f"{observation.game_id}/{request.seat}"
+            spans = tuple(context.spans) if getattr(self.backend, "wants_spans", False) else ()
             settings = {**self.settings, "seed": seed} | ({"choices": len(legal)} if sampling.choices else {})
             try:
                 generation = await ask(
                     self.backend,
-                    Prompt(ids=tuple(context.ids), sampling=sampling, session=session),
+                    Prompt(ids=tuple(context.ids), sampling=sampling, session=session, spans=spans),
                     retries=self.backend_retries,
                     key=observation.seed,
                     first_wait_s=self.first_wait_s,
@@ -130,6 +131,8 @@ class TranscriptPlayer:
             except BackendError as error:
                 trace = self._trace(context, None, attempt, rejected, settings | {"error": str(error)})
                 return Reply(stand_in(game, self.fallback, observation), fallback=BACKEND_ERROR, trace=trace)
+            if generation.touched:
+                settings = settings | {"steered": generation.touched}
             trace = self._trace(context, generation, attempt, rejected, settings)
             try:
                 action = game.text.parse(request, self._line(trace.output_text), words)

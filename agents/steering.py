@@ -8,32 +8,14 @@ positions than it named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
-import msgspec
 import torch
 from torch import Tensor
 
-from agents.hooks import Edit, Point
+from agents.hooks import Edit
+from agents.intervention import Intervention, SteeringError
 
-
-class SteeringError(RuntimeError):
-    """An intervention did not touch what it was meant to touch."""
-
-
-class Intervention(msgspec.Struct, frozen=True):
-    """One change at one hook point of one context."""
-
-    kind: Literal["add", "ablate", "patch"]
-    """add: scale * |h| * unit vector; ablate: remove `scale` of the component along the vector; patch: replace."""
-    layer: int
-    vector: Any
-    """Array or tensor (d_model,); for a patch at k positions also (k, d_model), in the order of `positions`."""
-    positions: Literal["all", "prompt", "generated"] | tuple[int, ...] = "all"
-    """Token indices in the whole context; or every token; or those of the prompt; or `generated`: the positions
-    that output tokens are read from, that is the last prompt token and each generated one."""
-    scale: float = 1.0
-    point: Point = "resid_post"
+__all__ = ["Intervention", "Steering", "SteeringError"]
 
 
 class Steering:
@@ -63,16 +45,17 @@ class Steering:
                         )
 
     def edits(
-        self, batch: Sequence[int], first: Sequence[int], n_columns: int, skip: Sequence[int]
+        self, batch: Sequence[int], first: Sequence[int], n_columns: int | Sequence[int], skip: Sequence[int]
     ) -> list[Edit]:
         """Edits for a pass in which batch row b is context batch[b] and its column c is token first[b] + c.
 
-        Columns below skip[b] are padding. The positions are counted as touched.
+        Columns below skip[b] are padding, and so are those from n_columns[b] on. The positions are counted as touched.
         """
+        widths = [n_columns] * len(batch) if isinstance(n_columns, int) else n_columns
         made: list[Edit] = []
         for b, context in enumerate(batch):
             for k, one in enumerate(self.rows[context]):
-                low, high = first[b] + skip[b], first[b] + n_columns
+                low, high = first[b] + skip[b], first[b] + widths[b]
                 tokens = _tokens(one, low, high, self.prompt_lengths[context])
                 if not tokens:
                     continue

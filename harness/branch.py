@@ -224,18 +224,18 @@ class _Plan:
             )
         vector = Path(change.vector).resolve()
         if not vector.is_file():
-            raise ChangeError(f"there is no vector {vector}: give a .npy file with one vector (d_model,)")
-        names = []
-        for suffix, settings in (
-            ("steered", {"steering": msgspec.structs.asdict(change) | {"vector": str(vector)}}),
-            ("unsteered", {}),
-        ):
-            name = self._copy(
-                change.seat, suffix, {}, settings={"backend.kind": "transformers", "backend.replicas": 1}
+            raise ChangeError(
+                f"there is no vector {vector}: give a .npy or .safetensors file with one vector (d_model,)"
             )
-            self.plain["backends"][self.plain["agents"][name]["backend"]]["settings"] = settings
-            names.append(name)
-        return names[0], names[1]
+        settings = {"backend.kind": "transformers", "backend.replicas": 1}
+        plain = self._copy(change.seat, "unsteered", {}, settings=settings)
+        self.plain["backends"][self.plain["agents"][plain]["backend"]]["settings"] = {}
+        steered = f"{base}+steered"
+        given = {key: value for key, value in msgspec.structs.asdict(change).items() if key != "seat"}
+        self.plain["agents"][steered] = self.plain["agents"][plain] | {
+            "steering": given | {"vector": str(vector)}
+        }
+        return steered, plain
 
     def _cell(self, arm: Arm) -> Cell:
         changed = arm.name == "changed"

@@ -67,7 +67,7 @@ class Steer(msgspec.Struct, frozen=True, tag="steer", omit_defaults=True):
 
     seat: int
     vector: str
-    """A .npy file with one vector (d_model,)."""
+    """A .npy or .safetensors file with one vector (d_model,)."""
     layer: int
     scale: float = 1.0
     kind: str = "add"

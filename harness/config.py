@@ -61,6 +61,26 @@ class SamplingSection(Section):
     max_tokens: int = Field(default=64, ge=1)
 
 
+class SteeringSection(Section):
+    """`[agents.NAME.steering]`: a saved vector added to (or taken from) the residual stream of this player's model."""
+
+    vector: str
+    """A .safetensors or .npy file with one vector (d_model,)."""
+    key: str | None = None
+    """The tensor's name in a .safetensors file that holds several."""
+    layer: int = Field(ge=0)
+    """0 = output of block 0."""
+    kind: Literal["add", "ablate", "patch"] = "add"
+    """add: `scale` times the residual's own norm along the direction; ablate: take `scale` of its component away;
+    patch: put the vector in the residual's place."""
+    scale: float = 1.0
+    positions: Literal["all", "prompt", "generated"] | tuple[int, ...] = "all"
+    """Every token, those of the prompt, those that output is read from, or token indices of the context."""
+    point: Literal["embed", "resid_post", "attn_out", "mlp_out"] = "resid_post"
+    seats: tuple[int, ...] | None = None
+    """Only these seats; None: wherever the player sits."""
+
+
 class AgentSection(Section):
     """`[agents.NAME]`: one kind of player."""
 
@@ -76,6 +96,8 @@ class AgentSection(Section):
     """llm: how often an unusable reply is asked again before the recorded fallback."""
     settings: dict[str, Any] = {}
     """Further settings of the policy or prompt style."""
+    steering: SteeringSection | None = None
+    """llm on a backend of kind "transformers": every forward pass for this player is steered."""
 
     @model_validator(mode="after")
     def _complete(self) -> AgentSection:
@@ -83,6 +105,8 @@ class AgentSection(Section):
         if getattr(self, needed) is None:
             raise ValueError(f'an agent with kind = "{self.kind}" needs {needed}')
         other = {"scripted": ("backend",), "llm": ("policy",), "human": ("policy", "backend")}[self.kind]
+        if self.kind != "llm":
+            other = (*other, "steering")
         for name in other:
             if getattr(self, name) is not None:
                 raise ValueError(f'{name} has no meaning for an agent with kind = "{self.kind}": remove it')
@@ -167,9 +191,14 @@ class ActivationsSection(Section):
     backend: str | None = None
     """The `[backends.*]` whose model is captured; None: the only one that agents of this run use."""
     sites: tuple[str, ...] = ("prompt_last",)
-    layers: tuple[str | int, ...] | Literal["all"] = "all"
-    """`embed` and layer numbers, 0 = output of block 0."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    layers: tuple[str | int | float, ...] | Literal["all"] = "all"
+    """Layer numbers (0 = output of block 0), fractions of the depth (0.5), `embed`; `attn_out` and `mlp_out` for the
+    blocks' parts. "all": `embed` and every block."""
+    variants: tuple[str, ...] = ("original",)
+    """`original`, no_role_line, swapped_role, reskinned, random_span, other_seat."""
+    while_playing: bool = False
+    """Keep what a backend of kind "transformers" computes while it plays; `wolfscope capture` adds what is left."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
 
 
 class BeliefsSection(Section):
@@ -218,6 +247,19 @@ class Config(Section):
                     f"agents.{name}.backend is {agent.backend!r}, "
                     f"{_known(agent.backend, self.backends, '[backends.*]')}"
                 )
+            if agent.steering is not None and self.backends[agent.backend or ""].kind != "transformers":
+                raise ValueError(
+                    f'agents.{name}.steering needs a backend with kind = "transformers"; {agent.backend!r} is '
+                    f'"{self.backends[agent.backend or ""].kind}"'
+                )
+        if self.activations.while_playing:
+            name = self.activations.backend
+            kinds = {n: b.kind for n, b in self.backends.items() if name in (None, n)}
+            if list(kinds.values()).count("transformers") != 1:
+                raise ValueError(
+                    'activations.while_playing needs one backend with kind = "transformers", named as '
+                    f"activations.backend where there are several; found {kinds or name}"
+                )
         for key in self.experiment.factors:
             if key.split(".")[0] not in ("game", "agents", "roster"):
                 raise ValueError(
@@ -239,6 +281,10 @@ class Config(Section):
 def identity(plain: dict[str, Any]) -> dict[str, Any]:
     """The part of a plain configuration that decides which games are played (their number aside)."""
     kept = {key: plain.get(key) for key in ("game", "agents", "roster", "experiment")}
+    kept["agents"] = {
+        name: {key: value for key, value in agent.items() if key != "steering" or value is not None}
+        for name, agent in plain.get("agents", {}).items()
+    }
     means = ("replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "serve", "device")
     kept["run"] = {"seed": plain.get("run", {}).get("seed")}
     kept["backends"] = {

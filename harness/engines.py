@@ -13,7 +13,7 @@ import ray
 
 from agents.backend import Backend, BackendError, Generation, Prompt
 from agents.engine_settings import EngineSettings, engine_env
-from harness.config import BackendSection, Config
+from harness.config import ActivationsSection, BackendSection, Config
 from harness.errors import ConfigurationError
 from harness.manifest import checkout
 
@@ -51,24 +51,33 @@ def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:
     }
 
 
-def start_backend(name: str, section: BackendSection) -> Backend:
-    """Start one backend and wait until it answers. Ray must be running. Raises BackendError, ModelFilesError."""
+def start_backend(name: str, section: BackendSection, layers: Sequence[str] | None = None) -> Backend:
+    """layers: which streams a transformers backend tells where it is asked to (`agents.hooks.named_points`).
+
+    Start one backend and wait until it answers. Ray must be running. Raises BackendError, ModelFilesError."""
     if section.kind == "vllm":
         from agents.vllm_engine import start_engines
 
         return start_engines(model_folder(section), _vllm_settings(name, section))
     if section.kind == "transformers":
-        return ActorBackend.start(name, model_folder(section), section)
+        return ActorBackend.start(name, model_folder(section), section, layers)
     return _server(name, section)
 
 
-def start_backends(used: Mapping[str, BackendSection], say: Callable[[str], None]) -> dict[str, Backend]:
+def start_backends(
+    used: Mapping[str, BackendSection],
+    say: Callable[[str], None],
+    activations: ActivationsSection | None = None,
+) -> dict[str, Backend]:
     """Start all backends; those already started are stopped again when one fails."""
     started: dict[str, Backend] = {}
+    layers = None
+    if activations is not None and activations.while_playing:
+        layers = ("all",) if activations.layers == "all" else tuple(map(str, activations.layers))
     try:
         for name, section in used.items():
             say(f"starting the engine of {name} ({section.kind}, {section.model})")
-            started[name] = start_backend(name, section)
+            started[name] = start_backend(name, section, layers)
     except BaseException:
         stop_backends(started)
         raise
@@ -143,42 +152,28 @@ class _Strict(EngineSettings, frozen=True, forbid_unknown_fields=True):
     """Engine settings as a user writes them: unknown ones are refused."""
 
 
-def steering_of(plain: Mapping[str, Any] | None) -> Any:
-    """`settings.steering` of a transformers backend: what every prompt's forward pass is given, None for nothing.
-
-    plain: vector (a .npy file, (d_model,)), layer (0 = output of block 0), and as in `agents.steering.Intervention`
-    kind, scale, positions. Raises ConfigurationError.
-    """
-    if plain is None:
-        return None
-    import numpy as np
-
-    from agents.steering import Intervention
-
-    try:
-        known = {key: plain[key] for key in ("layer", "kind", "scale", "positions") if key in plain}
-        one = Intervention(**{"kind": "add"} | known, vector=np.load(plain["vector"], allow_pickle=False))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"steering cannot be used: {error!r}") from error
-    return lambda prompt: (one,)
-
-
 class HookedActor:
     """The Ray actor around a hooked transformers model."""
 
-    def __init__(self, folder: str, device: str, max_batch: int, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str,
+        device: str,
+        max_batch: int,
+        settings: dict[str, Any],
+        layers: Sequence[str] | None = None,
+    ) -> None:
         from agents.hooked import HookedBackend
         from agents.hooked_model import load_hooked_model
+        from harness.capture_run import points_of
 
-        settings = dict(settings)
-        steer = steering_of(settings.pop("steering", None))
-        self._backend = HookedBackend(
-            load_hooked_model(folder, device=device), max_batch=max_batch, steer=steer, **settings
-        )
+        hooked = load_hooked_model(folder, device=device)
+        points = None if layers is None else points_of(hooked, layers)
+        self._backend = HookedBackend(hooked, points, max_batch=max_batch, **settings)
 
-    async def ready(self) -> str:
-        """The model's name, once it is loaded."""
-        return self._backend.model
+    async def ready(self) -> tuple[str, tuple[str, ...], int]:
+        """The model's name once it is loaded, the names of the streams that it tells, their width."""
+        return self._backend.model, self._backend.points.names(), self._backend.d_model
 
     async def generate(self, prompts: list[Prompt]) -> list[Generation]:
         """As the backend's own."""
@@ -189,13 +184,17 @@ class ActorBackend:
     """Backend over one actor that any runner can reach."""
 
     reads = True
+    steers = True
 
-    def __init__(self, model: str, actor: Any) -> None:
+    def __init__(self, model: str, actor: Any, layers: tuple[str, ...] = (), d_model: int = 0) -> None:
         self.model = model
+        self.layers, self.d_model = layers, d_model
         self._actor = actor
 
     @classmethod
-    def start(cls, name: str, folder: Path, section: BackendSection) -> ActorBackend:
+    def start(
+        cls, name: str, folder: Path, section: BackendSection, layers: Sequence[str] | None = None
+    ) -> ActorBackend:
         """Start the actor and wait until the model is loaded. Raises BackendError."""
         device = {"gpu": "cuda"}.get(section.device, section.device)
         env = engine_env("cpu" if device != "cuda" else "gpu") | {"PYTHONPATH": str(checkout())}
@@ -208,24 +207,24 @@ class ActorBackend:
                 max_concurrency=1000,
                 runtime_env={"env_vars": env},
             )
-            .remote(str(folder), device, section.max_concurrent, section.settings)
+            .remote(str(folder), device, section.max_concurrent, section.settings, layers)
         )
         try:
-            model = ray.get(actor.ready.remote(), timeout=300)
+            told = ray.get(actor.ready.remote(), timeout=300)
         except ray.exceptions.RayError as error:
             ray.kill(actor)
             raise BackendError(
                 f"the model of backend {name} could not be loaded: {error}", retryable=False
             ) from error
-        return cls(model, actor)
+        return cls(told[0], actor, told[1], told[2])
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Answer all prompts. Raises BackendError."""
         try:
             done: list[Generation] = await self._actor.generate.remote(list(prompts))
         except ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            raise (cause if isinstance(cause, BackendError) else BackendError(str(error))) from error
+            cause = error.cause  # BackendError, or SteeringError: an answer that was not steered is none
+            raise (cause if isinstance(cause, RuntimeError) else BackendError(str(error))) from error
         except ray.exceptions.RayError as error:
             raise BackendError(
                 f"the engine is gone ({type(error).__name__}); run the command again"

@@ -31,7 +31,7 @@ def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Ag
 
             return HumanPlayer(name, **section.settings)
         backend = section.backend or ""
-        return _model_player(name, section, backends[backend], config.backends[backend])
+        return _model_player(name, section, _steered(section, backends[backend]), config.backends[backend])
     except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
         raise ConfigurationError(f"agents.{name}: {error}") from error
 
@@ -82,6 +82,15 @@ def _model_player(name: str, section: AgentSection, backend: Backend, source: Ba
     if tokenizer is None:
         raise ValueError('api = "chat" takes messages, which only prompt = "chat" makes')
     return TranscriptPlayer(name, backend, tokenizer, **common, **section.settings)
+
+
+def _steered(section: AgentSection, backend: Backend) -> Backend:
+    if section.steering is None:
+        return backend
+    from agents.steered import Steered
+    from harness.steering import intervention_of
+
+    return Steered(backend, [intervention_of(section.steering)], section.steering.seats)
 
 
 def _begun(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:

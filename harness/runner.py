@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,6 +30,9 @@ from harness.factory import make_agent
 from harness.journal import End, JournalWriter, Start
 from harness.manifest import Cell
 from harness.schedule import Planned
+
+if TYPE_CHECKING:
+    from harness.capture_playing import Watched
 
 
 class EngineLost(TournamentError):
@@ -69,7 +72,8 @@ class Runner:
         self._journal = JournalWriter(journal)
         self._cells = [cell.rules() for cell in cells]
         self._configs = configs
-        self._backends = {name: Guarded(backend) for name, backend in backends.items()}
+        self._backends: dict[str, Backend] = {name: Guarded(backend) for name, backend in backends.items()}
+        self._watched = self._watch(journal.parent.parent / "activations")
         self._agents: dict[tuple[int, str], Agent] = {}
         # Scripted players never wait for anything: a task for each of their moves would only cost time.
         self._instant = [
@@ -120,12 +124,15 @@ class Runner:
                 if step.new:
                     self._journal.add(planned.game_id, step.new)
                     self._count(planned.game_id, step.new)
+                    self._settle(planned.game_id, step.new)
                     records.extend(step.new)
                 answers = await self._ask(game, config, planned, records, step.requests, agents)
         except StopIteration as stop:
             outcome = stop.value
         for seat in range(len(agents)):
             self._contexts.pop((planned.game_id, seat), None)
+        if self._watched is not None:
+            self._watched.forget(planned.game_id, len(agents))
         end = End(
             status="finished", winner=outcome.winner, winners=tuple(outcome.winners), reason=outcome.reason
         )
@@ -162,6 +169,26 @@ class Runner:
             self._agents[cell, name] = make_agent(name, self._configs[cell], self._backends)
         return self._agents[cell, name]
 
+    def _watch(self, path: Path) -> Watched | None:
+        """Put the backend whose activations are kept while playing under watch."""
+        section = self._configs[0].activations if self._configs else None
+        if section is None or not section.while_playing:
+            return None
+        name = section.backend or next((n for n, b in self._backends.items() if hasattr(b, "layers")), None)
+        if name is None or not hasattr(self._backends.get(name), "layers"):
+            return None
+        from harness.capture_playing import Watched
+
+        watched = Watched(self._backends[name], path, section)
+        self._backends[name] = watched
+        return watched
+
+    def _settle(self, game_id: str, records: Sequence[Record]) -> None:
+        if self._watched is not None:
+            for record in records:
+                if isinstance(record, Decision):
+                    self._watched.settle(game_id, record)
+
     def _count(self, game_id: str, records: Sequence[Record]) -> None:
         counts = self._counts
         for record in records:
@@ -182,8 +209,10 @@ class Runner:
         return msgspec.structs.replace(self._counts)
 
     async def close(self) -> None:
-        """Flush the journal to the disk."""
+        """Flush the journal and the activations to the disk."""
         self._journal.close()
+        if self._watched is not None:
+            self._watched.flush()
 
 
 class Guarded:

@@ -142,7 +142,9 @@ class _Tournament:
         if n_left == 0:
             return
         if not self.backends:
-            self.backends = start_backends(used_backends(self.schedule.configs), self.progress.say)
+            self.backends = start_backends(
+                used_backends(self.schedule.configs), self.progress.say, self.schedule.config.activations
+            )
         if journal.ends or journal.unfinished:
             self.progress.say(
                 f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "

@@ -171,8 +171,8 @@ class TestOnRay:
                 time.sleep(0.01)
             os.kill(pid, signal.SIGKILL)
 
-        def start_and_kill(used, say):
-            backends = start_backends(used, say)
+        def start_and_kill(used, say, *rest):
+            backends = start_backends(used, say, *rest)
             started.append(backends)
             if len(started) == 1:
                 pid = ray.get(backends["m"]._actor.__ray_call__.remote(lambda self: os.getpid()))
