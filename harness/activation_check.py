@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agents.hooked_model import HookedModel
-from harness.activations import Activations, token_hash
+from harness.activations import KEY, Activations, token_hash
 from harness.capture_plan import CaptureItem, wanted_rows
 
 TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 4e-2}
@@ -23,6 +23,7 @@ class RowCheck(msgspec.Struct, frozen=True):
     seq: int
     site: str
     subject: int | None
+    variant: str
     error: float
     """Largest relative error over the layers; infinite for a row that was read on other token ids."""
     tolerance: float
@@ -45,7 +46,7 @@ def check_sample(
         raise ValueError(
             f"the store holds {store.info.model}, the model given is {hooked.name}; give that model"
         )
-    stored = {key: i for i, key in enumerate(store.scan().select(*_KEY).collect().iter_rows())}
+    stored = {key: i for i, key in enumerate(store.scan().select(*KEY).collect().iter_rows())}
     lines = store.scan().collect()
     known = [item for item in items if any(_key(row.key) in stored for row in wanted_rows(item, set()))]
     if not known:
@@ -69,15 +70,12 @@ def check_sample(
             if line["token_hash"][0] != token_hash(item.ids[: max(row.indices) + 1]):
                 error = float("inf")
             key = row.key
-            checks.append(RowCheck(key.game_id, key.seq, key.site, key.subject, error, bound))
+            checks.append(RowCheck(key.game_id, key.seq, key.site, key.subject, key.variant, error, bound))
     return checks
 
 
-_KEY = ("game_id", "seq", "site", "subject", "variant")
-
-
 def _key(key: object) -> tuple[object, ...]:
-    return tuple(getattr(key, field) for field in _KEY)
+    return tuple(getattr(key, field) for field in KEY)
 
 
 def _plain_rows(hooked: HookedModel, ids: tuple[int, ...], layers: tuple[str, ...]) -> np.ndarray:

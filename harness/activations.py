@@ -4,9 +4,10 @@
     shards/<writer>-<n>.safetensors     one tensor (n_rows, d_model) per layer
     index/<writer>-<n>.parquet          one line per row, written after its shard
 
-A row is one site of one decision: (game_id, seq, site, subject, variant). A site whose name ends in the seat that it
-is about, such as `mention:3`, is stored as site `mention`, subject 3. `token_hash` binds the row to the token ids of
-its context. A shard without its index part is an unfinished write and is ignored. Needs numpy and polars alone.
+A row is one site of one decision: (game_id, seq, site, subject, variant, token_index). A site whose name ends in the
+seat that it is about, such as `mention:3`, is stored as site `mention`, subject 3. `token_hash` binds the row to the
+token ids of its context. A shard without its index part is an unfinished write and is ignored. Needs numpy and polars
+alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -65,7 +67,7 @@ INDEX_SCHEMA = pl.Schema(
     }
 )
 
-KEY = ("game_id", "seq", "site", "subject", "variant")
+KEY = ("game_id", "seq", "site", "subject", "variant", "token_index")
 
 
 class StoreInfo(msgspec.Struct, frozen=True):
@@ -154,7 +156,7 @@ class Activations:
         seat: int | None = None,
         variant: str | None = "original",
     ) -> pl.DataFrame:
-        """Index lines of some rows, sorted by game, seq, site, subject.
+        """Index lines of some rows, sorted by game, seq, site, subject, variant, token.
 
         site: `mention` for all subjects, `mention:3` for one. variant: None for all.
         """
@@ -170,7 +172,7 @@ class Activations:
             lines = lines.filter(pl.col("seat") == seat)
         if variant is not None:
             lines = lines.filter(pl.col("variant") == variant)
-        return lines.sort("game_id", "seq", "site", "subject", "variant", nulls_last=False).collect()
+        return lines.sort(*KEY, nulls_last=False).collect()
 
     def read(self, lines: pl.DataFrame, layer: int | str) -> NDArray[np.float32]:
         """Values of one layer for index lines, in their order: float32 (n_rows, d_model).
@@ -218,8 +220,8 @@ class Activations:
         """The memory-mapped tensor (n_rows, d_model) of one shard, raw (bfloat16 as uint16), read-only."""
         return self._shard(shard).tensors[self._known(layer)]
 
-    def keys(self) -> set[tuple[str, int, str, int | None, str]]:
-        """What is stored: (game_id, seq, site, subject, variant)."""
+    def keys(self) -> set[tuple[Any, ...]]:
+        """What is stored: (game_id, seq, site, subject, variant, token_index)."""
         return set(self.scan().select(KEY).collect().iter_rows())
 
     def verify(self, contexts: Mapping[tuple[str, int, str], Sequence[int]] | None = None) -> list[Damage]:

@@ -11,18 +11,39 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from agents.hooked_model import HookedModel
-from agents.hooks import Hooks, Points, Reads, choose_points
+from agents.hooks import Edit, Hooks, Points, Reads, choose_points
+from agents.intervention import Intervention
+from agents.steering import Steering
 from harness.activation_writer import ActivationWriter
 from harness.activations import ActivationsError, StoreInfo, open_activations
 from harness.capture_plan import CaptureItem, Pass, Row, batches, plan_passes, wanted_rows
 
-__all__ = ["CaptureItem", "CaptureProgress", "capture_pass", "read_passes"]
+__all__ = ["CaptureItem", "CaptureProgress", "HookedReader", "Reader", "capture_pass", "read_passes"]
+
+
+class Reader(Protocol):
+    """What reads the passes: a hooked transformers model, or a vLLM engine (`agents.vllm_states`)."""
+
+    name: str
+    layers: tuple[str, ...]
+    d_model: int
+    dtype: str
+    """Of the weights: float32, float16, bfloat16."""
+    max_context: int
+    vocab_size: int
+
+    def read(
+        self, passes: Sequence[Pass], batch_tokens: int
+    ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
+        """(some of the passes, float32 (n_rows, n_layers, d_model), rows in the passes' order) until all are read."""
+        ...
 
 
 @dataclass
@@ -46,7 +67,7 @@ class CaptureProgress:
 
 def capture_pass(
     items: Iterable[CaptureItem],
-    hooked: HookedModel,
+    reader: HookedModel | Reader,
     path: str | Path,
     *,
     points: Points | None = None,
@@ -54,6 +75,7 @@ def capture_pass(
     share_prefixes: bool = True,
     batch_tokens: int = 8192,
     window_tokens: int = 4_000_000,
+    interventions: Sequence[Intervention] = (),
     writer: str = "w",
     progress: Callable[[CaptureProgress], None] | None = None,
 ) -> CaptureProgress:
@@ -61,15 +83,17 @@ def capture_pass(
 
     items: best in the order of games; they are taken in windows of about `window_tokens` tokens, cut between games.
     points: the streams, by default resid_post of all layers. dtype: of the store; `auto` is bfloat16 for a bfloat16
-    model, else float32. batch_tokens: tokens of a forward pass, padding included. progress: called after each batch.
+    model, else float32. batch_tokens: tokens of a forward pass, padding included. interventions: for every context
+    (then no prefixes are shared, and the items' variant says so). progress: called after each batch.
 
     Raises ActivationsError (a site outside its context, a context longer than the model's, a store made with other
-    settings), ActivationOverflow, StorageError. What was read before is kept and not read again.
+    settings), ActivationOverflow, StorageError, SteeringError. What was read before is kept and not read again.
     """
-    points = points or choose_points(hooked.layout)
+    if isinstance(reader, HookedModel):
+        reader = HookedReader(reader, points, interventions)
     if dtype == "auto":
-        dtype = "bfloat16" if hooked.dtype == torch.bfloat16 else "float32"
-    info = StoreInfo(model=hooked.name, layers=points.names(), d_model=hooked.layout.d_model, dtype=dtype)
+        dtype = "bfloat16" if reader.dtype == "bfloat16" else "float32"
+    info = StoreInfo(model=reader.name, layers=reader.layers, d_model=reader.d_model, dtype=dtype)
     state, begin = CaptureProgress(), time.monotonic()
     with ActivationWriter(path, info, name=writer) as out:
         stored = open_activations(path).keys()
@@ -84,9 +108,9 @@ def capture_pass(
                     todo.append((item, rows))
                     last = 1 + max(max(row.indices) for row in rows)
                     state.n_context_tokens += last
-                    _check_length(item, last, hooked)
-            passes = plan_passes(todo, share_prefixes=share_prefixes)
-            for batch, values in read_passes(hooked, points, passes, batch_tokens):
+                    _check_length(item, last, reader)
+            passes = plan_passes(todo, share_prefixes=share_prefixes, whole=bool(interventions))
+            for batch, values in reader.read(passes, batch_tokens):
                 keys = [row.key for one in batch for row in one.rows]
                 out.add(keys, values)
                 state.n_rows += len(keys)
@@ -99,15 +123,39 @@ def capture_pass(
     return state
 
 
+class HookedReader:
+    """Reads passes through a hooked transformers model."""
+
+    def __init__(
+        self, hooked: HookedModel, points: Points | None = None, interventions: Sequence[Intervention] = ()
+    ) -> None:
+        self.hooked, self.points = hooked, points or choose_points(hooked.layout)
+        self.interventions = tuple(interventions)
+        self.name, self.layers, self.d_model = hooked.name, self.points.names(), hooked.layout.d_model
+        self.dtype = str(hooked.dtype).removeprefix("torch.")
+        self.max_context, self.vocab_size = hooked.max_context, hooked.vocab_size
+
+    def read(
+        self, passes: Sequence[Pass], batch_tokens: int
+    ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
+        """See `read_passes`."""
+        return read_passes(self.hooked, self.points, passes, batch_tokens, self.interventions)
+
+
 @torch.inference_mode()
 def read_passes(
-    hooked: HookedModel, points: Points, passes: Sequence[Pass], batch_tokens: int
+    hooked: HookedModel,
+    points: Points,
+    passes: Sequence[Pass],
+    batch_tokens: int,
+    interventions: Sequence[Intervention] = (),
 ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
     """Run the passes; yields (batch, float32 (n_rows of the batch, n_points, d_model)), rows in the batch's order.
 
-    Contexts are padded on the right, where causal attention cannot see it, so no mask is needed.
+    Contexts are padded on the right, where causal attention cannot see it, so no mask is needed. Raises SteeringError
+    where an intervention did not touch every position that it names.
     """
-    hooks = Hooks(hooked.layout, points)
+    hooks = Hooks(hooked.layout, points, editing=bool(interventions))
     with hooks.attached():
         for batch in batches(passes, batch_tokens):
             width = max(len(one.ids) for one in batch)
@@ -120,9 +168,21 @@ def read_passes(
                     where.extend((b, index, n_rows) for index in row.indices)
                     n_rows += 1
             rows, columns, slots = torch.tensor(where, dtype=torch.long).T.to(hooked.device)
-            hooks.plan(Reads(rows, columns, slots, n_rows), stop_early=True)
+            edits = _edits(hooked, batch, interventions) if interventions else []
+            hooks.plan(Reads(rows, columns, slots, n_rows), edits, stop_early=not interventions)
             hooks.run(hooked.layout.decoder, input_ids=ids.to(hooked.device), use_cache=False)
+            hooks.check_touched()
             yield batch, hooks.take().float().cpu().numpy()
+
+
+def _edits(hooked: HookedModel, batch: Sequence[Pass], interventions: Sequence[Intervention]) -> list[Edit]:
+    n = len(batch)
+    steering = Steering(
+        [interventions] * n, [p.n_prompt for p in batch], hooked.layout.d_model, hooked.layout.n_layers
+    )
+    edits = steering.edits(range(n), [0] * n, [len(p.ids) for p in batch], [0] * n)
+    steering.checked()
+    return edits
 
 
 def _windows(items: Iterable[CaptureItem], max_tokens: int) -> Iterator[list[CaptureItem]]:
@@ -139,7 +199,7 @@ def _windows(items: Iterable[CaptureItem], max_tokens: int) -> Iterator[list[Cap
         yield window
 
 
-def _check_length(item: CaptureItem, n_tokens: int, hooked: HookedModel) -> None:
+def _check_length(item: CaptureItem, n_tokens: int, hooked: Reader) -> None:
     if n_tokens > hooked.max_context:
         raise ActivationsError(
             f"game {item.game_id} seq {item.seq} needs {n_tokens} tokens of context, {hooked.name} has "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,8 +30,11 @@ class CaptureItem(msgspec.Struct, frozen=True):
     ids: tuple[int, ...]
     """Token ids of the whole context: everything before, the prompt, the output."""
     sites: Mapping[str, Site]
-    """Site name -> where. `mention:3` with subject 3 is stored as site `mention`, subject 3."""
+    """Site name -> where. `mention:3` with subject 3 is stored as site `mention`, subject 3; `tokens:speech#17` as
+    site `tokens:speech`, told from its neighbours by `token_index`."""
     variant: str = "original"
+    n_prompt: int = 0
+    """Tokens of the context before the output; interventions on generated tokens need it."""
 
 
 @dataclass
@@ -47,9 +51,11 @@ class Pass:
 
     ids: tuple[int, ...]
     rows: list[Row] = field(default_factory=list)
+    n_prompt: int = 0
+    """Of the one decision that it serves, where prefixes are not shared."""
 
 
-def wanted_rows(item: CaptureItem, stored: set[tuple[str, int, str, int | None, str]]) -> list[Row]:
+def wanted_rows(item: CaptureItem, stored: set[tuple[Any, ...]]) -> list[Row]:
     """The rows of an item that are not stored yet. Raises ActivationsError for an index outside the context."""
     rows: list[tuple[str, int | None, tuple[int, ...]]] = []
     for name, (subject, indices) in item.sites.items():
@@ -59,8 +65,8 @@ def wanted_rows(item: CaptureItem, stored: set[tuple[str, int, str, int | None, 
                 f"context has 0 to {len(item.ids) - 1}; the log and the sites do not belong together"
             )
         head, tail = split_site(name)
-        site = head if tail is not None and tail == subject else name
-        if (item.game_id, item.seq, site, subject, item.variant) not in stored:
+        site = head if tail is not None and tail == subject else name.partition("#")[0]
+        if (item.game_id, item.seq, site, subject, item.variant, min(indices)) not in stored:
             rows.append((site, subject, indices))
     hashes = _prefix_hashes(item.ids, {max(indices) + 1 for _, _, indices in rows})
     return [
@@ -82,8 +88,16 @@ def wanted_rows(item: CaptureItem, stored: set[tuple[str, int, str, int | None, 
     ]
 
 
-def plan_passes(items: Iterable[tuple[CaptureItem, list[Row]]], *, share_prefixes: bool = True) -> list[Pass]:
-    """The fewest contexts that hold all rows, longest first."""
+def plan_passes(
+    items: Iterable[tuple[CaptureItem, list[Row]]], *, share_prefixes: bool = True, whole: bool = False
+) -> list[Pass]:
+    """The fewest contexts that hold all rows, longest first.
+
+    whole: each decision's context by itself and to its end, as interventions need it.
+    """
+    if whole:
+        alone = [Pass(item.ids, list(rows), item.n_prompt or len(item.ids)) for item, rows in items if rows]
+        return sorted(alone, key=lambda one: len(one.ids), reverse=True)
     groups: dict[tuple[str, int, str], list[Pass]] = {}
     needed = [
         (item, rows, item.ids[: 1 + max(max(row.indices) for row in rows)]) for item, rows in items if rows

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.config import ActivationsSection, BackendSection, Config, parse_config
+import msgspec
+
+from harness.branch_schedule import schedule_of
+from harness.capture_plan import CaptureItem
+from harness.config import BackendSection, Config, SteeringSection, parse_config
+from harness.contexts import Players
 from harness.engines import model_folder
 from harness.errors import ConfigurationError
-from harness.run_folder import RunFolder, load_run
-from harness.sites import capture_items, check_sites
+from harness.run_folder import Run, RunFolder, load_run
+from harness.sites import check_sites, game_items
+from harness.variants import ORIGINAL, GameVariants, check_variants
 
 if TYPE_CHECKING:
     from agents.hooked_model import HookedModel
+    from agents.hooks import Points
+    from harness.capture import CaptureProgress
+
+ENGINES = ("transformers", "vllm")
+
+
+class CaptureJob(msgspec.Struct, frozen=True):
+    """What is read of a run, and how."""
+
+    backend: str
+    """The key of the `[backends.*]` whose model is read."""
+    sites: tuple[str, ...]
+    layers: tuple[str, ...]
+    """`all`, or words as `agents.hooks.named_points` takes them."""
+    variants: tuple[str, ...] = (ORIGINAL,)
+    lexicon: str = "neutral"
+    """The words of the variant `reskinned`."""
+    steer: str | None = None
+    """A TOML file with a steering table: the contexts are read steered, as variants `steered-<hash>`."""
+    untrained: bool = False
+    engine: str = "transformers"
+    device: str = "auto"
+    dtype: str = "float32"
 
 
 def capture_run(
@@ -21,8 +50,13 @@ def capture_run(
     *,
     sites: Sequence[str] = (),
     layers: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    lexicon: str = "neutral",
+    steer: str | Path | None = None,
     backend: str | None = None,
+    engine: str = "transformers",
     device: str = "auto",
+    devices: int = 1,
     untrained: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
@@ -30,62 +64,200 @@ def capture_run(
 
     untrained: read those of the same architecture with random weights instead, on the same contexts, into
     `<run>/activations-untrained`: the baseline that tells what training has put there.
+    devices: so many readers side by side, each a Ray actor with its own share of the games.
     What is not given is taken from `[activations]` of the run's configuration. Goes on where an earlier call stopped.
 
-    Raises RunFolderError, ConfigurationError, ModelFilesError, ActivationsError, StorageError.
+    Raises RunFolderError, ConfigurationError, ModelFilesError, ActivationsError, StorageError, SteeringError.
     """
     run = load_run(path)
     config = parse_config(run.manifest.config, "manifest.json")
     wanted = config.activations
-    chosen, section = _backend(config, backend or wanted.backend)
-    sites = tuple(sites or wanted.sites)
-    check_sites(sites)
-    folder = model_folder(section)
+    given = tuple(layers) or ("all" if wanted.layers == "all" else wanted.layers)
+    job = CaptureJob(
+        backend=_backend(config, backend or wanted.backend),
+        sites=tuple(sites or wanted.sites),
+        layers=("all",) if given == "all" else tuple(map(str, given)),
+        variants=tuple(variants or wanted.variants),
+        lexicon=lexicon,
+        steer=None if steer is None else str(Path(steer).resolve()),
+        untrained=untrained,
+        engine=engine,
+        device=device,
+        dtype=wanted.dtype,
+    )
+    check_sites(job.sites)
+    check_variants(job.variants)
+    if engine not in ENGINES:
+        raise ConfigurationError(f"no engine is called {engine!r}; there are: {', '.join(ENGINES)}")
+    if engine == "vllm" and (steer is not None or untrained):
+        raise ConfigurationError(
+            "a vLLM engine is read as it is: --steer and --untrained need --engine transformers"
+        )
+    if devices < 1:
+        raise ConfigurationError(f"devices is {devices}; at least 1 is needed")
     with RunFolder.hold(run.path):
-        from agents.hooked_model import load_hooked_model
-        from agents.hooks import choose_points
-        from harness.capture import CaptureProgress, capture_pass
+        if devices > 1:
+            from harness.capture_devices import capture_on_devices
 
-        say(f"loading {folder.name} of backend {chosen}")
-        hooked = load_hooked_model(folder, device=device)
-        played = run.manifest.models.get(chosen)
-        if played is not None and hooked.name != played:
-            raise ConfigurationError(
-                f"{folder} holds {hooked.name}, but the games were played with {played}: "
-                "activations of other weights would say nothing about them; put the same weights back"
+            capture_on_devices(run.path.resolve(), job, devices, say)
+        else:
+            capture_share(run.path, job, 0, 1, say)
+    return store_of(run.path, job)
+
+
+def store_of(path: Path, job: CaptureJob) -> Path:
+    """The folder that a job fills."""
+    return path / ("activations-untrained" if job.untrained else "activations")
+
+
+def capture_share(
+    path: Path, job: CaptureJob, share: int, n_shares: int, say: Callable[[str], None] = lambda text: None
+) -> CaptureProgress:
+    """Read every game whose number leaves `share` when divided by `n_shares`. Raises as `capture_run`."""
+    from harness.capture import capture_pass
+
+    run = load_run(path)
+    config = parse_config(run.manifest.config, "manifest.json")
+    reader, model = _reader(run, config, job, say)
+    total = run.decisions.select("model").collect()["model"].is_not_null().sum() * len(job.variants)
+    shown = 0.0
+
+    def progress(state: CaptureProgress) -> None:
+        nonlocal shown
+        if state.seconds - shown >= 5:
+            shown = state.seconds
+            say(
+                f"{state.n_items:,} of {total:,} contexts read, {state.n_rows:,} rows, {state.n_bytes / 2**20:,.0f} MB"
             )
-        model = hooked.name
-        if untrained:
-            hooked = reinitialised(hooked)
-            say("its weights are drawn anew, for comparison")
-        embed, which = _layers(layers, wanted)
-        points = choose_points(hooked.layout, which, embed=embed)
-        total = run.decisions.select("model").collect()["model"].is_not_null().sum()
-        shown = 0.0
 
-        def progress(state: CaptureProgress) -> None:
-            nonlocal shown
-            if state.seconds - shown >= 5:
-                shown = state.seconds
-                say(
-                    f"{state.n_items:,} of {total:,} decisions read, {state.n_rows:,} rows, "
-                    f"{state.n_bytes / 2**20:,.0f} MB"
-                )
+    steering = _steering(job)
+    interventions = []
+    if steering is not None:
+        from harness.steering import intervention_of
 
-        store = run.path / ("activations-untrained" if untrained else "activations")
+        interventions = [intervention_of(steering)]
+    try:
         done = capture_pass(
-            capture_items(run, model, sites),
-            hooked,
-            store,
-            points=points,
-            dtype=wanted.dtype,
+            capture_items(run, model, job, share, n_shares),
+            reader if not interventions else _with(reader, interventions),
+            store_of(path, job),
+            dtype=job.dtype,
+            interventions=interventions,
+            writer=f"w{share}",
             progress=progress,
         )
-        say(
-            f"{done.n_rows:,} rows of {len(points.names())} layers ({done.n_bytes / 2**20:,.1f} MB) from "
-            f"{done.n_items:,} decisions in {done.seconds:,.0f} s; {done.n_skipped:,} were there before"
+    finally:
+        getattr(reader, "close", lambda: None)()
+    n_layers = len(reader.layers)
+    say(
+        f"{done.n_rows:,} rows of {n_layers} layers ({done.n_bytes / 2**20:,.1f} MB) from "
+        f"{done.n_items:,} contexts in {done.seconds:,.0f} s; {done.n_skipped:,} were there before"
+    )
+    return done
+
+
+def capture_items(
+    run: Run,
+    model: str,
+    job: CaptureJob,
+    share: int = 0,
+    n_shares: int = 1,
+    games: Collection[str] | None = None,
+) -> Iterator[CaptureItem]:
+    """One item for each decision of the model `name@hash` and each variant, games in the order of the schedule.
+
+    games: only these.
+    """
+    steering = _steering(job)
+    seats = None if steering is None else steering.seats
+    suffix = ""
+    if steering is not None:
+        from harness.steering import steering_key
+
+        suffix = f"steered-{steering_key(steering)}"
+    make = _variants_of(run, job) if set(job.variants) - {ORIGINAL} else None
+    for number, (game_id, records) in enumerate(run.logs()):
+        if number % n_shares != share or (games is not None and game_id not in games):
+            continue
+        made = None if make is None else make(game_id, records)
+        for variant in job.variants:
+            name = variant if not suffix else suffix if variant == ORIGINAL else f"{variant}+{suffix}"
+            change = None if made is None else made.change(variant)
+            for item in game_items(game_id, records, model, job.sites, variant=name, change=change):
+                if seats is None or item.seat in seats:
+                    yield item
+
+
+def _variants_of(run: Run, job: CaptureJob) -> Callable[[str, Any], GameVariants]:
+    from agents.encoder import Encoder
+    from agents.model_files import load_tokenizer
+
+    schedule = schedule_of(run.manifest)
+    players = Players(schedule.configs)
+    encoder = Encoder(load_tokenizer(model_folder(schedule.configs[0].backends[job.backend])))
+
+    def make(game_id: str, records: Any) -> GameVariants:
+        game, config, seed = run.game(game_id)
+        cell = run.manifest.cells.index(run.cell(game_id))
+        return GameVariants(
+            game_id, game, config, seed, records, encoder, lambda name: players.get(cell, name), job.lexicon
         )
-    return store
+
+    return make
+
+
+def _steering(job: CaptureJob) -> SteeringSection | None:
+    if job.steer is None:
+        return None
+    from harness.steering import read_steering
+
+    return read_steering(job.steer)
+
+
+def _reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], None]) -> tuple[Any, str]:
+    """(what reads, the model whose decisions are read)."""
+    folder = model_folder(config.backends[job.backend])
+    say(f"loading {folder.name} of backend {job.backend}")
+    if job.engine == "vllm":
+        from harness.capture_vllm import vllm_reader
+
+        reader: Any = vllm_reader(folder, job.layers, job.device)
+    else:
+        from agents.hooked_model import load_hooked_model
+        from harness.capture import HookedReader
+
+        hooked = load_hooked_model(folder, device=job.device)
+        reader = HookedReader(hooked, points_of(hooked, job.layers))
+    model = reader.name
+    played = run.manifest.models.get(job.backend)
+    if played is not None and model != played:
+        raise ConfigurationError(
+            f"{folder} holds {model}, but the games were played with {played}: "
+            "activations of other weights would say nothing about them; put the same weights back"
+        )
+    if job.untrained:
+        from harness.capture import HookedReader
+
+        hooked = reinitialised(reader.hooked)
+        say("its weights are drawn anew, for comparison")
+        reader = HookedReader(hooked, points_of(hooked, job.layers))
+    return reader, model
+
+
+def _with(reader: Any, interventions: Sequence[Any]) -> Any:
+    return type(reader)(reader.hooked, reader.points, interventions)
+
+
+def points_of(hooked: HookedModel, layers: Sequence[str]) -> Points:
+    """The streams that a configuration's words name; `all` alone includes the embeddings. Raises ConfigurationError."""
+    from agents.hooks import choose_points, named_points
+
+    try:
+        if tuple(layers) == ("all",):
+            return choose_points(hooked.layout, embed=True)
+        return named_points(hooked.layout, tuple(layers))
+    except ValueError as error:
+        raise ConfigurationError(f"activations.layers: {error}") from error
 
 
 def reinitialised(hooked: HookedModel, seed: int = 0) -> HookedModel:
@@ -103,7 +275,7 @@ def reinitialised(hooked: HookedModel, seed: int = 0) -> HookedModel:
     return hook_model(model, name, context=hooked.max_context, vocab=hooked.vocab_size)
 
 
-def _backend(config: Config, name: str | None) -> tuple[str, BackendSection]:
+def _backend(config: Config, name: str | None) -> str:
     seated = {agent for agent in config.roster.agents() if config.agents[agent].kind == "llm"}
     used = sorted({config.agents[agent].backend or "" for agent in seated})
     if name is None and len(used) == 1:
@@ -112,18 +284,15 @@ def _backend(config: Config, name: str | None) -> tuple[str, BackendSection]:
         what = "no player of this run is a model" if not used else f"the run's models are {', '.join(used)}"
         found = "none is chosen" if name is None else f"{name!r} is not one of them"
         raise ConfigurationError(f"{what}; {found}: name one as activations.backend or --backend")
-    return name, config.backends[name]
+    return name
 
 
-def _layers(given: Sequence[str], wanted: ActivationsSection) -> tuple[bool, str | list[int]]:
-    """(whether to read the embeddings, the layers)."""
-    layers: tuple[str | int, ...] = tuple(given) or (("all",) if wanted.layers == "all" else wanted.layers)
-    if layers == ("all",):
-        return True, "all"
-    numbers = [layer for layer in layers if layer != "embed"]
-    try:
-        return "embed" in layers, [int(layer) for layer in numbers] if numbers else "all"
-    except ValueError:
-        raise ConfigurationError(
-            f"layers are `all`, `embed` and numbers; found {', '.join(map(str, layers))}"
-        ) from None
+__all__ = [
+    "BackendSection",
+    "CaptureJob",
+    "capture_items",
+    "capture_run",
+    "capture_share",
+    "points_of",
+    "store_of",
+]

@@ -10,15 +10,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from agents.backend import BackendError
 from games.base import GameError
-from games.play import Answer, fold, observe, play
-from games.records import Decision, Record, Reply, Request
+from games.play import fold, observe
+from games.records import Decision, Record
 from harness import tables
 from harness.branch_schedule import origin_of, schedule_of
 from harness.config import Config
-from harness.errors import WolfscopeError
-from harness.factory import make_agent
+from harness.contexts import Players, asked
 from harness.run_folder import Run, load_run
 from harness.schedule import Planned
 
@@ -148,15 +146,13 @@ class _Prompts:
     """Are the prompts a function of what the seat may see? Builds each again from the seat's observation."""
 
     def __init__(self, configs: Sequence[Config]) -> None:
-        self._configs = configs
-        self._players: dict[tuple[int, str], Any] = {}
-        self.skipped: dict[str, None] = {}
+        self._players = Players(configs)
+        self.skipped = self._players.skipped
 
     def check(self, run: Run, planned: Planned, records: Sequence[Record]) -> Iterator[Finding]:
         game, config, seed = run.game(planned.game_id)
-        for request, decision, before in _asked(game, config, seed, records):
-            known = decision.trace is not None and decision.agent in self._configs[planned.cell].agents
-            player = self._player(planned.cell, decision.agent) if known else None
+        for request, decision, before in asked(game, config, seed, records):
+            player = self._players.get(planned.cell, decision.agent) if decision.trace is not None else None
             if player is None:
                 continue
             seen = observe(game, planned.game_id, config, seed, before, request)
@@ -172,47 +168,6 @@ class _Prompts:
                     f"the prompt ({len(logged)} tokens) is not what seat {decision.seat} may see gives "
                     f"({len(ours)} tokens): they part at token {at}",
                 )
-
-    def _player(self, cell: int, name: str) -> Any:
-        if (cell, name) not in self._players:
-            config = self._configs[cell]
-            backend = config.agents[name].backend or ""
-            try:
-                player = make_agent(name, config, {backend: _Silent()})
-                self._players[cell, name] = player if hasattr(player, "context") else None
-            except WolfscopeError as error:
-                self.skipped[str(error)] = None
-                self._players[cell, name] = None
-        return self._players[cell, name]
-
-
-def _asked(
-    game: Any, config: Any, seed: int, records: Sequence[Record]
-) -> Iterator[tuple[Request, Decision, Sequence[Record]]]:
-    """(request, the decision it got, the records before it was asked), for every whole wave of a sound log."""
-    steps = play(game, config, seed)
-    step = next(steps)
-    at = 0
-    while step.requests:
-        at += len(step.new)
-        wave = [r for r in records[at : at + len(step.requests)] if isinstance(r, Decision)]
-        if len(wave) < len(step.requests):
-            return
-        for request, decision in zip(step.requests, wave, strict=True):
-            yield request, decision, records[:at]
-        step = steps.send([Answer(Reply(d.action)) for d in wave])  # the rules read nothing else
-
-
-class _Silent:
-    """A backend for players that are only asked for their prompts."""
-
-    model = "none"
-
-    async def generate(self, prompts: Sequence[Any]) -> list[Any]:
-        raise BackendError("this player is not meant to be asked", retryable=False)
-
-    async def close(self) -> None:
-        return
 
 
 class _Contexts(Mapping[tuple[str, int, str], Sequence[int]]):
@@ -244,3 +199,59 @@ def _activations(run: Run) -> list[Finding]:
 
     store = open_activations(run.path / "activations")
     return [Finding(f"activations/{d.where}", d.message) for d in store.verify(_Contexts(run))]
+
+
+def check_activations(
+    path: str | Path, say: Callable[[str], None] = lambda text: None, *, n_contexts: int = 20, seed: int = 0
+) -> list[Finding]:
+    """Hold a sample of the stored rows of a run against a plain forward pass of each context alone, and say how well
+    they agree.
+
+    Raises RunFolderError, ActivationsError where nothing was captured, ConfigurationError where the model is gone.
+    """
+    from agents.hooked_model import load_hooked_model
+    from harness.activation_check import check_sample
+    from harness.activations import open_activations
+    from harness.capture_run import CaptureJob, capture_items
+    from harness.engines import model_folder
+
+    run = load_run(path)
+    store = open_activations(run.path / "activations")
+    named = [name for name, model in run.manifest.models.items() if model == store.info.model]
+    if not named:
+        return [
+            Finding(
+                "activations/store.json",
+                f"the rows are of {store.info.model}, no model of this run; its models are "
+                f"{', '.join(run.manifest.models.values()) or 'none'}",
+            )
+        ]
+    index = store.scan().select("game_id", "site", "variant").unique().collect()
+    variants = [v for v in index["variant"].unique().sort().to_list() if "steered-" not in v]
+    if len(variants) < index["variant"].n_unique():
+        say("steered rows are left out: a plain forward pass is not what they should equal")
+    games = index["game_id"].unique().sort().sample(fraction=1.0, shuffle=True, seed=seed)[:n_contexts]
+    job = CaptureJob(named[0], tuple(index["site"].unique().sort()), ("all",), tuple(variants))
+    config = schedule_of(run.manifest).configs[0]
+    hooked = load_hooked_model(model_folder(config.backends[named[0]]))
+    items = capture_items(run, store.info.model, job, games=set(games))
+    checks = check_sample(items, hooked, store, n_items=n_contexts, seed=seed)
+    worst = max(c.error for c in checks)
+    wrong = [c for c in checks if not c.agrees]
+    say(
+        f"{len(checks) - len(wrong)} of {len(checks)} rows of a sample agree with a plain forward pass in "
+        f"{str(hooked.dtype).removeprefix('torch.')}: largest relative error {worst:.1e}, tolerance "
+        f"{checks[0].tolerance:.0e}"
+    )
+    return [
+        Finding(
+            f"{c.game_id}/{c.seq}",
+            f"the activation at {c.site}{'' if c.subject is None else f':{c.subject}'} ({c.variant}) "
+            + (
+                "was read on other tokens than the context has"
+                if c.error == float("inf")
+                else f"differs from a plain forward pass by {c.error:.1e} of its length, tolerance {c.tolerance:.0e}"
+            ),
+        )
+        for c in wrong
+    ]

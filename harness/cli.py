@@ -130,15 +130,28 @@ def competence(run: Path) -> int:
 
 
 @app.command
-def check(run: Path, *, quiet: Flag = False) -> int:
+def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
 
     Exit status 0 means sound, 1 that something is wrong.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    activations
+        Also compute a sample of the captured activations again, by a plain forward pass of each context alone.
+    quiet
+        Print findings alone.
     """
     from harness.check import check_run
 
     progress = _progress(quiet, False)
     found = check_run(run, progress.say)
+    if activations:
+        from harness.check import check_activations
+
+        found += check_activations(run, progress.say)
     for finding in found[:SHOWN]:
         _last_line(f"{finding.where}: {finding.what}")
     if len(found) > SHOWN:
@@ -153,8 +166,13 @@ def capture(
     *,
     site: Annotated[tuple[str, ...], Parameter(name="--site", negative="")] = (),
     layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
+    variant: Annotated[tuple[str, ...], Parameter(name="--variant", negative="")] = (),
+    lexicon: str = "neutral",
+    steer: Path | None = None,
     backend: str | None = None,
+    engine: Literal["transformers", "vllm"] = "transformers",
     device: str = "auto",
+    devices: int = 1,
     untrained: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -165,15 +183,27 @@ def capture(
     run
         The run folder.
     site
-        A named position (prompt_last, output_last, output_mean, speech_last, speech_mean, reasoning_mean, mention,
-        role_line);
-        may be given again. Default: activations.sites of the run's configuration.
+        A named position: prompt_last, output_last, output_mean, speech_last, speech_mean, reasoning_mean, mention,
+        role_line, or tokens:SPAN for each token of output, speech, reasoning, role_line or question; may be given
+        again. Default: activations.sites of the run's configuration.
     layer
-        embed or a number, 0 = output of block 0; may be given again. Default: activations.layers.
+        A number (0 = output of block 0), a fraction of the depth (0.5), embed, all, attn_out or mlp_out; may be given
+        again. Default: activations.layers.
+    variant
+        The same decisions with one thing changed: no_role_line, swapped_role, reskinned, random_span, other_seat; may
+        be given again. Default: activations.variants (original).
+    lexicon
+        The words of --variant reskinned.
+    steer
+        A TOML file with the keys of a steering table (vector, layer, scale, ...): the contexts are read steered.
     backend
         Whose model, where the run has several.
+    engine
+        Read through transformers, or through a vLLM engine (residual stream only).
     device
         cpu, cuda or auto.
+    devices
+        So many readers side by side, each with a share of the games.
     untrained
         Read a model of the same shape with random weights instead, as a baseline, into activations-untrained.
     quiet
@@ -186,8 +216,13 @@ def capture(
         run,
         sites=site,
         layers=layer,
+        variants=variant,
+        lexicon=lexicon,
+        steer=steer,
         backend=backend,
+        engine=engine,
         device=device,
+        devices=devices,
         untrained=untrained,
         say=progress.say,
     )
@@ -374,7 +409,7 @@ def branch(
     prefix
         The model's output at this decision begins with these words.
     steer
-        A .npy file with one vector (d_model,), added at --layer from here on.
+        A .npy or .safetensors file with one vector (d_model,), added at --layer from here on.
     layer
         The layer for --steer, 0 = output of block 0.
     scale

@@ -7,16 +7,18 @@ speech_last, speech_mean    the same, of the words said aloud (a chat model's no
 reasoning_mean  the mean over the decision's thinking and private notes
 mention         for each other seat, the last token of its name where the prompt mentions it last
 role_line       the mean over the line that tells the seat its role
+tokens:SPAN     every token by itself, of output, speech, reasoning, role_line, or question: one row a token
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from games.records import Decision, Record, Span, Trace
+import msgspec
+
+from games.records import Decision, Record, Span
 from harness.capture_plan import CaptureItem, Site
 from harness.errors import ConfigurationError
-from harness.run_folder import Run
 
 SITES = (
     "prompt_last",
@@ -27,7 +29,24 @@ SITES = (
     "reasoning_mean",
     "mention",
     "role_line",
+    "tokens:output",
+    "tokens:speech",
+    "tokens:reasoning",
+    "tokens:role_line",
+    "tokens:question",
 )
+
+
+class View(msgspec.Struct, frozen=True):
+    """One decision's whole context, as it was or as a variant has it."""
+
+    decision: Decision
+    ids: tuple[int, ...]
+    n_prompt: int
+    """Tokens before the output."""
+    own: int
+    """Index of the first token after the context that this one continues."""
+    spans: tuple[Span, ...]
 
 
 def check_sites(sites: Sequence[str]) -> None:
@@ -39,69 +58,90 @@ def check_sites(sites: Sequence[str]) -> None:
         )
 
 
-def capture_items(run: Run, model: str, sites: Sequence[str]) -> Iterator[CaptureItem]:
-    """One item for each decision of the model `name@hash`, games in the order of the schedule."""
-    check_sites(sites)
-    for game_id, records in run.logs():
-        yield from game_items(game_id, records, model, sites)
-
-
-def game_items(
-    game_id: str, records: Sequence[Record], model: str, sites: Sequence[str]
-) -> Iterator[CaptureItem]:
-    """The items of one game."""
+def views(records: Sequence[Record], model: str) -> Iterator[View]:
+    """The contexts of the decisions of the model `name@hash` in one game."""
     contexts: dict[int, tuple[list[int], list[Span]]] = {}
     for decision in records:
         if not isinstance(decision, Decision) or decision.trace is None:
             continue
         trace = decision.trace
-        ids, spans = ([], []) if trace.continues is None else contexts[trace.continues]
-        prompt = [*ids, *trace.prompt_ids]
+        before, spans = ([], []) if trace.continues is None else contexts[trace.continues]
+        prompt = [*before, *trace.prompt_ids]
         spans = [*spans, *trace.spans]
         context = [*prompt, *trace.output_ids]
         contexts[decision.seq] = (context, spans)
-        if trace.model != model:
-            continue
-        found = dict(_sites(decision, trace, len(prompt), spans, sites))
-        if found:
-            yield CaptureItem(game_id, decision.seq, decision.seat, tuple(context), found)
+        if trace.model == model:
+            yield View(decision, tuple(context), len(prompt), len(before), tuple(spans))
 
 
-def _sites(
-    decision: Decision, trace: Trace, n_prompt: int, spans: Sequence[Span], sites: Sequence[str]
-) -> Iterator[tuple[str, Site]]:
-    n_output = len(trace.output_ids)
-    if n_output > 1 and trace.output_text.endswith(("\n", ">")):
-        n_output -= 1  # the token that ends the line says nothing of its own
-    output = tuple(range(n_prompt, n_prompt + n_output))
+def game_items(
+    game_id: str,
+    records: Sequence[Record],
+    model: str,
+    sites: Sequence[str],
+    *,
+    variant: str = "original",
+    change: Callable[[View], View | None] | None = None,
+) -> Iterator[CaptureItem]:
+    """The items of one game. change: makes of each context that of the variant (None: it has none)."""
+    check_sites(sites)
+    for view in views(records, model):
+        changed = view if change is None else change(view)
+        found = {} if changed is None else dict(sites_of(changed, sites))
+        if changed is not None and found:
+            decision = changed.decision
+            yield CaptureItem(
+                game_id, decision.seq, decision.seat, changed.ids, found, variant, changed.n_prompt
+            )
+
+
+def sites_of(view: View, sites: Sequence[str]) -> Iterator[tuple[str, Site]]:
+    """(name, where) of every site that the context has."""
+    n_prompt, decision = view.n_prompt, view.decision
     if "prompt_last" in sites:
         yield "prompt_last", (None, (n_prompt - 1,))
-    for kind, tokens in (("output", output), ("speech", _said(decision, trace, n_prompt, output))):
+    stretches = {
+        "output": _output(view),
+        "speech": _said(view),
+        "reasoning": _inside(s for s in view.spans if s.kind == "reasoning" and s.start >= view.own),
+        "role_line": _inside([s for s in view.spans if s.kind == "role_line" and s.end <= n_prompt][:1]),
+        "question": _inside([s for s in view.spans if s.kind == "question" and s.end <= n_prompt][-1:]),
+    }
+    for kind, tokens in stretches.items():
         if not tokens:
             continue
         if f"{kind}_last" in sites:
             yield f"{kind}_last", (None, (tokens[-1],))
         if f"{kind}_mean" in sites:
             yield f"{kind}_mean", (None, tokens)
-    thought = sorted({i for s in trace.spans if s.kind == "reasoning" for i in range(s.start, s.end)})
-    if thought and "reasoning_mean" in sites:
-        yield "reasoning_mean", (None, tuple(thought))
+        if kind == "role_line" and kind in sites:
+            yield kind, (None, tokens)
+        if f"tokens:{kind}" in sites:
+            for index in tokens:
+                yield f"tokens:{kind}#{index}", (None, (index,))
     if "mention" in sites:
-        last = {s.seat: s.end - 1 for s in spans if s.kind == "mention" and s.end <= n_prompt}
+        last = {s.seat: s.end - 1 for s in view.spans if s.kind == "mention" and s.end <= n_prompt}
         for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
             yield f"mention:{seat}", (seat, (last[seat],))
-    if "role_line" in sites:
-        line = next((s for s in spans if s.kind == "role_line" and s.end <= n_prompt), None)
-        if line is not None:
-            yield "role_line", (None, tuple(range(line.start, line.end)))
 
 
-def _said(decision: Decision, trace: Trace, n_prompt: int, output: tuple[int, ...]) -> tuple[int, ...]:
+def _inside(spans: Iterator[Span] | Sequence[Span]) -> tuple[int, ...]:
+    return tuple(sorted({i for s in spans for i in range(s.start, s.end)}))
+
+
+def _output(view: View) -> tuple[int, ...]:
+    end = len(view.ids)
+    trace = view.decision.trace
+    if trace is not None and end - view.n_prompt > 1 and trace.output_text.endswith(("\n", ">")):
+        end -= 1  # the token that ends the line says nothing of its own
+    return tuple(range(view.n_prompt, end))
+
+
+def _said(view: View) -> tuple[int, ...]:
     """The tokens of the words said aloud: the last span of own speech, or all of the output."""
-    if not decision.action.text:
+    if not view.decision.action.text:
         return ()
-    said = [s for s in trace.spans if s.kind == "own_speech"]
-    whole = (n_prompt, n_prompt + len(trace.output_ids))
-    if not said or (said[-1].start, said[-1].end) == whole:
-        return output
+    said = [s for s in view.spans if s.kind == "own_speech" and s.start >= view.own]
+    if not said or (said[-1].start, said[-1].end) == (view.n_prompt, len(view.ids)):
+        return _output(view)
     return tuple(range(said[-1].start, said[-1].end))

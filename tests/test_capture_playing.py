@@ -1,0 +1,211 @@
+"""What is kept while playing is what the second pass stores, and steering reaches play, log and re-scoring."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from agents.backend import Generation, Prompt, Sampling
+from agents.intervention import Intervention, SteeringError
+from agents.small_model import SMALL_MODEL
+from agents.steered import Steered
+from games.records import Decision
+from harness.activations import open_activations
+from harness.capture_run import capture_run
+from harness.check import check_activations, check_run
+from harness.config import Config, parse_config
+from harness.engines import model_names
+from harness.errors import ConfigurationError
+from harness.factory import make_agent
+from harness.run_folder import RunFolder, load_run, new_manifest
+from harness.runner import Runner
+from harness.schedule import Schedule
+
+SITES = ["prompt_last", "output_mean", "speech_last", "tokens:speech", "mention", "role_line"]
+WIDTH = 128
+
+
+def config_of(games: int = 1, activations: dict[str, Any] | None = None, **small: Any) -> Config:
+    return parse_config(
+        {
+            "run": {"games": games, "seed": 3},
+            "agents": {
+                "small": {"kind": "llm", "backend": "small", "sampling": {"max_tokens": 24}, **small},
+                "loud": {"kind": "scripted", "policy": "loud"},
+            },
+            "backends": {"small": {"kind": "transformers", "model": "small", "device": "cpu"}},
+            "roster": {"seats": ["small", "small", "small", "loud", "loud", "loud", "loud"]},
+            "activations": {"sites": SITES, "layers": "all", **(activations or {})},
+        }
+    )
+
+
+def played(path: Path, config: Config) -> Path:
+    """The run of a configuration, played in this process."""
+    from agents.hooked import HookedBackend
+    from agents.hooked_model import load_hooked_model
+    from harness.capture_run import points_of
+
+    schedule = Schedule(config)
+    wanted = new_manifest("test", config.plain(), config.hash(), len(schedule), schedule.cells)
+    wanted.models = model_names(config.backends)
+
+    async def play(runner: Runner) -> None:
+        await asyncio.gather(*(runner.play(planned) for planned in schedule))
+        await runner.close()
+
+    with RunFolder.claim(path, wanted) as folder:
+        hooked = load_hooked_model(SMALL_MODEL, device="cpu")
+        backend = HookedBackend(hooked, points_of(hooked, ("all",)))
+        journal = folder.journal_folder / "s0001-r000.jsonl"
+        asyncio.run(play(Runner(journal, schedule.cells, schedule.configs, {"small": backend})))
+        asyncio.run(backend.close())
+        folder.finish()
+    return path
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return float((np.linalg.norm(found - expected, axis=-1) / np.linalg.norm(expected, axis=-1)).max())
+
+
+def test_rows_kept_while_playing_equal_those_of_the_second_pass(tmp_path: Path) -> None:
+    run = played(tmp_path / "run", config_of(activations={"while_playing": True}))
+    kept = open_activations(run / "activations")
+    assert kept.verify() == [] and check_run(run) == []
+    lines, values = kept.index(), kept.read_rows(kept.index())
+    assert set(lines["site"]) == set(SITES)
+    (run / "activations").rename(run / "kept")
+    capture_run(run, device="cpu")
+    again = open_activations(run / "activations")
+    second = again.index()
+    assert again.info == kept.info
+    keys = ["game_id", "seq", "seat", "site", "subject", "variant", "token_index", "n_tokens", "token_hash"]
+    assert lines.select(keys).equals(second.select(keys))  # the same keys, all of them, on the same tokens
+    assert relative(values, again.read_rows(second)) < 1e-4
+    said: list[str] = []
+    assert check_activations(run, said.append) == []
+
+
+def test_the_second_pass_adds_only_what_play_has_not_kept(tmp_path: Path) -> None:
+    run = played(tmp_path / "run", config_of(activations={"while_playing": True}))
+    said: list[str] = []
+    capture_run(run, device="cpu", say=said.append)
+    assert said[-1].startswith("0 rows")
+
+
+def test_while_playing_needs_a_backend_that_can() -> None:
+    plain = config_of().plain()
+    plain["backends"]["small"]["kind"] = "vllm"
+    plain["activations"]["while_playing"] = True
+    with pytest.raises(ConfigurationError, match='needs one backend with kind = "transformers"'):
+        parse_config(plain)
+
+
+def vector(folder: Path) -> Path:
+    path = folder / "direction.safetensors"
+    values = np.random.default_rng(0).normal(size=(2, WIDTH)).astype(np.float32)
+    save_file({"lie": values[0], "other": values[1]}, path)
+    return path
+
+
+def decisions(run: Path) -> list[Decision]:
+    (_, records), *_ = load_run(run).logs()
+    return [r for r in records if isinstance(r, Decision) and r.trace is not None]
+
+
+def test_steering_in_the_configuration_reaches_the_named_seats_and_the_log(tmp_path: Path) -> None:
+    steering = {"vector": str(vector(tmp_path)), "key": "lie", "layer": 3, "scale": 4.0, "seats": [0]}
+    steered = decisions(played(tmp_path / "steered", config_of(steering=steering)))
+    plain = decisions(played(tmp_path / "plain", config_of()))
+    for decision in steered:
+        assert decision.trace is not None and decision.trace.sampling is not None
+        touched = decision.trace.sampling.get("steered")
+        if decision.seat == 0:
+            assert touched is not None and touched >= len(decision.trace.prompt_ids)
+        else:
+            assert touched is None
+    assert {d.seat for d in steered} > {0}
+    first = [next(d.trace for d in run if d.seat == 0) for run in (steered, plain)]
+    assert first[0] is not None and first[1] is not None and first[0].prompt_ids == first[1].prompt_ids
+    assert not np.isclose(first[0].logprobs[0], first[1].logprobs[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"vector": "nowhere.npy"}, "there is no vector nowhere.npy"),
+        ({"key": None}, "holds 2 tensors"),
+        ({"key": "truth"}, "no tensor 'truth'"),
+    ],
+)
+def test_a_vector_that_cannot_be_read_stops_the_player(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    steering = {"vector": str(vector(tmp_path)), "key": "lie", "layer": 3} | change
+    config = config_of(steering=steering)
+    with pytest.raises(ConfigurationError, match=says):
+        make_agent("small", config, {"small": Deaf()})
+
+
+class Deaf:
+    """Says that it steers, and does not."""
+
+    model, steers = "deaf@0", True
+
+    async def generate(self, prompts: list[Prompt]) -> list[Generation]:
+        return [Generation((5,), "x") for _ in prompts]
+
+    async def close(self) -> None:
+        return
+
+
+def test_an_answer_that_was_not_touched_is_refused() -> None:
+    one = Intervention("add", 0, np.ones(WIDTH))
+    backend = Steered(Deaf(), [one], seats=[1])
+    unsteered = Prompt((4,), Sampling(), session="g/0")
+    assert asyncio.run(backend.generate([unsteered]))[0].text == "x"
+    with pytest.raises(SteeringError, match="touched at 0 positions"):
+        asyncio.run(backend.generate([Prompt((4,), Sampling(), session="g/1")]))
+    with pytest.raises(SteeringError, match="names no seat"):
+        asyncio.run(backend.generate([Prompt((4,), Sampling())]))
+
+
+def test_a_backend_that_cannot_steer_is_refused() -> None:
+    plain = config_of(steering={"vector": "v.npy", "layer": 1}).plain()
+    plain["backends"]["small"]["kind"] = "vllm"
+    with pytest.raises(ConfigurationError, match=r"agents\.small\.steering needs a backend with kind"):
+        parse_config(plain)
+
+
+def test_rescoring_with_a_vector_is_a_variant_of_its_own(tmp_path: Path) -> None:
+    run = played(tmp_path / "run", config_of(activations={"sites": ["prompt_last", "speech_mean"]}))
+    vector(tmp_path)
+    steer = tmp_path / "steer.toml"
+    steer.write_text('vector = "direction.safetensors"\nkey = "lie"\nlayer = 2\nscale = 2.0\nseats = [0]\n')
+    capture_run(run, device="cpu")
+    capture_run(run, device="cpu", steer=steer)
+    store = open_activations(run / "activations")
+    both = store.index(site="prompt_last", seat=0, variant=None)
+    (name,) = set(both["variant"]) - {"original"}
+    assert name.startswith("steered-")
+    assert store.index(seat=1, variant=name).height == 0
+    plain, moved = both.filter(variant="original"), both.filter(variant=name)
+    assert plain["token_hash"].to_list() == moved["token_hash"].to_list()
+    assert np.allclose(store.read(plain, 1), store.read(moved, 1), rtol=1e-4, atol=1e-4)  # before the layer
+    unit = load(tmp_path) / np.linalg.norm(load(tmp_path))
+    before = store.read(plain, 2)
+    expected = before + 2.0 * np.linalg.norm(before, axis=1, keepdims=True) * unit
+    assert relative(store.read(moved, 2), expected) < 1e-4
+    assert not np.allclose(store.read(plain, 3), store.read(moved, 3))
+    assert store.verify() == [] and check_activations(run) == []
+
+
+def load(folder: Path) -> np.ndarray:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "direction.safetensors")["lie"]
