@@ -260,4 +260,8 @@ def resume(
                 p, _, field = rest.partition(".")
                 loaded["state"].setdefault(int(p), {})[field] = value
         optim.load_state_dict(loaded)
+    curve = work / "loss.jsonl"
+    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
+        kept = [x for x in curve.read_text().splitlines() if json.loads(x)["tokens"] <= state["tokens"]]
+        curve.write_text("".join(line + "\n" for line in kept))
     return state
