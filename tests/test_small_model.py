@@ -64,7 +64,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     from harness.train import train
 
     settings = {
-        "tokens": 30_000,
+        "tokens": 60_000,
         "batch_tokens": 512,
         "hidden": 32,
         "layers": 1,
@@ -78,7 +78,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train(tmp_path / "small", say=stop, **settings)  # type: ignore[arg-type]
     state = json.loads((tmp_path / "small" / "training" / "state.json").read_text())
-    assert 0 < state["tokens"] < 30_000
+    assert 0 < state["tokens"] < 60_000
     said: list[str] = []
     train(tmp_path / "small", say=said.append, **settings)  # type: ignore[arg-type]
     assert said[0].startswith(f"resuming at {state['tokens']:,}")
