@@ -65,7 +65,8 @@ class Watched:
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """As the backend's own. Raises BackendError."""
-        asked, known = [], []
+        asked: list[Prompt] = []
+        known: list[tuple[Rows, dict[str, tuple[int, ...]]] | None] = []
         for prompt in prompts:
             bare = msgspec.structs.replace(prompt, spans=())
             if prompt.session is None or not prompt.spans or prompt.interventions:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agents.engine_settings import engine_env
 from harness.branch_schedule import schedule_of
 from harness.capture_plan import CaptureItem
 from harness.config import BackendSection, Config, SteeringSection, parse_config
@@ -114,6 +117,15 @@ def capture_share(
     path: Path, job: CaptureJob, share: int, n_shares: int, say: Callable[[str], None] = lambda text: None
 ) -> CaptureProgress:
     """Read every game whose number leaves `share` when divided by `n_shares`. Raises as `capture_run`."""
+    if (
+        job.engine == "vllm"
+    ):  # before anything imports torch, which reads the number of threads when it is loaded
+        on_gpu = job.device in ("cuda", "gpu") or (
+            job.device == "auto" and shutil.which("nvidia-smi") is not None
+        )
+        job = msgspec.structs.replace(job, device="gpu" if on_gpu else "cpu")
+        for name, value in engine_env(job.device).items():
+            os.environ.setdefault(name, value)
     from harness.capture import capture_pass
 
     run = load_run(path)

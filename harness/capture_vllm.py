@@ -40,16 +40,12 @@ class VllmReader:
 
 
 def vllm_reader(folder: Path, layers: Sequence[str], device: str) -> VllmReader:
-    """An engine of the model, `layers` as words. Raises ConfigurationError for streams that an engine does not show."""
+    """An engine of the model on `cpu` or `gpu`, `layers` as words. Raises ConfigurationError for streams that an engine does not show."""
     wrong = [word for word in layers if word in ("attn_out", "mlp_out")]
     if wrong:
         raise ConfigurationError(
             f"{wrong[0]} cannot be read through vLLM, only the residual stream: use --engine transformers"
         )
-    if device == "auto":
-        import torch
-
-        device = "gpu" if torch.cuda.is_available() else "cpu"
     numbers = [word for word in layers if word not in ("all", "embed")]
     try:
         chosen = [float(word) if "." in word else int(word) for word in numbers]
@@ -58,7 +54,7 @@ def vllm_reader(folder: Path, layers: Sequence[str], device: str) -> VllmReader:
                 folder,
                 chosen if chosen and "all" not in layers else "all",
                 embed="embed" in layers or tuple(layers) == ("all",),
-                device={"cuda": "gpu"}.get(device, device),
+                device=device,
             )
         )
     except ValueError as error:

@@ -65,7 +65,8 @@ class SteeringSection(Section):
     """`[agents.NAME.steering]`: a saved vector added to (or taken from) the residual stream of this player's model."""
 
     vector: str
-    """A .safetensors or .npy file with one vector (d_model,)."""
+    """A .safetensors or .npy file with one vector (d_model,), or RUN#GAME/SEQ/SITE: what was captured at that decision
+    (`runs/my#g00012-.../31/prompt_last`) at the same layer, to be patched in."""
     key: str | None = None
     """The tensor's name in a .safetensors file that holds several."""
     layer: int = Field(ge=0)
@@ -253,12 +254,12 @@ class Config(Section):
                     f'"{self.backends[agent.backend or ""].kind}"'
                 )
         if self.activations.while_playing:
-            name = self.activations.backend
-            kinds = {n: b.kind for n, b in self.backends.items() if name in (None, n)}
+            chosen = self.activations.backend
+            kinds = {n: b.kind for n, b in self.backends.items() if chosen in (None, n)}
             if list(kinds.values()).count("transformers") != 1:
                 raise ValueError(
                     'activations.while_playing needs one backend with kind = "transformers", named as '
-                    f"activations.backend where there are several; found {kinds or name}"
+                    f"activations.backend where there are several; found {kinds or chosen}"
                 )
         for key in self.experiment.factors:
             if key.split(".")[0] not in ("game", "agents", "roster"):

@@ -29,6 +29,9 @@ def intervention_of(section: SteeringSection) -> Intervention:
 
 def read_vector(section: SteeringSection) -> NDArray[np.float32]:
     """The saved vector, float32 (d_model,) or for a patch (n_positions, d_model). Raises ConfigurationError."""
+    run, hash_sign, row = section.vector.partition("#")
+    if hash_sign:
+        return _captured(section, run, row)
     path = Path(section.vector).expanduser()
     try:
         if path.suffix == ".safetensors":
@@ -56,6 +59,27 @@ def read_vector(section: SteeringSection) -> NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32)
 
 
+def _captured(section: SteeringSection, run: str, row: str) -> NDArray[np.float32]:
+    """The row that a run's store has of GAME/SEQ/SITE at the point and layer of the intervention."""
+    from harness.activations import ActivationsError, open_activations
+
+    game, _, rest = row.partition("/")
+    seq, _, site = rest.partition("/")
+    if not seq.isdigit() or not site:
+        raise ConfigurationError(f"steering.vector = {section.vector!r}: write it as RUN#GAME/SEQ/SITE")
+    try:
+        store = open_activations(Path(run).expanduser() / "activations")
+        lines = store.index(games=[game], site=site).filter(seq=int(seq))
+        if lines.height != 1:
+            raise ConfigurationError(
+                f"steering.vector = {section.vector!r} names {lines.height} captured rows, exactly one is needed"
+            )
+        where = "embed" if section.point == "embed" else f"{section.point}.{section.layer}"
+        return store.read(lines, where)[0]
+    except ActivationsError as error:
+        raise ConfigurationError(f"steering.vector = {section.vector!r}: {error}") from error
+
+
 def read_steering(path: str | Path) -> SteeringSection:
     """A `steering` table in a TOML file of its own; a relative vector lies beside it. Raises ConfigurationError."""
     path = Path(path)
@@ -70,7 +94,7 @@ def read_steering(path: str | Path) -> SteeringSection:
         known = ", ".join(SteeringSection.model_fields)
         what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"{path}: {what}; known keys: {known}") from error
-    return section.model_copy(update={"vector": str(path.parent / section.vector)})
+    return section.model_copy(update={"vector": str(path.parent / Path(section.vector).expanduser())})
 
 
 def steering_key(section: SteeringSection) -> str:

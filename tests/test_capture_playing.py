@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
@@ -203,6 +204,27 @@ def test_rescoring_with_a_vector_is_a_variant_of_its_own(tmp_path: Path) -> None
     assert relative(store.read(moved, 2), expected) < 1e-4
     assert not np.allclose(store.read(plain, 3), store.read(moved, 3))
     assert store.verify() == [] and check_activations(run) == []
+
+
+def test_what_one_decision_had_is_patched_into_another(tmp_path: Path) -> None:
+    run = played(tmp_path / "run", config_of(activations={"sites": ["prompt_last"]}))
+    capture_run(run, device="cpu")
+    store = open_activations(run / "activations")
+    source = store.index(site="prompt_last")[-1]
+    line = source.row(0, named=True)
+    target = store.index(site="prompt_last").row(0, named=True)
+    last = target["token_index"]
+    steer = tmp_path / "patch.toml"
+    steer.write_text(
+        f'vector = "run#{line["game_id"]}/{line["seq"]}/prompt_last"\n'
+        f'layer = 1\nkind = "patch"\npositions = "generated"\nseats = [{target["seat"]}]\n'
+    )
+    capture_run(run, device="cpu", steer=steer)
+    store = open_activations(run / "activations")
+    every = store.index(site="prompt_last", variant=None).filter(pl.col("variant") != "original")
+    moved = every.filter(seq=target["seq"])
+    assert moved["token_index"].to_list() == [last]
+    np.testing.assert_allclose(store.read(moved, 1), store.read(source, 1), rtol=1e-6)
 
 
 def load(folder: Path) -> np.ndarray:
