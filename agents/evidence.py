@@ -106,7 +106,9 @@ class Knowledge(msgspec.Struct, frozen=True):
 def gather(config: WerewolfConfig, records: Iterable[Record], seat: int) -> tuple[Evidence, Knowledge]:
     """Public evidence and private knowledge of a seat from the records that it may see."""
     evidence = Evidence.empty(config.n_players)
-    role, partners, results = "", (), []
+    role = ""
+    partners: tuple[int, ...] = ()
+    results: list[tuple[int, bool]] = []
     for record in records:
         evidence.add(record)
         if isinstance(record, Event) and record.audience is not None and seat in record.audience:

@@ -15,7 +15,7 @@ import msgspec
 from agents.evidence import Evidence, Knowledge, gather
 from games import chance
 from games.base import Observation
-from games.records import NOBODY, Action, Reply, Request, SpeechAct
+from games.records import NOBODY, Action, Reply, Request, SpeechAct, SpeechActKind
 from games.werewolf.acts import say
 from games.werewolf.day import SPEAK
 from games.werewolf.text import words_of
@@ -301,7 +301,7 @@ def random_policy(me: Knowledge, seen: Evidence, request: Request) -> Distributi
     """Uniform over options; speeches are one uniform act about a living other, or silence."""
     if request.speaks and not (request.kind == "speech" and request.options):
         others = [j for j in range(seen.n) if seen.alive[j] and j != me.seat]
-        kinds = ("accuse", "defend", "question")
+        kinds: tuple[SpeechActKind, ...] = ("accuse", "defend", "question")
         said: list[tuple[SpeechAct, ...]] = [(), *((SpeechAct(kind, j),) for kind in kinds for j in others)]
         choices = request.options or (None,)
         p = 1.0 / (len(said) * len(choices))
