@@ -10,14 +10,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.metrics import auroc
+from analysis.moments import Moments
 from analysis.permutation import NULL_PENALTY, control_task
 from analysis.probes import ProbeResult, cell_scores, leave_names_out
 from analysis.splits import Folds, buckets, game_folds, row_folds
 from analysis.targets import Readout, Target
 
 
-def leakage(target: Target, x: NDArray[Any], folds: Folds, found: ProbeResult, seed: int) -> pl.DataFrame:
-    """T3: the same layer and ridge penalty under splits that leak and splits that are stricter than ours."""
+def leakage(
+    target: Target, x: NDArray[Any], folds: Folds, found: ProbeResult, seed: int, layer: int
+) -> pl.DataFrame:
+    """T3: the same layer and ridge penalty under splits that leak and splits that are stricter than ours.
+
+    `x` (n_rows, d_model) is the layer at position `layer` of the read-out. Captures of changed contexts (variants of
+    the headline's site) are scored by the fit on the unchanged ones, other games.
+    """
     y, frame = target.y, target.frame
     rows: list[dict[str, Any]] = []
 
@@ -59,8 +66,38 @@ def leakage(target: Target, x: NDArray[Any], folds: Folds, found: ProbeResult, s
             auroc(y, scores, strata=fit),
             "no name of the test rows was trained on",
         )
+    for variant, value, share in changed_contexts(target, x, folds, layer):
+        add(
+            f"context changed: {variant}",
+            value,
+            f"trained on the unchanged contexts; {share:.0%} of the rows",
+        )
     add("nested, logistic", found.auroc, "the headline: layer and penalty chosen inside")
     return pl.DataFrame(rows)
+
+
+def changed_contexts(
+    target: Target, x: NDArray[Any], folds: Folds, layer: int
+) -> list[tuple[str, float, float]]:
+    """For each variant of the headline's site: its name, AUROC of fits on unchanged contexts, share of rows."""
+    site, out = target.readouts[0].site, []
+    moments = Moments(folds.n_folds, x.shape[1], 1).add(x, folds.fold, target.y[:, None])
+    fits = []
+    for f in range(folds.n_folds):
+        trained = moments.train(c for c in range(folds.n_folds) if c != f)
+        fits.append(trained.ridge(NULL_PENALTY * trained.n))
+    for readout in target.readouts:
+        if readout.variant in ("original", "untrained") or readout.site != site:
+            continue
+        stored = np.flatnonzero(readout.at >= 0)
+        z = readout.x[readout.at[stored], layer].astype(np.float64)
+        fold = folds.fold[stored]
+        scores = np.empty(len(stored))
+        for f, (w, b) in enumerate(fits):
+            scores[fold == f] = z[fold == f] @ w[:, 0] + b[0]
+        value = float(auroc(target.y[stored], scores, strata=fold))
+        out.append((readout.variant, value, len(stored) / len(target.y)))
+    return out
 
 
 def selectivity(

@@ -102,7 +102,7 @@ def baselines(
         found.append(Baseline(label, filled, what, kind))
         if kind == "baseline":
             together.append(filled[:, None])
-    if not set(target.stated) - set(CEILING) and target.name == "subject_is_werewolf":
+    if not {"stated", "stated_words"} & set(target.stated) and target.name == "subject_is_werewolf":
         absent.append("stated belief: none was asked for in this run")
     if target.note:
         absent.append(f"posterior of known policies: {target.note}")

@@ -81,8 +81,10 @@ def _read(
     parts: dict[tuple[str, str], list[tuple[pl.DataFrame, NDArray[np.float32]]]],
 ) -> None:
     keys = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").unique()
-    lines = store.index(variant="original").with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
-    for (site,), group in lines.group_by("site"):
+    # Of the run's own store, contexts that were changed (the role line removed, say) are read as variants too.
+    only = "original" if variant != "original" else None
+    lines = store.index(variant=only).with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
+    for (site, changed), group in lines.group_by("site", "variant"):
         bound = bool(group["subject"].is_not_null().any())
         on = ["game_id", "seq", "subject"] if bound else ["game_id", "seq"]
         if own and bound:
@@ -90,7 +92,8 @@ def _read(
         needed = group.join(keys.select(on).unique(), on=on, how="semi")
         if needed.height:
             values = store.read_rows(needed, list(names))
-            parts.setdefault((str(site), variant), []).append(
+            name = variant if changed == "original" else str(changed)
+            parts.setdefault((str(site), name), []).append(
                 (needed.select("game_id", "seq", "subject"), values)
             )
 

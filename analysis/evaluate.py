@@ -155,7 +155,7 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
             "Brier": brier(target.y, found.scores), "ECE": ece(target.y, found.scores),
             "recall at 1% FPR": recall_at_fpr(target.y, found.scores), "base rate": rate,
         },
-        leakage(target, x[best_layer], folds, found, settings.seed),
+        leakage(target, x[best_layer], folds, found, settings.seed, main.probed[best_layer]),
         selectivity(target, x, folds, null.observed[0], settings.seed),
         site_map(target, folds),
         learning_curve(target, x[best_layer], folds, settings.seed),

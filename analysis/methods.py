@@ -64,11 +64,16 @@ def missing(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
     return [
         *skipped,
         *absent,
-        "T6, causal effects: nothing was steered or ablated here; all of the above is correlation",
-        "the role line removed or swapped: no capture with changed contexts in this run",
-        "windows before reasoning, reasoning, speech: not separated; the site is named with every target",
+        *_unchanged(evaluations),
+        "F10, scores token by token, and attention over tokens: activations are stored by site, not by token",
+        "model differences by token: no re-scored log-probabilities of a second checkpoint",
         f"claims about increments below {MARGIN} AUROC: too small to matter here",
     ]
+
+
+def _unchanged(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
+    have = {r.variant for e in evaluations for r in e.target.readouts} - {"original", "untrained"}
+    return [] if have else ["the role line removed or swapped: no capture with changed contexts in this run"]
 
 
 def version(package: str) -> str:

@@ -161,6 +161,15 @@ def recall_at_fpr(labels: ArrayLike, scores: ArrayLike, fpr: float = 0.01) -> fl
     return float((s[y] > threshold_at_fpr(s[~y], fpr)).mean())
 
 
+def roc(labels: ArrayLike, scores: ArrayLike, points: int = 60) -> list[dict[str, float]]:
+    """The ROC curve at `points` false-positive rates and the ends: `fpr` and `tpr`; empty with one class."""
+    y, s = np.asarray(labels) > 0, np.asarray(scores, dtype=float)
+    if not y.any() or y.all():
+        return []
+    thresholds = np.concatenate([[np.inf], np.quantile(s[~y], np.linspace(1, 0, points)), [-np.inf]])
+    return [{"fpr": float((s[~y] > t).mean()), "tpr": float((s[y] > t).mean())} for t in thresholds]
+
+
 def r2(truth: ArrayLike, predicted: ArrayLike) -> Any:
     """Share of the variance explained (can be negative), per column."""
     t, p = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)

@@ -64,7 +64,8 @@ def plant(
     for game in range(n_games):
         wolves = rng.choice(n_players, 2, replace=False)
         names = rng.permutation(20)[:n_players]
-        villagers = [s for s in range(n_players) if s not in wolves][:n_viewers]
+        # Viewers at random: were they the first villagers, the seat alone would tell of roles.
+        villagers = [int(s) for s in rng.permutation(n_players) if s not in wolves][:n_viewers]
         # Suspicion that is public: werewolves are accused somewhat more often, whatever any model knows.
         accused = np.zeros(n_players, dtype=int)
         for turn in range(n_turns):

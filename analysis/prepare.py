@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from analysis.captures import attach
+from analysis.contrasts import contrasts
 from analysis.deception import grade, lies_of
 from analysis.evaluate import Settings
 from analysis.frames import GameLog, subject_rows
@@ -32,6 +33,8 @@ class Prepared:
     beliefs: pl.DataFrame
     """Columns `BELIEF` and `about`: all stated beliefs, first and second order."""
     watched: Watched
+    contrasts: list[tuple[Target, bool]]
+    """Of speeches, with their activations, and whether each stays within a role."""
 
 
 def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: Settings) -> Prepared:
@@ -54,7 +57,8 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
         if target.name == "subject_is_werewolf":
             mine = replace(with_beliefs(mine, sources), note=note)
         targets.append(mine)
-    return Prepared(targets, labels, beliefs, watched)
+    speech = contrasts(own, labels["statements"], labels["speeches"], runs)
+    return Prepared(targets, labels, beliefs, watched, speech)
 
 
 def _second_at(logs: Sequence[GameLog], beliefs: pl.DataFrame, most: int = 2000) -> set[tuple[str, int]]:

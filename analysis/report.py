@@ -18,17 +18,22 @@ import jinja2
 import polars as pl
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from analysis import cards, sections
+from analysis import blocks, cards, judge, sections
+from analysis.belief_block import beliefs_block
+from analysis.blocks import Block
 from analysis.bootstrap import holm
 from analysis.competence import agents_table, in_words
+from analysis.contrasts import windows
+from analysis.effects import is_branch
 from analysis.errors import AnalysisError
 from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
 from analysis.frames import logs_of
 from analysis.methods import methods, missing
 from analysis.page import Numbers, title_of
-from analysis.prepare import prepare
+from analysis.prepare import Prepared, prepare
 from analysis.saved import config_hash, fit_probe, save
 from analysis.targets import Target
+from analysis.transfer import factors_of
 from harness.run_folder import load_run
 
 __all__ = ["render", "write_report"]
@@ -56,7 +61,13 @@ def write_report(
         raise AnalysisError("no run was named; name at least one run folder")
     page = _place(Path(runs[0]) / "report.html" if out is None else Path(out), overwrite)
     tell = say or (lambda text: None)
-    opened = [load_run(path) for path in runs]
+    given = [load_run(path) for path in runs]
+    opened, branches = [r for r in given if not is_branch(r)], [r for r in given if is_branch(r)]
+    if not opened:
+        raise AnalysisError(
+            f"{', '.join(map(str, runs))}: branches only; name the run that they continue beside them, their own games "
+            "share a beginning and are no sample"
+        )
     prefixes = [""] if len(opened) == 1 else [f"{i}:" for i in range(len(opened))]
     start = time.monotonic()
     tell("reading the games")
@@ -76,7 +87,7 @@ def write_report(
     html, numbers = render(
         evaluations, prepared.labels, _tables(pairs), settings,
         title=" + ".join(dict.fromkeys(run.manifest.name for run in opened)), n_games=len(logs), started=start,
-        tables_name=page.with_suffix("").name,
+        tables_name=page.with_suffix("").name, more=_blocks(evaluations, prepared, pairs, branches, settings),
     )  # fmt: skip
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,6 +150,32 @@ def _tables(runs: Sequence[tuple[str, Any]]) -> dict[str, pl.DataFrame]:
     }
 
 
+def _blocks(
+    evaluations: Sequence[Evaluation | Skipped],
+    prepared: Prepared,
+    runs: Sequence[tuple[str, Any]],
+    branches: Sequence[Any],
+    settings: Settings,
+) -> Callable[[Numbers], list[Block]]:
+    def make(numbers: Numbers) -> list[Block]:
+        done = [e for e in evaluations if isinstance(e, Evaluation)]
+        headline = next((e for e in done if e.target.name == "subject_is_werewolf"), None)
+        judged = judge.agreement(judge.judgements(runs), prepared.labels["speeches"])
+        numbers.add("T4_judge", judged)
+        with threadpool_limits(1, "blas"):
+            found, absent = windows(prepared.contrasts, settings)
+            return [
+                blocks.windows_block(found, absent, judge.in_words(judged), numbers),
+                beliefs_block(headline, prepared, numbers),
+                blocks.recipes_block(done, settings, numbers),
+                blocks.transfer_block(done, factors_of(runs), settings, numbers),
+                blocks.effects_block(branches, numbers),
+                blocks.appendix(numbers),
+            ]
+
+    return make
+
+
 def render(
     evaluations: Sequence[Evaluation | Skipped],
     labels: dict[str, pl.DataFrame],
@@ -149,8 +186,9 @@ def render(
     n_games: int,
     started: float,
     tables_name: str = "",
+    more: Callable[[Numbers], Sequence[Block]] | None = None,
 ) -> tuple[str, Numbers]:
-    """The page and the frames behind it."""
+    """The page and the frames behind it. `more` makes the further sections."""
     numbers = Numbers()
     done = [e for e in evaluations if isinstance(e, Evaluation)]
     agents = agents_table(tables["seats"], tables["decisions"], labels["ballots"])
@@ -174,6 +212,7 @@ def render(
         "audits": [sections.audit_section(e, numbers) for e in done],
         "time": over_time,
         "no_time": "the headline target has no turn with enough rows, or was not evaluated",
+        "blocks": [] if more is None else more(numbers),
         "said": cards.said_table(labels["statements"], labels["speeches"], numbers),
         "methods": methods(done, settings),
         "missing": missing(evaluations),

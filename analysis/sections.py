@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis import figures
+from analysis import charts, figures
 from analysis.evaluate import LEVEL, MARGIN, Evaluation, Skipped
-from analysis.metrics import auroc, reliability
+from analysis.metrics import auroc, reliability, roc
 from analysis.page import Figure, Numbers, Table, p_text, title_of, within
 
 
@@ -226,6 +226,22 @@ def audit_section(e: Evaluation, numbers: Numbers) -> dict[str, Any]:
             figures.reliability(bins, "Observed share against predicted probability"),
             f"Ten bins of equal count. Expected calibration error {e.quality['ECE']:.3f}. n = "
             f"{len(e.target.y):,} rows.",
+        )
+    )  # fmt: skip
+    points = [
+        {"source": source, **point}
+        for source, scores in (("probe", e.probe.scores), (e.best, e.baseline_scores[e.best]))
+        for point in roc(e.target.y, scores)
+    ]
+    curve = pl.DataFrame(points)
+    numbers.add("F7_roc", curve, target=name)
+    pieces.append(
+        Figure(
+            f"F7-roc-{name}", "F7", "What does it cost to find them?",
+            charts.curves(curve, "fpr", "tpr", "source", "ROC of the probe and the best baseline",
+                          x_title="share of the others flagged", y_title="share found"),
+            f"Out of fold. At 1% of the others flagged the probe finds {e.quality['recall at 1% FPR']:.1%}. "
+            f"n = {len(e.target.y):,} rows of {e.target.n_games:,} games.",
         )
     )  # fmt: skip
     return {

@@ -1,0 +1,204 @@
+"""The report's further sections: deception by window, recipes, transfer, effects, the appendix.
+
+A block is a heading with parts; a part is a table, a figure or a note. What cannot be shown says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analysis import charts, transfer
+from analysis.effects import doses, effects_of
+from analysis.evaluate import Evaluation, Settings
+from analysis.page import Figure, Numbers, Table, share, title_of
+from analysis.recipes import INSTRUCTED, recipes
+
+PLANTED = Path(__file__).with_name("planted_truth.json")
+
+
+@dataclass
+class Part:
+    """One thing of a block; the fields that are set are shown in this order."""
+
+    note: str = ""
+    table: Table | None = None
+    figure: Figure | None = None
+
+
+@dataclass
+class Block:
+    """One section of the page."""
+
+    id: str
+    title: str
+    parts: list[Part] = field(default_factory=list)
+
+    def add(self, *, note: str = "", table: Table | None = None, figure: Figure | None = None) -> None:
+        """Appends a part."""
+        self.parts.append(Part(note, table, figure))
+
+
+def windows_block(found: pl.DataFrame, absent: Sequence[str], judge: str, numbers: Numbers) -> Block:
+    """T4."""
+    block = Block("deception", "T4. Lies, truths and honest mistakes, by window")
+    numbers.add("T4_windows", found)
+    if len(found):
+        rows = [
+            [r["contrast"], "yes" if r["within_role"] else "NO", r["window"],
+             f"{r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]", share(r["recall"]), f"{r['brier']:.3f}",
+             f"{r['ece']:.3f}", f"{r['n_positive']:,} / {r['n_rows']:,}", f"{r['n_games']:,}"]
+            for r in found.to_dicts()
+        ]  # fmt: skip
+        columns = ["contrast", "within role", "window", "AUROC [95%]", "recall at 1% FPR", "Brier", "ECE",
+                   "positive / rows", "games"]  # fmt: skip
+        block.add(
+            note="A contrast that crosses roles can be answered by the role, which stands in the prompt: it is shown "
+            "so that it is not mistaken for one within a role. These scores are not held against baselines; T2 is.",
+            table=Table(
+                columns, rows, (3, 4, 5, 6, 7, 8), ["" if within else "best" for within in found["within_role"]]
+            ),
+        )  # fmt: skip
+    for text in absent:
+        block.add(note=f"Not evaluated: {text}.")
+    block.add(note=judge)
+    return block
+
+
+def recipes_block(done: Sequence[Evaluation], settings: Settings, numbers: Numbers) -> Block:
+    """Named comparisons."""
+    block = Block("recipes", "Other recipes on the same rows and folds")
+    frames = []
+    for e in done:
+        frame = recipes(e, settings.seed)
+        numbers.add("T2_recipes", frame, target=e.target.name)
+        frames.append(frame.select("recipe", "what", pl.col("auroc").alias(title_of(e.target.name))))
+    if frames:
+        wide = frames[0]
+        for more in frames[1:]:
+            wide = wide.join(more.drop("what"), on="recipe", how="left", maintain_order="left")
+        names = [c for c in wide.columns if c not in ("recipe", "what")]
+        classes = ["probe" if r == "logistic" else "" for r in wide["recipe"]]
+        rows = [[r["recipe"], *(f"{r[c]:.3f}" for c in names), r["what"]] for r in wide.to_dicts()]
+        block.add(table=Table(["recipe", *names, ""], rows, tuple(range(1, 1 + len(names))), classes))
+    have = {r.variant for e in done for r in e.target.readouts}
+    if not set(INSTRUCTED) <= have:
+        block.add(note="Instructed-pair honesty probe: no captures under instructions to be honest and to lie. "
+                  "Attention over tokens: activations are stored by site, not by token.")  # fmt: skip
+    return block
+
+
+def transfer_block(
+    done: Sequence[Evaluation], factors: pl.DataFrame, settings: Settings, numbers: Numbers
+) -> Block:
+    """F6, and the course over checkpoints where the groups are models."""
+    block = Block("transfer", "F6. Transfer")
+    for e in done:
+        groups = transfer.groupings(e.target, factors)
+        for by, labels in groups.items():
+            found, small = transfer.transfer(e.target, by, labels, settings.n_boot // 4, settings.seed)
+            for text in small:
+                block.add(note=f"{title_of(e.target.name)}, by {by}: left out {text}.")
+            if found["train"].n_unique() < 2:
+                continue
+            numbers.add("F6_transfer", found, target=e.target.name)
+            block.add(
+                figure=Figure(
+                    f"F6-{by}-{e.target.name}", "F6",
+                    f"{title_of(e.target.name)}: does the read-out hold for another {by}?",
+                    charts.matrix(found, f"Transfer between {by}s"),
+                    f"{transfer.in_words(found)} Framed: held out within the group. Layer and penalty chosen on the "
+                    f"training group. Games: {_sizes(found)}.",
+                )
+            )  # fmt: skip
+    if not block.parts:
+        block.add(
+            note="One run, one model, one preset and one lexicon: nothing to transfer between. Give several runs "
+            "(other presets, lexicons, checkpoints) to the same report."
+        )
+    return block
+
+
+def _sizes(found: pl.DataFrame) -> str:
+    sizes = found.select("test", "n_games").unique(maintain_order=True)
+    return ", ".join(f"{name} {n:,}" for name, n in sizes.rows())
+
+
+def effects_block(branches: Sequence[Any], numbers: Numbers) -> Block:
+    """T6 and F8."""
+    block = Block("effects", "T6. Causal effects")
+    if not branches:
+        block.add(
+            note="No branch was given: nothing was changed, steered or ablated, and all above is correlation. "
+            "`wolfscope branch` makes branches; name their folders beside the run's in `wolfscope report`."
+        )
+        return block
+    found, absent = effects_of(branches)
+    numbers.add("T6_effects", found)
+    rows = [
+        [r["change"], r["what"], f"{r['unchanged']:.2f}", f"{r['changed']:.2f}",
+         f"{r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]", f"{r['n']:,}"]
+        for (_,), g in found.filter(pl.col("kind").is_in(["outcome", "next_exile", "votes", "belief"])).group_by(
+            "branch", maintain_order=True)
+        for r in g.sort(pl.col("difference").abs(), descending=True).head(6).to_dicts()
+    ]  # fmt: skip
+    if rows:
+        block.add(
+            note="Pairs of continuations of one recorded game, with the change and without, from the same seeds. "
+            "Intervals are row by row; the six largest effects of each branch are shown, which is a choice after the "
+            "fact. One game each: an effect here is an effect in this game.",
+            table=Table(
+                ["change", "effect on", "without", "with", "difference [95%]", "pairs"], rows, (2, 3, 4, 5)
+            ),
+        )
+    dosed = doses(found)
+    if len(dosed):
+        numbers.add("F8_doses", dosed)
+        top = (
+            dosed.group_by("what")
+            .agg(size=pl.col("difference").abs().max())
+            .sort("size", descending=True)["what"]
+        )
+        shown = dosed.filter(pl.col("what").is_in(top.head(4).to_list()))
+        block.add(
+            figure=Figure(
+                "F8", "F8", "Does a stronger push do more, and the opposite push the opposite?",
+                charts.doses(shown, "Effect against strength of the push"),
+                f"{dosed['scale'].n_unique()} strengths of one vector; n = {min(dosed['n'].to_list())} pairs or more "
+                "each; 95% intervals.",
+            )
+        )  # fmt: skip
+    for text in absent:
+        block.add(note=f"{text[0].upper()}{text[1:]}.")
+    return block
+
+
+def appendix(numbers: Numbers) -> Block:
+    """What the pipeline does where the truth is known, from the table that the package carries."""
+    block = Block("planted", "Appendix. This pipeline on planted truth")
+    if not PLANTED.is_file():
+        block.add(
+            note="Not computed in this installation; `python -m analysis.planted_table` makes the table."
+        )
+        return block
+    frame = pl.read_json(PLANTED)
+    numbers.add("A1_planted", frame)
+    rows = [
+        [r["plant"], f"{r['n_games']}", f"{r['strength']:g}", f"{r['repeats']}", share(r["supported"]),
+         share(r["not_beyond"]), share(r["underpowered"]), share(r["null_beaten"]), share(r["rows_split_beaten"]),
+         share(r["best_layer_beaten"])]
+        for r in frame.to_dicts()
+    ]  # fmt: skip
+    columns = ["planted", "games", "strength", "data sets", "supported", "not beyond baseline", "underpowered",
+               "above the null", "mistake: rows at random", "mistake: best layer on test rows"]  # fmt: skip
+    block.add(
+        note="Synthetic activations whose answer is known, through the same evaluation as above: a signal must be "
+        "supported, a public count in disguise and nothing at all must not. The last columns are published mistakes on "
+        "the same data: how often they would have announced a signal (AUROC's 95% interval over rows above .5).",
+        table=Table(columns, rows, tuple(range(1, 10))),
+    )
+    return block

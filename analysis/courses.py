@@ -1,0 +1,105 @@
+"""F3 and persuasion: beliefs aligned to what happens to a player, and what each kind of utterance moves.
+
+Four columns stay apart: the probe's read-out, the ideal reader's posterior, what the viewer states, and the truth
+(the share of the aligned rows whose subject is a werewolf). Time is counted in the viewer's own decisions, 0 being the
+first at which it can have seen the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+EVENTS = {
+    "was_accused": "is accused for the first time",
+    "was_reported_werewolf": "is reported a werewolf",
+    "was_reported_other": "is reported harmless",
+    "claimed_seer": "claims to be the seer",
+}
+"""Public count that leaves 0 -> what happened to the subject."""
+
+
+def aligned(
+    frame: pl.DataFrame, columns: Mapping[str, NDArray[Any]], before: int = 2, after: int = 3, least: int = 40
+) -> pl.DataFrame:
+    """Mean belief around events, by source and by whether the subject is a werewolf.
+
+    `frame` has schema `frames.ROWS`, `columns` are beliefs `(n_rows,)`, NaN where there is none. Returns event,
+    offset, source, werewolf (bool), belief, n_rows; cells of fewer than `least` rows are left out.
+    """
+    names = list(columns)
+    rows = frame.select("game_id", "viewer", "subject", "seq", "is_werewolf", *EVENTS).with_columns(
+        **{f"belief_{i}": np.asarray(columns[name], dtype=float) for i, name in enumerate(names)}
+    )
+    rows = rows.sort("game_id", "viewer", "subject", "seq")
+    unit = ["game_id", "viewer", "subject"]
+    rows = rows.with_columns(place=pl.int_range(pl.len()).over(unit))
+    found = []
+    for event, words in EVENTS.items():
+        first = rows.filter(pl.col(event) > 0).group_by(unit).agg(start=pl.col("place").min())
+        around = (
+            rows.join(first.filter(pl.col("start") > 0), on=unit)
+            .with_columns(offset=pl.col("place").cast(pl.Int32) - pl.col("start").cast(pl.Int32))
+            .filter(pl.col("offset").is_between(-before, after))
+        )
+        for i, name in enumerate(names):
+            found.append(
+                around.filter(pl.col(f"belief_{i}").is_not_nan())
+                .group_by("offset", werewolf="is_werewolf")
+                .agg(belief=pl.col(f"belief_{i}").mean(), n_rows=pl.len().cast(pl.Int64))
+                .filter(pl.col("n_rows") >= least)
+                .select(event=pl.lit(words), offset="offset", source=pl.lit(name), werewolf="werewolf",
+                        belief="belief", n_rows="n_rows")
+            )  # fmt: skip
+    return pl.concat(found).sort("event", "source", "werewolf", "offset")
+
+
+def persuasion(utterances: pl.DataFrame, beliefs: pl.DataFrame) -> pl.DataFrame:
+    """By speaker's role and kind of utterance: how the public posterior and stated beliefs of the subject moved.
+
+    Columns speaker_role, kind, n, speaker_shift, subject_shift (posterior, after minus before), stated_shift (the
+    listeners' stated belief about the subject: first after minus last before), n_stated.
+    """
+    said = utterances.with_row_index("row_")
+    stated = beliefs.filter(pl.col("about").is_null() & pl.col("source").is_in(["stated", "stated_words"]))
+    stated = stated.select(
+        "game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject", p="p_werewolf"
+    ).drop_nulls()
+    moved = pl.DataFrame(schema={"row_": pl.UInt32, "stated": pl.Float64})
+    if len(stated):
+        pairs = said.filter(pl.col("subject").is_not_null()).select(
+            "row_", "game_id", pl.col("seq").cast(pl.Int64), "speaker", "subject"
+        ).join(stated.select("game_id", "viewer", "subject").unique(), on=["game_id", "subject"])  # fmt: skip
+        pairs = pairs.filter(
+            (pl.col("viewer") != pl.col("speaker")) & (pl.col("viewer") != pl.col("subject"))
+        )
+        by = ["game_id", "viewer", "subject"]
+        ordered = stated.sort("seq")
+        last = pairs.sort("seq").join_asof(
+            ordered, on="seq", by=by, strategy="backward", check_sortedness=False
+        ).rename({"p": "p_before"})  # fmt: skip
+        both = last.sort("seq").join_asof(
+            ordered.with_columns(then=pl.col("seq")), on="seq", by=by, strategy="forward",
+            allow_exact_matches=False, check_sortedness=False,
+        )  # fmt: skip
+        moved = (
+            both.drop_nulls(["p", "p_before"])
+            .group_by("row_")
+            .agg(stated=(pl.col("p") - pl.col("p_before")).mean())
+        )
+    return (
+        said.join(moved, on="row_", how="left")
+        .group_by("speaker_role", "kind")
+        .agg(
+            n=pl.len().cast(pl.Int64),
+            speaker_shift=(pl.col("suspicion_after") - pl.col("suspicion_before")).mean(),
+            subject_shift=(pl.col("subject_after") - pl.col("subject_before")).mean(),
+            stated_shift=pl.col("stated").mean(),
+            n_stated=pl.col("stated").count().cast(pl.Int64),
+        )
+        .sort("speaker_role", "n", descending=[False, True])
+    )
