@@ -40,7 +40,10 @@ class VllmReader:
 
 
 def vllm_reader(folder: Path, layers: Sequence[str], device: str) -> VllmReader:
-    """An engine of the model on `cpu` or `gpu`, `layers` as words. Raises ConfigurationError for streams that an engine does not show."""
+    """An engine of the model on `cpu` or `gpu`, `layers` as words.
+
+    Raises ConfigurationError for streams that an engine does not show.
+    """
     wrong = [word for word in layers if word in ("attn_out", "mlp_out")]
     if wrong:
         raise ConfigurationError(

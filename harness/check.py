@@ -17,6 +17,7 @@ from harness import tables
 from harness.branch_schedule import origin_of, schedule_of
 from harness.config import Config
 from harness.contexts import Players, asked
+from harness.errors import ConfigurationError
 from harness.run_folder import Run, load_run
 from harness.schedule import Planned
 
@@ -233,7 +234,12 @@ def check_activations(
     games = index["game_id"].unique().sort().sample(fraction=1.0, shuffle=True, seed=seed)[:n_contexts]
     job = CaptureJob(named[0], tuple(index["site"].unique().sort()), ("all",), tuple(variants))
     config = schedule_of(run.manifest).configs[0]
-    hooked = load_hooked_model(model_folder(config.backends[named[0]]))
+    folder = model_folder(config.backends[named[0]])
+    hooked = load_hooked_model(folder)
+    if hooked.name != store.info.model:
+        raise ConfigurationError(
+            f"{folder} holds {hooked.name}, the rows were read with {store.info.model}: put the same weights back"
+        )
     items = capture_items(run, store.info.model, job, games=set(games))
     checks = check_sample(items, hooked, store, n_items=n_contexts, seed=seed)
     worst = max(c.error for c in checks)

@@ -14,9 +14,10 @@ import pytest
 from agents.context import Builder
 from agents.encoder import Encoder
 from agents.model_files import load_tokenizer
-from agents.small_model import SMALL_MODEL
+from agents.small_model import SMALL_MODEL, make_tokenizer
 from games.play import observe
 from games.records import Action, Decision, Span
+from games.werewolf.lexicon import lexicon
 from harness.activations import open_activations
 from harness.capture_run import CaptureJob, capture_items, capture_run
 from harness.check import check_activations
@@ -75,7 +76,7 @@ def encoder() -> Encoder:
     return Encoder(load_tokenizer(SMALL_MODEL))
 
 
-def variants(run: Run, encoder: Encoder, lexicon: str = "neutral") -> tuple[GameVariants, list[View]]:
+def variants(run: Run, encoder: Encoder, skin: str = "neutral") -> tuple[GameVariants, list[View]]:
     from harness.branch_schedule import schedule_of
     from harness.contexts import Players
 
@@ -83,7 +84,7 @@ def variants(run: Run, encoder: Encoder, lexicon: str = "neutral") -> tuple[Game
     game, config, seed = run.game(game_id)
     players = Players(schedule_of(run.manifest).configs)
     made = GameVariants(
-        game_id, game, config, seed, records, encoder, lambda name: players.get(0, name), lexicon
+        game_id, game, config, seed, records, encoder, lambda name: players.get(0, name), skin
     )
     return made, list(views(records, run.manifest.models["small"]))
 
@@ -154,6 +155,23 @@ def test_reskinned_line_refuses_words_that_the_tokenizer_lacks(run: Run, encoder
     unchanged = same.reskinned(found[0])
     assert unchanged is not None and unchanged.ids == found[0].ids
     assert set(unchanged.spans) == set(found[0].spans)
+
+
+def test_reskinned_line_has_the_other_words_and_the_same_names(run: Run) -> None:
+    knows_both = Encoder(
+        make_tokenizer(("classic", "neutral"))
+    )  # the classic words have the same ids as before
+    made, found = variants(run, knows_both)
+    for view in found:
+        changed = made.reskinned(view)
+        assert changed is not None
+        old, new = role_line(view), role_line(changed)
+        was = knows_both.decode(view.ids[old.start : old.end]).split()
+        now = knows_both.decode(changed.ids[new.start : new.end]).split()
+        words = lexicon("neutral").terms
+        assert now == [words.get(w.strip("."), w.strip(".")) + "." * w.endswith(".") for w in was]
+        assert changed.ids[: new.start] == view.ids[: old.start]
+        assert changed.ids[new.end :] == view.ids[old.end :]
 
 
 def test_random_span_is_as_long_as_the_role_line_and_spares_it(run: Run, encoder: Encoder) -> None:
