@@ -491,9 +491,10 @@ def train_small_model(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 20_000_000,
+    tokens: int = 9_000_000,
+    polish: int = 5_000_000,
     hidden: int = 128,
-    layers: int = 6,
+    layers: int = 4,
     lexicon: str = "classic",
     device: str = "auto",
     quiet: Flag = False,
@@ -507,7 +508,9 @@ def train_small_model(
     seed
         Of the initial weights and of the games.
     tokens
-        How many tokens of games to train on.
+        How many tokens of games to train on while the learning rate comes down.
+    polish
+        How many more, at a low rate, with more weight on what a seat answers.
     hidden
         Width of the model.
     layers
@@ -523,6 +526,7 @@ def train_small_model(
         out,
         seed=seed,
         tokens=tokens,
+        polish=polish,
         hidden=hidden,
         layers=layers,
         lexicon=lexicon,

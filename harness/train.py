@@ -21,8 +21,8 @@ from transformers import LlamaForCausalLM
 from agents.small_model import make_config, make_tokenizer
 from harness.training_data import stream
 
-ANSWER_WEIGHT = 6.0
-"""Weight in the loss of a token that answers a question, beside 1 for every other."""
+ANSWER_WEIGHTS = (6.0, 20.0)
+"""Weight in the loss of a token that answers a question, beside 1 for every other: at first, and in the last part."""
 RATES = (0.008, 2e-3)
 """Highest learning rates of Muon and AdamW."""
 
@@ -89,7 +89,7 @@ def initialise(model: Any, seed: int) -> None:
                 parameter.fill_(1.0)
 
 
-def emphasis(ids: torch.Tensor, words: dict[str, int]) -> torch.Tensor:
+def emphasis(ids: torch.Tensor, words: dict[str, int], answer: float) -> torch.Tensor:
     """Loss weights `(n_docs, n_tokens)`.
 
     More for what a seat chose (`NAME VERB (...):` *answer*) and for the answers to belief questions (`is` *answer*):
@@ -98,7 +98,7 @@ def emphasis(ids: torch.Tensor, words: dict[str, int]) -> torch.Tensor:
     weights = torch.ones(ids.shape, device=ids.device)
     chose = (ids[:, 1:-1] == words[":"]) & (ids[:, :-2] == words[")"])
     believed = ids[:, 1:-1] == words["is"]
-    weights[:, 2:][chose | believed] = ANSWER_WEIGHT
+    weights[:, 2:][chose | believed] = answer
     return weights
 
 
@@ -112,14 +112,19 @@ def optimizers(model: Any) -> list[torch.optim.Optimizer]:
     ]
 
 
-def schedule(progress: float) -> float:
-    """Learning-rate factor: short warm-up, then linear to a hundredth.
+def schedule(done: int, tokens: int, polish: int) -> float:
+    """Learning-rate factor after `done` tokens.
+
+    A short warm-up, then linear to a hundredth; for the last `polish` tokens again from a quarter to nothing.
 
     With small batches names are looked up in the context only once the rate comes down: at a constant Muon rate of
     0.02 the share of a prediction that went to players of the game at hand stayed near 0.65 for 6M tokens, and rose
     to 0.9 while the rate fell.
     """
-    return max(progress / 0.01, 0.02) if progress < 0.01 else 1.0 - 0.99 * min(1.0, progress)
+    if done >= tokens:
+        return 0.25 * max(0.0, 1.0 - (done - tokens) / max(polish, 1))
+    progress = done / tokens
+    return max(progress / 0.01, 0.02) if progress < 0.01 else 1.0 - 0.99 * progress
 
 
 def train(
@@ -127,6 +132,7 @@ def train(
     *,
     seed: int = 0,
     tokens: int = 9_000_000,
+    polish: int = 5_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 0.25,
@@ -139,7 +145,7 @@ def train(
 ) -> Path:
     """Train and save to `out` (Hugging Face format); resumes from `out/training` if an earlier call was stopped.
 
-    A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) tokens.
+    A checkpoint to resume from is written every `save_every` steps. `tokens` and `polish` count real (unpadded) tokens.
     `checkpoints` snapshots of the weights in bfloat16, at geometrically growing token counts, are kept in
     `out/training/checkpoints`. The loss curve is `out/training/loss.jsonl` (tokens, nats a token).
     """
@@ -154,12 +160,12 @@ def train(
     model.to(device)
     optims = optimizers(model)
     words: dict[str, int] = tokenizer.get_vocab()
-    settings = {"seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
+    settings = {"seed": seed, "tokens": tokens, "polish": polish, "batch_tokens": batch_tokens, "lexicon": lexicon,
                 "belief_share": belief_share, "hidden": hidden, "layers": layers}  # fmt: skip
     state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0, "saved": 0}
     if (work / "state.json").is_file():
         state = resume(work, model, optims, settings, device)
-        say(f"resuming at {state['tokens']:,} of {tokens:,} tokens")
+        say(f"resuming at {state['tokens']:,} of {tokens + polish:,} tokens")
     n_games = tokens // 1400  # about 1,400 tokens a game over all views: what the curriculum is laid over
     data = DataLoader(
         Batches(seed, lexicon, belief_share, n_games, state["game"], batch_tokens),
@@ -170,14 +176,14 @@ def train(
     marks = [int(tokens * 4.0 ** (i - checkpoints + 1)) for i in range(checkpoints)]
     started, since, recent = time.monotonic(), state["tokens"], []
     for index, ids in data:
-        progress = state["tokens"] / tokens
+        factor = schedule(state["tokens"], tokens, polish)
         for optim, base in zip(optims, RATES, strict=True):
             for group in optim.param_groups:
-                group["lr"] = base * schedule(progress)
+                group["lr"] = base * factor
         ids = ids.to(device)
         mask = ids != 0
         logits = model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits
-        weights = emphasis(ids, words) * mask
+        weights = emphasis(ids, words, ANSWER_WEIGHTS[state["tokens"] >= tokens]) * mask
         nats = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
         loss = (nats * mask[:, 1:]).sum() / mask[:, 1:].sum()
         ((nats * weights[:, 1:]).sum() / weights[:, 1:].sum()).backward()
@@ -195,7 +201,7 @@ def train(
             rate = (state["tokens"] - since) / (time.monotonic() - started)
             with (work / "loss.jsonl").open("a") as f:
                 f.write(json.dumps({"tokens": state["tokens"], "loss": round(mean, 4)}) + "\n")
-            left = (tokens - state["tokens"]) / rate / 60
+            left = (tokens + polish - state["tokens"]) / rate / 60
             say(
                 f"{state['tokens']:>12,} tokens  loss {mean:.3f} nats  {rate:,.0f} tokens/s  {left:.0f} min left"
             )
@@ -207,7 +213,7 @@ def train(
             }
             save_file(weights, str(work / "checkpoints" / f"{marks[state['saved']]:012d}.safetensors"))
             state["saved"] += 1
-        if state["tokens"] >= tokens:
+        if state["tokens"] >= tokens + polish:
             break
     checkpoint(work, model, optims, state)
     save(out, model, tokenizer)

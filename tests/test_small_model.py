@@ -64,7 +64,8 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     from harness.train import train
 
     settings = {
-        "tokens": 60_000,
+        "tokens": 50_000,
+        "polish": 10_000,
         "batch_tokens": 512,
         "hidden": 32,
         "layers": 1,
@@ -92,7 +93,14 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
     from harness.train import train
 
-    settings = {"tokens": 2_000, "batch_tokens": 512, "hidden": 32, "layers": 1, "device": "cpu"}
+    settings = {
+        "tokens": 1_500,
+        "polish": 500,
+        "batch_tokens": 512,
+        "hidden": 32,
+        "layers": 1,
+        "device": "cpu",
+    }
     train(tmp_path, say=lambda _: None, **settings)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="same settings"):
         train(tmp_path, say=lambda _: None, **settings, seed=1)  # type: ignore[arg-type]
