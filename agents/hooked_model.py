@@ -59,7 +59,9 @@ def load_hooked_model(
     Raises ModelFilesError, UnknownArchitecture.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar for reading local files breaks into the run's own lines
     folder = check_model_dir(model_dir)
     name = checkpoint_dtype(folder) if dtype == "auto" else dtype
     if name not in _DTYPES:

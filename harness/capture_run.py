@@ -138,9 +138,7 @@ def capture_share(
         nonlocal shown
         if state.seconds - shown >= 5:
             shown = state.seconds
-            say(
-                f"{state.n_items:,} of {total:,} contexts read, {state.n_rows:,} rows, {state.n_bytes / 2**20:,.0f} MB"
-            )
+            say(f"{state.n_rows:,} rows read from {total:,} contexts so far, {state.n_bytes / 2**20:,.0f} MB")
 
     steering = _steering(job)
     interventions = []

@@ -177,7 +177,7 @@ def test_pause_that_the_server_asks_for_is_kept(server: FaultyServer) -> None:
     prompt = Prompt(ids=(1, 35, 7, 93, 5, 36), sampling=Sampling())
     from agents.asking import ask
 
-    asyncio.run(ask(backend, prompt, retries=1, key=0, first_wait_s=0.001))
+    asyncio.run(ask(backend, prompt, retries=3, key=0, first_wait_s=0.001))
     assert server.times[1] - server.times[0] >= 0.4
 
 
