@@ -31,8 +31,7 @@ TERMS = (
 """The keys; the words of the `classic` lexicon are the keys themselves."""
 
 FUNCTION_WORDS = (
-    "Players Roles You Winner I am the not will says whispers notes skips ends nobody yes no "
-    "believes is asks"
+    "Players Roles You Winner I am the not will says whispers notes skips ends nobody yes no believes is asks"
 ).split()
 
 
