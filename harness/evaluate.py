@@ -37,12 +37,14 @@ N_BINS = 10
 
 
 class Form(msgspec.Struct, frozen=True):
-    """How many decisions of one kind were legal and well-formed at the first attempt, without constrained decoding."""
+    """How many decisions of one kind were legal and well-formed, without constrained decoding."""
 
     kind: str
     n: int
     well_formed: int
+    """At the first attempt."""
     fallbacks: int
+    """Not within three attempts: the game's legal fallback stood in."""
 
 
 class Belief(msgspec.Struct, frozen=True):
@@ -205,8 +207,8 @@ def evaluate(folder: Path, n_games: int = 60, n_belief_games: int = 200, say: An
     )
     for f in measure_form(folder, n_games):
         say(
-            f"  {f.kind:12} {f.well_formed:6} of {f.n:6} well-formed ({f.well_formed / f.n:.2%}), "
-            f"{f.fallbacks} fallbacks"
+            f"  {f.kind:12} {f.well_formed:6} of {f.n:6} well-formed at once ({f.well_formed / f.n:.2%}), "
+            f"{1 - f.fallbacks / f.n:.2%} within three attempts"
         )
     p, asked = stated_beliefs(folder, n_games=n_belief_games)
     truth, games = np.array([a.is_werewolf for a in asked]), np.array([a.game for a in asked])

@@ -109,9 +109,10 @@ def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
 def test_the_shipped_model_keeps_to_the_form_without_constraints() -> None:
     from harness.evaluate import measure_form
 
-    total = measure_form(SMALL_MODEL, n_games=9)[-1]
-    assert total.n > 200
-    assert total.well_formed / total.n >= 0.98  # 99% is the claim over many games; this is a small sample
+    total = measure_form(SMALL_MODEL, n_games=15)[-1]
+    assert total.n > 300
+    assert total.well_formed / total.n >= 0.93  # 96% over many games; this is a small sample
+    assert 1 - total.fallbacks / total.n >= 0.99
 
 
 @pytest.mark.engine
