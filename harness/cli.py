@@ -248,6 +248,30 @@ def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
 
 
 @app.command
+def score(run: Path, *probes: Path) -> int:
+    """Let saved probes score a run's activations, for the viewer: RUN/derived/probe_scores.parquet.
+
+    Parameters
+    ----------
+    run
+        A run folder with activations.
+    probes
+        Saved probes (default: those that the run's own report has saved, RUN/report/probes/*.json).
+    """
+    from analysis.saved import load
+    from analysis.scores import write_scores
+    from harness.run_folder import load_run
+
+    files = list(probes) or sorted((run / "report" / "probes").glob("*.json"))
+    if not files:
+        raise WolfscopeError(
+            f"{run} has no saved probes; run: wolfscope report {run}, or name some: wolfscope score RUN PROBE.json"
+        )
+    _last_line(write_scores(load_run(run), {file.stem: load(file) for file in files}))
+    return 0
+
+
+@app.command
 def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     """The main job from beginning to end: tournament, activations, probe, report.html (about 5 minutes).
 

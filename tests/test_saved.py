@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
 from analysis.errors import AnalysisError
@@ -10,6 +12,7 @@ from analysis.evaluate import Settings
 from analysis.metrics import auroc
 from analysis.report import write_report
 from analysis.saved import apply, load, save
+from analysis.scores import write_scores
 from harness.run_folder import load_run
 from tests.planted_runs import planted_run
 
@@ -79,3 +82,29 @@ def test_control_directions_are_orthogonal_and_as_long(probe):
     controls = probe.controls(4)
     assert np.abs(controls @ probe.direction()).max() < 1e-5
     assert np.allclose(np.linalg.norm(controls, axis=1), 1, atol=1e-5)
+
+
+def test_scores_for_the_viewer_are_those_of_the_probe(probe, tmp_path):
+    run = load_run(planted_run(tmp_path / "run", 4, 1.5))
+    table = pl.read_parquet(write_scores(run, {"wolf": probe}))
+    direct = apply(probe, run)
+    both = direct.join(
+        table, left_on=["game_id", "seq", "viewer", "subject"], right_on=["game_id", "seq", "seat", "subject"]
+    )
+    assert len(both) == len(table) == len(direct) > 0
+    assert np.allclose(both["p"], both["score"])
+
+
+def test_scores_of_another_probe_are_kept_and_ones_own_replaced(probe, tmp_path):
+    run = load_run(planted_run(tmp_path / "run", 2, 1.5))
+    n = len(pl.read_parquet(write_scores(run, {"a": probe})))
+    write_scores(run, {"b": probe})
+    table = pl.read_parquet(write_scores(run, {"a": probe}))
+    assert dict(table.group_by("probe").len().iter_rows()) == {"a": n, "b": n}
+
+
+def test_a_site_that_was_not_captured_is_named(probe, tmp_path):
+    run = load_run(planted_run(tmp_path / "run", 2, 1.5))
+    elsewhere = msgspec.structs.replace(probe, card=msgspec.structs.replace(probe.card, site="role_line"))
+    with pytest.raises(AnalysisError, match=r"capture .* --site role_line"):
+        write_scores(run, {"a": elsewhere})
