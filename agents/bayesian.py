@@ -15,14 +15,11 @@ import msgspec
 import numpy as np
 
 from agents.observer import Mix, Observer
-from agents.scripted import Distribution
-from games import chance
+from agents.scripted import Distribution, Drawn
 from games.base import Observation
-from games.records import NOBODY, Action, Event, Record, Reply, Request, SpeechAct
-from games.werewolf.acts import say
+from games.records import NOBODY, Action, Event, Record, Request, SpeechAct
 from games.werewolf.config import species_of
 from games.werewolf.day import SPEAK
-from games.werewolf.text import words_of
 
 COVER, PUSH = 2.0, 2.0
 """As a werewolf: what a nat of suspicion of its pack is worth, and an accusation that others may follow."""
@@ -48,7 +45,7 @@ class Mind(msgspec.Struct):
     observer: Observer
 
 
-class Bayesian:
+class Bayesian(Drawn):
     """A player that acts on the posterior over roles.
 
     Args:
@@ -93,19 +90,6 @@ class Bayesian:
             return [(Action(option), 0.5) for option in options]
         p = self._softmax(self._values(mind, kind, options))
         return [(Action(j), q) for j, q in zip(options, p, strict=True)]
-
-    def choose(self, observation: Observation) -> Action:
-        """One action drawn with the observation's own key, its acts put into sentences."""
-        options = self.distribution(observation)
-        action = options[chance.draw([p for _, p in options], observation.seed)][0]
-        if action.acts:
-            w = words_of(observation.config, observation.records)
-            action = Action(action.option, say(action.acts, w.names, w.lex), action.acts)
-        return action
-
-    async def act(self, observation: Observation) -> Reply:
-        """The drawn action as a reply."""
-        return Reply(self.choose(observation))
 
     def _softmax(self, values: Sequence[float]) -> list[float]:
         x = self.sharpness * np.asarray(values, dtype=float)

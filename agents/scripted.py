@@ -8,6 +8,7 @@ less and defend more), relations (rung 2: whom a werewolf spares), logic (rung 3
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import msgspec
@@ -309,7 +310,28 @@ def random_policy(me: Knowledge, seen: Evidence, request: Request) -> Distributi
     return [(Action(option), 1.0 / len(request.options)) for option in request.options]
 
 
-class Scripted:
+class Drawn(ABC):
+    """A player whose choices are drawn from the distribution that it states."""
+
+    @abstractmethod
+    def distribution(self, observation: Observation) -> Distribution:
+        """Every action that it may take and its probability."""
+
+    def choose(self, observation: Observation) -> Action:
+        """One action drawn with the observation's own key, its acts put into sentences."""
+        options = self.distribution(observation)
+        action = options[chance.draw([p for _, p in options], observation.seed)][0]
+        if action.acts:
+            w = words_of(observation.config, observation.records)
+            action = Action(action.option, say(action.acts, w.names, w.lex), action.acts)
+        return action
+
+    async def act(self, observation: Observation) -> Reply:
+        """The drawn action as a reply."""
+        return Reply(self.choose(observation))
+
+
+class Scripted(Drawn):
     """A scripted player of one character (a key of `STYLES`, or `random`)."""
 
     def __init__(self, name: str, style: str | Style) -> None:
@@ -327,16 +349,3 @@ class Scripted:
         if self.style is None:
             return random_policy(me, seen, request)
         return policy(self.style, me, seen, request)
-
-    def choose(self, observation: Observation) -> Action:
-        """One action drawn with the observation's own key, its acts put into sentences."""
-        options = self.distribution(observation)
-        action = options[chance.draw([p for _, p in options], observation.seed)][0]
-        if action.acts:
-            w = words_of(observation.config, observation.records)
-            action = Action(action.option, say(action.acts, w.names, w.lex), action.acts)
-        return action
-
-    async def act(self, observation: Observation) -> Reply:
-        """The drawn action as a reply."""
-        return Reply(self.choose(observation))

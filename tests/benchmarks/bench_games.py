@@ -5,8 +5,8 @@
 
 The others live in environments of their own, since their requirements do not fit ours:
 
-    python3.11 -m venv /tmp/textarena && /tmp/textarena/bin/pip install textarena
-    python3.11 -m venv /tmp/kaggle && /tmp/kaggle/bin/pip install kaggle-environments
+    python3.11 -m venv ../textarena && ../textarena/bin/pip install textarena
+    python3.11 -m venv ../kaggle && ../kaggle/bin/pip install kaggle-environments
 
 and PATH is that environment's bin/python. All players choose at random among what is legal and say one sentence. Times
 are processor seconds of one core, the best of several rounds that take turns, so that a busy machine does less harm.
