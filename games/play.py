@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -95,6 +95,22 @@ def _check(log: list[Record], replayed: Sequence[Record]) -> None:
     extra = [r for r in replayed[len(log) :] if isinstance(r, Event)]
     if extra:
         raise ReplayError(f"the log holds {extra[0]!r}, but the rules end at seq {len(log) - 1}")
+
+
+def waves(
+    game: Game, config: Any, seed: int, records: Sequence[Record]
+) -> Iterator[tuple[tuple[Request, ...], list[Decision], Sequence[Record]]]:
+    """(requests, their decisions, the records before they were asked), for each whole wave of a sound log."""
+    steps = play(game, config, seed)
+    step = next(steps)
+    at = 0
+    while step.requests:
+        at += len(step.new)
+        wave = [r for r in records[at : at + len(step.requests)] if isinstance(r, Decision)]
+        if len(wave) < len(step.requests):
+            return
+        yield step.requests, wave, records[:at]
+        step = steps.send([Answer(Reply(d.action)) for d in wave])  # the rules read nothing else
 
 
 def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple[Any, list[Record]]:

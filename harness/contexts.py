@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from agents.backend import BackendError
-from games.play import Answer, play
-from games.records import Decision, Record, Reply, Request
+from games.play import waves
+from games.records import Decision, Record, Request
 from harness.config import Config
 from harness.errors import WolfscopeError
 from harness.factory import make_agent
@@ -17,17 +17,9 @@ def asked(
     game: Any, config: Any, seed: int, records: Sequence[Record]
 ) -> Iterator[tuple[Request, Decision, Sequence[Record]]]:
     """(request, the decision it got, the records before it was asked), for every whole wave of a sound log."""
-    steps = play(game, config, seed)
-    step = next(steps)
-    at = 0
-    while step.requests:
-        at += len(step.new)
-        wave = [r for r in records[at : at + len(step.requests)] if isinstance(r, Decision)]
-        if len(wave) < len(step.requests):
-            return
-        for request, decision in zip(step.requests, wave, strict=True):
-            yield request, decision, records[:at]
-        step = steps.send([Answer(Reply(d.action)) for d in wave])  # the rules read nothing else
+    for requests, wave, before in waves(game, config, seed, records):
+        for request, decision in zip(requests, wave, strict=True):
+            yield request, decision, before
 
 
 class Players:
