@@ -39,6 +39,14 @@ class BackendError(RuntimeError):
         return (_rebuild_error, (type(self), str(self), self.retryable, self.wait_s))
 
 
+class EngineLost(RuntimeError):
+    """The engine or server behind a backend is gone: no prompt's fault, and no answer of a player.
+
+    Not a BackendError, so that nobody takes it for a failed prompt and plays on without a model: the game stops where
+    it is and goes on when there is an engine again.
+    """
+
+
 def _rebuild_error(
     kind: type[BackendError], message: str, retryable: bool, wait_s: float | None
 ) -> BackendError:
@@ -132,7 +140,7 @@ class Backend(Protocol):
     """Name and content hash of the weights, `name@hash`."""
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """Answer all prompts, in order. Raises BackendError."""
+        """Answer all prompts, in order. Raises BackendError, and EngineLost where nobody can answer any more."""
         ...
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import httpx
 
-from agents.backend import BackendError, Generation, Prompt, next_choices
+from agents.backend import BackendError, EngineLost, Generation, Prompt, next_choices
 from agents.openai_wire import is_completion, read_completion, read_message, refused
 
 Api = Literal["tokens", "text", "chat"]
@@ -196,17 +196,16 @@ class ServerBackend:
         self._failing_since = None
         return answer
 
-    def _failed(self, message: str, wait_s: float | None = None) -> BackendError:
+    def _failed(self, message: str, wait_s: float | None = None) -> BackendError | EngineLost:
         """The error of one failure; of a server that is gone, where all have failed for long."""
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
         failing = now - self._failing_since
         if failing > self._give_up_s:
-            return BackendError(
+            return EngineLost(
                 f"{message}; it has given no usable answer for {failing:.0f} s. Look after the server, then run the "
-                "command again: it goes on where it stopped",
-                retryable=False,
+                "same command again: it goes on where it stopped"
             )
         return BackendError(message, wait_s=wait_s)
 

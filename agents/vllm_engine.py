@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import ray
 
-from agents.backend import BackendError, Generation, Prompt, check_prompt, next_choices
+from agents.backend import BackendError, EngineLost, Generation, Prompt, check_prompt, next_choices
 from agents.engine_settings import EngineSettings, engine_arguments, engine_env
 from agents.model_files import (
     check_model_dir,
@@ -42,6 +42,8 @@ class EngineFailure(msgspec.Struct, frozen=True):
 
     message: str
     retryable: bool
+    lost: bool = False
+    """Not this prompt's failure: the engine is gone."""
 
 
 class EngineActor:
@@ -85,7 +87,7 @@ class EngineActor:
         except BackendError as error:
             return EngineFailure(str(error), error.retryable)
         except EngineDead as error:
-            return EngineFailure(f"{error}; restart the run (finished games are kept)", False)
+            return EngineFailure(str(error), False, lost=True)
         except ValueError as error:
             return EngineFailure(f"vLLM refused the prompt of {len(prompt.ids)} tokens: {error}", False)
         for name, n in (
@@ -176,7 +178,7 @@ class VllmBackend:
         return (VllmBackend, (self.model, self._actors, self.max_context, self._timeout))
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """Answer all prompts. Raises BackendError, naming the first prompt that failed."""
+        """Answer all prompts. Raises EngineLost, or BackendError, which names the first prompt that failed."""
         if any(p.capture is not None for p in prompts):
             raise BackendError(
                 "a vLLM engine returns no activations while playing; capture them after the run "
@@ -200,6 +202,8 @@ class VllmBackend:
         for i in range(len(prompts)):
             result = found[i]
             if isinstance(result, EngineFailure):
+                if result.lost:
+                    raise EngineLost(f"{self.model}: {result.message}")
                 raise BackendError(f"{self.model}, prompt {i}: {result.message}", retryable=result.retryable)
             done.append(result)
         return done
@@ -236,9 +240,11 @@ class VllmBackend:
             ray.cancel(ref)
             message = f"engine {replica} gave no answer in {self._timeout:g} s; lower the games in flight or raise it"
             return [EngineFailure(message, True)] * len(prompts)
+        except ray.exceptions.RayTaskError as error:
+            return [EngineFailure(f"engine {replica} failed: {_last_line(error)}", False)] * len(prompts)
         except ray.exceptions.RayError as error:
-            message = f"engine {replica} is gone ({type(error).__name__}: {_last_line(error)}); run the command again"
-            return [EngineFailure(message, True)] * len(prompts)
+            message = f"engine {replica} is gone ({type(error).__name__}: {_last_line(error)})"
+            return [EngineFailure(message, False, lost=True)] * len(prompts)
         finally:
             self._load[replica] -= len(prompts)
 

@@ -714,6 +714,7 @@ def _is_users(error: Exception) -> bool:
             "CycloptsError",
             "GameError",
             "BackendError",
+            "EngineLost",
             "ModelFilesError",
             "ActivationsError",
             "AnalysisError",

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import ray
 
-from agents.backend import Backend, BackendError, Generation, Prompt
+from agents.backend import Backend, BackendError, EngineLost, Generation, Prompt
 from agents.engine_settings import EngineSettings, engine_env
 from harness.config import ActivationsSection, BackendSection, Config
 from harness.errors import ConfigurationError
@@ -219,16 +219,14 @@ class ActorBackend:
         return cls(told[0], actor, told[1], told[2])
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """Answer all prompts. Raises BackendError."""
+        """Answer all prompts. Raises BackendError, and EngineLost where the actor is gone."""
         try:
             done: list[Generation] = await self._actor.generate.remote(list(prompts))
         except ray.exceptions.RayTaskError as error:
             cause = error.cause  # BackendError, or SteeringError: an answer that was not steered is none
             raise (cause if isinstance(cause, RuntimeError) else BackendError(str(error))) from error
         except ray.exceptions.RayError as error:
-            raise BackendError(
-                f"the engine is gone ({type(error).__name__}); run the command again"
-            ) from error
+            raise EngineLost(f"the engine of {self.model} is gone ({type(error).__name__})") from error
         return done
 
     async def close(self) -> None:

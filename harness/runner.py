@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agents.backend import Backend
+from agents.backend import Backend, EngineLost
 from agents.base import Agent
 from agents.beliefs import Belief
 from games.base import Game, ReplayError
@@ -25,7 +25,7 @@ from games.play import Answer, observe, play
 from games.records import Decision, Record, Reply, Request
 from harness.config import Config
 from harness.elicitation import elicit_game
-from harness.errors import StorageError, TournamentError
+from harness.errors import StorageError
 from harness.factory import make_agent
 from harness.journal import End, JournalWriter, Start
 from harness.manifest import Cell
@@ -33,10 +33,6 @@ from harness.schedule import Planned
 
 if TYPE_CHECKING:
     from harness.capture_playing import Watched
-
-
-class EngineLost(TournamentError):
-    """A model engine is gone. The game is not over: it goes on from its journal when there is an engine again."""
 
 
 class Counts(msgspec.Struct):
@@ -72,7 +68,7 @@ class Runner:
         self._journal = JournalWriter(journal)
         self._cells = [cell.rules() for cell in cells]
         self._configs = configs
-        self._backends: dict[str, Backend] = {name: Guarded(backend) for name, backend in backends.items()}
+        self._backends: dict[str, Backend] = dict(backends)
         self._watched = self._watch(journal.parent.parent / "activations")
         self._agents: dict[tuple[int, str], Agent] = {}
         # Scripted players never wait for anything: a task for each of their moves would only cost time.
@@ -213,29 +209,6 @@ class Runner:
         self._journal.close()
         if self._watched is not None:
             self._watched.flush()
-
-
-class Guarded:
-    """A backend that tells a lost engine (nobody's move, the run has to stop) from a prompt that it refuses."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.model = backend.model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    async def generate(self, prompts: Sequence[Any]) -> list[Any]:
-        """As the backend's own. Raises EngineLost where the backend is gone."""
-        try:
-            return await self._backend.generate(prompts)
-        except Exception as error:
-            if "run the command again" in str(error) or "restart the run" in str(error):
-                raise EngineLost(f"{self.model}: {error}") from error
-            raise
-
-    async def close(self) -> None:
-        """Leave the shared backend alone; its owner closes it."""
 
 
 def _finite(reply: Reply) -> Reply:

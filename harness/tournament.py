@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from agents.backend import Backend
+from agents.backend import Backend, EngineLost
 from games.base import ReplayError
 from games.records import Record
 from harness.config import Config
@@ -27,7 +27,7 @@ from harness.journal import End, Journal, repair
 from harness.manifest import checkout
 from harness.progress import Progress, clock
 from harness.run_folder import RunFolder, new_manifest
-from harness.runner import Counts, EngineLost, Runner
+from harness.runner import Counts, Runner
 from harness.schedule import Planned, Schedule
 
 MAX_FRUITLESS = 3

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agents.backend import BackendError
+from agents.backend import BackendError, EngineLost
 from games.base import Observation
 from games.records import Action, Decision, Record, Reply, Trace
 from harness import load_run
@@ -25,7 +25,7 @@ from harness.engines import start_backends
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.journal import Journal, Line
 from harness.progress import Progress
-from harness.runner import EngineLost, Guarded, Runner
+from harness.runner import Runner
 from harness.schedule import Schedule
 from harness.tournament import run_tournament
 
@@ -308,13 +308,27 @@ class Engine:
         return
 
 
-def test_lost_engine_interrupts_the_game_and_a_refused_prompt_does_not():
-    gone = Guarded(Engine(BackendError("engine 0 is gone (ActorDiedError); run the command again")))
+def test_lost_engine_interrupts_the_game_and_a_refused_prompt_does_not(tmp_path):
+    plain = config(games=1).plain()
+    plain["agents"]["b"] = {"kind": "llm", "backend": "m"}
+    plain["backends"] = {"m": {"kind": "vllm"}}
+    made = Schedule(parse_config(plain))
+    (planned,) = made
+
+    def play(name, error):
+        runner = Runner(tmp_path / f"{name}.jsonl", made.cells, made.configs, {"m": Engine(error)})
+        return asyncio.run(runner.play(planned))
+
     with pytest.raises(EngineLost):
-        asyncio.run(gone.generate([]))
-    refused = Guarded(Engine(BackendError("the prompt is too long", retryable=False)))
-    with pytest.raises(BackendError, match="too long"):
-        asyncio.run(refused.generate([]))
+        play("lost", EngineLost("engine 0 is gone"))
+    lost = Journal([tmp_path / "lost.jsonl"])
+    assert lost.unfinished == [planned.game_id]
+    assert not any(isinstance(r, Decision) and r.fallback for r in lost.records(planned.game_id))
+    # What an error says decides nothing.
+    end = play("refused", BackendError("too long; run the command again", retryable=False))
+    assert end.status == "finished"
+    records = Journal([tmp_path / "refused.jsonl"]).records(planned.game_id)
+    assert {r.fallback for r in records if isinstance(r, Decision) and r.agent == "b"} == {"backend_error"}
 
 
 def test_changed_weights_are_refused(run_path, monkeypatch):

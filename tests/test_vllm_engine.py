@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from agents.backend import Backend, BackendError, Capture, Generation, Prompt, Sampling
+from agents.backend import Backend, BackendError, Capture, EngineLost, Generation, Prompt, Sampling
 from agents.engine_settings import EngineSettings, engine_arguments, engine_env
 from agents.model_files import ModelFilesError, eos_ids, model_hash
 from tests.tiny_models import save_tiny_model
@@ -200,7 +200,7 @@ def test_a_copy_in_another_process_plays_and_does_not_stop_the_engine(engine: En
 
 
 @pytest.mark.engine
-def test_an_engine_that_dies_is_a_backend_error(engine: Engine) -> None:
+def test_an_engine_that_dies_is_lost_and_no_prompts_failure(engine: Engine) -> None:
     from agents.vllm_engine import VllmBackend
 
     class Mute:
@@ -210,7 +210,7 @@ def test_an_engine_that_dies_is_a_backend_error(engine: Engine) -> None:
     dead = ray.remote(Mute).remote()
     ray.kill(dead)
     backend = VllmBackend("m@0", [dead], 512)
-    with pytest.raises(BackendError, match="engine 0 is gone"):
+    with pytest.raises(EngineLost, match="engine 0 is gone"):
         engine.run(lambda: backend.generate([Prompt((5,), GREEDY)]))
 
 
