@@ -606,11 +606,14 @@ app.version = _version
 
 
 def _say_fallbacks(path: Path, progress: Progress) -> None:
-    """How many decisions were not the models' own, by kind."""
+    """How many decisions were not the models' own, by kind, and what was asked of each model."""
+    from harness.budget import Ledger, usage_lines
     from harness.reliability import reliability_lines
     from harness.run_folder import load_run
 
-    for line in reliability_lines(load_run(path)):
+    run = load_run(path)
+    usage = usage_lines(Ledger(None, path, run.journal.ends.values()).models)
+    for line in (*reliability_lines(run), *usage):
         progress.say(line)
 
 

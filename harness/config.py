@@ -114,6 +114,15 @@ class AgentSection(Section):
         return self
 
 
+class PriceSection(Section):
+    """`[backends.NAME.prices]`: what a million tokens cost, in any one currency."""
+
+    prompt: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
+    """Of prompt tokens that came from the prefix cache; None: as much as the others."""
+    generated: float = Field(ge=0)
+
+
 class BackendSection(Section):
     """`[backends.NAME]`: where a model runs."""
 
@@ -139,6 +148,7 @@ class BackendSection(Section):
     settings: dict[str, Any] = {}
     """Further settings of the engine, passed as they are. openai: `api` (tokens, text or chat), `timeout_s`,
     `give_up_s`, and further fields of every request."""
+    prices: PriceSection | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> BackendSection:
@@ -216,6 +226,27 @@ class BeliefsSection(Section):
     """Agents that are asked; None: all models."""
 
 
+class LimitSection(Section):
+    """How much may be used; None is without limit."""
+
+    tokens: int | None = Field(default=None, ge=0)
+    """Prompt tokens, cached ones included, and generated tokens."""
+    seconds: float | None = Field(default=None, ge=0)
+    """seat: waiting for its answers; game: since it was started or taken up again; run: all sessions together."""
+    cost: float | None = Field(default=None, ge=0)
+    """By `prices` of the backends."""
+
+
+class BudgetSection(Section):
+    """`[budget]`: what is over a game's or a seat's ends the game, what is over the run's starts no more games."""
+
+    seat: LimitSection | None = None
+    """Each seat of each game."""
+    game: LimitSection | None = None
+    """Each game."""
+    run: LimitSection | None = None
+
+
 class ExperimentSection(Section):
     """`[experiment]`: settings that are varied and crossed."""
 
@@ -233,6 +264,7 @@ class Config(Section):
     roster: RosterSection
     activations: ActivationsSection = ActivationsSection()
     beliefs: BeliefsSection = BeliefsSection()
+    budget: BudgetSection = BudgetSection()
     experiment: ExperimentSection = ExperimentSection()
 
     @model_validator(mode="after")
@@ -261,6 +293,15 @@ class Config(Section):
                     'activations.while_playing needs one backend with kind = "transformers", named as '
                     f"activations.backend where there are several; found {kinds or chosen}"
                 )
+        limits = (self.budget.seat, self.budget.game, self.budget.run)
+        if any(limit is not None and limit.cost is not None for limit in limits):
+            for name in self.roster.agents():
+                backend = self.agents[name].backend
+                if backend is not None and self.backends[backend].prices is None:
+                    raise ValueError(
+                        f"budget limits the cost, but backends.{backend} has no prices: add "
+                        f"[backends.{backend}.prices] with prompt and generated, each for a million tokens"
+                    )
         for key in self.experiment.factors:
             if key.split(".")[0] not in ("game", "agents", "roster"):
                 raise ValueError(
@@ -286,7 +327,16 @@ def identity(plain: dict[str, Any]) -> dict[str, Any]:
         name: {key: value for key, value in agent.items() if key != "steering" or value is not None}
         for name, agent in plain.get("agents", {}).items()
     }
-    means = ("replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "serve", "device")
+    means = (
+        "replicas",
+        "tensor_parallel",
+        "max_concurrent",
+        "api_key_env",
+        "url",
+        "serve",
+        "device",
+        "prices",
+    )
     kept["run"] = {"seed": plain.get("run", {}).get("seed")}
     kept["backends"] = {
         name: {key: value for key, value in backend.items() if key not in means}

@@ -18,6 +18,7 @@ import msgspec
 from agents.beliefs import Belief
 from games.records import Decision, Event, Record
 from harness.atomic import storage_error
+from harness.budget import Usage
 from harness.errors import RunFolderError, StorageError
 from harness.lock import try_lock, wait_for_lock
 
@@ -46,6 +47,8 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why the game could not go on, for status `failed`."""
     seconds: float = 0.0
     """Wall-clock time from (re)start to end; games played side by side share the machine."""
+    usage: dict[str, Usage] = {}
+    """Model -> what the game asked of it, attempts that could not be used and belief questions included."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,7 +22,9 @@ from agents.base import Agent
 from agents.beliefs import Belief
 from games.base import Game, ReplayError
 from games.play import Answer, observe, play
-from games.records import Decision, Record, Reply, Request
+from games.records import NOBODY, Decision, Record, Reply, Request
+from harness.budget import REASON as OVER_BUDGET
+from harness.budget import Booked, BudgetExceeded, Meter, prices_of
 from harness.config import Config
 from harness.elicitation import elicit_game
 from harness.errors import StorageError
@@ -68,7 +70,8 @@ class Runner:
         self._journal = JournalWriter(journal)
         self._cells = [cell.rules() for cell in cells]
         self._configs = configs
-        self._backends: dict[str, Backend] = dict(backends)
+        self._backends: dict[str, Backend] = {name: Booked(backend) for name, backend in backends.items()}
+        self._prices = prices_of(configs[0], {name: b.model for name, b in backends.items()})
         self._watched = self._watch(journal.parent.parent / "activations")
         self._agents: dict[tuple[int, str], Agent] = {}
         # Scripted players never wait for anything: a task for each of their moves would only cost time.
@@ -96,20 +99,25 @@ class Runner:
                 planned.game_id, start=Start(planned.index, planned.seed, planned.cell, planned.agents)
             )
         beliefs: Sequence[Belief] = ()
+        meter = Meter(self._configs[planned.cell].budget, self._prices, replayed)
         try:
-            end, beliefs = await self._play(planned, list(replayed))
+            end, beliefs = await self._play(planned, list(replayed), meter)
         except (StorageError, EngineLost, ReplayError):
             raise
+        except BudgetExceeded as error:
+            end = End(status="failed", reason=OVER_BUDGET, error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this game's data and not the others' end
             end = End(status="failed", error=_in_words(error))
         finally:
             self._counts.in_flight -= 1
-        end = msgspec.structs.replace(end, seconds=round(time.monotonic() - began, 3))
+        end = msgspec.structs.replace(end, seconds=round(time.monotonic() - began, 3), usage=meter.usage())
         self._journal.add(planned.game_id, end=end, beliefs=beliefs)
         self._counts.games += 1
         return end
 
-    async def _play(self, planned: Planned, records: list[Record]) -> tuple[End, Sequence[Belief]]:
+    async def _play(
+        self, planned: Planned, records: list[Record], meter: Meter
+    ) -> tuple[End, Sequence[Belief]]:
         game, config = self._cells[planned.cell]
         agents = [self._agent(planned.cell, name) for name in planned.agents]
         steps = play(game, config, planned.seed, replayed=tuple(records))
@@ -122,7 +130,8 @@ class Runner:
                     self._count(planned.game_id, step.new)
                     self._settle(planned.game_id, step.new)
                     records.extend(step.new)
-                answers = await self._ask(game, config, planned, records, step.requests, agents)
+                meter.check()
+                answers = await self._ask(game, config, planned, records, step.requests, agents, meter)
         except StopIteration as stop:
             outcome = stop.value
         for seat in range(len(agents)):
@@ -135,8 +144,8 @@ class Runner:
         section = self._configs[planned.cell].beliefs
         if not section.enabled:
             return end, ()
-        beliefs = await elicit_game(section, game, planned.game_id, config, planned.seed, records, agents)
-        return end, beliefs
+        asked = elicit_game(section, game, planned.game_id, config, planned.seed, records, agents)
+        return end, await meter.asking(NOBODY, asked)
 
     async def _ask(
         self,
@@ -146,6 +155,7 @@ class Runner:
         records: Sequence[Record],
         requests: Sequence[Request],
         agents: Sequence[Agent],
+        meter: Meter,
     ) -> list[Answer]:
         acts = [
             agents[r.seat].act(observe(game, planned.game_id, config, planned.seed, records, r))
@@ -154,7 +164,9 @@ class Runner:
         if all(planned.agents[r.seat] in self._instant[planned.cell] for r in requests):
             replies = [await act for act in acts]
         else:
-            replies = await asyncio.gather(*acts)
+            replies = await asyncio.gather(
+                *(meter.asking(r.seat, act) for r, act in zip(requests, acts, strict=True))
+            )
         return [
             Answer(_finite(reply), planned.agents[request.seat])
             for request, reply in zip(requests, replies, strict=True)

@@ -19,6 +19,7 @@ import ray
 from agents.backend import Backend, EngineLost
 from games.base import ReplayError
 from games.records import Record
+from harness.budget import BudgetSpent, Ledger
 from harness.config import Config
 from harness.engines import model_names, start_backends, stop_backends, used_backends
 from harness.errors import ConfigurationError, RunFolderError, StorageError, TournamentError
@@ -141,6 +142,8 @@ class _Tournament:
         n_left = len(self.schedule) - len(journal.ends)
         if n_left == 0:
             return
+        self.ledger = Ledger(self.schedule.config.budget.run, self.folder.path, journal.ends.values())
+        self._stop_if_spent()
         if not self.backends:
             self.backends = start_backends(
                 used_backends(self.schedule.configs), self.progress.say, self.schedule.config.activations
@@ -157,6 +160,16 @@ class _Tournament:
         finally:
             crew.dismiss()
             self.progress.pause()
+            self.ledger.keep()
+        if self.n_ended < len(self.schedule):
+            self._stop_if_spent()
+
+    def _stop_if_spent(self) -> None:
+        if (spent := self.ledger.spent()) is not None:
+            raise BudgetSpent(
+                f"the run has {spent}, {self.n_ended:,} of {len(self.schedule):,} games have ended: no more are "
+                "started; the same command goes on with a larger budget"
+            )
 
     def _journal(self) -> Journal:
         repair(sorted(self.folder.journal_folder.glob("*.jsonl")))
@@ -223,9 +236,10 @@ class _Crew:
     def play(self, todo: Iterator[tuple[Planned, list[Record]]]) -> None:
         """Play all games. Raises RunnerLost, EngineLost, StorageError, TournamentError."""
         while True:
-            for planned, records in itertools.islice(
-                todo, self.share * len(self.runners) - len(self.pending)
-            ):
+            room = self.share * len(self.runners) - len(self.pending)
+            if self.tournament.ledger.spent() is not None:
+                room = 0
+            for planned, records in itertools.islice(todo, room):
                 runner = self.load.index(min(self.load))
                 self.pending[self.runners[runner].play.remote(planned, records)] = runner
                 self.load[runner] += 1
@@ -241,10 +255,12 @@ class _Crew:
 
     def _ended(self, end: End) -> None:
         self.tournament.n_ended += 1
+        self.tournament.ledger.add(end)
         self.progress.ended(end)
-        if end.status == "failed" and self.fail_on_error and self.progress.failed >= self.fail_on_error:
+        broken = self.tournament.ledger.broken
+        if end.status == "failed" and self.fail_on_error and broken >= self.fail_on_error:
             raise TournamentError(
-                f"{self.progress.failed} games have failed, the last one with {end.error}: the run stops here "
+                f"{broken} games have failed, the last one with {end.error}: the run stops here "
                 "(run.fail_on_error = N allows more, 0 any number); failed games stay recorded"
             )
 
