@@ -7,7 +7,7 @@ over the best of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class Baseline:
     """`(n_rows,)`."""
     what: str
     """What it sees, in words."""
+    training: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    """By how much its AUROC moves with the games that it was trained on; see `refits.training_draws`."""
     kind: str = "baseline"
     """`baseline` is to be beaten; `ceiling` and `control` are shown for comparison."""
 
@@ -57,8 +59,9 @@ def baselines(
     frame, y, games = target.frame, target.y, target.games
     absent: list[str] = []
 
-    def fitted(features: NDArray[Any]) -> NDArray[np.float64]:
-        return probe(features.astype(np.float32), y, folds, games, "logistic").scores
+    def fitted(name: str, features: NDArray[Any], what: str) -> Baseline:
+        found = probe(features.astype(np.float32), y, folds, games, "logistic")
+        return Baseline(name, found.scores, what, found.training)
 
     turn = np.hstack(
         [_one_hot(frame["day"]), _one_hot(frame["kind"]), frame.select("turn", "n_living").to_numpy()]
@@ -69,15 +72,11 @@ def baselines(
     rules = frame["p_rules"].to_numpy()
     found = [
         Baseline("prior", np.full(len(y), 0.5), "the same score for every row"),
-        Baseline("seat", fitted(seat), "the subject's seat"),
-        Baseline("name", fitted(name), "the subject's name"),
-        Baseline("turn", fitted(turn), "day, kind of decision, decisions made, number of living players"),
-        Baseline("length", fitted(length), "how many records the viewer has read"),
-        Baseline(
-            "public events",
-            fitted(public),
-            "counts of accusations, defences, ballots, claims, reports, reveals",
-        ),
+        fitted("seat", seat, "the subject's seat"),
+        fitted("name", name, "the subject's name"),
+        fitted("turn", turn, "day, kind of decision, decisions made, number of living players"),
+        fitted("length", length, "how many records the viewer has read"),
+        fitted("public events", public, "counts of accusations, defences, ballots, claims, reports, reveals"),
         Baseline("rules posterior", rules, "own card, private results and reveals, counted; no behaviour"),
     ]
     words = word_features(target, max_words)
@@ -85,9 +84,7 @@ def baselines(
         absent.append("TF-IDF: fewer than three lines speak of a subject")
     else:
         found.append(
-            Baseline(
-                "TF-IDF", fitted(words), "words and word pairs of the lines about the subject it had read"
-            )
+            fitted("TF-IDF", words, "words and word pairs of the lines about the subject it had read")
         )
     together = [public, seat, name, length, rules[:, None]]
     for source, p in target.stated.items():
@@ -99,7 +96,7 @@ def baselines(
         kind = "ceiling" if source in CEILING else "baseline"
         label = NAMES.get(source, "stated belief" if source == "stated" else f"{source} belief")
         what = f"source '{source}', covering {covered:.0%} of the rows"
-        found.append(Baseline(label, filled, what, kind))
+        found.append(Baseline(label, filled, what, kind=kind))
         if kind == "baseline":
             together.append(filled[:, None])
     if not {"stated", "stated_words"} & set(target.stated) and target.name == "subject_is_werewolf":
@@ -108,7 +105,7 @@ def baselines(
         absent.append(f"posterior of known policies: {target.note}")
     if words is not None:
         together.append(words)
-    found.append(Baseline("everything public", fitted(np.hstack(together)), "all of the above in one fit"))
+    found.append(fitted("everything public", np.hstack(together), "all of the above in one fit"))
     found += _activation_baselines(target, folds, seed, absent)
     return found, absent
 
@@ -118,27 +115,28 @@ def _activation_baselines(target: Target, folds: Folds, seed: int, absent: list[
     if not target.readouts:
         return found
     main, y, games = target.readouts[0], target.y, target.games
+
+    def read(
+        name: str, layers: list[NDArray[Any]], labels: NDArray[Any], what: str, kind: str = "baseline"
+    ) -> None:
+        result = probe(layers, labels, folds, games)
+        found.append(Baseline(name, result.scores, what, result.training, kind))
+
     if "embed" in main.layers:
-        x = main.layer(main.layers.index("embed"))
-        scores = probe(x, y, folds, games).scores
-        found.append(Baseline("embedding layer", scores, f"the token embeddings at site {main.site}"))
+        embedded = [main.layer(main.layers.index("embed"))]
+        read("embedding layer", embedded, y, f"the token embeddings at site {main.site}")
     else:
         absent.append("embedding layer: not among the captured layers")
     untrained = next((r for r in target.readouts if r.variant == "untrained"), None)
     if untrained is None or (untrained.at < 0).any():
         absent.append("untrained model: no second capture with re-initialised weights of all these rows")
     else:
-        scores = probe([untrained.layer(i) for i in untrained.probed], y, folds, games).scores
-        found.append(
-            Baseline(
-                "untrained model", scores, "the same architecture with random weights, best layer inside"
-            )
-        )
+        layers = [untrained.layer(i) for i in untrained.probed]
+        read("untrained model", layers, y, "the same architecture with random weights, best layer inside")
     unit, unit_games, first = units_of(games, target.member)
     shuffled = permute_within_games(y[first].astype(np.uint8), unit_games, 1, seed)[:, 0][unit].astype(float)
-    layers = [main.layer(i) for i in main.probed]
-    found.append(Baseline("shuffled roles", probe(layers, shuffled, folds, games).scores,
-                          "the probe itself, trained on labels permuted within each game", "control"))  # fmt: skip
+    what = "the probe itself, trained on labels permuted within each game"
+    read("shuffled roles", [main.layer(i) for i in main.probed], shuffled, what, "control")
     return found
 
 

@@ -108,16 +108,20 @@ def bootstrap_auroc(
     strata: ArrayLike | None = None,
     n_boot: int = 2000,
     seed: int = 0,
+    training: Sequence[ArrayLike] = (),
 ) -> tuple[Floats, Floats]:
     """AUROC of several scores on the same rows and the same resampled games.
 
-    Returns the values `(n_scores,)` and the samples `(n_scores, n_boot)`; differences of sample rows are
-    paired.
+    `training`, one `(n_draws,)` a score, is by how much each score's AUROC moves with the games it was trained on
+    (`refits.training_draws`); it is added to the samples, which without it take the scores as given. Returns the values
+    `(n_scores,)` and the samples `(n_scores, n_boot)`; differences of sample rows are paired.
     """
     codes = np.unique(np.asarray(games), return_inverse=True)[1]
     n_games = int(codes.max()) + 1 if len(codes) else 0
     weights = np.vstack([np.ones((1, n_games)), game_weights(n_games, n_boot, seed)])
     drawn = np.stack([GamePairs(labels, score, codes, strata).auroc(weights) for score in scores])
+    for samples, moved in zip(drawn[:, 1:], training):
+        samples += np.resize(np.asarray(moved, dtype=float), n_boot)
     return drawn[:, 0], drawn[:, 1:]
 
 

@@ -104,8 +104,9 @@ def windows(targets: Sequence[tuple[Target, bool]], settings: Settings) -> tuple
             mine = readout.take(stored)
             found = probe([mine.layer(i) for i in mine.probed], part.y, folds, part.games)
             values, samples = bootstrap_auroc(
-                part.y, [found.scores], part.games, folds.fold, settings.n_boot // 4, settings.seed
-            )
+                part.y, [found.scores], part.games, folds.fold, settings.n_boot // 4, settings.seed,
+                [found.training],
+            )  # fmt: skip
             i = interval(samples[0], values[0], 0.5)
             rows.append(
                 {

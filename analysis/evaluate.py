@@ -167,8 +167,9 @@ def _compare(
     target: Target, folds: Folds, found: ProbeResult, rivals: Sequence[Baseline], settings: Settings
 ) -> tuple[list[Score], str, Interval]:
     scores = [found.scores, *(rival.scores for rival in rivals)]
+    moved = [found.training, *(rival.training for rival in rivals)]
     values, samples = bootstrap_auroc(
-        target.y, scores, target.games, folds.fold, settings.n_boot, settings.seed
+        target.y, scores, target.games, folds.fold, settings.n_boot, settings.seed, moved
     )
     rows = [
         Score(

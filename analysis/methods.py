@@ -29,7 +29,8 @@ def methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:
         "No PCA. AUROC compares rows of one held-out fold only and averages over pairs.",
     ]
     uncertainty = [
-        f"Uncertainty: percentile bootstrap over games, {settings.n_boot:,} resamples, paired for increments;",
+        f"Uncertainty: percentile bootstrap over games, {settings.n_boot:,} resamples, paired for increments; the",
+        "games tested are drawn anew, and apart from them the games trained on (one Newton step from each fit);",
         f"two-sided p-values of the increments adjusted by Holm over {len(done)} targets. Null:",
         "labels permuted among the",
         f"players of each game, {settings.n_permutations:,} times, everything refitted, the maximum",

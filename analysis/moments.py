@@ -135,3 +135,11 @@ class Moments:
         return Trained(
             n, mean + self.shift, scale, np.maximum(values, 0.0), vectors, vectors.T @ cross, y_mean
         )
+
+
+def project(x: NDArray[Any], w: Doubles, b: Doubles) -> Doubles:
+    """`x @ w + b` for raw features `(n_rows, d)` and weights `(d, n_columns)`."""
+    # float32 products of features far from zero lose digits: centre on the block's own mean first.
+    centre = x.mean(axis=0, dtype=np.float64)
+    moved = (x - centre.astype(np.float32)).astype(np.float32)
+    return np.asarray(moved @ w.astype(np.float32), dtype=np.float64) + (centre.astype(np.float32) @ w + b)

@@ -1,9 +1,10 @@
 """Planted truth: synthetic activations whose answer is known, to try the whole pipeline on.
 
-Three kinds of data set with the shape of a real one (games, viewers, decisions, subjects): `signal` (a
+Four kinds of data set with the shape of a real one (games, viewers, decisions, subjects): `signal` (a
 direction carries who is a werewolf), `confound` (a direction carries a public count that correlates with
-it, and nothing more), `nothing` (strong marks of game, seat, name and turn, none of them about roles). The
-pipeline must find the first, call the second not beyond baseline, and find nothing in the third. The
+it, and nothing more), `nothing` (strong marks of game, seat, name and turn, none of them about roles),
+`silence` (as `nothing`, and the public count tells nothing either, so that no baseline stands in the way of a
+false claim). The pipeline must find the first, call the second not beyond baseline, and find nothing in the others. The
 mistakes of published code are here as negative controls: a split of rows, and the best of many layers taken
 on the test rows, both of which "find" signal in `nothing`.
 """
@@ -23,7 +24,7 @@ from analysis.permutation import layer_null, units_of
 from analysis.probes import cell_scores, probe
 from analysis.splits import game_folds, row_folds
 
-Plant = Literal["signal", "confound", "nothing"]
+Plant = Literal["signal", "confound", "nothing", "silence"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def plant(
         # Suspicion that is public: werewolves are accused somewhat more often, whatever any model knows.
         accused = np.zeros(n_players, dtype=int)
         for turn in range(n_turns):
-            accused = accused + rng.poisson(np.where(np.isin(np.arange(n_players), wolves), 1.4, 0.7))
+            rate = np.where(np.isin(np.arange(n_players), wolves) & (kind != "silence"), 1.4, 0.7)
+            accused = accused + rng.poisson(rate)
             rows.extend(
                 {
                     "game_id": f"g{game:05d}", "viewer": v, "subject": s, "seq": turn, "day": turn + 1, "turn": turn,
@@ -86,7 +88,7 @@ def plant(
     # Each player of each game leaves a mark of its own: it repeats over the rows of the game, so it leaks.
     unit = units_of(frame["game_id"].to_numpy(), frame["subject"].to_numpy())[0]
     x += 1.5 * rng.normal(size=(int(unit.max()) + 1, n_layers, d_model)).astype(np.float32)[unit]
-    if kind != "nothing":
+    if kind in ("signal", "confound"):
         source = frame["is_werewolf" if kind == "signal" else "accused"].to_numpy().astype(np.float64)
         direction = rng.normal(size=d_model)
         direction /= np.linalg.norm(direction)

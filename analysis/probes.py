@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.logistic import fit_logistic, probabilities
 from analysis.metrics import auroc
-from analysis.moments import Doubles, Moments, Trained
+from analysis.moments import Doubles, Moments, Trained, project
+from analysis.refits import TRAINING_DRAWS, FoldFit, training_draws
 from analysis.splits import Folds, check_folds
 
 Kind = Literal["logistic", "ridge", "mass_mean", "lda"]
@@ -46,6 +47,9 @@ class ProbeResult:
     """For each fold, the position of its layer."""
     chosen_penalty: tuple[float, ...]
     n_games: int
+    training: Doubles
+    """`(TRAINING_DRAWS,)`: by how much `auroc` moves when the training games are drawn anew, on average 0
+    (`analysis.refits`). Zeros for `mass_mean` and `lda`, whose uncertainty is that of the test games alone."""
 
     @property
     def grouped(self) -> bool:
@@ -89,6 +93,7 @@ def probe(
     errors = np.full(inner.shape, np.nan)
     outer = np.empty((len(layers), len(grid), len(labels)))
     factorised: list[list[Trained]] = []
+    weights: dict[tuple[int, int], tuple[Doubles, Doubles]] = {}  # of the logistic fits, by (layer, fold)
     for number, rows_x in enumerate(layers):
         moments = Moments(k, rows_x.shape[1], 1).add(rows_x, fold, labels[:, None])
         own: list[Trained] = []
@@ -115,13 +120,22 @@ def probe(
             if kind == "logistic":
                 train, own_fit = np.flatnonzero(fold != f), factorised[number][f]
                 p = float(own_fit.y_mean[0])
-                w, b = fit_logistic(own_fit, rows_x[train], labels[train], grid[[choice]] * p * (1 - p))
-                layer_scores[number, test] = probabilities(_project(rows_x[test], w, b)[:, 0])
+                fit = fit_logistic(own_fit, rows_x[train], labels[train], grid[[choice]] * p * (1 - p))
+                layer_scores[number, test] = probabilities(project(rows_x[test], *fit)[:, 0])
+                weights[number, f] = fit
             else:
                 layer_scores[number, test] = outer[number, choice, test]
     scores = np.empty(len(labels))
     for f in range(k):
         scores[fold == f] = layer_scores[best_layer[f], fold == f]
+    training = np.zeros(TRAINING_DRAWS)
+    if kind in ("logistic", "ridge"):
+        parts = []
+        for f, number in enumerate(best_layer):
+            own_fit, penalty = factorised[number][f], float(grid[best_penalty[f, number]])
+            w, b = weights[number, f] if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
+            parts.append(FoldFit(own_fit, layers[number], w, b, penalty))
+        training = training_draws(parts, labels, folds, games, kind == "logistic")
     return ProbeResult(
         kind,
         scores,
@@ -132,6 +146,7 @@ def probe(
         tuple(int(b) for b in best_layer),
         tuple(float(grid[best_penalty[f, best_layer[f]]]) for f in range(k)),
         len(np.unique(np.asarray(games))),
+        training,
     )
 
 
@@ -158,14 +173,7 @@ def _scores(trained: Trained, x: NDArray[Any], kind: Kind, grid: Doubles) -> Dou
         fits = [trained.lda()]
     else:
         fits = [trained.ridge(penalty * trained.n) for penalty in grid]
-    return _project(x, np.hstack([w for w, _ in fits]), np.hstack([b for _, b in fits]))
-
-
-def _project(x: NDArray[Any], w: Doubles, b: Doubles) -> Doubles:
-    # float32 products of features far from zero lose digits: centre on the block's own mean first.
-    centre = x.mean(axis=0, dtype=np.float64)
-    moved = (x - centre.astype(np.float32)).astype(np.float32)
-    return np.asarray(moved @ w.astype(np.float32), dtype=np.float64) + (centre.astype(np.float32) @ w + b)
+    return project(x, np.hstack([w for w, _ in fits]), np.hstack([b for _, b in fits]))
 
 
 def cell_scores(
@@ -188,7 +196,7 @@ def cell_scores(
         rows = np.flatnonzero(np.isin(cells, list(test)))
         if len(rows) and moments.n[list(train)].sum() > 1:
             trained = moments.train(train)
-            scores[rows] = _project(x[rows], *trained.ridge(penalty * trained.n))[:, 0]
+            scores[rows] = project(x[rows], *trained.ridge(penalty * trained.n))[:, 0]
             fit[rows] = number
     return scores, fit
 

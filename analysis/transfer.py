@@ -86,8 +86,9 @@ def transfer(
             scores = found.scores if own else layers[place][there].astype(np.float64) @ w[:, 0] + b[0]
             truth = target.y[there]
             values, samples = bootstrap_auroc(
-                truth, [scores], target.games[there], folds.fold if own else None, n_boot, seed
-            )
+                truth, [scores], target.games[there], folds.fold if own else None, n_boot, seed,
+                [found.training] if own else (),
+            )  # fmt: skip
             i = interval(samples[0], values[0], 0.5)
             rows.append(
                 {
