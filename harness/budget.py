@@ -162,16 +162,21 @@ class Booked:
     async def generate(self, prompts: Sequence[Any]) -> list[Any]:
         """As the backend's own."""
         generations = await self._backend.generate(prompts)
-        if (current := _CURRENT.get()) is not None:
-            meter, seat = current
-            usage = Usage(
+        self.book(
+            Usage(
                 calls=len(prompts),
                 prompt=sum(len(p.ids) for p in prompts),
                 cached=sum(g.n_cached for g in generations),
                 generated=sum(len(g.output_ids) for g in generations),
             )
-            meter.book(seat, self.model, usage)
+        )
         return generations
+
+    def book(self, usage: Usage) -> None:
+        """Book calls on the seat in whose task this is; nothing where no game is played."""
+        if (current := _CURRENT.get()) is not None:
+            meter, seat = current
+            meter.book(seat, self.model, usage)
 
     async def close(self) -> None:
         """Close the backend."""

@@ -20,6 +20,7 @@ from harness.errors import ConfigurationError
 from harness.run_folder import Run, RunFolder, load_run
 from harness.sites import check_sites, game_items
 from harness.variants import ORIGINAL, GameVariants, check_variants
+from harness.vocabulary import write_vocabulary
 
 if TYPE_CHECKING:
     from agents.hooked_model import HookedModel
@@ -77,7 +78,7 @@ def capture_run(
     wanted = config.activations
     given = tuple(layers) or ("all" if wanted.layers == "all" else wanted.layers)
     job = CaptureJob(
-        backend=_backend(config, backend or wanted.backend),
+        backend=chosen_backend(config, backend or wanted.backend),
         sites=tuple(sites or wanted.sites),
         layers=("all",) if given == "all" else tuple(map(str, given)),
         variants=tuple(variants or wanted.variants),
@@ -158,6 +159,10 @@ def capture_share(
         )
     finally:
         getattr(reader, "close", lambda: None)()
+    if share == 0 and any(site.startswith("tokens:") for site in job.sites):
+        from agents.model_files import load_tokenizer
+
+        write_vocabulary(store_of(path, job), load_tokenizer(model_folder(config.backends[job.backend])))
     n_layers = len(reader.layers)
     say(
         f"{done.n_rows:,} rows of {n_layers} layers ({done.n_bytes / 2**20:,.1f} MB) from "
@@ -285,7 +290,8 @@ def reinitialised(hooked: HookedModel, seed: int = 0) -> HookedModel:
     return hook_model(model, name, context=hooked.max_context, vocab=hooked.vocab_size)
 
 
-def _backend(config: Config, name: str | None) -> str:
+def chosen_backend(config: Config, name: str | None) -> str:
+    """The backend whose model is read: the one named, or the only one that plays. Raises ConfigurationError."""
     seated = {agent for agent in config.roster.agents() if config.agents[agent].kind == "llm"}
     used = sorted({config.agents[agent].backend or "" for agent in seated})
     if name is None and len(used) == 1:
@@ -303,6 +309,7 @@ __all__ = [
     "capture_items",
     "capture_run",
     "capture_share",
+    "chosen_backend",
     "points_of",
     "store_of",
 ]

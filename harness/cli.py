@@ -42,6 +42,7 @@ def run(
     seed: int | None = None,
     limit: int | None = None,
     dry_run: Flag = False,
+    sample: int = 0,
     ray_address: str | None = None,
     quiet: Flag = False,
     json: Flag = False,
@@ -61,7 +62,9 @@ def run(
     limit
         At most so many games of each combination of factors; more can be added later by the same command.
     dry_run
-        Show the schedule and play nothing.
+        Show the schedule, and an estimate of the calls, tokens, time and disk that it will take; play nothing.
+    sample
+        With --dry-run: really play so many games of each combination of factors first, and throw them away.
     ray_address
         Work on a running Ray cluster.
     quiet
@@ -75,8 +78,12 @@ def run(
     settings = load_config(config, overrides)
     if limit is not None:
         settings = load_config(config, [*overrides, f"run.games={min(limit, settings.run.games)}"])
+    if sample and not dry_run:
+        raise WolfscopeError(
+            "--sample belongs to --dry-run: it plays a few games to say what the run will take"
+        )
     if dry_run:
-        return _dry_run(settings)
+        return _dry_run(settings, sample, _progress(quiet or json, False), json)
     from harness.tournament import run_tournament
 
     progress = _progress(quiet, json)
@@ -623,24 +630,14 @@ def _report(runs: list[Path], out: Path | None, progress: Progress) -> Path:
     return write_report(runs, out=out, say=progress.say)
 
 
-def _dry_run(settings: Any) -> int:
-    from collections import Counter
+def _dry_run(settings: Any, sample: int, progress: Progress, json: bool) -> int:
+    import msgspec
 
-    from harness.schedule import Schedule
+    from harness.dry_run import dry_run, dry_run_lines
 
-    schedule = Schedule(settings)
-    games = list(schedule)
-    seats = Counter(agent for game in games for agent in game.agents)
-    _last_line(f"{len(games):,} games, {len(schedule.cells)} combinations of factors")
-    for i, cell in enumerate(schedule.cells):
-        if cell.factors:
-            _last_line(f"  {i}: " + ", ".join(f"{key} = {value}" for key, value in cell.factors.items()))
-    for agent, n in seats.most_common():
-        _last_line(f"  {agent}: {n:,} seats")
-    for game in games[:10]:
-        _last_line(f"  game {game.index} {game.game_id} seed {game.seed}: {', '.join(game.agents)}")
-    if len(games) > 10:
-        _last_line(f"  and {len(games) - 10:,} more")
+    found = dry_run(settings, sample, progress)
+    for line in [msgspec.json.encode(found).decode()] if json else dry_run_lines(found):
+        _last_line(line)
     return 0
 
 
