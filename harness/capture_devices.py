@@ -14,10 +14,10 @@ import ray
 
 from agents.engine_settings import engine_env
 from harness.capture_run import CaptureJob, capture_share
+from harness.cluster import ray_for_now
 from harness.errors import WolfscopeError
 from harness.manifest import checkout
 from harness.progress import Progress
-from harness.tournament import ray_for_now
 
 
 class CaptureActor:

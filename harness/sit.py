@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+from harness.cluster import ray_for_now
 from harness.config import Config
 from harness.engines import model_names, start_backends, stop_backends, used_backends
 from harness.errors import ConfigurationError
@@ -15,7 +16,7 @@ from harness.progress import Progress
 from harness.run_folder import RunFolder, new_manifest
 from harness.runner import Runner
 from harness.schedule import Schedule
-from harness.tournament import ray_for_now, todo_of
+from harness.tournament import todo_of
 
 
 def humans(config: Config) -> list[str]:
