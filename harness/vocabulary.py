@@ -1,0 +1,28 @@
+"""The words behind token ids, beside what was captured: `vocabulary.parquet` (token_id, text) of a model's tokenizer.
+
+Analysis loads no tokenizer; this table lets it name the tokens that it talks about.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+NAME = "vocabulary.parquet"
+
+
+def write_vocabulary(folder: str | Path, tokenizer: Any) -> Path:
+    """Write the table into the folder, unless it is there; its path."""
+    path = Path(folder) / NAME
+    if path.is_file():
+        return path
+    ids = list(range(len(tokenizer)))
+    words = [tokenizer.decode([i], skip_special_tokens=False) for i in ids]
+    partial = path.with_name(path.name + ".part")
+    pl.DataFrame(
+        {"token_id": ids, "text": words}, schema={"token_id": pl.Int32, "text": pl.String}
+    ).write_parquet(partial)
+    partial.replace(path)
+    return path
