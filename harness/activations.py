@@ -224,6 +224,11 @@ class Activations:
         """What is stored: (game_id, seq, site, subject, variant, token_index)."""
         return set(self.scan().select(KEY).collect().iter_rows())
 
+    def vocabulary(self) -> dict[int, str]:
+        """The words behind token ids, where a capture of single tokens has kept them; else empty."""
+        path = self.path / "vocabulary.parquet"
+        return dict(pl.read_parquet(path).iter_rows()) if path.is_file() else {}
+
     def verify(self, contexts: Mapping[tuple[str, int, str], Sequence[int]] | None = None) -> list[Damage]:
         """Read everything and name all that is wrong; an empty list is a sound store.
 
