@@ -669,12 +669,16 @@ def _last_line(text: object) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 well, 1 failed or found wrong, 2 asked wrongly, 130 interrupted."""
+    """Run the command line and exit: 0 well, 1 failed or found wrong, 2 asked wrongly, 130 or 143 stopped."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
 
+    by = signal.SIGINT
+
     def stop(number: int, frame: object) -> None:
+        nonlocal by
+        by = signal.Signals(number)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
@@ -683,9 +687,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         check_packages()
         status = app(words, exit_on_error=False, print_error=False)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was written is whole, and the same command goes on from there\n")
-        status = 130
+    except KeyboardInterrupt as stopped:
+        where = f": {stopped}" if str(stopped) else "; what was written is whole"
+        sys.stderr.write(f"stopped{where}; the same command goes on from there\n")
+        status = 128 + by
     except Exception as error:
         if debug:
             raise

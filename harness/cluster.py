@@ -85,9 +85,14 @@ def _own_signals() -> Iterator[None]:
         yield
         return
     ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    exiting = False
     try:
         yield
+    except SystemExit:  # what Ray's handler makes of a signal
+        exiting = True
     finally:
         for number, handler in ours.items():
             if handler is not None:
                 signal.signal(number, handler)
+    if exiting:
+        signal.raise_signal(signal.SIGTERM)

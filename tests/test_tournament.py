@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -211,21 +212,30 @@ class TestOnRay:
 
 
 SLOW = """
-import sys
-from pathlib import Path
-from harness.progress import Progress
-from harness.tournament import run_tournament
-from tests.test_tournament import config
-if __name__ == "__main__":
-    run_tournament(config(games=40, policy="tests.test_tournament:Fallback", settings={"delay": 0.02}),
-                   Path(sys.argv[1]), Progress("plain", every=0.5))
+[run]
+games = 40
+seed = 3
+in_flight = 8
+runners = 2
+[agents.a]
+kind = "scripted"
+policy = "tests.test_tournament:Fallback"
+settings = { delay = 0.02 }
+[agents.b]
+kind = "scripted"
+policy = "random"
+[roster]
+mix = { a = 3, b = 4 }
 """
 
 
 def start(run_path: Path) -> subprocess.Popen:
+    """`wolfscope run` of slow games."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = run_path.parent / "slow.toml"
+    path.write_text(SLOW)
     return subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(run_path)],
+        [sys.executable, "-m", "harness", "run", str(path), "--out", str(run_path)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -244,17 +254,24 @@ def wait_for_games(run_path: Path, n: int, process: subprocess.Popen) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("engine")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_driver_leaves_a_run_that_the_same_command_finishes(run_path, how):
     wanted = config(games=40, policy=f"{HERE}:Fallback", settings={"delay": 0.02})
     process = start(run_path)
     try:
         wait_for_games(run_path, 5, process)
         os.kill(process.pid, how)
-        process.wait(timeout=60)
+        output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
         process.stdout.close()
+    assert process.returncode == 128 + how
+    *before, last = output.splitlines()
+    assert re.fullmatch(
+        r"stopped: \d+ of 40 games have ended, those under way are kept; the same command goes on from there",
+        last,
+    )
+    assert all(line.startswith(("starting", "Ray is up", "games ended")) for line in before), output
     run = load_run(run_path)
     kept = dict(run.journal.ends)
     begun = {game: run.journal.records(game) for game in run.journal.unfinished}
