@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,27 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file whole or not at all. Raises StorageError; the file that was there stays then."""
     with replacing(path) as part:
         part.write_bytes(data)
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`, which does not exist yet; on success it takes that name at once.
+
+    On any error it is removed and `path` does not exist. Raises StorageError, also where `path` exists.
+    """
+    if path.exists():
+        raise StorageError(f"{path} exists: choose another folder, or remove it first")
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield part
+        with storage(path):
+            part.chmod(0o755)
+            part.rename(path)
+            sync_folder(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def sync_file(path: Path) -> None:

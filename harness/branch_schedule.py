@@ -15,6 +15,7 @@ from games import chance
 from harness.config import Config, parse_config
 from harness.errors import ConfigurationError
 from harness.manifest import Cell, Manifest, hash_of
+from harness.merged_schedule import MergedSchedule
 from harness.schedule import SEED_MASK, Planned, Schedule
 
 
@@ -92,8 +93,10 @@ def continuation_seed(seed: int, seq: int, k: int) -> int:
     return chance.key(seed, "branch", seq, k) & SEED_MASK
 
 
-def schedule_of(manifest: Manifest) -> Schedule | BranchSchedule:
+def schedule_of(manifest: Manifest) -> Schedule:
     """The schedule that a run was made by. Raises ConfigurationError."""
+    if manifest.merged:
+        return MergedSchedule(manifest)
     config = parse_config(manifest.config, "manifest.json")
     origin = origin_of(manifest)
     return Schedule(config) if origin is None else BranchSchedule(config, manifest.cells, origin)

@@ -168,6 +168,46 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
 
 
 @app.command
+def export(run: Path, out: Path, *, license: str | None = None, activations: Flag = False) -> int:
+    """Write a run as a data set for others: parquet tables and a dataset card (README.md) made from what is there.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    out
+        The new folder.
+    license
+        The data's licence for the card, an SPDX identifier such as Apache-2.0.
+    activations
+        Copy the captured activations too.
+    """
+    from harness.export import export_run
+
+    _last_line(export_run(run, out, license, activations))
+    return 0
+
+
+@app.command
+def merge(*folders: Path, activations: Annotated[bool, Parameter(negative="--no-activations")] = True) -> int:
+    """Join finished runs: wolfscope merge RUN RUN ... OUT. The same game is kept once, different ones are refused.
+
+    Parameters
+    ----------
+    folders
+        The run folders, then the new folder.
+    activations
+        Join the captured activations too.
+    """
+    from harness.merge import merge_runs
+
+    if len(folders) < 3:
+        raise WolfscopeError("name at least two run folders and a new one: wolfscope merge RUN RUN OUT")
+    _last_line(merge_runs(folders[:-1], folders[-1], activations))
+    return 0
+
+
+@app.command
 def capture(
     run: Path,
     *,

@@ -79,6 +79,10 @@ class Manifest(msgspec.Struct):
     """Backend name -> `name@hash` of the weights behind it."""
     parent: dict[str, Any] | None = None
     """For continuations of a recorded game: which one, and what was changed (`harness.branch_schedule.Origin`)."""
+    merged: list[dict[str, Any]] = []
+    """For a run that joins others: them, in order (`harness.merged_schedule.Part`)."""
+    imported: dict[str, Any] | None = None
+    """For games of another program: which one, and the files that they were read from (`harness.imports.Source`)."""
 
     def write(self, folder: Path) -> None:
         """Replace the folder's manifest at once. Raises StorageError."""

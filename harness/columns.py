@@ -1,0 +1,98 @@
+"""What the columns of a run's tables mean, one sentence each: the words of the dataset card."""
+
+from __future__ import annotations
+
+TABLE_DOCS = {
+    "games": "One row a game.",
+    "seats": "One row a seat of a game: the truth about it, who played it, how it left.",
+    "events": "One row an event: what the game made happen, and who saw it.",
+    "decisions": "One row a decision: what a seat was asked, what it was shown, what it chose.",
+    "beliefs": "One row a belief of one seat about another, asked on a fork that never enters the game.",
+}
+
+_SEQ = "Place in the game's log; events and decisions share the counter, (game_id, seq) joins all tables."
+_GAME = "The game: a hash of rules, settings, seed and players."
+_ACTS = "The typed speech acts of the text, in order: kind, subject (a seat), role."
+
+COLUMN_DOCS: dict[str, dict[str, str]] = {
+    "games": {
+        "game_id": _GAME,
+        "index": "Place in the schedule.",
+        "seed": "Seed of everything that is drawn in the game.",
+        "cell": "Combination of factors, an index into the manifest's cells.",
+        "factors": "JSON: the factors' levels.",
+        "preset": "Named rule set.",
+        "lexicon": "Words under which the game was shown.",
+        "n_players": "Seats.",
+        "winner": "Winning faction; null for a game that failed.",
+        "reason": "Why the game ended.",
+        "n_days": "The last day that was reached.",
+        "n_decisions": "Decisions in the log.",
+        "n_fallbacks": "Decisions that were not the player's own.",
+        "status": "finished or failed.",
+        "error": "Why a failed game could not go on.",
+        "seconds": "Wall-clock time; games played side by side share the machine.",
+    },
+    "seats": {
+        "game_id": _GAME,
+        "seat": "Seat number from 0.",
+        "name": "Public name.",
+        "role": "True role.",
+        "faction": "True faction.",
+        "agent": "Who played the seat: a name of the configuration.",
+        "model": "name@hash of the weights; null where no model was asked.",
+        "exit_day": "Day on which the seat left the game; null where it lived.",
+        "exit_cause": "Kind of the event by which it left.",
+        "won": "Whether the seat won; null for a game that failed.",
+    },
+    "events": {
+        "game_id": _GAME,
+        "seq": _SEQ,
+        "kind": "What happened.",
+        "audience": "Seats that saw it: null everyone, empty nobody but the moderator.",
+        "day": "Day, from 0 for the first night.",
+        "phase": "Phase of the day.",
+        "actor": "Seat that acted.",
+        "target": "Seat acted on; -1 for nobody.",
+        "value": "A role, faction, species, outcome or number that the event carries.",
+        "text": "What was said, as emitted.",
+        "acts": _ACTS,
+        "data": "JSON: whatever else the event holds.",
+    },
+    "decisions": {
+        "game_id": _GAME,
+        "seq": _SEQ,
+        "day": "Day of the request.",
+        "phase": "Phase of the request.",
+        "seat": "Who was asked.",
+        "kind": "What was asked.",
+        "options": "Legal choices in the order shown: seats, -1 for nobody, or numbers.",
+        "option": "The choice; null where only words were asked for.",
+        "text": "What was said, as emitted.",
+        "acts": _ACTS,
+        "agent": "Who decided: a name of the configuration.",
+        "fallback": "Why the action is not the player's own; null where it is.",
+        "model": "name@hash of the weights; null where no model was asked.",
+        "continues": "seq of the seat's earlier decision whose prompt and output this prompt goes on from.",
+        "prompt_ids": "Token ids of the prompt after the context that it continues.",
+        "output_ids": "Token ids of the output, as emitted.",
+        "output_text": "The output decoded.",
+        "logprobs": "Log-probability (nats) of each output token; empty where the backend gives none.",
+        "n_cached": "Prompt tokens taken from the engine's prefix cache.",
+        "attempts": "How often the model was asked.",
+        "rejected": "Outputs that could not be used, oldest first.",
+        "reasoning": "Thinking apart from the reply, where there was any.",
+        "sampling": "JSON: temperature, top_p, max_tokens, seed.",
+        "spans": "Named stretches of the context, in token indices of the whole context: kind, start, end, seat.",
+    },
+    "beliefs": {
+        "game_id": _GAME,
+        "seq": "The decision before which the seat was asked.",
+        "viewer": "Whose belief it is.",
+        "subject": "About whom.",
+        "about": "Second order: what `viewer` believes that `subject` believes about this seat; null: first order.",
+        "source": "How the belief was had.",
+        "p_werewolf": "Probability of being a werewolf; null where no belief could be had.",
+        "probabilities": "JSON: role -> probability.",
+    },
+}
