@@ -1,4 +1,4 @@
-"""The second pass gives the same rows through a vLLM engine and through several readers at once."""
+"""Activations and steering on a real Ray: kept while playing, read by several readers, read through a vLLM engine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from harness.activation_check import TOLERANCE
 from harness.activations import Activations, open_activations
 from harness.capture_run import CaptureJob, capture_run
-from harness.check import check_activations
+from harness.check import check_activations, check_run
 from harness.errors import ConfigurationError
-from tests.test_capture_playing import config_of, played, relative
+from harness.tournament import run_tournament
+from tests.test_capture_playing import config_of, decisions, played, relative, vector
 
 SITES = ("prompt_last", "speech_mean", "mention")
 
@@ -38,6 +40,43 @@ def test_streams_that_an_engine_does_not_show_are_refused(run: Path) -> None:
         capture_run(run, sites=SITES, layers=("mlp_out",), engine="vllm", device="cpu")
     with pytest.raises(ConfigurationError, match="need --engine transformers"):
         capture_run(run, sites=SITES, engine="vllm", untrained=True)
+
+
+@pytest.fixture(scope="module")
+def tournament(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The games of `run` played by actors, with seat 0 steered and the other seats' activations kept."""
+    folder = tmp_path_factory.mktemp("tournament")
+    steering = {"vector": str(vector(folder)), "key": "lie", "layer": 3, "scale": 4.0, "seats": [0]}
+    config = config_of(games=3, activations={"while_playing": True}, steering=steering)
+    return run_tournament(config, folder / "run")
+
+
+@pytest.mark.slow
+def test_rows_kept_by_a_tournament_equal_those_of_the_second_pass(tournament: Path, tmp_path: Path) -> None:
+    assert check_run(tournament) == [] and check_activations(tournament) == []
+    kept = open_activations(tournament / "activations")
+    copy = shutil.copytree(tournament, tmp_path / "run", ignore=shutil.ignore_patterns("activations"))
+    second = open_activations(capture_run(copy, device="cpu"))
+    assert second.info == kept.info
+    unsteered = second.index().filter(pl.col("seat") != 0)
+    assert unsteered.height > 100
+    assert unsteered.drop("shard", "row", "checksum").equals(keys(kept))
+    assert relative(kept.read_rows(kept.index()), second.read_rows(unsteered)) < TOLERANCE["float32"]
+
+
+@pytest.mark.slow
+def test_steering_of_a_tournament_reaches_its_seat_and_the_log(tournament: Path, run: Path) -> None:
+    for decision in decisions(tournament):
+        assert decision.trace is not None and decision.trace.sampling is not None
+        touched = decision.trace.sampling.get("steered")
+        if decision.seat == 0:
+            assert touched is not None and touched >= len(decision.trace.prompt_ids)
+        else:
+            assert touched is None
+    steered, plain = (next(d.trace for d in decisions(path) if d.seat == 0) for path in (tournament, run))
+    assert steered is not None and plain is not None
+    assert steered.prompt_ids == plain.prompt_ids
+    assert abs(steered.logprobs[0] - plain.logprobs[0]) > 0.01
 
 
 @pytest.mark.slow
