@@ -1,4 +1,4 @@
-"""The report's further sections: deception by window, recipes, transfer, effects, the appendix.
+"""The report's further sections: recipes, transfer, effects, the appendix.
 
 A block is a heading with parts; a part is a table, a figure or a note. What cannot be shown says why.
 """
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from statsmodels.stats.proportion import proportion_confint
 
 from analysis import charts, transfer
-from analysis.effects import doses, effects_of
+from analysis.effects import doses, effects_of, pooled
 from analysis.evaluate import Evaluation, Settings
-from analysis.page import Figure, Numbers, Table, share, title_of
+from analysis.page import Figure, Numbers, Table, p_text, share, title_of
 from analysis.recipes import INSTRUCTED, recipes
 
 PLANTED = Path(__file__).with_name("planted_truth.json")
@@ -43,32 +44,6 @@ class Block:
         self.parts.append(Part(note, table, figure))
 
 
-def windows_block(found: pl.DataFrame, absent: Sequence[str], judge: str, numbers: Numbers) -> Block:
-    """T4."""
-    block = Block("deception", "T4. Lies, truths and honest mistakes, by window")
-    numbers.add("T4_windows", found)
-    if len(found):
-        rows = [
-            [r["contrast"], "yes" if r["within_role"] else "NO", r["window"],
-             f"{r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]", share(r["recall"]), f"{r['brier']:.3f}",
-             f"{r['ece']:.3f}", f"{r['n_positive']:,} / {r['n_rows']:,}", f"{r['n_games']:,}"]
-            for r in found.to_dicts()
-        ]  # fmt: skip
-        columns = ["contrast", "within role", "window", "AUROC [95%]", "recall at 1% FPR", "Brier", "ECE",
-                   "positive / rows", "games"]  # fmt: skip
-        block.add(
-            note="A contrast that crosses roles can be answered by the role, which stands in the prompt: it is shown "
-            "so that it is not mistaken for one within a role. These scores are not held against baselines; T2 is.",
-            table=Table(
-                columns, rows, (3, 4, 5, 6, 7, 8), ["" if within else "best" for within in found["within_role"]]
-            ),
-        )  # fmt: skip
-    for text in absent:
-        block.add(note=f"Not evaluated: {text}.")
-    block.add(note=judge)
-    return block
-
-
 def recipes_block(done: Sequence[Evaluation], settings: Settings, numbers: Numbers) -> Block:
     """Named comparisons."""
     block = Block("recipes", "Other recipes on the same rows and folds")
@@ -76,19 +51,27 @@ def recipes_block(done: Sequence[Evaluation], settings: Settings, numbers: Numbe
     for e in done:
         frame = recipes(e, settings.seed)
         numbers.add("T2_recipes", frame, target=e.target.name)
-        frames.append(frame.select("recipe", "what", pl.col("auroc").alias(title_of(e.target.name))))
+        frames.append(frame.with_columns(target=pl.lit(title_of(e.target.name))))
     if frames:
-        wide = frames[0]
-        for more in frames[1:]:
-            wide = wide.join(more.drop("what"), on="recipe", how="left", maintain_order="left")
-        names = [c for c in wide.columns if c not in ("recipe", "what")]
-        classes = ["probe" if r == "logistic" else "" for r in wide["recipe"]]
-        rows = [[r["recipe"], *(f"{r[c]:.3f}" for c in names), r["what"]] for r in wide.to_dicts()]
-        block.add(table=Table(["recipe", *names, ""], rows, tuple(range(1, 1 + len(names))), classes))
+        long = pl.concat(frames)
+        names = long["target"].unique(maintain_order=True).to_list()
+        values = {(r["recipe"], r["target"]): f"{r['auroc']:.3f}" for r in long.to_dicts()}
+        words = dict(long.select("recipe", "what").reverse().iter_rows())
+        recipes_shown = long["recipe"].unique(maintain_order=True).to_list()
+        block.add(
+            table=Table(
+                ["recipe", *names, ""],
+                [[r, *(values.get((r, name), "") for name in names), words[r]] for r in recipes_shown],
+                tuple(range(1, 1 + len(names))),
+                ["probe" if r == "logistic" else "" for r in recipes_shown],
+            )
+        )
     have = {r.variant for e in done for r in e.target.readouts}
     if not set(INSTRUCTED) <= have:
-        block.add(note="Instructed-pair honesty probe: no captures under instructions to be honest and to lie. "
-                  "Attention over tokens: activations are stored by site, not by token.")  # fmt: skip
+        block.add(
+            note="Instructed pairs: no captures under instructions to be honest and to lie. "
+            "`wolfscope capture RUN --variant instructed_honest --variant instructed_lie` makes them."
+        )
     return block
 
 
@@ -146,6 +129,23 @@ def effects_block(branches: Sequence[Any], numbers: Numbers) -> Block:
             "branch", maintain_order=True)
         for r in g.sort(pl.col("difference").abs(), descending=True).head(6).to_dicts()
     ]  # fmt: skip
+    over_games = pooled(found)
+    if len(over_games):
+        numbers.add("T6_pooled", over_games)
+        pooled_rows = [
+            [r["change"], r["what"], f"{r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]",
+             p_text(min(1.0, r["p"] * len(over_games))), f"{r['n_games']:,}", f"{r['n']:,}"]
+            for r in over_games.sort("p").head(12).to_dicts()
+        ]  # fmt: skip
+        block.add(
+            note="The same change in many games: each game one vote, intervals over games; p-values times the "
+            f"{len(over_games)} effects tested (Bonferroni).",
+            table=Table(
+                ["change", "effect on", "difference [95%]", "adjusted p", "games", "pairs"],
+                pooled_rows,
+                (2, 3, 4, 5),
+            ),
+        )
     if rows:
         block.add(
             note="Pairs of continuations of one recorded game, with the change and without, from the same seeds. "
@@ -188,17 +188,27 @@ def appendix(numbers: Numbers) -> Block:
     frame = pl.read_json(PLANTED)
     numbers.add("A1_planted", frame)
     rows = [
-        [r["plant"], f"{r['n_games']}", f"{r['strength']:g}", f"{r['repeats']}", share(r["supported"]),
-         share(r["not_beyond"]), share(r["underpowered"]), share(r["null_beaten"]), share(r["rows_split_beaten"]),
-         share(r["best_layer_beaten"])]
+        [r["plant"], f"{r['n_games']}", f"{r['strength']:g}", f"{r['repeats']}", _rate(r, "supported"),
+         share(r["not_beyond"]), share(r["underpowered"]), _rate(r, "null_beaten"), _rate(r, "interval_off_half"),
+         share(r["rows_split_beaten"]), share(r["best_layer_beaten"])]
         for r in frame.to_dicts()
     ]  # fmt: skip
     columns = ["planted", "games", "strength", "data sets", "supported", "not beyond baseline", "underpowered",
-               "above the null", "mistake: rows at random", "mistake: best layer on test rows"]  # fmt: skip
+               "above the null", "interval excludes .5", "mistake: rows at random",
+               "mistake: best layer on test rows"]  # fmt: skip
     block.add(
         note="Synthetic activations whose answer is known, through the same evaluation as above: a signal must be "
-        "supported, a public count in disguise and nothing at all must not. The last columns are published mistakes on "
-        "the same data: how often they would have announced a signal (AUROC's 95% interval over rows above .5).",
-        table=Table(columns, rows, tuple(range(1, 10))),
+        "supported, a public count in disguise (confound) and nothing at all must not; in silence not even the public "
+        "count tells anything. Where nothing is planted, 5% should lie above the null and 5% of the probe's intervals "
+        "should exclude .5; in brackets, what that many data sets leave open (Wilson, 95%). The last columns are "
+        "published mistakes on the same data: how often they would have announced a signal (AUROC's 95% interval over "
+        "rows above .5).",
+        table=Table(columns, rows, tuple(range(1, 11))),
     )
     return block
+
+
+def _rate(row: dict[str, Any], column: str) -> str:
+    """A share of the data sets with its Wilson interval."""
+    low, high = proportion_confint(round(row[column] * row["repeats"]), row["repeats"], method="wilson")
+    return f"{row[column]:.0%} [{low:.0%}, {high:.0%}]"

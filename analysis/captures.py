@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.attention import Spans
 from analysis.targets import Readout, Target
 from harness.activations import Activations, ActivationsError, open_activations
 
@@ -71,6 +72,45 @@ def attach(target: Target, runs: Sequence[tuple[str, Any]], own: bool = False) -
     return whole.take(np.flatnonzero(main.at >= 0))
 
 
+def spans_of(
+    target: Target, runs: Sequence[tuple[str, Any]], site: str, most: int = 3000, seed: int = 0
+) -> tuple[Target, Spans] | None:
+    """The rows of the target whose tokens were captured one by one at `site`, with these tokens; None without any.
+
+    Rows are of one decision each. At most about `most` rows: whole games are dropped at random. As `attach`, all runs
+    must hold the layers of the first.
+    """
+    wanted = target.frame.select("game_id", pl.col("seq").cast(pl.Int64)).with_row_index("target_row")
+    parts: list[pl.DataFrame] = []
+    values: list[NDArray[np.float32]] = []
+    layers: tuple[str, ...] = ()
+    for prefix, run in runs:
+        store = dict(stores_of(run)[0]).get("original")
+        if store is None:
+            continue
+        names = tuple(name for name in store.layers if name == "embed" or name.startswith("resid_post."))
+        layers = layers or names
+        lines = store.index(site=site).with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
+        mine = lines.join(wanted, on=["game_id", "seq"], how="inner", maintain_order="left")
+        games = mine["game_id"].unique(maintain_order=True)
+        share = most / max(1, mine["target_row"].n_unique())
+        if share < 1:
+            kept = np.random.default_rng(seed).permutation(len(games))[: max(1, int(share * len(games)))]
+            mine = mine.filter(pl.col("game_id").is_in(games[np.sort(kept)].to_list()))
+        if names == layers and mine.height:
+            probed = [name for name in names if name != "embed"]
+            mine = mine.sort("target_row", "token_index")
+            parts.append(mine.select("target_row"))
+            values.append(store.read_rows(mine, probed))
+    if not parts:
+        return None
+    rows = pl.concat(parts)["target_row"].to_numpy().astype(np.int64)
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    start = np.concatenate([first, [len(rows)]]).astype(np.int64)
+    shown = tuple(name.removeprefix("resid_post.") for name in layers if name != "embed")
+    return target.take(rows[first]), Spans(site, shown, np.concatenate(values), start)
+
+
 def _read(
     frame: pl.DataFrame,
     prefix: str,
@@ -84,6 +124,9 @@ def _read(
     # Of the run's own store, contexts that were changed (the role line removed, say) are read as variants too.
     only = "original" if variant != "original" else None
     lines = store.index(variant=only).with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
+    lines = lines.filter(
+        ~pl.col("site").str.starts_with("tokens:")
+    )  # many rows a decision: `spans_of` reads them
     for (site, changed), group in lines.group_by("site", "variant"):
         bound = bool(group["subject"].is_not_null().any())
         on = ["game_id", "seq", "subject"] if bound else ["game_id", "seq"]

@@ -156,3 +156,52 @@ def doses(points: pl.DataFrame, label: str) -> str:
     bars = base.mark_rule(strokeWidth=1.5).encode(x=x, y="low:Q", y2="high:Q", color=color)
     drawn = base.mark_line(strokeWidth=2.2, point={"size": 40}).encode(x=x, y=y, color=color)
     return svg((zero + bars + drawn).properties(width=520, height=240), label)
+
+
+def strip(tokens: pl.DataFrame, label: str) -> str:
+    """F10: every token of some speeches, coloured by its score, its share of attention as a bar below.
+
+    Columns seq, name, lie, place, token_index, text, score, attention.
+    """
+    words = pl.coalesce(pl.col("text").str.strip_chars(), pl.col("token_index").cast(pl.String))
+    size = float(tokens["score"].abs().quantile(0.95) or 1.0) or 1.0
+    drawn = tokens.with_columns(
+        word=words,
+        row=pl.col("name") + pl.when("lie").then(pl.lit(", a lie")).otherwise(pl.lit(", true")),
+        strength=(pl.col("score").abs() / size).clip(0, 1) * 0.75,
+        sign=pl.when(pl.col("score") > 0).then(pl.lit("lie")).otherwise(pl.lit("truth")),
+    ).with_columns(width=pl.col("word").str.len_chars() * 7.4 + 9)
+    drawn = drawn.with_columns(x2=pl.col("width").cum_sum().over("seq")).with_columns(
+        x=pl.col("x2") - pl.col("width")
+    )
+    drawn = drawn.with_columns(
+        middle=(pl.col("x") + pl.col("x2")) / 2, bar=pl.col("x") + (pl.col("width") - 4) * pl.col("attention")
+    )
+    base = alt.Chart(_data(drawn))
+    order = drawn["seq"].unique(maintain_order=True).to_list()
+    names = dict(drawn.select("seq", "row").unique().iter_rows())
+    y = alt.Y(
+        "seq:O", sort=order,
+        axis=alt.Axis(
+            title=None, grid=False, labelColor=INK, labelLimit=200,
+            labelExpr=" ".join(f"datum.value == {seq} ? '{_plain(names[seq])}' :" for seq in order) + " ''",
+        ),
+    )  # fmt: skip
+    scale = alt.Scale(domain=[0, float(drawn["x2"].to_numpy().max())], nice=False)
+    color = alt.Color("sign:N", scale=alt.Scale(domain=["lie", "truth"], range=[ORANGE, BLUE]), legend=None)
+    opacity = alt.FillOpacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None)
+    tiles = base.mark_rect(height=20, cornerRadius=3, yOffset=-2).encode(
+        x=alt.X("x:Q", scale=scale, axis=None), x2="x2:Q", y=y, color=color, fillOpacity=opacity
+    )
+    text = base.mark_text(fontSize=12, yOffset=-2).encode(
+        x=alt.X("middle:Q", scale=scale), y=y, text="word:N"
+    )
+    bars = base.mark_rect(height=3, yOffset=12, color=MUTED).encode(
+        x=alt.X("x:Q", scale=scale), x2="bar:Q", y=y
+    )
+    return svg((tiles + text + bars).properties(width=700, height=36 * len(order)), label)
+
+
+def _plain(text: str) -> str:
+    """Text that may stand in a Vega expression."""
+    return "".join(c for c in text if c.isalnum() or c in " ,_-.")

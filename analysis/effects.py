@@ -13,8 +13,11 @@ from typing import Any
 
 import polars as pl
 
+from analysis.bootstrap import game_weights, interval
+
 EFFECTS: dict[str, Any] = {
     "branch": pl.String,
+    "game_id": pl.String,  # the game that it continues
     "change": pl.String,  # in words
     "steered": pl.Boolean,
     "vector": pl.String,
@@ -57,7 +60,8 @@ def effects_of(branches: Sequence[Any]) -> tuple[pl.DataFrame, list[str]]:
             )
         rows += [
                 {
-                    "branch": run.path.name, "change": found["what"], "steered": steered,
+                    "branch": run.path.name, "game_id": str(found.get("game_id", run.path.name)),
+                    "change": found["what"], "steered": steered,
                     "vector": change.get("vector"), "layer": change.get("layer"),
                     "scale": float(change.get("scale", 1.0)) if steered else None, "kind": e["kind"],
                     "what": e["what"], "n": e["n"], "unchanged": e["unchanged"], "changed": e["changed"],
@@ -66,6 +70,48 @@ def effects_of(branches: Sequence[Any]) -> tuple[pl.DataFrame, list[str]]:
             for e in paired
         ]  # fmt: skip
     return pl.DataFrame(rows, schema=EFFECTS), absent
+
+
+POOLED: dict[str, Any] = {
+    "change": pl.String,
+    "kind": pl.String,
+    "what": pl.String,
+    "difference": pl.Float64,  # mean over games, each game one vote
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p": pl.Float64,  # of no difference, two-sided, bootstrap over games
+    "n_games": pl.Int64,
+    "n": pl.Int64,  # pairs
+}
+
+
+def pooled(effects: pl.DataFrame, least: int = 5, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
+    """The same change made in `least` games or more: mean difference with an interval over games (schema `POOLED`).
+
+    Several branches of one game are averaged first. A change is the same where its words, vector, layer and strength
+    are.
+    """
+    keys = ["change", "vector", "layer", "scale", "kind", "what"]
+    by_game = effects.group_by([*keys, "game_id"], maintain_order=True).agg(
+        pl.col("difference").mean(), pl.col("n").sum()
+    )
+    rows: list[dict[str, Any]] = []
+    for key, games in by_game.group_by(keys, maintain_order=True):
+        if len(games) < least:
+            continue
+        values = games["difference"].to_numpy()
+        drawn = game_weights(len(values), n_boot, seed) @ values / len(values)
+        i = interval(drawn, float(values.mean()))
+        named = dict(zip(keys, key))
+        push = "" if named["scale"] is None else f", strength {named['scale']:g}"
+        rows.append(
+            {
+                "change": f"{named['change']}{push}", "kind": named["kind"], "what": named["what"],
+                "difference": i.value, "low": i.low, "high": i.high, "p": i.p, "n_games": len(values),
+                "n": int(games["n"].sum()),
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows, schema=POOLED)
 
 
 def doses(effects: pl.DataFrame, least: int = 3) -> pl.DataFrame:

@@ -66,7 +66,6 @@ def missing(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
         *skipped,
         *absent,
         *_unchanged(evaluations),
-        "F10, scores token by token, and attention over tokens: activations are stored by site, not by token",
         "model differences by token: no re-scored log-probabilities of a second checkpoint",
         f"claims about increments below {MARGIN} AUROC: too small to matter here",
     ]

@@ -2,20 +2,19 @@
 
 `mass mean` (difference of class means), `LDA`, `ridge`; `LAT` (first principal component of differences of random
 pairs, its sign from the training labels: representation engineering); `MLP` (one small hidden layer). All but the MLP
-and LAT choose layer and penalty inside; those two take the layer that the headline probe chose most often, which
-favours them. The instructed-pair probe needs captures under instructions to be honest and to lie; without them it is
-named as absent.
+and LAT choose layer and penalty inside; those two, and the direction from instructed pairs, take the layer that the
+headline probe chose most often, which favours them. Instructed pairs need captures of the same decisions under
+instructions to be honest and to lie; without them the recipe is named as absent.
 """
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from analysis.evaluate import Evaluation
@@ -23,9 +22,12 @@ from analysis.metrics import auroc
 from analysis.moments import Doubles
 from analysis.probes import Kind, probe
 from analysis.splits import Folds
+from analysis.targets import Target
 
 MLP_ROWS = 4000
 """Training rows of the MLP at most, drawn at random."""
+MLP_PASSES = 25
+"""Passes over them; more would fit the training rows better and other games no better."""
 INSTRUCTED = ("instructed_honest", "instructed_lie")
 """Variants of captures that the instructed-pair recipe needs."""
 
@@ -50,21 +52,62 @@ def recipes(e: Evaluation, seed: int = 0) -> pl.DataFrame:
                 "what": what,
             }
         )
-    rows.append(
-        {
-            "recipe": "LAT",
-            "auroc": _auroc(e, lat(x, y, e.folds, seed)),
-            "what": "principal component of pair differences",
-        }
-    )
-    rows.append(
-        {"recipe": "MLP", "auroc": _auroc(e, mlp(x, y, e.folds, seed)), "what": "one hidden layer of 32 units"}
-    )  # fmt: skip
+    size = f"one hidden layer of 32 units, {MLP_PASSES} passes over {MLP_ROWS:,} rows at most"
+    found = [
+        ("LAT", lat(x, y, e.folds, seed), "principal component of pair differences"),
+        ("MLP", mlp(x, y, e.folds, seed), size),
+    ]
+    pairs = instructed(e.target, main.probed[place], e.folds)
+    if pairs is not None:
+        told = (
+            f"lie minus honest instruction, tells {pairs.told:.0%} of held-out pairs apart; {pairs.n:,} pairs"
+        )
+        found.append(("instructed pairs", pairs.scores, told))
+    rows += [{"recipe": name, "auroc": _auroc(e, scores), "what": what} for name, scores, what in found]
     return pl.DataFrame(rows)
 
 
 def _auroc(e: Evaluation, scores: NDArray[Any]) -> float:
     return float(auroc(e.target.y, scores, strata=e.folds.fold))
+
+
+@dataclass(frozen=True)
+class Instructed:
+    """What the instructed-pair recipe gives."""
+
+    scores: Doubles
+    """`(n_rows,)` out of fold, on the contexts without instruction."""
+    told: float
+    """Share of held-out pairs whose context under the instruction to lie scores higher."""
+    n: int
+
+
+def instructed(target: Target, layer: int, folds: Folds) -> Instructed | None:
+    """The same decision read under an instruction to lie and one to be honest: the mean difference is the direction.
+
+    `layer` is a position in the read-outs. Labels of the target are not used; pairs of other games are (Zou et al.
+    2023, Goldowsky-Dill et al. 2025). None where a fold lacks pairs.
+    """
+    main = target.readouts[0]
+    pair = [
+        next((r for r in target.readouts if r.variant == v and r.site == main.site), None) for v in INSTRUCTED
+    ]
+    honest, lying = pair
+    if honest is None or lying is None:
+        return None
+    both = np.flatnonzero((honest.at >= 0) & (lying.at >= 0))
+    if len(np.unique(folds.fold[both])) < folds.n_folds:
+        return None
+    x = main.layer(layer).astype(np.float64)
+    moved = lying.x[lying.at[both], layer].astype(np.float64) - honest.x[honest.at[both], layer]
+    scores, right = np.empty(len(x)), 0
+    for f in range(folds.n_folds):
+        train, test = folds.fold != f, folds.fold == f
+        scale = x[train].std(axis=0) + 1e-6
+        w = moved[folds.fold[both] != f].mean(axis=0) / scale**2
+        scores[test] = x[test] @ w
+        right += int((moved[folds.fold[both] == f] @ w > 0).sum())
+    return Instructed(scores, right / len(both), len(both))
 
 
 def lat(x: NDArray[Any], y: NDArray[Any], folds: Folds, seed: int = 0, pairs: int = 2000) -> Doubles:
@@ -89,16 +132,11 @@ def mlp(x: NDArray[Any], y: NDArray[Any], folds: Folds, seed: int = 0) -> Double
         train, test = np.flatnonzero(folds.fold != f), np.flatnonzero(folds.fold == f)
         train = rng.permutation(train)[:MLP_ROWS]
         mean, scale = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
+        z, labels = (x[train] - mean) / scale, y[train] > 0
         net = MLPClassifier(
-            (32,),
-            alpha=1e-2,
-            max_iter=25,
-            batch_size=min(256, len(train)),
-            learning_rate_init=3e-3,
-            random_state=seed,
+            (32,), alpha=1e-2, batch_size=min(256, len(train)), learning_rate_init=3e-3, random_state=seed
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            net.fit((x[train] - mean) / scale, y[train] > 0)
+        for _ in range(MLP_PASSES):  # a fixed length: no stopping rule that would need rows of its own
+            net.partial_fit(z, labels, classes=[False, True])
         scores[test] = net.predict_proba((x[test] - mean) / scale)[:, 1]
     return scores

@@ -24,6 +24,7 @@ from analysis.blocks import Block
 from analysis.bootstrap import holm
 from analysis.competence import agents_table, in_words
 from analysis.contrasts import windows
+from analysis.deception_block import add_spans, windows_block
 from analysis.effects import is_branch
 from analysis.errors import AnalysisError
 from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
@@ -32,6 +33,7 @@ from analysis.methods import methods, missing
 from analysis.page import Numbers, title_of
 from analysis.prepare import Prepared, prepare
 from analysis.saved import config_hash, fit_probe, save
+from analysis.span_readouts import read_outs
 from analysis.targets import Target
 from analysis.transfer import factors_of
 from harness.run_folder import load_run
@@ -164,8 +166,10 @@ def _blocks(
         numbers.add("T4_judge", judged)
         with threadpool_limits(1, "blas"):
             found, absent = windows(prepared.contrasts, settings)
+            deception = windows_block(found, absent, judge.in_words(judged), numbers)
+            add_spans(deception, *read_outs(prepared.contrasts, runs, settings), numbers)
             return [
-                blocks.windows_block(found, absent, judge.in_words(judged), numbers),
+                deception,
                 beliefs_block(headline, prepared, numbers),
                 blocks.recipes_block(done, settings, numbers),
                 blocks.transfer_block(done, factors_of(runs), settings, numbers),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from agents.scripted import Scripted
 from analysis.frames import GameLog
+from analysis.labels import label
 from games import load_game
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Reply, Trace
@@ -22,6 +24,7 @@ from harness.tables import write_tables
 
 MODEL = "planted@0000"
 LAYERS = ("embed", "resid_post.0", "resid_post.1", "resid_post.2")
+OUTPUT = (4, 5, 6, 7, 8)
 STYLES = ("naive", "cautious", "loud")
 
 
@@ -56,12 +59,18 @@ def planted_run(
     untrained: bool = False,
     capture: bool = True,
     preset: str = "classic-7",
+    tokens: float = 0.0,
+    variants: tuple[str, ...] = (),
+    instructions: float = 0.0,
 ) -> Path:
     """A finished run folder. Layer 1 carries `strength` noise units of "the subject is a werewolf" at its
     mention.
 
     The stream also carries the subject's seat and a game-wide offset. With `beliefs`, a weak stated belief
-    is in the table.
+    is in the table. With `tokens`, every speech is captured token by token, and one token of it, at any place, is
+    marked and carries that strength of "a statement is known to be false". `variants` are captured as the mention is,
+    without what it carries; `instructions` is the strength of a direction of lies that is the same in what a werewolf
+    is about to say and in what tells `instructed_lie` from `instructed_honest`.
     """
     rng = np.random.default_rng(seed)
     path.mkdir(parents=True)
@@ -70,7 +79,7 @@ def planted_run(
     manifest.status = "finished"
     manifest.write(path)
     tables, keys, values = [], [], []
-    direction = rng.normal(size=d_model) / np.sqrt(d_model)
+    direction, marker = rng.normal(size=(2, d_model)) / np.sqrt(d_model)
     seat_marks = rng.normal(size=(20, len(LAYERS), d_model))
     for index in range(n_games):
         log = scripted_game(seed * 100_000 + index, preset)
@@ -84,9 +93,22 @@ def planted_run(
         rows = game_rows(cell, log.game_id, Start(index, seed * 100_000 + index, 0, agents), records, end)
         rows["beliefs"] = []
         offset = rng.normal(size=(len(LAYERS), d_model))
+        lies = set(
+            label([log])["speeches"].filter(pl.col("any_known_false"))["seq"]
+            if tokens or instructions
+            else ()
+        )
         for record in records:
             if not isinstance(record, Decision) or record.trace is None:
                 continue
+            lie = 2.0 * (record.seq in lies) - 1
+            if tokens and record.kind == "speech":
+                spoken = rng.normal(size=(len(OUTPUT), len(LAYERS), d_model))
+                spoken[told := int(rng.integers(len(OUTPUT))), 2] += 4 * marker
+                spoken[told, 2] += tokens * 3 * lie * direction
+                for place, x in enumerate(spoken):
+                    keys.append(_key(log.game_id, record, "tokens:speech", None, 3 + place))
+                    values.append(x.astype(np.float32))
             for subject, fact in enumerate(facts):
                 if subject == record.seat:
                     continue
@@ -95,6 +117,9 @@ def planted_run(
                 x[2] += strength * 3 * (wolf - 0.3) * direction
                 keys.append(_key(log.game_id, record, "mention", subject))
                 values.append(x.astype(np.float32))
+                for variant in variants:
+                    keys.append(_key(log.game_id, record, "mention", subject, variant=variant))
+                    values.append(rng.normal(size=x.shape).astype(np.float32))
                 if beliefs:
                     rows["beliefs"].append(
                         {
@@ -103,7 +128,13 @@ def planted_run(
                         }
                     )  # fmt: skip
             keys.append(_key(log.game_id, record, "prompt_last", None))
-            values.append(rng.normal(size=(len(LAYERS), d_model)).astype(np.float32))
+            x = rng.normal(size=(len(LAYERS), d_model))
+            for variant, sign in (("original", lie), ("instructed_honest", -1), ("instructed_lie", 1)):
+                if variant != "original":
+                    if not instructions:
+                        continue
+                    keys.append(_key(log.game_id, record, "prompt_last", None, variant=variant))
+                values.append((x + instructions * 3 * sign * direction).astype(np.float32))
         tables.append(rows)
     write_tables(path, tables)
     stored = np.asarray(values, dtype=np.float32)
@@ -117,12 +148,20 @@ def planted_run(
 def _traced(decision: Decision, model_seats: int) -> Decision:
     if decision.seat >= model_seats:
         return decision
-    trace = Trace(model=MODEL, prompt_ids=(1, 2, 3), output_ids=(4,), output_text="x", n_cached=2)
+    trace = Trace(model=MODEL, prompt_ids=(1, 2, 3), output_ids=OUTPUT, output_text="x", n_cached=2)
     return msgspec.structs.replace(decision, trace=trace, agent="small")
 
 
-def _key(game_id: str, decision: Decision, site: str, subject: int | None) -> RowKey:
-    return RowKey(game_id, decision.seq, decision.seat, site, subject, 2, 1, token_hash((1, 2, 3)))
+def _key(
+    game_id: str,
+    decision: Decision,
+    site: str,
+    subject: int | None,
+    token: int = 2,
+    variant: str = "original",
+) -> RowKey:
+    ids = (1, 2, 3, *OUTPUT)[: token + 1]
+    return RowKey(game_id, decision.seq, decision.seat, site, subject, token, 1, token_hash(ids), variant)
 
 
 def _store(path: Path, keys: list[RowKey], values: np.ndarray) -> None:

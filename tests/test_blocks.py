@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from analysis import courses, geometry, judge
-from analysis.effects import EFFECTS, doses
+from analysis.effects import EFFECTS, doses, pooled
 from analysis.errors import AnalysisError
 from analysis.evaluate import Settings
 from analysis.planted import plant
@@ -161,6 +161,43 @@ def test_doses_need_three_strengths_of_one_vector():
     assert doses(frame)["scale"].to_list() == [-1.0, 0.5, 1.0]
 
 
+def some_effects(differences, **more):
+    rows = [
+        dict.fromkeys(EFFECTS) | {
+            "branch": f"b{i}", "game_id": f"g{i}", "change": "a push", "vector": "v.npy", "layer": 1, "scale": 2.0,
+            "steered": True, "kind": "outcome", "what": "village wins", "n": 10, "difference": d,
+        } | more
+        for i, d in enumerate(differences)
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=EFFECTS)
+
+
+def test_the_same_change_in_many_games_is_pooled_over_games():
+    row = pooled(some_effects([0.1, 0.3, 0.2, 0.2, 0.3, 0.1])).row(0, named=True)
+    assert (row["difference"], row["n_games"], row["n"]) == (pytest.approx(0.2), 6, 60)
+    assert 0.1 < row["low"] < 0.2 < row["high"] < 0.3
+    assert row["change"] == "a push, strength 2"
+
+
+def test_many_branches_of_one_game_are_one_game():
+    twice = pl.concat([some_effects([0.4] * 9, game_id="g0"), some_effects([0.0] * 4)])
+    assert pooled(twice, least=5).is_empty()
+    row = pooled(twice, least=4).row(0, named=True)
+    assert row["n_games"] == 4
+    assert row["difference"] == pytest.approx(0.4 * 9 / 10 / 4)
+
+
+def test_other_strengths_and_outcomes_are_not_pooled_together():
+    frame = pl.concat([some_effects([0.1] * 5), some_effects([0.5] * 5, scale=4.0)])
+    assert pooled(frame)["difference"].to_list() == pytest.approx([0.1, 0.5])
+
+
+def test_effects_without_a_difference_in_most_games_leave_zero_inside_the_interval():
+    rng = np.random.default_rng(0)
+    row = pooled(some_effects(rng.normal(0, 0.2, 40).round(2))).row(0, named=True)
+    assert row["low"] < 0 < row["high"]
+
+
 def test_a_branch_shows_its_effects_and_is_no_sample(two_runs, tmp_path):
     run = planted_run(tmp_path / "run", 20, 1.5)
     branch = planted_run(tmp_path / "branch", 2, 0.0, seed=9, capture=False)
@@ -182,7 +219,36 @@ def test_the_page_names_what_it_lacks(page):
     text = page.read_text()
     assert "No branch was given" in text
     assert "No model was asked to judge" in text
-    assert "Instructed-pair honesty probe" in text
+    assert "Instructed pairs: no captures" in text
+
+
+def test_changed_contexts_are_scored_by_the_fit_on_the_unchanged_ones(tmp_path):
+    run = planted_run(tmp_path / "run", 40, 1.5, variants=("no_role_line", "random_span"))
+    page = write_report([run], settings=FAST)
+    table = pl.read_parquet(page.with_suffix("") / "T3_leakage.parquet").filter(
+        pl.col("target") == "subject_is_werewolf"
+    )
+    by_split = dict(table.select("split", "auroc").iter_rows())
+    assert by_split["whole games"] > 0.75
+    assert (
+        abs(by_split["context changed: no_role_line"] - 0.5) < 0.1
+    )  # the variant's rows were captured as noise
+    assert abs(by_split["context changed: random_span"] - 0.5) < 0.1
+    text = page.read_text()
+    assert "context changed: no_role_line" in text
+    assert "trained on the unchanged contexts; 100% of the rows" in text
+    assert "no capture with changed contexts" not in text
+
+
+def test_the_direction_between_instructions_reads_lies_where_it_is_the_direction_of_lies(tmp_path):
+    run = planted_run(tmp_path / "run", 60, 0.0, instructions=0.4)
+    page = write_report([run], settings=FAST)
+    rows = pl.read_parquet(page.with_suffix("") / "T2_recipes.parquet").filter(
+        pl.col("recipe") == "instructed pairs"
+    )
+    assert rows["target"].to_list() == ["own_lie_within_werewolves"]
+    assert rows["auroc"][0] > 0.7
+    assert "instructed pairs" in page.read_text()
 
 
 def test_the_page_shows_geometry_courses_and_second_order(page):
