@@ -237,7 +237,8 @@ def capture(
         A number (0 = output of block 0), a fraction of the depth (0.5), embed, all, attn_out or mlp_out; may be given
         again. Default: activations.layers.
     variant
-        The same decisions with one thing changed: no_role_line, swapped_role, reskinned, random_span, other_seat; may
+        The same decisions with one thing changed: no_role_line, swapped_role, reskinned, random_span, other_seat,
+        instructed_honest, instructed_lie; may
         be given again. Default: activations.variants (original).
     lexicon
         The words of --variant reskinned.

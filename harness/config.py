@@ -206,7 +206,7 @@ class ActivationsSection(Section):
     """Layer numbers (0 = output of block 0), fractions of the depth (0.5), `embed`; `attn_out` and `mlp_out` for the
     blocks' parts. "all": `embed` and every block."""
     variants: tuple[str, ...] = ("original",)
-    """`original`, no_role_line, swapped_role, reskinned, random_span, other_seat."""
+    """`original`, or what `harness.variants` names."""
     while_playing: bool = False
     """Keep what a backend of kind "transformers" computes while it plays; `wolfscope capture` adds what is left."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"

@@ -29,9 +29,11 @@ from harness.run_folder import Run, RunFolder, load_run, new_manifest
 from harness.runner import Runner
 from harness.schedule import Schedule
 from harness.sites import View, game_items, sites_of, views
-from harness.variants import VARIANTS, GameVariants, splice
+from harness.variants import INSTRUCTIONS, VARIANTS, GameVariants, splice
 
 SITES = ("prompt_last", "speech_mean", "mention", "role_line")
+WORDY = ("reskinned", *INSTRUCTIONS)
+"""Variants with words that the small model's tokenizer lacks."""
 
 
 def played(path: Path, **activations: object) -> Path:
@@ -205,6 +207,33 @@ def test_other_seat_has_the_same_public_lines_and_another_role_line(run: Run, en
         assert [view.ids[s.start : s.end] for s in public] == [changed.ids[s.start : s.end] for s in theirs]
 
 
+def test_instructions_stand_before_the_question_and_a_pair_differs_in_them_alone(
+    run: Run, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        INSTRUCTIONS, "instructed_honest", "You is villager.\n"
+    )  # words that this tokenizer has
+    monkeypatch.setitem(INSTRUCTIONS, "instructed_lie", "You is werewolf.\n")
+    made, found = variants(run, encoder)
+    for view in found:
+        honest, lie = made.instructed_honest(view), made.instructed_lie(view)
+        assert honest is not None and lie is not None
+        at = [s.start for s in view.spans if s.kind == "question" and s.end <= view.n_prompt][-1]
+        n = len(honest.ids) - len(view.ids)
+        assert n == len(lie.ids) - len(view.ids) == len(encoder.encode("You is villager.\n")[0])
+        assert honest.ids[:at] == lie.ids[:at] == view.ids[:at]
+        assert honest.ids[at + n :] == lie.ids[at + n :] == view.ids[at:]
+        assert sum(a != b for a, b in zip(honest.ids, lie.ids)) == 1
+        old, new = dict(sites_of(view, ("prompt_last",))), dict(sites_of(honest, ("prompt_last",)))
+        assert new["prompt_last"][1][0] == old["prompt_last"][1][0] + n
+
+
+def test_instructions_that_the_tokenizer_has_no_words_for_are_refused(run: Run, encoder: Encoder) -> None:
+    made, found = variants(run, encoder)
+    with pytest.raises(ConfigurationError, match="has no tokens for 'Instruction"):
+        made.instructed_lie(found[0])
+
+
 def test_splice_moves_grows_and_drops_spans() -> None:
     view = View(
         Decision(0, 0, "ballot", Action()),
@@ -297,7 +326,7 @@ def test_tokens_are_stored_with_their_index_and_average_to_the_mean(run: Run, tm
 
 def test_job_names_all_variants(run: Run) -> None:
     job = CaptureJob(
-        "small", ("prompt_last",), ("all",), ("original", *(v for v in VARIANTS if v != "reskinned"))
+        "small", ("prompt_last",), ("all",), ("original", *(v for v in VARIANTS if v not in WORDY))
     )
     items = list(capture_items(run, run.manifest.models["small"], job))
     assert {i.variant for i in items} == set(job.variants)
