@@ -47,6 +47,15 @@ def n_cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", os.cpu_count() or 1)))
 
 
+def spread(n: int) -> list[str]:
+    """The ids of the nodes for `n` processes: each node gets them in proportion to its cores."""
+    cores = {node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]}
+    taken = dict.fromkeys(cores, 0)
+    for _ in range(n):
+        taken[max(cores, key=lambda node: cores[node] / (taken[node] + 1))] += 1
+    return [node for node, k in taken.items() for _ in range(k)]
+
+
 def _init(address: str | None) -> None:
     environment = {
         "PYTHONPATH": str(checkout()),

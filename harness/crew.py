@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from games.base import ReplayError
 from games.records import Record
+from harness.cluster import spread
 from harness.errors import StorageError, TournamentError
 from harness.journal import End
 from harness.runner import Counts, Runner
@@ -67,14 +69,14 @@ class Crew:
             (int(p.name[1:5]) for p in journals.glob("s[0-9][0-9][0-9][0-9]-*.jsonl")), default=0
         )
         paths = [journals / f"s{session:04d}-r{i:03d}.jsonl" for i in range(n_runners)]
-        actor = ray.remote(RunnerActor).options(
-            num_cpus=0,
-            max_concurrency=self.share + 16,
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-        )
-        self._runners = [actor.remote() for _ in paths]
+        actor, options = ray.remote(RunnerActor), {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0}
+        options["max_concurrency"] = self.share + 16
+        self._runners = [
+            actor.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False), **options
+            ).remote()
+            for node in spread(n_runners)
+        ]
         self._load = [0] * n_runners
         self._pending: dict[Any, int] = {}
         self._counts = [Counts() for _ in paths]
@@ -181,5 +183,5 @@ def _get(ref: Any) -> Any:
                 f"an unfinished game cannot be continued, the rules have changed since: {cause}"
             ) from error
         raise cause from error
-    except ray.exceptions.RayActorError as error:
+    except ray.exceptions.RayError as error:
         raise RunnerLost(f"a runner has died ({type(error).__name__})") from error

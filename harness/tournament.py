@@ -25,8 +25,8 @@ from harness.progress import Progress
 from harness.run_folder import RunFolder, new_manifest
 from harness.schedule import Planned, Schedule
 
-MAX_FRUITLESS = 3
-"""So many recoveries in a row after which not one line was logged, and the run gives up."""
+MAX_FRUITLESS = 5
+"""So many recoveries in a row after which not one line was logged, and the run gives up (after half a minute)."""
 MAX_RECOVERIES = 100
 """So many lost runners and engines one command recovers from."""
 GAMES_A_RUNNER = 256
