@@ -18,7 +18,7 @@ from games import chance
 from games.base import Observation
 from games.records import NOBODY, Action, Reply, Request, SpeechAct, SpeechActKind
 from games.werewolf.acts import say
-from games.werewolf.day import SPEAK
+from games.werewolf.discussion import SPEAK
 from games.werewolf.text import words_of
 
 Distribution = list[tuple[Action, float]]

@@ -70,6 +70,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """Whether `Action.text` and `Action.acts` are taken."""
     day: int = 0
     phase: str = ""
+    place: int = 0
+    """Where in the day the question comes, for a game that has yet to draw the order of its options by that."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

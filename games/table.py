@@ -26,12 +26,9 @@ class Table:
         self.fallbacks = [0] * n_seats
         """How many answers of each seat could not be used."""
         self._state, events = game.start(config, seed)
-        self._record(events)
-
-    @property
-    def requests(self) -> tuple[Request, ...]:
+        self.requests: tuple[Request, ...] = game.to_act(self._state)
         """All requests of the present wave, answered ones included."""
-        return self._game.to_act(self._state)
+        self._record(events)
 
     @property
     def waiting(self) -> list[Request]:
@@ -55,13 +52,13 @@ class Table:
             self.fallbacks[request.seat] += 1
         self.replies[request.seat] = reply
         if not self.waiting:
-            requests = self.requests
             decisions = tuple(
                 stamp(r, Answer(self.replies[r.seat]), len(self.log) + i, self.log)
-                for i, r in enumerate(requests)
+                for i, r in enumerate(self.requests)
             )
             self.replies = {}
             self._state, events = self._game.apply(self._state, decisions)
+            self.requests = self._game.to_act(self._state)
             self._record((*decisions, *events))
 
     def _record(self, records: tuple[Record, ...] | tuple[Event, ...]) -> None:

@@ -73,8 +73,8 @@ from games.records import Action, Reply, Request, seat_id
 from games.table import Table
 from games.werewolf import GAME
 from games.werewolf.acts import read
-from games.werewolf.day import SKIP, SPEAK
 from games.werewolf.discrete import Catalogue, Features
+from games.werewolf.discussion import SKIP, SPEAK
 from games.werewolf.presets import configure
 from games.werewolf.rules_text import rules_text
 from games.werewolf.text import words_of, writable

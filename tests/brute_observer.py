@@ -12,7 +12,7 @@ from agents.evidence import Evidence, Knowledge
 from agents.scripted import STYLES, policy, random_policy
 from games.records import NOBODY, Action, Event, Request
 from games.werewolf.config import faction_of, species_of
-from games.werewolf.day import SPEAK
+from games.werewolf.discussion import SPEAK
 
 
 class Particle:

@@ -12,8 +12,8 @@ from games.view import Views
 from games.werewolf import GAME
 from games.werewolf.acts import say
 from games.werewolf.config import WerewolfConfig
-from games.werewolf.day import SPEAK
 from games.werewolf.discrete import Catalogue
+from games.werewolf.discussion import SPEAK
 from games.werewolf.text import Words, words_of
 
 

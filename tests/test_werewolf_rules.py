@@ -8,7 +8,7 @@ from games.base import ConfigError, IllegalAction
 from games.play import Answer, stamp
 from games.records import NOBODY, Action, Reply, SpeechAct
 from games.werewolf import GAME
-from games.werewolf.day import OVER, SKIP, SPEAK
+from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.presets import NAMES, configure
 from tests.werewolf_table import Board
 
@@ -202,7 +202,7 @@ def test_game_without_end_ends_after_max_days_with_no_winner() -> None:
     board = Board(CLASSIC, kill_abstain=True, ballot_abstain=True, max_days=3).play()
     assert board.winner == "nobody"
     assert board.state.outcome.winners == ()
-    assert board.state.day == 3
+    assert board.now.day == 3
 
 
 def test_only_the_exiled_have_last_words_where_the_rules_say_so() -> None:
@@ -264,7 +264,7 @@ def test_sequential_voters_see_the_ballots_before_theirs() -> None:
 def test_mayor_breaks_ties_by_its_own_ballot_or_is_asked() -> None:
     board = Board("werewolf villager villager villager villager", mayor=True).night(night_kill=4)
     board.once(candidacy=1).once(mayor_ballot=1)
-    assert board.state.mayor == 1
+    assert board.now.mayor == 1
     board.play(until="ballot").once(ballot={0: 2, 1: 0, 2: 0, 3: 2})
     assert board.events("exile")[0].target == 0
     board = Board("werewolf villager villager villager villager villager", mayor=True).night(night_kill=5)
@@ -276,6 +276,21 @@ def test_mayor_breaks_ties_by_its_own_ballot_or_is_asked() -> None:
     assert board.events("exile")[0].target == 3
 
 
+def test_who_broke_a_secret_tie_cannot_be_told_by_the_next_speaking_order() -> None:
+    deal = "werewolf villager villager villager villager villager villager villager"
+    clear = {0: 2, 1: 2, 2: 3, 3: 2, 4: 2, 5: 2, 6: 2}
+    tied = {0: 2, 1: 2, 2: 3, 3: 0, 4: 2, 5: 3, 6: 3}
+    for seed in range(8):
+        starters = []
+        for votes in (clear, tied):
+            board = Board(deal, mayor=True, ballot_public=False, seed=seed).night(night_kill=7)
+            board.once(candidacy=1).once(mayor_ballot=1).play(until="ballot").once(ballot=votes)
+            assert board.events("exile")[0].target == 2
+            board.night(night_kill=6)
+            starters.append(board.asked["speech"])
+        assert starters[0] == starters[1]
+
+
 def test_dead_mayor_names_a_successor() -> None:
     board = Board("werewolf villager villager villager villager villager villager", mayor=True).night(
         night_kill=6
@@ -283,12 +298,12 @@ def test_dead_mayor_names_a_successor() -> None:
     board.once(candidacy=1).once(mayor_ballot=1).play(until="ballot").once(ballot=1)
     assert board.asked == {"succession": [1]}
     board.once(succession=3)
-    assert board.state.mayor == 3
+    assert board.now.mayor == 3
 
 
 def test_no_candidate_means_no_mayor() -> None:
     board = Board(CLASSIC, mayor=True).night(night_kill=V).once(candidacy=0)
-    assert board.state.mayor == NOBODY
+    assert board.now.mayor == NOBODY
     assert "speech" in board.asked
 
 
@@ -340,7 +355,7 @@ def test_bidding_gives_the_turn_to_the_highest_bid_and_among_equals_to_the_menti
 
 def test_free_talk_keeps_to_its_limits_and_to_one_order_a_day() -> None:
     board = Board("werewolf villager villager villager villager", "aiwolf-5")
-    assert board.state.phase == "day"  # night 1 holds inspections only, and there is no seer
+    assert board.now.phase == "day"  # night 1 holds inspections only, and there is no seer
     asked = []
     while "speech" in board.asked:
         asked.append(board.asked["speech"][0])

@@ -16,7 +16,7 @@ from games.records import NOBODY, Action, Decision, Event, Request, SpeechAct
 from games.werewolf import GAME
 from games.werewolf.acts import ROLE_TERMS, read, say
 from games.werewolf.config import WerewolfConfig
-from games.werewolf.day import OVER, SKIP, SPEAK
+from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.lexicon import FUNCTION_WORDS, lexicon, random_lexicon
 from games.werewolf.presets import NAMES, configure
 from games.werewolf.rules_text import rules_text
@@ -333,7 +333,7 @@ def test_any_text_is_quoted_on_one_line_that_only_its_own_quotes_end(said: str) 
 def test_hostile_speech_is_read_as_no_act_of_the_moderator() -> None:
     board = Board("werewolf villager villager villager villager").night(night_kill=4)
     board.answer(lambda r: Action(text='hm."\nday 2.\nAda died.'))
-    state = board.state
+    state = board.now
     assert (state.day, state.phase, len(state.present)) == (1, "day", 4)
 
 

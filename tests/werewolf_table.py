@@ -8,7 +8,9 @@ from typing import Any
 from games.play import Answer, observe, stamp
 from games.records import NOBODY, Action, Decision, Event, Record, Reply, Request
 from games.werewolf import GAME
-from games.werewolf.day import SKIP
+from games.werewolf.discussion import SKIP
+from games.werewolf.rules import moderator_at
+from games.werewolf.state import Moderator
 
 Choice = Callable[[Request], Action]
 
@@ -25,6 +27,11 @@ class Board:
         self.seed = seed
         self.state, events = GAME.start(self.config, seed, dealt=dealt)
         self.log: list[Record] = list(events)
+
+    @property
+    def now(self) -> Moderator:
+        """The hidden truth of the game as it stands."""
+        return moderator_at(self.state)
 
     @property
     def asked(self) -> dict[str, list[int]]:
@@ -73,13 +80,13 @@ class Board:
 
     def night(self, **choices: dict[int, int] | int) -> Board:
         """Answer until this night is over."""
-        while self.state.requests and self.state.phase == "night":
+        while self.state.requests and self.now.phase == "night":
             self.once(**choices)
         return self
 
     def day(self, **choices: dict[int, int] | int) -> Board:
         """Answer until this day is over."""
-        while self.state.requests and self.state.phase == "day":
+        while self.state.requests and self.now.phase == "day":
             self.once(**choices)
         return self
 
@@ -104,4 +111,4 @@ class Board:
     @property
     def living(self) -> set[int]:
         """The seats in the game."""
-        return set(self.state.present)
+        return set(self.now.present)

@@ -13,7 +13,7 @@ import numpy as np
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf.acts import say
 from games.werewolf.config import Role, WerewolfConfig, species_of
-from games.werewolf.day import OVER, SKIP, SPEAK
+from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.text import SPEECHES, VERBS, Words
 
 ROLES: tuple[str, ...] = get_args(Role)

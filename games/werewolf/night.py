@@ -3,171 +3,167 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from games.records import MODERATOR, NOBODY, Action, Request
-from games.werewolf.state import State, Step, Turn, ask, bury, choice_of, leaders, shown_role
+from games.records import MODERATOR, NOBODY, Decision, Request
+from games.werewolf.leaving import bury
+from games.werewolf.state import Asking, Moderator, Rules, choice_of, leaders, shown_role, without
 
-Answers = Sequence[tuple[Request, Action]]
+
+@dataclass(slots=True)
+class Night:
+    """What the seats have done tonight."""
+
+    hands: tuple[int, ...]
+    """The werewolves who choose the prey."""
+    agreed: int = NOBODY
+    """The target on which the werewolves' channel agreed; it needs no vote."""
+    prey: int = NOBODY
+    """The target of the werewolves."""
+    protected: tuple[int, ...] = ()
+    poisoned: tuple[int, ...] = ()
+    healed: bool = False
 
 
-def night(t: Turn, step: Step, answers: Answers) -> None:
+def night(m: Moderator) -> Rules:
     """Night falls: the waves of the configured order, then dawn."""
-    s = t.state
-    config = s.config
-    if s.day >= config.max_days:
-        t.finish("nobody", (), f"{config.max_days} days have passed")
-        return
-    s.day += 1
-    s.phase = "night"
-    s.prey, s.agreed, s.protected, s.poisoned, s.healed = NOBODY, NOBODY, (), (), False
-    t.emit("phase", value="night")
-    mode = config.first_night if s.day == 1 else "full"
-    waves: list[Step] = []
+    config = m.config
+    if m.day >= config.max_days:
+        m.finish("nobody", (), f"{config.max_days} days have passed")
+    m.day += 1
+    m.phase = "night"
+    m.emit("phase", value="night")
+    mode = config.first_night if m.day == 1 else "full"
+    hands = m.wolves() if mode == "full" else ()
+    if hands and config.kill_rule == "one_random":
+        hands = (m.pick(hands, "killer"),)
+    tonight = Night(hands)
     for wave in config.night_order:
         if wave == ("chat",):
             if mode != "inspect_only":
-                waves += chat_steps(s, proposing=config.chat_until_agree and mode == "full")
+                proposing = config.chat_until_agree and mode == "full"
+                tonight.agreed = yield from chat(m, prey_options(m) if proposing else ())
             continue
         acts: tuple[str, ...] = wave
         if mode != "full":
-            acts = tuple(a for a in wave if a == "inspect" or (mode == "no_kill" and a != "night_kill"))
-        hand: tuple[int, ...] = ()
-        if "night_kill" in acts:
-            hand = s.wolves()
-            if config.kill_rule == "one_random" and hand:
-                hand = (t.pick(hand, "killer"),)
+            acts = tuple([a for a in wave if a == "inspect" or (mode == "no_kill" and a != "night_kill")])
         if "witch" in acts:  # she heals first, then may poison
-            waves.append(Step("wave", acts=tuple("heal" if a == "witch" else a for a in acts)))
+            yield from act(m, tonight, tuple(["heal" if a == "witch" else a for a in acts]))
             acts = ("poison",)
-        if acts:
-            waves.append(Step("wave", acts=acts, order=hand))
-    t.push(*waves, Step("dawn"))
+        yield from act(m, tonight, acts)
+    yield from dawn(m, tonight)
 
 
-def chat_steps(s: State, proposing: bool = False) -> tuple[Step, ...]:
-    """The werewolves' channel, if at least two can talk; `among` holds the targets that they may propose."""
-    pack = s.wolves()
-    if len(pack) < 2:
-        return ()
-    return (Step("chat", order=pack, among=prey_options(s) if proposing else ()),)
-
-
-def prey_options(s: State) -> tuple[int, ...]:
+def prey_options(m: Moderator) -> tuple[int, ...]:
     """The seats that the werewolves may choose tonight."""
-    if s.config.kill_targets == "anyone":
-        return s.present
-    pack = s.pack
-    return tuple([i for i in s.present if i not in pack])
+    if m.config.kill_targets == "anyone":
+        return m.present
+    pack = m.pack
+    return tuple([i for i in m.present if i not in pack])
 
 
-def ask_chat(s: State, step: Step) -> tuple[Request, ...]:
-    return (ask(s, step, step.order[step.turn], "whisper", step.among, speaks=True),)
+def chat(m: Moderator, among: tuple[int, ...] = ()) -> Asking[int]:
+    """The werewolves' channel, if at least two can talk. Each message proposes one of `among`; a round in which all
+    agree closes the channel and gives the target, else it gives NOBODY."""
+    pack = m.wolves()
+    if len(pack) < 2:
+        return NOBODY
+    for again in range(m.config.chat_rounds):
+        proposed = set()
+        for turn, seat in enumerate(pack, again << 8):
+            [said] = yield (m.ask(seat, "whisper", among, True, turn),)
+            action = said.action
+            m.emit("whisper", m.pack, seat, action.option, text=action.text, acts=action.acts)
+            proposed.add(choice_of(said))
+        if among and len(proposed) == 1:
+            return proposed.pop()
+    return NOBODY
 
 
-def chat(t: Turn, step: Step, answers: Answers) -> None:
-    """One message in the channel; a round in which all proposals agree closes it and settles the target."""
-    s = t.state
-    request, action = answers[0]
-    t.emit("whisper", s.pack, request.seat, action.option, text=action.text, acts=action.acts)
-    told = (*step.told, choice_of(action))
-    if step.turn + 1 < len(step.order):
-        t.push(Step("chat", step.order, step.turn + 1, told, step.among, round=step.round))
-    elif step.among and len(set(told)) == 1:
-        s.agreed = told[0]
-    elif step.round + 1 < s.config.chat_rounds:
-        t.push(Step("chat", step.order, 0, (), step.among, round=step.round + 1))
-
-
-def ask_wave(s: State, step: Step) -> tuple[Request, ...]:
-    """One request for each seat that has an act in this wave and somebody to act on; `order` holds who may kill."""
-    config = s.config
-    living = s.living()
-    out: list[Request] = []
-    for act in step.acts:
-        if act == "night_kill":
-            targets = prey_options(s) if s.agreed == NOBODY else ()
-            options = (*targets, NOBODY) if config.kill_abstain else targets
-            out += [ask(s, step, i, act, options) for i in step.order if targets]
-        elif act == "inspect":
-            for i in s.living("seer"):
-                unseen = [j for j in living if j != i and (config.seer_repeats or j not in s.inspected[i])]
-                out += [ask(s, step, i, act, unseen)] if unseen else []
-        elif act == "protect":
-            for i in s.living("doctor"):
-                barred = {i} if not config.doctor_self else set()
-                barred |= {s.last_protected[i]} if not config.doctor_repeats else set()
-                options = tuple(j for j in living if j not in barred)
-                out += [ask(s, step, i, act, options)] if options else []
-        elif act == "heal":
-            if s.prey != NOBODY:
-                out += [ask(s, step, i, act, (s.prey, NOBODY)) for i in s.living("witch") if s.heals[i]]
-        elif act == "poison":
-            for i in s.living("witch"):
-                if s.poisons[i]:
-                    out.append(ask(s, step, i, act, (*(j for j in living if j != i), NOBODY)))
-    return tuple(out)
-
-
-def wave(t: Turn, step: Step, answers: Answers) -> None:
+def act(m: Moderator, tonight: Night, acts: Sequence[str]) -> Rules:
     """Simultaneous acts take effect together; each actor learns its own result alone."""
-    s = t.state
+    requests: list[Request] = []
+    for what in acts:
+        requests += asked(m, tonight, what)
     kills: list[int] = []
-    for request, action in answers:
-        seat, target = request.seat, choice_of(action)
-        if request.kind == "night_kill":
-            kills.append(target)
-            t.emit("night_kill", s.pack, seat, target)
-        elif request.kind == "inspect":
-            s.inspected = _with(s.inspected, seat, (*s.inspected[seat], target))
-            t.emit("inspect", (seat,), seat, target, seen(s, target))
-        elif request.kind == "protect":
-            s.last_protected = _with(s.last_protected, seat, target)
-            s.protected = (*s.protected, target)
-            t.emit("protect", (seat,), seat, target)
-        elif request.kind == "heal":
-            if target != NOBODY:
-                s.healed = True
-                s.heals = _with(s.heals, seat, s.heals[seat] - 1)
-            t.emit("heal", (seat,), seat, target)
-        elif request.kind == "poison":
-            if target != NOBODY:
-                s.poisoned = (*s.poisoned, target)
-                s.poisons = _with(s.poisons, seat, s.poisons[seat] - 1)
-            t.emit("poison", (seat,), seat, target)
-    if "night_kill" in step.acts and (kills or s.agreed != NOBODY):
+    if requests:
+        for decision in (yield tuple(requests)):
+            if decision.kind == "night_kill":
+                kills.append(choice_of(decision))
+            done(m, tonight, decision)
+    if "night_kill" in acts and (kills or tonight.agreed != NOBODY):
         tied, _ = leaders(kills)
-        s.prey = t.pick(tied, "kill") if tied else s.agreed
-        t.emit("prey", s.pack, target=s.prey)
-        told = tuple(i for i in s.living("witch") if s.heals[i])
-        if told and s.prey != NOBODY:
-            t.emit("attacked", told, target=s.prey)
+        tonight.prey = m.pick(tied, "kill") if tied else tonight.agreed
+        m.emit("prey", m.pack, target=tonight.prey)
+        told = tuple([i for i in m.living("witch") if m.heals[i]])
+        if told and tonight.prey != NOBODY:
+            m.emit("attacked", told, target=tonight.prey)
 
 
-def seen(s: State, target: int) -> str:
-    """What a seer's inspection of `target` shows."""
-    return shown_role(s.roles[target], s.config.seer_learns) or ""
+def asked(m: Moderator, tonight: Night, act: str) -> list[Request]:
+    """One request for each seat that has the act and somebody to act on."""
+    config, living = m.config, m.present
+    out: list[Request] = []
+    if act == "night_kill":
+        targets = prey_options(m) if tonight.agreed == NOBODY else ()
+        options = (*targets, NOBODY) if config.kill_abstain else targets
+        out += [m.ask(i, act, options) for i in tonight.hands if targets]
+    elif act == "inspect":
+        for i in m.living("seer"):
+            options = without(living, i)
+            if not config.seer_repeats:
+                options = tuple([j for j in options if j not in m.inspected[i]])
+            out += [m.ask(i, act, options)] if options else []
+    elif act == "protect":
+        for i in m.living("doctor"):
+            options = living if config.doctor_self else without(living, i)
+            if not config.doctor_repeats:
+                options = without(options, m.last_protected[i])
+            out += [m.ask(i, act, options)] if options else []
+    elif act == "heal":
+        if tonight.prey != NOBODY:
+            out += [m.ask(i, act, (tonight.prey, NOBODY)) for i in m.living("witch") if m.heals[i]]
+    elif act == "poison":
+        out += [m.ask(i, act, (*without(living, i), NOBODY)) for i in m.living("witch") if m.poisons[i]]
+    return out
 
 
-def dawn(t: Turn, step: Step, answers: Answers) -> None:
+def done(m: Moderator, tonight: Night, decision: Decision) -> None:
+    """What one act does, and what its actor learns."""
+    act, seat, target = decision.kind, decision.seat, choice_of(decision)
+    if act == "night_kill":
+        m.emit(act, m.pack, seat, target)
+        return
+    seen = None
+    if act == "inspect":
+        m.inspected[seat] += (target,)
+        seen = shown_role(m.roles[target], m.config.seer_learns)
+    elif act == "protect":
+        m.last_protected[seat] = target
+        tonight.protected += (target,)
+    elif target != NOBODY and act == "heal":
+        tonight.healed = True
+        m.heals[seat] -= 1
+    elif target != NOBODY and act == "poison":
+        tonight.poisoned += (target,)
+        m.poisons[seat] -= 1
+    m.emit(act, (seat,), seat, target, seen)
+
+
+def dawn(m: Moderator, tonight: Night) -> Rules:
     """Day breaks: those who died are named together, in seat order, so that the order tells no cause."""
-    s = t.state
-    s.phase = "day"
-    s.last_speaker, s.mentioned = NOBODY, ()
-    dead = set(s.poisoned)
-    if s.prey != NOBODY:
-        if s.prey in s.protected or s.healed:
-            t.emit("saved", MODERATOR, target=s.prey)
+    m.phase = "day"
+    m.last_speaker, m.mentioned = NOBODY, ()
+    dead = set(tonight.poisoned)
+    if tonight.prey != NOBODY:
+        if tonight.prey in tonight.protected or tonight.healed:
+            m.emit("saved", MODERATOR, target=tonight.prey)
         else:
-            dead.add(s.prey)
-    t.emit("phase", value="day")
+            dead.add(tonight.prey)
+    m.emit("phase", value="day")
     for seat in sorted(dead):
-        t.emit("death", target=seat, value=shown_role(s.roles[seat], s.config.reveal_night))
-    if not dead:
-        t.emit("no_death")
-    t.push(Step("day"))
+        m.emit("death", target=seat, value=shown_role(m.roles[seat], m.config.reveal_night))
     if dead:
-        bury(t, sorted(dead), "night")
-
-
-def _with(values: tuple, seat: int, value: object) -> tuple:
-    return (*values[:seat], value, *values[seat + 1 :])
+        yield from bury(m, sorted(dead), "night")
+    else:
+        m.emit("no_death")

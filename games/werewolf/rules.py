@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from games import chance
 from games.base import GameError, IllegalAction, Outcome, ReplayError, SeatFacts
 from games.records import MODERATOR, NOBODY, Action, Decision, Event, Record, Request
-from games.werewolf import day, night, text, truth
+from games.werewolf import text, truth
 from games.werewolf.acts import ROLE_TERMS
 from games.werewolf.config import WerewolfConfig, faction_of
-from games.werewolf.lexicon import N_NAMES
+from games.werewolf.day import day
+from games.werewolf.discussion import SKIP
+from games.werewolf.night import night
 from games.werewolf.presets import configure
 from games.werewolf.rules_text import rules_text
-from games.werewolf.state import State, Step, Turn
+from games.werewolf.state import GameOver, Moderator, Rules, State
 from games.werewolf.text import transcript, words_of
 
-Ask = Callable[[State, Step], tuple[Request, ...]]
-Do = Callable[[Turn, Step, night.Answers], None]
+OWN_ORDER = ("bid", "candidacy", "speech")
+"""Decisions whose options are no seats and keep the order that they have by nature."""
 
 
-def nobody(s: State, step: Step) -> tuple[Request, ...]:
-    """A step that happens by itself."""
-    return ()
-
-
-STEPS: dict[str, tuple[Ask, Do]] = {
-    "night": (nobody, night.night),
-    "chat": (night.ask_chat, night.chat),
-    "wave": (night.ask_wave, night.wave),
-    "dawn": (nobody, night.dawn),
-    "day": (nobody, day.day),
-    "candidacy": (day.ask_candidacy, day.candidacy),
-    "mayor_ballot": (day.ask_mayor_ballot, day.mayor_ballot),
-    "succession": (day.ask_succession, day.succession),
-    "discussion": (nobody, day.discussion),
-    "speech": (day.ask_speech, day.speech),
-    "speeches": (day.ask_speeches, day.speeches),
-    "bid": (day.ask_bid, day.bid),
-    "talk": (day.ask_talk, day.talk),
-    "shadow": (day.ask_shadow, day.shadow),
-    "conclave": (nobody, day.conclave),
-    "ballot": (day.ask_ballot, day.ballot),
-    "tie_break": (day.ask_tie_break, day.tie_break),
-    "shoot": (day.ask_shoot, day.shoot),
-    "last_words": (day.ask_last_words, day.last_words),
-    "summary": (day.ask_summary, day.summary),
-    "check": (nobody, day.check),
-}
-"""What each step asks, and what the answers do."""
+def game(m: Moderator) -> Rules:
+    """Everybody is told a role, then nights and days follow until somebody has won."""
+    m.emit("setup", data={"names": list(m.names)})
+    m.emit("deal", MODERATOR, data={"roles": list(m.roles)})
+    for seat, role in enumerate(m.roles):
+        known: dict[str, str] = {}
+        if role == "werewolf" or role == "mason":
+            known = {str(j): r for j, r in enumerate(m.roles) if r == role and j != seat}
+        m.emit("role", (seat,), None, seat, role, data={"known": known})
+    try:
+        while True:
+            yield from night(m)
+            yield from day(m)
+    except GameOver:
+        return
 
 
 def start(
@@ -59,38 +47,29 @@ def start(
     `seed` is an integer, 0 <= seed < 2**63; every draw of the game derives from it. With `dealt`, each seat's role, the
     deck is not shuffled. Raises GameError where `dealt` is another deck.
     """
-    n = config.n_players
-    roles = chance.shuffled(config.decks, chance.key(seed, "deal")) if dealt is None else tuple(dealt)
-    if dealt is not None and sorted(roles) != sorted(config.decks):
-        raise GameError(f"the deal {list(roles)} is not the deck, which is {list(config.decks)}")
-    names = chance.sample(range(N_NAMES), n, chance.key(seed, "names"))
-    s = State(
-        config=config,
-        seed=seed,
-        roles=roles,
-        names=names,
-        pack=tuple([i for i, role in enumerate(roles) if role == "werewolf"]),
-        present=tuple(range(n)),
-        inspected=((),) * n,
-        last_protected=(NOBODY,) * n,
-        heals=tuple([config.witch_heals if r == "witch" else 0 for r in roles]),
-        poisons=tuple([config.witch_poisons if r == "witch" else 0 for r in roles]),
-        agenda=(Step("night"),),
-    )
-    t = Turn(s)
-    t.emit("setup", data={"names": list(names)})
-    t.emit("deal", MODERATOR, data={"roles": list(roles)})
-    for seat, role in enumerate(roles):
-        known: dict[str, str] = {}
-        if role == "werewolf" or role == "mason":
-            known = {str(j): r for j, r in enumerate(roles) if r == role and j != seat}
-        t.emit("role", (seat,), target=seat, value=role, data={"known": known})
-    return _advance(t)
+    deck = config.decks
+    roles = chance.shuffled(deck, chance.key(seed, "deal")) if dealt is None else tuple(dealt)
+    if dealt is not None and sorted(roles) != sorted(deck):
+        raise GameError(f"the deal {list(roles)} is not the deck, which is {list(deck)}")
+    m = Moderator(config, seed, roles)
+    m.rules = game(m)
+    return _go_on(m, (), 0)
 
 
 def to_act(state: State) -> tuple[Request, ...]:
-    """All requests that can be answered now; empty when the game is over."""
-    return state.requests
+    """All requests that can be answered now, options in the order in which they are shown; empty when the game is over.
+
+    The orders are drawn here, since the rules need none: each by nothing but the seat, the day and the place in the
+    day's programme, which the seat knows.
+    """
+    return tuple([_shown(r, state.seed) for r in state.requests])
+
+
+def _shown(r: Request, seed: int) -> Request:
+    if len(r.options) < 2 or r.kind in OWN_ORDER:
+        return r
+    options = chance.shuffled(r.options, chance.key(seed, r.kind, (r.day << 24) + (r.place << 8) + r.seat))
+    return Request(r.seat, r.kind, options, r.speaks, r.day, r.phase)
 
 
 def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Event, ...]]:
@@ -99,46 +78,56 @@ def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Eve
     Raises:
         IllegalAction: a decision that does not fit its request.
     """
-    requests = state.requests
+    requests, seq, m = state.requests, state.seq, state.moderator
     if len(decisions) != len(requests):
         raise IllegalAction(f"{len(requests)} requests are open, but {len(decisions)} decisions came")
-    seq, n = state.seq, len(state.roles)
-    answers = []
     for request, decision in zip(requests, decisions):
-        if decision.seq != seq:
-            raise IllegalAction(f"a decision has seq {decision.seq}; the log goes on at {seq}")
-        action = decision.action
-        plain = action.option in request.options and not action.text and not action.acts
-        if not plain or decision.seat != request.seat or decision.kind != request.kind:
-            check_legal(request, decision.seat, decision.kind, action, n)
-        answers.append((request, action))
+        action, options = decision.action, request.options
+        if (
+            decision.seq != seq
+            or decision.seat != request.seat
+            or decision.kind != request.kind
+            or (action.option not in options if options else action.option is not None)
+            or action.acts
+            or (action.text and not (request.speaks and action.text.isascii()))
+        ):  # only what is not plainly legal is looked at closely
+            if decision.seq != seq:
+                raise IllegalAction(f"a decision has seq {decision.seq}; the log goes on at {seq}")
+            check_legal(request, decision.seat, decision.kind, action, len(m.roles))
         seq += 1
-    t = Turn(state)
-    s = t.state
-    s.seq = seq
-    step, s.agenda = s.agenda[0], s.agenda[1:]
-    STEPS[step.kind][1](t, step, answers)
-    return _advance(t)
+    if len(m.past) != state.n_waves:
+        m = moderator_at(state)
+    m.seed = state.seed
+    return _go_on(m, tuple(decisions), seq)
+
+
+def moderator_at(state: State) -> Moderator:
+    """Whoever runs the game, as of a state: to read or to go on with, not to change."""
+    m = state.moderator
+    if len(m.past) == state.n_waves:
+        return m
+    past = m.past[: state.n_waves]
+    m = start(m.config, m.first_seed, m.roles)[0].moderator
+    for m.seed, decisions in past:
+        _go_on(m, decisions, m.seq + len(decisions))
+    return m
+
+
+def _go_on(m: Moderator, decisions: tuple[Decision, ...], seq: int) -> tuple[State, tuple[Event, ...]]:
+    """Let the rules go on to the next requests; with no decisions, from their beginning."""
+    if decisions:
+        m.past.append((m.seed, decisions))
+    m.seq, m.events = seq, []
+    try:
+        requests = m.rules.send(decisions or None)  # type: ignore[arg-type]  # None begins a generator
+    except StopIteration:
+        requests = ()
+    return State(m, len(m.past), m.seed, requests, m.seq, m.outcome), tuple(m.events)
 
 
 def outcome(state: State) -> Outcome | None:
     """The outcome, None while the game goes on."""
     return state.outcome
-
-
-def _advance(t: Turn) -> tuple[State, tuple[Event, ...]]:
-    """Let everything happen that asks nobody."""
-    s = t.state
-    requests: tuple[Request, ...] = ()
-    while s.agenda:
-        step = s.agenda[0]
-        ask, do = STEPS[step.kind]
-        if requests := ask(s, step):
-            break
-        s.agenda = s.agenda[1:]
-        do(t, step, ())
-    s.requests = requests
-    return s, tuple(t.events)
 
 
 def check_legal(request: Request, seat: int, kind: str, action: Action, n: int) -> None:
@@ -187,7 +176,7 @@ class Werewolf:
         if not request.options:
             return Action()
         if request.kind == "speech":
-            return Action(option=day.SKIP)
+            return Action(option=SKIP)
         if NOBODY in request.options:
             return Action(option=NOBODY)
         return Action(option=chance.choice(request.options, seed))

@@ -1,6 +1,7 @@
 """States as JSON: a snapshot of a game at any point, from which it can be gone on with or branched.
 
-A snapshot holds everything hidden. `restore(snapshot(state)) == state`, and the two go on alike.
+A snapshot holds everything hidden: a game is its rules, its seeds, its deal and what was chosen, so that is what is
+written. `restore(snapshot(state)) == state`, and the two go on alike.
 """
 
 from __future__ import annotations
@@ -9,35 +10,43 @@ from typing import Any
 
 import msgspec
 
-from games.base import ReplayError
-from games.werewolf.config import WerewolfConfig, build
+from games.base import GameError, ReplayError
+from games.records import Action, Decision
+from games.werewolf.config import build
+from games.werewolf.rules import apply, start
 from games.werewolf.state import State
+
+
+class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a state follows from."""
+
+    config: dict[str, Any]
+    roles: tuple[str, ...]
+    first_seed: int
+    waves: tuple[tuple[int, tuple[Action, ...]], ...]
+    """The seed and the actions of each wave that has been answered."""
+    seed: int
+    """The seed of the draws to come."""
 
 
 def snapshot(state: State) -> bytes:
     """The state as JSON."""
-    return _ENCODER.encode(state)
+    m = state.moderator
+    waves = tuple([(seed, tuple(actions)) for seed, actions in state.past])
+    return msgspec.json.encode(
+        Snapshot(m.config.model_dump(mode="json"), m.roles, m.first_seed, waves, state.seed)
+    )
 
 
 def restore(data: bytes | str) -> State:
     """The state of a snapshot. Raises ReplayError where the data is none or its rules are refused."""
     try:
-        return _DECODER.decode(data)
-    except msgspec.DecodeError as error:
+        found = msgspec.json.decode(data, type=Snapshot)
+        state, _ = start(build(**found.config), found.first_seed, found.roles)
+        for seed, actions in found.waves:
+            asked = zip(state.requests, actions, strict=True)
+            wave = [Decision(state.seq + i, r.seat, r.kind, action) for i, (r, action) in enumerate(asked)]
+            state, _ = apply(msgspec.structs.replace(state, seed=seed), wave)
+    except (msgspec.DecodeError, GameError, ValueError) as error:
         raise ReplayError(f"this is no snapshot of a game of werewolf: {error}") from error
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, WerewolfConfig):
-        return value.model_dump(mode="json")
-    raise NotImplementedError(f"a state holds no {type(value)}")
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is WerewolfConfig:
-        return build(**value)
-    raise NotImplementedError(f"a state holds no {kind}")
-
-
-_ENCODER = msgspec.json.Encoder(enc_hook=_encode)
-_DECODER = msgspec.json.Decoder(State, dec_hook=_decode)
+    return msgspec.structs.replace(state, seed=found.seed)

@@ -1,88 +1,82 @@
-"""The state of a game of Werewolf, and the few primitives with which the rules change it.
+"""A running game of Werewolf: what the moderator knows, and the few primitives with which the rules change it.
 
-A state holds an agenda: a stack of steps, the first of which is being asked. Handlers (`night.py`, `day.py`) answer
-"whom does this step ask?" and "what do the answers do?", and push further steps. All fields are immutable values, so
-a shallow copy is a snapshot; only a `Turn` works on a copy of its own.
+The rules (`night.py`, `day.py`) are generators over a `Moderator`: they yield the requests of a wave, are sent its
+decisions, and go on from there, so they read like the rules of the game. A `State` is one moment of such a game and
+never changes; where its moderator has gone on since, the game is played again up to that moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from games import chance
 from games.base import Outcome
-from games.records import EVERYONE, MODERATOR, NOBODY, Action, Event, Request, SpeechAct
+from games.records import EVERYONE, MODERATOR, NOBODY, Action, Decision, Event, Request, SpeechAct
 from games.werewolf.config import WerewolfConfig, faction_of, species_of
+from games.werewolf.lexicon import N_NAMES
+
+T = TypeVar("T")
+Asking = Generator[tuple[Request, ...], Sequence[Decision], T]
+"""Rules that ask: they yield requests, are sent one decision for each in that order, and return a `T`."""
+Rules = Asking[None]
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One item of the agenda. What the fields mean is the step's own business."""
-
-    kind: str
-    order: tuple[int, ...] = ()
-    """The seats that take turns."""
-    turn: int = 0
-    """Index into `order`."""
-    told: tuple[int, ...] = ()
-    """Choices made so far, aligned with `order` or with the seats."""
-    among: tuple[int, ...] = ()
-    """The seats that can be chosen."""
-    acts: tuple[str, ...] = ()
-    """The night acts of a wave."""
-    round: int = 0
+class GameOver(Exception):
+    """Ends the rules where they stand; the outcome is the moderator's."""
 
 
-class State(msgspec.Struct, gc=False):
-    """Everything about a game between two requests. Treat as frozen: `apply` returns a new one."""
+class Moderator:
+    """Everything about a running game. Seats index all lists."""
 
-    config: WerewolfConfig
-    seed: int
-    roles: tuple[str, ...]
-    names: tuple[int, ...]
-    """Index of each seat's name in the lexicon's pool."""
-    pack: tuple[int, ...]
-    """The seats dealt a werewolf, living or dead."""
-    present: tuple[int, ...]
-    """The living seats, in seat order."""
-    inspected: tuple[tuple[int, ...], ...]
-    """Seats that each seat has inspected."""
-    last_protected: tuple[int, ...]
-    heals: tuple[int, ...]
-    """Healing potions left, by seat."""
-    poisons: tuple[int, ...]
-    agenda: tuple[Step, ...] = ()
-    requests: tuple[Request, ...] = ()
-    outcome: Outcome | None = None
-    seq: int = 0
-    """The next sequence number."""
-    n_draws: int = 0
-    """Draws so far whose happening everyone can tell; the counter of the named streams."""
-    day: int = 0
-    phase: str = "setup"
-    mayor: int = NOBODY
-    prey: int = NOBODY
-    """Tonight's target of the werewolves."""
-    agreed: int = NOBODY
-    """The target on which the werewolves' channel agreed tonight; it needs no vote."""
-    protected: tuple[int, ...] = ()
-    poisoned: tuple[int, ...] = ()
-    healed: bool = False
-    last_speaker: int = NOBODY
-    mentioned: tuple[int, ...] = ()
-    """Seats that the last speech spoke about."""
+    __slots__ = (
+        *("config", "events", "first_seed", "outcome", "past", "rules", "seed", "seq"),
+        *("names", "pack", "roles"),
+        *("day", "mayor", "n_draws", "n_to_shoot", "phase", "present"),
+        *("heals", "inspected", "last_protected", "last_speaker", "mentioned", "poisons"),
+    )
 
-    @property
-    def n(self) -> int:
-        """The number of seats."""
-        return len(self.roles)
+    def __init__(self, config: WerewolfConfig, seed: int, roles: tuple[str, ...]) -> None:
+        n = len(roles)
+        self.config = config
+        self.first_seed = seed
+        self.seed = seed
+        """The seed of the draws to come; another than the first one after a fork."""
+        self.roles = roles
+        self.names = chance.sample(range(N_NAMES), n, chance.key(seed, "names"))
+        """Index of each seat's name in the lexicon's pool."""
+        self.pack = tuple([i for i, role in enumerate(roles) if role == "werewolf"])
+        """The seats dealt a werewolf, living or dead."""
+        self.rules: Rules
+        self.past: list[tuple[int, tuple[Decision, ...]]] = []
+        """The waves so far, each with the seed at that time: with config, first seed and roles, the whole game."""
+        self.events: list[Event] = []
+        """What has happened since the last wave was answered."""
+        self.seq = 0
+        """The next sequence number."""
+        self.outcome: Outcome | None = None
+        self.day, self.phase = 0, "setup"
+        self.present = tuple(range(n))
+        """The living seats, in seat order."""
+        self.n_draws = 0
+        """Draws so far whose happening everyone can tell; the counter of the named streams."""
+        self.n_to_shoot = 0
+        """Dead hunters who have not shot yet."""
+        self.mayor = NOBODY
+        self.inspected: list[tuple[int, ...]] = [()] * n
+        """Seats that each seat has inspected."""
+        self.last_protected = [NOBODY] * n
+        self.heals = [config.witch_heals if r == "witch" else 0 for r in roles]
+        """Healing potions left."""
+        self.poisons = [config.witch_poisons if r == "witch" else 0 for r in roles]
+        self.last_speaker = NOBODY
+        self.mentioned: tuple[int, ...] = ()
+        """Seats that the last speech spoke about."""
 
-    def living(self, role: str | None = None) -> tuple[int, ...]:
-        """Living seats (of one role), in seat order."""
-        if role is None:
-            return self.present
+    def living(self, role: str) -> tuple[int, ...]:
+        """Living seats of one role, in seat order."""
         roles = self.roles
         return tuple([i for i in self.present if roles[i] == role])
 
@@ -91,15 +85,18 @@ class State(msgspec.Struct, gc=False):
         present = self.present
         return tuple([i for i in self.pack if i in present])
 
+    def ballot_options(self, voter: int, among: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Whom `voter` may vote for among seats (all living ones): not itself unless the rules say so; `NOBODY` where
+        it may abstain."""
+        seats = self.present if among is None else among
+        options = seats if self.config.ballot_self else without(seats, voter)
+        return (*options, NOBODY) if self.config.ballot_abstain else options
 
-class Turn:
-    """One application of the rules: a working copy of a state and the events it gives rise to."""
-
-    __slots__ = ("events", "state")
-
-    def __init__(self, state: State) -> None:
-        self.state: State = state.__copy__()  # type: ignore[attr-defined]
-        self.events: list[Event] = []
+    def ask(
+        self, seat: int, kind: str, options: tuple[int, ...] = (), speaks: bool = False, place: int = 0
+    ) -> Request:
+        """A request of the present day and phase."""
+        return Request(seat, kind, options, speaks, self.day, self.phase, place)
 
     def emit(
         self,
@@ -112,21 +109,17 @@ class Turn:
         acts: tuple[SpeechAct, ...] = (),
         data: dict[str, Any] | None = None,
     ) -> None:
-        """Append an event."""
-        s = self.state
+        """Let an event happen."""
+        seq = self.seq
         self.events.append(
-            Event(s.seq, kind, audience, s.day, s.phase, actor, target, value, text, acts, data)
+            Event(seq, kind, audience, self.day, self.phase, actor, target, value, text, acts, data)
         )
-        s.seq += 1
-
-    def push(self, *steps: Step) -> None:
-        """Put steps before the rest of the agenda, the first of them next."""
-        self.state.agenda = steps + self.state.agenda
+        self.seq = seq + 1
 
     def key(self, stream: str) -> int:
         """The key of the next draw of a stream that everyone can tell was due."""
-        self.state.n_draws += 1
-        return chance.key(self.state.seed, stream, self.state.n_draws)
+        self.n_draws += 1
+        return chance.key(self.seed, stream, self.n_draws)
 
     def pick(self, tied: Sequence[int], stream: str | None = None) -> int:
         """One of the tied seats, at random; the draw is logged for the moderator.
@@ -134,11 +127,12 @@ class Turn:
         A draw of the night takes a `stream` of its own, counted by day, and one of the day counts even where there is
         no tie: nobody may notice by later draws what was hidden from him.
         """
-        s = self.state
-        k = self.key("ties") if stream is None else chance.key(s.seed, stream, s.day)
+        if stream is None:
+            self.n_draws += 1
         if len(tied) == 1:
             return tied[0]
-        picked = chance.choice(tied, k)
+        counter = self.n_draws if stream is None else self.day
+        picked = chance.choice(tied, chance.key(self.seed, stream or "ties", counter))
         self.emit("draw", MODERATOR, target=picked, data={"tied": list(tied)})
         return picked
 
@@ -149,11 +143,62 @@ class Turn:
         return drawn
 
     def finish(self, winner: str, winners: Iterable[int], reason: str) -> None:
-        """End the game."""
-        s = self.state
-        s.outcome = Outcome(winner, tuple(winners), reason)
-        s.agenda = ()
-        self.emit("outcome", value=winner, data={"winners": list(s.outcome.winners), "reason": reason})
+        """End the game. Raises GameOver."""
+        self.outcome = Outcome(winner, tuple(winners), reason)
+        self.emit("outcome", value=winner, data={"winners": list(self.outcome.winners), "reason": reason})
+        raise GameOver
+
+
+class State(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One moment of a game, between two waves."""
+
+    moderator: Moderator
+    """Whoever runs the game, perhaps further on by now: `rules.moderator_at` has it as of this moment."""
+    n_waves: int
+    """How many waves have been answered."""
+    seed: int
+    """The seed of the draws to come."""
+    requests: tuple[Request, ...]
+    """What is asked now, with options in seat order; `rules.to_act` puts them in the order that seats see."""
+    seq: int
+    """The next sequence number."""
+    outcome: Outcome | None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both follow from the same rules, deal, seeds and actions."""
+        if not isinstance(other, State):
+            return NotImplemented
+        one, two = self.moderator, other.moderator
+        same = (one.config, one.roles, one.first_seed) == (two.config, two.roles, two.first_seed)
+        return same and self.seed == other.seed and self.past == other.past
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from games.werewolf.snapshot import (  # a snapshot is made by the rules, which need states
+            restore,
+            snapshot,
+        )
+
+        return restore, (snapshot(self),)
+
+    @property
+    def past(self) -> list[tuple[int, list[Action]]]:
+        """The seed and the actions of each wave that has been answered."""
+        waves = self.moderator.past[: self.n_waves]
+        return [(seed, [d.action for d in decisions]) for seed, decisions in waves]
+
+
+def choice_of(decision: Decision) -> int:
+    """The option of a decision that the rules have already checked; NOBODY where it only took words."""
+    option = decision.action.option
+    return NOBODY if option is None else option
+
+
+def without(seats: tuple[int, ...], seat: int) -> tuple[int, ...]:
+    """The seats but one, in the same order."""
+    if seat not in seats:
+        return seats
+    i = seats.index(seat)
+    return seats[:i] + seats[i + 1 :]
 
 
 def leaders(choices: Iterable[int]) -> tuple[tuple[int, ...], int]:
@@ -168,27 +213,6 @@ def leaders(choices: Iterable[int]) -> tuple[tuple[int, ...], int]:
     return tuple(sorted([seat for seat, count in counts.items() if count == top])), top
 
 
-def ask(
-    s: State,
-    step: Step,
-    seat: int,
-    kind: str,
-    options: Iterable[int] = (),
-    *,
-    speaks: bool = False,
-    ordered: bool = False,
-) -> Request:
-    """A request; options are shown in an order drawn for it, unless they are `ordered` by nature.
-
-    The draw depends on nothing but the seat, the day and the place in the day's programme, which the seat knows.
-    """
-    shown = options if isinstance(options, tuple) else tuple(options)
-    if not ordered and len(shown) > 1:
-        place = (s.day << 24) + (step.round << 16) + (step.turn << 8) + seat
-        shown = chance.shuffled(shown, chance.key(s.seed, kind, place))
-    return Request(seat, kind, shown, speaks, s.day, s.phase)
-
-
 def shown_role(role: str, reveal: str) -> str | None:
     """What a reveal rule (`none`, `role`, `faction`, `species`) shows of a role."""
     if reveal == "role":
@@ -198,25 +222,3 @@ def shown_role(role: str, reveal: str) -> str | None:
     if reveal == "species":
         return species_of(role)
     return None
-
-
-def choice_of(action: Action) -> int:
-    """The option of an action that the rules have already checked to have one."""
-    return NOBODY if action.option is None else action.option
-
-
-def bury(t: Turn, seats: Sequence[int], cause: str) -> None:
-    """Take seats out of the game together and put on the agenda what follows from it.
-
-    First the dead hunters shoot, then victory is checked, then a dead mayor names a successor, then last words.
-    """
-    s = t.state
-    s.present = tuple([i for i in s.present if i not in seats])
-    after = [Step("shoot", order=(i,)) for i in seats if s.roles[i] == "hunter"]
-    after.append(Step("check"))
-    if s.mayor in seats:
-        after.append(Step("succession", order=(s.mayor,)))
-    words = s.config.last_words
-    if words == "all" or (words == "exiled" and cause == "exile"):
-        after += [Step("last_words", order=(i,)) for i in seats]
-    t.push(*after)

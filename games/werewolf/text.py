@@ -16,7 +16,7 @@ from games.base import GameError
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf import acts as codec
 from games.werewolf.config import WerewolfConfig
-from games.werewolf.day import OVER, SKIP, SPEAK
+from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.lexicon import Lexicon, lexicon
 
 VERBS = {
@@ -68,12 +68,16 @@ class Words(msgspec.Struct, frozen=True):
 
 
 def words_of(config: WerewolfConfig, records: Sequence[Record]) -> Words:
-    """The words of a game, from its first record (the set-up event)."""
+    """The words of a game, from its first record (the set-up event).
+
+    A name that is a number is the lexicon's; games of other programs bring names of their own.
+    """
     setup = records[0] if records else None
     if not isinstance(setup, Event) or setup.data is None or "names" not in setup.data:
         raise GameError("the first record of a log must be its set-up event, which holds the names")
     lex = lexicon(config.lexicon)
-    return Words(lex, tuple(lex.names[i] for i in setup.data["names"]), config.max_speech_chars)
+    names = tuple(name if isinstance(name, str) else lex.names[name] for name in setup.data["names"])
+    return Words(lex, names, config.max_speech_chars)
 
 
 def quote(text: str, max_chars: int) -> str:
