@@ -320,6 +320,43 @@ def score(run: Path, *probes: Path) -> int:
 
 
 @app.command
+def diff(
+    run: Path,
+    *,
+    model: Annotated[tuple[str, ...], Parameter(name="--model", negative="")],
+    layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
+    games: int | None = None,
+    device: str = "auto",
+    quiet: Flag = False,
+) -> int:
+    """Compare two checkpoints of one architecture token by token on a run's contexts; `report` shows it.
+
+    Parameters
+    ----------
+    model
+        The folder of the model that is compared with the run's own; given twice, the two that are compared.
+    layer
+        As for `capture`; by default the embeddings and every block.
+    games
+        At most so many games.
+    device
+        cpu, cuda, or auto.
+    quiet
+        Only the last line: the folder written.
+    """
+    from harness.model_diff import diff_models
+
+    if len(model) > 2:
+        raise WolfscopeError(f"{len(model)} models were named; name one (against the run's own) or two")
+    a, b = (None, *model) if len(model) == 1 else model
+    layers = tuple(layer) or ("all",)
+    _last_line(
+        diff_models(run, b, a, layers=layers, games=games, device=device, say=_progress(quiet, False).say)
+    )
+    return 0
+
+
+@app.command
 def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     """The main job from beginning to end: tournament, activations, probe, report.html (about 5 minutes).
 
