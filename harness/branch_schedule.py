@@ -15,7 +15,7 @@ from games import chance
 from harness.config import Config, parse_config
 from harness.errors import ConfigurationError
 from harness.manifest import Cell, Manifest, hash_of
-from harness.merged_schedule import MergedSchedule
+from harness.merged_schedule import ImportedSchedule, MergedSchedule
 from harness.schedule import SEED_MASK, Planned, Schedule
 
 
@@ -97,6 +97,8 @@ def schedule_of(manifest: Manifest) -> Schedule:
     """The schedule that a run was made by. Raises ConfigurationError."""
     if manifest.merged:
         return MergedSchedule(manifest)
+    if manifest.imported is not None:
+        return ImportedSchedule(manifest)
     config = parse_config(manifest.config, "manifest.json")
     origin = origin_of(manifest)
     return Schedule(config) if origin is None else BranchSchedule(config, manifest.cells, origin)

@@ -18,6 +18,8 @@ from harness.branch_schedule import origin_of, schedule_of
 from harness.config import Config
 from harness.contexts import Players, asked
 from harness.errors import ConfigurationError
+from harness.imports.folder import source_of
+from harness.imports.verify import UNCHECKED, verify_games
 from harness.run_folder import Run, load_run
 from harness.schedule import Planned
 
@@ -39,6 +41,9 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
     found = list(_tables(run)) if run.finished else []
     if found:  # nothing below can be read
         return found
+    if (source := source_of(run.manifest)) is not None:
+        say(f"{len(run.game_ids):,} games imported from {source.format}; {UNCHECKED}")
+        return [Finding(where, what) for where, what in verify_games(run, source)]
     say(f"{run.manifest.n_games:,} games are scheduled, {len(run.game_ids):,} have ended")
     schedule = schedule_of(run.manifest)
     planned = {p.game_id: p for p in schedule}

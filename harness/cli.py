@@ -167,6 +167,34 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     return 1 if found else 0
 
 
+@app.command(name="import")
+def import_(
+    format: Literal["kaggle", "aiwolf"], *paths: Path, ballots_shown: Flag = False, quiet: Flag = False
+) -> int:
+    """Read games of another program into a run folder: wolfscope import kaggle REPLAY.json ... OUT.
+
+    Parameters
+    ----------
+    format
+        kaggle: replays of kaggle-environments' werewolf; aiwolf: logs of the AIWolf servers.
+    paths
+        Files, or folders that hold them, then the new run folder.
+    ballots_shown
+        aiwolf: the players saw who voted for whom, which the logs do not say.
+    quiet
+        Print nothing but the run folder.
+    """
+    from harness.imports import import_games
+
+    if len(paths) < 2:
+        raise WolfscopeError(
+            f"name at least one file and the new run folder: wolfscope import {format} FILE OUT"
+        )
+    say = _progress(quiet, False).say
+    _last_line(import_games(format, paths[:-1], paths[-1], ballots_shown=ballots_shown, say=say))
+    return 0
+
+
 @app.command
 def export(run: Path, out: Path, *, license: str | None = None, activations: Flag = False) -> int:
     """Write a run as a data set for others: parquet tables and a dataset card (README.md) made from what is there.

@@ -85,7 +85,8 @@ class SteeringSection(Section):
 class AgentSection(Section):
     """`[agents.NAME]`: one kind of player."""
 
-    kind: Literal["scripted", "llm", "human"]
+    kind: Literal["scripted", "llm", "human", "imported"]
+    """`imported`: played in another program, and cannot play here."""
     policy: str | None = None
     """scripted: the policy's name."""
     backend: str | None = None
@@ -102,10 +103,10 @@ class AgentSection(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> AgentSection:
-        needed = {"scripted": "policy", "llm": "backend", "human": "kind"}[self.kind]
+        needed = {"scripted": "policy", "llm": "backend"}.get(self.kind, "kind")
         if getattr(self, needed) is None:
             raise ValueError(f'an agent with kind = "{self.kind}" needs {needed}')
-        other = {"scripted": ("backend",), "llm": ("policy",), "human": ("policy", "backend")}[self.kind]
+        other = {"scripted": ("backend",), "llm": ("policy",)}.get(self.kind, ("policy", "backend"))
         if self.kind != "llm":
             other = (*other, "steering")
         for name in other:

@@ -26,6 +26,8 @@ def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Ag
     try:
         if section.kind == "scripted":
             return _scripted(name, section)
+        if section.kind == "imported":
+            raise ValueError('it played in another program (kind = "imported") and cannot play here')
         if section.kind == "human":
             from agents.human import HumanPlayer
 
@@ -141,7 +143,7 @@ def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
 def check_agents(config: Config) -> None:
     """Find wrong names before anything is started: makes every scripted player once. Raises ConfigurationError."""
     for name, section in config.agents.items():
-        if section.kind == "scripted":
+        if section.kind in ("scripted", "imported"):
             make_agent(name, config, {})
             continue
         try:

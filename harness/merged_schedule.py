@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from harness.config import Config, parse_config
+from harness.config import Config, GameSection, parse_config
 from harness.errors import ConfigurationError
 from harness.manifest import Cell, Manifest, Session
 from harness.schedule import Planned, Schedule
@@ -65,3 +65,23 @@ class MergedSchedule(Schedule):
                     yield msgspec.structs.replace(planned, index=len(seen), cell=first_cell + planned.cell)
                     seen.add(planned.game_id)
             first_cell += len(part.cells)
+
+
+class ImportedSchedule(Schedule):
+    """Of games of another program: their settings and players; nothing was scheduled here."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.config = parse_config(manifest.config, "manifest.json")
+        self.cells = manifest.cells
+        self.configs = [self.config.model_copy(update={"game": _game(cell)}) for cell in self.cells]
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Planned]:
+        """Nothing."""
+        return iter(())
+
+
+def _game(cell: Cell) -> GameSection:
+    return GameSection.model_validate({"name": cell.game, **cell.settings})
