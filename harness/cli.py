@@ -137,6 +137,38 @@ def competence(run: Path) -> int:
 
 
 @app.command
+def ratings(*runs: Path) -> int:
+    """Print how strong each agent is on each side, with intervals over games, and who met whom.
+
+    Parameters
+    ----------
+    runs
+        Run folders; RUN/derived/ of the first gets the tables as parquet files.
+    """
+    from analysis.ratings import (
+        differences_table,
+        head_to_head,
+        rate,
+        ratings_lines,
+        ratings_table,
+        results_of,
+    )
+    from harness.run_folder import load_run
+
+    results = results_of([load_run(run) for run in _named(runs, "ratings")])
+    fit = rate(results)
+    for line in ratings_lines(fit, results):
+        _last_line(line)
+    tables = {
+        "ratings": ratings_table(fit, results),
+        "head_to_head": head_to_head(results),
+        "rating_differences": differences_table(fit),
+    }
+    _last_line(_derived(runs[0], tables))
+    return 0
+
+
+@app.command
 def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
 
@@ -761,6 +793,25 @@ def _branch_folder(run: Path, game_id: str, at: int, change: str) -> Path:
     from harness.manifest import hash_of
 
     return run.resolve().parent / f"{run.resolve().name}-branch-{game_id[:6]}-{at}-{hash_of(change)[:4]}"
+
+
+def _named(runs: tuple[Path, ...], verb: str) -> tuple[Path, ...]:
+    if not runs:
+        raise WolfscopeError(f"name at least one run folder: wolfscope {verb} RUN")
+    return runs
+
+
+def _derived(run: Path, tables: dict[str, Any]) -> Path:
+    """Write tables into RUN/derived; the folder."""
+    from harness.atomic import replacing, storage
+
+    folder = run / "derived"
+    with storage(folder):
+        folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        with replacing(folder / f"{name}.parquet") as part:
+            table.write_parquet(part)
+    return folder
 
 
 def _progress(quiet: bool, json: bool) -> Progress:
