@@ -19,6 +19,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from analysis import blocks, cards, judge, sections
+from analysis.behaviour_block import behaviour_block
 from analysis.belief_block import beliefs_block
 from analysis.blocks import Block
 from analysis.bootstrap import holm
@@ -28,13 +29,14 @@ from analysis.deception_block import add_spans, windows_block
 from analysis.effects import is_branch
 from analysis.errors import AnalysisError
 from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
-from analysis.frames import logs_of
+from analysis.frames import GameLog, logs_of
 from analysis.methods import methods, missing
 from analysis.page import Numbers, title_of
 from analysis.prepare import Prepared, prepare
 from analysis.saved import config_hash, fit_probe, save
 from analysis.span_readouts import read_outs
 from analysis.targets import Target
+from analysis.training_block import training_block
 from analysis.transfer import factors_of
 from harness.run_folder import load_run
 
@@ -89,7 +91,7 @@ def write_report(
     html, numbers = render(
         evaluations, prepared.labels, _tables(pairs), settings,
         title=" + ".join(dict.fromkeys(run.manifest.name for run in opened)), n_games=len(logs), started=start,
-        tables_name=page.with_suffix("").name, more=_blocks(evaluations, prepared, pairs, branches, settings),
+        tables_name=page.with_suffix("").name, more=_blocks(evaluations, prepared, logs, pairs, branches, settings),
     )  # fmt: skip
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
@@ -155,6 +157,7 @@ def _tables(runs: Sequence[tuple[str, Any]]) -> dict[str, pl.DataFrame]:
 def _blocks(
     evaluations: Sequence[Evaluation | Skipped],
     prepared: Prepared,
+    logs: Sequence[GameLog],
     runs: Sequence[tuple[str, Any]],
     branches: Sequence[Any],
     settings: Settings,
@@ -169,10 +172,12 @@ def _blocks(
             deception = windows_block(found, absent, judge.in_words(judged), numbers)
             add_spans(deception, *read_outs(prepared.contrasts, runs, settings), numbers)
             return [
+                behaviour_block(logs, prepared.beliefs, prepared.labels, numbers),
                 deception,
                 beliefs_block(headline, prepared, numbers),
                 blocks.recipes_block(done, settings, numbers),
                 blocks.transfer_block(done, factors_of(runs), settings, numbers),
+                training_block(headline, prepared, runs, settings, numbers),
                 blocks.effects_block(branches, numbers),
                 blocks.appendix(numbers),
             ]

@@ -169,6 +169,25 @@ def ratings(*runs: Path) -> int:
 
 
 @app.command
+def behaviour(*runs: Path) -> int:
+    """Print what agents do: ballot accuracy, survival, persuasion, deception, sycophancy, with intervals over games.
+
+    Parameters
+    ----------
+    runs
+        Run folders; RUN/derived/behaviour.parquet of the first gets the table.
+    """
+    from analysis.behaviour import behaviour_lines, behaviour_of
+    from harness.run_folder import load_run
+
+    table = behaviour_of([load_run(run) for run in _named(runs, "behaviour")])
+    for line in behaviour_lines(table):
+        _last_line(line)
+    _last_line(_derived(runs[0], {"behaviour": table}))
+    return 0
+
+
+@app.command
 def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
 
@@ -660,8 +679,8 @@ def train_small_model(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 9_000_000,
-    polish: int = 5_000_000,
+    tokens: int = 36_000_000,
+    belief_share: float = 1.0,
     hidden: int = 128,
     layers: int = 4,
     lexicon: str = "classic",
@@ -677,9 +696,10 @@ def train_small_model(
     seed
         Of the initial weights and of the games.
     tokens
-        How many tokens of games to train on while the learning rate comes down.
-    polish
-        How many more, at a low rate, with more weight on what a seat answers.
+        How many tokens to train on, those of questions among them.
+    belief_share
+        Share of the seats' views on whose way it is asked about the others' roles; 0 trains a model that only ever
+        saw play.
     hidden
         Width of the model.
     layers
@@ -695,7 +715,7 @@ def train_small_model(
         out,
         seed=seed,
         tokens=tokens,
-        polish=polish,
+        belief_share=belief_share,
         hidden=hidden,
         layers=layers,
         lexicon=lexicon,
