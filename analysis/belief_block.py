@@ -9,7 +9,7 @@ from analysis import charts, courses, geometry
 from analysis.blocks import Block
 from analysis.evaluate import Evaluation
 from analysis.page import Figure, Numbers, Table
-from analysis.prepare import Prepared, joined_belief
+from analysis.prepare import Prepared, joined_belief, posterior_of
 
 DRAWN = 600
 """Points of the simplex figure at most."""
@@ -22,19 +22,12 @@ def beliefs_block(e: Evaluation | None, prepared: Prepared, numbers: Numbers) ->
     source = exact["source"][0] if len(exact) else ""
     if e is not None:
         _events(block, e, numbers)
-        p = (
-            joined_belief(e.target.frame, exact, "p_werewolf")
-            .fill_null(float("nan"))
-            .to_numpy()
-            .astype(float)
-        )
-        known = np.isfinite(p)
-        if known.all() or known.mean() > 0.9:
-            p = np.where(known, p, e.target.frame["p_rules"].to_numpy())
+        p = posterior_of(e.target, exact)
+        if p is not None:
             _posterior(block, e, p, exact, source, numbers)
         else:
             block.add(
-                note=f"F4 is not drawn: the ideal reader's posterior covers {known.mean():.0%} of the rows."
+                note="F4 is not drawn: the ideal reader's posterior covers less than nine tenths of the rows."
             )
     pairs = geometry.second_order(prepared.beliefs, prepared.watched.second)
     bins = [

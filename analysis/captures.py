@@ -72,6 +72,31 @@ def attach(target: Target, runs: Sequence[tuple[str, Any]], own: bool = False) -
     return whole.take(np.flatnonzero(main.at >= 0))
 
 
+def checkpoints_of(target: Target, runs: Sequence[tuple[str, Any]]) -> dict[str, Readout]:
+    """The headline's site read through other models on the same contexts: model `name@hash` -> read-out.
+
+    A folder `activations-...` beside a run's own store, other than the untrained one, holds another checkpoint's. Only
+    stores with the headline's layers and width count.
+    """
+    main = target.readouts[0]
+    names = tuple(name if name == "embed" else f"resid_post.{name}" for name in main.layers)
+    parts: dict[str, dict[tuple[str, str], list[tuple[pl.DataFrame, NDArray[np.float32]]]]] = {}
+    for prefix, run in runs:
+        for folder in sorted(Path(run.path).glob("activations-*")):
+            if folder.name == UNTRAINED or not (folder / "store.json").is_file():
+                continue
+            store = open_activations(folder)
+            same = set(names) <= set(store.layers) and store.d_model == main.x.shape[2]
+            if same:
+                mine = parts.setdefault(store.info.model, {})
+                _read(target.frame, prefix, store, names, "original", not main.per_subject, mine)
+    return {
+        model: _joined(target.frame, main.site, "original", main.layers, found[main.site, "original"], False)
+        for model, found in parts.items()
+        if (main.site, "original") in found
+    }
+
+
 def spans_of(
     target: Target, runs: Sequence[tuple[str, Any]], site: str, most: int = 3000, seed: int = 0
 ) -> tuple[Target, Spans] | None:

@@ -158,6 +158,47 @@ def doses(points: pl.DataFrame, label: str) -> str:
     return svg((zero + bars + drawn).properties(width=520, height=240), label)
 
 
+def checkpoints(points: pl.DataFrame, label: str) -> str:
+    """F11: values with bands by step of training, a panel a measure. Columns step, what, measure, value, low, high."""
+    steps = points["step"].unique(maintain_order=True).to_list()
+    names = points["what"].unique(maintain_order=True).to_list()
+    x = alt.X("step:N", sort=steps, axis=alt.Axis(title="tokens trained", grid=False, labelAngle=-30))
+    color = alt.Color("what:N", legend=alt.Legend(title=None, orient="top", labelColor=INK, labelLimit=240),
+                      scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])))  # fmt: skip
+    panels = []
+    for measure in points["measure"].unique(maintain_order=True):
+        base = alt.Chart(_data(points.filter(pl.col("measure") == measure)))
+        scale = alt.Scale(zero=False)
+        y = alt.Y("value:Q", scale=scale, axis=alt.Axis(title=measure, format=".2f", tickCount=5))
+        band = base.mark_area(opacity=0.18).encode(
+            x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=color
+        )
+        line = base.mark_line(strokeWidth=2.2, point={"size": 34}).encode(x=x, y=y, color=color)
+        panels.append((band + line).properties(width=300, height=210))
+    return svg(alt.hconcat(*panels, spacing=40), label)
+
+
+def words(points: pl.DataFrame, label: str) -> str:
+    """D1: a bar a word. Columns text, kl, n, gain."""
+    named = points.with_columns(
+        word=pl.col("text").str.replace_all("\n", "(line end)", literal=True).str.strip_chars(),
+        sign=pl.when(pl.col("gain") >= 0)
+        .then(pl.lit("B expected it more"))
+        .otherwise(pl.lit("B expected it less")),
+    )
+    signs = ["B expected it more", "B expected it less"]
+    color = alt.Color(
+        "sign:N", legend=alt.Legend(title=None, orient="top", labelColor=INK),
+        scale=alt.Scale(domain=signs, range=[TEAL, ORANGE]),
+    )  # fmt: skip
+    chart = alt.Chart(_data(named)).mark_bar(height=13, cornerRadius=2).encode(
+        x=alt.X("kl:Q", axis=alt.Axis(title="mean KL, nats", tickCount=5)),
+        y=alt.Y("word:N", sort=None, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=200)),
+        color=color,
+    )  # fmt: skip
+    return svg(chart.properties(width=420, height=22 * len(named)), label)
+
+
 def strip(tokens: pl.DataFrame, label: str) -> str:
     """F10: every token of some speeches, coloured by its score, its share of attention as a bar below.
 

@@ -66,7 +66,6 @@ def missing(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
         *skipped,
         *absent,
         *_unchanged(evaluations),
-        "model differences by token: no re-scored log-probabilities of a second checkpoint",
         f"claims about increments below {MARGIN} AUROC: too small to matter here",
     ]
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analysis.captures import attach
 from analysis.contrasts import contrasts
@@ -94,3 +96,12 @@ def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
         if p.is_not_null().any():
             found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
     return replace(target, stated=found)
+
+
+def posterior_of(target: Target, exact: pl.DataFrame, least: float = 0.9) -> NDArray[np.float64] | None:
+    """The ideal reader's P(werewolf) for each row, the rules' where it is silent; None where it covers too little."""
+    p = joined_belief(target.frame, exact, "p_werewolf").fill_null(float("nan")).to_numpy().astype(float)
+    known = np.isfinite(p)
+    if not len(p) or known.mean() <= least:
+        return None
+    return np.where(known, p, target.frame["p_rules"].to_numpy())

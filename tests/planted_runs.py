@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -62,6 +64,7 @@ def planted_run(
     tokens: float = 0.0,
     variants: tuple[str, ...] = (),
     instructions: float = 0.0,
+    checkpoints: Mapping[str, float] = MappingProxyType({}),
 ) -> Path:
     """A finished run folder. Layer 1 carries `strength` noise units of "the subject is a werewolf" at its
     mention.
@@ -70,7 +73,8 @@ def planted_run(
     is in the table. With `tokens`, every speech is captured token by token, and one token of it, at any place, is
     marked and carries that strength of "a statement is known to be false". `variants` are captured as the mention is,
     without what it carries; `instructions` is the strength of a direction of lies that is the same in what a werewolf
-    is about to say and in what tells `instructed_lie` from `instructed_honest`.
+    is about to say and in what tells `instructed_lie` from `instructed_honest`. `checkpoints` are other models by name,
+    each with its share of `strength` along the same direction, in noise of its own.
     """
     rng = np.random.default_rng(seed)
     path.mkdir(parents=True)
@@ -79,6 +83,7 @@ def planted_run(
     manifest.status = "finished"
     manifest.write(path)
     tables, keys, values = [], [], []
+    early: dict[str, tuple[list[RowKey], list[np.ndarray]]] = {name: ([], []) for name in checkpoints}
     direction, marker = rng.normal(size=(2, d_model)) / np.sqrt(d_model)
     seat_marks = rng.normal(size=(20, len(LAYERS), d_model))
     for index in range(n_games):
@@ -117,6 +122,11 @@ def planted_run(
                 x[2] += strength * 3 * (wolf - 0.3) * direction
                 keys.append(_key(log.game_id, record, "mention", subject))
                 values.append(x.astype(np.float32))
+                told = strength * 3 * (wolf - 0.3) * direction
+                for name, share in checkpoints.items():
+                    early[name][0].append(keys[-1])
+                    early[name][1].append(rng.normal(size=x.shape).astype(np.float32))
+                    early[name][1][-1][2] += share * told
                 for variant in variants:
                     keys.append(_key(log.game_id, record, "mention", subject, variant=variant))
                     values.append(rng.normal(size=x.shape).astype(np.float32))
@@ -140,6 +150,8 @@ def planted_run(
     stored = np.asarray(values, dtype=np.float32)
     if capture:
         _store(path / "activations", keys, stored)
+    for name, (own, rows) in early.items():
+        _store(path / f"activations-{name}", own, np.asarray(rows, dtype=np.float32), f"{name}@0")
     if untrained:
         _store(path / "activations-untrained", keys, rng.normal(size=stored.shape).astype(np.float32))
     return path
@@ -164,7 +176,7 @@ def _key(
     return RowKey(game_id, decision.seq, decision.seat, site, subject, token, 1, token_hash(ids), variant)
 
 
-def _store(path: Path, keys: list[RowKey], values: np.ndarray) -> None:
-    info = StoreInfo(MODEL, LAYERS, values.shape[2], "float32")
+def _store(path: Path, keys: list[RowKey], values: np.ndarray, model: str = MODEL) -> None:
+    info = StoreInfo(model, LAYERS, values.shape[2], "float32")
     with ActivationWriter(path, info) as out:
         out.add(keys, values)
