@@ -10,7 +10,7 @@ from games.base import ReplayError
 from games.records import Decision, Event, Record
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One line; exactly one field is set."""
 
     event: Event | None = None
@@ -19,10 +19,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
 def dumps(records: Iterable[Record]) -> bytes:
     """The records as JSON lines, each with its line break."""
-    encode = _ENCODER.encode
-    return b"".join(
-        encode(Line(decision=r) if isinstance(r, Decision) else Line(event=r)) + b"\n" for r in records
-    )
+    return _ENCODER.encode_lines([Line(None, r) if isinstance(r, Decision) else Line(r) for r in records])
 
 
 def loads(data: bytes) -> list[Record]:

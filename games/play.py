@@ -12,7 +12,7 @@ from games.records import Decision, Event, Record, Reply, Request
 from games.view import in_log, private_key, see
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One turn of the loop."""
 
     requests: tuple[Request, ...]
@@ -21,7 +21,7 @@ class Step(msgspec.Struct, frozen=True):
     """The records since the last step, in order."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A reply and the roster name of the agent that gave it."""
 
     reply: Reply
@@ -38,17 +38,9 @@ def stamp(request: Request, answer: Answer, seq: int, log: Sequence[Record] = ()
     trace = reply.trace
     if trace is not None and trace.continues is not None:
         trace = msgspec.structs.replace(trace, continues=in_log(log, request.seat, trace.continues))
+    r, agent = request, answer.agent
     return Decision(
-        seq=seq,
-        seat=request.seat,
-        kind=request.kind,
-        action=reply.action,
-        options=request.options,
-        day=request.day,
-        phase=request.phase,
-        agent=answer.agent,
-        fallback=reply.fallback,
-        trace=trace,
+        seq, r.seat, r.kind, reply.action, r.options, r.day, r.phase, agent, reply.fallback, trace
     )
 
 
@@ -71,7 +63,7 @@ def play(
     while requests := game.to_act(state):
         answers = yield Step(requests, new)
         decisions = tuple(
-            stamp(r, a, seq + i, log) for i, (r, a) in enumerate(zip(requests, answers, strict=True))
+            [stamp(r, a, i, log) for i, (r, a) in enumerate(zip(requests, answers, strict=True), seq)]
         )
         state, events = game.apply(state, decisions)
         new = decisions + events

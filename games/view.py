@@ -73,11 +73,11 @@ class Views:
         self._n_sorted = [0] * n_seats
         """How much of the log `_records` takes account of, by seat."""
         self._numbers: list[dict[int, int]] = [{} for _ in range(n_seats)]
-        self._public: list[str] = []
-        """The lines that all but their actors read."""
         self._lines: list[list[str]] = [[] for _ in range(n_seats)]
-        self._n_public = [0] * n_seats
-        """How much of `_public` is in `_lines` or is not for that seat."""
+        self._others = {None: self._lines} | {
+            seat: self._lines[:seat] + self._lines[seat + 1 :] for seat in range(n_seats)
+        }
+        """The lines of all seats but one."""
         self._words: Any = None
 
     def add(self, records: Sequence[Record]) -> None:
@@ -87,32 +87,30 @@ class Views:
         text, config = self._game.text, self._config
         if self._words is None:
             self._words = text.words_of(config, records)
-        words, public = self._words, self._public
+        words = self._words
         self._log += records
         for record in records:
             if isinstance(record, Decision):
                 alone: Sequence[int] = (record.seat,)
             elif record.audience is None:
-                line = text.line(record, OUTSIDER, config, words)
-                alone = () if record.actor is None else (record.actor,)
-                for seat in alone:
-                    self.lines(seat)
-                    self._n_public[seat] += line is not None  # the actor reads its own line instead
-                if line is not None:
-                    public.append(line)
+                actor = record.actor
+                if (line := text.line(record, OUTSIDER, config, words)) is not None:
+                    for lines in self._others[actor]:
+                        lines.append(line)
+                alone = () if actor is None else (actor,)
             else:
                 alone = record.audience
             for seat in alone:
                 if (line := text.line(record, seat, config, words)) is not None:
-                    self.lines(seat).append(line)
+                    self._lines[seat].append(line)
 
     def lines(self, seat: int) -> list[str]:
         """The lines that the seat has read, oldest first. Do not change the list."""
-        lines, public = self._lines[seat], self._public
-        if self._n_public[seat] < len(public):
-            lines += public[self._n_public[seat] :]
-            self._n_public[seat] = len(public)
-        return lines
+        return self._lines[seat]
+
+    def text(self, request: Request) -> str:
+        """All lines that the request's seat has read, and the question to it as the beginning of the next."""
+        return "\n".join(self._lines[request.seat]) + "\n" + self.question(request)
 
     def records(self, seat: int) -> Sequence[Record]:
         """The records that the seat may see, in its own numbers. Do not change the list."""

@@ -75,9 +75,9 @@ from games.werewolf import GAME
 from games.werewolf.acts import read
 from games.werewolf.discrete import Catalogue, Features
 from games.werewolf.discussion import SKIP, SPEAK
+from games.werewolf.lines import words_of, writable
 from games.werewolf.presets import configure
 from games.werewolf.rules_text import rules_text
-from games.werewolf.text import words_of, writable
 
 Form = Literal["discrete", "text"]
 RenderMode = Literal["human", "ansi"]
@@ -197,13 +197,11 @@ class _Seats:
         seen = views.records(seat)
         self._features[seat].add(seen[self._counted[seat] :])
         self._counted[seat] = len(seen)
-        lines = views.lines(seat)
-        if request is not None:
-            lines = [*lines, views.question(request)]
+        text = "\n".join(views.lines(seat)) if request is None else views.text(request)
         mask, n = self._mask
         return {
             "observation": self._features[seat].vector(request),
-            "text": "\n".join(lines),
+            "text": text,
             mask: self.catalogue.mask(request, n),
         }
 

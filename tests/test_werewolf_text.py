@@ -18,9 +18,10 @@ from games.werewolf.acts import ROLE_TERMS, read, say
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.lexicon import FUNCTION_WORDS, lexicon, random_lexicon
+from games.werewolf.lines import Words, vocabulary
 from games.werewolf.presets import NAMES, configure
 from games.werewolf.rules_text import rules_text
-from games.werewolf.text import Malformed, Words, answer, parse, question, quote, words_of
+from games.werewolf.text import Malformed, answer, parse, question, quote, words_of
 from tests.random_games import random_game, view
 from tests.werewolf_configs import LEXICONS, configs, seeds
 from tests.werewolf_table import Board
@@ -40,7 +41,7 @@ KINDS_OF_SEATS = (
 
 def words(name: str) -> Words:
     lex = lexicon(name)
-    return Words(lex, lex.names[:7], 2000)
+    return vocabulary(lex, lex.names[:7], 2000)
 
 
 # --- parser and renderer --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from games.records import NOBODY, Action, Decision, Event, Record, Request, Spee
 from games.werewolf.acts import say
 from games.werewolf.config import Role, WerewolfConfig, species_of
 from games.werewolf.discussion import OVER, SKIP, SPEAK
-from games.werewolf.text import SPEECHES, VERBS, Words
+from games.werewolf.lines import SPEECHES, VERBS, Words
 
 ROLES: tuple[str, ...] = get_args(Role)
 KINDS = (*VERBS, *SPEECHES, "bid", "candidacy")

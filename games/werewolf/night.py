@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from games.records import MODERATOR, NOBODY, Decision, Request
 from games.werewolf.leaving import bury
 from games.werewolf.state import Asking, Moderator, Rules, choice_of, leaders, shown_role, without
 
 
-@dataclass(slots=True)
-class Night:
+class Night(msgspec.Struct, gc=False):
     """What the seats have done tonight."""
 
     hands: tuple[int, ...]

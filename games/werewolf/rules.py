@@ -12,11 +12,12 @@ from games.werewolf.acts import ROLE_TERMS
 from games.werewolf.config import WerewolfConfig, faction_of
 from games.werewolf.day import day
 from games.werewolf.discussion import SKIP
+from games.werewolf.lines import words_of, writable
 from games.werewolf.night import night
 from games.werewolf.presets import configure
 from games.werewolf.rules_text import rules_text
 from games.werewolf.state import GameOver, Moderator, Rules, State
-from games.werewolf.text import transcript, words_of
+from games.werewolf.text import transcript
 
 OWN_ORDER = ("bid", "candidacy", "speech")
 """Decisions whose options are no seats and keep the order that they have by nature."""
@@ -62,7 +63,7 @@ def to_act(state: State) -> tuple[Request, ...]:
     The orders are drawn here, since the rules need none: each by nothing but the seat, the day and the place in the
     day's programme, which the seat knows.
     """
-    return tuple([_shown(r, state.seed) for r in state.requests])
+    return tuple([_shown(r, state.seed) if r.options else r for r in state.requests])
 
 
 def _shown(r: Request, seed: int) -> Request:
@@ -145,7 +146,7 @@ def check_legal(request: Request, seat: int, kind: str, action: Action, n: int) 
         raise IllegalAction(f"seat {seat} chose {action.option} for {kind!r}, which takes no option")
     if not request.speaks and (action.text or action.acts):
         raise IllegalAction(f"seat {seat} spoke at {kind!r}, which takes no words")
-    if action.text and not action.text.isascii() and not text.writable(action.text):
+    if action.text and not action.text.isascii() and not writable(action.text):
         raise IllegalAction(f"seat {seat} said half a character (a lone surrogate), which no log can hold")
     for act in action.acts:
         if act.subject is not None and not 0 <= act.subject < n:

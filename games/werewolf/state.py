@@ -203,14 +203,11 @@ def without(seats: tuple[int, ...], seat: int) -> tuple[int, ...]:
 
 def leaders(choices: Iterable[int]) -> tuple[tuple[int, ...], int]:
     """The most chosen seats in seat order, and how often they were chosen; abstentions do not count."""
-    counts: dict[int, int] = {}
-    for choice in choices:
-        if choice != NOBODY:
-            counts[choice] = counts.get(choice, 0) + 1
-    if not counts:
+    chosen = [seat for seat in choices if seat != NOBODY]
+    if not chosen:
         return (), 0
-    top = max(counts.values())
-    return tuple(sorted([seat for seat, count in counts.items() if count == top])), top
+    top = max([chosen.count(seat) for seat in chosen])
+    return tuple(sorted({seat for seat in chosen if chosen.count(seat) == top})), top
 
 
 def shown_role(role: str, reveal: str) -> str | None:

@@ -1,8 +1,6 @@
 """What a seat reads: one line of text for each record it may see, the question put to it, and its answer read back.
 
-The lines are regular enough for a model with a vocabulary of a hundred words and plain enough for a large one. What
-players say stands in double quotes on a line of its own and can neither close the quotes nor start a line, so no speech
-can pass for the moderator's words.
+The lines are regular enough for a model with a vocabulary of a hundred words and plain enough for a large one.
 """
 
 from __future__ import annotations
@@ -10,92 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import msgspec
-
 from games.base import GameError
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf import acts as codec
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
-from games.werewolf.lexicon import Lexicon, lexicon
-
-VERBS = {
-    "night_kill": "kills",
-    "inspect": "inspects",
-    "protect": "protects",
-    "heal": "heals",
-    "poison": "poisons",
-    "shoot": "shoots",
-    "ballot": "votes",
-    "shadow_ballot": "leans",
-    "mayor_ballot": "elects",
-    "succession": "appoints",
-    "tie_break": "decides",
-}
-"""The verb of each decision that chooses a seat."""
-
-SPEECHES = {"speech": "says", "last_words": "says", "whisper": "whispers", "summary": "notes"}
-"""The verb of each decision that takes words."""
-
-QUOTES = re.compile('["“”„‟″‶〃＂«»❝❞]')
-INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls but white space; terminal escapes among them
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
-    "\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
-)
+from games.werewolf.lines import SPEECHES, VERBS, Words, event_line, quote, words_of
 
 
 class Malformed(GameError):
     """A reply that cannot be read as an answer to its request; the message says why."""
-
-
-class Words(msgspec.Struct, frozen=True):
-    """The vocabulary of one game: its lexicon and the names drawn for its seats."""
-
-    lex: Lexicon
-    names: tuple[str, ...]
-    """Public name of each seat."""
-    max_chars: int
-    """Longest speech that others are shown."""
-
-    def term(self, key: str) -> str:
-        """The lexicon's word for a key."""
-        return self.lex.terms[key]
-
-    def name(self, seat: int | None) -> str:
-        """The seat's public name; `nobody` for NOBODY."""
-        return "nobody" if seat is None or seat == NOBODY else self.names[seat]
-
-
-def words_of(config: WerewolfConfig, records: Sequence[Record]) -> Words:
-    """The words of a game, from its first record (the set-up event).
-
-    A name that is a number is the lexicon's; games of other programs bring names of their own.
-    """
-    setup = records[0] if records else None
-    if not isinstance(setup, Event) or setup.data is None or "names" not in setup.data:
-        raise GameError("the first record of a log must be its set-up event, which holds the names")
-    lex = lexicon(config.lexicon)
-    names = tuple(name if isinstance(name, str) else lex.names[name] for name in setup.data["names"])
-    return Words(lex, names, config.max_speech_chars)
-
-
-def quote(text: str, max_chars: int) -> str:
-    """Another's words as quoted text: on one line, without inner double quotes or invisible characters, cut to length.
-
-    The log keeps what was said; only what others are shown is bounded.
-    """
-    if not (text.isascii() and text.isprintable() and '"' not in text):
-        text = INVISIBLE.sub("", QUOTES.sub("'", text))
-    plain = " ".join(text.split())
-    if len(plain) > max_chars:
-        plain = plain[:max_chars].rstrip() + " [...]"
-    return f'"{plain}"'
-
-
-def writable(text: str) -> bool:
-    """Whether a text can be written as UTF-8: Python's strings can hold halves of characters, files cannot."""
-    return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> str | None:
@@ -105,52 +27,7 @@ def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> 
     """
     if isinstance(record, Decision):
         return own_line(record, w) if record.seat == seat else None
-    own = seat is not None and record.actor == seat
-    kind = record.kind
-    if kind in SPEECHES:
-        if own:
-            return None
-        proposal = f" {w.name(record.target)}" if kind == "whisper" and record.target is not None else ""
-        return f"{w.name(record.actor)} {SPEECHES[kind]}{proposal} {quote(record.text or '', w.max_chars)}"
-    if kind in VERBS and kind not in ("inspect", "shoot"):
-        return None if own else f"{w.name(record.actor)} {w.term(VERBS[kind])} {w.name(record.target)}."
-    if kind == "setup":
-        roles = " ".join(f"{count} {w.term(role)}" for role, count in config.roles.items() if count)
-        return f"Players: {' '.join(w.names)}. Roles: {roles}."
-    if kind == "role":
-        known = (record.data or {}).get("known", {})
-        partners = "".join(f" {w.name(int(i))} {w.term(role)}." for i, role in known.items())
-        return f"You: {w.name(record.target)} {w.term(record.value or '')}.{partners}"
-    if kind == "phase":
-        return f"{w.term(record.value or '')} {record.day}."
-    if kind in ("death", "exile"):
-        role = f" {w.term(record.value)}" if record.value else ""
-        return f"{w.name(record.target)}{role} {w.term('died' if kind == 'death' else 'exiled')}."
-    if kind == "no_death":
-        return f"nobody {w.term('died')}."
-    if kind in ("inspect", "sense"):
-        return f"{w.name(record.target)} {w.term(record.value or '')}."
-    if kind in ("prey", "attacked"):
-        return f"{w.term('target')} {w.name(record.target)}."
-    if kind == "mayor":
-        return f"{w.term('mayor')} {w.name(record.target)}."
-    if kind == "tie":
-        return f"{w.term('tied')} {' '.join(w.name(i) for i in (record.data or {})['tied'])}."
-    if kind == "outcome":
-        return f"Winner: {w.term(record.value or '') if record.value != 'nobody' else 'nobody'}."
-    if kind == "shoot":
-        shot = "" if own else f"{w.name(record.actor)} {w.term('shoots')} {w.name(record.target)}."
-        revealed = f"{w.name(record.target)} {w.term(record.value)}." if record.value else ""
-        return " ".join(filter(None, (shot, revealed))) or None
-    if own:
-        return None
-    if kind == "silence":
-        return f"{w.name(record.actor)} {'ends' if record.value == 'over' else 'skips'}."
-    if kind == "candidacy":
-        return f"{w.name(record.actor)} {w.term('stands')} {'yes' if record.value == 'run' else 'no'}."
-    if kind == "bid":
-        return f"{w.name(record.actor)} {w.term('bids')} {record.value}."
-    return None
+    return event_line(record, seat, config, w)
 
 
 def offer(request: Request | Decision, w: Words) -> str:
@@ -160,14 +37,14 @@ def offer(request: Request | Decision, w: Words) -> str:
     """
     if not request.options or (request.kind not in VERBS and request.kind != "whisper"):
         return ""
-    return f" ({' '.join(w.name(i) for i in request.options)}):"
+    return f" ({' '.join([w.called[i] for i in request.options])}):"
 
 
 def question(request: Request | Decision, w: Words) -> str:
     """The beginning of the seat's next line, which its answer completes."""
-    name, kind = w.name(request.seat), request.kind
+    name, kind = w.called[request.seat], request.kind
     if kind in VERBS:
-        return f"{name} {w.term(VERBS[kind])}"
+        return f"{name} {w.verbs[kind]}"
     if kind == "bid":
         return f"{name} {w.term('bids')}"
     if kind == "candidacy":
@@ -183,7 +60,7 @@ def answer(request: Request | Decision, action: Action, w: Words) -> str:
     """The text that completes `question(request)` to the line of a decision."""
     kind = request.kind
     if kind in VERBS:
-        return f" {w.name(action.option)}."
+        return f" {w.called[action.option]}."
     if kind == "bid":
         return f" {action.option}."
     if kind == "candidacy":
@@ -202,6 +79,8 @@ def answer(request: Request | Decision, action: Action, w: Words) -> str:
 
 def own_line(decision: Decision, w: Words) -> str:
     """A decision as its own seat reads it afterwards: question and answer in one line."""
+    if decision.kind == "speech" and not decision.options:  # most lines are these: as all others read it
+        return f"{w.called[decision.seat]} says {quote(decision.action.text, w.max_chars)}"
     return question(decision, w) + answer(decision, decision.action, w)
 
 

@@ -78,7 +78,7 @@ def full(preset: str, n_games: int) -> dict[str, float]:
                 break
             answers = []
             for r in step.requests:
-                n_characters += len("\n".join([*views.lines(r.seat), views.question(r)]))
+                n_characters += len(views.text(r))
                 options = r.options
                 action = CHOICES[options[int(uniform() * len(options))]] if options else SPOKEN
                 answers.append(Answer(Reply(action)))

@@ -1,0 +1,210 @@
+"""Events put into words: the lines of the log as seats read them, and the vocabulary of one game.
+
+What players say stands in double quotes on a line of its own and can neither close the quotes nor start a line, so no
+speech can pass for the moderator's words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from games.base import GameError
+from games.records import NOBODY, Event, Record
+from games.werewolf.config import WerewolfConfig
+from games.werewolf.lexicon import Lexicon, lexicon
+
+VERBS = {
+    "night_kill": "kills",
+    "inspect": "inspects",
+    "protect": "protects",
+    "heal": "heals",
+    "poison": "poisons",
+    "shoot": "shoots",
+    "ballot": "votes",
+    "shadow_ballot": "leans",
+    "mayor_ballot": "elects",
+    "succession": "appoints",
+    "tie_break": "decides",
+}
+"""The verb of each decision that chooses a seat."""
+
+SPEECHES = {"speech": "says", "last_words": "says", "whisper": "whispers", "summary": "notes"}
+"""The verb of each decision that takes words."""
+
+QUOTES = re.compile('["“”„‟″‶〃＂«»❝❞]')
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls but white space; terminal escapes among them
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+class Words(msgspec.Struct, frozen=True):
+    """The vocabulary of one game: its lexicon and the names drawn for its seats."""
+
+    lex: Lexicon
+    names: tuple[str, ...]
+    """Public name of each seat."""
+    max_chars: int
+    """Longest speech that others are shown."""
+    called: dict[int | None, str]
+    """What each target is called: a seat by its name, NOBODY and None `nobody`."""
+    verbs: dict[str, str]
+    """The lexicon's verb of each decision of `VERBS`."""
+
+    def term(self, key: str) -> str:
+        """The lexicon's word for a key."""
+        return self.lex.terms[key]
+
+    def name(self, seat: int | None) -> str:
+        """The seat's public name; `nobody` for NOBODY."""
+        return self.called[seat]
+
+
+def words_of(config: WerewolfConfig, records: Sequence[Record]) -> Words:
+    """The words of a game, from its first record (the set-up event).
+
+    A name that is a number is the lexicon's; games of other programs bring names of their own.
+    """
+    setup = records[0] if records else None
+    if not isinstance(setup, Event) or setup.data is None or "names" not in setup.data:
+        raise GameError("the first record of a log must be its set-up event, which holds the names")
+    lex = lexicon(config.lexicon)
+    return vocabulary(lex, [lex.names[i] for i in setup.data["names"]], config.max_speech_chars)
+
+
+def vocabulary(lex: Lexicon, names: Sequence[str], max_chars: int) -> Words:
+    """The words of a game whose seats have these names."""
+    called: dict[int | None, str] = {None: "nobody", NOBODY: "nobody"}
+    called.update(enumerate(names))
+    verbs = {kind: lex.terms[verb] for kind, verb in VERBS.items()}
+    return Words(lex, tuple(names), max_chars, called, verbs)
+
+
+def quote(text: str, max_chars: int) -> str:
+    """Another's words as quoted text: on one line, without inner double quotes or invisible characters, cut to length.
+
+    The log keeps what was said; only what others are shown is bounded.
+    """
+    if not (text.isprintable() and text.isascii() and '"' not in text):
+        text = " ".join(INVISIBLE.sub("", QUOTES.sub("'", text)).split())
+    elif "  " in text or text[:1] == " " or text[-1:] == " ":
+        text = " ".join(text.split())
+    if len(text) > max_chars:
+        text = text[:max_chars].rstrip() + " [...]"
+    return f'"{text}"'
+
+
+def writable(text: str) -> bool:
+    """Whether a text can be written as UTF-8: Python's strings can hold halves of characters, files cannot."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def event_line(e: Event, seat: int | None, config: WerewolfConfig, w: Words) -> str | None:
+    """One event as `seat` reads it (None: the moderator's view); None if it adds nothing to what it has read."""
+    writers = WRITERS if seat is None or e.actor != seat else OWN_WRITERS
+    write = writers.get(e.kind)
+    return None if write is None else write(e, w, config)
+
+
+Writer = Callable[[Event, Words, WerewolfConfig], str | None]
+
+
+def _said(e: Event, w: Words, config: WerewolfConfig) -> str:
+    proposal = f" {w.called[e.target]}" if e.kind == "whisper" and e.target is not None else ""
+    return f"{w.called[e.actor]} {SPEECHES[e.kind]}{proposal} {quote(e.text or '', w.max_chars)}"
+
+
+def _chose(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.called[e.actor]} {w.verbs[e.kind]} {w.called[e.target]}."
+
+
+def _setup(e: Event, w: Words, config: WerewolfConfig) -> str:
+    roles = " ".join([f"{count} {w.term(role)}" for role, count in config.roles.items() if count])
+    return f"Players: {' '.join(w.names)}. Roles: {roles}."
+
+
+def _role(e: Event, w: Words, config: WerewolfConfig) -> str:
+    known = (e.data or {}).get("known", {})
+    partners = "".join([f" {w.called[int(i)]} {w.term(role)}." for i, role in known.items()])
+    return f"You: {w.called[e.target]} {w.term(e.value or '')}.{partners}"
+
+
+def _phase(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.term(e.value or '')} {e.day}."
+
+
+def _left(e: Event, w: Words, config: WerewolfConfig) -> str:
+    role = f" {w.term(e.value)}" if e.value else ""
+    return f"{w.called[e.target]}{role} {w.term('died' if e.kind == 'death' else 'exiled')}."
+
+
+def _no_death(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"nobody {w.term('died')}."
+
+
+def _found(e: Event, w: Words, config: WerewolfConfig) -> str | None:
+    return f"{w.called[e.target]} {w.term(e.value)}." if e.value else None
+
+
+def _prey(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.term('target')} {w.called[e.target]}."
+
+
+def _shot(e: Event, w: Words, config: WerewolfConfig) -> str:
+    found = _found(e, w, config)
+    return f"{_chose(e, w, config)} {found}" if found else _chose(e, w, config)
+
+
+def _mayor(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.term('mayor')} {w.called[e.target]}."
+
+
+def _tie(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.term('tied')} {' '.join([w.called[i] for i in (e.data or {})['tied']])}."
+
+
+def _outcome(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"Winner: {w.term(e.value or '') if e.value != 'nobody' else 'nobody'}."
+
+
+def _silence(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.called[e.actor]} {'ends' if e.value == 'over' else 'skips'}."
+
+
+def _candidacy(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.called[e.actor]} {w.term('stands')} {'yes' if e.value == 'run' else 'no'}."
+
+
+def _bid(e: Event, w: Words, config: WerewolfConfig) -> str:
+    return f"{w.called[e.actor]} {w.term('bids')} {e.value}."
+
+
+WRITERS: dict[str, Writer] = {
+    **dict.fromkeys(SPEECHES, _said),
+    **dict.fromkeys(VERBS, _chose),
+    "setup": _setup,
+    "role": _role,
+    "phase": _phase,
+    "death": _left,
+    "exile": _left,
+    "no_death": _no_death,
+    "inspect": _found,
+    "sense": _found,
+    "shoot": _shot,
+    "prey": _prey,
+    "attacked": _prey,
+    "mayor": _mayor,
+    "tie": _tie,
+    "outcome": _outcome,
+    "silence": _silence,
+    "candidacy": _candidacy,
+    "bid": _bid,
+}
+"""How each kind of event reads."""
+
+OWN_WRITERS: dict[str, Writer] = {"inspect": _found, "shoot": _found, "mayor": _mayor}
+"""How events read to the seat that brought them about, beyond the line of its own decision."""
