@@ -39,14 +39,14 @@ class CaptureJob(msgspec.Struct, frozen=True):
     layers: tuple[str, ...]
     """`all`, or words as `agents.hooks.named_points` takes them."""
     variants: tuple[str, ...] = (ORIGINAL,)
-    lexicon: str = "neutral"
-    """The words of the variant `reskinned`."""
     steer: str | None = None
     """A TOML file with a steering table: the contexts are read steered, as variants `steered-<hash>`."""
     untrained: bool = False
     engine: str = "transformers"
     device: str = "auto"
     dtype: str = "float32"
+    model: str | None = None
+    """A folder with another checkpoint of the model that played: the same contexts are read through it."""
 
 
 def capture_run(
@@ -62,12 +62,16 @@ def capture_run(
     device: str = "auto",
     devices: int = 1,
     untrained: bool = False,
+    model: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Read the activations of a run's model decisions into `<run>/activations`; the folder's path.
 
+    lexicon: the words of the variant `reskinned`, stored as `reskinned-<lexicon>`.
     untrained: read those of the same architecture with random weights instead, on the same contexts, into
     `<run>/activations-untrained`: the baseline that tells what training has put there.
+    model: read those of another checkpoint with the same words, on the same contexts, into `<run>/activations-NAME`
+    with NAME that of its folder.
     devices: so many readers side by side, each a Ray actor with its own share of the games.
     What is not given is taken from `[activations]` of the run's configuration. Goes on where an earlier call stopped.
 
@@ -81,13 +85,15 @@ def capture_run(
         backend=chosen_backend(config, backend or wanted.backend),
         sites=tuple(sites or wanted.sites),
         layers=("all",) if given == "all" else tuple(map(str, given)),
-        variants=tuple(variants or wanted.variants),
-        lexicon=lexicon,
+        variants=tuple(
+            f"{name}-{lexicon}" if name == "reskinned" else name for name in variants or wanted.variants
+        ),
         steer=None if steer is None else str(Path(steer).resolve()),
         untrained=untrained,
         engine=engine,
         device=device,
         dtype=wanted.dtype,
+        model=None if model is None else str(Path(model).expanduser().resolve()),
     )
     check_sites(job.sites)
     check_variants(job.variants)
@@ -97,6 +103,8 @@ def capture_run(
         raise ConfigurationError(
             "a vLLM engine is read as it is: --steer and --untrained need --engine transformers"
         )
+    if untrained and model is not None:
+        raise ConfigurationError("--untrained draws the weights of the model that played; leave out --model")
     if devices < 1:
         raise ConfigurationError(f"devices is {devices}; at least 1 is needed")
     with RunFolder.hold(run.path):
@@ -111,6 +119,8 @@ def capture_run(
 
 def store_of(path: Path, job: CaptureJob) -> Path:
     """The folder that a job fills."""
+    if job.model is not None:
+        return path / f"activations-{Path(job.model).name}"
     return path / ("activations-untrained" if job.untrained else "activations")
 
 
@@ -215,7 +225,7 @@ def _variants_of(run: Run, job: CaptureJob) -> Callable[[str, Any], GameVariants
         game, config, seed = run.game(game_id)
         cell = run.manifest.cells.index(run.cell(game_id))
         return GameVariants(
-            game_id, game, config, seed, records, encoder, lambda name: players.get(cell, name), job.lexicon
+            game_id, game, config, seed, records, encoder, lambda name: players.get(cell, name)
         )
 
     return make
@@ -231,7 +241,10 @@ def _steering(job: CaptureJob) -> SteeringSection | None:
 
 def _reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], None]) -> tuple[Any, str]:
     """(what reads, the model whose decisions are read)."""
-    folder = model_folder(config.backends[job.backend])
+    own = model_folder(config.backends[job.backend])
+    from agents.model_files import check_model_dir, load_tokenizer, model_name
+
+    folder = own if job.model is None else check_model_dir(job.model)
     say(f"loading {folder.name} of backend {job.backend}")
     if job.engine == "vllm":
         from harness.capture_vllm import vllm_reader
@@ -245,6 +258,13 @@ def _reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], None
         reader = HookedReader(hooked, points_of(hooked, job.layers))
     model = reader.name
     played = run.manifest.models.get(job.backend)
+    if job.model is not None:
+        if load_tokenizer(own).get_vocab() != load_tokenizer(folder).get_vocab():
+            raise ConfigurationError(
+                f"{folder} has other words than {own}, whose token ids the log holds: give a checkpoint that shares "
+                "the tokenizer of the model that played"
+            )
+        return reader, played or model_name(own)
     if played is not None and model != played:
         raise ConfigurationError(
             f"{folder} holds {model}, but the games were played with {played}: "

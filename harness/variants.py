@@ -2,7 +2,7 @@
 
 no_role_line    the line that tells the seat its role is left out; every other token stays, in order
 swapped_role    that line is another seat's, of another faction, as if their cards had been exchanged
-reskinned       that line in the words of another lexicon
+reskinned       that line in the words of another lexicon, whose name the stored variant has: reskinned-neutral
 random_span     a stretch of as many tokens as the role line has is left out elsewhere (before the question), drawn by
                 the game's seed and the decision: the control for `no_role_line`
 instructed_honest, instructed_lie    one line is put in before the question: to be honest, to lie; a pair of contexts
@@ -43,7 +43,8 @@ INSTRUCTIONS = {
 def check_variants(names: Sequence[str]) -> None:
     """Raises ConfigurationError for a variant that does not exist."""
     for name in names:
-        if name not in (ORIGINAL, *VARIANTS):
+        kind, dash, _ = name.partition("-")
+        if kind not in (ORIGINAL, *VARIANTS) or (dash and kind != "reskinned"):
             raise ConfigurationError(
                 f"no variant is called {name!r}; there are: {ORIGINAL}, {', '.join(VARIANTS)}"
             )
@@ -61,15 +62,10 @@ class GameVariants:
         records: Sequence[Record],
         encoder: Encoder,
         player: Callable[[str], Any],
-        lexicon: str = "neutral",
     ) -> None:
-        """encoder: of the model's tokenizer. player: agent name -> the player that builds its contexts, or None.
-
-        lexicon: the words of `reskinned`.
-        """
+        """encoder: of the model's tokenizer. player: agent name -> the player that builds its contexts, or None."""
         self.game_id, self.game, self.config, self.seed = game_id, game, config, seed
         self.records, self.encoder, self.player = records, encoder, player
-        self.lexicon = lexicon
         self.seats = game.seats(config, records)
         self.words = game.text.words_of(config, records)
         self.cards = {
@@ -80,6 +76,9 @@ class GameVariants:
     def change(self, name: str) -> Callable[[View], View | None] | None:
         """What makes the variant of a context; it gives None where a context has no such variant."""
         check_variants([name])
+        kind, _, words = name.partition("-")
+        if kind == "reskinned":
+            return lambda view: self.reskinned(view, words)
         return None if name == ORIGINAL else getattr(self, name)
 
     def no_role_line(self, view: View) -> View | None:
@@ -96,9 +95,9 @@ class GameVariants:
         other = others[chance.key(self.seed, "swapped_role", seat) % len(others)]
         return self._with_line(view, self._card(seat, other), self.words)
 
-    def reskinned(self, view: View) -> View | None:
+    def reskinned(self, view: View, lexicon: str) -> View | None:
         """The context with the role line in another lexicon's words; players keep their names."""
-        config = self.config.model_copy(update={"lexicon": self.lexicon})
+        config = self.config.model_copy(update={"lexicon": lexicon})
         theirs = self.game.text.words_of(config, self.records)
         theirs = msgspec.structs.replace(theirs, names=self.words.names)
         seat = view.decision.seat
@@ -189,7 +188,10 @@ class GameVariants:
         if line is None or card is None:
             return None
         text = self.game.text.line(card, view.decision.seat, self.config, words) + "\n"
-        remedy = f"name a lexicon whose words it knows (--lexicon; now {words.lex.name})"
+        remedy = (
+            f"name a lexicon whose words it knows (--lexicon; now {words.lex.name}), or train a model whose "
+            "vocabulary has both lexicons, play the run with it, and capture that"
+        )
         ids, offsets = self._known(text, remedy), self.encoder.encode(text)[1]
         spans = [
             Span("role_line", line.start, line.start + len(ids), line.seat),

@@ -30,14 +30,15 @@ from harness.runner import Runner
 from harness.schedule import Schedule
 from harness.sites import View, game_items, sites_of, views
 from harness.variants import INSTRUCTIONS, VARIANTS, GameVariants, splice
+from tests.tiny_models import tiny_model
 
 SITES = ("prompt_last", "speech_mean", "mention", "role_line")
 WORDY = ("reskinned", *INSTRUCTIONS)
 """Variants with words that the small model's tokenizer lacks."""
 
 
-def played(path: Path, **activations: object) -> Path:
-    """A run of two games, two seats of each the small model's, played in this process."""
+def played(path: Path, model: Path = SMALL_MODEL, **activations: object) -> Path:
+    """A run of two games, three seats of each the model's, played in this process."""
     from agents.hooked import load_hooked_backend
 
     plain = {
@@ -46,7 +47,7 @@ def played(path: Path, **activations: object) -> Path:
             "small": {"kind": "llm", "backend": "small", "sampling": {"max_tokens": 24}},
             "loud": {"kind": "scripted", "policy": "loud"},
         },
-        "backends": {"small": {"kind": "transformers", "model": "small", "device": "cpu"}},
+        "backends": {"small": {"kind": "transformers", "model": str(model), "device": "cpu"}},
         "roster": {"seats": ["small", "small", "small", "loud", "loud", "loud", "loud"]},
         "activations": {"sites": list(SITES), "layers": [0, "embed"], **activations},
     }
@@ -60,7 +61,7 @@ def played(path: Path, **activations: object) -> Path:
         await runner.close()
 
     with RunFolder.claim(path, wanted) as folder:
-        backend = load_hooked_backend(SMALL_MODEL, device="cpu")
+        backend = load_hooked_backend(model, device="cpu")
         journal = folder.journal_folder / "s0001-r000.jsonl"
         asyncio.run(play(Runner(journal, schedule.cells, schedule.configs, {"small": backend})))
         asyncio.run(backend.close())
@@ -78,16 +79,14 @@ def encoder() -> Encoder:
     return Encoder(load_tokenizer(SMALL_MODEL))
 
 
-def variants(run: Run, encoder: Encoder, skin: str = "neutral") -> tuple[GameVariants, list[View]]:
+def variants(run: Run, encoder: Encoder) -> tuple[GameVariants, list[View]]:
     from harness.branch_schedule import schedule_of
     from harness.contexts import Players
 
     game_id, records = next(iter(run.logs()))
     game, config, seed = run.game(game_id)
     players = Players(schedule_of(run.manifest).configs)
-    made = GameVariants(
-        game_id, game, config, seed, records, encoder, lambda name: players.get(0, name), skin
-    )
+    made = GameVariants(game_id, game, config, seed, records, encoder, lambda name: players.get(0, name))
     return made, list(views(records, run.manifest.models["small"]))
 
 
@@ -150,13 +149,33 @@ def test_swapped_role_says_the_other_faction_and_keeps_all_else(run: Run, encode
 
 
 def test_reskinned_line_refuses_words_that_the_tokenizer_lacks(run: Run, encoder: Encoder) -> None:
-    made, found = variants(run, encoder, "nonsense")
-    with pytest.raises(ConfigurationError, match=r"has no tokens for .*nonsense"):
-        made.reskinned(found[0])
-    same, found = variants(run, encoder, "classic")
-    unchanged = same.reskinned(found[0])
+    made, found = variants(run, encoder)
+    with pytest.raises(ConfigurationError, match=r"has no tokens for .*now nonsense.*train a model whose"):
+        made.reskinned(found[0], "nonsense")
+    unchanged = made.reskinned(found[0], "classic")
     assert unchanged is not None and unchanged.ids == found[0].ids
     assert set(unchanged.spans) == set(found[0].spans)
+
+
+def test_reskinned_decisions_of_a_model_that_knows_both_words_are_captured_and_checked(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "both"
+    tokenizer = make_tokenizer(("classic", "neutral", "mafia"))
+    tokenizer.save_pretrained(str(folder))
+    tiny_model("llama", vocab_size=len(tokenizer), max_position_embeddings=2048).save_pretrained(str(folder))
+    path = played(tmp_path / "run", folder)
+    for skin in ("neutral", "mafia"):
+        capture_run(path, device="cpu", variants=("original", "reskinned"), lexicon=skin)
+    store = open_activations(path / "activations")
+    every = store.index(site="role_line", variant=None)
+    assert set(every["variant"]) == {"original", "reskinned-neutral", "reskinned-mafia"}
+    by_variant = {name: every.filter(variant=name) for name in every["variant"].unique()}
+    was = store.read(by_variant.pop("original"), 0)
+    for lines in by_variant.values():
+        assert lines.height == len(was)
+        assert not np.allclose(store.read(lines, 0), was)
+    assert store.verify() == [] and check_activations(path) == []
 
 
 def test_reskinned_line_has_the_other_words_and_the_same_names(run: Run) -> None:
@@ -165,7 +184,7 @@ def test_reskinned_line_has_the_other_words_and_the_same_names(run: Run) -> None
     )  # the classic words have the same ids as before
     made, found = variants(run, knows_both)
     for view in found:
-        changed = made.reskinned(view)
+        changed = made.reskinned(view, "neutral")
         assert changed is not None
         old, new = role_line(view), role_line(changed)
         was = knows_both.decode(view.ids[old.start : old.end]).split()
