@@ -3,6 +3,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Ray and vLLM tests share one worker (their group), the rest runs beside them.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
+# Arguments of the bench-* targets, for instance: make bench-capture ARGS="--models small"
+ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -30,16 +32,16 @@ format: setup ## rewrite the sources in the house format
 	$(BIN)/ruff format .
 
 bench-games: setup ## measure rules, rendering and logging: games a second
-	$(BIN)/python tests/benchmarks/bench_games.py
+	$(BIN)/python tests/benchmarks/bench_games.py $(ARGS)
 
 bench-capture: setup ## measure activation capture: tokens and rows a second
-	$(BIN)/python tests/benchmarks/bench_capture.py
+	$(BIN)/python tests/benchmarks/bench_capture.py $(ARGS)
 
 bench-probes: setup ## measure probes: fits a second
-	$(BIN)/python tests/benchmarks/bench_probes.py
+	$(BIN)/python tests/benchmarks/bench_probes.py $(ARGS)
 
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
-	$(BIN)/python tests/benchmarks/bench_tournament.py
+	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 
 clean: ## remove the environment and the caches (never runs/)
 	rm -rf .venv .venv.lock .cache .ruff_cache .pytest_cache .hypothesis *.egg-info

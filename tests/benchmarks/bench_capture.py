@@ -1,14 +1,15 @@
 """Speed of activation capture against the plain forward pass and against other tools, on the same prompts.
 
-    python tests/benchmarks/bench_capture.py [--models small,100m] [--repeats 5] [--peers PYTHON]
+    make bench-capture [ARGS="--models small,100m --repeats 5 --peers PYTHON"]
 
 Reading: tokens/s of a forward pass alone and with 4 positions of all layers read, by our hooks and by
 transformers' output_hidden_states. Passes alternate in one process; medians are shown.
 End to end: a log of decisions in, stored rows out; with shared prefixes, each decision separately, and by other
-tools, which take each decision separately. Values are compared.
+tools, which take each decision separately and run the whole model. Repetitions alternate, each tool in a process of
+its own that has loaded its model; values are compared.
 TransformerLens and nnsight want other versions of transformers than this project, so they run in an environment of
 their own:  python3.11 -m venv peers && peers/bin/pip install torch==2.13.0 transformer-lens nnsight
-then:       python tests/benchmarks/bench_capture.py --peers peers/bin/python
+then:       make bench-capture ARGS="--peers peers/bin/python"
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from safetensors.numpy import save_file  # noqa: E402
 from agents.hooked_model import HookedModel, load_hooked_model  # noqa: E402
 from agents.hooks import Hooks, Reads, choose_points  # noqa: E402
 from agents.small_model import SMALL_MODEL  # noqa: E402
-from harness.activations import open_activations  # noqa: E402
+from harness.activations import Activations, open_activations  # noqa: E402
 from harness.capture import CaptureItem, capture_pass  # noqa: E402
 from harness.capture_plan import batches, plan_passes, wanted_rows  # noqa: E402
 
@@ -101,17 +102,22 @@ def slow(hooked: HookedModel) -> bool:
     return hooked.device.type == "cpu" and sum(p.numel() for p in hooked.model.parameters()) > 50e6
 
 
-def alternate(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Median (wall, processor) seconds of each job, run by turns after one round to warm up."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+Seconds = tuple[float, float]
+"""(wall, processor)."""
+
+
+def alternate(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Seconds]:
+    """Median seconds of each job, run by turns after one round to warm up. A `Rival` measures itself."""
+    times: dict[str, list[Seconds]] = {name: [] for name in jobs}
     for i in range(repeats + 1):
         for name, job in jobs.items():
             begin, cpu = time.perf_counter(), time.process_time()
-            job()
+            told = job()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
+            own = (time.perf_counter() - begin, time.process_time() - cpu)
             if i:
-                times[name].append((time.perf_counter() - begin, time.process_time() - cpu))
+                times[name].append(told if isinstance(job, Rival) else own)
     return {name: (median(w for w, _ in t), median(c for _, c in t)) for name, t in times.items()}
 
 
@@ -227,20 +233,27 @@ def end_to_end(hooked: HookedModel, folder: Path, scratch: Path, repeats: int, p
     stores = [open_activations(ours(share)) for share in (True, False)]
     a, b = (store.read_rows(store.index()) for store in stores)
     error = float((np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1)).max())
-    seconds = alternate(
-        {
-            "ours, shared prefixes": lambda: ours(True),
-            "ours, each decision separately": lambda: ours(False),
-            "output_hidden_states, each decision separately": theirs,
-        },
-        max(1, repeats // 2),
-    )
     print(
         f"  end to end, {len(items)} decisions, {n_tokens:,} context tokens, {N_POSITIONS} rows each; "
         f"shared against separate: largest relative difference {error:.1e}"
     )
     n_bytes = a.nbytes / len(items)
-    seconds |= rivals(items, folder, scratch, peers, a, stores[0])
+    tools = rivals(items, folder, scratch, peers)
+    try:
+        seconds = alternate(
+            {
+                "ours, shared prefixes": lambda: ours(True),
+                "ours, each decision separately": lambda: ours(False),
+                "output_hidden_states, each decision separately": theirs,
+                **{f"{tool.name}, each decision separately": tool for tool in tools},
+            },
+            repeats,
+        )
+    finally:
+        for tool in tools:
+            tool.close()
+    for tool in tools:
+        print(f"  {tool.name}: largest relative difference to ours {difference(tool, items, stores[0]):.1e}")
     base = seconds["ours, shared prefixes"]
     for name, (wall, cpu) in seconds.items():
         print(
@@ -253,43 +266,81 @@ def end_to_end(hooked: HookedModel, folder: Path, scratch: Path, repeats: int, p
     )
 
 
-def rivals(
-    items: list[CaptureItem], folder: Path, scratch: Path, peers: str | None, ours: np.ndarray, store: Any
-) -> dict[str, tuple[float, float]]:
-    """Seconds of the other tools, in their own environment; values compared."""
+class Rival:
+    """Another tool in its own environment and process; a call is one repetition and gives its seconds."""
+
+    def __init__(self, tool: str, python: str, folder: Path, job: Path) -> None:
+        """Waits until the model is loaded. Raises RuntimeError, with the tool's last line, where it cannot be."""
+        self.rows = job.with_name(f"{tool}.npy")
+        words = [
+            python,
+            str(RIVAL),
+            tool,
+            str(folder),
+            str(job),
+            str(self.rows),
+            str(torch.get_num_threads()),
+        ]
+        self._errors = job.with_name(f"{tool}.txt")
+        with self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        self.name = tool
+        self.name = f"{tool} {self._told()['version']}"
+
+    def __call__(self) -> Seconds:
+        assert self._process.stdin is not None
+        self._process.stdin.write("again\n")
+        self._process.stdin.flush()
+        wall, cpu = self._told()["seconds"]
+        return wall, cpu
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _told(self) -> dict[str, Any]:
+        """The next line of JSON; tools print lines of their own between."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                told: dict[str, Any] = json.loads(line)
+                return told
+        self._process.wait()
+        last = self._errors.read_text().strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"{self.name}: {last[0]}")
+
+
+def rivals(items: list[CaptureItem], folder: Path, scratch: Path, peers: str | None) -> list[Rival]:
+    """The other tools that could be started."""
     if peers is None:
         print("  TransformerLens and nnsight not compared: give --peers PYTHON (see --help)")
-        return {}
+        return []
     job = scratch / "job.json"
     spots = [[site[1][0] for site in item.sites.values()] for item in items]
     job.write_text(
         json.dumps({"ids": [item.ids for item in items], "positions": spots, "batch_tokens": BATCH_TOKENS})
     )
+    found = []
+    for tool in ("nnsight", "transformer_lens"):
+        try:
+            found.append(Rival(tool, peers, folder, job))
+        except RuntimeError as error:
+            print(f"  not compared: {error}")
+    return found
+
+
+def difference(tool: Rival, items: list[CaptureItem], store: Activations) -> float:
+    """Largest relative difference of a tool's rows to the store's."""
     order = store.index().sort("game_id", "seq", "seat", "site")
     ranks = {(i.game_id, i.seq, i.seat): k for k, i in enumerate(items)}
-    found: dict[str, tuple[float, float]] = {}
-    for name in ("nnsight", "transformer_lens"):
-        out = scratch / f"{name}.npy"
-        command = [peers, str(RIVAL), name, str(folder), str(job), str(out), str(torch.get_num_threads())]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            print(f"  {name} not compared: {last[0]}")
-            continue
-        result = json.loads(done.stdout.strip().splitlines()[-1])
-        theirs = np.load(out)
-        rows = [
-            ranks[g, q, s] * N_POSITIONS + int(site[-1])
-            for g, q, s, site in order.select("game_id", "seq", "seat", "site").iter_rows()
-        ]
-        mine = store.read_rows(order)
-        error = float((np.linalg.norm(theirs[rows] - mine, axis=-1) / np.linalg.norm(mine, axis=-1)).max())
-        found[f"{name} {result['version']}, each decision separately"] = (
-            result["seconds"],
-            result["processor_seconds"],
-        )
-        print(f"  {name}: largest relative difference to ours {error:.1e}")
-    return found
+    rows = [
+        ranks[g, q, s] * N_POSITIONS + int(site[-1])
+        for g, q, s, site in order.select("game_id", "seq", "seat", "site").iter_rows()
+    ]
+    theirs, mine = np.load(tool.rows)[rows], store.read_rows(order)
+    return float((np.linalg.norm(theirs - mine, axis=-1) / np.linalg.norm(mine, axis=-1)).max())
 
 
 if __name__ == "__main__":

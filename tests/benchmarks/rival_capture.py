@@ -2,12 +2,12 @@
 
     python rival_capture.py nnsight|transformer_lens MODEL_DIR job.json rows.npy N_THREADS
 
-Takes each context by itself in batches of like length, reads resid_post of all layers at the positions, and saves
-the rows (n_rows, n_layers, d_model). Prints one JSON object: version, seconds (median of 3).
+Prints its version as JSON once the model is loaded. Then, for every line on standard input, takes each context by
+itself in batches of like length, reads resid_post of all layers at the positions, saves the rows (n_rows, n_layers,
+d_model) and prints the seconds as JSON; so its repetitions can alternate with those of others.
 """
 
 import json
-import statistics
 import sys
 import time
 from importlib.metadata import version
@@ -76,17 +76,16 @@ def main():
     with open(job_path) as file:
         job = json.load(file)
     read = {"nnsight": nnsight_reader, "transformer_lens": transformer_lens_reader}[tool](folder)
-    times = []
-    for _ in range(4):
+    print(json.dumps({"version": version(tool)}), flush=True)
+    for _ in sys.stdin:
         begin, cpu = time.perf_counter(), time.process_time()
         rows = {}
         for ids, positions, chosen in padded(job):
             states = read(ids, positions).float().numpy()
             rows.update(zip(chosen, states, strict=True))
         np.save(out, np.concatenate([rows[i] for i in sorted(rows)]))
-        times.append((time.perf_counter() - begin, time.process_time() - cpu))
-    wall, cpu = (statistics.median(column) for column in zip(*times[1:]))
-    print(json.dumps({"version": version(tool), "seconds": wall, "processor_seconds": cpu}))
+        seconds = [time.perf_counter() - begin, time.process_time() - cpu]
+        print(json.dumps({"seconds": seconds}), flush=True)
 
 
 if __name__ == "__main__":
