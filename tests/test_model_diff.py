@@ -16,6 +16,8 @@ from safetensors.torch import save_file as save_torch
 
 from agents.hooked_model import load_hooked_model
 from agents.small_model import SMALL_MODEL
+from harness.activations import open_activations
+from harness.capture_run import capture_run
 from harness.errors import ConfigurationError
 from harness.model_diff import diff_models
 from harness.run_folder import load_run
@@ -114,3 +116,25 @@ def test_models_of_another_architecture_are_refused(run: Path, tmp_path: Path) -
     other = save_tiny_model(tmp_path / "tiny")
     with pytest.raises(ConfigurationError, match="only checkpoints of one architecture"):
         diff_models(run, other, device="cpu")
+
+
+def test_another_checkpoint_reads_the_same_contexts_into_a_store_of_its_own(
+    run: Path, changed: tuple[Path, np.ndarray]
+) -> None:
+    capture_run(run, device="cpu", layers=("all",))
+    out = capture_run(run, device="cpu", layers=("all",), model=changed[0])
+    assert out.name == f"activations-{changed[0].name}"
+    own, other = open_activations(run / "activations"), open_activations(out)
+    lines = own.index()
+    keys = ["game_id", "seq", "site", "subject", "token_index", "token_hash"]
+    assert other.index().select(keys).equals(lines.select(keys))
+    assert other.info.model.split("@")[0] == changed[0].name
+    a, b = own.read_rows(lines), other.read_rows(other.index())
+    np.testing.assert_allclose(a[:, :-1], b[:, :-1], atol=1e-5)  # the last block alone was changed
+    assert np.abs(a[:, -1] - b[:, -1]).max() > 0.01
+
+
+def test_a_checkpoint_with_other_words_reads_nothing(run: Path, tmp_path: Path) -> None:
+    other = save_tiny_model(tmp_path / "tiny")
+    with pytest.raises(ConfigurationError, match="has other words than"):
+        capture_run(run, device="cpu", model=other)
