@@ -241,9 +241,9 @@ def _steering(job: CaptureJob) -> SteeringSection | None:
 
 def _reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], None]) -> tuple[Any, str]:
     """(what reads, the model whose decisions are read)."""
-    own = model_folder(config.backends[job.backend])
     from agents.model_files import check_model_dir, load_tokenizer, model_name
 
+    own = model_folder(config.backends[job.backend])
     folder = own if job.model is None else check_model_dir(job.model)
     say(f"loading {folder.name} of backend {job.backend}")
     if job.engine == "vllm":
