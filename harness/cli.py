@@ -327,6 +327,7 @@ def capture(
         Whose model, where the run has several.
     engine
         Read through transformers, or through a vLLM engine (residual stream only).
+    model: Path | None = None,
     device
         cpu, cuda or auto.
     devices
@@ -360,6 +361,9 @@ def capture(
 @app.command
 def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
     """Probe the captured activations against every baseline and write one self-contained report.html.
+    model
+        The folder of another checkpoint: read the same contexts through it, into activations-NAME. The report follows
+        a read-out over checkpoints whose names end in the number of tokens trained.
 
     Parameters
     ----------
@@ -378,6 +382,7 @@ def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
 def score(run: Path, *probes: Path) -> int:
     """Let saved probes score a run's activations, for the viewer: RUN/derived/probe_scores.parquet.
 
+        model=model,
     Parameters
     ----------
     run
