@@ -13,9 +13,9 @@ from analysis.page import Numbers, Table
 
 NOTE = (
     "Measured on the logs alone, with 95% intervals over games. Ballot lift: hits of the village's ballots beyond "
-    "those of a random choice with the same knowledge. Persuasion: change of others' stated beliefs in the direction of an "
-    "utterance. Detected: ballots on players who have lied in public, beyond their share of the living. Sycophancy: "
-    "ballots on whom most others suspect, beyond a random choice; wrong: where that player is no werewolf."
+    "those of a random choice with the same knowledge. Persuasion: change of others' stated beliefs in the direction "
+    "of an utterance. Detected: ballots on players who have lied in public, beyond their share of the living. "
+    "Sycophancy: ballots on whom most others suspect, beyond a random choice; wrong: where that player is no werewolf."
 )
 
 

@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
-    from harness.progress import Progress
+    from harness.progress import Mode, Progress
 
 RUNS = Path("runs")
 SHOWN = 20
@@ -43,6 +43,7 @@ def run(
     limit: int | None = None,
     dry_run: Flag = False,
     sample: int = 0,
+    track: Annotated[tuple[str, ...], Parameter(name="--track", negative="")] = (),
     ray_address: str | None = None,
     quiet: Flag = False,
     json: Flag = False,
@@ -65,6 +66,8 @@ def run(
         Show the schedule, and an estimate of the calls, tokens, time and disk that it will take; play nothing.
     sample
         With --dry-run: really play so many games of each combination of factors first, and throw them away.
+    track
+        Report progress to a tracker too: jsonl:FILE, wandb:PROJECT or mlflow:URI. May be given again.
     ray_address
         Work on a running Ray cluster.
     quiet
@@ -85,9 +88,12 @@ def run(
     if dry_run:
         return _dry_run(settings, sample, _progress(quiet or json, False), json)
     from harness.tournament import run_tournament
+    from harness.trackers import TrackedProgress, tracker_of
 
-    progress = _progress(quiet, json)
-    path = run_tournament(settings, out or RUNS / settings.run.name, progress, ray_address)
+    place = out or RUNS / settings.run.name
+    progress = TrackedProgress(_mode(quiet, json), [tracker_of(words) for words in track])
+    with progress.tracked(settings, place):
+        path = run_tournament(settings, place, progress, ray_address)
     _say_fallbacks(path, progress)
     _last_line(path)
     return 0
@@ -842,7 +848,11 @@ def _derived(run: Path, tables: dict[str, Any]) -> Path:
 def _progress(quiet: bool, json: bool) -> Progress:
     from harness.progress import Progress
 
-    return Progress("quiet" if quiet else "json" if json else None)
+    return Progress(_mode(quiet, json))
+
+
+def _mode(quiet: bool, json: bool) -> Mode | None:
+    return "quiet" if quiet else "json" if json else None
 
 
 def _last_line(text: object) -> None:
