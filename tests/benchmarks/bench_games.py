@@ -8,8 +8,15 @@ The others live in environments of their own, since their requirements do not fi
     python3.11 -m venv ../textarena && ../textarena/bin/pip install textarena
     python3.11 -m venv ../kaggle && ../kaggle/bin/pip install kaggle-environments
 
-and PATH is that environment's bin/python. All players choose at random among what is legal and say one sentence. Times
-are processor seconds of one core, the best of several rounds that take turns, so that a busy machine does less harm.
+and PATH is that environment's bin/python. All players choose at random among what is legal, by the same draw, and say
+one sentence. Times are processor seconds of one core, the best of several rounds that take turns, so that a busy
+machine does less harm.
+
+What is compared: secretmafia-7 is TextArena's game under our rules (and asks each werewolf twice a night, for a word
+and for a choice, where TextArena takes both in one answer). `bare` and `raw` play it and read no observation: ours
+checks every decision and gives a new state and the events of each wave; TextArena's files each message under the seats
+that may read it. `log and observations` and `default wrapper` have for every decision its seat's whole text; ours also
+draws the orders of options, keeps the log, and writes it as JSON lines at the end.
 """
 
 from __future__ import annotations
@@ -54,7 +61,7 @@ def bare(preset: str, n_games: int) -> dict[str, float]:
             for r in requests:
                 options = r.options
                 action = CHOICES[options[int(uniform() * len(options))]] if options else SPOKEN
-                wave.append(Decision(seq, r.seat, r.kind, action, options, r.day, r.phase))
+                wave.append(Decision(seq, r.seat, r.kind, action))
                 seq += 1
             n_decisions += len(wave)
             state, _ = GAME.apply(state, wave)

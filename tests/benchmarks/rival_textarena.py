@@ -14,7 +14,11 @@ import textarena as ta
 
 def play(env_id, n_games, n_players, observe):
     decisions = characters = 0
-    rng = random.Random(0)
+    uniform = random.Random(0).random
+
+    def pick(seats):
+        return seats[int(uniform() * len(seats))]  # as bench_games.py draws
+
     started = time.process_time()
     for seed in range(n_games):
         env = ta.make(env_id)
@@ -32,11 +36,11 @@ def play(env_id, n_games, n_players, observe):
             game = state.game_state
             phase, alive = game["phase"].value, game["alive_players"]
             if phase == "Day-Discussion":
-                action = f"I accuse Player {rng.choice(alive)}."
+                action = "I accuse Player 3."
             elif phase == "Night-Mafia":
-                action = f"[{rng.choice([p for p in alive if game['player_roles'][p] != 'Mafia'])}]"
+                action = f"[{pick([p for p in alive if game['player_roles'][p] != 'Mafia'])}]"
             else:
-                action = f"[{rng.choice([p for p in alive if p != seat])}]"
+                action = f"[{pick([p for p in alive if p != seat])}]"
             done, _ = env.step(action)
             decisions += 1
         env.close()
