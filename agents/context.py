@@ -66,6 +66,8 @@ def mention_spans(text: str, offsets: Offsets, at: int, names: Sequence[str]) ->
     """A span for each time that a player's name stands in the text, whose first token has index `at`."""
     found = []
     for seat, name in enumerate(names):
+        if name not in text:  # far quicker than a search that finds nothing
+            continue
         for match in re.finditer(rf"\b{re.escape(name)}\b", text):
             inside = [k for k, (a, b) in enumerate(offsets) if a < match.end() and b > match.start()]
             if inside:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,8 @@ class EngineLoop:
     def __init__(self, arguments: dict[str, Any]) -> None:
         """Start the engine with these EngineArgs; returns when it is ready, raises what vLLM raised."""
         self.steps = 0
+        self.busy_s = 0.0
+        """Seconds spent in the engine's own work; in the rest of the time there was nothing to do."""
         self._arguments = arguments
         self._inbox: queue.SimpleQueue[_Ask | str | None] = queue.SimpleQueue()
         self._pending: dict[str, _Ask] = {}
@@ -99,9 +102,10 @@ class EngineLoop:
         self._started.set()
         try:
             while self._take(engine):
-                for output in engine.step():
-                    self._finish(output)
+                began = time.perf_counter()
+                self._settle([done for output in engine.step() if (done := self._finished(output))])
                 self.steps += 1
+                self.busy_s += time.perf_counter() - began
         except BaseException as error:  # noqa: BLE001 - one broken step ends the engine; every waiting request is told
             self._failure = error
             _LOG.exception("the engine failed in step %d with %d requests", self.steps, len(self._pending))
@@ -123,48 +127,54 @@ class EngineLoop:
                     del self._pending[item]
                     engine.abort_request([item])
                 continue
+            began = time.perf_counter()
             try:
                 prompt = {"type": "token", "prompt_token_ids": list(item.ids)}
                 engine.add_request(item.request_id, prompt, item.params)
                 self._pending[item.request_id] = item
             except ValueError as error:  # this request is unusable, the engine is well
-                self._settle(item, error)
+                self._settle([(item, error)])
+            self.busy_s += time.perf_counter() - began
 
-    def _finish(self, output: Any) -> None:
+    def _finished(self, output: Any) -> tuple[_Ask, RawOutput] | None:
         if not output.finished:
-            return
+            return None
         ask = self._pending.pop(output.request_id, None)
         if ask is None:
-            return
+            return None
         done = output.outputs[0]
         ids = tuple(int(i) for i in done.token_ids)
         rows: list[Any] = list(done.logprobs or ())
         logprobs = tuple(float(row[i].logprob) for i, row in zip(ids, rows, strict=False) if i in row)
         first = {int(i): float(entry.logprob) for i, entry in rows[0].items()} if rows else {}
         n_cached = int(output.num_cached_tokens or 0)
-        self._settle(ask, RawOutput(ids, logprobs, n_cached, str(done.finish_reason), first))
+        return ask, RawOutput(ids, logprobs, n_cached, str(done.finish_reason), first)
 
     def _fail_all(self, error: BaseException) -> None:
-        for ask in self._pending.values():
-            self._settle(ask, error)
+        asks = list(self._pending.values())
         self._pending.clear()
         while True:
             try:
                 item = self._inbox.get(block=False)
             except queue.Empty:
-                return
+                break
             if isinstance(item, _Ask):
-                self._settle(item, error)
+                asks.append(item)
+        self._settle([(ask, error) for ask in asks])
 
     @staticmethod
-    def _settle(ask: _Ask, value: RawOutput | BaseException) -> None:
-        def settle() -> None:
-            if ask.future.done():
-                return
-            if isinstance(value, BaseException):
-                ask.future.set_exception(value)
-            else:
-                ask.future.set_result(value)
+    def _settle(settled: Sequence[tuple[_Ask, RawOutput | BaseException]]) -> None:
+        """Hand out results; those of one event loop in one call, since each call wakes it."""
 
-        if not ask.loop.is_closed():
-            ask.loop.call_soon_threadsafe(settle)
+        def settle(mine: Sequence[tuple[_Ask, RawOutput | BaseException]]) -> None:
+            for ask, value in mine:
+                if ask.future.done():
+                    continue
+                if isinstance(value, BaseException):
+                    ask.future.set_exception(value)
+                else:
+                    ask.future.set_result(value)
+
+        for loop in {ask.loop for ask, _ in settled}:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, [one for one in settled if one[0].loop is loop])

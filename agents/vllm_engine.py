@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import msgspec
 import ray
 
 from agents.backend import BackendError, EngineLost, Generation, Prompt, check_prompt, next_choices
+from agents.engine_link import Box, Link
 from agents.engine_settings import EngineSettings, engine_arguments, engine_env
 from agents.model_files import (
     check_model_dir,
@@ -47,7 +49,7 @@ class EngineFailure(msgspec.Struct, frozen=True):
 
 
 class EngineActor:
-    """The Ray actor's class. Async: Ray runs many calls of `generate` at once."""
+    """The Ray actor's class. Async: Ray runs the calls of many clients at once."""
 
     def __init__(self, model_dir: str, settings: EngineSettings, device: str) -> None:
         from agents.engine_loop import EngineLoop
@@ -60,6 +62,7 @@ class EngineActor:
         self._loop = EngineLoop(
             engine_arguments(settings, device, model_dir, checkpoint_dtype(folder), self._context)
         )
+        self._boxes: dict[str, Box[Prompt, Generation | EngineFailure]] = {}
         self._counts = {"requests": 0, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
 
     async def ready(self) -> int:
@@ -67,16 +70,24 @@ class EngineActor:
         return self._context
 
     async def stats(self) -> dict[str, int]:
-        """Totals since the start: requests, prompt_tokens, cached_tokens, output_tokens, steps."""
-        return self._counts | {"steps": self._loop.steps}
+        """Totals since the start: requests, prompt_tokens, cached_tokens, output_tokens, steps, busy_ms, and the
+        processor time of the whole process, cpu_ms."""
+        times = {"busy_ms": int(1000 * self._loop.busy_s), "cpu_ms": int(1000 * time.process_time())}
+        return self._counts | times | {"steps": self._loop.steps}
 
     async def stop(self) -> None:
         """Free the engine; the actor can then be killed."""
         await asyncio.get_running_loop().run_in_executor(None, self._loop.stop)
 
-    async def generate(self, prompts: list[Prompt]) -> list[Generation | EngineFailure]:
-        """Answer all prompts together; a prompt that fails does not harm the others."""
-        return list(await asyncio.gather(*(self._one(p) for p in prompts)))
+    async def exchange(
+        self, wire: str, prompts: list[tuple[int, Prompt]]
+    ) -> list[tuple[int, Generation | EngineFailure]]:
+        """Take numbered prompts of a client, give it the answers that are ready: see `agents.engine_link.Box`."""
+        return await self._boxes.setdefault(wire, Box(self._one)).exchange(prompts)
+
+    async def drop(self, wire: str, numbers: list[int]) -> None:
+        """Nobody waits for these answers any more."""
+        self._boxes[wire].drop(numbers)
 
     async def _one(self, prompt: Prompt) -> Generation | EngineFailure:
         from agents.engine_loop import EngineDead
@@ -90,6 +101,8 @@ class EngineActor:
             return EngineFailure(str(error), False, lost=True)
         except ValueError as error:
             return EngineFailure(f"vLLM refused the prompt of {len(prompt.ids)} tokens: {error}", False)
+        except Exception as error:  # noqa: BLE001 - the client has to hear of it
+            return EngineFailure(f"{type(error).__name__}: {error}", False)
         for name, n in (
             ("requests", 1),
             ("prompt_tokens", len(prompt.ids)),
@@ -173,6 +186,7 @@ class VllmBackend:
         self._owner = False
         self._routes: dict[str, int] = {}
         self._load = [0] * len(self._actors)
+        self._links: dict[int, Link[Prompt, Generation | EngineFailure]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:  # copies in other workers share the engines, not the ownership
         return (VllmBackend, (self.model, self._actors, self.max_context, self._timeout))
@@ -209,7 +223,7 @@ class VllmBackend:
         return done
 
     async def stats(self) -> dict[str, int]:
-        """Totals over all replicas: requests, prompt_tokens, cached_tokens, output_tokens, steps."""
+        """Totals over all replicas, see `EngineActor.stats`."""
         totals: dict[str, int] = {}
         for one in await asyncio.gather(*(actor.stats.remote() for actor in self._actors)):
             for name, n in one.items():
@@ -233,11 +247,12 @@ class VllmBackend:
         return replica
 
     async def _call(self, replica: int, prompts: list[Prompt]) -> list[Generation | EngineFailure]:
-        ref = self._actors[replica].generate.remote(prompts)
+        link = self._links.get(replica)
+        if link is None or not link.here():
+            link = self._links[replica] = Link(self._actors[replica])
         try:
-            return list(await asyncio.wait_for(_result(ref), self._timeout))
+            return await link.ask(prompts, self._timeout)
         except TimeoutError:
-            ray.cancel(ref)
             message = f"engine {replica} gave no answer in {self._timeout:g} s; lower the games in flight or raise it"
             return [EngineFailure(message, True)] * len(prompts)
         except ray.exceptions.RayTaskError as error:
@@ -265,7 +280,7 @@ def start_engines(model_dir: str | Path, settings: EngineSettings | None = None)
     remote = ray.remote(EngineActor).options(
         num_cpus=settings.cpus,
         num_gpus=settings.tensor_parallel if device == "gpu" else 0,
-        max_concurrency=max(1000, 2 * settings.max_concurrent),
+        max_concurrency=1000,
         max_restarts=0,
         runtime_env={"env_vars": env},
     )

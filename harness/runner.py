@@ -49,6 +49,8 @@ class Counts(msgspec.Struct):
     output_tokens: int = 0
     games: int = 0
     in_flight: int = 0
+    cpu_seconds: float = 0.0
+    """Processor time of the runner's process since it was ready to play."""
 
     def add(self, other: Counts) -> None:
         """Add up, field by field."""
@@ -81,6 +83,10 @@ class Runner:
         ]
         self._contexts: dict[tuple[str, int], int] = {}
         self._counts = Counts()
+        for cell, config in enumerate(configs):
+            for name in config.roster.agents():
+                self._agent(cell, name)
+        self._ready_at = time.process_time()
 
     async def play(self, planned: Planned, replayed: Sequence[Record] = ()) -> End:
         """Play a game to its end, from the end of `replayed` where the journals already hold a part of it.
@@ -214,7 +220,7 @@ class Runner:
 
     async def counts(self) -> Counts:
         """What was done so far."""
-        return msgspec.structs.replace(self._counts)
+        return msgspec.structs.replace(self._counts, cpu_seconds=time.process_time() - self._ready_at)
 
     async def close(self) -> None:
         """Flush the journal and the activations to the disk."""

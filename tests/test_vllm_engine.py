@@ -204,7 +204,7 @@ def test_an_engine_that_dies_is_lost_and_no_prompts_failure(engine: Engine) -> N
     from agents.vllm_engine import VllmBackend
 
     class Mute:
-        def generate(self, prompts: list[Prompt]) -> str:
+        def exchange(self, wire: str, prompts: list[tuple[int, Prompt]]) -> str:
             raise AssertionError
 
     dead = ray.remote(Mute).remote()
