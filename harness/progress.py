@@ -7,6 +7,8 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -17,6 +19,10 @@ from harness.journal import End
 from harness.runner import Counts
 
 Mode = Literal["live", "plain", "quiet", "json"]
+
+NAME = "progress.json"
+"""In the run folder: `Progress.facts` as of about a second ago."""
+PUBLISH_S = 1.0
 
 
 class Progress:
@@ -37,6 +43,8 @@ class Progress:
         self._began = time.monotonic()
         self._shown = -math.inf
         self._live: Live | None = None
+        self._path: Path | None = None
+        self._published = -math.inf
 
     def __enter__(self) -> Progress:
         return self
@@ -59,7 +67,7 @@ class Progress:
             self._note(end)
         self._began = time.monotonic()
         if self.mode == "live":
-            self._live = Live(self._table(), console=self.console, refresh_per_second=4, transient=True)
+            self._live = Live(table(self.facts()), console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
 
     def ended(self, end: End) -> None:
@@ -76,16 +84,30 @@ class Progress:
     def show(self, counts: Counts, force: bool = False) -> None:
         """Show the state; plain and JSON lines come at most every few seconds unless `force`d."""
         self.counts = counts
+        if self._path is not None and (force or time.monotonic() - self._published >= PUBLISH_S):
+            self._publish(self._path)
         if self._live is not None:
-            self._live.update(self._table())
+            self._live.update(table(self.facts()))
         elif self.mode != "quiet" and (force or time.monotonic() - self._shown >= self._every):
             self._shown = time.monotonic()
             if self.mode == "json":
                 self._emit(self.facts())
             else:
-                self.console.print(
-                    "  ".join(f"{k}: {v}" for k, v in self._words()), markup=False, soft_wrap=True
-                )
+                self.console.print(line(self.facts()), markup=False, soft_wrap=True)
+
+    def publish(self, folder: Path) -> None:
+        """From now on, keep the state in the run folder as well, for `harness.watch`."""
+        self._path = folder / NAME
+
+    def _publish(self, path: Path) -> None:
+        self._published = time.monotonic()
+        part = path.with_name(f".{NAME}.part")
+        try:
+            part.write_text(json.dumps(self.facts(), ensure_ascii=False))
+            part.replace(path)  # whole at any moment; not worth waiting for the disk
+        except OSError as error:
+            self._path = None
+            self.say(f"{path} cannot be written ({error.strerror}): the run cannot be watched from elsewhere")
 
     def pause(self) -> None:
         """Take the live table away."""
@@ -116,39 +138,47 @@ class Progress:
             "seconds_left": round(seconds * left / passed, 1) if self.done else None,
         }
 
-    def _words(self) -> list[tuple[str, str]]:
-        facts = self.facts()
-        rows = [("games ended", f"{facts['ended']:,} of {facts['games']:,}")]
-        if facts["in_flight"]:
-            rows.append(("being played", f"{facts['in_flight']:,}"))
-        if facts["decisions"]:
-            rows.append(("decisions/s", f"{facts['decisions_per_second']:,}"))
-        if facts["prompt_tokens"]:
-            cached = facts["cached_tokens"] / facts["prompt_tokens"]
-            rows.append(("tokens/s", f"{facts['tokens_per_second']:,.0f}"))
-            rows.append(("prompt tokens from the cache", f"{cached:.0%}"))
-        n = sum(self.winners.values())
-        for winner, won in sorted(self.winners.items()):
-            low, high = wilson(won, n)
-            rows.append((f"won by {winner}", f"{won / n:.0%} ({low:.0%} to {high:.0%})"))
-        if facts["fallbacks"]:
-            share = facts["fallbacks"] / facts["decisions"]
-            rows.append(("unusable replies replaced", f"{facts['fallbacks']:,} ({share:.1%})"))
-        if facts["failed"]:
-            rows.append(("failed games", f"{facts['failed']:,}"))
-        if facts["seconds_left"] is not None and facts["ended"] < facts["games"]:
-            rows.append(("time left", f"about {clock(facts['seconds_left'])}"))
-        return rows
-
-    def _table(self) -> Table:
-        table = Table(show_header=False, box=None)
-        for name, value in self._words():
-            table.add_row(name, value)
-        return table
-
     def _emit(self, facts: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
         sys.stdout.flush()
+
+
+def words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The state as rows of a table, from `Progress.facts`."""
+    rows = [("games ended", f"{facts['ended']:,} of {facts['games']:,}")]
+    if facts.get("in_flight"):
+        rows.append(("being played", f"{facts['in_flight']:,}"))
+    if facts.get("decisions"):
+        rows.append(("decisions/s", f"{facts['decisions_per_second']:,}"))
+    if facts.get("prompt_tokens"):
+        cached = facts["cached_tokens"] / facts["prompt_tokens"]
+        rows.append(("tokens/s", f"{facts['tokens_per_second']:,.0f}"))
+        rows.append(("prompt tokens from the cache", f"{cached:.0%}"))
+    n = sum(facts["winners"].values())
+    for winner, won in sorted(facts["winners"].items()):
+        low, high = wilson(won, n)
+        rows.append((f"won by {winner}", f"{won / n:.0%} ({low:.0%} to {high:.0%})"))
+    if facts.get("fallbacks"):
+        share = facts["fallbacks"] / facts["decisions"]
+        rows.append(("unusable replies replaced", f"{facts['fallbacks']:,} ({share:.1%})"))
+    if facts["failed"]:
+        rows.append(("failed games", f"{facts['failed']:,}"))
+    if facts.get("seconds_left") is not None and facts["ended"] < facts["games"]:
+        rows.append(("time left", f"about {clock(facts['seconds_left'])}"))
+    return rows
+
+
+def line(facts: Mapping[str, Any]) -> str:
+    """The state in one line."""
+    return "  ".join(f"{name}: {value}" for name, value in words(facts))
+
+
+def table(facts: Mapping[str, Any]) -> Table:
+    """The state as a table for the terminal."""
+    made = Table(show_header=False, box=None)
+    for name, value in words(facts):
+        made.add_row(name, value)
+    return made
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:

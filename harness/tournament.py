@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agents.backend import Backend, BackendError, EngineLost
@@ -79,18 +79,31 @@ def run_tournament(
 
 
 def play_schedule(
-    folder: RunFolder, schedule: Schedule, progress: Progress | None = None, address: str | None = None
+    folder: RunFolder,
+    schedule: Schedule,
+    progress: Progress | None = None,
+    address: str | None = None,
+    backends: Mapping[str, Backend] | None = None,
 ) -> None:
-    """Play what is left of a schedule into a claimed run folder, on Ray, and write its tables. Raises as above."""
-    _Tournament(folder, schedule, progress or Progress("quiet"), address).run()
+    """Play what is left of a schedule into a claimed run folder, on Ray, and write its tables. Raises as above.
+
+    backends: engines that run already, by the configuration's names; they are left running.
+    """
+    _Tournament(folder, schedule, progress or Progress("quiet"), address, backends).run()
 
 
 class _Tournament:
     def __init__(
-        self, folder: RunFolder, schedule: Schedule, progress: Progress, address: str | None
+        self,
+        folder: RunFolder,
+        schedule: Schedule,
+        progress: Progress,
+        address: str | None,
+        backends: Mapping[str, Backend] | None = None,
     ) -> None:
         self.folder, self.schedule, self.progress, self.address = folder, schedule, progress, address
-        self.backends: dict[str, Backend] = {}
+        self.borrowed = dict(backends or {})
+        self.backends = dict(self.borrowed)
         self.n_ended = 0
 
     def run(self) -> None:
@@ -144,7 +157,7 @@ class _Tournament:
 
     def _stop_engines(self) -> None:
         backends, self.backends = self.backends, {}
-        stop_backends(backends)
+        stop_backends({name: b for name, b in backends.items() if self.borrowed.get(name) is not b})
 
     def _play_rest(self, journal: Journal) -> None:
         """Play every game that has not ended by the journals."""
@@ -160,13 +173,14 @@ class _Tournament:
                 f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "
                 f"{len(journal.unfinished):,} are continued from their last logged step"
             )
-        self.progress.begin(len(self.schedule), list(journal.ends.values()))
         n_left = len(self.schedule) - len(journal.ends)
         in_flight = self.schedule.config.run.in_flight
         n_runners = min(self.schedule.config.run.runners or self._default_runners(), n_left, in_flight)
         arguments = (self.schedule.cells, self.schedule.configs, self.backends)
         try:
             with Crew(self.folder.journal_folder, n_runners, in_flight, arguments) as crew:
+                self.progress.begin(len(self.schedule), list(journal.ends.values()))
+                self.progress.publish(self.folder.path)
                 for end in crew.play(
                     itertools.takewhile(
                         lambda _: self.ledger.spent() is None, todo_of(self.schedule, journal)

@@ -1,10 +1,12 @@
 """Tournaments on a real Ray: every scheduled game once, whatever is killed."""
 
 import asyncio
+import itertools
 import json
 import math
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -22,8 +24,9 @@ from games.records import Action, Decision, Record, Reply, Trace
 from harness import load_run
 from harness.check import check_run
 from harness.config import Config, parse_config
+from harness.crew import await_journals
 from harness.engines import start_backends
-from harness.errors import ConfigurationError, RunFolderError, TournamentError
+from harness.errors import ConfigurationError, RunFolderError, StorageError, TournamentError
 from harness.journal import Journal, Line
 from harness.progress import Progress
 from harness.runner import Runner
@@ -45,7 +48,9 @@ class Fallback:
         kills: str = "",
         traced: bool = False,
         impossible: bool = False,
+        fills: str = "",
     ):
+        self.fills = fills
         self.name, self.delay, self.breaks, self.kills, self.traced = name, delay, breaks, kills, traced
         self.logprob = -math.inf if impossible else -0.5
 
@@ -58,6 +63,9 @@ class Fallback:
         if self.kills and observation.seed % 40 == 0 and not Path(self.kills).exists():
             Path(self.kills).touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fills and observation.seed % 20 == 0 and not Path(self.fills).exists():
+            Path(self.fills).touch()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))  # no file may grow
         action: Action = load_game(observation.game).legal_fallback(observation.request, observation.seed)
         trace = Trace("m@1", (1,), (2,), logprobs=(self.logprob,)) if self.traced else None
         return Reply(action, trace=trace)
@@ -145,6 +153,19 @@ class TestOnRay:
             config(policy=f"{HERE}:Fallback", settings={"breaks": True}, fail_on_error=0), run_path
         )
         assert load_run(run_path).game_ids == ids(wanted)
+
+    def test_full_disk_stops_the_run_and_with_room_again_it_goes_on(self, run_path, tmp_path):
+        settings = {"fills": str(tmp_path / "full"), "delay": 0.001}
+        wanted = config(policy=f"{HERE}:Fallback", settings=settings)
+        with pytest.raises(
+            StorageError, match=r"no room to write .* free some space and run the same command"
+        ):
+            run_tournament(wanted, run_path)
+        kept = dict(load_run(run_path).journal.ends)
+        run_tournament(wanted, run_path)
+        assert load_run(run_path).game_ids == ids(wanted)
+        assert all(load_run(run_path).journal.ends[game] == end for game, end in kept.items())
+        assert check_run(run_path) == []
 
     def test_killed_runner_is_replaced_and_no_game_is_lost(self, run_path, tmp_path):
         settings = {"kills": str(tmp_path / "killed"), "delay": 0.001}
@@ -310,6 +331,30 @@ def test_interrupted_game_goes_on_from_its_last_logged_step(tmp_path):
         added = [record for more in lines_of(tmp_path / f"{i}.jsonl") for record in more.records()]
         assert end.status == "finished"
         assert kept + added == log
+
+
+def test_clock_that_jumps_changes_no_game_and_no_duration(tmp_path, monkeypatch):
+    made = Schedule(config(games=2))
+    jumps = itertools.cycle([0.0, -86_400.0, 86_400.0])
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 + next(jumps))
+    runner = Runner(tmp_path / "a.jsonl", made.cells, made.configs, {})
+    ends = [asyncio.run(runner.play(planned)) for planned in made]
+    assert all(0 <= end.seconds < 60 for end in ends)
+    monkeypatch.undo()
+    again = Runner(tmp_path / "b.jsonl", made.cells, made.configs, {})
+    for planned in made:
+        asyncio.run(again.play(planned))
+        journals = [Journal([tmp_path / name]) for name in ("a.jsonl", "b.jsonl")]
+        assert journals[0].records(planned.game_id) == journals[1].records(planned.game_id)
+
+
+def test_runner_whose_journal_cannot_be_seen_here_is_named(tmp_path):
+    (tmp_path / "seen.jsonl").touch()
+    await_journals({tmp_path / "seen.jsonl": "node-1"}, patience=0)
+    with pytest.raises(
+        StorageError, match=r"runner on node-2 writes .*lost\.jsonl.* file system that all nodes"
+    ):
+        await_journals({tmp_path / "lost.jsonl": "node-2"}, patience=0.2)
 
 
 class Engine:
