@@ -100,27 +100,6 @@ def run(
 
 
 @app.command
-def watch(run: Path, *, json: Flag = False, once: Flag = False, every: float = 1.0) -> int:
-    """Watch a run that is being played, from another terminal or machine; reads the run folder and nothing else.
-
-    Parameters
-    ----------
-    run
-        The run folder.
-    json
-        A line of JSON each time.
-    once
-        Show the state once.
-    every
-        Seconds between two looks.
-    """
-    from harness.watch import watch as show
-
-    show(run, as_json=json, once=once, every=every)
-    return 0
-
-
-@app.command
 def sit(
     config: Path,
     *,
@@ -327,6 +306,7 @@ def capture(
     device: str = "auto",
     devices: int = 1,
     untrained: Flag = False,
+    model: Path | None = None,
     quiet: Flag = False,
 ) -> int:
     """Read the activations behind a run's model decisions; goes on where an earlier call stopped.
@@ -354,13 +334,15 @@ def capture(
         Whose model, where the run has several.
     engine
         Read through transformers, or through a vLLM engine (residual stream only).
-    model: Path | None = None,
     device
         cpu, cuda or auto.
     devices
         So many readers side by side, each with a share of the games.
     untrained
         Read a model of the same shape with random weights instead, as a baseline, into activations-untrained.
+    model
+        The folder of another checkpoint: read the same contexts through it, into activations-NAME. The report follows
+        a read-out over checkpoints whose names end in the number of tokens trained.
     quiet
         Print nothing but the folder.
     """
@@ -379,6 +361,7 @@ def capture(
         device=device,
         devices=devices,
         untrained=untrained,
+        model=model,
         say=progress.say,
     )
     _last_line(store)
@@ -388,9 +371,6 @@ def capture(
 @app.command
 def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
     """Probe the captured activations against every baseline and write one self-contained report.html.
-    model
-        The folder of another checkpoint: read the same contexts through it, into activations-NAME. The report follows
-        a read-out over checkpoints whose names end in the number of tokens trained.
 
     Parameters
     ----------
@@ -409,7 +389,6 @@ def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
 def score(run: Path, *probes: Path) -> int:
     """Let saved probes score a run's activations, for the viewer: RUN/derived/probe_scores.parquet.
 
-        model=model,
     Parameters
     ----------
     run
