@@ -100,6 +100,27 @@ def run(
 
 
 @app.command
+def watch(run: Path, *, json: Flag = False, once: Flag = False, every: float = 1.0) -> int:
+    """Watch a run that is being played, from another terminal or machine; reads the run folder and nothing else.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    json
+        A line of JSON each time.
+    once
+        Show the state once.
+    every
+        Seconds between two looks.
+    """
+    from harness.watch import watch as show
+
+    show(run, as_json=json, once=once, every=every)
+    return 0
+
+
+@app.command
 def sit(
     config: Path,
     *,
