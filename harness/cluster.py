@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import ray
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, TournamentError
 from harness.manifest import checkout
 from harness.progress import Progress, clock
 
@@ -24,7 +25,8 @@ def ray_for_now(address: str | None, progress: Progress) -> Iterator[None]:
     """Ray for the block: the one that this process has already, a cluster's at `address`, or one of our own.
 
     address: `auto` or `host:port` of a cluster that this machine is a node of. Every node needs this installation at
-    the same path. Raises ConfigurationError where no cluster answers.
+    the same path. Raises ConfigurationError where no cluster answers,
+    TournamentError where our own does not start.
     """
     if ray.is_initialized():
         yield
@@ -71,6 +73,8 @@ def _init(address: str | None) -> None:
             "cluster with --ray-address auto"
         )
     try:
+        if address is not None and address != "auto":
+            _knock(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -78,13 +82,22 @@ def _init(address: str | None) -> None:
             runtime_env={"env_vars": environment},
             **({} if address else own),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of no kind of its own, as where a process did not answer in time
         if address is None:
-            raise
+            raise TournamentError(
+                f"Ray did not start on this machine ({error}): it may be too busy, or out of memory; run the same "
+                "command again"
+            ) from error
         raise ConfigurationError(
             f"--ray-address {address}: no Ray cluster can be reached from this machine ({error}); start one with "
             "`ray start --head`, join it here with `ray start --address=HEAD:6379`, or leave --ray-address out"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError where nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from games.base import Observation
 from games.records import Action, Decision, Record, Reply, Trace
 from harness import load_run
 from harness.check import check_run
+from harness.cluster import ray_for_now
 from harness.config import Config, parse_config
 from harness.crew import await_journals
 from harness.engines import start_backends
@@ -223,6 +224,25 @@ class TestOnRay:
         assert set(games["factors"]) == {'{"game.preset": "classic-7"}', '{"game.preset": "probe-6"}'}
         assert check_run(run_path) == []
 
+    def test_no_more_games_are_handed_out_than_may_be_in_flight(self, run_path, monkeypatch):
+        import harness.tournament as tournament
+
+        class Counting(Progress):
+            def ended(self, end):
+                super().ended(end)
+                waiting.append(taken[0] - self.done)
+
+        def todo_of(*args):
+            for one in plain_todo_of(*args):
+                taken[0] += 1
+                yield one
+
+        taken, waiting, plain_todo_of = [0], [], tournament.todo_of
+        monkeypatch.setattr(tournament, "todo_of", todo_of)
+        run_tournament(config(games=40), run_path, Counting("quiet"))
+        assert taken == [40]
+        assert max(waiting) < 8  # in_flight; the one that has just ended is not counted
+
     def test_progress_counts_every_game_once(self, run_path, capsys):
         run_tournament(config(), run_path, Progress("json", every=0.1))
         lines = capsys.readouterr().out.splitlines()
@@ -346,6 +366,15 @@ def test_clock_that_jumps_changes_no_game_and_no_duration(tmp_path, monkeypatch)
         asyncio.run(again.play(planned))
         journals = [Journal([tmp_path / name]) for name in ("a.jsonl", "b.jsonl")]
         assert journals[0].records(planned.game_id) == journals[1].records(planned.game_id)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:10001"])
+def test_address_without_a_cluster_is_refused_at_once(address):
+    with (
+        pytest.raises(ConfigurationError, match=f"--ray-address {address}: "),
+        ray_for_now(address, Progress("quiet")),
+    ):
+        pass
 
 
 def test_runner_whose_journal_cannot_be_seen_here_is_named(tmp_path):
