@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from games import chance
-from games.play import Answer, Step, fold, observe, play, stamp
+from games.play import Answer, Step, fold, observe, play, stamp, waves
 from games.records import NOBODY, Action, Decision, Event, Record, Reply, Request, visible
 from games.werewolf import GAME
 from games.werewolf.config import WerewolfConfig, faction_of
@@ -260,6 +260,24 @@ def test_a_hidden_role_changes_nothing_that_others_see_until_the_rules_reveal_it
         kinds = {r.kind for r in difference}
         # Where a fate or a hunter's shot is one of the two, the other may be whatever comes next without it.
         assert kinds <= allowed or kinds & (FATE | {"shoot"}), difference
+
+
+@settings(max_examples=30)
+@given(configs(), seeds(), st.integers(0, 99))
+def test_a_question_tells_its_options_in_a_drawn_order_and_not_its_place_in_the_day(
+    config: WerewolfConfig, seed: int, chooser: int
+) -> None:
+    log = random_game(config, seed, chooser)
+    for requests, _, _ in waves(GAME, config, seed, log):
+        assert all(r.place == 0 for r in requests)
+    state, _ = GAME.start(config, seed)
+    assert GAME.to_act(state) == GAME.to_act(state)
+    for asked, shown in zip(state.requests, GAME.to_act(state), strict=True):
+        assert (asked.seat, asked.kind, sorted(asked.options)) == (
+            shown.seat,
+            shown.kind,
+            sorted(shown.options),
+        )
 
 
 def test_numbers_of_a_view_do_not_count_what_is_hidden() -> None:

@@ -63,13 +63,13 @@ def to_act(state: State) -> tuple[Request, ...]:
     The orders are drawn here, since the rules need none: each by nothing but the seat, the day and the place in the
     day's programme, which the seat knows.
     """
-    return tuple([_shown(r, state.seed) if r.options else r for r in state.requests])
+    return tuple([_shown(r, state.seed) if r.options or r.place else r for r in state.requests])
 
 
 def _shown(r: Request, seed: int) -> Request:
-    if len(r.options) < 2 or r.kind in OWN_ORDER:
-        return r
-    options = chance.shuffled(r.options, chance.key(seed, r.kind, (r.day << 24) + (r.place << 8) + r.seat))
+    options = r.options
+    if len(options) > 1 and r.kind not in OWN_ORDER:
+        options = chance.shuffled(options, chance.key(seed, r.kind, (r.day << 24) + (r.place << 8) + r.seat))
     return Request(r.seat, r.kind, options, r.speaks, r.day, r.phase)
 
 
