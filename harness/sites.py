@@ -5,7 +5,7 @@ output_last     the last token of the answer (the line break or end token exclud
 output_mean     the mean over the answer's tokens
 speech_last, speech_mean    the same, of the words said aloud (a chat model's notes around them left out)
 reasoning_mean  the mean over the decision's thinking and private notes
-mention         for each other seat, the last token of its name where the prompt mentions it last
+mention         for each other seat, the last token of its name where the prompt mentions it last; mention:3 for one
 role_line       the mean over the line that tells the seat its role
 tokens:SPAN     every token by itself, of output, speech, reasoning, role_line, or question: one row a token
 """
@@ -51,11 +51,18 @@ class View(msgspec.Struct, frozen=True):
 
 def check_sites(sites: Sequence[str]) -> None:
     """Raises ConfigurationError for a site that does not exist."""
-    wrong = [site for site in sites if site not in SITES]
+    wrong = [site for site in sites if site not in SITES and not _is_mention_of_a_seat(site)]
     if wrong or not sites:
         raise ConfigurationError(
-            f"no site is called {wrong[0]!r}; there are: {', '.join(SITES)}" if wrong else "no site is named"
+            f"no site is called {wrong[0]!r}; there are: {', '.join(SITES)}, mention:SEAT"
+            if wrong
+            else "no site is named"
         )
+
+
+def _is_mention_of_a_seat(site: str) -> bool:
+    head, _, seat = site.partition(":")
+    return head == "mention" and seat.isascii() and seat.isdigit() and seat == str(int(seat))
 
 
 def views(records: Sequence[Record], model: str) -> Iterator[View]:
@@ -119,9 +126,9 @@ def sites_of(view: View, sites: Sequence[str]) -> Iterator[tuple[str, Site]]:
         if f"tokens:{kind}" in sites:
             for index in tokens:
                 yield f"tokens:{kind}#{index}", (None, (index,))
-    if "mention" in sites:
-        last = {s.seat: s.end - 1 for s in view.spans if s.kind == "mention" and s.end <= n_prompt}
-        for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
+    last = {s.seat: s.end - 1 for s in view.spans if s.kind == "mention" and s.end <= n_prompt}
+    for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
+        if "mention" in sites or f"mention:{seat}" in sites:
             yield f"mention:{seat}", (seat, (last[seat],))
 
 

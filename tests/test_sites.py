@@ -65,6 +65,14 @@ def test_mention_is_the_latest_of_each_other_seat():
     assert found[2].sites == {"mention:0": (0, (6,)), "mention:1": (1, (7,))}
 
 
+def test_mention_of_one_seat_is_that_row_of_all_mentions():
+    assert items("mention:0")[2].sites == {"mention:0": items("mention")[2].sites["mention:0"]}
+    assert 2 not in items("mention:5")
+    for wrong in ("mention:", "mention:x", "mention:-1", "mention:01"):
+        with pytest.raises(ConfigurationError, match=r"mention:SEAT"):
+            check_sites([wrong])
+
+
 def test_role_line_is_found_through_the_chain():
     assert {item.sites["role_line"] for item in items("role_line").values()} == {(None, (0, 1))}
 
