@@ -28,6 +28,7 @@ from typing import Any
 import polars as pl
 
 from analysis.bootstrap import Interval, game_weights, interval
+from analysis.effects import refuse_branches
 from analysis.errors import AnalysisError
 from analysis.frames import GameLog, logs_of
 from analysis.labels import label
@@ -84,7 +85,8 @@ def behaviour_counts(
 
 
 def behaviour_of(runs: Sequence[Any], n_boot: int = 1000) -> pl.DataFrame:
-    """`behaviour_table` of whole runs. Raises AnalysisError where no game has ended."""
+    """`behaviour_table` of whole runs. Raises AnalysisError where no game has ended and for branches."""
+    refuse_branches(runs, "behaviour is not measured on them")
     logs = [log for run in runs for log in logs_of(run)]
     if not logs:
         raise AnalysisError("no game has ended yet; let a run finish first")

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from analysis.bootstrap import game_weights, interval
+from analysis.errors import AnalysisError
 
 EFFECTS: dict[str, Any] = {
     "branch": pl.String,
@@ -37,6 +38,16 @@ EFFECTS: dict[str, Any] = {
 def is_branch(run: Any) -> bool:
     """Whether a run continues a recorded game."""
     return run.manifest.parent is not None
+
+
+def refuse_branches(runs: Sequence[Any], what: str) -> None:
+    """Raises AnalysisError where one of the runs continues a recorded game. what: what cannot be done with it."""
+    for run in runs:
+        if is_branch(run):
+            raise AnalysisError(
+                f"{run.path} continues a recorded game: its games share a beginning and are no sample, so {what}; "
+                "name the run that it continues"
+            )
 
 
 def effects_of(branches: Sequence[Any]) -> tuple[pl.DataFrame, list[str]]:

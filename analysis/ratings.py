@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
 from analysis.bootstrap import Interval, interval
+from analysis.effects import refuse_branches
 from analysis.errors import AnalysisError
 from analysis.logistic import probabilities
 
@@ -74,7 +75,11 @@ class Fit:
 
 
 def results_of(runs: Sequence[Any]) -> pl.DataFrame:
-    """One row a seat of a finished game: game_id, rules, winner, side, agent, won. Runs must not share games."""
+    """One row a seat of a finished game: game_id, rules, winner, side, agent, won.
+
+    Raises AnalysisError for runs that share games or continue one, and where no game is finished.
+    """
+    refuse_branches(runs, "nobody can be rated by them")
     frames = []
     for run in runs:
         games = run.games.filter(pl.col("status") == "finished").select("game_id", "cell", "winner")

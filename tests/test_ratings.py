@@ -161,6 +161,12 @@ class TestRuns:
         village = fit.difference("village", "bayesian", "random")
         assert village.value > 0
 
+    def test_continuations_of_one_game_are_no_sample(self, tmp_path):
+        run = load_run(play_run(scripted(2), tmp_path / "run"))
+        run.manifest.parent = {"run": "another"}
+        with pytest.raises(AnalysisError, match="continues a recorded game"):
+            results_of([run])
+
     def test_runs_that_share_games_are_refused(self, tmp_path):
         run = load_run(play_run(scripted(2), tmp_path / "run"))
         with pytest.raises(AnalysisError, match="wolfscope merge"):
