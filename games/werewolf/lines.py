@@ -73,7 +73,8 @@ def words_of(config: WerewolfConfig, records: Sequence[Record]) -> Words:
     if not isinstance(setup, Event) or setup.data is None or "names" not in setup.data:
         raise GameError("the first record of a log must be its set-up event, which holds the names")
     lex = lexicon(config.lexicon)
-    return vocabulary(lex, [lex.names[i] for i in setup.data["names"]], config.max_speech_chars)
+    names = [name if isinstance(name, str) else lex.names[name] for name in setup.data["names"]]
+    return vocabulary(lex, names, config.max_speech_chars)
 
 
 def vocabulary(lex: Lexicon, names: Sequence[str], max_chars: int) -> Words:
