@@ -348,7 +348,7 @@ def capture(
         instructed_honest, instructed_lie; may
         be given again. Default: activations.variants (original).
     lexicon
-        The words of --variant reskinned.
+        The words of --variant reskinned, stored as reskinned-LEXICON.
     steer
         A TOML file with the keys of a steering table (vector, layer, scale, ...): the contexts are read steered.
     backend
