@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from agents.small_model import SMALL_MODEL
-from games.records import Decision
+from games import load_game
+from games.base import Observation
+from games.records import Decision, Reply
 from harness import load_run
 from harness.budget import (
     REASON,
+    Booked,
     BudgetExceeded,
     BudgetSpent,
     Ledger,
@@ -62,6 +65,17 @@ def played(wanted: Config, folder: Path) -> tuple[Journal, FakeBackend]:
 
     asyncio.run(all_games())
     return Journal([folder / "journal" / "s0001-r000.jsonl"]), backend
+
+
+class Spender:
+    """Takes the game's fallback and books 20 tokens for it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def act(self, observation: Observation) -> Reply:
+        Booked(FakeBackend(None, transcript_line)).book(Usage(calls=1, prompt=15, generated=5))
+        return Reply(load_game(observation.game).legal_fallback(observation.request, observation.seed))
 
 
 class TestAccounts:
@@ -172,29 +186,26 @@ class TestRuns:
 
     @pytest.mark.usefixtures("ray_cluster")
     def test_run_over_its_budget_stops_starting_games_and_goes_on_with_a_larger_one(self, run_path):
-        def wanted(seconds: float) -> Config:
-            policy = {
-                "kind": "scripted",
-                "policy": "tests.test_tournament:Fallback",
-                "settings": {"delay": 0.03},
-            }
+        def wanted(tokens: int) -> Config:
             return parse_config(
                 {
                     "run": {"games": 16, "in_flight": 2, "runners": 1},
-                    "agents": {"a": policy},
+                    "agents": {"a": {"kind": "scripted", "policy": "tests.test_budget:Spender"}},
                     "roster": {"mix": {"a": 7}},
-                    "budget": {"run": {"seconds": seconds}},
+                    "budget": {"run": {"tokens": tokens}},
                 }
             )
 
-        with pytest.raises(BudgetSpent, match=r"budget.run.seconds = 0.8, \d+ of 16 games have ended"):
-            run_tournament(wanted(0.8), run_path)
+        with pytest.raises(
+            BudgetSpent, match=r"used [\d,]+ of budget.run.tokens = 1,000, \d+ of 16 games have ended"
+        ):
+            run_tournament(wanted(1000), run_path)
         ended = len(load_run(run_path).journal.ends)
         assert 0 < ended < 16
         assert not load_run(run_path).journal.unfinished, "games under way are played to their end"
         with pytest.raises(BudgetSpent):
-            run_tournament(wanted(0.8), run_path)
+            run_tournament(wanted(1000), run_path)
         assert len(load_run(run_path).journal.ends) == ended
-        run_tournament(wanted(1000), run_path)
+        run_tournament(wanted(10**9), run_path)
         assert load_run(run_path).games.collect()["status"].to_list() == ["finished"] * 16
         assert check_run(run_path) == []
