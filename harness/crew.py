@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import socket
@@ -39,9 +40,9 @@ class RunnerActor:
         self._runner = Runner(journal, *arguments)
         return socket.gethostname()
 
-    async def play(self, planned: Planned, replayed: Sequence[Record]) -> End:
-        """As `Runner.play`."""
-        return await self._runner.play(planned, replayed)
+    async def play(self, games: Sequence[tuple[Planned, Sequence[Record]]]) -> list[End]:
+        """As `Runner.play`, several games side by side."""
+        return await asyncio.gather(*(self._runner.play(planned, replayed) for planned, replayed in games))
 
     async def counts(self) -> Counts:
         """As `Runner.counts`."""
@@ -55,11 +56,14 @@ class RunnerActor:
 class Crew:
     """Runners that play games together. Use as a context manager; leaving it ends the runners."""
 
-    def __init__(self, journals: Path, n_runners: int, in_flight: int, arguments: Sequence[Any]) -> None:
+    def __init__(
+        self, journals: Path, n_runners: int, in_flight: int, arguments: Sequence[Any], together: int = 1
+    ) -> None:
         """Starts the runners, spread over the nodes, and waits until each has its journal in the folder `journals`.
 
         in_flight: games played at the same time, all runners together; no more are handed out.
         arguments: those of `Runner` after the journal.
+        together: games a call; more than one where a game is shorter than a call, since they come back together.
 
         Raises StorageError where a runner cannot write there or this process cannot see it, RunnerLost.
         """
@@ -78,7 +82,9 @@ class Crew:
             for node in spread(n_runners)
         ]
         self._load = [0] * n_runners
-        self._pending: dict[Any, int] = {}
+        self._together = max(1, min(together, self.share // 2))
+        self._pending: dict[Any, tuple[int, int]] = {}
+        """Call -> (runner, games)."""
         self._counts = [Counts() for _ in paths]
         self._asked: dict[Any, int] = {}
         self._asked_at = 0.0
@@ -101,19 +107,19 @@ class Crew:
         Raises RunnerLost, EngineLost, StorageError, TournamentError; in the end the journals are on the disk.
         """
         while True:
-            room = self.share * len(self._runners) - len(self._pending)
-            for planned, records in itertools.islice(todo, room):
+            while games := list(itertools.islice(todo, min(self._together, self._room()))):
                 runner = self._load.index(min(self._load))
-                self._pending[self._runners[runner].play.remote(planned, records)] = runner
-                self._load[runner] += 1
+                self._pending[self._runners[runner].play.remote(games)] = (runner, len(games))
+                self._load[runner] += len(games)
             if not self._pending:
                 break
             ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=0.25)
             if len(ready) < len(self._pending):
                 ready, _ = ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)
             for ref in ready:
-                self._load[self._pending.pop(ref)] -= 1
-                yield _get(ref)
+                runner, n = self._pending.pop(ref)
+                self._load[runner] -= n
+                yield from _get(ref)
             self._look()
             yield None
         self._counts = _get([runner.counts.remote() for runner in self._runners])
@@ -124,8 +130,11 @@ class Crew:
         total = Counts()
         for counts in self._counts:
             total.add(counts)
-        total.in_flight = len(self._pending)
+        total.in_flight = sum(self._load)
         return total
+
+    def _room(self) -> int:
+        return self.share * len(self._runners) - sum(self._load)
 
     def _look(self) -> None:
         """Ask the runners once a second what they have done, without waiting for the answer."""

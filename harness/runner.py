@@ -58,6 +58,12 @@ class Counts(msgspec.Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+def slow_agents(config: Config) -> set[str]:
+    """The seated agents that may wait for something: all but the scripted players of the package."""
+    agents = {name: config.agents[name] for name in config.roster.agents()}
+    return {name for name, agent in agents.items() if not agent.policy or ":" in agent.policy}
+
+
 class Runner:
     """Plays games into one journal. Lives in a Ray actor; works the same without."""
 
@@ -77,10 +83,7 @@ class Runner:
         self._watched = self._watch(journal.parent.parent / "activations")
         self._agents: dict[tuple[int, str], Agent] = {}
         # Scripted players never wait for anything: a task for each of their moves would only cost time.
-        self._instant = [
-            {name for name, agent in config.agents.items() if agent.policy and ":" not in agent.policy}
-            for config in configs
-        ]
+        self._slow = [slow_agents(config) for config in configs]
         self._contexts: dict[tuple[str, int], int] = {}
         self._counts = Counts()
         for cell, config in enumerate(configs):
@@ -167,7 +170,7 @@ class Runner:
             agents[r.seat].act(observe(game, planned.game_id, config, planned.seed, records, r))
             for r in requests
         ]
-        if all(planned.agents[r.seat] in self._instant[planned.cell] for r in requests):
+        if not any(planned.agents[r.seat] in self._slow[planned.cell] for r in requests):
             replies = [await act for act in acts]
         else:
             replies = await asyncio.gather(

@@ -23,6 +23,7 @@ from harness.factory import check_agents, prompt_hashes
 from harness.journal import End, Journal, repair
 from harness.progress import Progress
 from harness.run_folder import RunFolder, new_manifest
+from harness.runner import slow_agents
 from harness.schedule import Planned, Schedule
 
 MAX_FRUITLESS = 5
@@ -30,6 +31,8 @@ MAX_FRUITLESS = 5
 MAX_RECOVERIES = 100
 """So many lost runners and engines one command recovers from."""
 GAMES_A_RUNNER = 256
+GAMES_A_CALL = 16
+"""Of scripted players, who play a game in a few milliseconds."""
 MAX_RUNNERS = 1024
 
 
@@ -178,7 +181,8 @@ class _Tournament:
         n_runners = min(self.schedule.config.run.runners or self._default_runners(), n_left, in_flight)
         arguments = (self.schedule.cells, self.schedule.configs, self.backends)
         try:
-            with Crew(self.folder.journal_folder, n_runners, in_flight, arguments) as crew:
+            together = 1 if any(slow_agents(config) for config in self.schedule.configs) else GAMES_A_CALL
+            with Crew(self.folder.journal_folder, n_runners, in_flight, arguments, together) as crew:
                 self.progress.begin(len(self.schedule), list(journal.ends.values()))
                 self.progress.publish(self.folder.path)
                 for end in crew.play(

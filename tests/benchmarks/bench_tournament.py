@@ -32,9 +32,10 @@ from harness.cluster import ray_for_now
 from harness.config import Config, parse_config
 from harness.engines import model_names, start_backends, stop_backends, used_backends
 from harness.factory import make_agent
+from harness.journal import End
 from harness.progress import Progress
 from harness.run_folder import RunFolder, load_run, new_manifest
-from harness.runner import Runner
+from harness.runner import Counts, Runner
 from harness.schedule import Schedule
 from harness.tournament import play_schedule
 
@@ -101,21 +102,33 @@ def scripted(games: int, folder: Path) -> None:
     print(
         f"runner + journal:  {runner:8.0f} games/s of processor time, {runner / plain:.0%} of the plain loop"
     )
-    schedule, progress = Schedule(config), Progress("quiet")
+    schedule, progress = Schedule(config), Timed("quiet")
     with ray_for_now(None, progress), RunFolder.claim(folder / "run", manifest(schedule)) as claimed:
-        driver, began = time.process_time(), time.monotonic()
         play_schedule(claimed, schedule, progress)
-        driver, whole = time.process_time() - driver, time.monotonic() - began
-    runners = progress.counts.cpu_seconds
-    seconds = progress.facts()["seconds"]
+    runners, driver = progress.counts.cpu_seconds, progress.played_at - progress.began_at
     ray = games / (driver + runners)
     print(
         f"tournament on Ray: {ray:8.0f} games/s of processor time, {ray / plain:.0%} of the plain loop; "
-        f"{driver:.1f} s in the driver with the tables, {runners:.1f} s in the runners"
+        f"{driver:.1f} s in the driver, {runners:.1f} s in the runners, and for the tables "
+        f"{time.process_time() - progress.played_at:.1f} s"
     )
-    print(
-        f"                   {games / seconds:8.0f} games/s of wall time while playing, {whole:.1f} s in all"
-    )
+    print(f"                   {games / progress.facts()['seconds']:8.0f} games/s of wall time while playing")
+
+
+class Timed(Progress):
+    """Notes the driver's processor time when playing begins and when it ends."""
+
+    began_at = played_at = 0.0
+
+    def begin(self, total: int, kept: list[End]) -> None:
+        """Playing starts."""
+        super().begin(total, kept)
+        self.began_at = time.process_time()
+
+    def show(self, counts: Counts, force: bool = False) -> None:
+        """Show the state; the last time when playing has ended."""
+        super().show(counts, force)
+        self.played_at = time.process_time()
 
 
 def model_folder(which: str, folder: Path) -> str:
