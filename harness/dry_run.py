@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 from harness.config import Config
-from harness.forecast import Forecast, forecast, forecast_lines
-from harness.progress import Progress
+from harness.forecast import Forecast, forecast
+from harness.progress import Progress, clock
 from harness.schedule import Planned, Schedule
 
 SHOWN = 10
@@ -59,3 +59,44 @@ def dry_run_lines(found: DryRun) -> Iterator[str]:
     if found.games > len(found.first):
         yield f"  and {found.games - len(found.first):,} more"
     yield from forecast_lines(found.forecast)
+
+
+def forecast_lines(found: Forecast) -> list[str]:
+    """The forecast in words."""
+    lines = [
+        f"estimate, from {found.from_games:,} games {'really played' if found.sampled else 'of stand-ins'}:"
+    ]
+    for agent, kinds in found.decisions.items():
+        shown = ", ".join(f"{kind} {n:,}" for kind, n in sorted(kinds.items(), key=lambda kv: -kv[1]))
+        lines.append(f"  decisions of {agent}: {sum(kinds.values()):,} ({shown})")
+    for model, usage in found.usage.items():
+        cached = usage.cached / usage.prompt if usage.prompt else 0.0
+        text = f"  {model}: {usage.calls:,} calls, {usage.prompt:,} prompt tokens ({cached:.0%} cached), "
+        text += f"{usage.generated:,} generated"
+        if not found.sampled and model in found.most_generated:
+            text += f", at most {found.most_generated[model]:,}"
+        lines.append(text + (f", cost {usage.cost:,.2f}" if usage.cost else ""))
+    if found.seconds is None:
+        lines.append(
+            "  time: not known without a sample; --sample 2 plays 2 games of each combination and says"
+        )
+    else:
+        extra = f", after {clock(found.setup_seconds)} of starting up" if found.setup_seconds else ""
+        lines.append(f"  time: about {clock(found.seconds)} of playing{extra}")
+    lines.append(f"  disk: journal about {size_of(found.log_bytes)}, the tables less than that again")
+    if (a := found.activations) is not None:
+        lines.append(
+            f"  disk: activations {size_of(a.bytes)} ({a.rows:,} rows x {a.streams} streams x {a.d_model} x {a.dtype})"
+        )
+    lines += [f"measured: {text}" for text in found.measured]
+    lines += [f"assumed: {text}" for text in found.assumed]
+    return lines
+
+
+def size_of(n: float) -> str:
+    """A number of bytes in the words of a person."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"

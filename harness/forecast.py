@@ -22,7 +22,7 @@ from harness.budget import Usage, cost_of, prices_of
 from harness.config import Config
 from harness.engines import model_folder, model_names, used_backends
 from harness.journal import End
-from harness.progress import Progress, clock
+from harness.progress import Progress
 from harness.schedule import Schedule
 from harness.sites import game_items
 from harness.stand_in import POLICY, Played, StandIns
@@ -264,44 +264,3 @@ def _shape(config: Config, backend: str) -> tuple[int, int]:
 
 def _seated(schedule: Schedule) -> set[str]:
     return {name for one in schedule.configs for name in one.roster.agents()}
-
-
-def forecast_lines(found: Forecast) -> list[str]:
-    """The forecast in words."""
-    lines = [
-        f"estimate, from {found.from_games:,} games {'really played' if found.sampled else 'of stand-ins'}:"
-    ]
-    for agent, kinds in found.decisions.items():
-        shown = ", ".join(f"{kind} {n:,}" for kind, n in sorted(kinds.items(), key=lambda kv: -kv[1]))
-        lines.append(f"  decisions of {agent}: {sum(kinds.values()):,} ({shown})")
-    for model, usage in found.usage.items():
-        cached = usage.cached / usage.prompt if usage.prompt else 0.0
-        text = f"  {model}: {usage.calls:,} calls, {usage.prompt:,} prompt tokens ({cached:.0%} cached), "
-        text += f"{usage.generated:,} generated"
-        if not found.sampled and model in found.most_generated:
-            text += f", at most {found.most_generated[model]:,}"
-        lines.append(text + (f", cost {usage.cost:,.2f}" if usage.cost else ""))
-    if found.seconds is None:
-        lines.append(
-            "  time: not known without a sample; --sample 2 plays 2 games of each combination and says"
-        )
-    else:
-        extra = f", after {clock(found.setup_seconds)} of starting up" if found.setup_seconds else ""
-        lines.append(f"  time: about {clock(found.seconds)} of playing{extra}")
-    lines.append(f"  disk: journal about {size_of(found.log_bytes)}, the tables less than that again")
-    if (a := found.activations) is not None:
-        lines.append(
-            f"  disk: activations {size_of(a.bytes)} ({a.rows:,} rows x {a.streams} streams x {a.d_model} x {a.dtype})"
-        )
-    lines += [f"measured: {text}" for text in found.measured]
-    lines += [f"assumed: {text}" for text in found.assumed]
-    return lines
-
-
-def size_of(n: float) -> str:
-    """A number of bytes in the words of a person."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:.1f} TB"

@@ -8,7 +8,8 @@ from games.records import Decision
 from harness import load_run
 from harness.cli import main
 from harness.config import Config, parse_config
-from harness.forecast import forecast, forecast_lines, size_of
+from harness.dry_run import forecast_lines, size_of
+from harness.forecast import forecast
 from harness.tournament import run_tournament
 
 
