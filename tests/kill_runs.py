@@ -183,7 +183,7 @@ class KilledRun:
         assert set(run.games.collect()["status"]) == {"finished"}
         assert check_run(self.path) == []
         journals = [path.read_bytes() for path in self.path.glob("journal/*.jsonl")]
-        assert sum(journal.count(b'"end":') for journal in journals) == len(schedule)
+        assert sum(journal.count(b'"end":{') for journal in journals) == len(schedule)
         if self.engine is None:
             for game_id, records in undisturbed(schedule, self.path.parent / "undisturbed.jsonl"):
                 assert msgspec.json.encode(run.records(game_id)) == msgspec.json.encode(records)
