@@ -58,7 +58,8 @@ class SamplingSection(Section):
 
     temperature: float = Field(default=1.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=64, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    """None: 64 in transcript style, 512 in chat style."""
 
 
 class SteeringSection(Section):

@@ -72,7 +72,7 @@ def _model_player(name: str, section: AgentSection, backend: Backend, source: Ba
     words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"
     tokenizer = None if words_only else load_tokenizer(model_folder(source))
     common = {
-        **section.sampling.model_dump(exclude_unset=section.prompt == "chat"),
+        **section.sampling.model_dump(exclude_none=True),
         "retries": section.retries,
     }
     if section.prompt == "chat":

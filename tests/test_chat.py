@@ -495,3 +495,28 @@ def test_other_lexicons_are_played_and_leak_no_word_of_the_classic_one(lexicon: 
     assert player.encoder is not None
     text = player.encoder.decode(player.backend.prompts[0].ids).casefold()
     assert not any(word in text for word in ("werewolf", "seer", "village"))
+
+
+def test_limits_that_a_configuration_leaves_open_are_the_players_own_in_every_cell_of_a_run() -> None:
+    from harness.config import parse_config
+    from harness.factory import make_agent
+    from harness.schedule import Schedule
+
+    config = parse_config(
+        {
+            "agents": {"chat": {"kind": "llm", "backend": "server", "prompt": "chat"}},
+            "backends": {
+                "server": {
+                    "kind": "openai",
+                    "url": "http://127.0.0.1:9/v1",
+                    "model": "m",
+                    "settings": {"api": "chat"},
+                }
+            },
+            "roster": {"mix": {"chat": 7}},
+            "experiment": {"factors": {"agents.chat.sampling.temperature": [0.5, 1.0]}},
+        }
+    )
+    for cell, temperature in zip(Schedule(config).configs, (0.5, 1.0), strict=True):
+        player = make_agent("chat", cell, {"server": FakeBackend(None, answer_of("chatml"))})
+        assert player.settings == {"temperature": temperature, "top_p": 1.0, "max_tokens": 512}  # type: ignore[attr-defined]
