@@ -68,13 +68,14 @@ class Factors:
         self._mason = np.zeros(worlds.lodges.shape)
         for seat in range(n):
             self._wolf[(worlds.packs == seat)] = c.log_prior[seat]
+        self._fits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._take(np.arange(len(worlds.assignments)))
 
     def fork(self) -> Factors:
         """A copy that can be extended by itself."""
         other = copy.copy(self)
         other.nights = copy.copy(self.nights)
-        other.cells = list(self.cells)
+        other.cells, other._fits = list(self.cells), dict(self._fits)
         for name in ("plain", "seer", "doctor", "witch", "_wolf", "_mason"):
             setattr(other, name, getattr(self, name).copy())
         return other
@@ -198,7 +199,7 @@ class Factors:
             at = np.nonzero(worlds.lodges[cells.lodges] == seat)[1]
             self._mason[cells.lodges, at] = total[end:start]
         if len(cells.kind) > start:
-            fits = consistent(cells.told[start:], cells.value[start:], self.shown)
+            fits = self._fitting(seat)
             best = total[start:].max()
             best = best if np.isfinite(best) else 0.0
             with np.errstate(divide="ignore"):
@@ -211,6 +212,15 @@ class Factors:
                 self.doctor[seat] = np.log(self.nights.doctor[seat].sum(1) @ human) + top
             if "witch" in worlds.counts:
                 self.witch[seat] = np.log(self.nights.witch[seat] @ human) + top
+
+    def _fitting(self, seat: int) -> np.ndarray:
+        """1 where the results of a seer cell fit a set that may show, `(n_seer_cells, n_shown)`; kept between acts."""
+        cells = self.cells[seat]
+        known = self._fits.get(seat)
+        if known is None or known[0] is not cells.told:
+            fits = consistent(cells.told[cells.seer :], cells.value[cells.seer :], self.shown)
+            known = self._fits[seat] = (cells.told, fits.astype(np.float64))
+        return known[1]
 
     def _packs(self) -> None:
         top = self._wolf.max(-1)
