@@ -28,6 +28,8 @@ def ray_for_now(address: str | None, progress: Progress) -> Iterator[None]:
     the same path. Raises ConfigurationError where no cluster answers,
     TournamentError where our own does not start.
     """
+    if address is not None:
+        _check_address(address)
     if ray.is_initialized():
         yield
         return
@@ -67,14 +69,7 @@ def _init(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     own: dict[str, Any] = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-    if address is not None and "://" in address:
-        raise ConfigurationError(
-            f"--ray-address {address}: Ray's client protocol is not supported; run the command on a node of the "
-            "cluster with --ray-address auto"
-        )
     try:
-        if address is not None and address != "auto":
-            _knock(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -88,16 +83,30 @@ def _init(address: str | None) -> None:
                 f"Ray did not start on this machine ({error}): it may be too busy, or out of memory; run the same "
                 "command again"
             ) from error
+        raise _unreachable(address, error) from error
+
+
+def _check_address(address: str) -> None:
+    """Raises ConfigurationError for an address at which nobody listens; Ray itself would try for minutes."""
+    if "://" in address:
         raise ConfigurationError(
-            f"--ray-address {address}: no Ray cluster can be reached from this machine ({error}); start one with "
-            "`ray start --head`, join it here with `ray start --address=HEAD:6379`, or leave --ray-address out"
-        ) from error
-
-
-def _knock(address: str) -> None:
-    """Raises OSError or ValueError where nobody listens; Ray itself would try for minutes."""
+            f"--ray-address {address}: Ray's client protocol is not supported; run the command on a node of the "
+            "cluster with --ray-address auto"
+        )
+    if address == "auto":
+        return
     host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), timeout=10).close()
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"--ray-address {address}: no Ray cluster can be reached from this machine ({error}); start one with "
+        "`ray start --head`, join it here with `ray start --address=HEAD:6379`, or leave --ray-address out"
+    )
 
 
 @contextlib.contextmanager

@@ -26,7 +26,9 @@ def played(path: Path, plain: dict[str, Any], model: Any = None) -> Any:
     schedule = Schedule(config)
     wanted = new_manifest("t", config.plain(), config.hash(), len(schedule), schedule.cells)
     with RunFolder.claim(path, wanted) as folder:
-        runner = Runner(folder.journal_folder / "s0001-r000.jsonl", schedule.cells, schedule.configs, {})
+        backends = {} if model is None else {"b": model.backend}
+        journal = folder.journal_folder / "s0001-r000.jsonl"
+        runner = Runner(journal, schedule.cells, schedule.configs, backends)
         if model is not None:
             for cell in range(len(schedule.cells)):
                 runner._agents[cell, "model"] = model
