@@ -1,7 +1,7 @@
 """What a player believes of the others, asked on a fork of its context that never enters the game.
 
 Where the backend tells log-probabilities, the belief is the model's own distribution over the role words: for the
-transcript style after `Ada believes Ben is` (second order: `Ada believes Ben believes Cal is`), for the chat style over
+transcript style after `Ada believes Ben` (second order: `Ada believes Ben believes Cal`), for the chat style over
 the options of a question, averaged over orders of the options. A server that tells only words is asked for
 percentages. Contexts are functions of the records, so all of this is done after a game has ended and cannot touch it.
 """
@@ -59,7 +59,7 @@ class Believer(Protocol):
     def belief_questions(
         self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
     ) -> list[Question]:
-        """The question `chain[0] believes ... chain[-1] is`, in several wordings. roles: key -> word."""
+        """The question `chain[0] believes ... chain[-1]`, in several wordings. roles: key -> word."""
         ...
 
 

@@ -79,7 +79,7 @@ class TranscriptPlayer:
     def belief_questions(
         self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
     ) -> list[Question]:
-        """`Ada believes Ben is`, to be completed by a role word; there is only one wording."""
+        """`Ada believes Ben`, to be completed by a role word; there is only one wording."""
         builder = self.builder(observation)
         builder.read(observation.records)
         fork = builder.fork(observation.records, builder.text.belief(chain, builder.words))

@@ -73,3 +73,33 @@ def make_config(vocab_size: int, hidden: int = 128, layers: int = 4, intermediat
         eos_token_id=2,
         dtype="float32",
     )
+
+
+def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
+    """Write each checkpoint kept along a model's training as a folder in Hugging Face format.
+
+    model_dir: holds `checkpoints/NNN.safetensors` (bfloat16; NNN tokens of training), as the shipped model does and
+    the `training` folder of `wolfscope train-small-model`.
+    Returns the folders `out/tokens-NNN`, earliest first. Raises FileNotFoundError where there is no checkpoint.
+    """
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    found = sorted((model_dir / "checkpoints").glob("*.safetensors"))
+    found = found or sorted((model_dir / "training" / "checkpoints").glob("*.safetensors"))
+    if not found:
+        raise FileNotFoundError(
+            f"'{model_dir}' holds no checkpoints/*.safetensors; `wolfscope train-small-model` keeps some as it goes"
+        )
+    config = AutoConfig.from_pretrained(model_dir)
+    folders = []
+    for path in found:
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+        folder = out / f"tokens-{path.stem}"
+        model.save_pretrained(folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_bytes((model_dir / name).read_bytes())
+        folders.append(folder)
+    return folders

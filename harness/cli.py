@@ -5,6 +5,7 @@ Every verb imports what it needs when it runs, so that `--help` costs nothing.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -758,6 +759,24 @@ def train_small_model(
     return 0
 
 
+@app.command
+def checkpoints(out: Path, *, model: Path | None = None) -> int:
+    """Write the checkpoints kept along a model's training as folders that every other command takes for a model.
+
+    Parameters
+    ----------
+    out
+        Where the folders `tokens-NNN` go.
+    model
+        The model's folder (default: the one in the repository).
+    """
+    from agents.small_model import SMALL_MODEL, unpack_checkpoints
+
+    for folder in unpack_checkpoints(model or SMALL_MODEL, out):
+        _last_line(folder)
+    return 0
+
+
 @app.command(name="eval-small-model")
 def eval_small_model(folder: Path | None = None, *, games: int = 60, belief_games: int = 200) -> int:
     """Measure a small model: is what it says well-formed, and what does it say it believes, against the truth.
@@ -904,6 +923,10 @@ def main(arguments: list[str] | None = None) -> None:
         where = f": {stopped}" if str(stopped) else "; what was written is whole"
         sys.stderr.write(f"stopped{where}; the same command goes on from there\n")
         status = 128 + by
+    except BrokenPipeError:
+        # Whoever read the output (`| head`) has gone; what Python still holds of it must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
     except Exception as error:
         if debug:
             raise

@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import r2_score, roc_auc_score
+from transformers import LlamaForCausalLM
 
-from agents.context import document
-from agents.evidence import Evidence
 from agents.hooked import load_hooked_backend
 from agents.llm import TranscriptPlayer
 from agents.model_files import load_tokenizer
-from agents.observer import Observer
-from agents.scripted import Style
+from agents.observer import RUNGS
 from games import chance, load_game
 from games.play import Answer, observe, play
-from games.records import Decision, Record
-from games.werewolf.config import Role
-from games.werewolf.lexicon import lexicon
-from harness.training_data import PLAYERS, WEIGHTS, scripted_game
+from games.records import Decision, Event, Record, Reply
+from harness.held_out import HELD_OUT, sittings, stack
+from harness.progress import wilson
+from harness.readings import SITES, read
+from harness.readouts import characters, interval, log_odds, represented
+from harness.train import initialise
+from harness.training_data import PLAYERS, WEIGHTS
 
-HELD_OUT = 1 << 40
-"""Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")
 N_BINS = 10
 
@@ -54,6 +53,9 @@ class Belief(msgspec.Struct, frozen=True):
     n: int
     n_games: int
     auroc: float
+    low: float
+    """Percentile interval of the AUROC, bootstrap over games, 95%."""
+    high: float
     brier: float
     ece: float
 
@@ -77,21 +79,14 @@ async def play_games(player: TranscriptPlayer, presets: Sequence[str], n_games: 
     return list(await asyncio.gather(*(one(i) for i in range(n_games))))
 
 
-def measure_form(folder: Path, n_games: int = 60, presets: Sequence[str] = FORM_PRESETS) -> list[Form]:
+def measure_form(
+    player: TranscriptPlayer, n_games: int = 60, presets: Sequence[str] = FORM_PRESETS
+) -> list[Form]:
     """Form by kind of decision, then over all (`kind="all"`)."""
-
-    async def run() -> list[list[Record]]:
-        backend = load_hooked_backend(folder)
-        try:
-            player = TranscriptPlayer("small", backend, load_tokenizer(folder), retries=2)
-            return await play_games(player, presets, n_games)
-        finally:
-            await backend.close()
-
     n: Counter[str] = Counter()
     good: Counter[str] = Counter()
     fallback: Counter[str] = Counter()
-    for log in asyncio.run(run()):
+    for log in asyncio.run(play_games(player, presets, n_games)):
         for record in log:
             if isinstance(record, Decision) and record.trace is not None:
                 for kind in (record.kind, "all"):
@@ -102,85 +97,6 @@ def measure_form(folder: Path, n_games: int = 60, presets: Sequence[str] = FORM_
     return [Form(kind, n[kind], good[kind], fallback[kind]) for kind in kinds]
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """One belief question: about whom, what is true, and what ideal readers of the viewer's evidence would answer."""
-
-    game: int
-    question: str
-    is_werewolf: bool
-    exact: float
-    """P(werewolf) under the scripted players' own policies and their mix."""
-    rules: float
-    """P(werewolf) where all that contradicts nothing is equally likely."""
-
-
-def questions(preset: str, n_games: int) -> Iterator[tuple[list[str], list[Asked]]]:
-    """Before every ballot of held-out scripted games, from each living plain villager's view of living others.
-
-    Yields (lines read so far, questions).
-    """
-    game = load_game("werewolf")
-    config = game.configure(preset=preset)
-    mix: dict[str | Style, float] = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
-    for index in range(n_games):
-        log = scripted_game(config, chance.key(HELD_OUT, "beliefs", index) >> 1)
-        facts = game.seats(config, log)
-        observers = {"exact": Observer("exact", config, mix), "rules": Observer("rules", config)}
-        seen = Evidence.empty(config.n_players)
-        voting = False
-        for i, record in enumerate(log):
-            opens = isinstance(record, Decision) and record.kind == "ballot" and not voting
-            voting = isinstance(record, Decision) and record.kind == "ballot"
-            viewers = [v for v in range(config.n_players) if seen.alive[v] and facts[v].role == "villager"]
-            for viewer in viewers if opens else []:
-                p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
-                asked = [
-                    Asked(
-                        game=index,
-                        question=f"{facts[viewer].name} believes {facts[j].name} is",
-                        is_werewolf=facts[j].role == "werewolf",
-                        exact=float(p["exact"][j]),
-                        rules=float(p["rules"][j]),
-                    )
-                    for j in range(config.n_players)
-                    if j != viewer and seen.alive[j]
-                ]
-                yield document(game.text, log[:i], viewer, config), asked
-            seen.add(record)
-            for observer in observers.values():
-                observer.update(record)
-
-
-def stated_beliefs(
-    folder: Path, preset: str = "classic-7", n_games: int = 200
-) -> tuple[np.ndarray, list[Asked]]:
-    """The model's stated P(werewolf) `(n_questions,)`, and the questions."""
-    from agents.hooked_model import load_hooked_model
-
-    hooked = load_hooked_model(folder)
-    tokenizer = load_tokenizer(folder)
-    lex = lexicon("classic")
-    roles: tuple[str, ...] = Role.__args__  # type: ignore[attr-defined]
-    role_ids = torch.tensor([tokenizer.convert_tokens_to_ids(lex.terms[role]) for role in roles])
-    wolf = roles.index("werewolf")
-    stated: list[float] = []
-    all_asked: list[Asked] = []
-    for lines, asked in questions(preset, n_games):
-        head = "\n".join(lines) + "\n"
-        rows = [
-            [tokenizer.bos_token_id, *tokenizer(head + a.question, add_special_tokens=False)["input_ids"]]
-            for a in asked
-        ]
-        longest = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-        with torch.inference_mode():
-            logits = hooked.model(input_ids=ids, attention_mask=(ids != 0).long(), use_cache=False).logits
-        for k, row in enumerate(rows):
-            stated.append(float(torch.softmax(logits[k, len(row) - 1, role_ids].float(), dim=-1)[wolf]))
-        all_asked += asked
-    return np.array(stated), all_asked
-
-
 def score(source: str, p: np.ndarray, truth: np.ndarray, games: np.ndarray) -> Belief:
     """AUROC, Brier score and expected calibration error (equal-width bins) of probabilities `(n,)`."""
     bins = np.minimum((p * N_BINS).astype(int), N_BINS - 1)
@@ -189,37 +105,147 @@ def score(source: str, p: np.ndarray, truth: np.ndarray, games: np.ndarray) -> B
         for b in range(N_BINS)
         if (bins == b).any()
     )
+    low, high = interval(roc_auc_score, truth, p, games)
     return Belief(
         source=source,
         n=len(p),
         n_games=len(np.unique(games)),
         auroc=float(roc_auc_score(truth, p)),
+        low=low,
+        high=high,
         brier=float(((p - truth) ** 2).mean()),
         ece=float(ece),
     )
 
 
+def play_side(
+    side: str, player: TranscriptPlayer | None, n_games: int, preset: str = "classic-7"
+) -> np.ndarray:
+    """Whether `side` won `(n_games,)`: its seats are the player's, all others (None: all) drawn from the characters.
+
+    Game k has the same deal and the same opponents whoever plays.
+    """
+    game = load_game("werewolf")
+    config = game.configure(preset=preset)
+
+    async def one(index: int) -> bool:
+        seed = chance.key(HELD_OUT, "competence", index) >> 1
+        cast = [PLAYERS[chance.draw(WEIGHTS, chance.key(seed, "cast", i))] for i in range(config.n_players)]
+        loop, log = play(game, config, seed), list[Record]()
+        step = next(loop)
+        while True:
+            log += step.new
+            if not step.requests:
+                break
+            facts = game.seats(config, log)
+            seen = [observe(game, f"side-{index}", config, seed, log, r) for r in step.requests]
+            ours = [player is not None and facts[o.request.seat].faction == side for o in seen]
+            replies = iter(
+                await asyncio.gather(*(player.act(o) for o, own in zip(seen, ours) if own and player))
+            )
+            step = loop.send(
+                [
+                    Answer(next(replies), "small")
+                    if own
+                    else Answer(Reply(cast[o.request.seat].choose(o)), cast[o.request.seat].name)
+                    for o, own in zip(seen, ours, strict=True)
+                ]
+            )
+        return any(isinstance(r, Event) and r.kind == "outcome" and r.value == side for r in log)
+
+    async def run() -> list[bool]:
+        return list(await asyncio.gather(*(one(i) for i in range(n_games))))
+
+    return np.array(asyncio.run(run()))
+
+
 def evaluate(folder: Path, n_games: int = 60, n_belief_games: int = 200, say: Any = print) -> None:
-    """Print both tables."""
+    """Print all tables."""
     torch.set_num_threads(1)  # at this size a second thread costs more than it brings
-    say(
-        f"form: unconstrained decisions of {folder.name} in every seat of {n_games} games ({', '.join(FORM_PRESETS)})"
-    )
-    for f in measure_form(folder, n_games):
+    player = load_player(folder)
+    print_form(player, n_games, say)
+    print_beliefs(folder, n_belief_games, say)
+    print_competence(player, n_games, say)
+    asyncio.run(player.backend.close())
+
+
+def load_player(folder: Path) -> TranscriptPlayer:
+    """The model as a player that answers freely and is asked again twice. Its backend is the caller's to close."""
+    return TranscriptPlayer("small", load_hooked_backend(folder), load_tokenizer(folder), retries=2)
+
+
+def print_form(player: TranscriptPlayer, n_games: int, say: Any) -> None:
+    """Form by kind of decision."""
+    say(f"form: unconstrained decisions in every seat of {n_games} games ({', '.join(FORM_PRESETS)})")
+    for f in measure_form(player, n_games):
         say(
             f"  {f.kind:12} {f.well_formed:6} of {f.n:6} well-formed at once ({f.well_formed / f.n:.2%}), "
             f"{1 - f.fallbacks / f.n:.2%} within three attempts"
         )
-    p, asked = stated_beliefs(folder, n_games=n_belief_games)
-    truth, games = np.array([a.is_werewolf for a in asked]), np.array([a.game for a in asked])
-    sources = {
-        "stated": p,
-        "rules": np.array([a.rules for a in asked]),
-        "exact": np.array([a.exact for a in asked]),
+
+
+def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7") -> None:
+    """What the model states and represents, beside the observers on every rung of evidence and the baselines."""
+    from agents.hooked_model import load_hooked_model
+
+    model, tokenizer = load_hooked_model(folder).model, load_tokenizer(folder)
+    found = list(sittings(preset, n_games))
+    asked = stack([item for sitting in found for item in sitting.inquiries])
+    texts = [item.text for sitting in found for item in sitting.inquiries]
+    readings = read(model, tokenizer, found, "classic")
+    truth, games = asked["is_werewolf"], asked["game"]
+    kinds = [kind for kind in (*RUNGS, "exact") if kind in asked]
+    days = {"": truth >= 0, " on day 1": asked["day"] == 1, " later": asked["day"] > 1}
+    for when, rows in days.items():
+        say(
+            f"stated belief{when}: is the subject a werewolf? Plain villagers before each ballot of {n_games} "
+            f"scripted {preset} games, living others ({rows.sum()} questions)"
+        )
+        exact = roc_auc_score(truth[rows], asked["exact"][rows])
+        for source in ("stated", *kinds):
+            p = (readings.stated if source == "stated" else asked[source])[rows]
+            b = score(source, p, truth[rows], games[rows])
+            say(
+                f"  {b.source:10} AUROC {b.auroc:.3f} [{b.low:.3f}, {b.high:.3f}]  Brier {b.brier:.3f}  "
+                f"ECE {b.ece:.3f}  share of exact's excess {(b.auroc - 0.5) / (exact - 0.5):.2f}"
+            )
+    untrained = LlamaForCausalLM(model.config)
+    initialise(untrained, 1)
+    activations = {
+        "small model": readings.activations,
+        "untrained model": read(untrained, tokenizer, found, "classic").activations,
     }
+    targets = {
+        "log-odds of the exact posterior of the subject": log_odds(asked["exact"]),
+        "log-odds of what the subject is expected to believe of the viewer (second order)": log_odds(
+            asked["expected"]
+        ),
+    }
+    stated = {0: readings.stated, 1: readings.second}
+    measured = games % 2 == 1
+    for n, (name, target) in enumerate(targets.items()):
+        say(f"represented belief: R2 of the {name}; fitted on even games, measured on odd ones")
+        said = log_odds(stated[n])
+        low, high = interval(r2_score, target[measured], said[measured], games[measured])
+        say(f"  {'stated':24} {r2_score(target[measured], said[measured]):6.3f} [{low:.3f}, {high:.3f}]")
+        for r in represented(activations, target, asked["counts"], texts, games, SITES):
+            say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
+    say("hidden character of the subject: AUROC, one against the rest, averaged")
+    for r in characters(readings.activations, asked["counts"], asked["character"], games, SITES):
+        say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
+
+
+def print_competence(player: TranscriptPlayer, n_games: int, say: Any) -> None:
+    """Win rates of the model and of the players it learned from, in the same seats against the same opponents."""
     say(
-        f"stated belief: plain villagers before each ballot of {n_belief_games} scripted classic-7 games, living others"
+        f"competence: win rate in all seats of one side of {n_games} classic-7 games against scripted players"
     )
-    for source, values in sources.items():
-        b = score(source, values, truth, games)
-        say(f"  {b.source:8} AUROC {b.auroc:.3f}  Brier {b.brier:.3f}  ECE {b.ece:.3f}  ({b.n} questions)")
+    for side in ("werewolf", "village"):
+        ours, theirs = play_side(side, player, n_games), play_side(side, None, n_games)
+        for name, won in (("small model", ours), ("scripted players", theirs)):
+            low, high = wilson(int(won.sum()), len(won))
+            say(f"  {side:10} {name:18} {won.mean():6.1%} [{low:.1%}, {high:.1%}]")
+        gain = ours.astype(float) - theirs
+        means = np.random.default_rng(0).choice(gain, (2000, len(gain))).mean(axis=1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        say(f"  {side:10} {'difference':18} {gain.mean():+6.1%} [{low:+.1%}, {high:+.1%}], paired by deal")

@@ -5,15 +5,19 @@ Game `i` of a stream is a pure function of (seed, i), so training resumes where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import msgspec
+import numpy as np
 
 from agents.context import document
 from agents.evidence import Evidence
+from agents.observer import Mix, Observer
 from agents.scripted import STYLES, Scripted
 from games import chance, load_game
 from games.play import Answer, observe, play
-from games.records import Event, Record, Reply
+from games.records import Decision, Event, Record, Reply
 from games.werewolf.lexicon import lexicon as load_lexicon
 
 FIVE = {"preset": "custom", "roles": {"werewolf": 1, "seer": 1, "villager": 3}, "reveal_night": "role",
@@ -37,6 +41,12 @@ MIX: tuple[tuple[dict[str, Any], float], ...] = (
 """All rule sets of the main part of training, with their shares."""
 PLAYERS = tuple(Scripted(name, name) for name in (*STYLES, "random"))
 WEIGHTS = (*(1.0 for _ in STYLES), 0.1)
+MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
+"""The characters from which every seat is drawn, as the observers take them."""
+OPENINGS, ALL_RULES = 0.28, 0.42
+"""Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
+SECOND_ORDER = 0.1
+"""Share of the games whose views are also asked what others believe."""
 
 
 def scripted_game(config: Any, seed: int) -> list[Record]:
@@ -57,64 +67,160 @@ def scripted_game(config: Any, seed: int) -> list[Record]:
         step = loop.send(answers)
 
 
-def belief_questions(log: list[Record], seat: int, config: Any, key: int) -> list[str]:
-    """The lines of a view that is cut at a random record and ends in up to three belief questions, answered truly.
+class Fork(msgspec.Struct, frozen=True):
+    """Questions asked at one point of a view, each of them as if the others were not."""
 
-    Asked about other living seats, in random order, while the viewer lives.
+    n_lines: int
+    """How many lines of the view were read before."""
+    viewer: str
+    """Name of the seat that is asked; every question begins with `NAME believes`."""
+    asked: list[tuple[str, str]]
+    """(rest of the question, the answer)."""
+
+
+class View(msgspec.Struct, frozen=True):
+    """What one seat reads and writes in a game, and the questions on the way."""
+
+    lines: list[str]
+    forks: list[Fork]
+
+
+def cuts(log: list[Record], key: int, n: int) -> list[int]:
+    """Up to `n` points of a log at which to ask: half of them before a ballot is cast, the others anywhere by day."""
+    ballots, others = list[int](), list[int]()
+    for i, record in enumerate(log):
+        first = isinstance(record, Decision) and record.kind == "ballot"
+        if first and not (isinstance(log[i - 1], Decision) and log[i - 1].kind == "ballot"):
+            ballots.append(i)
+        elif isinstance(record, Event) and record.kind in ("phase", "speech", "ballot", "exile"):
+            others.append(i + 1)
+    chosen = chance.shuffled(ballots, chance.key(key, "ballots"))[: (n + 1) // 2]
+    return [*chosen, *chance.shuffled(others, chance.key(key, "others"))[: n - len(chosen)]]
+
+
+def belief_questions(log: list[Record], seat: int, config: Any, key: int, n_cuts: int) -> list[Fork]:
+    """What the seat is asked while it lives: the role of each living other, answered with the truth."""
+    game = load_game("werewolf")
+    facts = game.seats(config, log)
+    terms = load_lexicon(config.lexicon).terms
+    forks = []
+    for cut in cuts(log, key, n_cuts):
+        alive = living(log[:cut], config.n_players)
+        if seat in alive:
+            n_lines = len(document(game.text, log[:cut], seat, config))
+            asked = [(facts[i].name, terms[facts[i].role]) for i in alive if i != seat]
+            forks.append(Fork(n_lines, facts[seat].name, asked))
+    return forks
+
+
+def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
+    """All that the moderator reads, or of that the opening, in which every role is stated; and questions about the
+    roles of all seats, by the name of one of them, at its end or at three points."""
+    game = load_game("werewolf")
+    facts = game.seats(config, log)
+    terms = load_lexicon(config.lexicon).terms
+    lines = document(game.text, log, None, config)
+    first = 1 + config.n_players
+    ends = (
+        [first]
+        if opening
+        else [len(document(game.text, log[:cut], None, config)) for cut in cuts(log, key, 3)]
+    )
+    forks = []
+    for n_lines in ends:
+        viewer = chance.key(key, "viewer", n_lines) % config.n_players
+        asked = [(fact.name, terms[fact.role]) for i, fact in enumerate(facts) if i != viewer]
+        forks.append(Fork(n_lines, facts[viewer].name, asked))
+    return View(lines[:first] if opening else lines, forks)
+
+
+def second_order_questions(
+    log: list[Record], seats: Sequence[int], config: Any, key: int, n_cuts: int
+) -> dict[int, list[Fork]]:
+    """What each seat is asked of the beliefs of each living other about all living.
+
+    The answer is a role drawn from what the exact observer believes in the other's place, so that a well calibrated
+    answer is what the viewer expects of that belief.
     """
     game = load_game("werewolf")
     facts = game.seats(config, log)
-    events = [
-        i
-        for i, r in enumerate(log)
-        if isinstance(r, Event) and r.kind in ("phase", "speech", "ballot", "exile")
-    ]
-    seen = Evidence.empty(config.n_players)
-    cut = chance.choice(events, chance.key(key, "cut")) + 1
-    for record in log[:cut]:
+    terms = load_lexicon(config.lexicon).terms
+    observer = Observer("exact", config, MIXTURE)
+    forks: dict[int, list[Fork]] = {seat: [] for seat in seats}
+    read = 0
+    for cut in sorted(cuts(log, key, n_cuts)):
+        for record in log[read:cut]:
+            observer.update(record)
+        read = cut
+        alive = living(log[:cut], config.n_players)
+        beliefs = observer.all_beliefs()
+        for seat in seats:
+            if seat not in alive:
+                continue
+            asked = []
+            for j in alive:
+                for k in alive:
+                    if j != k and seat != j:
+                        p = np.maximum(beliefs[j, k], 0.0)
+                        role = observer.roles[
+                            chance.draw(p.tolist(), chance.key(key, "answer", cut, seat, j, k))
+                        ]
+                        asked.append((f"{facts[j].name} believes {facts[k].name}", terms[role]))
+            some = list(chance.shuffled(asked, chance.key(key, "asked", cut, seat))[:8])
+            forks[seat].append(
+                Fork(len(document(game.text, log[:cut], seat, config)), facts[seat].name, some)
+            )
+    return forks
+
+
+def living(log: Sequence[Record], n: int) -> list[int]:
+    """The seats that are alive after these records."""
+    seen = Evidence.empty(n)
+    for record in log:
         seen.add(record)
-    others = [i for i in range(config.n_players) if i != seat and seen.alive[i]]
-    lines = document(game.text, log[:cut], seat, config)
-    if not seen.alive[seat]:
-        return lines
-    lex = load_lexicon(config.lexicon)
-    asked = chance.shuffled(others, chance.key(key, "asked"))[: 1 + key % 3]
-    return lines + [
-        f"{facts[seat].name} believes {facts[i].name} is {lex.terms[facts[i].role]}." for i in asked
-    ]
+    return [i for i in range(n) if seen.alive[i]]
 
 
-def documents(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[str]:
-    """The texts of game `index`: every seat's view, or early in training the moderator's.
+def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
+    """The training texts of game `index`: two seats' views, or early in training the moderator's.
 
-    `progress` (0 to 1) is the share of training done: the curriculum starts with short games seen by the moderator,
-    where all roles are stated, then turns to seats' views, then to longer games. A share `belief_share` of the seats'
-    views ends in belief questions.
+    `progress` (0 to 1) is the share of games done. The curriculum starts with what the moderator reads before the
+    first night, where all roles are stated, and questions about them: a model that has not learned to look up a
+    name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden change, through
+    the moderator's views of whole games to the seats' views, and from short games to all rule sets. In a share
+    `belief_share` of the seats' views questions are asked on the way, at four points of the game (one where the seat
+    is a werewolf, which knows the answers); in a tenth of the games that are asked about, also about others' beliefs.
     """
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
-    mix = EARLY if progress < 0.05 else MIX
+    blend = min(1.0, max(0.0, (progress - OPENINGS) / (ALL_RULES - OPENINGS)))
+    mix = EARLY if blend < 0.5 else MIX
     settings = mix[chance.draw([share for _, share in mix], chance.mix(key))][0]
     config = game.configure(**settings, lexicon=lexicon)
     log = scripted_game(config, key >> 1)
-    moderator = chance.uniform(chance.key(key, "view")) < max(0.0, 1.0 - progress / 0.1)
-    views: list[int | None] = [None] if moderator else list(range(config.n_players))
-    texts = []
-    for seat in views:
-        own = chance.key(key, "document", -1 if seat is None else seat)
-        if seat is not None and chance.uniform(own) < belief_share:
-            lines = belief_questions(log, seat, config, own)
-        else:
-            lines = document(game.text, log, seat, config)
-        texts.append("\n".join(lines) + "\n")
-    return texts
+    kind = chance.uniform(chance.key(key, "view"))
+    if kind >= blend:
+        opening = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
+        return [moderators_view(log, config, chance.key(key, "look-ups"), opening)]
+    seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
+    asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
+    deeper: dict[int, list[Fork]] = {}
+    if asked and chance.uniform(chance.key(key, "second order")) < SECOND_ORDER:
+        deeper = second_order_questions(log, asked, config, chance.key(key, "deeper"), 2)
+    facts = game.seats(config, log)
+    found = []
+    for seat in seats:
+        n_cuts = (1 if facts[seat].role == "werewolf" else 4) if seat in asked else 0
+        forks = belief_questions(log, seat, config, chance.key(key, "questions", seat), n_cuts)
+        found.append(View(document(game.text, log, seat, config), forks + deeper.get(seat, [])))
+    return found
 
 
 def stream(
     seed: int, lexicon: str, belief_share: float, games: int, start: int = 0
-) -> Iterator[tuple[int, list[str]]]:
-    """(index, documents) of the games from `start` on; `games` is the number that the curriculum is laid over."""
+) -> Iterator[tuple[int, list[View]]]:
+    """(index, views) of the games from `start` on; `games` is the number that the curriculum is laid over."""
     index = start
     while True:
-        yield index, documents(index, seed, min(1.0, index / games), lexicon, belief_share)
+        yield index, views(index, seed, min(1.0, index / games), lexicon, belief_share)
         index += 1

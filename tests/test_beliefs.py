@@ -83,8 +83,8 @@ def test_question_is_the_line_that_the_small_model_was_trained_on() -> None:
     ]
     viewer = words.name(seen.request.seat)
     first, second = living_others(seen)[:2]
-    assert f"{viewer}believes{words.name(first)}is" in asked
-    assert f"{viewer}believes{words.name(first)}believes{words.name(second)}is" in asked
+    assert f"{viewer}believes{words.name(first)}" in asked
+    assert f"{viewer}believes{words.name(first)}believes{words.name(second)}" in asked
     text = player.encoder.decode(player.backend.prompts[-1].ids)
     assert text.count("believes") <= 2  # a fork holds one question
 
@@ -180,13 +180,15 @@ def test_game_with_elicitation_is_byte_identical_to_the_game_without(style: str,
             }
         )
         schedule = Schedule(config)
-        runner = Runner(tmp_path / f"{name}.jsonl", schedule.cells, schedule.configs, {})
         tokenizer = chat_tokenizer("chatml")
-        runner._agents[0, "m"] = (
+        player = (
             transcript_player()
             if style == "transcript"
             else ChatPlayer("m", FakeBackend(tokenizer, answer_of("chatml")), tokenizer)
         )
+        backends = {"b": player.backend}
+        runner = Runner(tmp_path / f"{name}.jsonl", schedule.cells, schedule.configs, backends)
+        runner._agents[0, "m"] = player
         from harness.journal import Journal
 
         async def both() -> None:

@@ -154,3 +154,15 @@ def test_shipped_configurations_are_valid():
             Schedule(load_config(path))
         except WolfscopeError as error:
             pytest.fail(f"{path.name}: {error}")
+
+
+def test_a_reader_that_has_read_enough_is_no_fault():
+    config = ROOT / "harness" / "configs" / "competence.toml"
+    run = [sys.executable, "-m", "harness", "run", str(config), "--dry-run"]
+    with subprocess.Popen(
+        run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + 13

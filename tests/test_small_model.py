@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.small_model import SMALL_MODEL, make_tokenizer
+from agents.small_model import SMALL_MODEL, make_config, make_tokenizer, unpack_checkpoints
 from games import load_game
 from games.werewolf.presets import NAMES
-from harness.training_data import documents, scripted_game
+from harness.training_data import belief_questions, scripted_game, second_order_questions, views
 
 GAME = load_game("werewolf")
 
@@ -33,27 +33,80 @@ def test_the_shipped_tokenizer_is_the_one_that_the_project_makes() -> None:
     assert shipped["model"]["vocab"] == make_tokenizer().get_vocab()
 
 
-def test_training_documents_are_the_same_whenever_they_are_made() -> None:
-    assert documents(7, 0, 0.5, "classic", 0.5) == documents(7, 0, 0.5, "classic", 0.5)
-    assert documents(7, 0, 0.5, "classic", 0.5) != documents(8, 0, 0.5, "classic", 0.5)
+def test_training_views_are_the_same_whenever_they_are_made() -> None:
+    assert views(7, 0, 0.5, "classic", 1.0) == views(7, 0, 0.5, "classic", 1.0)
+    assert views(7, 0, 0.5, "classic", 1.0) != views(8, 0, 0.5, "classic", 1.0)
 
 
 def test_belief_questions_are_answered_with_the_truth() -> None:
-    asked = 0
-    for index in range(20):
-        plain = documents(index, 0, 1.0, "classic", 0.0)
-        roles = {}
-        for text in plain:  # each seat's view states that seat's own role in its second line
-            _, name, role = text.splitlines()[1].rstrip(".").split(".")[0].split()
-            roles[name] = role
-        for text in documents(index, 0, 1.0, "classic", 1.0):
-            for line in text.splitlines():
-                if " believes " in line:
-                    viewer, _, subject, _, role = line.rstrip(".").split()
-                    assert roles[subject] == role
-                    assert viewer != subject
-                    asked += 1
-    assert asked > 50
+    first, second = 0, 0
+    for index in range(40):
+        log = scripted_game(GAME.configure(preset="classic-7"), index)
+        config = GAME.configure(preset="classic-7")
+        roles = {fact.name: fact.role for fact in GAME.seats(config, log)}
+        for seat in range(config.n_players):
+            for fork in belief_questions(log, seat, config, index, 3):
+                for subject, answer in fork.asked:
+                    assert roles[subject] == answer
+                    assert subject != fork.viewer
+                    first += 1
+        for seat, forks in second_order_questions(log, [0, 1], config, index, 1).items():
+            for fork in forks:
+                for question, answer in fork.asked:
+                    believer, _, about = question.split()
+                    assert believer != about
+                    assert believer != fork.viewer
+                    if roles[believer] == "werewolf":  # who knows its partners and that all others are none
+                        assert (answer == "werewolf") == (roles[about] == "werewolf"), seat
+                    second += 1
+    assert first > 500
+    assert second > 100
+
+
+def test_early_training_states_every_role_that_it_asks_for() -> None:
+    for index in range(5):
+        (view,) = views(index, 0, 0.0, "classic", 1.0)
+        for fork in view.forks:
+            for subject, answer in fork.asked:
+                assert f" {subject} {answer}." in "".join(view.lines[: fork.n_lines])
+
+
+def test_a_share_of_none_asks_no_seat_anything() -> None:
+    assert not any(view.forks for index in range(10) for view in views(index, 0, 0.9, "classic", 0.0))
+
+
+def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone() -> None:
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from harness.train import initialise
+    from harness.training_batches import Row, collate
+
+    tokenizer = make_tokenizer()
+    words = tokenizer.get_vocab()
+    model = LlamaForCausalLM(make_config(len(tokenizer), 64, 2))
+    initialise(model, 0)
+    some = [view for index in range(3, 7) for view in views(index, 0, 0.9, "classic", 1.0)]
+    batch = collate([Row(view, words, tokenizer) for view in some])
+    with torch.inference_mode():
+        logits = model(
+            input_ids=batch.ids, attention_mask=batch.mask(), position_ids=batch.position, use_cache=False
+        ).logits
+    n_asked = 0
+    for r, view in enumerate(some):
+        ends = iter(batch.kind[r].eq(3).nonzero()[:, 0].tolist())
+        for fork in view.forks:
+            read = "\n".join(view.lines[: fork.n_lines])
+            for question, answer in fork.asked:
+                text = f"{read}\n{fork.viewer} believes {question}"
+                ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+                with torch.inference_mode():
+                    alone = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+                end = next(ends)
+                torch.testing.assert_close(logits[r, end], alone, atol=1e-4, rtol=1e-4)
+                assert int(batch.target[r, end]) == words[answer]
+                n_asked += 1
+    assert n_asked > 30
 
 
 class Stopped(Exception):
@@ -65,7 +118,6 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
     settings = {
         "tokens": 50_000,
-        "polish": 10_000,
         "batch_tokens": 512,
         "hidden": 32,
         "layers": 1,
@@ -87,7 +139,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         json.loads(x) for x in (tmp_path / "small" / "training" / "loss.jsonl").read_text().splitlines()
     ]
     assert [x["tokens"] for x in losses] == sorted(x["tokens"] for x in losses)
-    assert losses[-1]["loss"] < losses[0]["loss"]
+    assert losses[-1]["text"] < losses[0]["text"]
 
 
 def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
@@ -95,7 +147,6 @@ def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
 
     settings = {
         "tokens": 1_500,
-        "polish": 500,
         "batch_tokens": 512,
         "hidden": 32,
         "layers": 1,
@@ -107,12 +158,35 @@ def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
 
 
 def test_the_shipped_model_keeps_to_the_form_without_constraints() -> None:
-    from harness.evaluate import measure_form
+    import asyncio
 
-    total = measure_form(SMALL_MODEL, n_games=15)[-1]
+    from harness.evaluate import load_player, measure_form
+
+    player = load_player(SMALL_MODEL)
+    total = measure_form(player, n_games=15)[-1]
+    asyncio.run(player.backend.close())
     assert total.n > 300
     assert total.well_formed / total.n >= 0.93  # 96% over many games; this is a small sample
     assert 1 - total.fallbacks / total.n >= 0.99
+
+
+def test_checkpoints_along_the_training_of_the_shipped_model_can_be_loaded(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    folders = unpack_checkpoints(SMALL_MODEL, tmp_path)
+    assert 8 <= len(folders) <= 12
+    assert [f.name for f in folders] == sorted(f.name for f in folders)
+    last = AutoModelForCausalLM.from_pretrained(folders[-1]).state_dict()
+    for name, weights in load_file(SMALL_MODEL / "model.safetensors").items():
+        assert torch.equal(last[name], weights.bfloat16().float()), name
+    assert (folders[0] / "tokenizer.json").read_bytes() == (SMALL_MODEL / "tokenizer.json").read_bytes()
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no checkpoints"):
+        unpack_checkpoints(tmp_path, tmp_path / "out")
 
 
 @pytest.mark.engine

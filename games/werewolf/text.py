@@ -146,9 +146,10 @@ def role_words(config: WerewolfConfig, w: Words) -> dict[str, str]:
 
 
 def belief(seats: Sequence[int], w: Words) -> str:
-    """The beginning of a line about a belief that a role word completes: `Ada believes Ben is` for (0, 1), and
-    `Ada believes Ben believes Cal is` for (0, 1, 2)."""
-    return " believes ".join(w.name(seat) for seat in seats) + " is"
+    """The beginning of a line about a belief that a role word completes: `Ada believes Ben` for (0, 1), and
+    `Ada believes Ben believes Cal` for (0, 1, 2). As everywhere in this language the role stands right after the
+    name."""
+    return " believes ".join(w.name(seat) for seat in seats)
 
 
 def transcript(records: Sequence[Record], seat: int | None, config: WerewolfConfig) -> list[str]:

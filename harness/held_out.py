@@ -1,0 +1,175 @@
+"""Questions about held-out games of the scripted players, with what ideal readers would answer.
+
+Before every ballot each living plain villager is asked about each living other: is it a werewolf, and what does it
+believe about the one who asks. What is known of the answer (the truth, the observers on every rung of the evidence
+ladder, how often what was said about whom) stands beside the question; the model's answers and activations are added
+by `readings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agents.context import document
+from agents.evidence import Evidence
+from agents.observer import RUNGS, Observer
+from games import chance, load_game
+from games.records import Decision, Record
+from games.werewolf.lexicon import lexicon as load_lexicon
+from harness.training_data import MIXTURE, PLAYERS, Fork, View, scripted_game
+
+HELD_OUT = 1 << 40
+"""Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""
+CHARACTERS = tuple(player.name for player in PLAYERS)
+
+
+class Inquiry(msgspec.Struct, frozen=True):
+    """One viewer asked about one subject at one point of one game."""
+
+    game: int
+    day: int
+    viewer: int
+    subject: int
+    is_werewolf: bool
+    character: int
+    """Index of the subject's hidden character in `CHARACTERS`."""
+    p: Mapping[str, float]
+    """P(subject is a werewolf) of each observer: the rungs of the ladder, the highest of which is `exact`."""
+    expected: float
+    """What the exact observer, in the viewer's place, expects the subject to believe: P(viewer is a werewolf)."""
+    held: float
+    """What the exact observer, in the subject's place, believes: P(viewer is a werewolf)."""
+    counts: tuple[float, ...]
+    """How often what was said about whom, see `public_counts`."""
+    text: str
+    """What the viewer has read, with ME and SUBJECT in place of the two names."""
+
+
+class Sitting(msgspec.Struct, frozen=True):
+    """All that one viewer is asked in one game: the view with its forks, and the inquiries in the order of the forks.
+
+    Each fork asks first about the subjects' roles, then about what they believe, as many of the one as of the other.
+    """
+
+    view: View
+    names: tuple[str, ...]
+    inquiries: tuple[Inquiry, ...]
+
+
+def sittings(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Sitting]:
+    """The sittings of `n_games` held-out games, game by game."""
+    game = load_game("werewolf")
+    config = game.configure(preset=preset, lexicon=lexicon)
+    for index in range(n_games):
+        yield from game_sittings(index, game, config)
+
+
+def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
+    """The sittings of held-out game `index`."""
+    log = scripted_game(config, chance.key(HELD_OUT, "beliefs", index) >> 1)
+    facts = game.seats(config, log)
+    names = tuple(fact.name for fact in facts)
+    terms = load_lexicon(config.lexicon).terms
+    cast = {r.seat: CHARACTERS.index(r.agent) for r in log if isinstance(r, Decision)}
+    observers = ladder(config)
+    seen = Evidence.empty(config.n_players)
+    forks: dict[int, list[Fork]] = {}
+    inquiries: dict[int, list[Inquiry]] = {}
+    for i, record in enumerate(log):
+        if opens_ballot(log, i):
+            alive = [j for j in range(config.n_players) if seen.alive[j]]
+            viewers = [v for v in alive if facts[v].role == "villager"]
+            held = observers["exact"].all_beliefs()[..., observers["exact"].roles.index("werewolf")]
+            for viewer in viewers:
+                lines = document(game.text, log[:i], viewer, config)
+                others = [j for j in alive if j != viewer]
+                roles = [(names[j], terms[facts[j].role]) for j in others]
+                beliefs = [(f"{names[j]} believes {names[viewer]}", terms["villager"]) for j in others]
+                forks.setdefault(viewer, []).append(Fork(len(lines), names[viewer], roles + beliefs))
+                p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
+                expected = observers["exact"].second_order(viewer)
+                inquiries.setdefault(viewer, []).extend(
+                    Inquiry(
+                        game=index,
+                        day=seen.day,
+                        viewer=viewer,
+                        subject=j,
+                        is_werewolf=facts[j].role == "werewolf",
+                        character=cast[j],
+                        p={kind: float(value[j]) for kind, value in p.items()},
+                        expected=float(expected[j, viewer]),
+                        held=float(held[j, viewer]),
+                        counts=public_counts(seen, viewer, j),
+                        text=" ".join(lines).replace(names[viewer], "ME").replace(names[j], "SUBJECT"),
+                    )
+                    for j in others
+                )
+        seen.add(record)
+        for observer in observers.values():
+            observer.update(record)
+    for viewer, found in inquiries.items():
+        view = View(document(game.text, log, viewer, config), forks[viewer])
+        yield Sitting(view, names, tuple(found))
+
+
+def ladder(config: Any) -> dict[str, Observer]:
+    """An observer for each rung of evidence; the last is the exact one."""
+    found = {RUNGS[0]: Observer("rules", config)}
+    for rung, name in enumerate(RUNGS[1:-1], 1):
+        found[name] = Observer("exact", config, MIXTURE, rung=rung)
+    return found | {"exact": Observer("exact", config, MIXTURE)}
+
+
+def opens_ballot(log: list[Record], i: int) -> bool:
+    """Whether the record is the first decision of a ballot."""
+    record = log[i]
+    before = log[i - 1] if i else None
+    return (
+        isinstance(record, Decision)
+        and record.kind == "ballot"
+        and not (isinstance(before, Decision) and before.kind == "ballot")
+    )
+
+
+def public_counts(seen: Evidence, viewer: int, subject: int) -> tuple[float, ...]:
+    """Counts of public events around a subject: made, received, exchanged with the viewer, towards players whose side
+    is known; reports and claims; how far the game has come."""
+    made, received, mutual, aimed = [], [], [], []
+    for table in (seen.accusations, seen.defences, seen.questions, seen.ballots):
+        made.append(sum(table[subject]))
+        received.append(sum(row[subject] for row in table))
+        mutual += [table[subject][viewer], table[viewer][subject]]
+        for wolf in (False, True):
+            shown = [k for k, r in enumerate(seen.revealed) if r is not None and (r == "werewolf") == wolf]
+            aimed.append(sum(table[subject][k] for k in shown))
+    reports = [by[subject] for by in seen.reports.values() if subject in by]
+    own = seen.reports.get(subject, {})
+    rest = [
+        sum(reports), len(reports) - sum(reports), len(own), sum(own.values()),
+        seen.claims[subject] == "seer", sum(claim == "seer" for claim in seen.claims),
+        seen.today[subject], seen.day, sum(seen.alive),
+    ]  # fmt: skip
+    return tuple(float(x) for x in (*made, *received, *mutual, *aimed, *rest))
+
+
+def stack(items: list[Inquiry]) -> dict[str, np.ndarray]:
+    """The inquiries' fields as arrays `(n_inquiries, ...)`; an observer's under its own name."""
+    columns = {
+        name: np.array([getattr(item, name) for item in items])
+        for name in (
+            "game",
+            "day",
+            "viewer",
+            "subject",
+            "is_werewolf",
+            "character",
+            "expected",
+            "held",
+            "counts",
+        )
+    }
+    return columns | {kind: np.array([item.p[kind] for item in items]) for kind in items[0].p}

@@ -1,0 +1,173 @@
+"""Linear read-outs of what a model represents, against the exact observer: fitted on some games, measured on others.
+
+Everything that is chosen (site, layer, penalty) is chosen by cross-validation inside the fitting games.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+CLIP = 0.01
+"""Posteriors are clipped to [CLIP, 1 - CLIP] before their log-odds are taken."""
+PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+N_BOOT = 1000
+N_FOLDS = 4
+
+
+class ReadOut(msgspec.Struct, frozen=True):
+    """How much of a target one source tells, on games that it was not fitted on."""
+
+    source: str
+    chosen: str
+    """Site and layer, where they were chosen."""
+    value: float
+    """R2, or AUROC."""
+    low: float
+    """Percentile interval of a bootstrap over the measured games, 95%."""
+    high: float
+
+
+def log_odds(p: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) of clipped probabilities."""
+    p = np.clip(p, CLIP, 1.0 - CLIP)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def ridge() -> object:
+    """Standardised ridge regression, its penalty chosen within the fitting games."""
+    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
+
+
+def interval(metric: object, truth: np.ndarray, guess: np.ndarray, games: np.ndarray) -> tuple[float, float]:
+    """95% interval of `metric(truth, guess)` under resampling of games, seeded."""
+    rng = np.random.default_rng(0)
+    numbers, group = np.unique(games, return_inverse=True)
+    rows = [np.flatnonzero(group == g) for g in range(len(numbers))]
+    found = []
+    for _ in range(N_BOOT):
+        pick = np.concatenate([rows[g] for g in rng.integers(0, len(rows), len(rows))])
+        value = metric(truth[pick], guess[pick])  # type: ignore[operator]
+        found.append(value)
+    low, high = np.nanpercentile(found, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def best_site(
+    x: np.ndarray, y: np.ndarray, games: np.ndarray, sites: Sequence[str], layers: Sequence[int]
+) -> tuple[int, int]:
+    """The site and layer with the highest cross-validated R2. x: `(n, n_sites, n_layers, hidden)`."""
+    best, found = -np.inf, (0, layers[0])
+    for s in range(len(sites)):
+        there = ~np.isnan(x[:, s, 0, 0])
+        if there.mean() < 0.9:
+            continue
+        for layer in layers:
+            folds = GroupKFold(N_FOLDS).split(x[there], groups=games[there])
+            value = cross_val_score(ridge(), x[there, s, layer], y[there], cv=folds, scoring="r2").mean()
+            if value > best:
+                best, found = value, (s, layer)
+    return found
+
+
+def represented(
+    activations: Mapping[str, np.ndarray],
+    target: np.ndarray,
+    counts: np.ndarray,
+    texts: Sequence[str],
+    games: np.ndarray,
+    sites: Sequence[str],
+) -> list[ReadOut]:
+    """R2 of the target, read from each model's activations and from baselines.
+
+    activations: name -> `(n, n_sites, n_layers + 1, hidden)`; of the first one the embedding layer is also a baseline.
+    target: `(n,)`. counts: `(n, n_counts)`. Games with an even number are for fitting, the others for measuring.
+    """
+    fit, rest = games % 2 == 0, games % 2 == 1
+    found = []
+
+    def add(source: str, chosen: str, guess: np.ndarray, there: np.ndarray) -> None:
+        low, high = interval(r2_score, target[there], guess, games[there])
+        found.append(ReadOut(source, chosen, float(r2_score(target[there], guess)), low, high))
+
+    for n, (name, x) in enumerate(activations.items()):
+        ranges = {name: range(1, x.shape[2])} | ({f"{name}, embedding": range(1)} if n == 0 else {})
+        for source, layers in ranges.items():
+            site, layer = best_site(x[fit], target[fit], games[fit], sites, layers)
+            there = ~np.isnan(x[:, site, layer, 0])
+            model = ridge().fit(x[fit & there, site, layer], target[fit & there])  # type: ignore[attr-defined]
+            add(
+                source,
+                f"{sites[site]}, layer {layer}",
+                model.predict(x[rest & there, site, layer]),
+                rest & there,
+            )
+    linear = ridge().fit(counts[fit], target[fit])  # type: ignore[attr-defined]
+    add("event counts, linear", "", linear.predict(counts[rest]), rest)
+    boosted = HistGradientBoostingRegressor(random_state=0, max_iter=150).fit(counts[fit], target[fit])
+    add("event counts, boosted", "", boosted.predict(counts[rest]), rest)
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=5, sublinear_tf=True, token_pattern=r"[A-Za-z]+")
+    bag = words.fit_transform([texts[i] for i in np.flatnonzero(fit)])
+    tfidf = RidgeCV((0.1, 1.0, 10.0)).fit(bag, target[fit])
+    add(
+        "TF-IDF of the text",
+        "",
+        tfidf.predict(words.transform([texts[i] for i in np.flatnonzero(rest)])),
+        rest,
+    )
+    return found
+
+
+def characters(
+    x: np.ndarray, counts: np.ndarray, labels: np.ndarray, games: np.ndarray, sites: Sequence[str]
+) -> list[ReadOut]:
+    """AUROC (one against the rest, averaged over characters) of the subject's hidden character.
+
+    x: `(n, n_sites, n_layers + 1, hidden)`. labels: `(n,)`. Characters with fewer than 50 inquiries are left out.
+    """
+    common = np.flatnonzero(np.bincount(labels) >= 50)
+    kept = np.isin(labels, common)
+    fit, rest = (games % 2 == 0) & kept, (games % 2 == 1) & kept
+    found = []
+
+    def auroc(truth: np.ndarray, guess: np.ndarray) -> float:
+        values = [
+            roc_auc_score(truth == c, guess[:, k])
+            for k, c in enumerate(common)
+            if 0 < (truth == c).sum() < len(truth)
+        ]
+        return float(np.mean(values))
+
+    def add(source: str, chosen: str, model: object, values: np.ndarray) -> None:
+        model.fit(values[fit], labels[fit])  # type: ignore[attr-defined]
+        guess = model.predict_proba(values[rest])  # type: ignore[attr-defined]
+        low, high = interval(auroc, labels[rest], guess, games[rest])
+        found.append(ReadOut(source, chosen, auroc(labels[rest], guess), low, high))
+
+    def logistic() -> object:
+        return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+
+    # The site is chosen by how well a ridge reads which of two frequent characters it is: cheap, and inside `fit`.
+    pair = np.isin(labels, common[:2]) & fit
+    site, layer = best_site(
+        x[pair], (labels[pair] == common[0]).astype(float), games[pair], sites, range(1, x.shape[2])
+    )
+    values = np.nan_to_num(x[:, site, layer])
+    add("small model", f"{sites[site]}, layer {layer}", logistic(), values)
+    add("event counts, linear", "", logistic(), counts)
+    add(
+        "event counts, boosted",
+        "",
+        HistGradientBoostingClassifier(random_state=0, max_iter=60, max_leaf_nodes=8),
+        counts,
+    )
+    return found

@@ -1,0 +1,143 @@
+"""Views of games as batches of tokens: each view once, and after it the questions that were asked on the way.
+
+A question is answered as if it were asked alone, on a fork of the view, though all share one pass: that is what the
+attention mask and the positions say. It makes an answer cost two or three tokens instead of a whole view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from agents.small_model import make_tokenizer
+from harness.training_data import View, stream
+
+
+class Batch(NamedTuple):
+    """Views side by side, padded; all tensors are `(n_views, n_tokens)` int64.
+
+    A row holds a view and after it the questions asked on the way, which see only what they would see alone: the
+    `limit` tokens before their point, their own stem (`Ada believes`), and their own rest (`Ben`).
+    """
+
+    ids: torch.Tensor
+    target: torch.Tensor
+    """The token to be predicted at each position."""
+    kind: torch.Tensor
+    """What the target is: 0 nothing, 1 text, 2 a choice, 3 a belief."""
+    position: torch.Tensor
+    limit: torch.Tensor
+    """How many of the view's tokens may be seen."""
+    stem: torch.Tensor
+    """0 for the view's tokens, -1 for padding, else the number of the point at which the question is asked."""
+    rest: torch.Tensor
+    """0 for the view's tokens and stems, else the number of the question at its point."""
+
+    def mask(self) -> torch.Tensor:
+        """Which positions each one sees `(n_views, 1, n_tokens, n_tokens)`, bool."""
+        n = self.ids.shape[1]
+        at = torch.arange(n, device=self.ids.device)
+        view = (self.stem[:, None, :] == 0) & (at[None, None, :] < self.limit[:, :, None])
+        same = self.stem[:, None, :] == self.stem[:, :, None]
+        branch = (self.rest[:, None, :] == 0) | (self.rest[:, None, :] == self.rest[:, :, None])
+        own = same & branch & (at[None, :] <= at[:, None])[None] & (self.stem[:, :, None] != 0)
+        return (view | own)[:, None]
+
+    def to(self, device: str) -> Batch:
+        """The same on a device."""
+        return Batch(*(x.to(device) for x in self))
+
+
+class Row:
+    """One view as columns of a batch."""
+
+    def __init__(self, view: View, words: Mapping[str, int], tokenizer: Any) -> None:
+        lines = [tokenizer(line + "\n", add_special_tokens=False)["input_ids"] for line in view.lines]
+        ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
+        ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
+        n = len(ids)
+        chose = [i > 0 and ids[i] == words[":"] and ids[i - 1] == words[")"] for i in range(n - 1)]
+        self.columns: list[list[int]] = [
+            ids, [*ids[1:], 0], [*(1 + c for c in chose), 0], list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
+        ]  # fmt: skip
+        for stem, fork in enumerate(view.forks, 1):
+            limit = ends[fork.n_lines]
+            first = tokenizer(f"{fork.viewer} believes", add_special_tokens=False)["input_ids"]
+            self._add(first, limit, 0, stem, 0, None)
+            for number, (question, answer) in enumerate(fork.asked, 1):
+                rest = tokenizer(question, add_special_tokens=False)["input_ids"]
+                self._add(rest, limit, len(first), stem, number, words[answer])
+
+    def _add(self, ids: list[int], limit: int, after: int, stem: int, rest: int, answer: int | None) -> None:
+        n = len(ids)
+        target, kind = [0] * n, [0] * n
+        if answer is not None:
+            target[-1], kind[-1] = answer, 3
+        start = limit + after
+        new = [ids, target, kind, list(range(start, start + n)), [limit] * n, [stem] * n, [rest] * n]
+        for column, values in zip(self.columns, new, strict=True):
+            column += values
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+PADDING = (0, 0, 0, 0, 0, -1, 0)
+"""What each column of a batch is padded with."""
+
+
+def collate(rows: Sequence[Row]) -> Batch:
+    """Rows as one batch, padded to the longest."""
+    longest = max(map(len, rows))
+    return Batch(
+        *(
+            torch.tensor([row.columns[c] + [fill] * (longest - len(row)) for row in rows])
+            for c, fill in enumerate(PADDING)
+        )
+    )
+
+
+class Batches(IterableDataset):
+    """Batches of views of similar length, made in a worker process while the model trains.
+
+    Views are drawn together from pools of 64 batches, which mixes some hundred games: a batch of one game's views
+    would teach little.
+
+    Yields (index of the last game used, `Batch`).
+    """
+
+    def __init__(
+        self, seed: int, lexicon: str, belief_share: float, games: int, start: int, tokens: int
+    ) -> None:
+        self.args = (seed, lexicon, belief_share, games, start)
+        self.lexicon, self.tokens = lexicon, tokens
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        tokenizer = make_tokenizer((self.lexicon,))
+        words = tokenizer.get_vocab()
+        pool: list[Row] = []
+        size = 0
+        seed = self.args[0]
+        for index, found in stream(*self.args):
+            pool += [Row(view, words, tokenizer) for view in found]
+            size += sum(map(len, pool[-len(found) :]))
+            if size < 64 * self.tokens:
+                continue
+            # Rows of like length need little padding; within 16 tokens the order is random.
+            order = np.random.default_rng((seed, index)).permutation(len(pool))
+            pool = sorted((pool[i] for i in order), key=lambda row: len(row) // 16)
+            batches: list[list[Row]] = []
+            batch: list[Row] = []
+            for row in pool:
+                if batch and (len(batch) + 1) * max(len(row), len(batch[0])) > self.tokens:
+                    batches.append(batch)
+                    batch = []
+                batch.append(row)
+            batches.append(batch)
+            for i in np.random.default_rng((seed, index, 1)).permutation(len(batches)):
+                yield index, collate(batches[i])
+            pool, size = [], 0

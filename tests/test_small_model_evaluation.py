@@ -1,0 +1,114 @@
+"""What `wolfscope eval-small-model` measures: the questions, the sites, the read-outs, the games."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.small_model import SMALL_MODEL, make_tokenizer
+from harness.held_out import Sitting, sittings, stack
+from harness.readings import SITES, positions
+from harness.readouts import characters, log_odds, represented
+from harness.training_batches import Row, collate
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Sitting]:
+    return list(sittings("classic-7", 4))
+
+
+def test_every_site_is_a_token_that_names_the_subject(found: list[Sitting]) -> None:
+    tokenizer = make_tokenizer()
+    words = tokenizer.get_vocab()
+    offered = 0
+    for sitting in found:
+        batch = collate([Row(sitting.view, words, tokenizer)])
+        first, then, places = positions(batch, 0, sitting, words)
+        assert len(first) == len(then) == len(places) == len(sitting.inquiries)
+        for item, row in zip(sitting.inquiries, places, strict=True):
+            name = words[sitting.names[item.subject]]
+            assert all(int(batch.ids[0, at]) == name for at in row if at >= 0)
+            assert row[0] < row[2]
+            if row[SITES.index("offer")] >= 0:
+                line = tokenizer.decode(batch.ids[0, row[0] : row[1] + 1])
+                assert "votes (" in " ".join(line.split()) or "votes(" in line.replace(" ", "")
+                offered += 1
+    assert offered > 20
+
+
+def test_the_subject_is_known_only_by_what_the_viewer_has_read(found: list[Sitting]) -> None:
+    for sitting in found:
+        for item in sitting.inquiries:
+            assert sitting.names[item.viewer] not in item.text.split()
+            assert "SUBJECT" in item.text
+            assert "votes (" not in item.text.rpartition("day")[2]  # its own ballot comes after
+
+
+def test_deeper_evidence_leaves_the_observer_less_surprised() -> None:
+    asked = stack([item for sitting in sittings("probe-6", 40) for item in sitting.inquiries])
+    truth = asked["is_werewolf"]
+
+    def surprise(kind: str) -> float:
+        p = np.clip(asked[kind], 1e-6, 1 - 1e-6)
+        return float(-np.where(truth, np.log(p), np.log(1 - p)).mean())
+
+    assert surprise("exact") < surprise("habits") < surprise("told")
+
+
+def planted(n_games: int = 60, per_game: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Activations `(n, 3, 3, 8)` that hold a target in site 1, layer 2 alone; the target; the game of each row."""
+    rng = np.random.default_rng(0)
+    n = n_games * per_game
+    x = rng.normal(size=(n, len(SITES), 3, 8))
+    target = rng.normal(size=n)
+    x[:, 1, 2, 3] = target + 0.1 * rng.normal(size=n)
+    return x, target, np.repeat(np.arange(n_games), per_game)
+
+
+def test_a_read_out_is_found_where_it_was_planted_and_nowhere_else() -> None:
+    x, target, games = planted()
+    noise = np.random.default_rng(1).normal(size=x.shape)
+    counts = np.random.default_rng(2).normal(size=(len(target), 5))
+    texts = [f"word{i % 7} other{i % 5}" for i in range(len(target))]
+    found = {
+        r.source: r
+        for r in represented({"small model": x, "other": noise}, target, counts, texts, games, SITES)
+    }
+    assert found["small model"].value > 0.95
+    assert found["small model"].chosen == f"{SITES[1]}, layer 2"
+    for source in ("small model, embedding", "other", "event counts, linear", "TF-IDF of the text"):
+        assert found[source].value < 0.05
+
+
+def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
+    x, target, games = planted()
+    labels = np.digitize(target, [-0.5, 0.5])
+    counts = np.random.default_rng(2).normal(size=(len(target), 5))
+    found = {r.source: r for r in characters(x, counts, labels, games, SITES)}
+    assert found["small model"].value > 0.9
+    assert found["event counts, linear"].value < 0.6
+
+
+def test_log_odds_of_certainty_are_bounded() -> None:
+    assert log_odds(np.array([0.0, 0.5, 1.0])) == pytest.approx([-np.log(99), 0.0, np.log(99)])
+
+
+def test_the_same_deals_are_played_again_by_the_same_opponents() -> None:
+    from harness.evaluate import play_side
+
+    first, second = play_side("village", None, 12), play_side("village", None, 12)
+    assert (first == second).all()
+    assert (first != play_side("werewolf", None, 12)).all()  # one side or the other wins
+
+
+def test_the_shipped_model_is_read_at_every_site(found: list[Sitting]) -> None:
+    from agents.hooked_model import load_hooked_model
+    from harness.readings import read
+
+    hooked = load_hooked_model(SMALL_MODEL)
+    got = read(hooked.model, hooked.tokenizer, found, "classic")
+    n = sum(len(sitting.inquiries) for sitting in found)
+    assert got.stated.shape == got.second.shape == (n,)
+    assert ((got.stated >= 0) & (got.stated <= 1)).all()
+    assert got.activations.shape[:2] == (n, len(SITES))
+    assert not np.isnan(got.activations[:, [0, 2]]).any()
