@@ -112,3 +112,19 @@ def test_the_shipped_model_is_read_at_every_site(found: list[Sitting]) -> None:
     assert ((got.stated >= 0) & (got.stated <= 1)).all()
     assert got.activations.shape[:2] == (n, len(SITES))
     assert not np.isnan(got.activations[:, [0, 2]]).any()
+
+
+def test_the_shipped_model_states_more_than_the_rules_tell() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    from agents.hooked_model import load_hooked_model
+    from harness.readings import read
+
+    held_out = list(sittings("classic-7", 40))
+    asked = stack([item for sitting in held_out for item in sitting.inquiries])
+    hooked = load_hooked_model(SMALL_MODEL)
+    stated = read(hooked.model, hooked.tokenizer, held_out, "classic").stated
+    truth = asked["is_werewolf"]
+    assert (
+        roc_auc_score(truth, stated) > roc_auc_score(truth, asked["told"]) + 0.1
+    )  # .762 and .558 over 200 games
