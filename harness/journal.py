@@ -91,7 +91,7 @@ class JournalWriter:
             raise storage_error(error, path) from error
         try_lock(self._handle)
         self._size = 0
-        self._broken = False
+        self._failed: StorageError | None = None
 
     def add(
         self,
@@ -102,8 +102,8 @@ class JournalWriter:
         beliefs: Sequence[Belief] = (),
     ) -> None:
         """Append one line whole. Raises StorageError, after which nothing more can be added to this file."""
-        if self._broken:
-            raise StorageError(f"{self.path} could not be written before; resume the run to go on")
+        if self._failed is not None:  # of many games that write here, any may be the first to be heard
+            raise StorageError(str(self._failed)) from self._failed
         events = tuple(r for r in records if isinstance(r, Event))
         decisions = tuple(r for r in records if isinstance(r, Decision))
         line = Line(
@@ -115,9 +115,9 @@ class JournalWriter:
             while written < len(data):
                 written += os.write(self._handle, data[written:])
         except OSError as error:
-            self._broken = True
+            self._failed = storage_error(error, self.path)
             os.ftruncate(self._handle, self._size)  # half a line must not be followed by another one
-            raise storage_error(error, self.path) from error
+            raise self._failed from error
         self._size += len(data)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from agents.small_model import SMALL_MODEL
 from harness.activation_check import TOLERANCE
 from harness.activations import Activations, open_activations
 from harness.capture_run import CaptureJob, capture_run
@@ -119,3 +120,34 @@ def test_vllm_reads_what_transformers_reads(
     assert relative(store.read_rows(store.index()), plain.read_rows(plain.index())) < 1e-4
     assert np.isfinite(store.read_rows(store.index())).all()
     assert check_activations(copy) == []
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_vllm_reads_what_transformers_reads_in_bfloat16(ray_cluster: None, run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    import ray
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from agents.engine_settings import engine_env
+    from harness.capture_devices import CaptureActor
+
+    rounded = shutil.copytree(SMALL_MODEL, tmp_path / "rounded", ignore=shutil.ignore_patterns("checkpoints"))
+    AutoModelForCausalLM.from_pretrained(SMALL_MODEL, dtype=torch.bfloat16).save_pretrained(rounded)
+    ours = shutil.copytree(run, tmp_path / "ours", ignore=shutil.ignore_patterns("activations"))
+    theirs = shutil.copytree(ours, tmp_path / "theirs")
+    plain = open_activations(
+        capture_run(ours, model=str(rounded), sites=SITES, layers=("all",), device="cpu")
+    )
+    job = CaptureJob("small", SITES, ("all",), engine="vllm", device="cpu", model=str(rounded))
+    remote = ray.remote(CaptureActor).options(num_cpus=0, runtime_env={"env_vars": engine_env("cpu")})
+    actor = remote.remote()
+    try:
+        ray.get(actor.capture.remote(str(theirs), job, 0, 1), timeout=300)
+    finally:
+        ray.kill(actor)
+    store = open_activations(theirs / f"activations-{rounded.name}")
+    assert keys(store).equals(keys(plain))
+    error = relative(store.read_rows(store.index()), plain.read_rows(plain.index()))
+    assert 1e-4 < error < TOLERANCE["bfloat16"]  # it is bfloat16 that was read, and it agrees
