@@ -29,7 +29,7 @@ from harness.progress import wilson
 from harness.readings import SITES, read
 from harness.readouts import characters, interval, log_odds, represented
 from harness.train import initialise
-from harness.training_data import PLAYERS, WEIGHTS
+from harness.training_data import cast
 
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")
 N_BINS = 10
@@ -130,7 +130,7 @@ def play_side(
 
     async def one(index: int) -> bool:
         seed = chance.key(HELD_OUT, "competence", index) >> 1
-        cast = [PLAYERS[chance.draw(WEIGHTS, chance.key(seed, "cast", i))] for i in range(config.n_players)]
+        seats = cast(config, seed)
         loop, log = play(game, config, seed), list[Record]()
         step = next(loop)
         while True:
@@ -147,7 +147,7 @@ def play_side(
                 [
                     Answer(next(replies), "small")
                     if own
-                    else Answer(Reply(cast[o.request.seat].choose(o)), cast[o.request.seat].name)
+                    else Answer(Reply(seats[o.request.seat].choose(o)), seats[o.request.seat].name)
                     for o, own in zip(seen, ours, strict=True)
                 ]
             )

@@ -18,9 +18,9 @@ from agents.context import document
 from agents.evidence import Evidence
 from agents.observer import RUNGS, Observer
 from games import chance, load_game
-from games.records import Decision, Record
+from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training_data import MIXTURE, PLAYERS, Fork, View, scripted_game
+from harness.training_data import MIXTURE, PLAYERS, Fork, View, opens_ballot, scripted_game
 
 HELD_OUT = 1 << 40
 """Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""
@@ -122,17 +122,6 @@ def ladder(config: Any) -> dict[str, Observer]:
     for rung, name in enumerate(RUNGS[1:-1], 1):
         found[name] = Observer("exact", config, MIXTURE, rung=rung)
     return found | {"exact": Observer("exact", config, MIXTURE)}
-
-
-def opens_ballot(log: list[Record], i: int) -> bool:
-    """Whether the record is the first decision of a ballot."""
-    record = log[i]
-    before = log[i - 1] if i else None
-    return (
-        isinstance(record, Decision)
-        and record.kind == "ballot"
-        and not (isinstance(before, Decision) and before.kind == "ballot")
-    )
 
 
 def public_counts(seen: Evidence, viewer: int, subject: int) -> tuple[float, ...]:

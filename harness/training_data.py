@@ -49,10 +49,15 @@ SECOND_ORDER = 0.1
 """Share of the games whose views are also asked what others believe."""
 
 
+def cast(config: Any, seed: int) -> list[Scripted]:
+    """The player of each seat, drawn from the seed."""
+    return [PLAYERS[chance.draw(WEIGHTS, chance.key(seed, "cast", i))] for i in range(config.n_players)]
+
+
 def scripted_game(config: Any, seed: int) -> list[Record]:
     """The log of one game between scripted players whose characters are drawn from the seed."""
     game = load_game("werewolf")
-    seats = [PLAYERS[chance.draw(WEIGHTS, chance.key(seed, "cast", i))] for i in range(config.n_players)]
+    seats = cast(config, seed)
     loop = play(game, config, seed)
     log: list[Record] = []
     step = next(loop)
@@ -85,12 +90,22 @@ class View(msgspec.Struct, frozen=True):
     forks: list[Fork]
 
 
+def opens_ballot(log: Sequence[Record], i: int) -> bool:
+    """Whether record `i` is the first decision of a ballot."""
+    record = log[i]
+    before = log[i - 1] if i else None
+    return (
+        isinstance(record, Decision)
+        and record.kind == "ballot"
+        and not (isinstance(before, Decision) and before.kind == "ballot")
+    )
+
+
 def cuts(log: list[Record], key: int, n: int) -> list[int]:
     """Up to `n` points of a log at which to ask: half of them before a ballot is cast, the others anywhere by day."""
     ballots, others = list[int](), list[int]()
     for i, record in enumerate(log):
-        first = isinstance(record, Decision) and record.kind == "ballot"
-        if first and not (isinstance(log[i - 1], Decision) and log[i - 1].kind == "ballot"):
+        if opens_ballot(log, i):
             ballots.append(i)
         elif isinstance(record, Event) and record.kind in ("phase", "speech", "ballot", "exile"):
             others.append(i + 1)
