@@ -181,10 +181,11 @@ class Factors:
         self.doctor = np.zeros((self.worlds.n, n_paths))
         self.witch = np.zeros((self.worlds.n, n_paths))
         for seat in range(self.worlds.n):
-            self._refresh(seat)
+            self._hidden(seat)
         self._packs()
 
     def _refresh(self, seat: int) -> None:
+        """Take in the cells of a seat."""
         worlds, cells = self.worlds, self.cells[seat]
         mixed = cells.ll + self.c.log_prior[seat][:, None]
         end, start = 2 + len(cells.packs), cells.seer
@@ -204,9 +205,16 @@ class Factors:
             best = best if np.isfinite(best) else 0.0
             with np.errstate(divide="ignore"):
                 self.seer[seat] = np.log(np.exp(total[start:] - best) @ fits) + best
-        top = mixed[:, 1].max()
+        self._hidden(seat)
+
+    def _hidden(self, seat: int) -> None:
+        """Sum out the nights of a seat as the doctor and as the witch."""
+        if "doctor" not in self.worlds.counts and "witch" not in self.worlds.counts:
+            return
+        worlds, human = self.worlds, self.cells[seat].ll[:, 1] + self.c.log_prior[seat]
+        top = human.max()
         top = top if np.isfinite(top) else 0.0
-        human = np.exp(mixed[:, 1] - top)
+        human = np.exp(human - top)
         with np.errstate(divide="ignore"):
             if "doctor" in worlds.counts:
                 self.doctor[seat] = np.log(self.nights.doctor[seat].sum(1) @ human) + top

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -29,34 +29,50 @@ def inspect(
     if c.lapse:
         p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
     bits = 1 << np.arange(n, dtype=np.int64)
-    asked, wolves = (told * bits).sum(1)[old.of], (wolf * bits).sum(1)[old.of]
+    asked, wolves = ((told * bits).sum(1) << n)[old.of], (wolf * bits).sum(1)[old.of]
+    results = asked | wolves
+    # Every sequence with every seat that may be inspected next, as (seat, sequence) pairs.
+    seat, which = np.nonzero(legal.T[:, old.of])
+    known = told[old.of[which], seat]
+    told_of = np.zeros(n, dtype=bool)
+    told_of[list(scene.reports.get(me, {}))] = True
+    code = np.where(told_of[seat], old.code[which], old.code[which] * (n + 1) + seat + 1)
+    idle = np.flatnonzero(~np.asarray(legal.any(1))[old.of])  # nobody left to inspect: not asked
+    again, fresh = np.flatnonzero(known), np.flatnonzero(~known)
+    looked = results[which] | np.where(known, 0, bits[seat] << n)
     with np.errstate(divide="ignore"):
-        before, log_p = cells.ll[:, start:][:, old.of] + np.log(old.share), np.log(p)
-        idle = np.flatnonzero(~np.asarray(legal.any(1))[old.of])  # nobody left to inspect: not asked
-        kept = [(asked[idle], wolves[idle], old.code[idle], before[:, idle])]
-        mine = scene.reports.get(me, {})
-        for j in np.flatnonzero(legal.any(0)):
-            row = np.flatnonzero(legal[old.of, j])
-            known = told[old.of[row], j]
-            ll = before[:, row] + log_p[:, old.of[row], j]
-            code = old.code[row] if j in mine else old.code[row] * (n + 1) + j + 1
-            kept.append((asked[row][known], wolves[row][known], code[known], ll[:, known]))
-            fresh = ~known
-            kept += [
-                (asked[row][fresh] | bits[j], wolves[row][fresh] | bit, code[fresh], ll[:, fresh])
-                for bit in (0, bits[j])
-            ]
-    a, w, codes, lls = (np.concatenate(part, axis=-1) for part in zip(*kept, strict=True))
-    return _gathered(cells, a, w, codes, lls, shown)
+        before = np.take(cells.ll[:, start:], old.of, axis=1) + np.log(old.share)
+        # Where nobody is left to inspect the choice has probability one: a last column of zeros.
+        log_p = np.concatenate([np.log(p).reshape(len(c), -1), np.zeros((len(c), 1))], axis=1)
+    origin = np.concatenate([idle, which[again], which[fresh], which[fresh]])
+    at = old.of[which] * n + seat
+    choice = np.concatenate([np.full(len(idle), log_p.shape[1] - 1), at[again], at[fresh], at[fresh]])
+
+    def likelihoods(some: np.ndarray) -> np.ndarray:
+        drawn = np.take(before, origin[some], axis=1)
+        drawn += np.take(log_p, choice[some], axis=1)
+        return drawn
+
+    return _gathered(
+        cells, np.concatenate([results[idle], looked[again], looked[fresh], looked[fresh] | bits[seat[fresh]]]),
+        np.concatenate([old.code[idle], code[again], code[fresh], code[fresh]]), likelihoods, shown,
+    )  # fmt: skip
 
 
 def _gathered(
-    cells: Cells, asked: np.ndarray, wolves: np.ndarray, code: np.ndarray, ll: np.ndarray, shown: np.ndarray
+    cells: Cells,
+    results: np.ndarray,
+    code: np.ndarray,
+    likelihoods: Callable[[np.ndarray], np.ndarray],
+    shown: np.ndarray,
 ) -> Cells:
-    """Seer rows anew from sequences with their results (bit masks) and log-likelihoods `(n_styles, n_sequences)`."""
+    """Seer rows anew from sequences with their results and their orders `(n_sequences,)`.
+
+    `results` hold the seats asked as bits above those of the werewolves found; `likelihoods` gives the log-likelihoods
+    `(n_styles, n_picked)` of the sequences with these indices. It is asked for those alone that can be.
+    """
     n = cells.told.shape[1]
-    results = (asked << n) | wolves
-    # One sort of one number is several times as fast as three; codes of many orders among many seats have no room.
+    # One sort of one number is several times as fast as two; codes of many orders among many seats have no room.
     room = int(code.max(initial=0)) + 1
     if room < 1 << (62 - 2 * n):
         order = np.argsort(results * room + code, kind="stable")
@@ -66,27 +82,32 @@ def _gathered(
     head = np.flatnonzero(np.append(True, results[1:] != results[:-1])[: len(results)])
     single = results[head]
     fits = (((single >> n)[:, None] & shown) == (single & ((1 << n) - 1))[:, None]).any(1)
-    # Impossible results and histories are dropped here.
-    fine = np.repeat(fits, np.diff(np.append(head, len(results)))) & (ll.max(0) > -np.inf)[order]
-    order = order[fine]
-    asked, wolves, code, ll = asked[order], wolves[order], code[order], ll[:, order]
+    possible = np.repeat(fits, np.diff(np.append(head, len(results))))
+    order, results = order[possible], results[possible]
+    ll = likelihoods(order)
+    fine = ll.max(0, initial=-np.inf) > -np.inf
+    if not fine.all():  # histories that no character has
+        order, results, ll = order[fine], results[fine], ll[:, fine]
+    code = code[order]
     start = cells.seer
     if len(order):
-        first_row = np.append(True, (asked[1:] != asked[:-1]) | (wolves[1:] != wolves[:-1]))
+        first_row = np.append(True, results[1:] != results[:-1])
         first = first_row | np.append(True, code[1:] != code[:-1])
         top = ll.max(1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
         joint = np.add.reduceat(np.exp(ll - top), np.flatnonzero(first), axis=1)
         first_row = first_row[first]
-        asked, wolves, code = asked[first], wolves[first], code[first]
+        results, code = results[first], code[first]
         of = np.cumsum(first_row) - 1
         total = np.add.reduceat(joint, np.flatnonzero(first_row), axis=1)
-        share = np.divide(joint, total[:, of], out=np.zeros_like(joint), where=total[:, of] > 0)
+        spread = np.take(total, of, axis=1)
+        share = np.divide(joint, spread, out=np.zeros_like(joint), where=spread > 0)
         with np.errstate(divide="ignore"):
             row_ll = np.log(total) + top
-        asked, wolves = asked[first_row], wolves[first_row]
+        results = results[first_row]
     else:
         of, share, row_ll = np.zeros(0, dtype=np.int64), ll, ll
+    asked, wolves = results >> n, results & ((1 << n) - 1)
     bits = 1 << np.arange(n, dtype=np.int64)
     told = (asked[:, None] & bits) > 0
     value = np.where(told, np.where((wolves[:, None] & bits) > 0, 8.0, -8.0), 0.0)
@@ -119,7 +140,8 @@ def reported(
         code += np.where(keep, digit * place, 0)
         place = np.where(keep, place * (n + 1), place)
         left //= n + 1
-    asked, wolves = (cells.told * bits).sum(1)[start:][q.of], ((cells.value > 0) * bits).sum(1)[start:][q.of]
+    seer = slice(start, None)
+    results = ((cells.told[seer] * bits).sum(1) << n) | ((cells.value[seer] > 0) * bits).sum(1)
     # A row's likelihood already counts the share of its orders that tell the reports so: shares start anew among them.
     share = np.where(said, q.share, 0.0)
     total = np.zeros((len(share), len(cells.kind) - start))
@@ -127,7 +149,7 @@ def reported(
     share = np.divide(share, total[:, q.of], out=np.zeros_like(share), where=total[:, q.of] > 0)
     with np.errstate(divide="ignore"):
         ll = cells.ll[:, start:][:, q.of] + np.log(share)
-    return _gathered(cells, asked, wolves, code, ll, shown)
+    return _gathered(cells, results[q.of], code, lambda some: ll[:, some], shown)
 
 
 def consistent(told: np.ndarray, value: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -94,19 +94,23 @@ class Observer(Reader):
                 f"seat {viewer} has no `role` event among the records: an observer fed with one seat's view has the "
                 "beliefs of that seat alone; feed the whole log for all of them"
             )
-        shared, f = self.weights(), self.factors
-        if role not in ("seer", "doctor", "witch") or not self.rung:
-            out = shared * self.private[viewer][:, None] * f.nights.seen[viewer]
-            return evenly(out) if self.rung == 0 else out
         rows = np.flatnonzero(self.private[viewer])
+        out = np.zeros(self.weights().shape)
+        out[rows] = self._own_weights(viewer, rows)
+        return evenly(out) if self.rung == 0 else out
+
+    def _own_weights(self, viewer: int, rows: np.ndarray) -> np.ndarray:
+        """Weight `(n_rows, n_paths)` to a seat of the worlds `rows`, all of which agree with what it was told."""
+        shared, f, role = self.weights(), self.factors, self.role[viewer]
+        seen = f.nights.seen[viewer]
+        if role not in ("seer", "doctor", "witch") or not self.rung:
+            return np.asarray(shared[rows] * seen)
         table = f.seer if role == "seer" else f.doctor if role == "doctor" else f.witch
         own = table[viewer, f.shown_of[rows], None] if role == "seer" else table[viewer]
         log = self._log[rows] - np.maximum(own, IMPOSSIBLE)
-        log[:, ~f.nights.seen[viewer]] = -np.inf
+        log[:, ~seen] = -np.inf
         top = log.max(initial=-np.inf)
-        out = np.zeros(shared.shape)
-        out[rows] = np.exp(log - (top if np.isfinite(top) else 0.0)) * (log > IMPOSSIBLE / 2)
-        return out
+        return np.asarray(np.exp(log - (top if np.isfinite(top) else 0.0)) * (log > IMPOSSIBLE / 2))
 
     def _marginals(self, weights: np.ndarray) -> np.ndarray:
         total = weights.sum(-1, keepdims=True)
@@ -130,10 +134,14 @@ class Observer(Reader):
             base = shared.sum(1)
             stack = np.empty((len(known), len(base)))
             for row, i in enumerate(known):
-                if self.rung and self.role[i] not in ("seer", "doctor", "witch", "werewolf"):
+                if not self.rung:
+                    stack[row] = self.weights_of(i).sum(1)
+                elif self.role[i] not in ("seer", "doctor", "witch", "werewolf"):
                     stack[row] = base * self.private[i]
                 else:
-                    stack[row] = self.weights_of(i).sum(1)
+                    rows = np.flatnonzero(self.private[i])
+                    stack[row] = 0.0
+                    stack[row, rows] = self._own_weights(i, rows).sum(1)
             out[known] = self._marginals(stack)
         return out
 
