@@ -1,4 +1,4 @@
-"""The small model that ships with Wolfscope: where it lies, its word-level tokenizer and its architecture.
+"""The small models that ship with Wolfscope: where they lie, their word-level tokenizer and their architecture.
 
 torch and transformers are imported by the functions that need them.
 """
@@ -12,10 +12,17 @@ from games.werewolf.lexicon import FUNCTION_WORDS, Lexicon, lexicon
 
 SMALL_MODEL = Path(__file__).parent / "small"
 """The shipped model's folder, in Hugging Face format."""
+SHIPPED = {"small": SMALL_MODEL, "small-unasked": SMALL_MODEL.with_name("small_unasked")}
+"""The folders of all shipped models by name. `small-unasked` only ever saw play: no question was put to it."""
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
 NUMBERS = tuple(str(i) for i in range(21))
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder of a shipped model by its name, or the folder itself."""
+    return SHIPPED.get(str(model)) or Path(model).expanduser()
 
 
 def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:

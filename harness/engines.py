@@ -32,11 +32,11 @@ def used_backends(configs: Iterable[Config]) -> dict[str, BackendSection]:
 def model_folder(section: BackendSection) -> Path:
     """The folder with the tokenizer (and, but for a server, the weights) of a backend. Raises ModelFilesError."""
     from agents.model_files import check_model_dir
-    from agents.small_model import SMALL_MODEL
+    from agents.small_model import find_model
 
     if section.kind == "openai" and not section.serve:
         return Path(section.tokenizer or section.model).expanduser().resolve()
-    return check_model_dir(SMALL_MODEL if section.model == "small" else section.model)
+    return check_model_dir(find_model(section.model))
 
 
 def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:

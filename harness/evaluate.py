@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from agents.llm import TranscriptPlayer
 from agents.model_files import load_tokenizer
 from agents.observer import RUNGS
 from games import chance, load_game
+from games.base import Observation, SeatFacts
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply
 from harness.held_out import HELD_OUT, sittings, stack
@@ -60,23 +61,32 @@ class Belief(msgspec.Struct, frozen=True):
     ece: float
 
 
+async def play_game(
+    config: Any,
+    seed: int,
+    answer: Callable[[Sequence[Observation], Sequence[SeatFacts]], Awaitable[list[Answer]]],
+) -> list[Record]:
+    """The log of one game; `answer` is given what is asked at once, and who has the seats."""
+    game = load_game("werewolf")
+    loop, log = play(game, config, seed), list[Record]()
+    step = next(loop)
+    while True:
+        log += step.new
+        if not step.requests:
+            return log
+        seen = [observe(game, f"held-out-{seed}", config, seed, log, request) for request in step.requests]
+        step = loop.send(await answer(seen, game.seats(config, log)))
+
+
 async def play_games(player: TranscriptPlayer, presets: Sequence[str], n_games: int) -> list[list[Record]]:
     """Logs of games in which the player has every seat, many at once."""
     game = load_game("werewolf")
 
-    async def one(index: int) -> list[Record]:
-        config = game.configure(preset=presets[index % len(presets)])
-        loop, log = play(game, config, HELD_OUT + index), list[Record]()
-        step = next(loop)
-        while True:
-            log += step.new
-            if not step.requests:
-                return log
-            seen = [observe(game, f"form-{index}", config, HELD_OUT + index, log, r) for r in step.requests]
-            replies = await asyncio.gather(*(player.act(o) for o in seen))
-            step = loop.send([Answer(reply, player.name) for reply in replies])
+    async def answer(seen: Sequence[Observation], _: Sequence[SeatFacts]) -> list[Answer]:
+        return [Answer(reply, player.name) for reply in await asyncio.gather(*(player.act(o) for o in seen))]
 
-    return list(await asyncio.gather(*(one(i) for i in range(n_games))))
+    configs = [game.configure(preset=presets[i % len(presets)]) for i in range(n_games)]
+    return list(await asyncio.gather(*(play_game(c, HELD_OUT + i, answer) for i, c in enumerate(configs))))
 
 
 def measure_form(
@@ -131,26 +141,17 @@ def play_side(
     async def one(index: int) -> bool:
         seed = chance.key(HELD_OUT, "competence", index) >> 1
         seats = cast(config, seed)
-        loop, log = play(game, config, seed), list[Record]()
-        step = next(loop)
-        while True:
-            log += step.new
-            if not step.requests:
-                break
-            facts = game.seats(config, log)
-            seen = [observe(game, f"side-{index}", config, seed, log, r) for r in step.requests]
-            ours = [player is not None and facts[o.request.seat].faction == side for o in seen]
-            replies = iter(
-                await asyncio.gather(*(player.act(o) for o, own in zip(seen, ours) if own and player))
-            )
-            step = loop.send(
-                [
-                    Answer(next(replies), "small")
-                    if own
-                    else Answer(Reply(seats[o.request.seat].choose(o)), seats[o.request.seat].name)
-                    for o, own in zip(seen, ours, strict=True)
-                ]
-            )
+
+        async def answer(seen: Sequence[Observation], facts: Sequence[SeatFacts]) -> list[Answer]:
+            async def one_seat(observation: Observation) -> Answer:
+                seat = observation.request.seat
+                if player is not None and facts[seat].faction == side:
+                    return Answer(await player.act(observation), player.name)
+                return Answer(Reply(seats[seat].choose(observation)), seats[seat].name)
+
+            return list(await asyncio.gather(*map(one_seat, seen)))
+
+        log = await play_game(config, seed, answer)
         return any(isinstance(r, Event) and r.kind == "outcome" and r.value == side for r in log)
 
     async def run() -> list[bool]:
@@ -160,13 +161,15 @@ def play_side(
 
 
 def evaluate(folder: Path, n_games: int = 60, n_belief_games: int = 200, say: Any = print) -> None:
-    """Print all tables."""
+    """Print all tables; those of play, or of beliefs, are left out where no games are asked for."""
     torch.set_num_threads(1)  # at this size a second thread costs more than it brings
-    player = load_player(folder)
-    print_form(player, n_games, say)
-    print_beliefs(folder, n_belief_games, say)
-    print_competence(player, n_games, say)
-    asyncio.run(player.backend.close())
+    if n_games:
+        player = load_player(folder)
+        print_form(player, n_games, say)
+        print_competence(player, n_games, say)
+        asyncio.run(player.backend.close())
+    if n_belief_games:
+        print_beliefs(folder, n_belief_games, say)
 
 
 def load_player(folder: Path) -> TranscriptPlayer:

@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 
 from agents.hooked_model import HookedModel, load_hooked_model
 from agents.hooks import Hooks, Points, Reads
-from agents.small_model import SMALL_MODEL
+from agents.small_model import find_model
 from harness.capture_run import chosen_backend, points_of
 from harness.config import parse_config
 from harness.engines import model_folder
@@ -84,8 +84,8 @@ def diff_models(
     run = load_run(path)
     config = parse_config(run.manifest.config, "manifest.json")
     backend = chosen_backend(config, config.activations.backend)
-    first = model_folder(config.backends[backend]) if a is None else _folder(a)
-    pair = [load_hooked_model(folder, device=device) for folder in (first, _folder(b))]
+    first = model_folder(config.backends[backend]) if a is None else find_model(a)
+    pair = [load_hooked_model(folder, device=device) for folder in (first, find_model(b))]
     check_comparable(*pair)
     points = points_of(pair[0], layers)
     out = Path(run.path) / "model_diff" / f"{pair[0].name}--{pair[1].name}".replace("/", "_")
@@ -161,10 +161,6 @@ class Moved:
             "explained": shares.tolist(),
         }  # fmt: skip
         return row, np.ascontiguousarray(vectors[:, ::-1][:, :most].T.astype(np.float32))
-
-
-def _folder(path: str | Path) -> Path:
-    return SMALL_MODEL if str(path) == "small" else Path(path).expanduser()
 
 
 def _words(hooked: HookedModel) -> list[str]:

@@ -45,6 +45,9 @@ MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=Tru
 """The characters from which every seat is drawn, as the observers take them."""
 OPENINGS, ALL_RULES = 0.28, 0.42
 """Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
+ASKED = (4, 10)
+"""Points of a game at which a seat's view is asked, before and after `ASKED_MORE` of the games."""
+ASKED_MORE = 0.8
 SECOND_ORDER = 0.1
 """Share of the games whose views are also asked what others believe."""
 
@@ -203,8 +206,9 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     first night, where all roles are stated, and questions about them: a model that has not learned to look up a
     name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden change, through
     the moderator's views of whole games to the seats' views, and from short games to all rule sets. In a share
-    `belief_share` of the seats' views questions are asked on the way, at four points of the game (one where the seat
-    is a werewolf, which knows the answers); in a tenth of the games that are asked about, also about others' beliefs.
+    `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten (one where
+    the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, also about others'
+    beliefs. With a share of 0 no text holds a question, the moderator's neither.
     """
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
@@ -215,6 +219,8 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     log = scripted_game(config, key >> 1)
     kind = chance.uniform(chance.key(key, "view"))
     if kind >= blend:
+        if belief_share == 0.0:  # an opening teaches by its questions alone
+            return [View(document(game.text, log, None, config), [])]
         opening = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
         return [moderators_view(log, config, chance.key(key, "look-ups"), opening)]
     seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
@@ -225,7 +231,8 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     facts = game.seats(config, log)
     found = []
     for seat in seats:
-        n_cuts = (1 if facts[seat].role == "werewolf" else 4) if seat in asked else 0
+        points = 1 if facts[seat].role == "werewolf" else ASKED[progress >= ASKED_MORE]
+        n_cuts = points if seat in asked else 0
         forks = belief_questions(log, seat, config, chance.key(key, "questions", seat), n_cuts)
         found.append(View(document(game.text, log, seat, config), forks + deeper.get(seat, [])))
     return found

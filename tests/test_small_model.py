@@ -71,8 +71,29 @@ def test_early_training_states_every_role_that_it_asks_for() -> None:
                 assert f" {subject} {answer}." in "".join(view.lines[: fork.n_lines])
 
 
-def test_a_share_of_none_asks_no_seat_anything() -> None:
-    assert not any(view.forks for index in range(10) for view in views(index, 0, 0.9, "classic", 0.0))
+@pytest.mark.parametrize("progress", [0.0, 0.2, 0.35, 0.9])
+def test_a_share_of_none_asks_nothing_at_any_time_of_training(progress: float) -> None:
+    some = [view for index in range(10) for view in views(index, 0, progress, "classic", 0.0)]
+    assert some
+    assert not any(view.forks or "believes" in "".join(view.lines) for view in some)
+
+
+def test_weights_are_kept_at_doubling_numbers_of_tokens_and_at_the_end() -> None:
+    from harness.train import marks
+
+    kept = marks(72_000_000)
+    assert kept[-3:] == [28_000_000, 56_000_000, 72_000_000]
+    assert all(abs(b - 2 * a) <= 1 for a, b in zip(kept[:-2], kept[1:-1], strict=True))
+    assert marks(1_000) == [1_000]
+
+
+def test_the_learning_rate_is_raised_once_and_falls_to_nothing_at_the_end() -> None:
+    from harness.train import schedule
+
+    factors = [schedule(1_000_000 * i, 72_000_000) for i in range(73)]
+    assert [i for i in range(3, 73) if factors[i] > factors[i - 1]] == [15]
+    assert factors[15:55] == [factors[15]] * 40
+    assert factors[-1] == 0.0
 
 
 def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone() -> None:
