@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from games.base import ConfigError
@@ -177,12 +177,13 @@ def test_uncoloured_lexicons_leave_no_moral_word_anywhere(name: str) -> None:
 
 @settings(max_examples=200)
 @given(st.integers(0, 2**40))
+@example(308)  # whose first draw of a name is "roles"
 def test_random_lexicons_are_one_to_one_and_come_from_their_seed(seed: int) -> None:
     made = random_lexicon(seed)
     assert made == random_lexicon(seed) == lexicon(f"random-{seed}")
     used = [*made.terms.values(), *made.names]
     assert len(set(used)) == len(used)
-    assert not set(used) & set(FUNCTION_WORDS)
+    assert not {word.lower() for word in used} & {word.lower() for word in FUNCTION_WORDS}
 
 
 def test_unknown_lexicon_names_the_known_ones() -> None:

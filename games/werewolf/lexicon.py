@@ -145,7 +145,7 @@ def random_lexicon(seed: int) -> Lexicon:
         "aeiou",
         "dgklmnprst",
     )
-    taken = {*FUNCTION_WORDS, *TERMS, *MAFIA.values(), *NEUTRAL.values(), *NONSENSE}
+    taken = {*TERMS, *MAFIA.values(), *NEUTRAL.values(), *NONSENSE, *(w.lower() for w in FUNCTION_WORDS)}
     words: list[str] = []
     counter = 0
     while len(words) < len(TERMS) + N_NAMES:
