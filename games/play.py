@@ -38,9 +38,9 @@ def stamp(request: Request, answer: Answer, seq: int, log: Sequence[Record] = ()
     trace = reply.trace
     if trace is not None and trace.continues is not None:
         trace = msgspec.structs.replace(trace, continues=in_log(log, request.seat, trace.continues))
-    r, agent = request, answer.agent
+    r = request
     return Decision(
-        seq, r.seat, r.kind, reply.action, r.options, r.day, r.phase, agent, reply.fallback, trace
+        seq, r.seat, r.kind, reply.action, r.options, r.day, r.phase, answer.agent, reply.fallback, trace
     )
 
 
@@ -62,13 +62,14 @@ def play(
     seq = len(log)
     while requests := game.to_act(state):
         answers = yield Step(requests, new)
-        decisions = tuple(
-            [stamp(r, a, i, log) for i, (r, a) in enumerate(zip(requests, answers, strict=True), seq)]
-        )
+        decisions = []
+        for request, answer in zip(requests, answers, strict=True):
+            decisions.append(stamp(request, answer, seq, log))
+            seq += 1
         state, events = game.apply(state, decisions)
-        new = decisions + events
+        new = (*decisions, *events)
         log += new
-        seq += len(new)
+        seq += len(events)
     outcome = game.outcome(state)
     if outcome is None:
         raise ReplayError(f"{game.name}: the game asks nobody and has no outcome at seq {seq}")

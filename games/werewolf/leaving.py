@@ -58,7 +58,7 @@ def succession(m: Moderator, mayor: int) -> Rules:
 def check(m: Moderator) -> None:
     """Has a side won? The village is looked at first, so the last werewolf and the last villager dying together
     is a village win. Raises GameOver."""
-    wolves, living = len(m.wolves()), len(m.present)
+    wolves, living = len(m.living("werewolf")), len(m.present)
     if wolves == 0:
         winner, reason = "village", "no werewolf lives"
     elif wolves >= living - wolves:

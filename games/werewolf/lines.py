@@ -104,19 +104,16 @@ def writable(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def event_line(e: Event, seat: int | None, config: WerewolfConfig, w: Words) -> str | None:
-    """One event as `seat` reads it (None: the moderator's view); None if it adds nothing to what it has read."""
-    writers = WRITERS if seat is None or e.actor != seat else OWN_WRITERS
-    write = writers.get(e.kind)
-    return None if write is None else write(e, w, config)
-
-
 Writer = Callable[[Event, Words, WerewolfConfig], str | None]
 
 
 def _said(e: Event, w: Words, config: WerewolfConfig) -> str:
-    proposal = f" {w.called[e.target]}" if e.kind == "whisper" and e.target is not None else ""
-    return f"{w.called[e.actor]} {SPEECHES[e.kind]}{proposal} {quote(e.text or '', w.max_chars)}"
+    return f"{w.called[e.actor]} {SPEECHES[e.kind]} {quote(e.text or '', w.max_chars)}"
+
+
+def _whispered(e: Event, w: Words, config: WerewolfConfig) -> str:
+    proposal = "" if e.target is None else f" {w.called[e.target]}"
+    return f"{w.called[e.actor]} whispers{proposal} {quote(e.text or '', w.max_chars)}"
 
 
 def _chose(e: Event, w: Words, config: WerewolfConfig) -> str:
@@ -186,6 +183,7 @@ def _bid(e: Event, w: Words, config: WerewolfConfig) -> str:
 
 WRITERS: dict[str, Writer] = {
     **dict.fromkeys(SPEECHES, _said),
+    "whisper": _whispered,
     **dict.fromkeys(VERBS, _chose),
     "setup": _setup,
     "role": _role,

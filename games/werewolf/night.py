@@ -34,7 +34,7 @@ def night(m: Moderator) -> Rules:
     m.phase = "night"
     m.emit("phase", value="night")
     mode = config.first_night if m.day == 1 else "full"
-    hands = m.wolves() if mode == "full" else ()
+    hands = m.living("werewolf") if mode == "full" else ()
     if hands and config.kill_rule == "one_random":
         hands = (m.pick(hands, "killer"),)
     tonight = Night(hands)
@@ -65,7 +65,7 @@ def prey_options(m: Moderator) -> tuple[int, ...]:
 def chat(m: Moderator, among: tuple[int, ...] = ()) -> Asking[int]:
     """The werewolves' channel, if at least two can talk. Each message proposes one of `among`; a round in which all
     agree closes the channel and gives the target, else it gives NOBODY."""
-    pack = m.wolves()
+    pack = m.living("werewolf")
     if len(pack) < 2:
         return NOBODY
     for again in range(m.config.chat_rounds):
@@ -100,32 +100,35 @@ def act(m: Moderator, tonight: Night, acts: Sequence[str]) -> Rules:
             m.emit("attacked", told, target=tonight.prey)
 
 
+ACTOR = {"inspect": "seer", "protect": "doctor", "heal": "witch", "poison": "witch"}
+"""The role that each act of one seat alone belongs to."""
+
+
 def asked(m: Moderator, tonight: Night, act: str) -> list[Request]:
     """One request for each seat that has the act and somebody to act on."""
-    config, living = m.config, m.present
-    out: list[Request] = []
-    if act == "night_kill":
-        targets = prey_options(m) if tonight.agreed == NOBODY else ()
-        options = (*targets, NOBODY) if config.kill_abstain else targets
-        out += [m.ask(i, act, options) for i in tonight.hands if targets]
-    elif act == "inspect":
-        for i in m.living("seer"):
-            options = without(living, i)
-            if not config.seer_repeats:
-                options = tuple([j for j in options if j not in m.inspected[i]])
-            out += [m.ask(i, act, options)] if options else []
-    elif act == "protect":
-        for i in m.living("doctor"):
-            options = living if config.doctor_self else without(living, i)
-            if not config.doctor_repeats:
-                options = without(options, m.last_protected[i])
-            out += [m.ask(i, act, options)] if options else []
-    elif act == "heal":
-        if tonight.prey != NOBODY:
-            out += [m.ask(i, act, (tonight.prey, NOBODY)) for i in m.living("witch") if m.heals[i]]
-    elif act == "poison":
-        out += [m.ask(i, act, (*without(living, i), NOBODY)) for i in m.living("witch") if m.poisons[i]]
+    out = []
+    for seat in tonight.hands if act == "night_kill" else m.living(ACTOR[act]):
+        options = targets(m, tonight, act, seat)
+        if options:
+            out.append(m.ask(seat, act, options))
     return out
+
+
+def targets(m: Moderator, tonight: Night, act: str, seat: int) -> tuple[int, ...]:
+    """On whom a seat may act tonight."""
+    config, living = m.config, m.present
+    if act == "night_kill":
+        prey = prey_options(m) if tonight.agreed == NOBODY else ()
+        return (*prey, NOBODY) if prey and config.kill_abstain else prey
+    if act == "inspect":
+        seen = m.inspected[seat] if not config.seer_repeats else ()
+        return tuple([i for i in living if i != seat and i not in seen])
+    if act == "protect":
+        options = living if config.doctor_self else without(living, seat)
+        return options if config.doctor_repeats else without(options, m.last_protected[seat])
+    if act == "heal":
+        return (tonight.prey, NOBODY) if m.heals[seat] and tonight.prey != NOBODY else ()
+    return (*without(living, seat), NOBODY) if m.poisons[seat] else ()
 
 
 def done(m: Moderator, tonight: Night, decision: Decision) -> None:

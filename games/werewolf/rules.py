@@ -16,11 +16,14 @@ from games.werewolf.lines import words_of, writable
 from games.werewolf.night import night
 from games.werewolf.presets import configure
 from games.werewolf.rules_text import rules_text
-from games.werewolf.state import GameOver, Moderator, Rules, State
+from games.werewolf.state import GameOver, Moderator, Rules, State, without
 from games.werewolf.text import transcript
 
 OWN_ORDER = ("bid", "candidacy", "speech")
 """Decisions whose options are no seats and keep the order that they have by nature."""
+
+ACQUAINTED = ("werewolf", "mason")
+"""Roles whose holders know each other."""
 
 
 def game(m: Moderator) -> Rules:
@@ -28,10 +31,8 @@ def game(m: Moderator) -> Rules:
     m.emit("setup", data={"names": list(m.names)})
     m.emit("deal", MODERATOR, data={"roles": list(m.roles)})
     for seat, role in enumerate(m.roles):
-        known: dict[str, str] = {}
-        if role == "werewolf" or role == "mason":
-            known = {str(j): r for j, r in enumerate(m.roles) if r == role and j != seat}
-        m.emit("role", (seat,), None, seat, role, data={"known": known})
+        fellows = without(m.dealt[role], seat) if role in ACQUAINTED else ()
+        m.emit("role", (seat,), None, seat, role, data={"known": {str(j): role for j in fellows}})
     try:
         while True:
             yield from night(m)
@@ -63,14 +64,16 @@ def to_act(state: State) -> tuple[Request, ...]:
     The orders are drawn here, since the rules need none: each by nothing but the seat, the day and the place in the
     day's programme, which the seat knows.
     """
-    return tuple([_shown(r, state.seed) if r.options or r.place else r for r in state.requests])
-
-
-def _shown(r: Request, seed: int) -> Request:
-    options = r.options
-    if len(options) > 1 and r.kind not in OWN_ORDER:
-        options = chance.shuffled(options, chance.key(seed, r.kind, (r.day << 24) + (r.place << 8) + r.seat))
-    return Request(r.seat, r.kind, options, r.speaks, r.day, r.phase)
+    requests, shown = state.requests, []
+    for r in requests:
+        options, place = r.options, r.place
+        if len(options) > 1 and r.kind not in OWN_ORDER:
+            k = chance.key(state.seed, r.kind, (r.day << 24) + (place << 8) + r.seat)
+            r = Request(r.seat, r.kind, chance.shuffled(options, k), r.speaks, r.day, r.phase)
+        elif place:
+            r = Request(r.seat, r.kind, options, r.speaks, r.day, r.phase)
+        shown.append(r)
+    return tuple(shown)
 
 
 def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Event, ...]]:

@@ -33,7 +33,7 @@ class Moderator:
 
     __slots__ = (
         *("config", "events", "first_seed", "outcome", "past", "rules", "seed", "seq"),
-        *("names", "pack", "roles"),
+        *("dealt", "names", "pack", "roles"),
         *("day", "mayor", "n_draws", "n_to_shoot", "phase", "present"),
         *("heals", "inspected", "last_protected", "last_speaker", "mentioned", "poisons"),
     )
@@ -47,8 +47,11 @@ class Moderator:
         self.roles = roles
         self.names = chance.sample(range(N_NAMES), n, chance.key(seed, "names"))
         """Index of each seat's name in the lexicon's pool."""
-        self.pack = tuple([i for i, role in enumerate(roles) if role == "werewolf"])
-        """The seats dealt a werewolf, living or dead."""
+        self.dealt: dict[str, tuple[int, ...]] = {}
+        """The seats dealt each role, living or dead, in seat order."""
+        for seat, role in enumerate(roles):
+            self.dealt[role] = (*self.dealt.get(role, ()), seat)
+        self.pack = self.dealt["werewolf"]
         self.rules: Rules
         self.past: list[tuple[int, tuple[Decision, ...]]] = []
         """The waves so far, each with the seed at that time: with config, first seed and roles, the whole game."""
@@ -68,22 +71,18 @@ class Moderator:
         self.inspected: list[tuple[int, ...]] = [()] * n
         """Seats that each seat has inspected."""
         self.last_protected = [NOBODY] * n
-        self.heals = [config.witch_heals if r == "witch" else 0 for r in roles]
-        """Healing potions left."""
-        self.poisons = [config.witch_poisons if r == "witch" else 0 for r in roles]
+        witches = self.dealt.get("witch", ())
+        self.heals = dict.fromkeys(witches, config.witch_heals)
+        """Healing potions left, by witch."""
+        self.poisons = dict.fromkeys(witches, config.witch_poisons)
         self.last_speaker = NOBODY
         self.mentioned: tuple[int, ...] = ()
         """Seats that the last speech spoke about."""
 
     def living(self, role: str) -> tuple[int, ...]:
         """Living seats of one role, in seat order."""
-        roles = self.roles
-        return tuple([i for i in self.present if roles[i] == role])
-
-    def wolves(self) -> tuple[int, ...]:
-        """Living werewolves, in seat order."""
-        present = self.present
-        return tuple([i for i in self.pack if i in present])
+        seats, present = self.dealt.get(role), self.present
+        return tuple([i for i in seats if i in present]) if seats else ()
 
     def ballot_options(self, voter: int, among: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """Whom `voter` may vote for among seats (all living ones): not itself unless the rules say so; `NOBODY` where
@@ -203,11 +202,14 @@ def without(seats: tuple[int, ...], seat: int) -> tuple[int, ...]:
 
 def leaders(choices: Iterable[int]) -> tuple[tuple[int, ...], int]:
     """The most chosen seats in seat order, and how often they were chosen; abstentions do not count."""
-    chosen = [seat for seat in choices if seat != NOBODY]
-    if not chosen:
+    times: dict[int, int] = {}
+    for seat in choices:
+        times[seat] = times.get(seat, 0) + 1
+    times.pop(NOBODY, None)
+    if not times:
         return (), 0
-    top = max([chosen.count(seat) for seat in chosen])
-    return tuple(sorted({seat for seat in chosen if chosen.count(seat) == top})), top
+    top = max(times.values())
+    return tuple(sorted([seat for seat, n in times.items() if n == top])), top
 
 
 def shown_role(role: str, reveal: str) -> str | None:

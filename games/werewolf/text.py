@@ -13,7 +13,7 @@ from games.records import NOBODY, Action, Decision, Event, Record, Request, Spee
 from games.werewolf import acts as codec
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
-from games.werewolf.lines import SPEECHES, VERBS, Words, event_line, quote, words_of
+from games.werewolf.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, quote, words_of
 
 
 class Malformed(GameError):
@@ -27,7 +27,8 @@ def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> 
     """
     if isinstance(record, Decision):
         return own_line(record, w) if record.seat == seat else None
-    return event_line(record, seat, config, w)
+    write = (WRITERS if seat is None or record.actor != seat else OWN_WRITERS).get(record.kind)
+    return None if write is None else write(record, w, config)
 
 
 def offer(request: Request | Decision, w: Words) -> str:
