@@ -8,6 +8,7 @@ from games.base import ConfigError, IllegalAction
 from games.play import Answer, stamp
 from games.records import NOBODY, Action, Reply, SpeechAct
 from games.werewolf import GAME
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.presets import NAMES, configure
 from tests.werewolf_table import Board
@@ -575,6 +576,8 @@ CHAT = [["chat"], ["night_kill"]]
         ({"roles": FOUR, "night_order": [["inspect"]]}, "no night_kill"),
         ({"roles": FOUR, "night_order": [["night_kill"], ["night_kill"]]}, "twice"),
         ({"roles": FOUR, "night_order": [["night_kill", "chat"]]}, "a wave of its own"),
+        ({"roles": FOUR, "night_order": [["night_kill"], []]}, "a wave without acts"),
+        ({"roles": FOUR, "chat_by_day": ["after_ballot", "after_ballot"]}, "a moment twice"),
         ({"roles": FOUR | {"seer": 1}, "night_order": [["night_kill"]]}, "'inspect' in which it acts"),
         ({"roles": FOUR | {"witch": 1}, "night_order": [["witch"], ["night_kill"]]}, "must come after"),
         (
@@ -599,6 +602,11 @@ CHAT = [["chat"], ["night_kill"]]
 def test_senseless_configurations_are_refused_saying_why(settings: dict, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         configure("custom", **settings)
+
+
+def test_every_knob_is_documented() -> None:
+    fields = WerewolfConfig.model_fields
+    assert [name for name, field in fields.items() if not (field.description or "").endswith(".")] == []
 
 
 def test_unknown_preset_names_the_nearest() -> None:

@@ -32,7 +32,7 @@ def species_of(role: str) -> str:
 class WerewolfConfig(BaseModel):
     """One rule set. Unknown settings and combinations that make no sense are refused at construction."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     preset: str = "custom"
     """The name of the preset that these settings came from."""
@@ -50,20 +50,27 @@ class WerewolfConfig(BaseModel):
     kill_targets: Literal["others", "anyone"] = "others"
     """Werewolves may choose living non-werewolves, or any living seat."""
     kill_abstain: bool = False
+    """Whether a werewolf may choose nobody; where all do, nobody is the target."""
     chat_rounds: int = Field(1, ge=1, le=10)
     """Most rounds of one werewolf channel, where `chat` stands in `night_order` or `chat_by_day`."""
     chat_until_agree: bool = False
     """Each message carries a proposed target; a round in which all agree closes the channel and settles the target,
     otherwise the werewolves vote as `kill_rule` says."""
     chat_by_day: tuple[Literal["before_ballot", "after_ballot"], ...] = ()
+    """When the werewolves' channel also opens by day, where at least two live."""
     seer_learns: Literal["role", "faction", "species"] = "role"
+    """What an inspection shows: the role, the side that it wins with, or whether it is a werewolf (a possessed
+    is none)."""
     seer_repeats: bool = False
     """Whether a seat may be inspected twice."""
     doctor_self: bool = True
+    """Whether the doctor may protect itself."""
     doctor_repeats: bool = True
     """Whether the doctor may protect the same seat on consecutive nights."""
     witch_heals: int = Field(1, ge=0)
+    """How often a game a witch may save the target, of which she is told as long as she can."""
     witch_poisons: int = Field(1, ge=0)
+    """How often a game a witch may kill a seat of her choice, which nobody can prevent."""
 
     discussion: Literal["round_robin", "random_order", "bidding", "free", "simultaneous", "none"] = (
         "round_robin"
@@ -75,18 +82,22 @@ class WerewolfConfig(BaseModel):
     speech_turns: int = Field(8, ge=1, le=100)
     """Speeches a day under bidding."""
     free_per_seat: int = Field(4, ge=1)
+    """Most utterances of one seat a day under free discussion."""
     free_per_day: int = Field(20, ge=1)
-    """Most utterances a day, of one seat and of all, under free discussion."""
+    """Most utterances of all seats together a day under free discussion."""
     max_speech_chars: int = Field(2000, ge=40)
     """A longer speech is shown to others cut to this many characters; the log keeps all of it."""
 
     ballot: Literal["simultaneous", "sequential"] = "simultaneous"
+    """All at once, or one after another in a random order, in which each sees the public ballots before its own."""
     ballot_public: bool = True
     """Whether everyone learns who voted for whom."""
     ballot_rule: Literal["plurality", "majority"] = "plurality"
     """Most votes, or votes of more than half of the living."""
     ballot_self: bool = False
+    """Whether a seat may vote for itself."""
     ballot_abstain: bool = False
+    """Whether a seat may vote for nobody."""
     revotes: int = Field(0, ge=0, le=3)
     """Further ballots among the tied seats (plurality)."""
     tie: Literal["random", "no_exile"] = "no_exile"
@@ -148,6 +159,8 @@ class WerewolfConfig(BaseModel):
             refuse("one mason has nobody to know; use none or at least two")
         if self.edge_kill and not roles.get("villager"):
             refuse("edge_kill needs a plain villager: without one the werewolves have won before the start")
+        if () in self.night_order:
+            refuse(f"night_order has a wave without acts: {self.night_order}")
         if len(acts) != len(set(acts)):
             refuse(f"night_order names an act twice: {self.night_order}")
         if any("chat" in wave and len(wave) > 1 for wave in self.night_order):
@@ -162,6 +175,8 @@ class WerewolfConfig(BaseModel):
             witch = next(i for i, wave in enumerate(self.night_order) if "witch" in wave)
             if witch <= kill:
                 refuse("the witch is told the target: in night_order her wave must come after night_kill's")
+        if len(self.chat_by_day) != len(set(self.chat_by_day)):
+            refuse(f"chat_by_day names a moment twice: {self.chat_by_day}")
         if self.chat_until_agree and "chat" not in acts:
             refuse("chat_until_agree needs 'chat' in night_order: the agreed target is the night's")
         if self.ballot_rule == "majority" and self.revotes:
