@@ -7,6 +7,7 @@ positions than it named.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -94,17 +95,25 @@ def _tokens(one: Intervention, low: int, high: int, n_prompt: int) -> list[int]:
 
 
 def _vector(one: Intervention, d_model: int, n_layers: int) -> Tensor:
+    """The vector in float32; that of a direction divided by its largest component, so that its length is in range."""
     vector = torch.as_tensor(one.vector, dtype=torch.float32).detach()
     many = len(one.positions) if one.kind == "patch" and isinstance(one.positions, tuple) else None
     shapes = [(d_model,)] if many is None else [(d_model,), (many, d_model)]
     if tuple(vector.shape) not in shapes:
         raise SteeringError(
-            f"an intervention's vector has shape {tuple(vector.shape)}, expected {shapes[-1]}"
+            f"an intervention's vector has shape {tuple(vector.shape)}, the stream of this model takes "
+            f"{' or '.join(map(str, shapes))}; give a vector that was made with this model"
         )
-    if not bool(torch.isfinite(vector).all()) or (one.kind != "patch" and float(vector.norm()) == 0.0):
-        raise SteeringError("an intervention's vector is zero or not finite; a direction is needed")
+    wrong = int((~torch.isfinite(vector)).sum())
+    if wrong or not math.isfinite(one.scale):
+        raise SteeringError(
+            f"an intervention has scale {one.scale} and a vector with {wrong} of {vector.numel()} values that are not "
+            "finite; give finite ones"
+        )
+    if one.kind != "patch" and not bool(vector.any()):
+        raise SteeringError(f"an intervention's vector is zero; {one.kind} needs a direction")
     if not 0 <= one.layer < n_layers:
         raise SteeringError(
             f"an intervention names layer {one.layer}, the model has layers 0 to {n_layers - 1}"
         )
-    return vector
+    return vector if one.kind == "patch" else vector / vector.abs().max()

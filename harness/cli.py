@@ -961,6 +961,8 @@ def _is_users(error: Exception) -> bool:
             "BackendError",
             "EngineLost",
             "ModelFilesError",
+            "SteeringError",
+            "UnknownArchitecture",
             "ActivationsError",
             "AnalysisError",
         }

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -75,11 +75,11 @@ class SteeringSection(Section):
     kind: Literal["add", "ablate", "patch"] = "add"
     """add: `scale` times the residual's own norm along the direction; ablate: take `scale` of its component away;
     patch: put the vector in the residual's place."""
-    scale: float = 1.0
+    scale: float = Field(default=1.0, allow_inf_nan=False)
     positions: Literal["all", "prompt", "generated"] | tuple[int, ...] = "all"
     """Every token, those of the prompt, those that output is read from, or token indices of the context."""
     point: Literal["embed", "resid_post", "attn_out", "mlp_out"] = "resid_post"
-    seats: tuple[int, ...] | None = None
+    seats: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     """Only these seats; None: wherever the player sits."""
 
 

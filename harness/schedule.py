@@ -81,8 +81,22 @@ class Schedule:
 
 
 def check_game(config: Config) -> None:
-    """Raises ConfigurationError for an unknown game, a wrong setting or a roster that does not fit it."""
-    _Seating(config).game(0, 0)
+    """Raises ConfigurationError for an unknown game, a wrong setting, a roster or steered seats that do not fit it."""
+    seated, _ = _Seating(config).game(0, 0)
+    for name in config.roster.agents():
+        steering = config.agents[name].steering
+        if steering is None or steering.seats is None:
+            continue
+        if max(steering.seats) >= len(seated):
+            raise ConfigurationError(
+                f"agents.{name}.steering.seats names seat {max(steering.seats)}; this game of {config.game.name} has "
+                f"seats 0 to {len(seated) - 1}"
+            )
+        if config.roster.seats is not None and all(seated[seat] != name for seat in steering.seats):
+            raise ConfigurationError(
+                f"agents.{name}.steering.seats is {list(steering.seats)}, where roster.seats never puts {name}: it "
+                f"sits at {[seat for seat, agent in enumerate(seated) if agent == name]}"
+            )
 
 
 class _Seating:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
 from agents.intervention import Intervention
 from harness.config import SteeringSection
@@ -16,11 +18,17 @@ from harness.errors import ConfigurationError
 
 
 def intervention_of(section: SteeringSection) -> Intervention:
-    """The intervention of a `steering` table. Raises ConfigurationError where its vector cannot be read."""
+    """The intervention of a `steering` table. Raises ConfigurationError where its vector cannot be read, is not finite,
+    or is zero and needed for its direction."""
+    vector = read_vector(section)
+    if section.kind != "patch" and not vector.any():
+        raise ConfigurationError(
+            f"the vector {section.vector} is zero: it has no direction to {section.kind}"
+        )
     return Intervention(
         kind=section.kind,
         layer=section.layer,
-        vector=read_vector(section),
+        vector=vector,
         positions=section.positions,
         scale=section.scale,
         point=section.point,
@@ -28,35 +36,49 @@ def intervention_of(section: SteeringSection) -> Intervention:
 
 
 def read_vector(section: SteeringSection) -> NDArray[np.float32]:
-    """The saved vector, float32 (d_model,) or for a patch (n_positions, d_model). Raises ConfigurationError."""
+    """The saved vector, float32 (d_model,) or for a patch (n_positions, d_model), finite. Raises ConfigurationError."""
     run, hash_sign, row = section.vector.partition("#")
     if hash_sign:
         return _captured(section, run, row)
     path = Path(section.vector).expanduser()
+    remedy = "give a .safetensors or .npy file with one vector (d_model,)"
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            tensors = load_file(path)
-            if section.key is None and len(tensors) != 1:
-                raise ConfigurationError(
-                    f"{path} holds {len(tensors)} tensors ({', '.join(sorted(tensors))}): name one as steering.key"
-                )
-            key = section.key if section.key is not None else next(iter(tensors))
-            if key not in tensors:
-                raise ConfigurationError(
-                    f"{path} has no tensor {key!r}; it holds: {', '.join(sorted(tensors))}"
-                )
-            values = tensors[key]
-        else:
-            values = np.load(path, allow_pickle=False)
+        values = (
+            _tensor(path, section.key) if path.suffix == ".safetensors" else np.load(path, allow_pickle=False)
+        )
     except FileNotFoundError:
+        raise ConfigurationError(f"there is no vector {path}: {remedy}") from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigurationError(f"the vector {path} cannot be read ({error}): {remedy}") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise ConfigurationError(
-            f"there is no vector {path}: give a .safetensors or .npy file with one vector (d_model,)"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the vector {path} cannot be read: {error}") from error
-    return np.asarray(values, dtype=np.float32)
+            f"the vector {path} holds {getattr(values, 'dtype', 'several arrays')}, real numbers are needed: {remedy}"
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+        vector = values.astype(np.float32)
+    wrong = int((~np.isfinite(vector)).sum())
+    if wrong:
+        raise ConfigurationError(
+            f"{wrong} of the {vector.size} numbers of the vector {path} are not finite in float32"
+        )
+    return vector
+
+
+def _tensor(path: Path, key: str | None) -> NDArray[Any]:
+    """One tensor of a safetensors file; bfloat16, which numpy lacks, as float32."""
+    with safe_open(path, framework="numpy") as file:
+        names = sorted(file.keys())
+        if key is None and len(names) != 1:
+            raise ConfigurationError(
+                f"{path} holds {len(names)} tensors ({', '.join(names)}): name one as steering.key"
+            )
+        key = names[0] if key is None else key
+        if key not in names:
+            raise ConfigurationError(f"{path} has no tensor {key!r}; it holds: {', '.join(names)}")
+        if file.get_slice(key).get_dtype() != "BF16":
+            return file.get_tensor(key)
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(key).float().numpy()
 
 
 def _captured(section: SteeringSection, run: str, row: str) -> NDArray[np.float32]:

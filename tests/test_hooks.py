@@ -185,12 +185,16 @@ def test_an_intervention_that_touched_nothing_raises() -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (Intervention("add", 1, np.ones(7)), r"\(7,\), expected \(128,\)"),
+        (Intervention("add", 1, np.ones(7)), r"\(7,\), the stream of this model takes \(128,\)"),
         (Intervention("add", 1, np.zeros(D_MODEL)), "zero"),
+        (Intervention("add", 1, np.full(D_MODEL, np.nan)), "128 of 128 values that are not finite"),
+        (Intervention("patch", 1, np.full(D_MODEL, np.inf)), "128 of 128 values that are not finite"),
+        (Intervention("add", 1, np.ones(D_MODEL), scale=float("nan")), "scale nan"),
+        (Intervention("ablate", 1, np.ones(D_MODEL), scale=float("inf")), "scale inf"),
         (Intervention("ablate", 9, np.ones(D_MODEL)), "layer 9, the model has layers 0 to 2"),
         (
             Intervention("patch", 1, np.ones((3, D_MODEL)), positions=(1, 2)),
-            r"\(3, 128\), expected \(2, 128\)",
+            r"\(3, 128\), the stream of this model takes \(128,\) or \(2, 128\)",
         ),
         (Intervention("add", 1, np.ones(D_MODEL), positions=(6,)), "0 to 5"),
         (Intervention("add", 1, np.ones(D_MODEL), positions=()), "0 to 5"),
@@ -199,6 +203,16 @@ def test_an_intervention_that_touched_nothing_raises() -> None:
 def test_impossible_interventions_are_refused_before_anything_runs(bad: Intervention, says: str) -> None:
     with pytest.raises(SteeringError, match=says):
         steering(bad)
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e30])
+def test_a_direction_of_any_length_steers_alike(length: float) -> None:
+    found = []
+    for vector in (DIRECTION, length * np.asarray(DIRECTION, dtype=np.float32)):
+        (made,) = steering(Intervention("add", 1, vector, positions=(2,))).edits([0], [0], 6, [0])
+        found.append(made.apply(torch.ones(1, D_MODEL)))
+    torch.testing.assert_close(found[1], found[0])
+    assert not torch.allclose(found[0], torch.ones(1, D_MODEL))
 
 
 def test_a_patch_takes_its_values_in_the_order_of_its_positions() -> None:
