@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agents.hooked_model import HookedModel
-from harness.activations import KEY, Activations, token_hash
+from harness.activations import KEY, Activations, ActivationsError, token_hash
 from harness.capture_plan import CaptureItem, wanted_rows
 
 TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 4e-2}
@@ -39,18 +39,18 @@ def check_sample(
 ) -> list[RowCheck]:
     """Check the stored rows of up to `n_items` of the items, drawn with `seed`.
 
-    Layers are read with one plain hook each on the whole model, context by context. Raises ValueError when none of
-    the items is in the store, and when the model is another one than the store's.
+    Layers are read with one plain hook each on the whole model, context by context. Raises ActivationsError when
+    none of the items is in the store, and when the model is another one than the store's.
     """
     if hooked.name != store.info.model:
-        raise ValueError(
+        raise ActivationsError(
             f"the store holds {store.info.model}, the model given is {hooked.name}; give that model"
         )
-    stored = {key: i for i, key in enumerate(store.scan().select(*KEY).collect().iter_rows())}
-    lines = store.scan().collect()
+    lines = store.index(variant=None)
+    stored = {key: i for i, key in enumerate(lines.select(*KEY).iter_rows())}
     known = [item for item in items if any(_key(row.key) in stored for row in wanted_rows(item, set()))]
     if not known:
-        raise ValueError(
+        raise ActivationsError(
             f"none of the decisions given has a row in {store.path}; is it the store of this run?"
         )
     picked = np.random.default_rng(seed).permutation(len(known))[:n_items]

@@ -41,6 +41,16 @@ class ActivationOverflow(WolfscopeError, ValueError):
     """Values that the store's dtype cannot hold, or that are not numbers at all."""
 
 
+def index_part(shard: Path) -> Path:
+    """Where the index part of a shard lies."""
+    return shard.parent.parent / "index" / f"{shard.stem}.parquet"
+
+
+def shard_remedy(shard: Path) -> str:
+    """What to do about a damaged shard or index part."""
+    return f"delete {shard} and {index_part(shard)}, then capture again as before: what is not there is read anew"
+
+
 def narrow(values: NDArray[np.float32], dtype: str, layers: Sequence[str], what: str) -> NDArray[Any]:
     """float32 (n_rows, n_layers, d_model) in the raw form of `dtype`, rounded to nearest even.
 
@@ -53,7 +63,7 @@ def narrow(values: NDArray[np.float32], dtype: str, layers: Sequence[str], what:
         layers,
         what,
         "the model's activations are not finite",
-        "check the weights",
+        "check the weights, and the scale where they are steered",
     )
     if dtype == "float32":
         return values
@@ -127,9 +137,7 @@ class Shard:
 def open_shard(path: Path) -> Shard:
     """Map a shard. Raises ActivationsDamaged, naming what is wrong with which file."""
     if not path.is_file():
-        raise ActivationsDamaged(
-            f"shard {path} is missing; restore it, or delete its index part and capture again"
-        )
+        raise ActivationsDamaged(f"shard {path} is missing; restore it, or {shard_remedy(path)}")
     found = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
@@ -137,7 +145,7 @@ def open_shard(path: Path) -> Shard:
         if len(head) < 8 or length > found - 8:
             raise ActivationsDamaged(
                 f"shard {path} is truncated: {found} bytes, its header alone needs {length + 8}; "
-                "delete it with its index part and capture again"
+                f"{shard_remedy(path)}"
             )
         text = file.read(length)
     try:
@@ -151,13 +159,12 @@ def open_shard(path: Path) -> Shard:
         dtype = next(d for d, (name, _) in DTYPES.items() if {name} == names)
     except (ValueError, KeyError, TypeError, StopIteration, UnicodeDecodeError) as error:
         raise ActivationsDamaged(
-            f"shard {path} has a broken header ({type(error).__name__}: {error}); "
-            "delete it with its index part and capture again"
+            f"shard {path} has a broken header ({type(error).__name__}: {error}); {shard_remedy(path)}"
         ) from error
     if found != 8 + length + end:
         raise ActivationsDamaged(
             f"shard {path} is {'truncated' if found < 8 + length + end else 'too long'}: {found} bytes, "
-            f"expected {8 + length + end}; delete it with its index part and capture again"
+            f"expected {8 + length + end}; {shard_remedy(path)}"
         )
     whole = np.memmap(path, mode="r", dtype=np.uint8, offset=8 + length) if end else np.zeros(0, np.uint8)
     kind = np.dtype(DTYPES[dtype][1])

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from harness.activation_shards import ActivationsDamaged, Shard, checksums, open_shard
-from harness.activations import INDEX_SCHEMA, KEY, Activations, Damage, token_hash
+from harness.activation_format import KEY, read_part, token_hash
+from harness.activation_shards import (
+    ActivationsDamaged,
+    Shard,
+    checksums,
+    index_part,
+    open_shard,
+    shard_remedy,
+)
+from harness.activations import Activations, Damage
 
 Contexts = Mapping[tuple[str, int, str], Sequence[int]]
 
 
 def verify(store: Activations, contexts: Contexts) -> list[Damage]:
     """All damage found in `store`; see `Activations.verify`."""
+    written = sorted((store.path / "shards").glob("[!.]*.safetensors"))
     found: list[Damage] = []
     frames: list[pl.DataFrame] = []
     for part in store.parts():
-        lines = _lines(part, found)
-        if lines is None:
+        try:
+            lines = read_part(part)
+        except ActivationsDamaged as error:
+            found.append(Damage("broken_index", part.name, str(error)))
             continue
         frames.append(lines)
         for (name,), group in lines.group_by("shard", maintain_order=True):
             found += _shard(store, str(name), group)
-    found += _missing_parts(store)
+    found += [_unindexed(shard) for shard in written if not index_part(shard).exists()]
     if frames:
         found += _duplicates(pl.concat(frames))
         for frame in frames:
@@ -35,26 +44,12 @@ def verify(store: Activations, contexts: Contexts) -> list[Damage]:
     return found
 
 
-def _lines(part: Path, found: list[Damage]) -> pl.DataFrame | None:
-    try:
-        lines = pl.read_parquet(part)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        found.append(
-            Damage("broken_index", part.name, f"index part {part} cannot be read ({error}); capture again")
-        )
-        return None
-    if lines.schema != INDEX_SCHEMA:
-        message = f"index part {part} has columns {lines.schema}, expected {INDEX_SCHEMA}"
-        found.append(Damage("broken_index", part.name, message))
-        return None
-    return lines
-
-
 def _shard(store: Activations, name: str, lines: pl.DataFrame) -> list[Damage]:
+    """Damage of one shard; `lines` is what its index part says."""
     path = store.path / "shards" / name
     if not path.is_file():
         message = (
-            f"shard {path} is missing: {lines.height} rows are lost; delete its index part and capture again"
+            f"shard {path} is missing: {lines.height} rows are lost; restore it, or {shard_remedy(path)}"
         )
         return [Damage("missing_shard", name, message)]
     try:
@@ -64,10 +59,18 @@ def _shard(store: Activations, name: str, lines: pl.DataFrame) -> list[Damage]:
     if (shard.layers, shard.dtype, shard.d_model) != (store.layers, store.info.dtype, store.d_model):
         message = (
             f"shard {path} holds {len(shard.layers)} layers of {shard.d_model} {shard.dtype}, "
-            f"store.json says {len(store.layers)} of {store.d_model} {store.info.dtype}"
+            f"store.json says {len(store.layers)} of {store.d_model} {store.info.dtype}; {shard_remedy(path)}"
         )
         return [Damage("broken_shard", name, message)]
     return _rows(shard, name, lines)
+
+
+def _unindexed(shard: Path) -> Damage:
+    message = (
+        f"shard {shard} has no index part, so its rows cannot be found: its writer was killed, or the part was lost; "
+        "capture again as before: the shard is removed and its rows are read anew"
+    )
+    return Damage("unindexed_shard", shard.name, message)
 
 
 def _rows(shard: Shard, name: str, lines: pl.DataFrame, step: int = 1024) -> list[Damage]:
@@ -78,42 +81,28 @@ def _rows(shard: Shard, name: str, lines: pl.DataFrame, step: int = 1024) -> lis
         for row, checksum in enumerate(checksums(raw), start):
             line = expected.pop(row, None)
             if line is None:
-                message = f"row {row} of {shard.path} has no index line; delete shard and part, capture again"
+                message = f"row {row} of {shard.path} has no index line; {shard_remedy(shard.path)}"
                 found.append(Damage("unindexed_row", f"{name} row {row}", message))
             elif line["checksum"] != checksum:
                 message = (
                     f"row {row} of {shard.path} ({_key(line)}) has changed: checksum {checksum}, "
-                    f"written {line['checksum']}; delete the shard with its index part and capture again"
+                    f"written {line['checksum']}; {shard_remedy(shard.path)}"
                 )
                 found.append(Damage("changed_bytes", f"{name} row {row}", message))
     for row, line in expected.items():
-        message = f"row {row} of {shard.path} ({_key(line)}) is missing: the shard has {shard.n_rows} rows"
+        message = (
+            f"row {row} of {shard.path} ({_key(line)}) is missing: the shard has {shard.n_rows} rows; "
+            f"{shard_remedy(shard.path)}"
+        )
         found.append(Damage("missing_row", f"{name} row {row}", message))
     return found
 
 
-def _missing_parts(store: Activations) -> list[Damage]:
-    """A writer numbers its shards without gaps, so a gap is a lost part."""
-    numbers: dict[str, set[int]] = {}
-    for part in store.parts():
-        match = re.fullmatch(r"(.+)-(\d+)", part.stem)
-        if match:
-            numbers.setdefault(match[1], set()).add(int(match[2]))
-    found: list[Damage] = []
-    for writer, seen in numbers.items():
-        for n in sorted(set(range(max(seen))) - seen):
-            name = f"{writer}-{n:05d}.parquet"
-            message = f"index part {name} is missing: its rows cannot be found; restore it or capture again"
-            found.append(Damage("missing_part", name, message))
-    return found
-
-
 def _duplicates(lines: pl.DataFrame) -> list[Damage]:
-    counts = Counter(lines.select(KEY).iter_rows())
+    twice = lines.group_by(KEY).len().filter(pl.col("len") > 1).sort(KEY)
     return [
         Damage("duplicate_key", str(key), f"{key} is stored {n} times; keep one capture's shards")
-        for key, n in counts.items()
-        if n > 1
+        for *key, n in twice.iter_rows()
     ]
 
 

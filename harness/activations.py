@@ -6,16 +6,14 @@
 
 A row is one site of one decision: (game_id, seq, site, subject, variant, token_index). A site whose name ends in the
 seat that it is about, such as `mention:3`, is stored as site `mention`, subject 3. `token_hash` binds the row to the
-token ids of its context. A shard without its index part is an unfinished write and is ignored. Needs numpy and polars
-alone.
+token ids of its context; each shard's metadata holds the hash of its index part. A shard without its index part is an
+unfinished write, or has lost it: it is never read, and `verify` names it. Needs numpy and polars alone.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +22,31 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from harness.activation_format import (
+    INDEX_SCHEMA,
+    KEY,
+    SCHEMA_VERSION,
+    StoreInfo,
+    layer_name,
+    read_info,
+    read_part,
+    split_site,
+    store_folders,
+    token_hash,
+)
 from harness.activation_shards import (
     ActivationOverflow,
     ActivationsDamaged,
     ActivationsError,
     Shard,
     open_shard,
+    shard_remedy,
     widen,
 )
 
 __all__ = [
     "INDEX_SCHEMA",
+    "KEY",
     "SCHEMA_VERSION",
     "ActivationOverflow",
     "Activations",
@@ -45,70 +57,20 @@ __all__ = [
     "layer_name",
     "open_activations",
     "split_site",
+    "store_folders",
     "token_hash",
 ]
-
-SCHEMA_VERSION = 1
-
-INDEX_SCHEMA = pl.Schema(
-    {
-        "game_id": pl.String,
-        "seq": pl.Int64,
-        "seat": pl.Int16,
-        "site": pl.String,
-        "subject": pl.Int16,  # the seat that the site is about, or null
-        "variant": pl.String,  # "original", or how the context was changed
-        "token_index": pl.Int32,  # first token of the site, in the whole context
-        "n_tokens": pl.Int32,  # tokens averaged
-        "token_hash": pl.String,  # of the context up to and including the site's last token
-        "shard": pl.String,
-        "row": pl.Int32,
-        "checksum": pl.String,  # blake2b of the row's bytes over all layers
-    }
-)
-
-KEY = ("game_id", "seq", "site", "subject", "variant", "token_index")
-
-
-class StoreInfo(msgspec.Struct, frozen=True):
-    """What `store.json` holds; every writer must agree with it."""
-
-    model: str
-    """`name@hash`."""
-    layers: tuple[str, ...]
-    """Names of the rows' first axis: `embed`, `resid_post.0`, ..., `attn_out.0`, `mlp_out.0`."""
-    d_model: int
-    dtype: str
-    schema_version: int = SCHEMA_VERSION
 
 
 class Damage(msgspec.Struct, frozen=True):
     """One thing that `verify` found."""
 
     kind: str
-    """missing_shard | broken_shard | changed_bytes | missing_row | unindexed_row | duplicate_key | wrong_tokens |
-    missing_part | broken_index."""
+    """missing_shard | broken_shard | unindexed_shard | broken_index | changed_bytes | missing_row | unindexed_row |
+    duplicate_key | wrong_tokens."""
     where: str
     """The shard or index part, with the row where there is one."""
     message: str
-
-
-def token_hash(ids: Sequence[int] | NDArray[np.integer]) -> str:
-    """blake2b (32 hex digits) of the token ids as little-endian int32."""
-    return blake2b(np.asarray(ids, dtype="<i4").tobytes(), digest_size=16).hexdigest()
-
-
-def split_site(name: str) -> tuple[str, int | None]:
-    """`mention:3` -> (`mention`, 3); `prompt_last` -> (`prompt_last`, None)."""
-    head, colon, tail = name.rpartition(":")
-    if colon and tail.isdigit():
-        return head, int(tail)
-    return name, None
-
-
-def layer_name(layer: int | str) -> str:
-    """The stored name: an int is the residual stream after that block, `resid_post.<int>`."""
-    return f"resid_post.{layer}" if isinstance(layer, int) else layer
 
 
 def open_activations(path: str | Path) -> Activations:
@@ -172,7 +134,7 @@ class Activations:
             lines = lines.filter(pl.col("seat") == seat)
         if variant is not None:
             lines = lines.filter(pl.col("variant") == variant)
-        return lines.sort(*KEY, nulls_last=False).collect()
+        return self._collect(lines.sort(*KEY, nulls_last=False))
 
     def read(self, lines: pl.DataFrame, layer: int | str) -> NDArray[np.float32]:
         """Values of one layer for index lines, in their order: float32 (n_rows, d_model).
@@ -220,9 +182,19 @@ class Activations:
         """The memory-mapped tensor (n_rows, d_model) of one shard, raw (bfloat16 as uint16), read-only."""
         return self._shard(shard).tensors[self._known(layer)]
 
-    def keys(self) -> set[tuple[Any, ...]]:
-        """What is stored: (game_id, seq, site, subject, variant, token_index)."""
-        return set(self.scan().select(KEY).collect().iter_rows())
+    def keys(self, games: Iterable[str] | None = None) -> set[tuple[Any, ...]]:
+        """What is stored, of some games or of all: (game_id, seq, site, subject, variant, token_index)."""
+        lines = self.scan().select(KEY)
+        if games is not None:
+            lines = lines.filter(pl.col("game_id").is_in(list(games)))
+        return set(self._collect(lines).iter_rows())
+
+    def check_readable(self) -> None:
+        """Read every index part and the head of its shard. Raises ActivationsDamaged for the first that is not what was
+        written; a changed byte in the rows is found by `verify` alone."""
+        for part in self.parts():
+            for name in read_part(part)["shard"].unique():
+                self._shard(name)
 
     def vocabulary(self) -> dict[int, str]:
         """The words behind token ids, where a capture of single tokens has kept them; else empty."""
@@ -247,6 +219,15 @@ class Activations:
             )
         return name
 
+    def _collect(self, lines: pl.LazyFrame) -> pl.DataFrame:
+        """Index lines. Raises ActivationsDamaged naming the part that cannot be read."""
+        try:
+            return lines.collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            for part in self.parts():
+                read_part(part)
+            raise ActivationsDamaged(f"the index of {self.path} cannot be read ({error})") from error
+
     def _shard(self, name: str) -> Shard:
         return self._open(self.path / "shards" / name)
 
@@ -259,25 +240,6 @@ class Activations:
             if len(rows) and rows[-1] >= shard.n_rows:
                 raise ActivationsDamaged(
                     f"the index names row {rows[-1]} of {shard.path}, which has {shard.n_rows} rows; "
-                    "delete both and capture again"
+                    f"{shard_remedy(shard.path)}"
                 )
             yield shard, group["where"].to_numpy().astype(np.int64), rows
-
-
-def read_info(path: Path) -> StoreInfo:
-    """`store.json` of a store. Raises ActivationsError."""
-    file = path / "store.json"
-    if not file.is_file():
-        raise ActivationsError(
-            f"{path} holds no activations (no store.json); run `wolfscope capture` on the run first"
-        )
-    try:
-        version = json.loads(file.read_bytes()).get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise ActivationsError(
-                f"{file} has schema version {version}, this version reads {SCHEMA_VERSION}; "
-                "capture again into a new folder, or use the version that wrote it"
-            )
-        return msgspec.json.decode(file.read_bytes(), type=StoreInfo)
-    except (ValueError, AttributeError) as error:  # msgspec's errors are ValueErrors
-        raise ActivationsDamaged(f"{file} is damaged ({error}); restore it or capture again") from error

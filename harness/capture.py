@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from agents.steering import Steering
 from harness.activation_writer import ActivationWriter
 from harness.activations import ActivationsError, StoreInfo, open_activations
 from harness.capture_plan import CaptureItem, Pass, Row, batches, plan_passes, wanted_rows
+from harness.capture_progress import CaptureProgress
 
 __all__ = ["CaptureItem", "CaptureProgress", "HookedReader", "Reader", "capture_pass", "read_passes"]
 
@@ -38,31 +38,14 @@ class Reader(Protocol):
     """Of the weights: float32, float16, bfloat16."""
     max_context: int
     vocab_size: int
+    whole: bool
+    """Each context by itself and to its end, as interventions need it."""
 
     def read(
         self, passes: Sequence[Pass], batch_tokens: int
     ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
         """(some of the passes, float32 (n_rows, n_layers, d_model), rows in the passes' order) until all are read."""
         ...
-
-
-@dataclass
-class CaptureProgress:
-    """Where a capture stands; the final one is its report."""
-
-    n_items: int = 0
-    """Decisions seen."""
-    n_rows: int = 0
-    """Rows read."""
-    n_skipped: int = 0
-    """Rows that were stored before."""
-    n_context_tokens: int = 0
-    """Tokens of the contexts up to their last site, each decision by itself."""
-    n_computed_tokens: int = 0
-    """Tokens that went through the model; the difference is what shared prefixes saved."""
-    n_bytes: int = 0
-    """Size of the rows read, as stored."""
-    seconds: float = 0.0
 
 
 def capture_pass(
@@ -84,7 +67,8 @@ def capture_pass(
     items: best in the order of games; they are taken in windows of about `window_tokens` tokens, cut between games.
     points: the streams, by default resid_post of all layers. dtype: of the store; `auto` is bfloat16 for a bfloat16
     model, else float32. batch_tokens: tokens of a forward pass, padding included. interventions: for every context
-    (then no prefixes are shared, and the items' variant says so). progress: called after each batch.
+    (then no prefixes are shared, and the items' variant says so). progress: called after each batch. points and
+    interventions are those of a reader that has its own.
 
     Raises ActivationsError (a site outside its context, a context longer than the model's, a store made with other
     settings), ActivationOverflow, StorageError, SteeringError. What was read before is kept and not read again.
@@ -95,21 +79,13 @@ def capture_pass(
         dtype = "bfloat16" if reader.dtype == "bfloat16" else "float32"
     info = StoreInfo(model=reader.name, layers=reader.layers, d_model=reader.d_model, dtype=dtype)
     state, begin = CaptureProgress(), time.monotonic()
+    path = Path(path)
     with ActivationWriter(path, info, name=writer) as out:
-        stored = open_activations(path).keys()
         size = len(info.layers) * info.d_model * (4 if dtype == "float32" else 2)
         for window in _windows(items, window_tokens):
-            todo: list[tuple[CaptureItem, list[Row]]] = []
-            for item in window:
-                rows = wanted_rows(item, stored)
-                state.n_items += 1
-                state.n_skipped += len(item.sites) - len(rows)
-                if rows:
-                    todo.append((item, rows))
-                    last = 1 + max(max(row.indices) for row in rows)
-                    state.n_context_tokens += last
-                    _check_length(item, last, reader)
-            passes = plan_passes(todo, share_prefixes=share_prefixes, whole=bool(interventions))
+            stored = _stored(path, window)
+            todo = list(_wanted(window, stored, reader, state))
+            passes = plan_passes(todo, share_prefixes=share_prefixes, whole=reader.whole)
             for batch, values in reader.read(passes, batch_tokens):
                 keys = [row.key for one in batch for row in one.rows]
                 out.add(keys, values)
@@ -123,6 +99,22 @@ def capture_pass(
     return state
 
 
+def _wanted(
+    window: Sequence[CaptureItem], stored: set[tuple[Any, ...]], reader: Reader, state: CaptureProgress
+) -> Iterator[tuple[CaptureItem, list[Row]]]:
+    """The items that have rows to be read, and those; counted in `state`. Raises ActivationsError."""
+    for item in window:
+        rows = wanted_rows(item, stored)
+        state.n_items += 1
+        state.sites.update(name.partition("#")[0] for name in item.sites)
+        state.n_skipped += len(item.sites) - len(rows)
+        if rows:
+            last = 1 + max(max(row.indices) for row in rows)
+            state.n_context_tokens += last
+            _check_length(item, last, reader)
+            yield item, rows
+
+
 class HookedReader:
     """Reads passes through a hooked transformers model."""
 
@@ -130,7 +122,7 @@ class HookedReader:
         self, hooked: HookedModel, points: Points | None = None, interventions: Sequence[Intervention] = ()
     ) -> None:
         self.hooked, self.points = hooked, points or choose_points(hooked.layout)
-        self.interventions = tuple(interventions)
+        self.interventions, self.whole = tuple(interventions), bool(interventions)
         self.name, self.layers, self.d_model = hooked.name, self.points.names(), hooked.layout.d_model
         self.dtype = str(hooked.dtype).removeprefix("torch.")
         self.max_context, self.vocab_size = hooked.max_context, hooked.vocab_size
@@ -197,6 +189,13 @@ def _windows(items: Iterable[CaptureItem], max_tokens: int) -> Iterator[list[Cap
         n_tokens += len(item.ids)
     if window:
         yield window
+
+
+def _stored(path: Path, window: Sequence[CaptureItem]) -> set[tuple[Any, ...]]:
+    """The keys of the window's games that a store has, if there is one."""
+    if not (path / "store.json").exists():
+        return set()
+    return open_activations(path).keys({item.game_id for item in window})
 
 
 def _check_length(item: CaptureItem, n_tokens: int, hooked: Reader) -> None:

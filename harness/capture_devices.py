@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import ray
 
 from agents.engine_settings import engine_env
-from harness.capture_run import CaptureJob, capture_share
+from harness.capture_job import CaptureJob
+from harness.capture_progress import CaptureProgress, together
+from harness.capture_run import capture_share
 from harness.cluster import ray_for_now
 from harness.errors import WolfscopeError
 from harness.manifest import checkout
@@ -23,16 +24,18 @@ from harness.progress import Progress
 class CaptureActor:
     """One reader."""
 
-    def capture(self, path: str, job: CaptureJob, share: int, n_shares: int) -> dict[str, Any]:
-        """`capture_share`; its report."""
-        return vars(capture_share(Path(path), job, share, n_shares))
+    def capture(self, path: str, job: CaptureJob, share: int, n_shares: int) -> CaptureProgress:
+        """`capture_share`."""
+        return capture_share(Path(path), job, share, n_shares)
 
 
-def capture_on_devices(path: Path, job: CaptureJob, devices: int, say: Callable[[str], None]) -> None:
+def capture_on_devices(
+    path: Path, job: CaptureJob, devices: int, say: Callable[[str], None]
+) -> CaptureProgress:
     """Read a run with several readers. Raises as `capture_share`, and WolfscopeError where a reader has died."""
     with ray_for_now(None, Progress("quiet")):
         gpus = ray.cluster_resources().get("GPU", 0)
-        on_gpu = job.device in ("cuda", "gpu") or (job.device == "auto" and gpus > 0)
+        on_gpu = job.device.partition(":")[0] in ("cuda", "gpu") or (job.device == "auto" and gpus > 0)
         env = engine_env("gpu" if on_gpu else "cpu") | {"PYTHONPATH": str(checkout())}
         remote = ray.remote(CaptureActor).options(
             num_cpus=0, num_gpus=1 if on_gpu else 0, runtime_env={"env_vars": env}
@@ -41,7 +44,7 @@ def capture_on_devices(path: Path, job: CaptureJob, devices: int, say: Callable[
         say(f"{devices} readers share the games")
         try:
             pending = [a.capture.remote(str(path), job, i, devices) for i, a in enumerate(actors)]
-            done = ray.get(pending)
+            return together(ray.get(pending))
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             raise (
@@ -52,6 +55,3 @@ def capture_on_devices(path: Path, job: CaptureJob, devices: int, say: Callable[
         finally:
             for actor in actors:
                 ray.kill(actor)
-    rows, seconds = sum(one["n_rows"] for one in done), max(one["seconds"] for one in done)
-    skipped = sum(one["n_skipped"] for one in done)
-    say(f"{rows:,} rows in {seconds:,.0f} s; {skipped:,} were there before")

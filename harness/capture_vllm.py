@@ -16,6 +16,8 @@ from harness.errors import ConfigurationError
 class VllmReader:
     """A reader of `harness.capture` over an engine in this process."""
 
+    whole = False
+
     def __init__(self, states: VllmStates) -> None:
         self._states = states
         self.name, self.layers, self.d_model = states.name, states.layers, states.d_model
@@ -61,4 +63,4 @@ def vllm_reader(folder: Path, layers: Sequence[str], device: str) -> VllmReader:
             )
         )
     except ValueError as error:
-        raise ConfigurationError(f"activations.layers: {error}") from error
+        raise ConfigurationError(f"activations.layers (--layer): {error}") from error

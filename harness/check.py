@@ -14,6 +14,13 @@ from games.base import GameError
 from games.play import fold, observe
 from games.records import Decision, Record
 from harness import tables
+from harness.activations import (
+    Activations,
+    ActivationsDamaged,
+    ActivationsError,
+    open_activations,
+    store_folders,
+)
 from harness.branch_schedule import origin_of, schedule_of
 from harness.config import Config
 from harness.contexts import Players, asked
@@ -57,9 +64,9 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
             found += wrong or prompts.check(run, planned[game_id], records)
     for reason in prompts.skipped:
         say(f"prompts are not checked against the log: {reason}")
-    if (run.path / "activations").is_dir():
-        say("holding activation rows to their tokens")
-        found += _activations(run)
+    for store in store_folders(run.path):
+        say(f"holding the rows in {store.name} to their bytes and tokens")
+        found += _activations(run, store)
     return found
 
 
@@ -200,29 +207,38 @@ class _Contexts(Mapping[tuple[str, int, str], Sequence[int]]):
         return sum(1 for _ in self)
 
 
-def _activations(run: Run) -> list[Finding]:
-    from harness.activations import open_activations
-
-    store = open_activations(run.path / "activations")
-    return [Finding(f"activations/{d.where}", d.message) for d in store.verify(_Contexts(run))]
+def _activations(run: Run, path: Path) -> list[Finding]:
+    try:
+        damage = open_activations(path).verify(_Contexts(run))
+    except ActivationsError as error:
+        return [Finding(path.name, str(error))]
+    return [Finding(f"{path.name}/{d.where}", d.message) for d in damage]
 
 
 def check_activations(
     path: str | Path, say: Callable[[str], None] = lambda text: None, *, n_contexts: int = 20, seed: int = 0
 ) -> list[Finding]:
     """Hold a sample of the stored rows of a run against a plain forward pass of each context alone, and say how well
-    they agree.
+    they agree. What cannot be read is a finding, too.
 
     Raises RunFolderError, ActivationsError where nothing was captured, ConfigurationError where the model is gone.
     """
+    run = load_run(path)
+    try:
+        return _sample(run, open_activations(run.path / "activations"), say, n_contexts, seed)
+    except ActivationsDamaged as error:
+        return [Finding("activations", str(error))]
+
+
+def _sample(
+    run: Run, store: Activations, say: Callable[[str], None], n_contexts: int, seed: int
+) -> list[Finding]:
     from agents.hooked_model import load_hooked_model
     from harness.activation_check import check_sample
-    from harness.activations import open_activations
-    from harness.capture_run import CaptureJob, capture_items
+    from harness.capture_job import CaptureJob
+    from harness.capture_run import capture_items
     from harness.engines import model_folder
 
-    run = load_run(path)
-    store = open_activations(run.path / "activations")
     named = [name for name, model in run.manifest.models.items() if model == store.info.model]
     if not named:
         return [
@@ -232,7 +248,7 @@ def check_activations(
                 f"{', '.join(run.manifest.models.values()) or 'none'}",
             )
         ]
-    index = store.scan().select("game_id", "site", "variant").unique().collect()
+    index = store.index(variant=None).select("game_id", "site", "variant").unique()
     variants = [v for v in index["variant"].unique().sort().to_list() if "steered-" not in v]
     if len(variants) < index["variant"].n_unique():
         say("steered rows are left out: a plain forward pass is not what they should equal")

@@ -165,7 +165,7 @@ class HookedActor:
     ) -> None:
         from agents.hooked import HookedBackend
         from agents.hooked_model import load_hooked_model
-        from harness.capture_run import points_of
+        from harness.capture_reader import points_of
 
         hooked = load_hooked_model(folder, device=device)
         points = None if layers is None else points_of(hooked, layers)

@@ -233,7 +233,7 @@ def _scaled(
 def _activations(
     config: Config, models: Mapping[str, str], games: Iterable[Played], weight: Mapping[int, float]
 ) -> Activations | None:
-    from harness.capture_run import chosen_backend
+    from harness.capture_job import chosen_backend
 
     section = config.activations
     backend = chosen_backend(config, section.backend)

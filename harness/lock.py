@@ -22,9 +22,12 @@ class RunLock:
     file is simply taken over. What the file says (process, host, since when) is for the reader of the error.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Nothing is locked yet; `folder` must exist when the lock is entered."""
+    def __init__(
+        self, folder: Path, remedy: str = "wait until it is done, stop it, or choose another --out"
+    ) -> None:
+        """Nothing is locked yet; `folder` must exist when the lock is entered. remedy: for who finds it locked."""
         self.path = folder / "lock"
+        self._remedy = remedy
         self._handle: int | None = None
 
     def __enter__(self) -> RunLock:
@@ -34,9 +37,7 @@ class RunLock:
         if not try_lock(handle):
             holder = self._holder()
             os.close(handle)
-            raise RunFolderError(
-                f"{self.path.parent} is in use by {holder}: wait until it is done, stop it, or choose another --out"
-            )
+            raise RunFolderError(f"{self.path.parent} is in use by {holder}: {self._remedy}")
         self._handle = handle
         owner = {
             "pid": os.getpid(),

@@ -14,14 +14,14 @@ import polars as pl
 
 from harness import tables
 from harness.activation_writer import ActivationWriter, RowKey
-from harness.activations import open_activations
+from harness.activations import open_activations, store_folders
 from harness.atomic import making_folder, replacing, storage
 from harness.errors import RunFolderError
 from harness.manifest import Cell, Manifest, hash_of, now, this_session
 from harness.merged_schedule import Part, parts_of
 from harness.run_folder import Run, load_run, new_manifest
+from harness.vocabulary import NAME as VOCABULARY
 
-STORES = ("activations", "activations-untrained")
 PLACE = ("index", "cell", "factors", "seconds")
 """Columns of `games` that say where and when a game was played, not what happened in it."""
 ROWS_AT_ONCE = 4096
@@ -45,7 +45,7 @@ def merge_runs(paths: Sequence[str | Path], out: str | Path, activations: bool =
             with replacing(part / f"{table}.parquet") as file:
                 pl.concat(_rows(runs, kept, table)).sink_parquet(file, compression="zstd")
         if activations:
-            for store in STORES:
+            for store in sorted({path.name for run in runs for path in store_folders(run.path)}):
                 _join_stores(runs, kept, store, part / store)
         manifest.write(part)
     return Path(out).resolve()
@@ -183,6 +183,9 @@ def _join_stores(runs: Sequence[Run], kept: Sequence[Sequence[str]], name: str, 
             continue
         store = open_activations(run.path / name)
         writer = ActivationWriter(out, store.info, name=f"m{number}")
+        writer.create()
+        if (words := store.path / VOCABULARY).is_file() and not (out / VOCABULARY).exists():
+            _link(words, out / VOCABULARY)
         lost = set(run.game_ids) - set(ids)
         taken = {file.name for file in (out / "shards").iterdir()}
         if not lost and not taken & {file.name for file in (store.path / "shards").iterdir()}:

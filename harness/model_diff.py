@@ -26,7 +26,8 @@ from safetensors.numpy import save_file
 from agents.hooked_model import HookedModel, load_hooked_model
 from agents.hooks import Hooks, Points, Reads
 from agents.small_model import find_model
-from harness.capture_run import chosen_backend, points_of
+from harness.capture_job import chosen_backend
+from harness.capture_reader import points_of
 from harness.config import parse_config
 from harness.engines import model_folder
 from harness.errors import ConfigurationError

@@ -270,7 +270,7 @@ class RunFolder:
     def hold(cls, path: Path) -> RunLock:
         """The lock of an existing run, for who adds something to it (activations): `with RunFolder.hold(path): ...`."""
         read_manifest(path)
-        return RunLock(path)
+        return RunLock(path, "wait until it is done, or stop it, and give the same command again")
 
     def __enter__(self) -> RunFolder:
         return self

@@ -10,19 +10,19 @@ from typing import Any
 
 import polars as pl
 
+from harness.atomic import replacing
+
 NAME = "vocabulary.parquet"
 
 
 def write_vocabulary(folder: str | Path, tokenizer: Any) -> Path:
-    """Write the table into the folder, unless it is there; its path."""
+    """Write the table into the folder, unless it is there; its path. Raises StorageError."""
     path = Path(folder) / NAME
     if path.is_file():
         return path
     ids = list(range(len(tokenizer)))
     words = [tokenizer.decode([i], skip_special_tokens=False) for i in ids]
-    partial = path.with_name(path.name + ".part")
-    pl.DataFrame(
-        {"token_id": ids, "text": words}, schema={"token_id": pl.Int32, "text": pl.String}
-    ).write_parquet(partial)
-    partial.replace(path)
+    table = pl.DataFrame({"token_id": ids, "text": words}, schema={"token_id": pl.Int32, "text": pl.String})
+    with replacing(path) as partial:
+        table.write_parquet(partial)
     return path

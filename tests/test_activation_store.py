@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from harness.activation_writer import ActivationWriter, RowKey
+from harness.activation_shards import open_shard, write_shard
+from harness.activation_writer import ActivationWriter, RowKey, remove_unfinished
 from harness.activations import (
     INDEX_SCHEMA,
     ActivationOverflow,
@@ -206,12 +207,89 @@ def test_missing_rows_shards_and_parts_are_named(tmp_path: Path) -> None:
     part = store.parts()[0]
     lines = pl.read_parquet(part)
     pl.concat([lines.slice(1), lines.slice(0, 1).with_columns(row=pl.lit(77, pl.Int32))]).write_parquet(part)
+    assert [(d.kind, d.where) for d in store.verify()] == [("broken_index", part.name)]
+    forget_the_index(tmp_path / "shards" / f"{part.stem}.safetensors")
     assert sorted(d.kind for d in store.verify()) == ["missing_row", "unindexed_row"]
     part.unlink()
-    assert [d.kind for d in store.verify()] == ["missing_part"]
+    assert [d.kind for d in store.verify()] == ["unindexed_shard"]
     shard = sorted((tmp_path / "shards").glob("*"))[-1]
     shard.unlink()
-    assert sorted(d.kind for d in store.verify()) == ["missing_part", "missing_shard"]
+    assert sorted(d.kind for d in store.verify()) == ["missing_shard", "unindexed_shard"]
+
+
+def forget_the_index(path: Path) -> None:
+    """Write a shard as stores had it before shards held the hash of their index part."""
+    shard = open_shard(path)
+    raw = np.stack([shard.tensors[layer] for layer in shard.layers], axis=1)
+    write_shard(
+        path, raw, shard.layers, shard.dtype, {k: v for k, v in shard.metadata.items() if k != "index"}
+    )
+
+
+def test_what_a_killed_writer_has_left_is_named_never_read_and_removed(tmp_path: Path) -> None:
+    store, data = filled(tmp_path)
+    part = store.parts()[0]
+    n_lost, lost = pl.read_parquet(part).height, part.stem
+    part.unlink()  # as if the writer had been killed between a shard and its part
+    (tmp_path / "index" / ".w9-00000.parquet.x.part").write_bytes(b"half")
+    assert store.index().height == len(data) - n_lost
+    assert [(d.kind, d.where) for d in store.verify()] == [("unindexed_shard", f"{lost}.safetensors")]
+    assert remove_unfinished(tmp_path) == [f"{lost}.safetensors"]
+    assert store.verify() == [] and not list((tmp_path / "index").glob(".*"))
+    assert remove_unfinished(tmp_path) == [] and remove_unfinished(tmp_path / "nowhere") == []
+    assert store.index().height == len(data) - n_lost
+
+
+def test_any_changed_byte_of_an_index_part_is_named(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path, n=4)
+    part = store.parts()[0]
+    whole = part.read_bytes()
+    for at in range(0, len(whole), len(whole) // 40):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x10
+        part.write_bytes(damaged)
+        assert [(d.kind, d.where) for d in store.verify()] == [("broken_index", part.name)], at
+        with pytest.raises(ActivationsDamaged, match=f"{part.name} has changed"):
+            store.check_readable()
+    part.write_bytes(whole)
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_reading_beside_a_cut_index_part_names_it_and_the_remedy(tmp_path: Path, left: int) -> None:
+    store, _ = filled(tmp_path)
+    part = store.parts()[0]
+    part.write_bytes(part.read_bytes()[:left])
+    shard = tmp_path / "shards" / f"{part.stem}.safetensors"
+    for read in (store.index, store.keys, store.check_readable):
+        with pytest.raises(
+            ActivationsDamaged, match=f"index part {part} has changed.*delete {shard} and {part}"
+        ):
+            read()
+    assert [d.kind for d in store.verify()] == ["broken_index"]
+
+
+def test_keys_are_told_for_some_games_alone(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path)
+    assert {key[0] for key in store.keys(None)} == {"g0", "g1"}
+    assert {key[1] for key in store.keys(["g1"])} == {1, 3, 5, 7, 9, 11}
+
+
+def test_a_lost_store_json_is_made_anew_for_the_same_settings_alone(tmp_path: Path) -> None:
+    store, data = filled(tmp_path)
+    (tmp_path / "store.json").unlink()
+    with pytest.raises(ActivationsError, match=r"layers = embed .* move .* away"):
+        ActivationWriter(tmp_path, info(layers=LAYERS[:2]))
+    with ActivationWriter(tmp_path, info()) as out:
+        out.add([key(seq=99)], values(1))
+    assert open_activations(tmp_path).info == store.info
+    assert open_activations(tmp_path).index().height == len(data) + 1
+
+
+def test_a_writer_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with ActivationWriter(tmp_path / "a", info()):
+        pass
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_same_row_twice_is_named(tmp_path: Path) -> None:
@@ -229,14 +307,6 @@ def test_rows_of_other_tokens_are_named(tmp_path: Path) -> None:
     damage = store.verify(contexts)
     assert [d.kind for d in damage] == ["wrong_tokens"]
     assert "seq=3" in damage[0].message
-
-
-def test_a_shard_without_index_is_an_unfinished_write_and_harmless(tmp_path: Path) -> None:
-    store, data = filled(tmp_path)
-    (tmp_path / "shards" / "w9-00000000-00000.safetensors").write_bytes(b"half")
-    (tmp_path / "index" / ".w9-00000.parquet.x.part").write_bytes(b"half")
-    assert store.index().height == len(data)
-    assert store.verify() == []
 
 
 def test_another_schema_version_and_no_store_say_what_to_do(tmp_path: Path) -> None:

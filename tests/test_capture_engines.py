@@ -12,7 +12,8 @@ import pytest
 from agents.small_model import SMALL_MODEL
 from harness.activation_check import TOLERANCE
 from harness.activations import Activations, open_activations
-from harness.capture_run import CaptureJob, capture_run
+from harness.capture_job import CaptureJob
+from harness.capture_run import capture_run
 from harness.check import check_activations, check_run
 from harness.errors import ConfigurationError
 from harness.tournament import run_tournament

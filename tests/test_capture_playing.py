@@ -19,13 +19,14 @@ from games.records import Decision
 from harness.activations import open_activations
 from harness.capture_run import capture_run
 from harness.check import check_activations, check_run
-from harness.config import Config, parse_config
+from harness.config import Config, SteeringSection, parse_config
 from harness.engines import model_names
 from harness.errors import ConfigurationError
 from harness.factory import make_agent
 from harness.run_folder import RunFolder, load_run, new_manifest
 from harness.runner import Runner
 from harness.schedule import Schedule
+from harness.steering import intervention_of
 
 SITES = ["prompt_last", "output_mean", "speech_last", "tokens:speech", "mention", "role_line"]
 WIDTH = 128
@@ -50,7 +51,7 @@ def played(path: Path, config: Config) -> Path:
     """The run of a configuration, played in this process."""
     from agents.hooked import HookedBackend
     from agents.hooked_model import load_hooked_model
-    from harness.capture_run import points_of
+    from harness.capture_reader import points_of
 
     schedule = Schedule(config)
     wanted = new_manifest("test", config.plain(), config.hash(), len(schedule), schedule.cells)
@@ -151,6 +152,61 @@ def test_a_vector_that_cannot_be_read_stops_the_player(
     config = config_of(steering=steering)
     with pytest.raises(ConfigurationError, match=says):
         make_agent("small", config, {"small": Deaf()})
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.array([1.0, np.nan, np.inf]), "2 of the 3 numbers of the vector .* are not finite"),
+        (np.full(3, 1e300), "3 of the 3 numbers of the vector .* are not finite in float32"),
+        (np.zeros(3), "is zero: it has no direction to add"),
+        (np.array(["a", "b"]), "holds <U1, real numbers are needed"),
+        (np.array([1 + 1j]), "holds complex128, real numbers are needed"),
+        (b"no array", r"vector.npy cannot be read .*: give a \.safetensors or \.npy file"),
+    ],
+)
+def test_a_vector_that_is_no_direction_is_refused_by_its_file(tmp_path: Path, values: Any, says: str) -> None:
+    path = tmp_path / "vector.npy"
+    if isinstance(values, bytes):
+        path.write_bytes(values)
+    else:
+        np.save(path, values)
+    with pytest.raises(ConfigurationError, match=says):
+        intervention_of(SteeringSection(vector=str(path), layer=1))
+
+
+def test_a_damaged_safetensors_vector_is_refused_and_a_bfloat16_one_is_read(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    path = tmp_path / "vector.safetensors"
+    save_torch({"lie": torch.tensor([1.0, -2.5], dtype=torch.bfloat16)}, path)
+    section = SteeringSection(vector=str(path), layer=1)
+    assert intervention_of(section).vector.tolist() == [1.0, -2.5]
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ConfigurationError, match=r"vector\.safetensors cannot be read"):
+        intervention_of(section)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seats": [9]}, "seats names seat 9; this game of werewolf has seats 0 to 6"),
+        (
+            {"seats": [3, 4]},
+            r"seats is \[3, 4\], where roster.seats never puts small: it sits at \[0, 1, 2\]",
+        ),
+        ({"seats": []}, "seats"),
+        ({"seats": [-1]}, "seats"),
+        ({"scale": float("nan")}, "scale"),
+        ({"scale": float("inf")}, "scale"),
+    ],
+)
+def test_steering_that_reaches_nobody_is_refused_before_a_game_is_played(
+    change: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Schedule(config_of(steering={"vector": "v.npy", "layer": 1} | change))
 
 
 class Deaf:

@@ -19,7 +19,8 @@ from games.play import observe
 from games.records import Action, Decision, Span
 from games.werewolf.lexicon import lexicon
 from harness.activations import open_activations
-from harness.capture_run import CaptureJob, capture_items, capture_run
+from harness.capture_job import CaptureJob
+from harness.capture_run import capture_items, capture_run
 from harness.check import check_activations
 from harness.config import parse_config
 from harness.contexts import asked
