@@ -8,8 +8,10 @@ answers that were still outstanding. A torn last line is cut off when the run is
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -217,15 +219,15 @@ class Journal:
     def records(self, game_id: str) -> list[Record]:
         """The game's records in order. Raises KeyError, and RunFolderError where one is missing or double."""
         records: list[Record] = []
-        for number, offset, length in self._where[game_id]:
+        for number, lines in itertools.groupby(self._where[game_id], key=itemgetter(0)):
             path = self.paths[number]
             with path.open("rb") as file:
-                file.seek(offset)
-                data = file.read(length)
-            try:
-                records += _decode(data).records()
-            except msgspec.DecodeError as error:
-                raise _damaged(path, offset, error) from error
+                for _, offset, length in lines:
+                    file.seek(offset)
+                    try:
+                        records += _decode(file.read(length)).records()
+                    except msgspec.DecodeError as error:
+                        raise _damaged(path, offset, error) from error
         records.sort(key=lambda record: record.seq)
         for i, record in enumerate(records):
             if record.seq != i:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
@@ -16,10 +18,20 @@ from games.records import Action, Decision, Event, Record, Span, SpeechAct, Trac
 from harness.atomic import replacing, storage
 from harness.errors import StorageError
 
-Row = dict[str, Any]
 _json = msgspec.json.Encoder().encode
-Rows = dict[str, list[Row]]
-"""Table name -> rows."""
+_json_text = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class Logged(NamedTuple):
+    """What one game has in `events` or in `decisions`: a row a record, whose columns are read from it."""
+
+    game_id: str
+    records: Sequence[Record]
+
+
+Row = dict[str, Any]
+Rows = dict[str, list[Any]]
+"""Table name -> rows as dictionaries; for `events` and `decisions` one `Logged` a game."""
 
 SEAT = pl.Int16
 ACTS = pl.List(pl.Struct({"kind": pl.String, "subject": SEAT, "role": pl.String}))
@@ -113,89 +125,55 @@ TABLES = tuple(SCHEMAS)
 _WIDE = {
     "acts": pl.List(pl.Struct({"kind": pl.String, "subject": pl.Int64, "role": pl.String})),
     "spans": pl.List(pl.Struct({"kind": pl.String, "start": pl.Int64, "end": pl.Int64, "seat": pl.Int64})),
+    **dict.fromkeys(("audience", "options", "prompt_ids", "output_ids"), pl.List(pl.Int64)),
 }
-"""The columns of structures, as they are read from JSON."""
+"""The columns of lists, as they are read from JSON."""
 
 
-def frame(table: str, rows: Sequence[Row]) -> pl.DataFrame:
+def frame(table: str, rows: Sequence[Any]) -> pl.DataFrame:
     """The rows under the table's schema; a missing column is null."""
     schema = SCHEMAS[table]
-    return pl.DataFrame([_column(name, dtype, rows) for name, dtype in schema.items()], schema=schema)
+    if table not in ("events", "decisions"):
+        columns = {name: [row.get(name) for row in rows] for name in schema}
+    else:
+        columns = {"game_id": [game.game_id for game in rows for _ in game.records]}
+        records = list(itertools.chain.from_iterable(game.records for game in rows))
+        columns |= {name: list(map(_reader(table, name), records)) for name in schema if name != "game_id"}
+    return pl.DataFrame(
+        [_column(name, schema[name], values) for name, values in columns.items()], schema=schema
+    )
 
 
-def _column(name: str, dtype: Any, rows: Sequence[Row]) -> pl.Series:
-    values = [row.get(name) for row in rows]
+def _column(name: str, dtype: Any, values: list[Any]) -> pl.Series:
     if name not in _WIDE:
         return pl.Series(name, values, dtype=dtype, strict=True)
-    # Through JSON: a list of structures a row, built value by value, would take five times as long.
+    # Through JSON: a list a row, built value by value, would take five times as long.
     texts = [None if value is None else _json(value).decode() for value in values]
     return pl.Series(name, texts, dtype=pl.String).str.json_decode(_WIDE[name]).cast(dtype)
 
 
-def record_rows(game_id: str, records: Iterable[Record]) -> Rows:
-    """The `events` and `decisions` rows of one game."""
-    rows: Rows = {"events": [], "decisions": []}
-    for record in records:
-        if isinstance(record, Event):
-            rows["events"].append(_event_row(game_id, record))
-        else:
-            rows["decisions"].append(_decision_row(game_id, record))
-    return rows
+def _reader(table: str, name: str) -> Callable[[Any], Any]:
+    """What a record of the table has in a column."""
+    if table == "decisions" and name in Trace.__struct_fields__:
+        of_trace = _text_of(name) if name == "sampling" else attrgetter(name)
+        return lambda decision: None if decision.trace is None else of_trace(decision.trace)
+    if table == "decisions" and name in Action.__struct_fields__:
+        return attrgetter(f"action.{name}")
+    return _text_of(name) if name == "data" else attrgetter(name)
 
 
-def _acts(acts: Sequence[SpeechAct]) -> list[Row]:
-    return [{"kind": act.kind, "subject": act.subject, "role": act.role} for act in acts]
+def _text_of(name: str) -> Callable[[Any], str | None]:
+    """A field that holds JSON, as text."""
+    get = attrgetter(name)
+    return lambda record: None if (value := get(record)) is None else _json_text(value)
 
 
-def _event_row(game_id: str, event: Event) -> Row:
+def record_rows(game_id: str, records: Sequence[Record]) -> Rows:
+    """The `events` and `decisions` of one game."""
     return {
-        "game_id": game_id,
-        "seq": event.seq,
-        "kind": event.kind,
-        "audience": None if event.audience is None else list(event.audience),
-        "day": event.day,
-        "phase": event.phase,
-        "actor": event.actor,
-        "target": event.target,
-        "value": event.value,
-        "text": event.text,
-        "acts": _acts(event.acts),
-        "data": None if event.data is None else json.dumps(event.data, ensure_ascii=False),
+        "events": [Logged(game_id, [r for r in records if isinstance(r, Event)])],
+        "decisions": [Logged(game_id, [r for r in records if isinstance(r, Decision)])],
     }
-
-
-def _decision_row(game_id: str, decision: Decision) -> Row:
-    action, trace = decision.action, decision.trace
-    row: Row = {
-        "game_id": game_id,
-        "seq": decision.seq,
-        "day": decision.day,
-        "phase": decision.phase,
-        "seat": decision.seat,
-        "kind": decision.kind,
-        "options": list(decision.options),
-        "option": action.option,
-        "text": action.text,
-        "acts": _acts(action.acts),
-        "agent": decision.agent,
-        "fallback": decision.fallback,
-    }
-    if trace is not None:
-        row |= {
-            "model": trace.model,
-            "continues": trace.continues,
-            "prompt_ids": list(trace.prompt_ids),
-            "output_ids": list(trace.output_ids),
-            "output_text": trace.output_text,
-            "logprobs": list(trace.logprobs),
-            "n_cached": trace.n_cached,
-            "attempts": trace.attempts,
-            "rejected": list(trace.rejected),
-            "reasoning": trace.reasoning,
-            "sampling": None if trace.sampling is None else json.dumps(trace.sampling, ensure_ascii=False),
-            "spans": [msgspec.structs.asdict(span) for span in trace.spans],
-        }
-    return row
 
 
 def _speech_acts(acts: Sequence[Row]) -> tuple[SpeechAct, ...]:
