@@ -19,7 +19,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
 def dumps(records: Iterable[Record]) -> bytes:
     """The records as JSON lines, each with its line break."""
-    return _ENCODER.encode_lines([Line(None, r) if isinstance(r, Decision) else Line(r) for r in records])
+    return _ENCODER.encode_lines([Line(r) if isinstance(r, Event) else Line(None, r) for r in records])
 
 
 def loads(data: bytes) -> list[Record]:

@@ -110,7 +110,8 @@ class Views:
 
     def text(self, request: Request) -> str:
         """All lines that the request's seat has read, and the question to it as the beginning of the next."""
-        return "\n".join(self._lines[request.seat]) + "\n" + self.question(request)
+        read = "\n".join(self._lines[request.seat])
+        return f"{read}\n{self.question(request)}"
 
     def records(self, seat: int) -> Sequence[Record]:
         """The records that the seat may see, in its own numbers. Do not change the list."""

@@ -25,10 +25,10 @@ def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> 
 
     A seat's own choice is shown by its decision; the event that repeats it is not shown again.
     """
-    if isinstance(record, Decision):
-        return own_line(record, w) if record.seat == seat else None
-    write = (WRITERS if seat is None or record.actor != seat else OWN_WRITERS).get(record.kind)
-    return None if write is None else write(record, w, config)
+    if isinstance(record, Event):
+        write = (WRITERS if seat is None or record.actor != seat else OWN_WRITERS).get(record.kind)
+        return None if write is None else write(record, w, config)
+    return own_line(record, w) if record.seat == seat else None
 
 
 def offer(request: Request | Decision, w: Words) -> str:
