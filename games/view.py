@@ -15,7 +15,7 @@ import msgspec
 
 from games import chance
 from games.base import Game, GameError, Observation
-from games.records import Decision, Record, Request, visible
+from games.records import Decision, Event, Record, Request, visible
 
 OUTSIDER = -2
 """A seat that nobody has: what it reads of a record is what all but the record's actor read."""
@@ -87,21 +87,22 @@ class Views:
         text, config = self._game.text, self._config
         if self._words is None:
             self._words = text.words_of(config, records)
-        words = self._words
+        words, line_of = self._words, text.line
         self._log += records
         for record in records:
-            if isinstance(record, Decision):
-                alone: Sequence[int] = (record.seat,)
+            alone: Sequence[int]
+            if not isinstance(record, Event):
+                alone = (record.seat,)
             elif record.audience is None:
                 actor = record.actor
-                if (line := text.line(record, OUTSIDER, config, words)) is not None:
+                if (line := line_of(record, OUTSIDER, config, words)) is not None:
                     for lines in self._others[actor]:
                         lines.append(line)
                 alone = () if actor is None else (actor,)
             else:
                 alone = record.audience
             for seat in alone:
-                if (line := text.line(record, seat, config, words)) is not None:
+                if (line := line_of(record, seat, config, words)) is not None:
                     self._lines[seat].append(line)
 
     def lines(self, seat: int) -> list[str]:

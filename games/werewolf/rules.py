@@ -16,7 +16,7 @@ from games.werewolf.lines import words_of, writable
 from games.werewolf.night import night
 from games.werewolf.presets import configure
 from games.werewolf.rules_text import rules_text
-from games.werewolf.state import GameOver, Moderator, Rules, State, without
+from games.werewolf.state import GameOver, Moderator, Rules, State
 from games.werewolf.text import transcript
 
 OWN_ORDER = ("bid", "candidacy", "speech")
@@ -31,8 +31,8 @@ def game(m: Moderator) -> Rules:
     m.emit("setup", data={"names": list(m.names)})
     m.emit("deal", MODERATOR, data={"roles": list(m.roles)})
     for seat, role in enumerate(m.roles):
-        fellows = without(m.dealt[role], seat) if role in ACQUAINTED else ()
-        m.emit("role", (seat,), None, seat, role, data={"known": {str(j): role for j in fellows}})
+        known = {str(j): role for j in m.dealt[role] if j != seat} if role in ACQUAINTED else {}
+        m.emit("role", (seat,), None, seat, role, data={"known": known})
     try:
         while True:
             yield from night(m)

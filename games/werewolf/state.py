@@ -47,11 +47,11 @@ class Moderator:
         self.roles = roles
         self.names = chance.sample(range(N_NAMES), n, chance.key(seed, "names"))
         """Index of each seat's name in the lexicon's pool."""
-        self.dealt: dict[str, tuple[int, ...]] = {}
+        self.dealt: dict[str, list[int]] = {}
         """The seats dealt each role, living or dead, in seat order."""
         for seat, role in enumerate(roles):
-            self.dealt[role] = (*self.dealt.get(role, ()), seat)
-        self.pack = self.dealt["werewolf"]
+            self.dealt.setdefault(role, []).append(seat)
+        self.pack = tuple(self.dealt["werewolf"])
         self.rules: Rules
         self.past: list[tuple[int, tuple[Decision, ...]]] = []
         """The waves so far, each with the seed at that time: with config, first seed and roles, the whole game."""
