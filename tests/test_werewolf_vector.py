@@ -10,9 +10,10 @@ from games.play import Answer, stamp
 from games.records import NOBODY, Action, Event, Reply
 from games.werewolf import GAME
 from games.werewolf.discrete import ROLES
+from games.werewolf.masks import mix
 from games.werewolf.presets import configure
 from games.werewolf.rules import moderator_at
-from games.werewolf.vector import WINNERS, VectorGames, mix, supported
+from games.werewolf.vector import WINNERS, VectorGames, supported
 
 RULE_SETS = {
     "classic-7": {"preset": "classic-7"},

@@ -5,25 +5,22 @@ same choices gives the same deal, deaths, exiles and winners (proven game by gam
 whose acts are all discrete and simultaneous; `supported` says what does not fit.
 
 All games pass through the same phases together: `night`, then one `speech` after another, then `ballot`. A game that is
-over waits. Sets of seats are bit masks, `1 << seat`; the bit `1 << n_seats` stands for nobody.
+over waits. Sets of seats are bit masks (`games.werewolf.masks`).
 """
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
 from games.base import ConfigError
-from games.chance import GOLDEN, stream_id
+from games.chance import stream_id
 from games.records import NOBODY
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discrete import ROLES, Catalogue
+from games.werewolf.masks import Array, SeatMasks, deal, mask_of, mix
 
 WINNERS = ("", "village", "werewolf", "jester", "nobody")
 """What the numbers in `VectorGames.winner` mean; 0 is a game that goes on."""
-
-Array = np.ndarray
 
 PER_GAME = (
     *(
@@ -62,26 +59,6 @@ def supported(config: WerewolfConfig) -> str | None:
     return ", ".join(what for what, found in wrong.items() if found) or None
 
 
-def mix(x: Array) -> Array:
-    """`games.chance.mix` of uint64 arrays."""
-    x = x + np.uint64(GOLDEN)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@cache
-def _tables(n_bits: int) -> tuple[Array, Array]:
-    """(2**n_bits,) int8: how many bits a mask has; (2**n_bits, n_bits) int8: its k-th lowest, the last as NOBODY."""
-    masks = np.arange(1 << n_bits)
-    bits = (masks[:, None] >> np.arange(n_bits)) & 1
-    place = np.cumsum(bits, axis=1) - 1
-    kth = np.full((1 << n_bits, n_bits), NOBODY, dtype=np.int8)
-    rows, columns = np.nonzero(bits)
-    kth[rows, place[rows, columns]] = np.where(columns == n_bits - 1, NOBODY, columns)
-    return bits.sum(axis=1).astype(np.int8), kth
-
-
 class VectorGames:
     """`n_games` games of one rule set. Seats are columns, `0 <= seat < n_seats`.
 
@@ -103,8 +80,7 @@ class VectorGames:
         self.seeds = np.asarray(seeds, dtype=np.uint64)
         g, n = self.seeds.size, config.n_players
         self.n_games, self.n_seats = g, n
-        self.popcount, kth = _tables(n + 1)
-        self._kth = kth.ravel()
+        self.masks = SeatMasks(n)
         self.index = np.arange(g)
         """(n_games,) which of the seeds each row plays."""
         self.winners, self.days = np.zeros(g, dtype=np.int8), np.zeros(g, dtype=np.int16)
@@ -115,16 +91,14 @@ class VectorGames:
         }
 
         deck = np.array([ROLES.index(role) for role in config.decks], dtype=np.int8)
-        self.roles = self._deal(deck)
+        self.roles = deal(deck, self.seeds)
         self._seats = {  # (n_games, n_of_role): who holds each role
             role: np.nonzero(self.roles == ROLES.index(role))[1].reshape(g, count)
             for role, count in config.roles.items()
             if count
         }
-        self.pack = self._mask_of(self._seats["werewolf"])
-        self.plain = (
-            self._mask_of(self._seats["villager"]) if "villager" in self._seats else np.zeros(g, np.int32)
-        )
+        self.pack = mask_of(self._seats["werewolf"])
+        self.plain = mask_of(self._seats["villager"]) if "villager" in self._seats else np.zeros(g, np.int32)
         self.living = np.full(g, (1 << n) - 1, dtype=np.int32)
         self.winner = np.zeros(g, dtype=np.int8)
         self.day = np.zeros(g, dtype=np.int16)
@@ -159,10 +133,10 @@ class VectorGames:
     def speaker(self) -> Array:
         """(n_games,) int8: whose turn to speak it is; NOBODY where no one's."""
         rounds = self.config.speech_rounds
-        count = self.popcount[self.living]
+        count = self.masks.count[self.living]
         turn = (self._first + self._turn) % np.maximum(count, 1)
         speaks = (self.winner == 0) & (self._turn < count * rounds)
-        return np.where(speaks, self._nth(self.living, turn), NOBODY).astype(np.int8)
+        return np.where(speaks, self.masks.nth(self.living, turn), NOBODY).astype(np.int8)
 
     def legal(self) -> Array:
         """(n_games, n_seats) int32: the mask of each seat's options at night or in the ballot; 0: it is not asked."""
@@ -215,9 +189,9 @@ class VectorGames:
         if self.phase == "speech":
             return rng.integers(-1, len(self.catalogue.speech_acts), self.n_games)
         legal = self.legal()
-        count = self.popcount[legal]
+        count = self.masks.count[legal]
         k = (rng.random(legal.shape, dtype=np.float32) * count).astype(np.int8)
-        return self._nth(legal, np.minimum(k, np.maximum(count - 1, 0)))
+        return self.masks.nth(legal, np.minimum(k, np.maximum(count - 1, 0)))
 
     # --- what happens -----------------------------------------------------------------------------------------
 
@@ -281,7 +255,7 @@ class VectorGames:
                 if self.config.kill_rule == "one_random":
                     acts &= seat == self._killer
                 votes[:, i] = np.where(acts, choices[self._row, seat], NOBODY)
-            tied, _ = self._leaders(votes)
+            tied, _ = self.masks.leaders(votes)
             prey = self._pick(tied, "kill", self.day)
         for seat in self._seats.get("seer", choices[:, :0]).T:
             target = choices[self._row, seat].astype(np.int32)
@@ -305,7 +279,7 @@ class VectorGames:
         elif self.config.discussion == "none":
             self.phase = "ballot"
         else:
-            count = self.popcount[self.living].astype(np.uint64)
+            count = self.masks.count[self.living].astype(np.uint64)
             going = self.winner == 0
             self._draws += going
             self._first = (self._key("order", self._draws) % np.maximum(count, 1)).astype(np.int16)
@@ -324,13 +298,13 @@ class VectorGames:
         going, config = self.winner == 0, self.config
         votes = np.where((self.living[:, None] >> np.arange(self.n_seats)) & 1, choices, NOBODY)
         self.ballots = votes.astype(np.int8)
-        tied, top = self._leaders(votes)
+        tied, top = self.masks.leaders(votes)
         if config.ballot_rule == "majority":
-            exiled = np.where(top * 2 > self.popcount[self.living], self._nth(tied, 0), NOBODY)
+            exiled = np.where(top * 2 > self.masks.count[self.living], self.masks.nth(tied, 0), NOBODY)
         else:
             drawn = going & (tied > 0)
             if config.tie == "no_exile":
-                drawn &= self.popcount[tied] == 1
+                drawn &= self.masks.count[tied] == 1
             self._draws += drawn
             exiled = np.where(drawn, self._pick(tied, "ties", self._draws), NOBODY)
         self.last_exile = np.where(going, exiled, NOBODY).astype(np.int8)
@@ -344,7 +318,7 @@ class VectorGames:
     def _remove(self, seats: Array) -> None:
         """Take a seat (or NOBODY) of each game out, and see who has won."""
         self.living &= ~np.where(seats == NOBODY, 0, np.int32(1) << np.maximum(seats, 0).astype(np.int32))
-        wolves, count = self.popcount[self.living & self.pack], self.popcount[self.living]
+        wolves, count = self.masks.count[self.living & self.pack], self.masks.count[self.living]
         won = np.where(wolves * 2 >= count, WINNERS.index("werewolf"), 0)
         if self.config.edge_kill:
             won = np.where(self.living & self.plain, won, WINNERS.index("werewolf"))
@@ -358,41 +332,10 @@ class VectorGames:
 
     def _pick(self, tied: Array, stream: str, counter: Array) -> Array:
         """(n_games,) int8: one seat of each mask, drawn as the plain rules draw it; NOBODY of an empty mask."""
-        count = self.popcount[tied]
+        count = self.masks.count[tied]
         k = np.zeros(self.n_games, dtype=np.int64)
         several = np.nonzero(count > 1)[0]
         if several.size:
             keys = mix(self._roots[stream][several] ^ counter[several].astype(np.uint64))
             k[several] = (keys % count[several].astype(np.uint64)).astype(np.int64)
-        return self._nth(tied, k)
-
-    def _nth(self, masks: Array, k: Array | int) -> Array:
-        """The k-th lowest seat of each mask; NOBODY for the bit of nobody and past the last."""
-        return self._kth.take(masks * (self.n_seats + 1) + k)
-
-    def _leaders(self, votes: Array) -> tuple[Array, Array]:
-        """Mask of the most chosen seats and how often they were chosen, of (n_games, n_voters) choices."""
-        n, g = self.n_seats, self.n_games
-        flat = (votes.T.astype(np.int64) + 1) * g + self._row
-        # Games are the inner axis: numpy is slow over short rows.
-        counts = np.bincount(flat.ravel(), minlength=(n + 1) * g).reshape(n + 1, g)[1:]
-        top = counts.max(axis=0)
-        tied = np.zeros(g, dtype=np.int32)
-        for seat in range(n):
-            tied |= (counts[seat] == top).astype(np.int32) << seat
-        return np.where(top > 0, tied, 0), top
-
-    def _deal(self, deck: Array) -> Array:
-        """`games.chance.shuffled` of the deck for every game."""
-        out = np.tile(deck, (self.n_games, 1))
-        k = mix(self.seeds ^ np.uint64(stream_id("deal")))
-        for i in range(self.n_seats - 1, 0, -1):
-            j = (k % np.uint64(i + 1)).astype(np.int64)
-            k = k // np.uint64(i + 1)
-            moved = out[self._row, j]
-            out[self._row, j] = out[:, i]
-            out[:, i] = moved
-        return out
-
-    def _mask_of(self, seats: Array) -> Array:
-        return (np.int32(1) << seats.astype(np.int32)).sum(axis=1, dtype=np.int32)
+        return self.masks.nth(tied, k)
