@@ -8,82 +8,31 @@ was told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from functools import lru_cache
-from typing import Any
 
 from games.records import Event
-from games.werewolf.config import faction_of, species_of
-
-Allowed = tuple[frozenset[str], ...]
-"""For each seat, the roles that it may still have."""
+from games.werewolf.config import WerewolfConfig
+from games.werewolf.truth import Allowed, Told
 
 
-class Knowledge:
-    """The constraints of every seat of one game, fed with its events in order."""
+class Knowledge(Told):
+    """What every seat was told, who lives, and how likely that makes each role; fed with a game's events in order."""
 
-    def __init__(self, config: Any, names: Sequence[str] = ()) -> None:
-        """`config` is the game's configuration (`roles`, `seer_learns`, `kill_targets`)."""
-        self.deck: tuple[tuple[str, int], ...] = tuple((str(r), int(c)) for r, c in config.roles.items() if c)
-        self.n = sum(count for _, count in self.deck)
-        self.names = tuple(names)
-        self._roles = frozenset(role for role, _ in self.deck)
-        self._config = config
-        self.told: list[list[frozenset[str]]] = [[self._roles] * self.n for _ in range(self.n)]
-        """`told[viewer][subject]`."""
-        self.revealed: dict[int, str] = {}
-        """Roles that everyone was shown, by seat."""
-        self.living: set[int] = set(range(self.n))
-        self.inspections: dict[tuple[int, int], str] = {}
-        """(seer, subject) -> what the seer was shown last."""
+    def __init__(self, config: WerewolfConfig) -> None:
+        super().__init__(config)
+        self._counts = tuple(Counter(self.deck).items())
+        self.living: set[int] = set(range(len(self.deck)))
 
     def see(self, event: Event) -> None:
         """Takes in the next event of the game's log."""
-        target, value = event.target, event.value
-        if event.kind == "role" and target is not None and value is not None:
-            self._learn((target,), target, frozenset({value}))
-            for seat, role in (event.data or {}).get("known", {}).items():
-                self._learn((target,), int(seat), frozenset({role}))
-            if value == "werewolf":  # who knows all partners knows that nobody else is one
-                partners = {int(s) for s in (event.data or {}).get("known", {})} | {target}
-                for seat in set(range(self.n)) - partners:
-                    self._learn((target,), seat, self._roles - {"werewolf"})
-        elif event.kind in ("inspect", "sense") and target is not None and value is not None:
-            seers = event.audience or ()
-            self._learn(seers, target, self._shown_by(value, exact=event.kind == "inspect"))
-            for seat in seers:
-                self.inspections[seat, target] = value
-        elif event.kind in ("death", "exile", "shoot") and target is not None and target >= 0:
-            self.living.discard(target)
-            if value is not None:
-                shown = self._config.reveal_night if event.kind == "death" else self._config.reveal_day
-                self._learn(range(self.n), target, self._shown(value, shown))
-                if shown == "role":
-                    self.revealed[target] = value
-            elif event.kind == "death" and not self._poisonous and self._config.kill_targets == "others":
-                self._learn(range(self.n), target, self._roles - {"werewolf"})
-
-    @property
-    def _poisonous(self) -> bool:
-        return "witch" in self._roles
-
-    def _shown_by(self, value: str, exact: bool) -> frozenset[str]:
-        return self._shown(value, self._config.seer_learns if exact else "species")
-
-    def _shown(self, value: str, what: str) -> frozenset[str]:
-        if what == "faction":
-            return frozenset(r for r in self._roles if faction_of(r) == value)
-        if what == "species":
-            return frozenset(r for r in self._roles if species_of(r) == value)
-        return frozenset({value})
-
-    def _learn(self, seats: Any, subject: int, roles: frozenset[str]) -> None:
-        for seat in seats:
-            self.told[seat][subject] &= roles
+        super().see(event)
+        if event.kind in ("death", "exile", "shoot") and event.target is not None:
+            self.living.discard(event.target)
 
     def posterior(self, viewer: int) -> tuple[dict[str, float], ...]:
         """For each seat, the probability of each role given what `viewer` knows."""
-        return marginals(self.deck, tuple(self.told[viewer]))
+        return marginals(self._counts, tuple(self.roles[viewer]))
 
     def p_werewolf(self, viewer: int, subject: int) -> float:
         """Probability that `subject` is a werewolf given what `viewer` knows by the rules."""

@@ -29,7 +29,8 @@ class Told:
         self.deck = tuple(str(role) for role in config.decks)
         every = frozenset(self.deck)
         n = len(self.deck)
-        self._by: list[list[frozenset[str]]] = [[every] * n for _ in range(n)]
+        self.roles: list[list[frozenset[str]]] = [[every] * n for _ in range(n)]
+        """`roles[viewer][subject]`: those that the subject may have by what the viewer was told."""
         self.inspections: dict[tuple[int, int], str] = {}
         """(seer, subject) -> what the seer was shown last."""
 
@@ -68,12 +69,12 @@ class Told:
 
     def _learn(self, seats: Iterable[int], subject: int, roles: set[str]) -> None:
         for seat in seats:
-            self._by[seat][subject] &= roles
+            self.roles[seat][subject] &= roles
 
     def possible(self, viewer: int, subject: int, role: str) -> bool:
         """Whether `subject` may have `role` by all that `viewer` has been told."""
-        return role in self._by[viewer][subject] and can_have(
-            self.deck, tuple(self._by[viewer]), subject, role
+        return role in self.roles[viewer][subject] and can_have(
+            self.deck, tuple(self.roles[viewer]), subject, role
         )
 
 
