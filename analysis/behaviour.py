@@ -242,7 +242,8 @@ def behaviour_table(counts: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> 
 def _ratio(value: pl.Series, n: pl.Series, n_boot: int, seed: int) -> Interval:
     tops, bottoms = value.to_numpy(), n.to_numpy()
     weights = game_weights(len(tops), n_boot, seed)
-    return interval((weights @ tops) / (weights @ bottoms), float(tops.sum() / bottoms.sum()))
+    drawn = (weights @ tops) / (weights @ bottoms)
+    return interval(drawn, float(tops.sum() / bottoms.sum()), n_games=len(tops))
 
 
 def behaviour_lines(table: pl.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ import polars as pl
 from analysis.behaviour import METRICS, behaviour_counts, behaviour_table
 from analysis.blocks import Block
 from analysis.frames import GameLog
-from analysis.page import Numbers, Table
+from analysis.page import Numbers, Table, grouped
 
 NOTE = (
     "Measured on the logs alone, with 95% intervals over games. Ballot lift: hits of the village's ballots beyond "
@@ -22,21 +22,20 @@ NOTE = (
 def behaviour_block(
     logs: Sequence[GameLog], beliefs: pl.DataFrame, labels: dict[str, pl.DataFrame], numbers: Numbers
 ) -> Block:
-    """One row a side and agent, one column a metric."""
+    """One row a side and metric, one column an agent."""
     block = Block("behaviour", "What the players do")
     table = behaviour_table(behaviour_counts(logs, beliefs, labels))
     numbers.add("T1_behaviour", table)
     cells = {(r["side"], r["agent"], r["metric"]): r for r in table.to_dicts()}
-    shown = [metric for metric in METRICS if metric in set(table["metric"])]
+    agents = sorted(table["agent"].unique())
     rows = [
-        [side, agent, *(_cell(cells.get((side, agent, metric))) for metric in shown)]
-        for side, agent in sorted({(side, agent) for side, agent, _ in cells}, reverse=True)
+        [side, metric.replace("_", " "), *(_cell(cells.get((side, agent, metric))) for agent in agents)]
+        for side in sorted(table["side"].unique(), reverse=True)
+        for metric in METRICS
+        if any((side, agent, metric) in cells for agent in agents)
     ]
     block.add(
-        note=NOTE,
-        table=Table(
-            ["side", "agent", *(m.replace("_", " ") for m in shown)], rows, tuple(range(2, 2 + len(shown)))
-        ),
+        note=NOTE, table=Table(["side", "measure", *agents], grouped(rows), tuple(range(2, 2 + len(agents))))
     )
     return block
 

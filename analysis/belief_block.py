@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from analysis import charts, courses, geometry
+from analysis.baselines import NAMES
 from analysis.blocks import Block
 from analysis.evaluate import Evaluation
 from analysis.page import Figure, Numbers, Table
@@ -76,6 +77,8 @@ def _events(block: Block, e: Evaluation, numbers: Numbers) -> None:
         return
     numbers.add("F3_events", frame)
     absent = "" if "stated belief" in columns else " No belief was stated in this run."
+    rare = [words for words in courses.EVENTS.values() if words not in set(frame["event"])]
+    absent += f" Too rare to draw: {', '.join(rare)}." if rare else ""
     block.add(
         figure=Figure(
             "F3-events", "F3", "What happens to each source's belief when something happens to a player?",
@@ -106,7 +109,7 @@ def _posterior(
         figure=Figure(
             "F4", "F4", "Is the whole posterior there, as a linear map, or only the most likely answer?",
             charts.simplex(drawn, "Exact and predicted beliefs in the simplex"),
-            f"Ridge from layer {best['layer']} to the {source} posterior, held-out games; {len(drawn):,} of "
+            f"Ridge from layer {best['layer']} to the {NAMES[source]}, held-out games; {len(drawn):,} of "
             f"{len(points):,} rows drawn. R2 of its log-odds: {best['r2']:.3f}, against {public:.3f} from counts of "
             f"public events: {verdict} these tell. n = {e.target.n_games:,} games.",
         ),

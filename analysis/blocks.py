@@ -69,8 +69,11 @@ def recipes_block(done: Sequence[Evaluation], settings: Settings, numbers: Numbe
     have = {r.variant for e in done for r in e.target.readouts}
     if not set(INSTRUCTED) <= have:
         block.add(
-            note="Instructed pairs: no captures under instructions to be honest and to lie. "
-            "`wolfscope capture RUN --variant instructed_honest --variant instructed_lie` makes them."
+            note="Not compared: the instructed-pair honesty probe. It needs the same decisions captured under a line "
+            "that asks to be honest and under one that asks to be dishonest: `wolfscope capture RUN --variant "
+            "instructed_honest --variant instructed_lie`. A model can be asked if its tokenizer has the words of that "
+            "line, as those of general language models have. The small model of this package cannot: its 119 words are "
+            "those of the game, it was never given an instruction, and the command says so and captures nothing."
         )
     return block
 
@@ -187,24 +190,44 @@ def appendix(numbers: Numbers) -> Block:
         return block
     frame = pl.read_json(PLANTED)
     numbers.add("A1_planted", frame)
+    known = [
+        [r["plant"], f"{r['n_games']}", f"{r['strength']:g}", f"{r['repeats']}"] for r in frame.to_dicts()
+    ]
     rows = [
-        [r["plant"], f"{r['n_games']}", f"{r['strength']:g}", f"{r['repeats']}", _rate(r, "supported"),
-         share(r["not_beyond"]), share(r["underpowered"]), _rate(r, "null_beaten"), _rate(r, "interval_off_half"),
-         share(r["rows_split_beaten"]), share(r["best_layer_beaten"])]
-        for r in frame.to_dicts()
-    ]  # fmt: skip
-    columns = ["planted", "games", "strength", "data sets", "supported", "not beyond baseline", "underpowered",
-               "above the null", "interval excludes .5", "mistake: rows at random",
-               "mistake: best layer on test rows"]  # fmt: skip
+        [
+            *key,
+            _rate(r, "supported"),
+            share(r["not_beyond"]),
+            share(r["underpowered"]),
+            _rate(r, "null_beaten"),
+        ]
+        for key, r in zip(known, frame.to_dicts())
+    ]
+    head = ["planted", "games", "strength", "data sets"]
     block.add(
         note="Synthetic activations whose answer is known, through the same evaluation as above: a signal must be "
         "supported, a public count in disguise (confound) and nothing at all must not; in silence not even the public "
-        "count tells anything. Where nothing is planted, 5% should lie above the null and 5% of the probe's intervals "
-        "should exclude .5; in brackets, what that many data sets leave open (Wilson, 95%). The last columns are "
-        "published mistakes on the same data: how often they would have announced a signal (AUROC's 95% interval over "
-        "rows above .5).",
-        table=Table(columns, rows, tuple(range(1, 11))),
+        "count tells anything. Where nothing is planted, 5% should lie above the null. In brackets, what that many "
+        "data sets leave open (Wilson, 95%).",
+        table=Table(
+            [*head, "supported", "not beyond baseline", "underpowered", "above the null"],
+            rows,
+            tuple(range(1, 8)),
+        ),
     )
+    rows = [
+        [*key, _rate(r, "interval_off_half"), share(r["rows_split_beaten"]), share(r["best_layer_beaten"])]
+        for key, r in zip(known, frame.to_dicts())
+    ]
+    block.add(
+        note="How often the 95% interval of the probe's AUROC excludes .5 (5% of the times is right where nothing is "
+        "planted), beside published mistakes on the same data: how often they would have announced a signal, their "
+        "interval over rows lying above .5.",
+        table=Table(
+            [*head, "interval excludes .5", "mistake: rows at random", "mistake: best layer on test rows"], rows,
+            tuple(range(1, 7)),
+        ),
+    )  # fmt: skip
     return block
 
 

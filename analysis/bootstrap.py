@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from analysis.metrics import Floats
 
 
 class Interval(NamedTuple):
-    """A point estimate with its percentile interval, and the two-sided bootstrap p of `value == null`."""
+    """A point estimate with its interval over games, and the two-sided bootstrap p of `value == null`."""
 
     value: float
     low: float
@@ -90,15 +92,31 @@ def _won(y: NDArray[np.bool_], s: NDArray[Any], games: NDArray[Any], n_games: in
     return won
 
 
-def interval(samples: ArrayLike, value: float, null: float = 0.0, level: float = 0.95) -> Interval:
-    """Percentile interval of bootstrap `samples` and the two-sided p against `null` (k+1)/(B+1)."""
+def interval(
+    samples: ArrayLike, value: float, null: float = 0.0, level: float = 0.95, *, n_games: int
+) -> Interval:
+    """Expanded percentile interval of bootstrap `samples` over `n_games` games, and the two-sided p against `null`.
+
+    Percentile intervals of few games are too narrow: the spread of a resample is short by (n-1)/n, and normal tails
+    stand where Student's belong. The quantiles are taken further out so that the mean's interval would be Student's
+    (Hesterberg 2015, "What teachers should know about the bootstrap", section 3.2); p follows by the same map.
+    """
     draws = np.asarray(samples, dtype=float)
     draws = draws[np.isfinite(draws)]
     if not len(draws) or not np.isfinite(value):
         return Interval(float(value), float("nan"), float("nan"), float("nan"))
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    tail = min((draws <= null).sum(), (draws >= null).sum())
-    return Interval(float(value), float(low), float(high), min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
+    degrees = max(1, n_games - 1)
+    widening = np.sqrt((degrees + 1) / degrees)
+    tail = norm.cdf(widening * student.ppf((1 - level) / 2, degrees))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    beyond = (min((draws <= null).sum(), (draws >= null).sum()) + 1) / (len(draws) + 1)
+    p = 2 * student.cdf(norm.ppf(min(0.5, beyond)) / widening, degrees)
+    return Interval(float(value), float(low), float(high), float(min(1.0, p)))
+
+
+def auroc_interval(samples: ArrayLike, value: float, *, n_games: int) -> Interval:
+    """The interval of an AUROC, within [0, 1], and the p of AUROC = .5."""
+    return interval(np.clip(np.asarray(samples, dtype=float), 0.0, 1.0), value, 0.5, n_games=n_games)
 
 
 def bootstrap_auroc(

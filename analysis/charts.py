@@ -7,20 +7,16 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from analysis.figures import BLUE, GOLD, GRID, INK, MUTED, ORANGE, PINK, SERIES, TEAL, svg
+from analysis.figures import BLUE, GRID, INK, MUTED, ORANGE, SERIES, TEAL, data, palette, svg, tenths
 
 ROLES = {"werewolf": ORANGE, "seer": TEAL, "other": MUTED}
-
-
-def _data(frame: pl.DataFrame) -> alt.Data:
-    return alt.Data(values=frame.to_dicts())
 
 
 def matrix(cells: pl.DataFrame, label: str) -> str:
     """F6: AUROC of every training group (rows) on every test group. Columns train, test, auroc."""
     order = cells["train"].unique(maintain_order=True).to_list()
     base = alt.Chart(
-        _data(
+        data(
             cells.with_columns(
                 strength=(2 * (pl.col("auroc") - 0.5)).clip(0, 1), own=pl.col("train") == pl.col("test")
             )
@@ -48,16 +44,14 @@ def curves(
     legend = (
         alt.Legend(title=None, orient="top", labelColor=INK, symbolType="stroke") if len(names) > 1 else None
     )
-    color = alt.Color(
-        f"{series}:N", legend=legend, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)]))
-    )
+    color = alt.Color(f"{series}:N", legend=legend, scale=alt.Scale(domain=names, range=palette(names)))
     unit = alt.Scale(domain=[0, 1])
     drawn = (
-        alt.Chart(_data(points))
+        alt.Chart(data(points))
         .mark_line(strokeWidth=2.2)
         .encode(
-            x=alt.X(f"{x}:Q", scale=unit, axis=alt.Axis(title=x_title, grid=False, format=".1f", tickCount=5)),
-            y=alt.Y(f"{y}:Q", scale=unit, axis=alt.Axis(title=y_title, format=".1f", tickCount=5)),
+            x=alt.X(f"{x}:Q", scale=unit, axis=tenths(x_title, grid=False)),
+            y=alt.Y(f"{y}:Q", scale=unit, axis=tenths(y_title)),
             color=color, order=alt.Order(f"{x}:Q"),
         )
     )  # fmt: skip
@@ -77,7 +71,7 @@ def simplex(points: pl.DataFrame, label: str) -> str:
     """
     both = pl.concat(
         [
-            points.select("x", "y", "role", panel=pl.lit("exact posterior")),
+            points.select("x", "y", "role", panel=pl.lit("the ideal reader's posterior")),
             points.select(x="px", y="py", role="role", panel=pl.lit("read from the activations")),
         ]
     )
@@ -91,7 +85,7 @@ def simplex(points: pl.DataFrame, label: str) -> str:
     panels = pl.DataFrame({"panel": both["panel"].unique(maintain_order=True)})
     merged = pl.concat([both, edge.join(panels, how="cross")], how="diagonal")
     scale_x, scale_y = alt.Scale(domain=[-0.12, 1.12]), alt.Scale(domain=[-0.14, 1.0])
-    base = alt.Chart(_data(merged))
+    base = alt.Chart(data(merged))
     side = base.transform_filter("isValid(datum.cx)").mark_line(color=MUTED, strokeWidth=1).encode(
         x=alt.X("cx:Q", scale=scale_x, axis=None), y=alt.Y("cy:Q", scale=scale_y, axis=None),
         order=alt.Order("place:Q"),
@@ -114,24 +108,25 @@ def simplex(points: pl.DataFrame, label: str) -> str:
 def courses(points: pl.DataFrame, label: str) -> str:
     """F3: mean belief around events. Columns event, offset, source, werewolf (bool), belief."""
     sources = points["source"].unique(maintain_order=True).to_list()
-    palette = [BLUE, TEAL, ORANGE, GOLD, PINK][: len(sources)]
     named = points.with_columns(
         truth=pl.when(pl.col("werewolf")).then(pl.lit("is a werewolf")).otherwise(pl.lit("is none"))
     )
     chart = (
-        alt.Chart(_data(named))
+        alt.Chart(data(named))
         .mark_line(strokeWidth=2.2, point={"size": 28})
         .encode(
             x=alt.X(
                 "offset:Q",
-                axis=alt.Axis(title="viewer's decisions since", format="d", grid=False, values=[-2, -1, 0, 1, 2, 3]),
+                axis=alt.Axis(
+                    title="viewer's decisions since the event", format="d", grid=False, values=[-2, -1, 0, 1, 2, 3]
+                ),
             ),
             y=alt.Y(
                 "belief:Q", axis=alt.Axis(title="mean P(werewolf)", format=".1f", tickCount=5),
                 scale=alt.Scale(zero=False),
             ),
             color=alt.Color(
-                "source:N", scale=alt.Scale(domain=sources, range=palette),
+                "source:N", scale=alt.Scale(domain=sources, range=palette(sources)),
                 legend=alt.Legend(title=None, orient="top", labelColor=INK, labelLimit=220),
             ),
             strokeDash=alt.StrokeDash(
@@ -147,7 +142,7 @@ def courses(points: pl.DataFrame, label: str) -> str:
 
 def doses(points: pl.DataFrame, label: str) -> str:
     """F8: difference against strength with its interval. Columns scale, difference, low, high, what."""
-    base = alt.Chart(_data(points))
+    base = alt.Chart(data(points))
     x = alt.X("scale:Q", axis=alt.Axis(title="strength of the push", grid=False))
     color = alt.Color("what:N", legend=alt.Legend(title=None, orient="top", labelColor=INK, labelLimit=300),
                       scale=alt.Scale(range=list(SERIES)))  # fmt: skip
@@ -156,47 +151,6 @@ def doses(points: pl.DataFrame, label: str) -> str:
     bars = base.mark_rule(strokeWidth=1.5).encode(x=x, y="low:Q", y2="high:Q", color=color)
     drawn = base.mark_line(strokeWidth=2.2, point={"size": 40}).encode(x=x, y=y, color=color)
     return svg((zero + bars + drawn).properties(width=520, height=240), label)
-
-
-def checkpoints(points: pl.DataFrame, label: str) -> str:
-    """F11: values with bands by step of training, a panel a measure. Columns step, what, measure, value, low, high."""
-    steps = points["step"].unique(maintain_order=True).to_list()
-    names = points["what"].unique(maintain_order=True).to_list()
-    x = alt.X("step:N", sort=steps, axis=alt.Axis(title="tokens trained", grid=False, labelAngle=-30))
-    color = alt.Color("what:N", legend=alt.Legend(title=None, orient="top", labelColor=INK, labelLimit=240),
-                      scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])))  # fmt: skip
-    panels = []
-    for measure in points["measure"].unique(maintain_order=True):
-        base = alt.Chart(_data(points.filter(pl.col("measure") == measure)))
-        scale = alt.Scale(zero=False)
-        y = alt.Y("value:Q", scale=scale, axis=alt.Axis(title=measure, format=".2f", tickCount=5))
-        band = base.mark_area(opacity=0.18).encode(
-            x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=color
-        )
-        line = base.mark_line(strokeWidth=2.2, point={"size": 34}).encode(x=x, y=y, color=color)
-        panels.append((band + line).properties(width=300, height=210))
-    return svg(alt.hconcat(*panels, spacing=40), label)
-
-
-def words(points: pl.DataFrame, label: str) -> str:
-    """D1: a bar a word. Columns text, kl, n, gain."""
-    named = points.with_columns(
-        word=pl.col("text").str.replace_all("\n", "(line end)", literal=True).str.strip_chars(),
-        sign=pl.when(pl.col("gain") >= 0)
-        .then(pl.lit("B expected it more"))
-        .otherwise(pl.lit("B expected it less")),
-    )
-    signs = ["B expected it more", "B expected it less"]
-    color = alt.Color(
-        "sign:N", legend=alt.Legend(title=None, orient="top", labelColor=INK),
-        scale=alt.Scale(domain=signs, range=[TEAL, ORANGE]),
-    )  # fmt: skip
-    chart = alt.Chart(_data(named)).mark_bar(height=13, cornerRadius=2).encode(
-        x=alt.X("kl:Q", axis=alt.Axis(title="mean KL, nats", tickCount=5)),
-        y=alt.Y("word:N", sort=None, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=200)),
-        color=color,
-    )  # fmt: skip
-    return svg(chart.properties(width=420, height=22 * len(named)), label)
 
 
 def strip(tokens: pl.DataFrame, label: str) -> str:
@@ -218,7 +172,7 @@ def strip(tokens: pl.DataFrame, label: str) -> str:
     drawn = drawn.with_columns(
         middle=(pl.col("x") + pl.col("x2")) / 2, bar=pl.col("x") + (pl.col("width") - 4) * pl.col("attention")
     )
-    base = alt.Chart(_data(drawn))
+    base = alt.Chart(data(drawn))
     order = drawn["seq"].unique(maintain_order=True).to_list()
     names = dict(drawn.select("seq", "row").unique().iter_rows())
     y = alt.Y(

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.bootstrap import bootstrap_auroc, game_weights, interval
+from analysis.bootstrap import auroc_interval, bootstrap_auroc, game_weights, interval
 from analysis.evaluate import Evaluation, Settings
 from analysis.geometry import log_odds, ridge_map
 from analysis.moments import Moments, project
@@ -93,7 +93,7 @@ def follow(
             "n_games": len(np.unique(games)),
         }  # fmt: skip
         for i, (what, at) in enumerate((("own probe", mode), ("final model's direction", place))):
-            mine = interval(samples[i], values[i], 0.5)
+            mine = auroc_interval(samples[i], values[i], n_games=len(np.unique(games)))
             found.append(known | {"what": what, "measure": "AUROC", "value": mine.value, "low": mine.low,
                                   "high": mine.high, "layer": e.layers[at]})  # fmt: skip
         if belief is not None:
@@ -108,10 +108,11 @@ def follow(
 def _r2(
     truth: NDArray[np.float64], predicted: NDArray[np.float64], games: NDArray[Any], settings: Settings
 ) -> tuple[float, float, float]:
-    """R2 of out-of-fold predictions and its percentile interval over games."""
+    """R2 of out-of-fold predictions and its interval over games."""
     code = np.unique(games, return_inverse=True)[1]
     missed = np.bincount(code, weights=(truth - predicted) ** 2)
     spread = np.bincount(code, weights=(truth - truth.mean()) ** 2)
     drawn = game_weights(len(missed), settings.n_boot // 4, settings.seed)
-    i = interval(1 - (drawn @ missed) / (drawn @ spread), float(1 - missed.sum() / spread.sum()))
+    value = float(1 - missed.sum() / spread.sum())
+    i = interval(1 - (drawn @ missed) / (drawn @ spread), value, n_games=len(missed))
     return i.value, i.low, i.high

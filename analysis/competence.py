@@ -62,7 +62,8 @@ def ballot_lift(cast: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Interv
     )
     gain, n = per_game["gain"].to_numpy(), per_game["n"].to_numpy().astype(float)
     weights = game_weights(len(per_game), n_boot, seed)
-    return interval((weights @ gain) / np.maximum(weights @ n, 1e-9), float(gain.sum() / n.sum()))
+    drawn = (weights @ gain) / np.maximum(weights @ n, 1e-9)
+    return interval(drawn, float(gain.sum() / n.sum()), n_games=len(per_game))
 
 
 def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.bootstrap import bootstrap_auroc, interval
+from analysis.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.captures import attach
 from analysis.evaluate import MIN_GAMES, MIN_ROWS, Settings
 from analysis.frames import Rows
@@ -107,7 +107,7 @@ def windows(targets: Sequence[tuple[Target, bool]], settings: Settings) -> tuple
                 part.y, [found.scores], part.games, folds.fold, settings.n_boot // 4, settings.seed,
                 [found.training],
             )  # fmt: skip
-            i = interval(samples[0], values[0], 0.5)
+            i = auroc_interval(samples[0], values[0], n_games=part.n_games)
             rows.append(
                 {
                     "contrast": target.name, "within_role": within, "window": readout.site, "auroc": i.value,

@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis import charts
 from analysis.blocks import Block
-from analysis.page import Figure, Numbers, Table, p_text, share
+from analysis.page import Figure, Numbers, Table, grouped, p_text, share
 
 
 def windows_block(found: pl.DataFrame, absent: Sequence[str], judge: str, numbers: Numbers) -> Block:
@@ -28,7 +28,10 @@ def windows_block(found: pl.DataFrame, absent: Sequence[str], judge: str, number
             note="A contrast that crosses roles can be answered by the role, which stands in the prompt: it is shown "
             "so that it is not mistaken for one within a role. These scores are not held against baselines; T2 is.",
             table=Table(
-                columns, rows, (3, 4, 5, 6, 7, 8), ["" if within else "best" for within in found["within_role"]]
+                columns,
+                grouped(rows),
+                (3, 4, 5, 6, 7, 8),
+                ["" if within else "best" for within in found["within_role"]],
             ),
         )  # fmt: skip
     for text in absent:
@@ -64,8 +67,9 @@ def add_spans(
         "inside: its mean, its last token, and attention with a learned query over all its tokens. Each has its own "
         "null: labels permuted within each game, everything refitted, the best layer kept. The words of a lie are in "
         "the span: what is read here need not be known before it is said. Intervals are over the games tested and take "
-        "the fits as given.",
-        table=Table(columns, rows, (3, 4, 5, 7, 8)),
+        "the fits as given: where nothing can be read they are too short by a factor of up to 1.4, so the p of the "
+        "null is what counts against chance.",
+        table=Table(columns, grouped(rows), (3, 4, 5, 7, 8)),
     )
     if not len(strip):
         return

@@ -112,7 +112,7 @@ def pooled(effects: pl.DataFrame, least: int = 5, n_boot: int = 2000, seed: int 
             continue
         values = games["difference"].to_numpy()
         drawn = game_weights(len(values), n_boot, seed) @ values / len(values)
-        i = interval(drawn, float(values.mean()))
+        i = interval(drawn, float(values.mean()), n_games=len(values))
         named = dict(zip(keys, key))
         push = "" if named["scale"] is None else f", strength {named['scale']:g}"
         rows.append(

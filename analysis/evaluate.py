@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.audits import leakage, learning_curve, selectivity, site_map
 from analysis.baselines import Baseline, baselines
-from analysis.bootstrap import Interval, bootstrap_auroc, interval
+from analysis.bootstrap import Interval, auroc_interval, bootstrap_auroc, interval
 from analysis.metrics import brier, ece, log_loss, recall_at_fpr
 from analysis.permutation import LayerNull, layer_null, units_of
 from analysis.probes import ProbeResult, check_classes, is_grouped, probe
@@ -168,6 +168,7 @@ def _compare(
 ) -> tuple[list[Score], str, Interval]:
     scores = [found.scores, *(rival.scores for rival in rivals)]
     moved = [found.training, *(rival.training for rival in rivals)]
+    n = target.n_games
     values, samples = bootstrap_auroc(
         target.y, scores, target.games, folds.fold, settings.n_boot, settings.seed, moved
     )
@@ -176,12 +177,13 @@ def _compare(
             "probe",
             "logistic, layer and penalty chosen inside",
             "probe",
-            interval(samples[0], values[0], 0.5),
+            auroc_interval(samples[0], values[0], n_games=n),
         )
     ]
     for i, rival in enumerate(rivals, start=1):
-        gain = interval(samples[0] - samples[i], values[0] - values[i])
-        rows.append(Score(rival.name, rival.what, rival.kind, interval(samples[i], values[i], 0.5), gain))
+        gain = interval(samples[0] - samples[i], values[0] - values[i], n_games=n)
+        own = auroc_interval(samples[i], values[i], n_games=n)
+        rows.append(Score(rival.name, rival.what, rival.kind, own, gain))
     best = max((row for row in rows if row.kind == "baseline"), key=lambda row: row.auroc.value)
     if best.increment is None:
         raise AssertionError("a baseline without an increment")

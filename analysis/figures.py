@@ -8,9 +8,11 @@ numbers that are also written as parquet, and returns the SVG as text.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import polars as pl
 import vl_convert
 
@@ -22,6 +24,11 @@ VARIABLES = {
 }  # fmt: skip
 TENTHS = [i / 10 for i in range(11)]
 SERIES = (BLUE, ORANGE, TEAL, PINK, GOLD)
+COLOURS = {
+    "probe": BLUE, "represented": BLUE, "stated belief": ORANGE, "stated": ORANGE, "exact posterior": TEAL,
+    "scripted-policy posterior": TEAL, "everything public": PINK, "rules posterior": GOLD,
+}  # fmt: skip
+"""Sources that recur have one colour in all figures."""
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -32,6 +39,7 @@ CONFIG: dict[str, Any] = {
         "gridColor": GRID, "domain": False, "ticks": False, "labelPadding": 6, "titlePadding": 10,
     },
     "header": {"labelColor": INK, "labelFontSize": 13, "labelFontWeight": 600, "labelAnchor": "start"},
+    "legend": {"labelFontSize": 12, "titleFontSize": 12, "labelColor": INK, "titleColor": MUTED},
     "text": {"color": INK, "fontSize": 12},
 }  # fmt: skip
 
@@ -50,7 +58,15 @@ def svg(chart: alt.TopLevelMixin, label: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{safe}" ', 1)
 
 
-def _data(frame: pl.DataFrame) -> alt.Data:
+def palette(names: Sequence[str]) -> list[str]:
+    """A colour for each series: its own where it has one, else the next that is free."""
+    kept = {COLOURS[name] for name in names if name in COLOURS}
+    free = iter([c for c in SERIES if c not in kept] + list(SERIES))
+    return [COLOURS.get(name) or next(free) for name in names]
+
+
+def data(frame: pl.DataFrame) -> alt.Data:
+    """A frame's rows as a chart takes them."""
     return alt.Data(values=frame.to_dicts())
 
 
@@ -69,12 +85,13 @@ def forest(scores: pl.DataFrame, label: str) -> str:
     Columns: name, kind, auroc, low, high, best (bool), ordered as they are to be shown.
     """
     low = max(0.0, min(0.4, _least(scores["low"]) - 0.02))
-    base = alt.Chart(_data(scores))
+    base = alt.Chart(data(scores))
     y = alt.Y("name:N", sort=None, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=180))
     color = alt.Color(
         "kind:N", legend=None,
         scale=alt.Scale(
-            domain=["probe", "baseline", "best", "ceiling", "control"], range=[BLUE, MUTED, ORANGE, TEAL, MUTED]
+            domain=["probe", "baseline", "best", "ceiling", "control", "stated"],
+            range=[BLUE, MUTED, ORANGE, TEAL, MUTED, ORANGE],
         ),
     )  # fmt: skip
     x = alt.X(
@@ -95,7 +112,7 @@ def forest(scores: pl.DataFrame, label: str) -> str:
         .encode(x=alt.X("x:Q", scale=_auroc_axis(low)))
     )
     rival = (
-        alt.Chart(_data(scores.filter(pl.col("kind") == "best")))
+        alt.Chart(data(scores.filter(pl.col("kind") == "best")))
         .mark_rule(color=ORANGE, strokeDash=[5, 4], opacity=0.8)
         .encode(x=alt.X("auroc:Q", scale=_auroc_axis(low)))
     )
@@ -116,7 +133,7 @@ def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
     order = curves.sort("position")["layer"].unique(maintain_order=True).to_list()
     last = order[-1]
     marks = curves.join(bands, on="target")
-    base = alt.Chart(_data(marks.with_columns(last=pl.lit(last), first=pl.lit(order[0]))))
+    base = alt.Chart(data(marks.with_columns(last=pl.lit(last), first=pl.lit(order[0]))))
     x = alt.X(
         "layer:N",
         sort=order,
@@ -155,9 +172,7 @@ def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
 def heat(cells: pl.DataFrame, label: str) -> str:
     """F2: AUROC by site and layer. Columns: site, layer, auroc."""
     order = cells["layer"].unique(maintain_order=True).to_list()
-    base = alt.Chart(
-        _data(cells.drop_nulls().with_columns(strength=(2 * (pl.col("auroc") - 0.5)).clip(0, 1)))
-    )
+    base = alt.Chart(data(cells.drop_nulls().with_columns(strength=(2 * (pl.col("auroc") - 0.5)).clip(0, 1))))
     x = alt.X("layer:N", sort=order, axis=alt.Axis(title="layer", labelAngle=0, orient="top"))
     y = alt.Y("site:N", sort=None, axis=alt.Axis(title=None, labelColor=INK, labelLimit=260))
     tiles = base.mark_rect(color=BLUE, stroke=GRID, strokeWidth=1, cornerRadius=3).encode(
@@ -169,6 +184,19 @@ def heat(cells: pl.DataFrame, label: str) -> str:
     )
     text = base.mark_text(fontSize=12).encode(x=x, y=y, text=alt.Text("auroc:Q", format=".2f"))
     return svg((tiles + text).properties(width=58 * len(order), height=38 * cells["site"].n_unique()), label)
+
+
+def apart(ends: pl.DataFrame, column: str, room: float, span: float | None = None) -> pl.DataFrame:
+    """The rows with `label_y`: `column`, pushed down where two labels would be nearer than `room` of the axis.
+
+    `span` is what the axis holds; by default what the column does. Highest first.
+    """
+    values = ends.sort(column, descending=True)
+    held = float(np.ptp(values[column].to_numpy())) if span is None else span
+    placed: list[float] = []
+    for value in values[column]:
+        placed.append(min(value, placed[-1] - room * held) if placed else value)
+    return values.with_columns(label_y=pl.Series(placed, dtype=pl.Float64))
 
 
 def lines(
@@ -188,24 +216,16 @@ def lines(
     names = points[series].unique(maintain_order=True).to_list()
     low = max(0.0, min(0.45, _least(points["auroc"]) - 0.02))
     high = min(1.0, max(0.75, 0.03 - _least(-points["auroc"])))
-    placed: list[dict[str, Any]] = []
     ends = points.sort(x).group_by(series, maintain_order=True).last()
-    for row in ends.sort(
-        "auroc", descending=True
-    ).to_dicts():  # overlapping labels are pushed apart, downwards
-        room = 15 / height * (high - low)
-        row["label_y"] = min(row["auroc"], placed[-1]["label_y"] - room) if placed else row["auroc"]
-        placed.append(row)
+    placed = apart(ends, "auroc", 15 / height, high - low)
     ticks = sorted(set(points[x].to_list()))
     axis = alt.Axis(
         title=x_title, grid=False, format="d", values=ticks if len(ticks) <= 12 else alt.Undefined
     )
     scale_x, scale = alt.Scale(zero=False, nice=False, padding=8), alt.Scale(domain=[low, high], nice=False)
-    color = alt.Color(
-        f"{series}:N", legend=None, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)]))
-    )
+    color = alt.Color(f"{series}:N", legend=None, scale=alt.Scale(domain=names, range=palette(names)))
     drawn = (
-        alt.Chart(_data(points))
+        alt.Chart(data(points))
         .mark_line(strokeWidth=2.5, point={"size": 40})
         .encode(
             x=alt.X(f"{x}:Q", axis=axis, scale=scale_x),
@@ -214,7 +234,7 @@ def lines(
         )
     )
     text = (
-        alt.Chart(alt.Data(values=placed))
+        alt.Chart(data(placed))
         .mark_text(align="left", dx=9)
         .encode(
             x=alt.X(f"{x}:Q", axis=axis, scale=scale_x),
@@ -232,17 +252,24 @@ def lines(
     return svg(chart.properties(width=width, height=height), label)
 
 
+def tenths(title: str, grid: bool = True) -> alt.Axis:
+    """An axis from 0 to 1 with a tick at every second tenth, labels under their ticks."""
+    return alt.Axis(title=title, grid=grid, format=".1f", values=TENTHS[::2], labelFlush=False)
+
+
 def reliability(points: pl.DataFrame, label: str) -> str:
-    """F7: observed share against predicted probability, in bins of equal count. Columns: predicted,
-    observed, n.
+    """F7: observed share against predicted probability, in bins of equal count. Columns: predicted, observed, low, high
+    (of the observed), n.
     """
     axis = alt.Scale(domain=[0, 1])
-    base = alt.Chart(_data(points))
+    base = alt.Chart(data(points))
     diagonal = alt.Chart(alt.Data(values=[{"p": 0, "o": 0}, {"p": 1, "o": 1}])).mark_line(
         color=MUTED, strokeDash=[2, 3], strokeWidth=1
     ).encode(x=alt.X("p:Q", scale=axis), y=alt.Y("o:Q", scale=axis))  # fmt: skip
-    drawn = base.mark_line(color=BLUE, strokeWidth=2.5, point={"size": 45, "color": BLUE}).encode(
-        x=alt.X("predicted:Q", scale=axis, axis=alt.Axis(title="probe's probability", grid=False, format=".1f")),
-        y=alt.Y("observed:Q", scale=axis, axis=alt.Axis(title="share that is so", format=".1f", tickCount=5)),
-    )  # fmt: skip
+    x = alt.X("predicted:Q", scale=axis, axis=tenths("probe's probability", grid=False))
+    y = alt.Y("observed:Q", scale=axis, axis=tenths("share that is so"))
+    bars = base.mark_rule(color=BLUE, strokeWidth=1.5, opacity=0.6).encode(
+        x=x, y=alt.Y("low:Q", scale=axis), y2="high:Q"
+    )
+    drawn = bars + base.mark_circle(color=BLUE, size=50, opacity=1).encode(x=x, y=y)
     return svg((diagonal + drawn).properties(width=330, height=220), label)

@@ -29,13 +29,12 @@ def methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:
         "No PCA. AUROC compares rows of one held-out fold only and averages over pairs.",
     ]
     uncertainty = [
-        f"Uncertainty: percentile bootstrap over games, {settings.n_boot:,} resamples, paired for increments; the",
-        "games tested are drawn anew, and apart from them the games trained on (one Newton step from each fit);",
-        f"two-sided p-values of the increments adjusted by Holm over {len(done)} targets. Null:",
-        "labels permuted among the",
-        f"players of each game, {settings.n_permutations:,} times, everything refitted, the maximum",
-        "over layers kept; where",
-        "the label varies by speech, speeches are permuted within a game instead.",
+        f"Uncertainty: bootstrap over games, {settings.n_boot:,} resamples, expanded percentiles (Hesterberg 2015),",
+        "paired for increments; the games tested are drawn anew, and apart from them the games trained on (one Newton",
+        "step from each fit, all folds at one of the layers that they chose); two-sided p-values of the increments",
+        f"adjusted by Holm over {len(done)} targets. Null: labels permuted among the players of each game,",
+        f"{settings.n_permutations:,} times, everything refitted, the maximum over layers kept; where the label varies",
+        "by speech, speeches are permuted within a game instead.",
     ]
     seen = [
         "Rows: living subjects whose role was neither told to the viewer nor follows from what it",

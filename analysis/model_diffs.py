@@ -79,7 +79,7 @@ def by_kind(tokens: pl.DataFrame, n_boot: int = 500, seed: int = 0) -> pl.DataFr
         sums = part.group_by("game_id").agg(kl=pl.col("kl").cast(pl.Float64).sum(), n=pl.len())
         kl, n = sums["kl"].to_numpy(), sums["n"].to_numpy().astype(float)
         drawn = game_weights(len(kl), n_boot, seed)
-        i = interval((drawn @ kl) / (drawn @ n), float(kl.sum() / n.sum()))
+        i = interval((drawn @ kl) / (drawn @ n), float(kl.sum() / n.sum()), n_games=len(kl))
         rows.append(
             {
                 "kind": kind, "n": int(n.sum()), "kl": i.value, "low": i.low, "high": i.high,

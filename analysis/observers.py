@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.observer import Impossible, Observer, TooLarge, belief_shift, fit, truthful
+from agents.observer import Impossible, Observer, TooLarge, fit
 from analysis.frames import GameLog
+from analysis.utterances import UTTERANCES, is_speech, utterance
 from games.records import Decision, Event
 from games.werewolf.config import species_of
 
@@ -30,20 +31,6 @@ SCHEMA = {
     "source": pl.String,
     "p_werewolf": pl.Float64,
     "p_seer": pl.Float64,
-}
-UTTERANCES = {
-    "game_id": pl.String,
-    "seq": pl.Int32,  # of the decision that spoke
-    "speaker": pl.Int16,
-    "speaker_role": pl.String,
-    "kind": pl.String,  # of the first act; silence
-    "subject": pl.Int16,  # of the first act
-    "suspicion_before": pl.Float64,  # of the speaker, to one who knows only what is public
-    "suspicion_after": pl.Float64,
-    "subject_before": pl.Float64,
-    "subject_after": pl.Float64,
-    "advantage": pl.Float64,  # known lies: how much less suspect the speaker's side than after the truth
-    "nats": pl.Float64,  # known lies: how far the public belief over role assignments moved
 }
 SECOND = {
     "game_id": pl.String,
@@ -174,7 +161,7 @@ def _follow(
             if record.kind == "inspect" and record.actor is not None and record.target is not None:
                 found = record.value == "werewolf" or species_of(record.value or "") == "werewolf"
                 results.setdefault(record.actor, []).append((record.target, found))
-            seq = spoke.pop(record.actor, None) if _is_speech(record) and record.actor is not None else None
+            seq = spoke.pop(record.actor, None) if is_speech(record) and record.actor is not None else None
             if seq is None:
                 observer.update(record)
             else:
@@ -182,7 +169,7 @@ def _follow(
                 known = results.get(record.actor or 0, []) if record.actor is not None else []
                 lie = (log.game_id, seq) in lies
                 rows.utterances.append(
-                    _utterance(log.game_id, seq, observer, record, roles, known if lie else None, facts)
+                    utterance(log.game_id, seq, observer, record, roles, known if lie else None, facts)
                 )
             continue
         seat = record.seat
@@ -201,45 +188,6 @@ def _follow(
                 )
         if (log.game_id, record.seq) in second_at:
             rows.second += _second(log.game_id, record.seq, seat, observer)
-
-
-def _is_speech(event: Event) -> bool:
-    return event.audience is None and event.kind in ("speech", "last_words")
-
-
-def _utterance(
-    game_id: str,
-    seq: int,
-    observer: Observer,
-    event: Event,
-    roles: Sequence[str],
-    results: Sequence[tuple[int, bool]] | None,
-    facts: Sequence[Any],
-) -> tuple[Any, ...]:
-    """One row of `UTTERANCES`; the observer takes the speech in. `results` where it is to be held against truths."""
-    speaker = int(event.actor or 0)
-    before = observer.p_werewolf(None)
-    advantage = nats = None
-    living = [j for j, alive in enumerate(observer.seen.alive) if alive]
-    if results is not None:
-        others = truthful(roles, speaker, living, results)
-        shift = belief_shift(observer, event, None, others)
-        side = [j for j in living if facts[j].faction == facts[speaker].faction]
-        advantage, nats = _finite(shift.advantage(side)), _finite(shift.nats)
-    observer.update(event)
-    after = observer.p_werewolf(None)
-    act = event.acts[0] if event.acts else None
-    subject = None if act is None else act.subject
-    return (
-        game_id, seq, speaker, roles[speaker], "silence" if act is None else act.kind, subject,
-        float(before[speaker]), float(after[speaker]),
-        None if subject is None else float(before[subject]), None if subject is None else float(after[subject]),
-        advantage, nats,
-    )  # fmt: skip
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _second(game_id: str, seq: int, viewer: int, observer: Observer) -> list[tuple[Any, ...]]:

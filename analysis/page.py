@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from markupsafe import Markup
 
 from analysis.bootstrap import Interval
 
@@ -65,6 +66,25 @@ def within(i: Interval, signed: bool = False) -> str:
 def p_text(p: float) -> str:
     """`< .001` or two digits."""
     return "" if not np.isfinite(p) else "< .001" if p < 0.001 else f"{p:.3f}"
+
+
+def tokens_text(tokens: int) -> str:
+    """`234k`, `28M`: a number of tokens as an axis tells it."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if tokens >= size:
+            return f"{tokens / size:.3g}{unit}"
+    return str(tokens)
+
+
+def commands(text: str) -> Markup:
+    """Text for the page, what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))
+
+
+def grouped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The rows with the first cell empty where it repeats that of the row above."""
+    return [["", *row[1:]] if i and row[0] == rows[i - 1][0] else list(row) for i, row in enumerate(rows)]
 
 
 def share(value: float | None) -> str:

@@ -92,6 +92,9 @@ def main() -> None:
     """Computes the table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument(
+        "--null-repeats", type=int, default=200, help="where nothing is planted: rates near 5%% need more"
+    )
     parser.add_argument("--games", type=int, nargs="+", default=[30, 100])
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
@@ -99,7 +102,8 @@ def main() -> None:
     with threadpool_limits(1, "blas"):
         for n_games in asked.games:
             for kind, strength in CASES:
-                rows.append(case(kind, strength, n_games, asked.repeats))
+                repeats = asked.repeats if strength else asked.null_repeats
+                rows.append(case(kind, strength, n_games, repeats))
                 sys.stdout.write(f"{rows[-1]}\n")
     pl.DataFrame(rows).write_json(asked.out)
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.logistic import fit_logistic, probabilities
 from analysis.metrics import auroc
 from analysis.moments import Doubles, Moments, Trained, project
-from analysis.refits import TRAINING_DRAWS, FoldFit, training_draws
+from analysis.refits import TRAINING_DRAWS, FoldFit, one_layer_a_draw, training_draws
 from analysis.splits import Folds, check_folds
 
 Kind = Literal["logistic", "ridge", "mass_mean", "lda"]
@@ -130,12 +130,15 @@ def probe(
         scores[fold == f] = layer_scores[best_layer[f], fold == f]
     training = np.zeros(TRAINING_DRAWS)
     if kind in ("logistic", "ridge"):
-        parts = []
-        for f, number in enumerate(best_layer):
-            own_fit, penalty = factorised[number][f], float(grid[best_penalty[f, number]])
-            w, b = weights[number, f] if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
-            parts.append(FoldFit(own_fit, layers[number], w, b, penalty))
-        training = training_draws(parts, labels, folds, games, kind == "logistic")
+        drawn = {}
+        for number in sorted(set(best_layer.tolist())):
+            parts = []
+            for f in range(k):
+                own_fit, penalty = factorised[number][f], float(grid[best_penalty[f, number]])
+                w, b = weights[number, f] if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
+                parts.append(FoldFit(own_fit, layers[number], w, b, penalty))
+            drawn[number] = training_draws(parts, labels, folds, games, kind == "logistic")
+        training = one_layer_a_draw([drawn[number] for number in best_layer.tolist()])
     return ProbeResult(
         kind,
         scores,

@@ -59,19 +59,19 @@ class Fit:
     def strength(self, side: str, agent: str) -> Interval:
         """An agent's strength on a side, in logits."""
         draws = self.strengths[side][:, self.agents[side].index(agent)]
-        return interval(draws[1:], float(draws[0]))
+        return interval(draws[1:], float(draws[0]), n_games=self.n_games)
 
     def difference(self, side: str, one: str, other: str) -> Interval:
         """One agent's strength minus another's on the same side, in logits; `p` tests equality."""
         i, j = (self.agents[side].index(agent) for agent in (one, other))
         draws = self.strengths[side][:, i] - self.strengths[side][:, j]
-        return interval(draws[1:], float(draws[0]))
+        return interval(draws[1:], float(draws[0]), n_games=self.n_games)
 
     def p_win(self, side: str, agent: str) -> Interval:
         """Probability that a side of this agent alone beats average opponents."""
         own = self.strengths[side][:, self.agents[side].index(agent)]
         draws = probabilities(own + self.bases if side == "werewolf" else own - self.bases)
-        return interval(draws[1:], float(draws[0]), null=0.5)
+        return interval(draws[1:], float(draws[0]), null=0.5, n_games=self.n_games)
 
 
 def results_of(runs: Sequence[Any]) -> pl.DataFrame:

@@ -5,6 +5,12 @@ scores under a fit on game j is what j scores under a fit on i, so every pair co
 short by the square root of 2 (a degenerate U-statistic). Here the training games are drawn anew; the refit is one
 Newton step from the fit at hand, with the residuals of a fit without the game (the cluster jackknife, CR3: Bell and
 McCaffrey 2002). Both parts are added as if independent, which is exact for the degenerate statistic.
+
+Which layer a fold takes is chosen on games that it shares with the other folds, so the choices stand or fall together.
+Drawing each fold's fit at its own layer would treat them as chance that averages out between layers, and where folds
+disagree (most of all where there is nothing to find) intervals would be too short. So each draw puts all folds at the
+layer of one of them. On planted data without a signal (four layers, 100 games) 8.6% of 279 intervals at 95% excluded .5
+before, 6.2% of 400 after, 2.0% of them with a single layer.
 """
 
 from __future__ import annotations
@@ -73,6 +79,17 @@ def training_draws(
         won, pairs = won + wins, pairs + float(total[0])
     found = won / max(pairs, 1.0)
     return np.asarray((found - found.mean()) / NUDGE)
+
+
+def one_layer_a_draw(by_fold: Sequence[Doubles]) -> Doubles:
+    """Draws of which each has all folds at one layer, the folds' choices taking turns.
+
+    `by_fold` are the `training_draws` `(n_draws,)` of the layer that each fold chose, with all folds at that layer.
+    The variance is the mean of theirs.
+    """
+    drawn = np.stack(by_fold)
+    turn = np.arange(drawn.shape[1])
+    return np.asarray(drawn[turn % len(drawn), turn])
 
 
 def _without_each(

@@ -19,6 +19,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from analysis import blocks, cards, judge, sections
+from analysis.audit_section import audit_section
 from analysis.behaviour_block import behaviour_block
 from analysis.belief_block import beliefs_block
 from analysis.blocks import Block
@@ -30,8 +31,9 @@ from analysis.effects import is_branch
 from analysis.errors import AnalysisError
 from analysis.evaluate import Evaluation, Settings, Skipped, evaluate
 from analysis.frames import GameLog, logs_of
+from analysis.ladder_block import ladder_block
 from analysis.methods import methods, missing
-from analysis.page import Numbers, title_of
+from analysis.page import Numbers, commands, title_of
 from analysis.prepare import Prepared, prepare
 from analysis.saved import config_hash, fit_probe, save
 from analysis.span_readouts import read_outs
@@ -175,6 +177,7 @@ def _blocks(
                 behaviour_block(logs, prepared.beliefs, prepared.labels, numbers),
                 deception,
                 beliefs_block(headline, prepared, numbers),
+                ladder_block(headline, logs, runs, settings, numbers),
                 blocks.recipes_block(done, settings, numbers),
                 blocks.transfer_block(done, factors_of(runs), settings, numbers),
                 training_block(headline, prepared, runs, settings, numbers),
@@ -218,7 +221,7 @@ def render(
         "targets": [sections.target_section(e, numbers) for e in evaluations],
         "layers": sections.layer_figure(done, numbers) if done else None,
         "sites": sections.site_figure(done, numbers) if done else None,
-        "audits": [sections.audit_section(e, numbers) for e in done],
+        "audits": [audit_section(e, numbers) for e in done],
         "time": over_time,
         "no_time": "the headline target has no turn with enough rows, or was not evaluated",
         "blocks": [] if more is None else more(numbers),
@@ -228,7 +231,7 @@ def render(
         "cost": cards.cost(tables, time.monotonic() - started),
         "tables": (tables_name or "report") + "/",
     }
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    )
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page.filters["code"] = commands
+    template = page.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
     return template.render(context), numbers

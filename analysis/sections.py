@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis import charts, figures
+from analysis import figures
 from analysis.evaluate import LEVEL, MARGIN, Evaluation, Skipped
-from analysis.metrics import auroc, reliability, roc
+from analysis.metrics import auroc
 from analysis.page import Figure, Numbers, Table, p_text, title_of, within
 
 
@@ -27,10 +27,10 @@ def answer(e: Evaluation | Skipped) -> dict[str, str]:
     probe = e.scores[0].auroc
     text = (
         f"The probe reads it with AUROC {within(probe)}; the best baseline, {e.best}, reaches "
-        f"{_of(e, e.best).auroc.value:.3f}. Increment {within(e.increment, True)}, adjusted p "
-        f"{p_text(e.adjusted_p)}, "
-        f"permutation null over layers p {p_text(float(e.null.p[0]))}. n = {len(e.target.y):,} rows of "
-        f"{e.target.n_games:,} games."
+        f"{_of(e, e.best).auroc.value:.3f}. Increment {within(e.increment, True)}"
+        f"{', so the probe tells less than the baseline' if e.increment.high < 0 else ''} (adjusted p "
+        f"{p_text(e.adjusted_p)}, two-sided); permutation null over layers p {p_text(float(e.null.p[0]))}. "
+        f"n = {len(e.target.y):,} rows of {e.target.n_games:,} games."
     )
     if e.verdict != "supported":
         text += (
@@ -39,6 +39,12 @@ def answer(e: Evaluation | Skipped) -> dict[str, str]:
             else " The activations hold something of it; whether more than is public needs more games."
             if e.null.p[0] < LEVEL
             else " No layer shows more than the best layer shows by chance."
+        )
+    stated = [s for s in e.scores if s.name == "stated belief" and s.increment and s.increment.high < 0]
+    if stated:
+        text += (
+            f" Asked, the players state it better than is read here (AUROC {stated[0].auroc.value:.3f}): they have "
+            "more than this site shows, so this is no sign of absence."
         )
     ceiling = [s for s in e.scores if s.kind == "ceiling"]
     if ceiling:
@@ -112,9 +118,8 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
             e.target.question,
             figures.forest(frame, f"AUROC of the probe and its baselines for {e.target.name}"),
             f"Blue: the probe. Orange: the best baseline, which it must beat.{ceiling} Probe minus best: "
-            f"{within(e.increment, True)}, "
-            f"adjusted p {p_text(e.adjusted_p)}. {e.verdict.capitalize()}. n = {e.target.n_games:,} games, enough to "
-            f"find an increment of {e.detectable:.3f} four times in five.",
+            f"{within(e.increment, True)}, adjusted p {p_text(e.adjusted_p)} (two-sided). {e.verdict.capitalize()}. "
+            f"n = {e.target.n_games:,} games, enough to find an increment of {e.detectable:.3f} four times in five.",
         ),
     }  # fmt: skip
 
@@ -177,84 +182,6 @@ def site_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure | None:
     )  # fmt: skip
 
 
-def audit_section(e: Evaluation, numbers: Numbers) -> dict[str, Any]:
-    """T3, T4, T5, F7 and F9 of one target."""
-    name = e.target.name
-    numbers.add("T3_leakage", e.leakage, target=name)
-    numbers.add("T5_selectivity", e.selectivity, target=name)
-    numbers.add("F9_learning", e.learning, target=name)
-    bins = pl.DataFrame(reliability(e.target.y, e.probe.scores))
-    numbers.add("F7_reliability", bins, target=name)
-    pieces: list[Figure] = []
-    if len(e.selectivity) > 1:
-        both = e.selectivity.unpivot(
-            on=["real", "control"], index="layer", variable_name="task", value_name="auroc"
-        )
-        best = e.selectivity.sort("real", descending=True).row(0, named=True)
-        pieces.append(
-            Figure(
-                f"T5-{name}", "T5", "Does the read-out answer the question, or could it memorise anything?",
-                figures.lines(both, "layer", "task", "Real task and control task by layer", x_title="layer"),
-                "Control task: a random label fixed for each combination of name, kind of decision "
-                "and day. Selectivity at the best "
-                f"layer: {best['selectivity']:+.2f} (real {best['real']:.2f}, control "
-                f"{best['control']:.2f}). n = {e.target.n_games:,} games.",
-            )
-        )  # fmt: skip
-    if len(e.learning) > 2:
-        first, last = e.learning["auroc"][0], e.learning["auroc"][-1]
-        half = e.learning["auroc"][-2]
-        grows = (
-            "at chance throughout, which says nothing about more games"
-            if e.null.p[0] >= LEVEL
-            else "still rising: more games would help"
-            if last - half > 0.01
-            else "flat at the end: more games of this kind would add little"
-        )
-        pieces.append(
-            Figure(
-                f"F9-{name}", "F9", "Would more games help?",
-                figures.lines(e.learning.with_columns(series=pl.lit("probe")), "training games", "series",
-                              "AUROC by number of training games", x_title="training games"),
-                f"The same held-out games throughout, ridge at a fixed penalty. From {first:.2f} to "
-                f"{last:.2f}; {grows}.",
-            )
-        )  # fmt: skip
-    pieces.append(
-        Figure(
-            f"F7-{name}", "F7", "Can its probabilities be taken at their word?",
-            figures.reliability(bins, "Observed share against predicted probability"),
-            f"Ten bins of equal count. Expected calibration error {e.quality['ECE']:.3f}. n = "
-            f"{len(e.target.y):,} rows.",
-        )
-    )  # fmt: skip
-    points = [
-        {"source": source, **point}
-        for source, scores in (("probe", e.probe.scores), (e.best, e.baseline_scores[e.best]))
-        for point in roc(e.target.y, scores)
-    ]
-    curve = pl.DataFrame(points)
-    numbers.add("F7_roc", curve, target=name)
-    pieces.append(
-        Figure(
-            f"F7-roc-{name}", "F7", "What does it cost to find them?",
-            charts.curves(curve, "fpr", "tpr", "source", "ROC of the probe and the best baseline",
-                          x_title="share of the others flagged", y_title="share found"),
-            f"Out of fold. At 1% of the others flagged the probe finds {e.quality['recall at 1% FPR']:.1%}. "
-            f"n = {len(e.target.y):,} rows of {e.target.n_games:,} games.",
-        )
-    )  # fmt: skip
-    return {
-        "name": title_of(name),
-        "leakage": Table(
-            ["split", "AUROC", ""], [[r["split"], f"{r['auroc']:.3f}", r["note"]] for r in e.leakage.to_dicts()], (1,),
-            ["probe" if r == "nested, logistic" else "" for r in e.leakage["split"]],
-        ),
-        "quality": Table(["measure", "value"], [[k, f"{v:.3f}"] for k, v in e.quality.items()], (1,)),
-        "figures": pieces,
-    }  # fmt: skip
-
-
 def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | None:
     """F3: how far each source tells werewolves from others, by the number of decisions that the viewer has
     made.
@@ -283,14 +210,15 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
     frame = pl.DataFrame(rows).sort(
         pl.col("source").replace_strict({n: i for i, n in enumerate(sources)}), "turn"
     )
+    counts = frame["n_rows"].to_numpy()
     numbers.add("F3_over_time", frame, target=e.target.name)
     return Figure(
         "F3", "F3", "How does what each source tells about the werewolves grow over a viewer's decisions?",
         figures.lines(frame, "turn", "source", "AUROC over turns by source",
                       x_title="decisions that the viewer has made before", width=620, height=260),
-        f"Rows of one turn are compared with one another only; turns with fewer than {least} rows of "
-        "either kind are left "
-        f"out. Truth is what all are scored against. n = {e.target.n_games:,} games.",
+        f"Rows of one turn are compared with one another only; turns with fewer than {least} rows of either kind are "
+        f"left out. Truth is what all are scored against. n = {int(counts.max()):,} rows at the fullest turn, "
+        f"{int(counts.min()):,} at the emptiest, {e.target.n_games:,} games.",
     )  # fmt: skip
 
 

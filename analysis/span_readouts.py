@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.attention import SpanResult, Spans, fit_spans, read_spans
-from analysis.bootstrap import bootstrap_auroc, interval
+from analysis.bootstrap import auroc_interval, bootstrap_auroc, interval
 from analysis.captures import spans_of
 from analysis.evaluate import MIN_GAMES, MIN_ROWS, Settings
 from analysis.probes import check_classes
@@ -107,8 +107,8 @@ def _rows(
     rows = []
     for i, result in enumerate(results):
         own, gain = (
-            interval(samples[i], values[i], 0.5),
-            interval(samples[0] - samples[i], values[0] - values[i]),
+            auroc_interval(samples[i], values[i], n_games=part.n_games),
+            interval(samples[0] - samples[i], values[0] - values[i], n_games=part.n_games),
         )
         rows.append(
             {

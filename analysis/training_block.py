@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from analysis import charts
+from analysis import training_charts
 from analysis.blocks import Block
 from analysis.captures import checkpoints_of
 from analysis.checkpoints import follow
 from analysis.evaluate import Evaluation, Settings
 from analysis.model_diffs import ModelDiff, model_diffs
-from analysis.page import Figure, Numbers, Table, share, title_of
+from analysis.page import Figure, Numbers, Table, share, title_of, tokens_text
 from analysis.prepare import Prepared, posterior_of
 from analysis.saved import fit_probe
 
@@ -55,28 +55,22 @@ def training_block(
 
 def _course(block: Block, e: Evaluation, course: pl.DataFrame, numbers: Numbers) -> None:
     numbers.add("F11_checkpoints", course, target=e.target.name)
-    label = pl.when(pl.col("tokens").is_null()).then(pl.col("model").str.split("@").list.first())
-    shown = course.with_columns(step=label.otherwise(pl.col("tokens").map_elements(_count, pl.String)))
+    label = pl.when(pl.col("tokens").is_null()).then(pl.lit("as played"))
+    shown = course.with_columns(step=label.otherwise(pl.col("tokens").map_elements(tokens_text, pl.String)))
     own = course.filter(pl.col("what") == "own probe")
     first, last = own.row(0, named=True), own.row(-1, named=True)
     grown = "more than" if last["low"] > first["high"] else "not clearly more than"
     block.add(
         figure=Figure(
             "F11", "F11", f"When in training does “{title_of(e.target.name).lower()}” become readable?",
-            charts.checkpoints(shown, "AUROC and R2 by tokens trained"),
-            "The same contexts, rows and folds through every checkpoint; bands are 95% over games. Own probe: trained "
-            "on the checkpoint, layer chosen inside. Final model's direction: trained on the model that played, other "
-            f"games, applied as it is. R2: of the ideal reader's log-odds. The model that played reads "
+            training_charts.checkpoints(shown, "AUROC and R2 by tokens trained"),
+            "The same contexts, rows and folds through every checkpoint; bands are 95% over games, dots chance. Own "
+            "probe: trained on the checkpoint, layer chosen inside. Final model's direction: trained on the model that "
+            f"played, other games, applied as it is. R2: of the ideal reader's log-odds. The model that played reads "
             f"{last['value']:.3f}, {grown} the first checkpoint ({first['value']:.3f}), judged by whether the bands "
             f"touch. n = {last['n_rows']:,} rows of {last['n_games']:,} games.",
         )
     )  # fmt: skip
-
-
-def _count(tokens: int) -> str:
-    return (
-        f"{tokens / 1e6:.3g}M" if tokens >= 1e6 else f"{tokens / 1e3:.3g}k" if tokens >= 1000 else str(tokens)
-    )
 
 
 def _diff(block: Block, diff: ModelDiff, number: int, numbers: Numbers) -> None:
@@ -103,7 +97,7 @@ def _diff(block: Block, diff: ModelDiff, number: int, numbers: Numbers) -> None:
         block.add(
             figure=Figure(
                 f"D1-{number}", "D1", f"On which words do {names} part most?",
-                charts.words(words, "Mean KL by word"),
+                training_charts.words(words, "Mean KL by word"),
                 f"The twelve words of highest mean KL among those with enough tokens; they hold "
                 f"{words['share'].to_numpy().sum():.0%} of all KL. n = {diff.n_games:,} games.",
             )

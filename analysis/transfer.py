@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.bootstrap import bootstrap_auroc, interval
+from analysis.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.evaluate import MIN_GAMES, MIN_ROWS
 from analysis.metrics import threshold_at_fpr
 from analysis.moments import Moments
@@ -89,14 +89,15 @@ def transfer(
                 truth, [scores], target.games[there], folds.fold if own else None, n_boot, seed,
                 [found.training] if own else (),
             )  # fmt: skip
-            i = interval(samples[0], values[0], 0.5)
+            n = len(np.unique(target.games[there]))
+            i = auroc_interval(samples[0], values[0], n_games=n)
             rows.append(
                 {
                     "by": by, "train": train, "test": test, "auroc": i.value, "low": i.low, "high": i.high,
                     "recall": float((scores[truth > 0] > threshold).mean()),
                     "fpr": float((scores[truth <= 0] > threshold).mean()),
                     "cosine": _cosine(means[train][place], means[test][place]), "layer": names[place],
-                    "n_games": len(np.unique(target.games[there])),
+                    "n_games": n,
                 }
             )  # fmt: skip
     return pl.DataFrame(rows, schema=TRANSFER), small

@@ -65,6 +65,7 @@ def planted_run(
     variants: tuple[str, ...] = (),
     instructions: float = 0.0,
     checkpoints: Mapping[str, float] = MappingProxyType({}),
+    model: str = MODEL,
 ) -> Path:
     """A finished run folder. Layer 1 carries `strength` noise units of "the subject is a werewolf" at its
     mention.
@@ -74,7 +75,7 @@ def planted_run(
     marked and carries that strength of "a statement is known to be false". `variants` are captured as the mention is,
     without what it carries; `instructions` is the strength of a direction of lies that is the same in what a werewolf
     is about to say and in what tells `instructed_lie` from `instructed_honest`. `checkpoints` are other models by name,
-    each with its share of `strength` along the same direction, in noise of its own.
+    each with its share of `strength` along the same direction, in noise of its own. `model` is who played.
     """
     rng = np.random.default_rng(seed)
     path.mkdir(parents=True)
@@ -89,7 +90,7 @@ def planted_run(
     for index in range(n_games):
         log = scripted_game(seed * 100_000 + index, preset)
         facts = log.game.seats(log.config, log.records)
-        records = [_traced(r, model_seats) if isinstance(r, Decision) else r for r in log.records]
+        records = [_traced(r, model_seats, model) if isinstance(r, Decision) else r for r in log.records]
         agents = tuple("small" if seat < model_seats else STYLES[seat % 3] for seat in range(len(facts)))
         outcome = next(r for r in reversed(records) if isinstance(r, Event) and r.kind == "outcome")
         end = End(
@@ -149,7 +150,7 @@ def planted_run(
     write_tables(path, tables)
     stored = np.asarray(values, dtype=np.float32)
     if capture:
-        _store(path / "activations", keys, stored)
+        _store(path / "activations", keys, stored, model)
     for name, (own, rows) in early.items():
         _store(path / f"activations-{name}", own, np.asarray(rows, dtype=np.float32), f"{name}@0")
     if untrained:
@@ -157,10 +158,10 @@ def planted_run(
     return path
 
 
-def _traced(decision: Decision, model_seats: int) -> Decision:
+def _traced(decision: Decision, model_seats: int, model: str) -> Decision:
     if decision.seat >= model_seats:
         return decision
-    trace = Trace(model=MODEL, prompt_ids=(1, 2, 3), output_ids=OUTPUT, output_text="x", n_cached=2)
+    trace = Trace(model=model, prompt_ids=(1, 2, 3), output_ids=OUTPUT, output_text="x", n_cached=2)
     return msgspec.structs.replace(decision, trace=trace, agent="small")
 
 

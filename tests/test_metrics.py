@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 from sklearn.metrics import roc_auc_score
 
 from analysis.bootstrap import GamePairs, bootstrap_auroc, game_weights, holm, interval
@@ -94,8 +96,8 @@ def test_the_paired_interval_is_narrower_than_the_single_ones():
     first = y * 0.8 + rng.normal(size=len(y))
     second = first + 0.05 * rng.normal(size=len(y))
     values, samples = bootstrap_auroc(y, [first, second], games, n_boot=500)
-    single = interval(samples[0], values[0])
-    paired = interval(samples[0] - samples[1], values[0] - values[1])
+    single = interval(samples[0], values[0], n_games=len(np.unique(games)))
+    paired = interval(samples[0] - samples[1], values[0] - values[1], n_games=len(np.unique(games)))
     assert paired.high - paired.low < (single.high - single.low) / 3
 
 
@@ -107,9 +109,21 @@ def test_the_interval_over_games_covers_at_its_nominal_rate():
         # Half the noise is shared by a game: rows are not independent.
         s = 1.0 * y + rng.normal(size=40)[games] + rng.normal(size=240)
         values, samples = bootstrap_auroc(y, [s], games, n_boot=300, seed=1)
-        found = interval(samples[0], values[0])
+        found = interval(samples[0], values[0], n_games=len(np.unique(games)))
         hits += found.low <= 0.6915 <= found.high  # Phi(1 / 2)
     assert 86 <= hits <= 100
+
+
+def test_the_interval_of_a_mean_over_few_games_is_students():
+    values = np.random.default_rng(7).normal(1.0, 1.0, 9)
+    drawn = game_weights(9, 40_000, seed=0) @ values / 9
+    found = interval(drawn, float(values.mean()), n_games=9)
+    low, high = student.interval(0.95, 8, values.mean(), values.std(ddof=1) / 3)
+    assert found.low == pytest.approx(low, abs=0.12 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.12 * (high - low))
+    assert found.p == pytest.approx(ttest_1samp(values, 0.0).pvalue, rel=0.5)
+    plain = np.quantile(drawn, [0.025, 0.975])
+    assert plain[1] - plain[0] < 0.85 * (high - low)  # the mistake: too narrow
 
 
 def test_holm_steps_down_and_keeps_order():

@@ -49,7 +49,7 @@ def test_the_interval_of_a_probe_is_as_wide_as_the_probe_varies_over_data_sets()
             value, samples = bootstrap_auroc(
                 data.y, [found.scores], data.games, folds.fold, 200, seed, training
             )
-            i = interval(samples[0], value[0], 0.5)
+            i = interval(samples[0], value[0], 0.5, n_games=60)
             kept.append((i.high - i.low) / (2 * 1.96))
     spread = np.std(values)  # known to about 9% from 60 data sets
     assert 0.8 < np.mean(with_training) / spread < 1.25
