@@ -1,6 +1,6 @@
 """Speed of activation capture against the plain forward pass and against other tools, on the same prompts.
 
-    make bench-capture [ARGS="--models small,100m --repeats 5 --peers PYTHON"]
+    make bench-capture [ARGS="--models small,100m --repeats 3 --peers PYTHON"]
 
 Reading: tokens/s of a forward pass alone and with 4 positions of all layers read, by our hooks and by
 transformers' output_hidden_states. Passes alternate in one process; medians are shown.
@@ -50,7 +50,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", default="small,100m")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", help="a Python that has transformer_lens and nnsight")
     parser.add_argument("--device", default="auto")
     # one by default: threads that wait for a core another process holds make every figure meaningless
@@ -123,7 +123,7 @@ def alternate(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Sec
 
 def reading(hooked: HookedModel, repeats: int) -> None:
     """Forward passes of one full batch, with and without reading."""
-    length, n_rows = (256, 2) if slow(hooked) else (min(512, hooked.max_context), 8)
+    length, n_rows = (128, 1) if slow(hooked) else (min(512, hooked.max_context), 4)
     rng = np.random.default_rng(0)
     ids = torch.tensor(rng.integers(4, hooked.vocab_size, (n_rows, length)), device=hooked.device)
     columns = np.sort(np.stack([rng.permutation(length)[:N_POSITIONS] for _ in range(n_rows)]), axis=1)
@@ -188,7 +188,7 @@ def reading(hooked: HookedModel, repeats: int) -> None:
 def decisions(hooked: HookedModel, n_seats: int, n_turns: int) -> list[CaptureItem]:
     """Contexts as play leaves them: a fixed beginning, then each turn's log, question and answer."""
     rng = np.random.default_rng(1)
-    room = 400 if slow(hooked) else min(hooked.max_context, 1200)
+    room = 200 if slow(hooked) else min(hooked.max_context, 1200)
     items = []
     for seat in range(n_seats):
         context = tuple(int(i) for i in rng.integers(4, hooked.vocab_size, room // 6))
@@ -204,7 +204,7 @@ def decisions(hooked: HookedModel, n_seats: int, n_turns: int) -> list[CaptureIt
 
 def end_to_end(hooked: HookedModel, folder: Path, scratch: Path, repeats: int, peers: str | None) -> None:
     """A log in, stored rows out."""
-    items = decisions(hooked, n_seats=1 if slow(hooked) else 8, n_turns=8)
+    items = decisions(hooked, n_seats=1 if slow(hooked) else 4, n_turns=8)
     n_tokens = sum(len(item.ids) for item in items)
     scratch.mkdir(parents=True, exist_ok=True)
     turn = iter(range(1000))
