@@ -1,20 +1,23 @@
 """What a tournament costs on top of what it consists of: scripted players, and an engine.
 
-    .venv/bin/python tests/benchmarks/bench_tournament.py [--games 2000] [--model small] [--model-games 200] ...
+    .venv/bin/python tests/benchmarks/bench_tournament.py [--games 2000] [--model small] [--model-games 600] ...
 
 Scripted players: games a second of processor time, of the plain loop without a log on one core, of one runner with its
-journal, and of a whole tournament on Ray (the driver and all runners together).
+journal, and of a whole tournament on Ray (the driver and all runners together), without and with its tables.
 
 Engine: a tournament in which a model plays every seat, and then a fresh engine of the same settings that is fed the
 very same prompts, with their seeds, offline in one batch, through vLLM's own `LLMEngine` and nothing else. Tokens are
-those of prompts and outputs; the seconds are those of playing, without starting up. `--model 100m` is a random model
-of 85M parameters with the small model's tokenizer; any other value is a model folder.
+those of prompts and outputs; the seconds are those from the first game's start to the last one's end, without starting
+up and without tables. Towards the end fewer and fewer games are left, so `while games wait` is told as well: from the
+moment when as many games have ended as are in flight to the moment when the last one is begun. `--model 100m` is a
+random model of 85M parameters with the small model's tokenizer; any other value is a model folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import sys
 import tempfile
@@ -26,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from agents.backend import Prompt, Sampling
-from agents.engine_settings import EngineSettings, engine_arguments, engine_env
+from agents.engine_settings import EngineSettings, engine_env
 from games.play import Answer, observe, play
 from harness.cluster import ray_for_now
 from harness.config import Config, parse_config
@@ -34,10 +37,11 @@ from harness.engines import model_names, start_backends, stop_backends, used_bac
 from harness.factory import make_agent
 from harness.journal import End
 from harness.progress import Progress
-from harness.run_folder import RunFolder, load_run, new_manifest
+from harness.run_folder import RunFolder, new_manifest
 from harness.runner import Counts, Runner
 from harness.schedule import Schedule
 from harness.tournament import play_schedule
+from tests.benchmarks.engine_alone import Alone, Fed, prompts_of, random_model
 
 
 def configuration(games: int, **more: Any) -> Config:
@@ -106,106 +110,67 @@ def scripted(games: int, folder: Path) -> None:
     with ray_for_now(None, progress), RunFolder.claim(folder / "run", manifest(schedule)) as claimed:
         play_schedule(claimed, schedule, progress)
     runners, driver = progress.counts.cpu_seconds, progress.played_at - progress.began_at
-    ray = games / (driver + runners)
+    tables = time.process_time() - progress.played_at
+    ray, whole = games / (driver + runners), games / (driver + runners + tables)
+    print(f"tournament on Ray: {ray:8.0f} games/s of processor time, {ray / plain:.0%} of the plain loop")
     print(
-        f"tournament on Ray: {ray:8.0f} games/s of processor time, {ray / plain:.0%} of the plain loop; "
-        f"{driver:.1f} s in the driver, {runners:.1f} s in the runners, and for the tables "
-        f"{time.process_time() - progress.played_at:.1f} s"
+        f"with its tables:   {whole:8.0f} games/s of processor time, {whole / plain:.0%} of the plain loop; "
+        f"{driver:.1f} s in the driver, {runners:.1f} s in the runners, {tables:.1f} s for the tables"
     )
-    print(f"                   {games / progress.facts()['seconds']:8.0f} games/s of wall time while playing")
+    print(f"                   {games / progress.seconds:8.0f} games/s of wall time while playing")
 
 
 class Timed(Progress):
-    """Notes the driver's processor time when playing begins and when it ends."""
+    """Notes the times between which games are played, the driver's processor time, and what was done when."""
 
+    began = last = 0.0
+    """When the first game was handed out, and when the last one ended."""
     began_at = played_at = 0.0
+    """The driver's processor time then."""
 
     def begin(self, total: int, kept: list[End]) -> None:
         """Playing starts."""
         super().begin(total, kept)
-        self.began_at = time.process_time()
+        self.began, self.began_at = time.monotonic(), time.process_time()
+        self.seen: list[tuple[float, Counts]] = []
+
+    def ended(self, end: End) -> None:
+        """A game has ended."""
+        super().ended(end)
+        self.last = time.monotonic()
 
     def show(self, counts: Counts, force: bool = False) -> None:
         """Show the state; the last time when playing has ended."""
         super().show(counts, force)
         self.played_at = time.process_time()
+        waiting = self.total - self.done - counts.in_flight
+        steady = waiting > 0 and self.done >= counts.in_flight
+        if steady and counts.decisions > (self.seen[-1][1].decisions if self.seen else 0):
+            self.seen.append((time.monotonic(), counts))
 
+    @property
+    def seconds(self) -> float:
+        """How long games were played."""
+        return self.last - self.began
 
-def model_folder(which: str, folder: Path) -> str:
-    """The name of the shipped model, a random model of 85M parameters, or a folder as it is."""
-    if which != "100m":
-        return which
-    import torch
-    from transformers import LlamaForCausalLM
-
-    from agents.small_model import make_config, make_tokenizer
-
-    tokenizer = make_tokenizer()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(make_config(len(tokenizer), hidden=768, layers=12, intermediate=2048))
-    model.save_pretrained(folder / "100m")
-    tokenizer.save_pretrained(folder / "100m")
-    return str(folder / "100m")
-
-
-class Alone:
-    """vLLM's engine with nothing around it."""
-
-    def __init__(self, model: str, settings: EngineSettings, device: str) -> None:
-        from vllm.engine.arg_utils import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
-
-        from agents.model_files import checkpoint_dtype, max_context
-
-        folder = Path(model)
-        arguments = engine_arguments(settings, device, model, checkpoint_dtype(folder), max_context(folder))
-        self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
-
-    def feed(self, prompts: list[Prompt], stops: list[int]) -> tuple[float, float, int, int, int, int]:
-        """(seconds, of processor time, steps, prompt tokens, cached, generated) of all prompts in one batch."""
-        from agents.vllm_engine import _params
-
-        steps = prompt_tokens = cached = generated = 0
-        began, cpu = time.perf_counter(), time.process_time()
-        for i, prompt in enumerate(prompts):
-            sampling = prompt.sampling
-            params = _params(prompt, sampling.max_tokens, sampling.seed, stops=[*sampling.stop_ids, *stops])
-            self.engine.add_request(str(i), {"type": "token", "prompt_token_ids": list(prompt.ids)}, params)
-            prompt_tokens += len(prompt.ids)
-        while self.engine.has_unfinished_requests():
-            steps += 1
-            for output in self.engine.step():
-                if output.finished:
-                    cached += output.num_cached_tokens or 0
-                    generated += len(output.outputs[0].token_ids)
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-        return seconds, cpu, steps, prompt_tokens, cached, generated
-
-
-def prompts_of(path: Path, sampling: dict[str, Any], stop_ids: tuple[int, ...]) -> list[Prompt]:
-    """The prompt of every model decision of a run, those of all games by turns, with the seeds they were asked with."""
-    run, found = load_run(path), []
-    for game_id, records in run.logs():
-        for record in records:
-            trace = getattr(record, "trace", None)
-            if trace is not None:
-                asked = Sampling(**sampling, seed=trace.sampling["seed"], stop_ids=stop_ids)
-                found.append((record.seq, Prompt(tuple(run.prompt_ids(game_id, record.seq)), asked)))
-    return [prompt for _, prompt in sorted(found, key=lambda pair: pair[0])]
+    def steady(self) -> tuple[float, float]:
+        """(seconds, tokens a second) while games waited to be played; (0, 0) where that was never so for long."""
+        if len(self.seen) < 2:
+            return 0.0, 0.0
+        (begun, first), (ended, last) = self.seen[0], self.seen[-1]
+        tokens = last.prompt_tokens + last.output_tokens - first.prompt_tokens - first.output_tokens
+        return ended - begun, tokens / (ended - begun)
 
 
 def engine(args: argparse.Namespace, folder: Path) -> None:
     """Tokens a second of a tournament and of the engine alone."""
-    import ray
-
     from agents.llm import newline_ids
-    from agents.model_files import eos_ids, load_tokenizer
-    from harness.engines import model_folder as files_of
+    from agents.model_files import load_tokenizer
+    from harness.engines import model_folder
 
     sampling = {"temperature": 1.0, "top_p": 1.0, "max_tokens": args.max_tokens}
-    backend = {"kind": "vllm", "model": model_folder(args.model, folder), "device": args.device}
-    backend |= {"max_concurrent": args.max_concurrent}
+    name = random_model(folder / "100m") if args.model == "100m" else args.model
+    backend = {"kind": "vllm", "model": name, "device": args.device, "max_concurrent": args.max_concurrent}
     config = configuration(
         args.model_games,
         run={"games": args.model_games, "seed": 3, "in_flight": args.in_flight, "runners": args.runners},
@@ -213,52 +178,68 @@ def engine(args: argparse.Namespace, folder: Path) -> None:
         backends={"m": backend},
         roster={"mix": {"model": 7}},
     )
-    schedule, progress = Schedule(config), Progress("quiet")
-    model = files_of(config.backends["m"])
+    schedule, progress = Schedule(config), Timed("quiet")
+    model = model_folder(config.backends["m"])
+    clock = [time.monotonic()]
     with ray_for_now(None, progress):
+        clock.append(time.monotonic())
         backends = start_backends(used_backends([config]), progress.say)
         before = asyncio.run(backends["m"].stats())
+        clock.append(time.monotonic())
         with RunFolder.claim(folder / "model-run", manifest(schedule)) as claimed:
-            driver = time.process_time()
             play_schedule(claimed, schedule, progress, backends=backends)
-            driver = time.process_time() - driver
         stats = {k: n - before[k] for k, n in asyncio.run(backends["m"].stats()).items()}
         stop_backends(backends)
         prompts = prompts_of(folder / "model-run", sampling, newline_ids(load_tokenizer(model)))
-        device = "gpu" if args.device == "gpu" else "cpu"
-        alone = (
-            ray.remote(Alone)
-            .options(
-                num_gpus=1 if device == "gpu" else 0,
-                runtime_env={"env_vars": engine_env(device) | {"PYTHONPATH": os.pathsep.join(sys.path)}},
-            )
-            .remote(str(model), EngineSettings(device=device, max_concurrent=args.max_concurrent), device)
-        )
-        ray.get(alone.feed.remote([Prompt((5,), Sampling(max_tokens=2))] * 4, []))
-        fed = ray.get(alone.feed.remote(prompts, list(eos_ids(model))))
-    alone_s, alone_cpu, n_steps, n_prompt, n_cached, n_output = fed
-    seconds, counts = progress.facts()["seconds"], progress.counts
-    ours = (stats["prompt_tokens"] + stats["output_tokens"]) / seconds
-    theirs = (n_prompt + n_output) / alone_s
+        batch, window = alone(args, str(model), prompts)
+    ours = Fed(
+        progress.seconds,
+        stats["cpu_ms"] / 1000,
+        stats["steps"],
+        stats["prompt_tokens"],
+        stats["cached_tokens"],
+        stats["output_tokens"],
+    )
+    begun = [b - a for a, b in itertools.pairwise([*clock, progress.began])]
     print(f"\n{args.model}: {args.model_games} games, {args.in_flight} in flight, {len(prompts):,} decisions")
-    for name, rate, s, p, c, o in (
-        ("tournament", ours, seconds, stats["prompt_tokens"], stats["cached_tokens"], stats["output_tokens"]),
-        ("engine alone", theirs, alone_s, n_prompt, n_cached, n_output),
-    ):
+    print("started: Ray {:.1f} s, engine {:.1f} s, runners {:.1f} s".format(*begun))
+    rows = {
+        "tournament": ours,
+        "engine alone, one batch": batch,
+        f"engine alone, {args.in_flight} at a time": window,
+    }
+    for title, fed in rows.items():
         print(
-            f"{name:13s} {rate:9,.0f} tokens/s ({(p - c + o) / s:7,.0f} prefilled and generated): {s:6.1f} s, "
-            f"{p:,} prompt tokens, {c / p:.1%} cached, {o:,} generated"
+            f"{title:30s} {fed.rate:9,.0f} tokens/s ({(fed.prompt - fed.cached + fed.generated) / fed.seconds:7,.0f} "
+            f"prefilled and generated): {fed.seconds:6.1f} s, {fed.steps:,} steps, {fed.prompt:,} prompt tokens, "
+            f"{fed.cached / fed.prompt:.1%} cached, {fed.generated:,} generated, {fed.cpu:.1f} s of processor time"
         )
-    print(f"tournament / engine alone: {ours / theirs:.0%}")
+    print(f"tournament / engine alone in one batch: {ours.rate / batch.rate:.0%}")
+    seconds, rate = progress.steady()
+    if seconds > 0:
+        print(f"while games wait, {seconds:.1f} s: {rate:,.0f} tokens/s, {rate / batch.rate:.0%}")
     busy = stats["busy_ms"] / 1000
     print(
-        f"engine idle: {1 - busy / seconds:.1%} of the time; {stats['steps']:,} steps of "
-        f"{1000 * busy / stats['steps']:.1f} ms, in the batch of the engine alone {1000 * alone_s / n_steps:.1f} ms"
+        f"engine idle: {1 - busy / ours.seconds:.1%} of the time; processor time beside the engine: runners "
+        f"{progress.counts.cpu_seconds:.1f} s, driver {progress.played_at - progress.began_at:.1f} s"
     )
-    print(
-        f"processor time: engine {stats['cpu_ms'] / 1000:.1f} s (alone {alone_cpu:.1f} s), runners "
-        f"{counts.cpu_seconds:.1f} s, driver {driver:.1f} s with the tables"
+
+
+def alone(args: argparse.Namespace, model: str, prompts: list[Prompt]) -> tuple[Fed, Fed]:
+    """The engine alone: all prompts in one batch, and as many at a time as there were games in flight."""
+    import ray
+
+    settings = EngineSettings(device=args.device, max_concurrent=args.max_concurrent)
+    environment = engine_env(args.device) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    actor = (
+        ray.remote(Alone)
+        .options(num_gpus=int(args.device == "gpu"), runtime_env={"env_vars": environment})
+        .remote(model, settings, args.device)
     )
+    ray.get(actor.feed.remote([Prompt((5,), Sampling(max_tokens=2))] * 4))  # warm
+    batch, window = (ray.get(actor.feed.remote(prompts, n)) for n in (None, args.in_flight))
+    ray.kill(actor)
+    return batch, window
 
 
 def main() -> None:
@@ -267,8 +248,8 @@ def main() -> None:
     )
     parser.add_argument("--games", type=int, default=2000, help="scripted games; 0 leaves this part out")
     parser.add_argument("--model", default="small")
-    parser.add_argument("--model-games", type=int, default=200, help="games of the model; 0 leaves them out")
-    parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--model-games", type=int, default=600, help="games of the model; 0 leaves them out")
+    parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--max-concurrent", type=int, default=64, help="requests in one engine step")
     parser.add_argument("--max-tokens", type=int, default=48)
     parser.add_argument("--runners", type=int, default=1)
