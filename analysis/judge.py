@@ -73,7 +73,10 @@ def agreement(judged: pl.DataFrame, speeches: pl.DataFrame) -> pl.DataFrame:
 def in_words(table: pl.DataFrame) -> str:
     """One sentence for the page."""
     if not len(table):
-        return f"No model was asked to judge ({WHERE} would hold it)."
+        return (
+            f"No model's judgement stands beside the labels: no command of this package asks for one, and {WHERE} in a "
+            "run's folder, where whoever asked would put it, is absent."
+        )
     return " ".join(
         f"Judge {r['judge']}: {r['n']:,} speeches, agrees with the automatic label in {r['agreement']:.1%} "
         f"(kappa {r['kappa']:.2f}, AUROC {r['auroc']:.2f}); a column, never a target."

@@ -147,7 +147,9 @@ def test_a_judge_is_compared_and_never_a_target(two_runs, tmp_path):
     assert row["n"] == 3  # a speech without a statement has no label
     assert row["agreement"] == pytest.approx(2 / 3)
     assert row["auroc"] == 1.0
-    assert "No model was asked" in judge.in_words(judge.agreement(judged.clear(), speeches))
+    assert "no command of this package asks for one" in judge.in_words(
+        judge.agreement(judged.clear(), speeches)
+    )
 
 
 def test_doses_need_three_strengths_of_one_vector():
@@ -218,8 +220,8 @@ def test_a_branch_shows_its_effects_and_is_no_sample(two_runs, tmp_path):
 def test_the_page_names_what_it_lacks(page):
     text = page.read_text()
     assert "No branch was given" in text
-    assert "No model was asked to judge" in text
-    assert "Instructed pairs: no captures" in text
+    assert "judgement stands beside the labels" in text
+    assert "Not compared: the instructed-pair honesty probe" in text
 
 
 def test_changed_contexts_are_scored_by_the_fit_on_the_unchanged_ones(tmp_path):

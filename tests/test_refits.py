@@ -7,7 +7,7 @@ from analysis.metrics import auroc
 from analysis.moments import Moments
 from analysis.planted import plant
 from analysis.probes import probe
-from analysis.refits import NUDGE, TRAINING_DRAWS, FoldFit, training_draws
+from analysis.refits import NUDGE, TRAINING_DRAWS, FoldFit, one_layer_a_draw, training_draws
 from analysis.splits import game_folds
 
 
@@ -54,3 +54,13 @@ def test_the_interval_of_a_probe_is_as_wide_as_the_probe_varies_over_data_sets()
     spread = np.std(values)  # known to about 9% from 60 data sets
     assert 0.8 < np.mean(with_training) / spread < 1.25
     assert np.mean(without) / spread < 0.85  # the mistake: the fits taken as given
+
+
+def test_a_draw_has_all_folds_at_one_layer_and_each_folds_choice_takes_its_turn():
+    one, other = np.random.default_rng(0).normal(size=(2, 200)) * [[1.0], [3.0]]
+    drawn = one_layer_a_draw([one, other, other, one, other])
+    assert all(drawn[i] == (one, other, other, one, other)[i % 5][i] for i in range(200))
+    mixed = np.mean(
+        [one, other, other, one, other], axis=0
+    )  # the mistake: fits at layers of their own average out
+    assert drawn.var() > mixed.var()
