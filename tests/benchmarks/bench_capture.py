@@ -123,7 +123,7 @@ def alternate(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Sec
 
 def reading(hooked: HookedModel, repeats: int) -> None:
     """Forward passes of one full batch, with and without reading."""
-    length, n_rows = (128, 1) if slow(hooked) else (min(512, hooked.max_context), 4)
+    length, n_rows = (128, 1) if slow(hooked) else (min(512, hooked.max_context), 8)
     rng = np.random.default_rng(0)
     ids = torch.tensor(rng.integers(4, hooked.vocab_size, (n_rows, length)), device=hooked.device)
     columns = np.sort(np.stack([rng.permutation(length)[:N_POSITIONS] for _ in range(n_rows)]), axis=1)
@@ -204,7 +204,7 @@ def decisions(hooked: HookedModel, n_seats: int, n_turns: int) -> list[CaptureIt
 
 def end_to_end(hooked: HookedModel, folder: Path, scratch: Path, repeats: int, peers: str | None) -> None:
     """A log in, stored rows out."""
-    items = decisions(hooked, n_seats=1 if slow(hooked) else 4, n_turns=8)
+    items = decisions(hooked, n_seats=1 if slow(hooked) else 8, n_turns=8)
     n_tokens = sum(len(item.ids) for item in items)
     scratch.mkdir(parents=True, exist_ok=True)
     turn = iter(range(1000))
