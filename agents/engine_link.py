@@ -117,6 +117,9 @@ class Link(Generic[Question, Answer]):
                     self._hand_out(call.result())
         except Exception as error:  # noqa: BLE001 - it is raised where the answers are waited for
             waiting, self._waiting, self._out = self._waiting, {}, []
+            for call in self._calls:
+                call.cancel()
+            self._calls.clear()
             for future in waiting.values():
                 if not future.done():
                     future.set_exception(error)

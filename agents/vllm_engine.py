@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import msgspec
 import ray
 
 from agents.backend import BackendError, EngineLost, Generation, Prompt, check_prompt, next_choices
+from agents.engine_again import RESTARTS, answered
 from agents.engine_link import Box, Link
 from agents.engine_settings import EngineSettings, engine_arguments, engine_env
 from agents.model_files import (
@@ -87,7 +89,8 @@ class EngineActor:
 
     async def drop(self, wire: str, numbers: list[int]) -> None:
         """Nobody waits for these answers any more."""
-        self._boxes[wire].drop(numbers)
+        if wire in self._boxes:  # not in one that was started again since
+            self._boxes[wire].drop(numbers)
 
     async def _one(self, prompt: Prompt) -> Generation | EngineFailure:
         from agents.engine_loop import EngineDead
@@ -251,7 +254,7 @@ class VllmBackend:
         if link is None or not link.here():
             link = self._links[replica] = Link(self._actors[replica])
         try:
-            return await link.ask(prompts, self._timeout)
+            return await answered(self._actors[replica], partial(link.ask, prompts, self._timeout))
         except TimeoutError:
             message = f"engine {replica} gave no answer in {self._timeout:g} s; lower the games in flight or raise it"
             return [EngineFailure(message, True)] * len(prompts)
@@ -281,7 +284,7 @@ def start_engines(model_dir: str | Path, settings: EngineSettings | None = None)
         num_cpus=settings.cpus,
         num_gpus=settings.tensor_parallel if device == "gpu" else 0,
         max_concurrency=1000,
-        max_restarts=0,
+        max_restarts=RESTARTS,
         runtime_env={"env_vars": env},
     )
     actors = [remote.remote(str(folder), settings, device) for _ in range(settings.replicas)]

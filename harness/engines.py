@@ -12,6 +12,7 @@ import msgspec
 import ray
 
 from agents.backend import Backend, BackendError, EngineLost, Generation, Prompt
+from agents.engine_again import RESTARTS, answered
 from agents.engine_settings import EngineSettings, engine_env
 from harness.config import ActivationsSection, BackendSection, Config
 from harness.errors import ConfigurationError
@@ -205,6 +206,7 @@ class ActorBackend:
                 num_cpus=0,
                 num_gpus=1 if wants_gpu else 0,
                 max_concurrency=1000,
+                max_restarts=RESTARTS,
                 runtime_env={"env_vars": env},
             )
             .remote(str(folder), device, section.max_concurrent, section.settings, layers)
@@ -221,12 +223,15 @@ class ActorBackend:
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Answer all prompts. Raises BackendError, and EngineLost where the actor is gone."""
         try:
-            done: list[Generation] = await self._actor.generate.remote(list(prompts))
+            return await answered(self._actor, lambda: self._generate(prompts))
         except ray.exceptions.RayTaskError as error:
             cause = error.cause  # BackendError, or SteeringError: an answer that was not steered is none
             raise (cause if isinstance(cause, RuntimeError) else BackendError(str(error))) from error
         except ray.exceptions.RayError as error:
             raise EngineLost(f"the engine of {self.model} is gone ({type(error).__name__})") from error
+
+    async def _generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
+        done: list[Generation] = await self._actor.generate.remote(list(prompts))
         return done
 
     async def close(self) -> None:
