@@ -98,7 +98,7 @@ async def elicit(
     ]
     flat = [question for some in questions for question in some]
     try:
-        answers = await _answers(player.backend, flat, roles)
+        answers = await distributions(player.backend, flat, roles)
     except BackendError:
         answers = [{} for _ in flat]
     found, at = [], 0
@@ -112,10 +112,11 @@ async def elicit(
     return found
 
 
-async def _answers(
+async def distributions(
     backend: Backend, questions: Sequence[Question], roles: Mapping[str, str]
 ) -> list[dict[str, float]]:
-    """The distribution that answers each question; empty where there is none."""
+    """The distribution over the keys of `roles` (key -> word) that answers each question; empty where a reply in words
+    cannot be read. Raises BackendError."""
     read = [i for i, q in enumerate(questions) if q.choices]
     told = [i for i, q in enumerate(questions) if not q.choices]
     answers: list[dict[str, float]] = [{} for _ in questions]

@@ -160,10 +160,8 @@ class ChatPlayer:
             sampling = Sampling(temperature=0.0, max_tokens=int(self.settings["max_tokens"]))
             choices: tuple[tuple[int, ...], ...] = ()
             if self.encoder is not None and self.turns is not None:
-                bare = tuple(self.encoder.encode(word)[0] for word in roles.values())
                 end = self.turns.stop_ids or self.encoder.newline
-                single = len(set(bare)) == len(bare) and all(len(ids) == 1 for ids in bare)
-                choices = bare if single else tuple((*ids, *end) for ids in bare)
+                choices = self.encoder.choices(tuple(roles.values()), end)
             found.append(Question(fork.prompt(sampling, session), choices))
         return found
 

@@ -77,6 +77,13 @@ class Encoder:
         """Token ids of a template's own text, whose markers are control tokens."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
 
+    def choices(self, options: Sequence[str], end: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """Token ids of each option as a whole answer: one token each where that tells them apart, else with `end`."""
+        bare = tuple(self.encode(option)[0] for option in options)
+        if len(set(bare)) == len(bare) and all(len(ids) == 1 for ids in bare):
+            return bare
+        return tuple((*ids, *end) for ids in bare)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens included."""
         return str(

@@ -11,8 +11,10 @@ from analysis.blocks import Block
 from analysis.page import Figure, Numbers, Table, grouped, p_text, share
 
 
-def windows_block(found: pl.DataFrame, absent: Sequence[str], judge: str, numbers: Numbers) -> Block:
-    """T4."""
+def windows_block(
+    found: pl.DataFrame, absent: Sequence[str], agreement: str, judges: pl.DataFrame, numbers: Numbers
+) -> Block:
+    """T4. agreement: of the judges with the labels, in words; judges: schema `judge.SCORES`."""
     block = Block("deception", "T4. Lies, truths and honest mistakes, by window")
     numbers.add("T4_windows", found)
     if len(found):
@@ -36,7 +38,21 @@ def windows_block(found: pl.DataFrame, absent: Sequence[str], judge: str, number
         )  # fmt: skip
     for text in absent:
         block.add(note=f"Not evaluated: {text}.")
-    block.add(note=judge)
+    block.add(note=agreement)
+    numbers.add("T4_judge_contrasts", judges)
+    if len(judges):
+        rows = [
+            [r["contrast"], r["judge"], f"{r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]", share(r["recall"]),
+             f"{r['n_positive']:,} / {r['n_rows']:,}", f"{r['n_games']:,}"]
+            for r in judges.to_dicts()
+        ]  # fmt: skip
+        columns = ["contrast", "judge", "AUROC [95%]", "recall at 1% FPR", "positive / rows", "games"]
+        block.add(
+            note="The judges as a baseline: the same contrasts without any inner state, from what every seat heard, "
+            "the speech itself among it. A window before the speech has not seen those words, so a judge is no "
+            "baseline for it that must be beaten; a window of the spoken words is.",
+            table=Table(columns, grouped(rows), (2, 3, 4, 5)),
+        )
     return block
 
 

@@ -1,8 +1,9 @@
 """A model asked to judge, as a column beside the labels: never the target.
 
-`derived/judge.parquet` in a run folder, written by whoever asked: game_id, seq (of the speech), judge (a name),
-p_lie (probability that the speech holds a statement that its speaker knows to be false). The report says how far it
-agrees with the automatic labels.
+`derived/judge.parquet` in a run folder, as `wolfscope judge` writes it: game_id, seq (of the speech), judge (a name),
+p_lie (probability that the speech holds a statement that its speaker knows to be false; null where no answer could be
+had). The report says how far it agrees with the automatic labels, and how well it tells lies from truths on the rows
+that the probes are scored on.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analysis.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.errors import AnalysisError
-from analysis.metrics import auroc
+from analysis.evaluate import MIN_GAMES, MIN_ROWS, Settings
+from analysis.metrics import auroc, recall_at_fpr
+from analysis.targets import Target
 
 COLUMNS: dict[str, Any] = {
     "game_id": pl.String,
@@ -39,7 +43,7 @@ def judgements(runs: Sequence[tuple[str, Any]]) -> pl.DataFrame:
                 f"{path} lacks {', '.join(lacking)}; a judge's table has {', '.join(COLUMNS)}"
             )
         parts.append(
-            frame.select(COLUMNS)
+            frame.select(*COLUMNS)
             .cast(pl.Schema(COLUMNS))
             .with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
         )
@@ -70,13 +74,46 @@ def agreement(judged: pl.DataFrame, speeches: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
+SCORES: dict[str, Any] = {
+    "contrast": pl.String,
+    "judge": pl.String,
+    "auroc": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "recall": pl.Float64,  # at 1% false positives
+    "n_rows": pl.Int64,
+    "n_positive": pl.Int64,
+    "n_games": pl.Int64,
+}
+
+
+def scores(judged: pl.DataFrame, targets: Sequence[Target], settings: Settings) -> pl.DataFrame:
+    """Every judge on every speech contrast (schema `SCORES`), on the speeches that it answered on; no fit is made."""
+    rows: list[dict[str, Any]] = []
+    for target in targets:
+        asked = target.frame.select("game_id", "seq").with_columns(lie=pl.Series(target.y))
+        for (name,), mine in judged.group_by("judge", maintain_order=True):
+            both = asked.join(mine.drop_nulls("p_lie"), on=["game_id", "seq"], maintain_order="left")
+            lie, p, games = (both[column].to_numpy() for column in ("lie", "p_lie", "game_id"))
+            n_games = both["game_id"].n_unique()
+            if n_games < MIN_GAMES or min(lie.sum(), (1 - lie).sum()) < MIN_ROWS:
+                continue
+            values, samples = bootstrap_auroc(lie, [p], games, None, settings.n_boot // 4, settings.seed)
+            i = auroc_interval(samples[0], values[0], n_games=n_games)
+            rows.append(
+                {
+                    "contrast": target.name, "judge": name, "auroc": i.value, "low": i.low, "high": i.high,
+                    "recall": recall_at_fpr(lie, p), "n_rows": len(both), "n_positive": int(lie.sum()),
+                    "n_games": n_games,
+                }
+            )  # fmt: skip
+    return pl.DataFrame(rows, schema=SCORES)
+
+
 def in_words(table: pl.DataFrame) -> str:
     """One sentence for the page."""
     if not len(table):
-        return (
-            f"No model's judgement stands beside the labels: no command of this package asks for one, and {WHERE} in a "
-            "run's folder, where whoever asked would put it, is absent."
-        )
+        return "No model's judgement stands beside the labels: `wolfscope judge RUN --config JUDGE.toml` asks for one."
     return " ".join(
         f"Judge {r['judge']}: {r['n']:,} speeches, agrees with the automatic label in {r['agreement']:.1%} "
         f"(kappa {r['kappa']:.2f}, AUROC {r['auroc']:.2f}); a column, never a target."

@@ -167,11 +167,13 @@ def _blocks(
     def make(numbers: Numbers) -> list[Block]:
         done = [e for e in evaluations if isinstance(e, Evaluation)]
         headline = next((e for e in done if e.target.name == "subject_is_werewolf"), None)
-        judged = judge.agreement(judge.judgements(runs), prepared.labels["speeches"])
+        answers = judge.judgements(runs)
+        judged = judge.agreement(answers, prepared.labels["speeches"])
         numbers.add("T4_judge", judged)
         with threadpool_limits(1, "blas"):
             found, absent = windows(prepared.contrasts, settings)
-            deception = windows_block(found, absent, judge.in_words(judged), numbers)
+            judges = judge.scores(answers, [target for target, _ in prepared.contrasts], settings)
+            deception = windows_block(found, absent, judge.in_words(judged), judges, numbers)
             add_spans(deception, *read_outs(prepared.contrasts, runs, settings), numbers)
             return [
                 behaviour_block(logs, prepared.beliefs, prepared.labels, numbers),

@@ -391,6 +391,35 @@ def capture(
 
 
 @app.command
+def judge(
+    run: Path,
+    *,
+    config: Path,
+    set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    quiet: Flag = False,
+) -> int:
+    """Ask a model of each speech, on public text alone, whether it is a lie: RUN/derived/judge.parquet, for the report.
+
+    Goes on where an earlier call stopped. Several judges, each with its name, stand in one table.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    config
+        A TOML file with [judge] and [backends.NAME]; harness/configs/judge.toml is one.
+    set
+        Change a setting, for instance --set backends.model.model=/models/Qwen3-8B. May be given again.
+    quiet
+        Print nothing but the table's path.
+    """
+    from harness.judge import judge_run
+
+    _last_line(judge_run(run, config, set, _progress(quiet, False)))
+    return 0
+
+
+@app.command
 def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
     """Probe the captured activations against every baseline and write one self-contained report.html.
 

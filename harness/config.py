@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +21,9 @@ class Section(BaseModel):
     """A table of the configuration. Unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Table = TypeVar("Table", bound=Section)
 
 
 class RunSection(Section):
@@ -349,6 +352,11 @@ def identity(plain: dict[str, Any]) -> dict[str, Any]:
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Read a TOML file, apply `key=value` overrides, validate. Raises ConfigurationError."""
+    return parse_config(read_toml(path, overrides), str(path))
+
+
+def read_toml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """A TOML file with `key=value` overrides as plain data. Raises ConfigurationError."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -362,15 +370,20 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _override(plain, override)
-    return parse_config(plain, str(path))
+    return plain
 
 
 def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config:
     """Validate a configuration given as plain data. Raises ConfigurationError naming every complaint."""
+    return validated(Config, plain, source)
+
+
+def validated(model: type[Table], plain: dict[str, Any], source: str) -> Table:
+    """Plain data as a kind of configuration. Raises ConfigurationError naming every complaint."""
     try:
-        return Config.model_validate(plain)
+        return model.model_validate(plain)
     except ValidationError as error:
-        complaints = [_complaint(dict(e)) for e in error.errors()]
+        complaints = [_complaint(model, dict(e)) for e in error.errors()]
         raise ConfigurationError(f"{source}: " + "; ".join(complaints)) from error
 
 
@@ -398,11 +411,11 @@ def _override(plain: dict[str, Any], override: str) -> None:
     set_key(plain, key.strip(), value)
 
 
-def _complaint(error: dict[str, Any]) -> str:
+def _complaint(model: type[BaseModel], error: dict[str, Any]) -> str:
     where = [str(part) for part in error["loc"]]
     key = ".".join(where) or "the file"
     if error["type"] == "extra_forbidden":
-        known = _keys_at(Config, where[:-1])
+        known = _keys_at(model, where[:-1])
         near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {key!r}; {hint}"

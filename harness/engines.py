@@ -87,6 +87,12 @@ def start_backends(
 
 def stop_backends(backends: Mapping[str, Backend]) -> None:
     """Free the models; engines that are already gone are passed over."""
+    if backends:
+        asyncio.run(close_backends(backends))
+
+
+async def close_backends(backends: Mapping[str, Backend]) -> None:
+    """`stop_backends`, in the event loop in which they were asked."""
 
     async def close(backend: Backend) -> None:
         try:
@@ -94,11 +100,7 @@ def stop_backends(backends: Mapping[str, Backend]) -> None:
         except (BackendError, TimeoutError, ray.exceptions.RayError):
             return
 
-    async def close_all() -> None:
-        await asyncio.gather(*(close(backend) for backend in backends.values()))
-
-    if backends:
-        asyncio.run(close_all())
+    await asyncio.gather(*(close(backend) for backend in backends.values()))
 
 
 def _server(name: str, section: BackendSection) -> Backend:

@@ -147,9 +147,7 @@ def test_a_judge_is_compared_and_never_a_target(two_runs, tmp_path):
     assert row["n"] == 3  # a speech without a statement has no label
     assert row["agreement"] == pytest.approx(2 / 3)
     assert row["auroc"] == 1.0
-    assert "no command of this package asks for one" in judge.in_words(
-        judge.agreement(judged.clear(), speeches)
-    )
+    assert "wolfscope judge RUN" in judge.in_words(judge.agreement(judged.clear(), speeches))
 
 
 def test_doses_need_three_strengths_of_one_vector():

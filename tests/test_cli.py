@@ -144,14 +144,18 @@ def test_demo_goes_on_with_the_one_that_lacks_its_report_and_keeps_the_others(tm
 
 
 def test_shipped_configurations_are_valid():
-    from harness.config import load_config
+    from harness.config import load_config, read_toml, validated
+    from harness.judge import JudgeConfig
     from harness.schedule import Schedule
 
     paths = sorted((ROOT / "harness" / "configs").glob("*.toml"))
     assert len(paths) >= 4
     for path in paths:
         try:
-            Schedule(load_config(path))
+            if path.name == "judge.toml":
+                validated(JudgeConfig, read_toml(path), path.name)
+            else:
+                Schedule(load_config(path))
         except WolfscopeError as error:
             pytest.fail(f"{path.name}: {error}")
 
