@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     target: torch.Tensor
     """The token to be predicted at each position."""
     kind: torch.Tensor
-    """What the target is: 0 nothing, 1 text, 2 a choice, 3 a belief."""
+    """What the target is: 0 nothing, 1 text, 2 a choice, 3 a belief, 4 the seat's own words."""
     position: torch.Tensor
     limit: torch.Tensor
     """How many of the view's tokens may be seen."""
@@ -60,9 +60,15 @@ class Row:
         ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
         ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
         n = len(ids)
-        chose = [i > 0 and ids[i] == words[":"] and ids[i - 1] == words[")"] for i in range(n - 1)]
+        kind = [1] * (n - 1) + [0]
+        for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):
+            if view.name and line.startswith(f"{view.name} says "):
+                kind[start + 1 : end - 1] = [4] * (end - start - 2)
+        for i in range(1, n - 1):
+            if ids[i] == words[":"] and ids[i - 1] == words[")"]:
+                kind[i] = 2
         self.columns: list[list[int]] = [
-            ids, [*ids[1:], 0], [*(1 + c for c in chose), 0], list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
+            ids, [*ids[1:], 0], kind, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
         ]  # fmt: skip
         for stem, fork in enumerate(view.forks, 1):
             limit = ends[fork.n_lines]

@@ -91,6 +91,8 @@ class View(msgspec.Struct, frozen=True):
 
     lines: list[str]
     forks: list[Fork]
+    name: str = ""
+    """The seat's name; empty for the moderator."""
 
 
 def opens_ballot(log: Sequence[Record], i: int) -> bool:
@@ -234,7 +236,8 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
         points = 1 if facts[seat].role == "werewolf" else ASKED[progress >= ASKED_MORE]
         n_cuts = points if seat in asked else 0
         forks = belief_questions(log, seat, config, chance.key(key, "questions", seat), n_cuts)
-        found.append(View(document(game.text, log, seat, config), forks + deeper.get(seat, [])))
+        lines = document(game.text, log, seat, config)
+        found.append(View(lines, forks + deeper.get(seat, []), facts[seat].name))
     return found
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 
-from agents.small_model import SMALL_MODEL, make_config, make_tokenizer, unpack_checkpoints
+from agents.small_model import SMALL_MODEL, find_model, make_config, make_tokenizer, unpack_checkpoints
 from games import load_game
 from games.werewolf.presets import NAMES
-from harness.training_data import belief_questions, scripted_game, second_order_questions, views
+from harness.training_data import View, belief_questions, scripted_game, second_order_questions, views
 
 GAME = load_game("werewolf")
 
@@ -83,7 +84,7 @@ def test_weights_are_kept_at_doubling_numbers_of_tokens_and_at_the_end() -> None
 
     kept = marks(72_000_000)
     assert kept[-3:] == [28_000_000, 56_000_000, 72_000_000]
-    assert all(abs(b - 2 * a) <= 1 for a, b in zip(kept[:-2], kept[1:-1], strict=True))
+    assert all(abs(b - 2 * a) <= 1 for a, b in itertools.pairwise(kept[:-1]))
     assert marks(1_000) == [1_000]
 
 
@@ -128,6 +129,25 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone() 
                 assert int(batch.target[r, end]) == words[answer]
                 n_asked += 1
     assert n_asked > 30
+
+
+def test_a_seats_own_words_are_told_from_those_that_it_hears() -> None:
+    from harness.training_batches import Row
+
+    tokenizer = make_tokenizer()
+    lines = ['Ada says "I accuse Ben."', 'Ben says "I am the seer."', "Ben votes (Ada Cal): Ada."]
+    row = Row(View(lines, [], "Ben"), tokenizer.get_vocab(), tokenizer)
+    ids, target, kind = row.columns[:3]
+    own = [tokenizer.decode([t]) for t, k in zip(target, kind, strict=True) if k == 4]
+    assert own == ['"', "I", "am", "the", "seer", ".", '"', "\n"]
+    assert [tokenizer.decode([t]) for t, k in zip(target, kind, strict=True) if k == 2] == ["Ada"]
+    assert len(ids) == len(kind)
+
+
+def test_both_shipped_models_are_found_by_name() -> None:
+    for name in ("small", "small-unasked"):
+        assert (find_model(name) / "model.safetensors").is_file()
+    assert find_model("some/folder") == Path("some/folder")
 
 
 class Stopped(Exception):

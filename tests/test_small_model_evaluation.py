@@ -114,7 +114,7 @@ def test_the_shipped_model_is_read_at_every_site(found: list[Sitting]) -> None:
     assert not np.isnan(got.activations[:, [0, 2]]).any()
 
 
-def test_the_shipped_model_states_more_than_the_rules_tell() -> None:
+def test_the_shipped_model_states_more_than_habits_tell() -> None:
     from sklearn.metrics import roc_auc_score
 
     from agents.hooked_model import load_hooked_model
@@ -125,6 +125,6 @@ def test_the_shipped_model_states_more_than_the_rules_tell() -> None:
     hooked = load_hooked_model(SMALL_MODEL)
     stated = read(hooked.model, hooked.tokenizer, held_out, "classic").stated
     truth = asked["is_werewolf"]
-    assert (
-        roc_auc_score(truth, stated) > roc_auc_score(truth, asked["told"]) + 0.1
-    )  # .762 and .558 over 200 games
+    # Over 200 games .85, .73 and .56.
+    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["habits"]) + 0.05
+    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["told"]) + 0.2
