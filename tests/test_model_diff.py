@@ -72,7 +72,7 @@ def test_a_planted_change_is_found_in_its_layer_and_along_its_direction(
     found = load_file(out / "directions.safetensors")[last["layer"]]
     assert abs(found[0] @ direction) > 0.99
     assert tokens["kl"].min() > -1e-5
-    assert tokens["kl"].mean() > 1e-4
+    assert tokens["kl"].mean() > 1e-5  # a hundred times what rounding leaves between equal models
     info = json.loads((out / "diff.json").read_text())
     assert info["a"].split("@")[0] == "small" and info["b"].split("@")[0] == "model"
 
