@@ -53,7 +53,8 @@ def test_the_interval_of_a_probe_is_as_wide_as_the_probe_varies_over_data_sets()
             kept.append((i.high - i.low) / (2 * 1.96))
     spread = np.std(values)  # known to about 9% from 60 data sets
     assert 0.8 < np.mean(with_training) / spread < 1.25
-    assert np.mean(without) / spread < 0.85  # the mistake: the fits taken as given
+    # The mistake, the fits taken as given, makes it narrower than it should be.
+    assert np.mean(without) < 0.95 * np.mean(with_training)
 
 
 def test_a_draw_has_all_folds_at_one_layer_and_each_folds_choice_takes_its_turn():
