@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from agents.backend import Backend, BackendError, Prompt, Sampling
 from games import chance, load_game
-from games.base import Observation
-from games.records import Event
+from games.base import Game, Observation
+from games.records import Event, Record
 
 STATED = "stated"
 """The source of a belief read from log-probabilities."""
@@ -49,6 +49,8 @@ class Question(msgspec.Struct, frozen=True):
     """Ids or messages; its sampling is for answers in words."""
     choices: tuple[tuple[int, ...], ...] = ()
     """Token ids of each role's answer, in the order of `roles`; none where only words can be had."""
+    subject_at: int | None = None
+    """Index of the last token of the last name asked about; None where there are no ids."""
 
 
 class Believer(Protocol):
@@ -67,9 +69,15 @@ def living_others(observation: Observation) -> list[int]:
     """The seats that have not left the game, without the viewer's own."""
     game = load_game(observation.game)
     words = game.text.words_of(observation.config, observation.records)
+    out = gone(game, observation.records)
+    return [i for i in range(len(words.names)) if i not in out and i != observation.request.seat]
+
+
+def gone(game: Game, records: Iterable[Record]) -> set[int]:
+    """The seats that have left the game."""
     kinds = getattr(game, "exit_kinds", ("death", "exile", "shoot"))
-    gone = {r.target for r in observation.records if isinstance(r, Event) and r.kind in kinds}
-    return [i for i in range(len(words.names)) if i not in gone and i != observation.request.seat]
+    left = {r.target for r in records if isinstance(r, Event) and r.kind in kinds}
+    return {seat for seat in left if seat is not None and seat >= 0}  # a tie exiles nobody
 
 
 def chains(observation: Observation, second_order: bool) -> list[tuple[int, ...]]:
@@ -79,6 +87,19 @@ def chains(observation: Observation, second_order: bool) -> list[tuple[int, ...]
     if second_order:
         found += [(viewer, i, k) for i in others for k in (viewer, *others) if k != i]
     return found
+
+
+def questions(
+    player: Believer, observation: Observation, chain: Sequence[int], *, orders: int
+) -> list[Question]:
+    """What the player is asked about one chain of seats."""
+    game = load_game(observation.game)
+    roles = game.text.role_words(
+        observation.config, game.text.words_of(observation.config, observation.records)
+    )
+    return player.belief_questions(
+        observation, chain, roles, orders, chance.key(observation.seed, "beliefs", *chain)
+    )
 
 
 async def elicit(
@@ -92,17 +113,14 @@ async def elicit(
     words = game.text.words_of(observation.config, observation.records)
     roles: dict[str, str] = game.text.role_words(observation.config, words)
     asked = chains(observation, second_order)
-    questions = [
-        player.belief_questions(observation, c, roles, orders, chance.key(observation.seed, "beliefs", *c))
-        for c in asked
-    ]
-    flat = [question for some in questions for question in some]
+    put = [questions(player, observation, c, orders=orders) for c in asked]
+    flat = [question for some in put for question in some]
     try:
         answers = await distributions(player.backend, flat, roles)
     except BackendError:
         answers = [{} for _ in flat]
     found, at = [], 0
-    for chain, some in zip(asked, questions, strict=True):
+    for chain, some in zip(asked, put, strict=True):
         given = [a for a in answers[at : at + len(some)] if a]
         at += len(some)
         probabilities = {role: sum(a[role] for a in given) / len(given) for role in roles} if given else {}
@@ -113,45 +131,42 @@ async def elicit(
 
 
 async def distributions(
-    backend: Backend, questions: Sequence[Question], roles: Mapping[str, str]
+    backend: Backend, asked: Sequence[Question], roles: Mapping[str, str]
 ) -> list[dict[str, float]]:
     """The distribution over the keys of `roles` (key -> word) that answers each question; empty where a reply in words
     cannot be read. Raises BackendError."""
-    read = [i for i, q in enumerate(questions) if q.choices]
-    told = [i for i, q in enumerate(questions) if not q.choices]
-    answers: list[dict[str, float]] = [{} for _ in questions]
-    scores = await score(backend, [questions[i] for i in read])
+    read = [i for i, q in enumerate(asked) if q.choices]
+    told = [i for i, q in enumerate(asked) if not q.choices]
+    answers: list[dict[str, float]] = [{} for _ in asked]
+    scores = await score(backend, [asked[i] for i in read])
     for i, logprobs in zip(read, scores, strict=True):
         answers[i] = dict(zip(roles, _normalised(logprobs), strict=True))
     for i, generation in zip(
-        told, await backend.generate([questions[i].prompt for i in told]) if told else [], strict=True
+        told, await backend.generate([asked[i].prompt for i in told]) if told else [], strict=True
     ):
         answers[i] = read_percentages(generation.text, roles)
     return answers
 
 
-async def score(backend: Backend, questions: Sequence[Question]) -> list[list[float]]:
+async def score(backend: Backend, asked: Sequence[Question]) -> list[list[float]]:
     """The log-probability (nats) of each choice of each question under the model's own distribution.
 
     One request a question where all choices are single tokens and the backend reads several at once; else one request
     a choice, which is the only one that its answer may be. Raises BackendError.
     """
-    if not questions:
+    if not asked:
         return []
     found: dict[int, list[float]] = {}
-    single = [i for i, q in enumerate(questions) if all(len(c) == 1 for c in q.choices)]
-    asked = [
-        _with(
-            questions[i],
-            Sampling(temperature=0.0, max_tokens=1, read=tuple(c[0] for c in questions[i].choices)),
-        )
+    single = [i for i, q in enumerate(asked) if all(len(c) == 1 for c in q.choices)]
+    at_once = [
+        _with(asked[i], Sampling(temperature=0.0, max_tokens=1, read=tuple(c[0] for c in asked[i].choices)))
         for i in single
     ]
-    if asked and getattr(backend, "reads", False):
-        for i, generation in zip(single, await backend.generate(asked), strict=True):
+    if at_once and getattr(backend, "reads", False):
+        for i, generation in zip(single, await backend.generate(at_once), strict=True):
             found[i] = list(generation.read)
-    rest = [(i, c) for i, q in enumerate(questions) if i not in found for c in q.choices]
-    forced = [_with(questions[i], Sampling(temperature=1.0, choices=(choice,))) for i, choice in rest]
+    rest = [(i, c) for i, q in enumerate(asked) if i not in found for c in q.choices]
+    forced = [_with(asked[i], Sampling(temperature=1.0, choices=(choice,))) for i, choice in rest]
     for (i, choice), generation in zip(rest, await backend.generate(forced) if forced else [], strict=True):
         if len(generation.logprobs) != len(choice):
             raise BackendError(
@@ -159,7 +174,7 @@ async def score(backend: Backend, questions: Sequence[Question]) -> list[list[fl
                 retryable=False,
             )
         found.setdefault(i, []).append(math.fsum(generation.logprobs))
-    return [found[i] for i in range(len(questions))]
+    return [found[i] for i in range(len(asked))]
 
 
 def _with(question: Question, sampling: Sampling) -> Prompt:

@@ -15,10 +15,8 @@ from analysis.attention import Spans
 from analysis.targets import Readout, Target
 from harness.activations import Activations, ActivationsError, open_activations
 
-HEADLINE = {"others": ("mention", "belief_mention"), "self": ("prompt_last",)}
-"""Sites of the headline in order of preference: where a belief about another is bound, where an utterance
-begins.
-"""
+HEADLINE, OWN_HEADLINE = "mention", "prompt_last"
+"""Sites of the headline unless another is named: where a belief about another is bound, where an utterance begins."""
 UNTRAINED = "activations-untrained"
 """The store of a re-initialised model's activations on the same contexts, beside the run's own."""
 
@@ -37,9 +35,11 @@ def stores_of(run: Any) -> tuple[list[tuple[str, Activations]], str]:
     return found, ""
 
 
-def attach(target: Target, runs: Sequence[tuple[str, Any]], own: bool = False) -> Target:
-    """The target on the rows that were captured, with its read-outs; unchanged but for `missing` where
-    there are none.
+def attach(
+    target: Target, runs: Sequence[tuple[str, Any]], own: bool = False, site: str = HEADLINE
+) -> Target:
+    """The target on the rows that were captured at the headline's site, with its read-outs; unchanged but for `missing`
+    where there are none. site: the headline's where the target is not about the seat's own words (`own`).
 
     `runs` are (prefix of the game ids, run). All runs must hold the same layers and width; those that
     differ from the first are left out and named in `missing`.
@@ -62,11 +62,11 @@ def attach(target: Target, runs: Sequence[tuple[str, Any]], own: bool = False) -
         _joined(target.frame, site, variant, shown, pieces, own)
         for (site, variant), pieces in sorted(parts.items())
     ]
-    wanted = HEADLINE["self" if own else "others"]
-    main = next((r for site in wanted for r in readouts if r.site == site and r.variant == "original"), None)
+    wanted = OWN_HEADLINE if own else site
+    main = next((r for r in readouts if r.site == wanted and r.variant == "original"), None)
     if main is None or not (main.at >= 0).any():
         sites = ", ".join(sorted({r.site for r in readouts})) or "none"
-        return replace(target, missing=why or f"no site {' or '.join(wanted)} was captured (sites: {sites})")
+        return replace(target, missing=why or f"no site {wanted} was captured (sites: {sites})")
     rest = [r for r in readouts if r is not main and (r.variant == "original" or r.site == main.site)]
     whole = replace(target, readouts=(main, *rest), missing=why)
     return whole.take(np.flatnonzero(main.at >= 0))

@@ -38,6 +38,8 @@ class Settings:
     n_boot: int = 2000
     max_rows: int = 60_000
     seed: int = 0
+    site: str = "mention"
+    """Where what is held of others is read: the headline's site, named before anything is looked at."""
 
 
 @dataclass

@@ -42,6 +42,11 @@ def methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:
         "viewers are of the village. An increment is over baselines that count everything public",
         "up to the decision.",
     ]
+    if "belief_mention" in sites:
+        seen.append(
+            "At site belief_mention the read-out is one direction for all subjects, at the subject's name in the "
+            "question what its role is, asked on a fork of the context that never entered the game."
+        )
     if "mention" in sites:
         seen.append(
             "At site mention the read-out is one direction for all subjects, where the subject's name was read last: "

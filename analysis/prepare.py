@@ -55,7 +55,7 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
     targets = []
     for target in targets_of(others, own, labels["speeches"]):
         thinned = thin(target, settings.max_rows, settings.seed)
-        mine = attach(thinned, runs, own=target.name.startswith("own_"))
+        mine = attach(thinned, runs, target.name.startswith("own_"), settings.site)
         if target.name == "subject_is_werewolf":
             mine = replace(with_beliefs(mine, sources), note=note)
         targets.append(mine)

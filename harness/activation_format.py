@@ -64,6 +64,10 @@ def store_folders(run: Path) -> list[Path]:
     return sorted(path for path in run.glob("activations*") if path.is_dir())
 
 
+BELIEF_MENTION = "belief_mention"
+"""The site on forks: a seat's name in the question about that seat (`harness.belief_forks`)."""
+
+
 def split_site(name: str) -> tuple[str, int | None]:
     """`mention:3` -> (`mention`, 3); `prompt_last` -> (`prompt_last`, None)."""
     head, colon, tail = name.rpartition(":")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from harness.activation_format import KEY, read_part, token_hash
+from harness.activation_format import BELIEF_MENTION, KEY, read_part, token_hash
 from harness.activation_shards import (
     ActivationsDamaged,
     Shard,
@@ -19,7 +19,9 @@ from harness.activation_shards import (
 )
 from harness.activations import Activations, Damage
 
-Contexts = Mapping[tuple[str, int, str], Sequence[int]]
+Contexts = Mapping[tuple[str, int, str, int | None], Sequence[int]]
+"""(game_id, seq, variant, None) -> token ids of a decision's whole context; with a seat in place of None, those of the
+fork on which the decision's seat is asked about that one."""
 
 
 def verify(store: Activations, contexts: Contexts) -> list[Damage]:
@@ -110,7 +112,8 @@ def _tokens(lines: pl.DataFrame, contexts: Contexts) -> list[Damage]:
     """Rows whose hash is not that of any prefix of their context."""
     found: list[Damage] = []
     for line in lines.iter_rows(named=True):
-        ids = contexts.get((line["game_id"], line["seq"], line["variant"]))
+        fork = line["subject"] if line["site"] == BELIEF_MENTION else None
+        ids = contexts.get((line["game_id"], line["seq"], line["variant"], fork))
         if ids is None:
             continue
         low = line["token_index"] + line["n_tokens"]  # the last token is at least here

@@ -201,10 +201,13 @@ class Activations:
         path = self.path / "vocabulary.parquet"
         return dict(pl.read_parquet(path).iter_rows()) if path.is_file() else {}
 
-    def verify(self, contexts: Mapping[tuple[str, int, str], Sequence[int]] | None = None) -> list[Damage]:
+    def verify(
+        self, contexts: Mapping[tuple[str, int, str, int | None], Sequence[int]] | None = None
+    ) -> list[Damage]:
         """Read everything and name all that is wrong; an empty list is a sound store.
 
-        contexts: (game_id, seq, variant) -> token ids of the whole context; rows of these are held to them.
+        contexts: (game_id, seq, variant, None) -> token ids of the whole context, and with a seat in place of None
+        those of the fork on which it is asked about; rows of these are held to them.
         """
         from harness.activation_verify import verify
 

@@ -7,6 +7,7 @@ float32 and below 0.03 in bfloat16 (tests/test_capture.py).
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ class Reader(Protocol):
     vocab_size: int
     whole: bool
     """Each context by itself and to its end, as interventions need it."""
+    fork_tokens: int
+    """Tokens of the longest context that is read together with its forks; 0: none is."""
 
     def read(
         self, passes: Sequence[Pass], batch_tokens: int
@@ -85,13 +88,15 @@ def capture_pass(
         for window in _windows(items, window_tokens):
             stored = _stored(path, window)
             todo = list(_wanted(window, stored, reader, state))
-            passes = plan_passes(todo, share_prefixes=share_prefixes, whole=reader.whole)
+            passes = plan_passes(
+                todo, share_prefixes=share_prefixes, whole=reader.whole, fork_tokens=reader.fork_tokens
+            )
             for batch, values in reader.read(passes, batch_tokens):
-                keys = [row.key for one in batch for row in one.rows]
+                keys = [key for one in batch for key, _ in one.reads()]
                 out.add(keys, values)
                 state.n_rows += len(keys)
                 state.n_bytes += len(keys) * size
-                state.n_computed_tokens += sum(len(one.ids) for one in batch)
+                state.n_computed_tokens += sum(one.n_tokens for one in batch)
                 state.seconds = time.monotonic() - begin
                 if progress is not None:
                     progress(state)
@@ -126,12 +131,41 @@ class HookedReader:
         self.name, self.layers, self.d_model = hooked.name, self.points.names(), hooked.layout.d_model
         self.dtype = str(hooked.dtype).removeprefix("torch.")
         self.max_context, self.vocab_size = hooked.max_context, hooked.vocab_size
+        self.fork_tokens = 0 if self.whole else fork_tokens(hooked)
 
     def read(
         self, passes: Sequence[Pass], batch_tokens: int
     ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
         """See `read_passes`."""
         return read_passes(self.hooked, self.points, passes, batch_tokens, self.interventions)
+
+
+MOST_FORK_TOKENS = 4096
+"""Of a context read together with its forks: the mask of such a pass is quadratic in its length."""
+
+
+def fork_tokens(hooked: HookedModel) -> int:
+    """Tokens up to which a model takes a mask of our own for plain causal attention; 0 where it never does."""
+    config: Any = hooked.model.config
+    text = config.get_text_config()
+    if not set(getattr(text, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}:
+        return 0
+    windows = [getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min([MOST_FORK_TOKENS, *(int(window) for window in windows if window)])
+
+
+def _seen(batch: Sequence[Pass], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each token of passes with tails sees, bool (n_passes, 1, width, width), and its position."""
+    position = torch.arange(width).repeat(len(batch), 1)
+    seen = torch.ones((width, width), dtype=torch.bool).tril().repeat(len(batch), 1, 1)
+    for b, one in enumerate(batch):
+        start = len(one.ids)
+        for tail in one.tails:
+            end = start + len(tail.ids)
+            seen[b, start:end, tail.at : start] = False
+            position[b, start:end] = torch.arange(tail.at, tail.at + len(tail.ids))
+            start = end
+    return seen[:, None], position
 
 
 @torch.inference_mode()
@@ -144,25 +178,37 @@ def read_passes(
 ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
     """Run the passes; yields (batch, float32 (n_rows of the batch, n_points, d_model)), rows in the batch's order.
 
-    Contexts are padded on the right, where causal attention cannot see it, so no mask is needed. Raises SteeringError
+    Contexts are padded on the right, where causal attention cannot see it; only forks need a mask. Raises SteeringError
     where an intervention did not touch every position that it names.
     """
     hooks = Hooks(hooked.layout, points, editing=bool(interventions))
     with hooks.attached():
-        for batch in batches(passes, batch_tokens):
-            width = max(len(one.ids) for one in batch)
+        # Apart, as a mask of our own would lift the sliding window off longer contexts beside it.
+        alone, forked = ([one for one in passes if bool(one.tails) is tails] for tails in (False, True))
+        for batch in itertools.chain(batches(alone, batch_tokens), batches(forked, batch_tokens)):
+            width = max(one.n_tokens for one in batch)
             ids = torch.zeros((len(batch), width), dtype=torch.long)
             where: list[tuple[int, int, int]] = []
             n_rows = 0
             for b, one in enumerate(batch):
-                ids[b, : len(one.ids)] = torch.tensor(one.ids, dtype=torch.long)
-                for row in one.rows:
-                    where.extend((b, index, n_rows) for index in row.indices)
+                flat = [*one.ids, *(i for tail in one.tails for i in tail.ids)]
+                ids[b, : len(flat)] = torch.tensor(flat, dtype=torch.long)
+                for _, indices in one.reads():
+                    where.extend((b, index, n_rows) for index in indices)
                     n_rows += 1
+            inputs = {"input_ids": ids.to(hooked.device)}
+            if batch[0].tails:
+                seen, position = _seen(batch, width)
+                lowest = torch.tensor(torch.finfo(hooked.dtype).min, dtype=hooked.dtype)
+                mask = torch.where(seen, torch.zeros((), dtype=hooked.dtype), lowest)
+                inputs |= {
+                    "attention_mask": mask.to(hooked.device),
+                    "position_ids": position.to(hooked.device),
+                }
             rows, columns, slots = torch.tensor(where, dtype=torch.long).T.to(hooked.device)
             edits = _edits(hooked, batch, interventions) if interventions else []
             hooks.plan(Reads(rows, columns, slots, n_rows), edits, stop_early=not interventions)
-            hooks.run(hooked.layout.decoder, input_ids=ids.to(hooked.device), use_cache=False)
+            hooks.run(hooked.layout.decoder, **inputs, use_cache=False)
             hooks.check_touched()
             yield batch, hooks.take().float().cpu().numpy()
 

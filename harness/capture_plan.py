@@ -35,6 +35,8 @@ class CaptureItem(msgspec.Struct, frozen=True):
     variant: str = "original"
     n_prompt: int = 0
     """Tokens of the context before the output; interventions on generated tokens need it."""
+    fork: int | None = None
+    """Tokens of `ids` before it leaves the seat's own context, where it is a question asked on a fork."""
 
 
 @dataclass
@@ -46,13 +48,39 @@ class Row:
 
 
 @dataclass
+class Tail:
+    """What follows the first `at` tokens of a pass on a fork, and its rows, with indices in the fork's own context."""
+
+    at: int
+    ids: tuple[int, ...]
+    rows: list[Row]
+
+
+@dataclass
 class Pass:
-    """One context to compute, and the rows of all the decisions that it serves."""
+    """One context to compute, the forks of it, and the rows of all the decisions that it serves."""
 
     ids: tuple[int, ...]
     rows: list[Row] = field(default_factory=list)
     n_prompt: int = 0
     """Of the one decision that it serves, where prefixes are not shared."""
+    tails: list[Tail] = field(default_factory=list)
+    """Computed after `ids`, one after the other; each sees what it forks from and itself."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Of the context and all its tails."""
+        return len(self.ids) + sum(len(tail.ids) for tail in self.tails)
+
+    def reads(self) -> Iterator[tuple[RowKey, tuple[int, ...]]]:
+        """The keys of all rows, in order, and the tokens of each by their place in the pass."""
+        for row in self.rows:
+            yield row.key, row.indices
+        start = len(self.ids)
+        for tail in self.tails:
+            for row in tail.rows:
+                yield row.key, tuple(i if i < tail.at else start + i - tail.at for i in row.indices)
+            start += len(tail.ids)
 
 
 def wanted_rows(item: CaptureItem, stored: set[tuple[Any, ...]]) -> list[Row]:
@@ -89,11 +117,16 @@ def wanted_rows(item: CaptureItem, stored: set[tuple[Any, ...]]) -> list[Row]:
 
 
 def plan_passes(
-    items: Iterable[tuple[CaptureItem, list[Row]]], *, share_prefixes: bool = True, whole: bool = False
+    items: Iterable[tuple[CaptureItem, list[Row]]],
+    *,
+    share_prefixes: bool = True,
+    whole: bool = False,
+    fork_tokens: int = 0,
 ) -> list[Pass]:
     """The fewest contexts that hold all rows, longest first.
 
-    whole: each decision's context by itself and to its end, as interventions need it.
+    whole: each decision's context by itself and to its end, as interventions need it. fork_tokens: forks become tails
+    of a context while that makes the pass no longer than so many tokens; beyond, each is a context of its own.
     """
     if whole:
         alone = [Pass(item.ids, list(rows), item.n_prompt or len(item.ids)) for item, rows in items if rows]
@@ -102,24 +135,39 @@ def plan_passes(
     needed = [
         (item, rows, item.ids[: 1 + max(max(row.indices) for row in rows)]) for item, rows in items if rows
     ]
-    needed.sort(key=lambda one: len(one[2]), reverse=True)
+    # Forks come last, when what they fork from is there; the longest first, as it serves the others.
+    needed.sort(key=lambda one: (one[0].fork is not None, -len(one[2])))
     passes: list[Pass] = []
     for item, rows, ids in needed:
         group = groups.setdefault((item.game_id, item.seat, item.variant), [])
+        if item.fork is not None and share_prefixes and _add_tail(item.fork, ids, rows, group, fork_tokens):
+            continue
         host = next((p for p in group if share_prefixes and p.ids[: len(ids)] == ids), None)
         if host is None:
             host = Pass(ids)
             group.append(host)
             passes.append(host)
         host.rows.extend(rows)
-    return passes
+    return sorted(passes, key=lambda one: one.n_tokens, reverse=True)
+
+
+def _add_tail(
+    fork: int, ids: tuple[int, ...], rows: list[Row], group: Sequence[Pass], fork_tokens: int
+) -> bool:
+    """Whether a context of the group has room for what follows the first `fork` of `ids`; then it is there."""
+    tail = ids[fork:]
+    for host in group:
+        if host.ids[:fork] == ids[:fork] and host.n_tokens + len(tail) <= fork_tokens:
+            host.tails.append(Tail(fork, tail, list(rows)))
+            return True
+    return False
 
 
 def batches(passes: Sequence[Pass], max_tokens: int) -> Iterator[list[Pass]]:
     """Passes (longest first) in batches of at most `max_tokens` tokens, padding included; at least one each."""
     start = 0
     while start < len(passes):
-        n = max(1, max_tokens // len(passes[start].ids))
+        n = max(1, max_tokens // passes[start].n_tokens)
         yield list(passes[start : start + n])
         start += n
 

@@ -17,6 +17,7 @@ class VllmReader:
     """A reader of `harness.capture` over an engine in this process."""
 
     whole = False
+    fork_tokens = 0
 
     def __init__(self, states: VllmStates) -> None:
         self._states = states
@@ -28,12 +29,12 @@ class VllmReader:
     ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
         """(some of the passes, float32 (n_rows, n_layers, d_model), rows in the passes' order)."""
         for batch in batches(passes, batch_tokens):
-            wanted = [sorted({i for row in one.rows for i in row.indices}) for one in batch]
+            wanted = [sorted({i for _, indices in one.reads() for i in indices}) for one in batch]
             found = self._states.states([one.ids for one in batch], wanted)
             values = []
             for one, indices, states in zip(batch, wanted, found, strict=True):
                 at = {index: k for k, index in enumerate(indices)}
-                values += [states[[at[i] for i in row.indices]].mean(axis=0) for row in one.rows]
+                values += [states[[at[i] for i in indices]].mean(axis=0) for _, indices in one.reads()]
             yield batch, np.stack(values)
 
     def close(self) -> None:

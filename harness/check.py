@@ -21,6 +21,7 @@ from harness.activations import (
     open_activations,
     store_folders,
 )
+from harness.belief_forks import BeliefForks
 from harness.branch_schedule import origin_of, schedule_of
 from harness.config import Config
 from harness.contexts import Players, asked
@@ -183,25 +184,37 @@ class _Prompts:
                 )
 
 
-class _Contexts(Mapping[tuple[str, int, str], Sequence[int]]):
-    """(game, seq, variant) -> token ids, read when asked for."""
+class _Contexts(Mapping[tuple[str, int, str, int | None], Sequence[int]]):
+    """As `harness.activation_verify.Contexts`, read when asked for."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._forks: dict[tuple[str, int, str, int | None], Sequence[int]] = {}
+        self._of: str | None = None
+        """The game that `_forks` are of."""
 
-    def __getitem__(self, key: tuple[str, int, str]) -> Sequence[int]:
-        game_id, seq, variant = key
+    def __getitem__(self, key: tuple[str, int, str, int | None]) -> Sequence[int]:
+        game_id, seq, variant, fork = key
         if variant != "original":
             raise KeyError(key)
+        if fork is not None:
+            if self._of != game_id:
+                self._of, self._forks = game_id, dict(self._asked(game_id))
+            return self._forks[key]
         try:
             return self._run.context_ids(game_id, seq)
         except ValueError as error:
             raise KeyError(key) from error
 
-    def __iter__(self) -> Iterator[tuple[str, int, str]]:
+    def _asked(self, game_id: str) -> Iterator[tuple[tuple[str, int, str, int | None], Sequence[int]]]:
+        for item in BeliefForks(self._run).items(game_id, self._run.records(game_id), None):
+            for subject, _ in item.sites.values():
+                yield (game_id, item.seq, "original", subject), item.ids
+
+    def __iter__(self) -> Iterator[tuple[str, int, str, int | None]]:
         found = self._run.decisions.filter(pl.col("model").is_not_null()).select("game_id", "seq").collect()
         for game_id, seq in found.iter_rows():
-            yield game_id, seq, "original"
+            yield game_id, seq, "original", None
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -420,7 +420,7 @@ def judge(
 
 
 @app.command
-def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
+def report(*runs: Path, out: Path | None = None, site: str = "mention", quiet: Flag = False) -> int:
     """Probe the captured activations against every baseline and write one self-contained report.html.
 
     Parameters
@@ -429,10 +429,12 @@ def report(*runs: Path, out: Path | None = None, quiet: Flag = False) -> int:
         Run folders with activations.
     out
         Where to write it (default: report.html in the first run folder).
+    site
+        Where what is held of others is read: mention, belief_mention, or another captured site.
     """
     if not runs:
         raise WolfscopeError("name at least one run folder: wolfscope report RUN")
-    _last_line(_report(list(runs), out, _progress(quiet, False)))
+    _last_line(_report(list(runs), out, _progress(quiet, False), site))
     return 0
 
 
@@ -866,10 +868,11 @@ def _say_fallbacks(path: Path, progress: Progress) -> None:
         progress.say(line)
 
 
-def _report(runs: list[Path], out: Path | None, progress: Progress) -> Path:
+def _report(runs: list[Path], out: Path | None, progress: Progress, site: str = "mention") -> Path:
+    from analysis.evaluate import Settings
     from analysis.report import write_report
 
-    return write_report(runs, out=out, say=progress.say)
+    return write_report(runs, out=out, say=progress.say, settings=Settings(site=site))
 
 
 def _dry_run(settings: Any, sample: int, progress: Progress, json: bool) -> int:

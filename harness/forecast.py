@@ -16,8 +16,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from games import load_game
 from games.log import dumps
 from games.records import Decision
+from harness.activation_format import BELIEF_MENTION
+from harness.belief_forks import n_questions
 from harness.budget import Usage, cost_of, prices_of
 from harness.config import Config
 from harness.engines import model_folder, model_names, used_backends
@@ -240,7 +243,11 @@ def _activations(
     rows = 0.0
     for game in games:
         items = game_items(game.planned.game_id, game.records, models[backend], section.sites)
-        rows += weight[game.planned.cell] * len(section.variants) * sum(len(item.sites) for item in items)
+        n = len(section.variants) * sum(len(item.sites) for item in items)
+        if BELIEF_MENTION in section.sites and ORIGINAL in section.variants:
+            seats, rules = len(game.planned.agents), load_game(config.game.name)
+            n += n_questions(rules, seats, game.records, models[backend], config.beliefs.before)
+        rows += weight[game.planned.cell] * n
     streams, d_model = _shape(config, backend)
     size = {"float32": 4}.get(section.dtype, 2)
     n = round(rows)

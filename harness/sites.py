@@ -7,6 +7,8 @@ speech_last, speech_mean    the same, of the words said aloud (a chat model's no
 reasoning_mean  the mean over the decision's thinking and private notes
 mention         for each other seat, the last token of its name where the prompt mentions it last; mention:3 for one
 role_line       the mean over the line that tells the seat its role
+belief_mention  for each living other seat, the last token of its name in the question what its role is, asked on a fork
+                of the context before the decision (`harness.belief_forks`); before the decisions of `beliefs.before`
 tokens:SPAN     every token by itself, of output, speech, reasoning, role_line, or question: one row a token
 """
 
@@ -29,6 +31,7 @@ SITES = (
     "reasoning_mean",
     "mention",
     "role_line",
+    "belief_mention",
     "tokens:output",
     "tokens:speech",
     "tokens:reasoning",
@@ -65,8 +68,8 @@ def _is_mention_of_a_seat(site: str) -> bool:
     return head == "mention" and seat.isascii() and seat.isdigit() and seat == str(int(seat))
 
 
-def views(records: Sequence[Record], model: str) -> Iterator[View]:
-    """The contexts of the decisions of the model `name@hash` in one game."""
+def views(records: Sequence[Record], model: str | None) -> Iterator[View]:
+    """The contexts of the decisions of the model `name@hash` in one game; None: of all models."""
     contexts: dict[int, tuple[list[int], list[Span]]] = {}
     for decision in records:
         if not isinstance(decision, Decision) or decision.trace is None:
@@ -77,7 +80,7 @@ def views(records: Sequence[Record], model: str) -> Iterator[View]:
         spans = [*spans, *trace.spans]
         context = [*prompt, *trace.output_ids]
         contexts[decision.seq] = (context, spans)
-        if trace.model == model:
+        if model is None or trace.model == model:
             yield View(decision, tuple(context), len(prompt), len(before), tuple(spans))
 
 

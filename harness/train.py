@@ -20,17 +20,17 @@ from transformers import LlamaForCausalLM
 from agents.small_model import make_config, make_tokenizer
 from harness.training_batches import Batches
 
-KIND_WEIGHTS = (0.0, 1.0, 12.0, 4.0, 1.0), (0.0, 1.0, 20.0, 8.0, 1.0), (0.0, 1.0, 20.0, 8.0, 8.0)
+KIND_WEIGHTS = (0.0, 1.0, 12.0, 4.0, 1.0), (0.0, 1.0, 20.0, 8.0, 1.0), (0.0, 1.0, 60.0, 8.0, 8.0)
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words (`Batch.kind`): before
-`RESTART`, from there on, and from `SPEAK` on.
+`RESTART`, from there on, and from `ACT` on.
 
 More for what a seat chose (`NAME VERB (...):` *answer*): the model is used for it, and it is a hundredth of all tokens.
 The same holds for what it says: among seven speakers of whom six have hidden roles, it learned too little from its own
 to let its role speak (its seers reported a quarter as often as those that it learned from, its villagers claimed to be
 seers).
 """
-SPEAK = 0.856
-"""Share of training at which a seat's own words begin to weigh more."""
+ACT = 61_600_000
+"""Tokens after which a seat's own words and choices begin to weigh more."""
 QUERY_RANGE = 0.15
 """Standard deviation of the starting queries, from the second layer on."""
 CURRICULUM = 28_000_000
@@ -118,7 +118,8 @@ def train(
     compiled: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Train and save to `out` (Hugging Face format); resumes from `out/training` if an earlier call was stopped.
+    """Train and save to `out` (Hugging Face format); resumes from `out/training` if an earlier call was stopped, or
+    ended at fewer `tokens`, which then counted towards those asked for.
 
     A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) ones, those of
     questions among them. The weights at `marks` are kept in bfloat16 in `out/training/checkpoints`. `compiled` lets
@@ -140,7 +141,7 @@ def train(
     optims = optimizers(model)
     settings = {"seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
                 "belief_share": belief_share, "hidden": hidden, "layers": layers}  # fmt: skip
-    state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0, "saved": 0}
+    state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0}
     if (work / "state.json").is_file():
         state = resume(work, model, optims, settings, device)
         say(f"resuming at {state['tokens']:,} of {tokens:,} tokens")
@@ -155,7 +156,7 @@ def train(
     kept = marks(tokens)
     started, since, recent = time.monotonic(), state["tokens"], []
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
-    phases = torch.tensor([RESTART * min(tokens, CURRICULUM), SPEAK * tokens])
+    phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT])
     bf16 = mixed_precision(device)
     dtype = torch.bfloat16 if bf16 else torch.float32
     lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=device)
@@ -181,6 +182,7 @@ def train(
         for optim in optims:
             optim.step()
             optim.zero_grad(set_to_none=True)
+        before = state["tokens"]
         state["tokens"] += int((batch.stem >= 0).sum())
         state["step"] += 1
         state["game"] = int(index)
@@ -198,12 +200,13 @@ def train(
             say(f"{state['tokens']:>12,} tokens  nats: {shown}  {rate:,.0f} tokens/s  {left:.0f} min left")
         if state["step"] % save_every == 0:
             checkpoint(work, model, optims, state)
-        while state["saved"] < len(kept) and state["tokens"] >= kept[state["saved"]]:
-            shrunk = {
-                k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in model.state_dict().items()
-            }
-            save_file(shrunk, str(work / "checkpoints" / f"{kept[state['saved']]:012d}.safetensors"))
-            state["saved"] += 1
+        for mark in kept:
+            if before < mark <= state["tokens"]:
+                shrunk = {
+                    k: v.detach().to("cpu", torch.bfloat16).contiguous()
+                    for k, v in model.state_dict().items()
+                }
+                save_file(shrunk, str(work / "checkpoints" / f"{mark:012d}.safetensors"))
         if state["tokens"] >= tokens:
             break
     checkpoint(work, model, optims, state)
@@ -242,10 +245,11 @@ def resume(
 ) -> dict[str, Any]:
     """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings."""
     state: dict[str, Any] = json.loads((work / "state.json").read_text())
-    if state["settings"] != settings:
+    longer = {**settings, "tokens": min(settings["tokens"], state["settings"]["tokens"])}
+    if state["settings"] != longer:
         raise ValueError(
             f"{work} holds a training run with {state['settings']}, but {settings} was asked for: "
-            "use the same settings to go on, or another folder"
+            "use the same settings to go on, with as many tokens or more, or another folder"
         )
     tensors = load_file(str(work / state.pop("file")), device=device)
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})

@@ -48,8 +48,8 @@ OPENINGS, ALL_RULES = 0.28, 0.42
 ASKED = (4, 10)
 """Points of a game at which a seat's view is asked, before and after `ASKED_MORE` of the games."""
 ASKED_MORE = 0.8
-SECOND_ORDER = 0.1
-"""Share of the games whose views are also asked what others believe."""
+SECOND_ORDER = (0.1, 0.4)
+"""Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games."""
 
 
 def cast(config: Any, seed: int) -> list[Scripted]:
@@ -209,8 +209,8 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden change, through
     the moderator's views of whole games to the seats' views, and from short games to all rule sets. In a share
     `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten (one where
-    the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, also about others'
-    beliefs. With a share of 0 no text holds a question, the moderator's neither.
+    the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later two fifths,
+    also about others' beliefs. With a share of 0 no text holds a question, the moderator's neither.
     """
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
@@ -228,12 +228,13 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
     deeper: dict[int, list[Fork]] = {}
-    if asked and chance.uniform(chance.key(key, "second order")) < SECOND_ORDER:
+    more = progress >= ASKED_MORE
+    if asked and chance.uniform(chance.key(key, "second order")) < SECOND_ORDER[more]:
         deeper = second_order_questions(log, asked, config, chance.key(key, "deeper"), 2)
     facts = game.seats(config, log)
     found = []
     for seat in seats:
-        points = 1 if facts[seat].role == "werewolf" else ASKED[progress >= ASKED_MORE]
+        points = 1 if facts[seat].role == "werewolf" else ASKED[more]
         n_cuts = points if seat in asked else 0
         forks = belief_questions(log, seat, config, chance.key(key, "questions", seat), n_cuts)
         lines = document(game.text, log, seat, config)

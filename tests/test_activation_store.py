@@ -301,9 +301,9 @@ def test_the_same_row_twice_is_named(tmp_path: Path) -> None:
 
 def test_rows_of_other_tokens_are_named(tmp_path: Path) -> None:
     store, _ = filled(tmp_path)
-    contexts = {(f"g{i % 2}", i, "original"): CONTEXT for i in range(12)}
+    contexts = {(f"g{i % 2}", i, "original", None): CONTEXT for i in range(12)}
     assert store.verify(contexts) == []
-    contexts["g1", 3, "original"] = (*CONTEXT[:5], 99, *CONTEXT[6:])
+    contexts["g1", 3, "original", None] = (*CONTEXT[:5], 99, *CONTEXT[6:])
     damage = store.verify(contexts)
     assert [d.kind for d in damage] == ["wrong_tokens"]
     assert "seq=3" in damage[0].message

@@ -86,7 +86,7 @@ def test_rows_equal_a_plain_forward_pass(
     assert len(checks) == 32
     assert all(c.agrees for c in checks), max(c.error for c in checks)
     assert max(c.error for c in checks) < tolerance
-    assert store.verify({(i.game_id, i.seq, "original"): i.ids for i in items}) == []
+    assert store.verify({(i.game_id, i.seq, "original", None): i.ids for i in items}) == []
 
 
 def test_shared_prefixes_are_computed_once(tmp_path: Path) -> None:
@@ -113,6 +113,53 @@ def test_a_context_that_diverges_gets_a_pass_of_its_own(tmp_path: Path) -> None:
     done = capture_pass(items, model, tmp_path)
     assert done.n_computed_tokens == len(base) + len(fork)
     assert all(c.agrees for c in check_sample(items, model, open_activations(tmp_path)))
+
+
+def asked(items: list[CaptureItem], seed: int = 5) -> list[CaptureItem]:
+    """Two questions on a fork before the last tokens of each context, of different lengths."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for item in items:
+        for subject in (0, 1):
+            at = len(item.ids) - 4
+            ids = (*item.ids[:at], *(int(i) for i in rng.integers(4, 96, 2 + subject)))
+            site = {f"belief_mention:{subject}": (subject, (len(ids) - 1,))}
+            found.append(CaptureItem(item.game_id, item.seq, item.seat, ids, site, fork=at))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("family", "together"),
+    [
+        ("llama", True),
+        ("qwen2", True),
+        ("gpt_neox", True),
+        ("phi", True),
+        ("gemma3", False),
+        ("mistral", False),
+    ],
+)
+def test_questions_on_forks_are_read_beside_their_context(
+    tmp_path: Path, family: str, together: bool
+) -> None:
+    """Together with it; where a sliding window is shorter than the context, each by itself."""
+    model, items = hooked(family), some_items()
+    forks = asked(items)
+    points = choose_points(model.layout, embed=True)
+    done = capture_pass([*items, *forks], model, tmp_path, points=points, batch_tokens=400)
+    store = open_activations(tmp_path)
+    assert done.n_rows == 6 * len(items) and store.index(site="belief_mention").height == 2 * len(items)
+    longest = sum({(i.game_id, i.seat): len(i.ids) for i in items}.values())
+    assert (done.n_computed_tokens <= longest + 5 * len(items)) is together
+    checks = check_sample([*items, *forks], model, store, n_items=len(items) + len(forks))
+    assert len(checks) == done.n_rows
+    assert max(c.error for c in checks) < 1e-5
+    contexts = {(i.game_id, i.seq, "original", None): i.ids for i in items}
+    contexts |= {(i.game_id, i.seq, "original", s): i.ids for i in forks for s, _ in i.sites.values()}
+    assert store.verify(contexts) == []
+    wrong = forks[0]
+    contexts[wrong.game_id, wrong.seq, "original", 0] = (*wrong.ids[:-1], 3)
+    assert [d.kind for d in store.verify(contexts)] == ["wrong_tokens"]
 
 
 def test_an_interrupted_capture_goes_on_and_doubles_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,41 @@ def test_rows_kept_while_playing_equal_those_of_the_second_pass(tmp_path: Path) 
     assert relative(values, again.read_rows(second)) < 1e-4
     said: list[str] = []
     assert check_activations(run, said.append) == []
+
+
+def test_the_row_of_a_belief_question_holds_the_belief_that_was_stated(tmp_path: Path) -> None:
+    import torch
+
+    from agents.hooked_model import load_hooked_model
+    from games.werewolf.lexicon import lexicon
+
+    plain = config_of(activations={"sites": ["prompt_last", "belief_mention"]}).plain()
+    asked = {"enabled": True, "before": ["ballot", "speech"]}
+    run = played(tmp_path / "run", parse_config(plain | {"beliefs": asked}))
+    capture_run(run, device="cpu")
+    said: list[str] = []
+    assert check_run(run) == [] and check_activations(run, said.append) == []
+    store, stated = open_activations(run / "activations"), load_run(run).beliefs.collect()
+    lines = store.index(site="belief_mention")
+    both = lines.with_row_index("at").join(
+        stated.with_columns(pl.col("seq", "subject").cast(pl.Int64)),
+        on=["game_id", "seq", "subject"],
+        how="inner",
+    )
+    assert both.height == stated.height == lines.height > 30
+    hooked = load_hooked_model(SMALL_MODEL, device="cpu")
+    roles = list(json.loads(stated["probabilities"][0]))
+    ids = [hooked.tokenizer.get_vocab()[lexicon("classic").terms[role]] for role in roles]
+    last = torch.tensor(store.read_rows(lines[both["at"].to_list()])[:, -1])
+    with torch.inference_mode():
+        p = hooked.model.lm_head(hooked.model.model.norm(last))[:, ids].softmax(-1)
+    assert np.abs(p[:, roles.index("werewolf")].numpy() - both["p_werewolf"].to_numpy()).max() < 1e-4
+    # The log is the evidence: where it says other words, the rows are said to be of others.
+    other = {
+        (*key, "original", subject): [1] * 300
+        for *key, subject in lines.select("game_id", "seq", "subject").rows()
+    }
+    assert [d.kind for d in store.verify(other)] == ["wrong_tokens"] * lines.height  # type: ignore[arg-type]
 
 
 def test_the_second_pass_adds_only_what_play_has_not_kept(tmp_path: Path) -> None:

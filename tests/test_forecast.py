@@ -91,6 +91,11 @@ class TestModels:
         some = {"enabled": True, "sites": ["prompt_last"], "layers": [0, 0.5, "embed"], "dtype": "bfloat16"}
         fewer = forecast(with_model(activations=some)).activations
         assert fewer is not None and (fewer.streams, fewer.bytes) == (3, n * 3 * 128 * 2)
+        on_forks = {"enabled": True, "sites": ["prompt_last", "belief_mention"]}
+        more = forecast(with_model(activations=on_forks))
+        asked = forecast(with_model(beliefs={"enabled": True}))
+        questions = sum(u.calls for u in asked.usage.values()) - sum(u.calls for u in more.usage.values())
+        assert more.activations is not None and more.activations.rows == n + questions > n
 
     def test_games_of_each_combination_count_by_how_many_of_it_are_scheduled(self):
         factors = {"factors": {"game.preset": ["classic-7", "probe-6"]}}
