@@ -18,7 +18,7 @@ import msgspec
 from agents.backend import Backend, BackendError, Prompt, Sampling
 from games import chance, load_game
 from games.base import Game, Observation
-from games.records import Event, Record
+from games.records import Event, Record, Span
 
 STATED = "stated"
 """The source of a belief read from log-probabilities."""
@@ -49,8 +49,8 @@ class Question(msgspec.Struct, frozen=True):
     """Ids or messages; its sampling is for answers in words."""
     choices: tuple[tuple[int, ...], ...] = ()
     """Token ids of each role's answer, in the order of `roles`; none where only words can be had."""
-    subject_at: int | None = None
-    """Index of the last token of the last name asked about; None where there are no ids."""
+    spans: tuple[Span, ...] = ()
+    """What the prompt's tokens are; none where it has no ids."""
 
 
 class Believer(Protocol):

@@ -19,7 +19,7 @@ from agents.chat_context import Ask, ChatBuilder
 from agents.chat_prompt import Factors, prompts_hash, render, system_text
 from agents.chat_reply import Part, Unreadable, chosen, spoken, take_apart
 from agents.chat_turn import Thinking, Turn
-from agents.context import Context, mentions
+from agents.context import Context
 from agents.dialogue import MessageDialogue, TokenDialogue
 from agents.encoder import Encoder, TokenizerError
 from agents.replies import (
@@ -159,12 +159,11 @@ class ChatPlayer:
             session = f"{observation.game_id}/{observation.request.seat}"
             sampling = Sampling(temperature=0.0, max_tokens=int(self.settings["max_tokens"]))
             choices: tuple[tuple[int, ...], ...] = ()
-            at = None
             if self.encoder is not None and self.turns is not None:
                 end = self.turns.stop_ids or self.encoder.newline
                 choices = self.encoder.choices(tuple(roles.values()), end)
-                at = mentions(fork.context.spans)[chain[-1]]
-            found.append(Question(fork.prompt(sampling, session), choices, at))
+            spans = () if in_words else tuple(fork.context.spans)
+            found.append(Question(fork.prompt(sampling, session), choices, spans))
         return found
 
     # Decisions

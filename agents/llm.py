@@ -9,7 +9,7 @@ from typing import Any, Literal
 from agents.asking import ask
 from agents.backend import Backend, BackendError, Generation, Prompt, Sampling
 from agents.beliefs import Question
-from agents.context import NEWLINE, Builder, Context, mentions
+from agents.context import NEWLINE, Builder, Context
 from agents.encoder import Encoder, control_ids
 from agents.replies import BACKEND_ERROR, FORFEITED, MALFORMED, check_policy, has_forfeited, stand_in
 from games import chance, load_game
@@ -92,7 +92,7 @@ class TranscriptPlayer:
         choices = tuple(answer[:1] for answer in answers) if single else tuple(answers)
         session = f"{observation.game_id}/{observation.request.seat}"
         prompt = Prompt(ids=tuple(fork.ids), sampling=Sampling(), session=session)
-        return [Question(prompt, choices, mentions(fork.spans)[chain[-1]])]
+        return [Question(prompt, choices, tuple(fork.spans))]
 
     async def act(self, observation: Observation) -> Reply:
         """Generate a line and read it; a model or a backend that fails is a recorded fallback."""

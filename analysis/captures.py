@@ -15,8 +15,11 @@ from analysis.attention import Spans
 from analysis.targets import Readout, Target
 from harness.activations import Activations, ActivationsError, open_activations
 
-HEADLINE, OWN_HEADLINE = "mention", "prompt_last"
-"""Sites of the headline unless another is named: where a belief about another is bound, where an utterance begins."""
+HEADLINE, OWN_HEADLINE = ("belief_mention", "mention"), ("prompt_last",)
+"""Sites of the headline in order of preference, unless one is named: of a belief about another where that one is asked
+about, when all has been read that the baselines count, and else where it was last named; of one's own words where they
+begin.
+"""
 UNTRAINED = "activations-untrained"
 """The store of a re-initialised model's activations on the same contexts, beside the run's own."""
 
@@ -36,7 +39,7 @@ def stores_of(run: Any) -> tuple[list[tuple[str, Activations]], str]:
 
 
 def attach(
-    target: Target, runs: Sequence[tuple[str, Any]], own: bool = False, site: str = HEADLINE
+    target: Target, runs: Sequence[tuple[str, Any]], own: bool = False, site: str | None = None
 ) -> Target:
     """The target on the rows that were captured at the headline's site, with its read-outs; unchanged but for `missing`
     where there are none. site: the headline's where the target is not about the seat's own words (`own`).
@@ -62,11 +65,11 @@ def attach(
         _joined(target.frame, site, variant, shown, pieces, own)
         for (site, variant), pieces in sorted(parts.items())
     ]
-    wanted = OWN_HEADLINE if own else site
-    main = next((r for r in readouts if r.site == wanted and r.variant == "original"), None)
+    wanted = OWN_HEADLINE if own else HEADLINE if site is None else (site,)
+    main = next((r for one in wanted for r in readouts if r.site == one and r.variant == "original"), None)
     if main is None or not (main.at >= 0).any():
         sites = ", ".join(sorted({r.site for r in readouts})) or "none"
-        return replace(target, missing=why or f"no site {wanted} was captured (sites: {sites})")
+        return replace(target, missing=why or f"no site {' or '.join(wanted)} was captured (sites: {sites})")
     rest = [r for r in readouts if r is not main and (r.variant == "original" or r.site == main.site)]
     whole = replace(target, readouts=(main, *rest), missing=why)
     return whole.take(np.flatnonzero(main.at >= 0))

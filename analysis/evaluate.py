@@ -38,8 +38,9 @@ class Settings:
     n_boot: int = 2000
     max_rows: int = 60_000
     seed: int = 0
-    site: str = "mention"
-    """Where what is held of others is read: the headline's site, named before anything is looked at."""
+    site: str | None = None
+    """Where what is held of others is read: the headline's site, named before anything is looked at; None: the first of
+    `analysis.captures.HEADLINE` that was captured."""
 
 
 @dataclass

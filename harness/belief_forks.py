@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from agents.beliefs import gone, living_others, questions
+from agents.beliefs import Question, gone, living_others, questions
+from agents.context import mentions
 from games.play import observe
-from games.records import Record
+from games.records import Decision, Record
 from harness.activation_format import BELIEF_MENTION
 from harness.branch_schedule import schedule_of
 from harness.capture_plan import CaptureItem
 from harness.contexts import Players, asked
 from harness.run_folder import Run
 from harness.sites import View, views
+
+Variant = tuple[str, Callable[[View], View | None] | None]
+"""A variant's name and what makes it of a context; None makes nothing."""
+PLAIN: tuple[Variant, ...] = (("original", None),)
 
 
 class BeliefForks:
@@ -27,51 +32,43 @@ class BeliefForks:
         self._run, self._schedule = run, schedule_of(run.manifest)
         self._players = Players(self._schedule.configs)
 
-    def items(self, game_id: str, records: Sequence[Record], model: str | None) -> Iterator[CaptureItem]:
+    def items(
+        self, game_id: str, records: Sequence[Record], model: str | None, variants: Sequence[Variant] = PLAIN
+    ) -> Iterator[CaptureItem]:
         """One for each living other before each decision, before which `[beliefs]` asks, of the model `name@hash`,
-        or of any."""
+        or of any, and for each variant of that question's context."""
         game, config, seed = self._run.game(game_id)
         cell = self._run.manifest.cells.index(self._run.cell(game_id))
-        return belief_items(
-            game_id, game, config, seed, records, model, self._schedule.configs[cell].beliefs.before,
-            lambda name: self._players.get(cell, name),
-        )  # fmt: skip
+        kinds = self._schedule.configs[cell].beliefs.before
+        if not any(view.decision.kind in kinds for view in views(records, model)):
+            return
+        for request, decision, before in asked(game, config, seed, records):
+            trace = decision.trace
+            if trace is None or decision.kind not in kinds or (model is not None and trace.model != model):
+                continue
+            player = self._players.get(cell, decision.agent)
+            if hasattr(player, "belief_questions"):
+                observation = observe(game, game_id, config, seed, before, request)
+                for subject in living_others(observation):
+                    question = questions(player, observation, (decision.seat, subject), orders=1)[0]
+                    yield from _items(game_id, decision, subject, question, variants)
 
 
-def belief_items(
-    game_id: str,
-    game: Any,
-    config: Any,
-    seed: int,
-    records: Sequence[Record],
-    model: str | None,
-    kinds: Collection[str],
-    player: Callable[[str], Any],
+def _items(
+    game_id: str, decision: Decision, subject: int, question: Question, variants: Sequence[Variant]
 ) -> Iterator[CaptureItem]:
-    """An item for each living other before each decision of one of `kinds` of the model `name@hash`, or of any.
-
-    player: agent name -> the player that builds its contexts, or None; one that cannot be asked, or whose questions
-    have no token ids, gives nothing.
-    """
-    contexts = {view.decision.seq: view for view in views(records, model)}
-    if not any(view.decision.kind in kinds for view in contexts.values()):
-        return
-    for request, decision, before in asked(game, config, seed, records):
-        view = contexts.get(decision.seq)
-        if view is None or decision.kind not in kinds:
-            continue
-        believer = player(decision.agent)
-        if believer is None or not hasattr(believer, "belief_questions"):
-            continue
-        observation = observe(game, game_id, config, seed, before, request)
-        for subject in living_others(observation):
-            question = questions(believer, observation, (decision.seat, subject), orders=1)[0]
-            if question.subject_at is not None:
-                ids, at = question.prompt.ids, question.subject_at
-                yield CaptureItem(
-                    game_id, decision.seq, decision.seat, ids, {f"{BELIEF_MENTION}:{subject}": (subject, (at,))},
-                    n_prompt=len(ids), fork=_shared(ids, view),
-                )  # fmt: skip
+    """None where the question has no token ids, as a server's has none."""
+    ids = question.prompt.ids
+    view = View(decision, ids, len(ids), 0, question.spans)
+    for name, change in variants if question.spans else ():
+        asked_in = view if change is None else change(view)
+        if asked_in is not None:
+            at = mentions(asked_in.spans)[subject]
+            start = max(span.start for span in asked_in.spans if span.kind == "question")
+            yield CaptureItem(
+                game_id, decision.seq, decision.seat, asked_in.ids, {f"{BELIEF_MENTION}:{subject}": (subject, (at,))},
+                name, n_prompt=asked_in.n_prompt, fork=start,
+            )  # fmt: skip
 
 
 def n_questions(
@@ -80,9 +77,3 @@ def n_questions(
     """How many items a game gives."""
     asked_before = [view.decision.seq for view in views(records, model) if view.decision.kind in kinds]
     return sum(n_seats - 1 - len(gone(game, records[:seq])) for seq in asked_before)
-
-
-def _shared(ids: Sequence[int], view: View) -> int:
-    """How many tokens a question's context has in common with the decision's."""
-    both = zip(ids, view.ids, strict=False)
-    return next((i for i, (a, b) in enumerate(both) if a != b), min(len(ids), len(view.ids)))

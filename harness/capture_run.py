@@ -15,7 +15,7 @@ from agents.engine_settings import engine_env
 from harness.activation_format import BELIEF_MENTION
 from harness.activation_writer import remove_unfinished
 from harness.activations import open_activations
-from harness.belief_forks import BeliefForks
+from harness.belief_forks import BeliefForks, Variant
 from harness.branch_schedule import schedule_of
 from harness.capture_job import CaptureJob, check_seats, make_job
 from harness.capture_plan import CaptureItem
@@ -191,21 +191,24 @@ def capture_items(
 
         suffix = f"steered-{steering_key(steering)}"
     make = _variants_of(run, job) if set(job.variants) - {ORIGINAL} else None
-    forks = BeliefForks(run) if BELIEF_MENTION in job.sites and ORIGINAL in job.variants else None
+    forks = BeliefForks(run) if BELIEF_MENTION in job.sites else None
     for number, (game_id, records) in enumerate(run.logs()):
         if number % n_shares != share or (games is not None and game_id not in games):
             continue
         made = None if make is None else make(game_id, records)
+        changes: list[Variant] = []
+        items: list[Iterator[CaptureItem]] = []
         for variant in job.variants:
             name = variant if not suffix else suffix if variant == ORIGINAL else f"{variant}+{suffix}"
             change = None if made is None else made.change(variant)
-            items = game_items(game_id, records, model, job.sites, variant=name, change=change)
-            if forks is not None and variant == ORIGINAL:
-                more = forks.items(game_id, records, model)
-                items = itertools.chain(items, (msgspec.structs.replace(one, variant=name) for one in more))
-            for item in items:
-                if seats is None or item.seat in seats:
-                    yield item
+            items.append(game_items(game_id, records, model, job.sites, variant=name, change=change))
+            if variant != "other_seat":  # whose context is another's own: what it holds is not asked here
+                changes.append((name, change))
+        if forks is not None:
+            items.append(forks.items(game_id, records, model, changes))
+        for item in itertools.chain(*items):
+            if seats is None or item.seat in seats:
+                yield item
 
 
 def _variants_of(run: Run, job: CaptureJob) -> Callable[[str, Any], GameVariants]:

@@ -420,7 +420,7 @@ def judge(
 
 
 @app.command
-def report(*runs: Path, out: Path | None = None, site: str = "mention", quiet: Flag = False) -> int:
+def report(*runs: Path, out: Path | None = None, site: str | None = None, quiet: Flag = False) -> int:
     """Probe the captured activations against every baseline and write one self-contained report.html.
 
     Parameters
@@ -430,7 +430,7 @@ def report(*runs: Path, out: Path | None = None, site: str = "mention", quiet: F
     out
         Where to write it (default: report.html in the first run folder).
     site
-        Where what is held of others is read: mention, belief_mention, or another captured site.
+        Where what is held of others is read (default: belief_mention where it was captured, else mention).
     """
     if not runs:
         raise WolfscopeError("name at least one run folder: wolfscope report RUN")
@@ -868,7 +868,7 @@ def _say_fallbacks(path: Path, progress: Progress) -> None:
         progress.say(line)
 
 
-def _report(runs: list[Path], out: Path | None, progress: Progress, site: str = "mention") -> Path:
+def _report(runs: list[Path], out: Path | None, progress: Progress, site: str | None = None) -> Path:
     from analysis.evaluate import Settings
     from analysis.report import write_report
 

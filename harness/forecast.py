@@ -244,9 +244,10 @@ def _activations(
     for game in games:
         items = game_items(game.planned.game_id, game.records, models[backend], section.sites)
         n = len(section.variants) * sum(len(item.sites) for item in items)
-        if BELIEF_MENTION in section.sites and ORIGINAL in section.variants:
+        if BELIEF_MENTION in section.sites:
             seats, rules = len(game.planned.agents), load_game(config.game.name)
-            n += n_questions(rules, seats, game.records, models[backend], config.beliefs.before)
+            asked = n_questions(rules, seats, game.records, models[backend], config.beliefs.before)
+            n += asked * sum(variant != "other_seat" for variant in section.variants)
         rows += weight[game.planned.cell] * n
     streams, d_model = _shape(config, backend)
     size = {"float32": 4}.get(section.dtype, 2)

@@ -11,8 +11,18 @@ import msgspec
 import pytest
 
 from agents.backend import BackendError, Generation, Prompt
-from agents.beliefs import FAILED, STATED, WORDS, chains, elicit, living_others, read_percentages
+from agents.beliefs import (
+    FAILED,
+    STATED,
+    WORDS,
+    chains,
+    elicit,
+    living_others,
+    questions,
+    read_percentages,
+)
 from agents.chat import ChatPlayer
+from agents.context import mentions
 from agents.llm import TranscriptPlayer
 from agents.small_model import make_tokenizer
 from games import load_game
@@ -142,6 +152,26 @@ def test_chat_belief_is_averaged_over_orders_of_the_options(style: str) -> None:
     assert max(many.values()) < 0.6
     assert set(many) == ROLES
     assert sum(many.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("style", ["transcript", "chatml", "gemma"])
+def test_question_names_the_subject_where_its_spans_say(style: str) -> None:
+    """That token is the site belief_mention; all before the question is what the decision was asked on, too."""
+    player: Any = transcript_player()
+    if style != "transcript":
+        tokenizer = chat_tokenizer(style)
+        player = ChatPlayer("m", FakeBackend(tokenizer, answer_of(style)), tokenizer)
+    log = game_of(player)
+    seen = at(log, decisions(log)[-1])
+    words = GAME.text.words_of(CONFIG, seen.records)
+    viewer = seen.request.seat
+    for subject in living_others(seen):
+        (question,) = questions(player, seen, (viewer, subject), orders=1)
+        ids = question.prompt.ids
+        start = max(s.start for s in question.spans if s.kind == "question")
+        assert tuple(player.context(seen).ids[:start]) == ids[:start]
+        name = player.encoder.decode([ids[mentions(question.spans)[subject]]]).strip()
+        assert words.name(subject).endswith(name) and mentions(question.spans)[subject] > start
 
 
 def test_server_without_logprobs_is_asked_in_words() -> None:

@@ -21,7 +21,7 @@ from games.werewolf.lexicon import lexicon
 from harness.activations import open_activations
 from harness.capture_job import CaptureJob
 from harness.capture_run import capture_items, capture_run
-from harness.check import check_activations
+from harness.check import check_activations, check_run
 from harness.config import parse_config
 from harness.contexts import asked
 from harness.engines import model_names
@@ -314,6 +314,26 @@ def metadata(shard: Path) -> dict[str, str]:
 
     with safe_open(shard, "np") as opened:
         return dict(opened.metadata())
+
+
+def test_questions_about_others_are_asked_in_changed_contexts_too(run: Run, tmp_path: Path) -> None:
+    path = shutil.copytree(run.path, tmp_path / "run")
+    variants = ("original", "no_role_line", "random_span", "other_seat")
+    capture_run(path, device="cpu", variants=variants, sites=("belief_mention",))
+    rows = open_activations(path / "activations").index(variant=None)
+    asked = dict(rows.group_by("variant").len().iter_rows())
+    assert set(asked) == {
+        "original",
+        "no_role_line",
+        "random_span",
+    }  # another's context holds another's beliefs
+    assert asked["no_role_line"] == asked["random_span"] == asked["original"] > 10
+    both = rows.pivot("variant", index=["game_id", "seq", "subject"], values="token_index")
+    lines = [
+        s for g in run.game_ids for v in views(run.records(g), None) for s in v.spans if s.kind == "role_line"
+    ]
+    assert set(both["original"] - both["no_role_line"]) == {s.end - s.start for s in lines}
+    assert check_run(path) == [] and check_activations(path) == []
 
 
 def test_each_token_of_a_span_is_a_row(run: Run) -> None:
