@@ -86,7 +86,8 @@ def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
     """Write each checkpoint kept along a model's training as a folder in Hugging Face format.
 
     model_dir: holds `checkpoints/NNN.safetensors` (bfloat16; NNN tokens of training), as the shipped model does and
-    the `training` folder of `wolfscope train-small-model`.
+    the `training` folder of `wolfscope train-small-model`. Layers that a checkpoint does not have yet are written as
+    such as add nothing, so that all are of the final model's architecture and each computes what it computed then.
     Returns the folders `out/tokens-NNN`, earliest first. Raises FileNotFoundError where there is no checkpoint.
     """
     import torch
@@ -103,7 +104,12 @@ def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
     folders = []
     for path in found:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        _, unknown = model.load_state_dict({k: v.float() for k, v in load_file(path).items()}, strict=False)
+        if unknown:
+            raise ValueError(f"{path} has weights that '{model_dir}' has no place for: {', '.join(unknown)}")
         folder = out / f"tokens-{path.stem}"
         model.save_pretrained(folder)
         for name in ("tokenizer.json", "tokenizer_config.json"):

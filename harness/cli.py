@@ -743,7 +743,7 @@ def train_small_model(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 72_000_000,
+    tokens: int = 132_000_000,
     belief_share: float = 1.0,
     hidden: int = 128,
     layers: int = 4,
@@ -752,7 +752,8 @@ def train_small_model(
     compiled: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Train the small model from scratch on games of the scripted players; goes on where an earlier call stopped.
+    """Train the small model from scratch on games of the scripted players; goes on where an earlier call stopped, or
+    ended with fewer tokens.
 
     Parameters
     ----------
@@ -768,7 +769,7 @@ def train_small_model(
     hidden
         Width of the model.
     layers
-        Depth of the model.
+        Depth of the model at first; two more layers join after 96 million tokens.
     lexicon
         The words under which it sees the game.
     device

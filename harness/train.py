@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from agents.small_model import make_config, make_tokenizer
 from harness.training_batches import Batches
+from harness.training_state import checkpoint, resume, save
 
 KIND_WEIGHTS = (0.0, 1.0, 12.0, 4.0, 1.0), (0.0, 1.0, 20.0, 8.0, 1.0), (0.0, 1.0, 60.0, 8.0, 8.0)
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words (`Batch.kind`): before
@@ -41,14 +42,23 @@ FIRST_CHECKPOINT = CURRICULUM / 2**9
 """Tokens at the first checkpoint that is kept; each of the next is at twice as many."""
 RATES = (0.01, 3e-3)
 """Highest learning rates of Muon and AdamW."""
+GROW, LATE = 96_000_000, 2
+"""Tokens after which so many more layers join at the top, which at first change nothing.
+
+In the last of four layers a belief about a player had only just come about, at the player's name: none was left to hold
+several of them against each other, and the model's ballots hit werewolves hardly more often than chance, whatever it
+answered when it was asked.
+"""
 
 
 CURVE = ("tokens", "text", "choice", "belief", "speech")
 """Fields of a line of the loss curve: tokens so far, then nats a target of each kind."""
 
 
-def initialise(model: Any, seed: int) -> None:
+def initialise(model: Any, seed: int, late: int = 0) -> None:
     """Draw the starting weights from a generator of their own: normal matrices, norms of one.
+
+    The last `late` layers are drawn last, so that the others are what they are without them, and add nothing yet.
 
     From the second layer on keys start out equal to queries, and larger, so that a token attends to tokens like it
     (after Trockman and Kolter 2023, "Mimetic initialization of self-attention layers"). Without it names were not
@@ -56,16 +66,36 @@ def initialise(model: Any, seed: int) -> None:
     .49 nats after 460,000.
     """
     generator = torch.Generator().manual_seed(seed)
+    n_early = len(model.model.layers) - late
+    early, top = model.model.layers[:n_early], model.model.layers[n_early:]
+    above = {id(parameter) for parameter in top.parameters()}
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.normal_(0.0, model.config.initializer_range, generator=generator)
-            else:
-                parameter.fill_(1.0)
-        for layer in model.model.layers[1:]:
-            queries, keys = layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight
-            queries.normal_(0.0, QUERY_RANGE, generator=generator)
-            keys.copy_(queries)
+            if id(parameter) not in above:
+                draw(parameter, model.config.initializer_range, generator)
+        mimic(early[1:], generator)
+        for parameter in top.parameters():
+            draw(parameter, model.config.initializer_range, generator)
+        mimic(top, generator)
+        for layer in top:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+
+
+def draw(parameter: Any, deviation: float, generator: torch.Generator) -> None:
+    """Normal numbers for a matrix, ones for a norm."""
+    if parameter.ndim == 2:
+        parameter.normal_(0.0, deviation, generator=generator)
+    else:
+        parameter.fill_(1.0)
+
+
+def mimic(layers: Any, generator: torch.Generator) -> None:
+    """Let keys start out equal to queries, larger than drawn."""
+    for layer in layers:
+        queries, keys = layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight
+        queries.normal_(0.0, QUERY_RANGE, generator=generator)
+        keys.copy_(queries)
 
 
 def optimizers(model: Any) -> list[torch.optim.Optimizer]:
@@ -107,7 +137,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 72_000_000,
+    tokens: int = 132_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
@@ -123,7 +153,8 @@ def train(
 
     A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) ones, those of
     questions among them. The weights at `marks` are kept in bfloat16 in `out/training/checkpoints`. `compiled` lets
-    torch.compile fuse the model's kernels, a quarter faster where there is a C++ compiler. The loss curve is
+    torch.compile fuse the model's kernels, a quarter faster where there is a C++ compiler. Where `tokens` go beyond
+    `GROW`, the model ends with `LATE` more than the `layers` that it starts with. The loss curve is
     `out/training/loss.jsonl` (tokens, nats a target of text, of choices, of beliefs, of own words).
     """
     if device == "auto":
@@ -133,10 +164,11 @@ def train(
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer((lexicon,))
     # Under a mask of its own for each row, the plain attention is twice as fast as the fused one on a CPU.
+    late = LATE if tokens > GROW else 0
     model = LlamaForCausalLM._from_config(
-        make_config(len(tokenizer), hidden, layers), attn_implementation="eager"
+        make_config(len(tokenizer), hidden, layers + late), attn_implementation="eager"
     )
-    initialise(model, seed)
+    initialise(model, seed, late)
     model.to(device)
     optims = optimizers(model)
     settings = {"seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
@@ -144,6 +176,7 @@ def train(
     state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0}
     if (work / "state.json").is_file():
         state = resume(work, model, optims, settings, device)
+        state["settings"] = settings
         say(f"resuming at {state['tokens']:,} of {tokens:,} tokens")
     n_games = min(tokens, CURRICULUM) // 480  # about 480 tokens a game
     data = DataLoader(
@@ -161,6 +194,10 @@ def train(
     dtype = torch.bfloat16 if bf16 else torch.float32
     lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=device)
     for index, batch in data:
+        grown = late if state["tokens"] >= GROW else 0
+        if model.config.num_hidden_layers != layers + grown:
+            model.config.num_hidden_layers = layers + grown  # as many are run
+            torch.compiler.reset()
         factor = schedule(state["tokens"], tokens)
         for optim, base in zip(optims, RATES, strict=True):
             for group in optim.param_groups:
@@ -202,67 +239,17 @@ def train(
             checkpoint(work, model, optims, state)
         for mark in kept:
             if before < mark <= state["tokens"]:
+                missing = tuple(f"model.layers.{layers + i}." for i in range(late - grown))
                 shrunk = {
                     k: v.detach().to("cpu", torch.bfloat16).contiguous()
                     for k, v in model.state_dict().items()
+                    if not k.startswith(missing)
                 }
                 save_file(shrunk, str(work / "checkpoints" / f"{mark:012d}.safetensors"))
         if state["tokens"] >= tokens:
             break
     checkpoint(work, model, optims, state)
+    model.config.num_hidden_layers = layers + late
     save(out, model, tokenizer)
     say(f"saved {out}")
     return out
-
-
-def save(out: Path, model: Any, tokenizer: Any) -> None:
-    """Weights, configuration and tokenizer in Hugging Face format, readable by everyone."""
-    model.to("cpu").save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    for path in out.iterdir():
-        if path.is_file():
-            path.chmod(0o644)
-
-
-def checkpoint(work: Path, model: Any, optims: list[torch.optim.Optimizer], state: dict[str, Any]) -> None:
-    """Everything needed to go on, in safetensors and JSON; the JSON is renamed last and names its tensors' file."""
-    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    for i, optim in enumerate(optims):
-        for p, values in optim.state_dict()["state"].items():
-            for name, value in values.items():
-                tensors[f"optim{i}.{p}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    name = f"state-{state['step']}.safetensors"
-    save_file(tensors, str(work / name))
-    (work / "state.json.tmp").write_text(json.dumps({**state, "file": name}))
-    (work / "state.json.tmp").replace(work / "state.json")
-    for old in work.glob("state-*.safetensors"):
-        if old.name != name:
-            old.unlink()
-
-
-def resume(
-    work: Path, model: Any, optims: list[torch.optim.Optimizer], settings: dict[str, Any], device: str
-) -> dict[str, Any]:
-    """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings."""
-    state: dict[str, Any] = json.loads((work / "state.json").read_text())
-    longer = {**settings, "tokens": min(settings["tokens"], state["settings"]["tokens"])}
-    if state["settings"] != longer:
-        raise ValueError(
-            f"{work} holds a training run with {state['settings']}, but {settings} was asked for: "
-            "use the same settings to go on, with as many tokens or more, or another folder"
-        )
-    tensors = load_file(str(work / state.pop("file")), device=device)
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-    for i, optim in enumerate(optims):
-        loaded = optim.state_dict()
-        for name, value in tensors.items():
-            head, _, rest = name.partition(".")
-            if head == f"optim{i}":
-                p, _, field = rest.partition(".")
-                loaded["state"].setdefault(int(p), {})[field] = value
-        optim.load_state_dict(loaded)
-    curve = work / "loss.jsonl"
-    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
-        kept = [x for x in curve.read_text().splitlines() if json.loads(x)["tokens"] <= state["tokens"]]
-        curve.write_text("".join(line + "\n" for line in kept))
-    return state

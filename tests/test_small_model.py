@@ -183,6 +183,62 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert losses[-1]["text"] < losses[0]["text"]
 
 
+def test_layers_that_join_late_change_nothing_at_first(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+    from harness.train import initialise
+    from harness.training_state import save
+
+    tokenizer = make_tokenizer()
+    early, grown = (LlamaForCausalLM(make_config(len(tokenizer), 64, n)).eval() for n in (2, 4))
+    initialise(early, 0)
+    initialise(grown, 0, late=2)
+    ids = torch.randint(4, len(tokenizer), (2, 30), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(grown(ids).logits, early(ids).logits)
+        grown.model.layers[-1].mlp.down_proj.weight.normal_()
+        assert not torch.allclose(grown(ids).logits, early(ids).logits, atol=0.1)
+    save(tmp_path / "grown", grown, tokenizer)
+    (tmp_path / "grown" / "checkpoints").mkdir()
+    kept = {k: v.to(torch.bfloat16).contiguous() for k, v in early.state_dict().items()}
+    early.load_state_dict({k: v.float() for k, v in kept.items()})
+    save_file(kept, str(tmp_path / "grown" / "checkpoints" / "000000000900.safetensors"))
+    (folder,) = unpack_checkpoints(tmp_path / "grown", tmp_path / "out")
+    again = AutoModelForCausalLM.from_pretrained(folder)
+    assert again.config.num_hidden_layers == 4
+    with torch.inference_mode():
+        torch.testing.assert_close(again(ids).logits, early(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_a_finished_training_run_goes_on_to_more_tokens_and_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    from harness import train as training
+
+    monkeypatch.setattr(training, "GROW", 3_000)
+    monkeypatch.setattr(training, "FIRST_CHECKPOINT", 2_000)
+    settings = {"batch_tokens": 512, "hidden": 32, "layers": 1, "device": "cpu", "say": lambda _: None}
+    training.train(tmp_path, tokens=1_500, **settings)  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "config.json").read_text())["num_hidden_layers"] == 1
+    was = json.loads((tmp_path / "training" / "state.json").read_text())["tokens"]
+    training.train(tmp_path, tokens=6_000, **settings)  # type: ignore[arg-type]
+    state = json.loads((tmp_path / "training" / "state.json").read_text())
+    assert 1_500 <= was < 3_000 < 6_000 <= state["tokens"]
+    assert json.loads((tmp_path / "config.json").read_text())["num_hidden_layers"] == 3
+    assert load_file(tmp_path / "model.safetensors")["model.layers.2.mlp.down_proj.weight"].abs().sum() > 0
+    kept = {path.stem: load_file(path) for path in (tmp_path / "training" / "checkpoints").iterdir()}
+    depth = {
+        int(tokens): len({k.split(".")[2] for k in part if "layers" in k}) for tokens, part in kept.items()
+    }
+    assert depth == {1_500: 1, 2_000: 1, 4_000: 3, 6_000: 3}
+    with pytest.raises(ValueError, match="as many tokens or more"):
+        training.train(tmp_path, tokens=5_000, **settings)  # type: ignore[arg-type]
+
+
 def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
     from harness.train import train
 

@@ -1,0 +1,71 @@
+"""A training run on disk: its state from which it goes on, and the model that comes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+
+def save(out: Path, model: Any, tokenizer: Any) -> None:
+    """Weights, configuration and tokenizer in Hugging Face format, readable by everyone."""
+    model.to("cpu").save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    for path in out.iterdir():
+        if path.is_file():
+            path.chmod(0o644)
+
+
+def checkpoint(work: Path, model: Any, optims: list[torch.optim.Optimizer], state: dict[str, Any]) -> None:
+    """Everything needed to go on, in safetensors and JSON; the JSON is renamed last and names its tensors' file."""
+    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    for i, optim in enumerate(optims):
+        names = names_of(model, optim)
+        for p, values in optim.state_dict()["state"].items():
+            for field, value in values.items():
+                tensors[f"optim{i}.{names[p]}/{field}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    name = f"state-{state['step']}.safetensors"
+    save_file(tensors, str(work / name))
+    (work / "state.json.tmp").write_text(json.dumps({**state, "file": name}))
+    (work / "state.json.tmp").replace(work / "state.json")
+    for old in work.glob("state-*.safetensors"):
+        if old.name != name:
+            old.unlink()
+
+
+def names_of(model: Any, optim: torch.optim.Optimizer) -> list[str]:
+    """The names of an optimizer's parameters, in its order."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [names[id(parameter)] for group in optim.param_groups for parameter in group["params"]]
+
+
+def resume(
+    work: Path, model: Any, optims: list[torch.optim.Optimizer], settings: dict[str, Any], device: str
+) -> dict[str, Any]:
+    """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings."""
+    state: dict[str, Any] = json.loads((work / "state.json").read_text())
+    longer = {**settings, "tokens": min(settings["tokens"], state["settings"]["tokens"])}
+    if state["settings"] != longer:
+        raise ValueError(
+            f"{work} holds a training run with {state['settings']}, but {settings} was asked for: "
+            "use the same settings to go on, with as many tokens or more, or another folder"
+        )
+    tensors = load_file(str(work / state.pop("file")), device=device)
+    # Late layers may not have been there yet; they are as they were drawn.
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
+    for i, optim in enumerate(optims):
+        loaded, place = optim.state_dict(), {name: p for p, name in enumerate(names_of(model, optim))}
+        for key, value in tensors.items():
+            head, _, rest = key.partition(".")
+            if head == f"optim{i}":
+                name, _, field = rest.partition("/")
+                loaded["state"].setdefault(place[name], {})[field] = value
+        optim.load_state_dict(loaded)
+    curve = work / "loss.jsonl"
+    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
+        kept = [x for x in curve.read_text().splitlines() if json.loads(x)["tokens"] <= state["tokens"]]
+        curve.write_text("".join(line + "\n" for line in kept))
+    return state
