@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import socket
@@ -38,6 +39,8 @@ class RunnerActor:
     async def start(self, journal: Path, *arguments: Any) -> str:
         """Open the journal; the name of the machine. Raises StorageError."""
         self._runner = Runner(journal, *arguments)
+        gc.collect()
+        gc.freeze()  # what is there now stays; passing through it again and again cost a sixth of scripted play
         return socket.gethostname()
 
     async def play(self, games: Sequence[tuple[Planned, Sequence[Record]]]) -> list[End]:
