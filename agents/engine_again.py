@@ -7,8 +7,9 @@ that will not raises ActorDiedError. Other engines, and the games that wait for 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import ray
@@ -21,6 +22,51 @@ DEATHS = 3
 """So many deaths under one question, and it is not asked again: it may be what kills the engine."""
 BACK_S = 300.0
 """An engine is waited for so long; a node that is lost may have had the only place for it."""
+
+
+class Mortal:
+    """An actor whose death can be noticed by who asks it nothing. Its class has a method `ready` as well."""
+
+    async def life(self) -> None:
+        """Never returns: a call of it fails when the actor dies."""
+        await asyncio.Event().wait()
+
+
+class Deaths:
+    """Tells who only looks on when engines die and when they are back."""
+
+    def __init__(self, engines: Mapping[str, Any], every_s: float = 1.0) -> None:
+        """engines: name -> actor, a `Mortal`. every_s: seconds between two looks, those between are free."""
+        self._engines = dict(engines)
+        self._every_s = every_s
+        self._looked_at = -math.inf
+        self._away: dict[str, float] = {}
+        """Engine -> when it was found dead."""
+        self._calls = {actor.life.remote(): name for name, actor in self._engines.items()}
+
+    def news(self) -> Iterator[tuple[str, float | None]]:
+        """Since the last look: (engine, None) of one that has died, (engine, seconds it was away) of one that is back.
+
+        Waits for nothing. An engine that stays away is not told: whoever asks it something hears of that.
+        """
+        if not self._calls or time.monotonic() - self._looked_at < self._every_s:
+            return
+        self._looked_at = time.monotonic()
+        for call in ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)[0]:
+            name = self._calls.pop(call)
+            actor = self._engines[name]
+            try:
+                ray.get(call)
+            except ray.exceptions.ActorUnavailableError:
+                if name not in self._away:
+                    self._away[name] = time.monotonic()
+                    yield name, None
+                self._calls[actor.ready.remote()] = name
+            except ray.exceptions.RayError:
+                continue
+            else:
+                self._calls[actor.life.remote()] = name
+                yield name, time.monotonic() - self._away.pop(name)
 
 
 async def answered(actor: Any, ask: Callable[[], Awaitable[Answer]], back_s: float = BACK_S) -> Answer:

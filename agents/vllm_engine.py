@@ -23,7 +23,7 @@ import msgspec
 import ray
 
 from agents.backend import BackendError, EngineLost, Generation, Prompt, check_prompt, next_choices
-from agents.engine_again import RESTARTS, answered
+from agents.engine_again import RESTARTS, Mortal, answered
 from agents.engine_link import Box, Link
 from agents.engine_settings import EngineSettings, engine_arguments, engine_env
 from agents.model_files import (
@@ -50,7 +50,7 @@ class EngineFailure(msgspec.Struct, frozen=True):
     """Not this prompt's failure: the engine is gone."""
 
 
-class EngineActor:
+class EngineActor(Mortal):
     """The Ray actor's class. Async: Ray runs the calls of many clients at once."""
 
     def __init__(self, model_dir: str, settings: EngineSettings, device: str) -> None:
@@ -193,6 +193,11 @@ class VllmBackend:
 
     def __reduce__(self) -> tuple[Any, ...]:  # copies in other workers share the engines, not the ownership
         return (VllmBackend, (self.model, self._actors, self.max_context, self._timeout))
+
+    @property
+    def actors(self) -> tuple[Any, ...]:
+        """The replicas."""
+        return tuple(self._actors)
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Answer all prompts. Raises EngineLost, or BackendError, which names the first prompt that failed."""

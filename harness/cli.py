@@ -96,6 +96,10 @@ def run(
     with progress.tracked(settings, place):
         path = run_tournament(settings, place, progress, ray_address)
     _say_fallbacks(path, progress)
+    if progress.losses:
+        progress.say(
+            f"runners and engines lost and replaced on the way: {progress.losses:,}; no game is missing"
+        )
     _last_line(path)
     return 0
 

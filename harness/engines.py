@@ -12,7 +12,7 @@ import msgspec
 import ray
 
 from agents.backend import Backend, BackendError, EngineLost, Generation, Prompt
-from agents.engine_again import RESTARTS, answered
+from agents.engine_again import RESTARTS, Mortal, answered
 from agents.engine_settings import EngineSettings, engine_env
 from harness.config import ActivationsSection, BackendSection, Config
 from harness.errors import ConfigurationError
@@ -85,6 +85,16 @@ def start_backends(
     return started
 
 
+def engine_actors(backends: Mapping[str, Backend]) -> dict[str, Any]:
+    """The actors behind backends that have some, by the backend's name, `name/0` and so on where it has replicas."""
+    actors = {name: getattr(backend, "actors", ()) for name, backend in backends.items()}
+    return {
+        f"{name}/{i}" if len(several) > 1 else name: actor
+        for name, several in actors.items()
+        for i, actor in enumerate(several)
+    }
+
+
 def stop_backends(backends: Mapping[str, Backend]) -> None:
     """Free the models; engines that are already gone are passed over."""
     if backends:
@@ -155,7 +165,7 @@ class _Strict(EngineSettings, frozen=True, forbid_unknown_fields=True):
     """Engine settings as a user writes them: unknown ones are refused."""
 
 
-class HookedActor:
+class HookedActor(Mortal):
     """The Ray actor around a hooked transformers model."""
 
     def __init__(
@@ -221,6 +231,11 @@ class ActorBackend:
                 f"the model of backend {name} could not be loaded: {error}", retryable=False
             ) from error
         return cls(told[0], actor, told[1], told[2])
+
+    @property
+    def actors(self) -> tuple[Any, ...]:
+        """The one."""
+        return (self._actor,)
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Answer all prompts. Raises BackendError, and EngineLost where the actor is gone."""

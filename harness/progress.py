@@ -37,6 +37,8 @@ class Progress:
         """Games that earlier sessions had ended."""
         self.done = 0
         self.failed = 0
+        self.losses = 0
+        """Runners and engines that died and were replaced."""
         self.winners: Counter[str] = Counter()
         self.counts = Counts()
         self._every = every
@@ -58,6 +60,11 @@ class Progress:
             self._emit({"message": text})
         elif self.mode != "quiet":
             self.console.print(text, markup=False, soft_wrap=True)
+
+    def lost(self, text: str) -> None:
+        """One line about a runner or an engine that has died and is replaced."""
+        self.losses += 1
+        self.say(text)
 
     def begin(self, total: int, kept: list[End]) -> None:
         """Playing starts: `total` games are scheduled, `kept` are the ends of those that need not be played."""
@@ -126,6 +133,7 @@ class Progress:
             "ended": self.kept + self.done,
             "in_flight": counts.in_flight,
             "failed": self.failed,
+            "losses": self.losses,
             "winners": dict(self.winners.most_common()),
             "decisions": counts.decisions,
             "fallbacks": counts.fallbacks,
@@ -163,6 +171,8 @@ def words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("unusable replies replaced", f"{facts['fallbacks']:,} ({share:.1%})"))
     if facts["failed"]:
         rows.append(("failed games", f"{facts['failed']:,}"))
+    if facts.get("losses"):
+        rows.append(("runners and engines lost", f"{facts['losses']:,}"))
     if facts.get("seconds_left") is not None and facts["ended"] < facts["games"]:
         rows.append(("time left", f"about {clock(facts['seconds_left'])}"))
     return rows

@@ -12,16 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agents.backend import Backend, BackendError, EngineLost
+from agents.engine_again import Deaths
 from games.records import Record
 from harness.budget import BudgetSpent, Ledger
 from harness.cluster import n_cpus, ray_for_now
 from harness.config import Config
 from harness.crew import Crew, RunnerLost
-from harness.engines import model_names, start_backends, stop_backends, used_backends
+from harness.engines import engine_actors, model_names, start_backends, stop_backends, used_backends
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.factory import check_agents, prompt_hashes
 from harness.journal import End, Journal, repair
-from harness.progress import Progress
+from harness.progress import Progress, clock
 from harness.run_folder import RunFolder, new_manifest
 from harness.runner import slow_agents
 from harness.schedule import Planned, Schedule
@@ -135,7 +136,7 @@ class _Tournament:
             if attempt:
                 if fruitless >= MAX_FRUITLESS:
                     break
-                self.progress.say(f"{lost}; going on from the journal")
+                self.progress.lost(f"{lost}; going on from the journal")
                 time.sleep(2.0**fruitless - 1)
             try:
                 self._play_rest(journal)
@@ -176,6 +177,7 @@ class _Tournament:
                 f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "
                 f"{len(journal.unfinished):,} are continued from their last logged step"
             )
+        deaths = Deaths(engine_actors(self.backends))
         n_left = len(self.schedule) - len(journal.ends)
         in_flight = self.schedule.config.run.in_flight
         n_runners = min(self.schedule.config.run.runners or self._default_runners(), n_left, in_flight)
@@ -193,6 +195,7 @@ class _Tournament:
                     if end is not None:
                         self._ended(end)
                     else:
+                        self._tell(deaths)
                         self.progress.show(crew.counts())
                 self.progress.show(crew.counts(), force=True)
         finally:
@@ -200,6 +203,15 @@ class _Tournament:
             self.ledger.keep()
         if self.n_ended < len(self.schedule):
             self._stop_if_spent()
+
+    def _tell(self, deaths: Deaths) -> None:
+        for name, away in deaths.news():
+            if away is None:
+                self.progress.lost(
+                    f"the engine of {name} has died: it is started again, its games wait for it"
+                )
+            else:
+                self.progress.say(f"the engine of {name} is back after {clock(away)}")
 
     def _stop_if_spent(self) -> None:
         if (spent := self.ledger.spent()) is not None:

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
 from agents.backend import EngineLost, Generation, Prompt, Sampling
-from agents.engine_again import answered
+from agents.engine_again import Deaths, Mortal, answered
 from agents.engine_link import Box
 from agents.vllm_engine import VllmBackend
 from harness.engines import ActorBackend
@@ -16,7 +17,7 @@ ray = pytest.importorskip("ray")
 SLOW, DEADLY = 1, 2
 
 
-class Replica:
+class Replica(Mortal):
     """An engine's actor without an engine: says its prompt back, slowly or never where the prompt says so."""
 
     def __init__(self) -> None:
@@ -44,6 +45,14 @@ def replica(restarts: int):
 
 def asked(session: str, *ids: int) -> list[Prompt]:
     return [Prompt(ids, Sampling(), session)]
+
+
+def listen(deaths: Deaths, n: int, seconds: float = 60.0) -> list:
+    heard, deadline = [], time.monotonic() + seconds
+    while len(heard) < n and time.monotonic() < deadline:
+        heard += deaths.news()
+        time.sleep(0.05)
+    return heard
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -84,6 +93,21 @@ class TestReplicas:
         assert answer.output_ids == (5, SLOW)
         assert int(answer.text) != pid
         ray.kill(actor)
+
+    def test_who_only_looks_on_hears_of_a_death_and_of_the_return_once_each(self):
+        actors = {name: replica(restarts=1) for name in ("a", "b")}
+        pid = ray.get([actor.ready.remote() for actor in actors.values()])[0]
+        deaths = Deaths(actors, every_s=0.05)
+        assert list(deaths.news()) == []
+        os.kill(pid, signal.SIGKILL)
+        heard = listen(deaths, 2)
+        assert [name for name, _ in heard] == ["a", "a"]
+        assert heard[0][1] is None
+        assert heard[1][1] > 0
+        os.kill(ray.get(actors["a"].ready.remote()), signal.SIGKILL)  # for good: its askers hear of it
+        assert listen(deaths, 1, seconds=2.0) == []
+        for actor in actors.values():
+            ray.kill(actor)
 
     def test_a_question_under_which_engines_die_is_given_up(self):
         actor = replica(restarts=10)

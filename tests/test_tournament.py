@@ -179,7 +179,7 @@ class TestOnRay:
 
     @pytest.mark.slow
     def test_killed_engine_is_started_again_under_its_games_and_none_is_lost(
-        self, run_path, tmp_path, monkeypatch
+        self, run_path, tmp_path, monkeypatch, capsys
     ):
         import ray
 
@@ -205,7 +205,15 @@ class TestOnRay:
             return backends
 
         monkeypatch.setattr(tournament, "start_backends", start_and_kill)
-        run_tournament(wanted, run_path)
+        run_tournament(wanted, run_path, Progress("json", every=0.1))
+        lines = capsys.readouterr().out.splitlines()  # Ray's own among them, since it is not the command's
+        told = [json.loads(line) for line in lines if line.startswith("{")]
+        said = [line["message"] for line in told if "message" in line]
+        assert [("died" in text, "back after" in text) for text in said if "engine of m" in text][1:] == [
+            (True, False),
+            (False, True),
+        ]
+        assert [line["losses"] for line in told if "losses" in line][-1] == 1
         assert len(started) == 1
         assert len({p.name[:5] for p in (run_path / "journal").iterdir()}) == 1  # nobody else was stopped
         games = load_run(run_path).games.collect()

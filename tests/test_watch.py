@@ -26,6 +26,7 @@ def playing(run_path):
     progress.begin(40, [End("finished", "village")] * 3)
     for winner in ("village", "werewolf", "werewolf", None):
         progress.ended(End("finished" if winner else "failed", winner))
+    progress.lost("a runner has died; going on from the journal")
     progress.show(Counts(100, 5, prompt_tokens=2000, cached_tokens=1500, output_tokens=300, in_flight=8))
     return run_path
 
@@ -39,6 +40,7 @@ def test_everything_that_is_worth_watching_is_shown(playing):
     assert shown["won by village"] == "67% (30% to 90%)"
     assert shown["unusable replies replaced"] == "5 (5.0%)"
     assert shown["failed games"] == "1"
+    assert shown["runners and engines lost"] == "1"
     assert {"decisions/s", "tokens/s", "time left"} <= set(shown)
     assert table(facts).row_count == len(shown)
     assert remark(facts) is None
