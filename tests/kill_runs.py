@@ -182,6 +182,7 @@ class KilledRun:
         assert run.game_ids == [planned.game_id for planned in schedule]
         assert set(run.games.collect()["status"]) == {"finished"}
         assert check_run(self.path) == []
+        assert "(raylet)" not in self.log.read_text()  # what a command says of the dead is its own
         journals = [path.read_bytes() for path in self.path.glob("journal/*.jsonl")]
         assert sum(journal.count(b'"end":{') for journal in journals) == len(schedule)
         if self.engine is None:
