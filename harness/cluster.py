@@ -37,9 +37,8 @@ def ray_for_now(address: str | None, progress: Progress) -> Iterator[None]:
     began = time.monotonic()
     with _own_signals():
         _init(address)
-    ray._private.worker._worker_logs_enabled = (
-        False  # it tells stdout of every dead process, and we do in our own way
-    )
+    # Ray tells stdout of every process that dies, whatever log_to_driver says; whoever needs to know tells it here.
+    ray._private.worker._worker_logs_enabled = False
     try:
         nodes = sum(1 for node in ray.nodes() if node["Alive"])
         on = f", {nodes} nodes with {n_cpus()} CPUs" if address is not None else ""
