@@ -1,7 +1,8 @@
 """Writing activations: rows are gathered in memory and leave as whole shards, each followed by its index part.
 
 Any number of writers, in any processes, may fill one store: each has its own shard names. A killed writer loses at
-most the rows it had not yet flushed; `remove_unfinished` clears away what it left half done.
+most the rows it had not yet flushed, which are those of about a minute; `remove_unfinished` clears away what it left
+half done.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -51,9 +53,16 @@ class ActivationWriter:
     """Appends to a store, which the first rows create. Use as a context manager, or call `flush` at the end."""
 
     def __init__(
-        self, path: str | Path, info: StoreInfo, *, name: str = "w", shard_bytes: int = 64 << 20
+        self,
+        path: str | Path,
+        info: StoreInfo,
+        *,
+        name: str = "w",
+        shard_bytes: int = 64 << 20,
+        shard_seconds: float = 60.0,
     ) -> None:
-        """name: begins this writer's shard names. shard_bytes: rows are flushed when they take this much.
+        """name: begins this writer's shard names. shard_bytes, shard_seconds: rows are flushed when they take this much,
+        or when rows are added and the first of those held is this old.
 
         Raises ActivationsError when the store was made with another model, layers, width or dtype.
         """
@@ -66,7 +75,7 @@ class ActivationWriter:
         self.n_bytes = 0
         _agree(self.path, info)  # before anything is computed; nothing is made yet
         self._name = f"{name}-{secrets.token_hex(4)}"
-        self._limit = shard_bytes
+        self._limit, self._patience, self._since = shard_bytes, shard_seconds, 0.0
         self._n_shards = 0
         self._keys: list[RowKey] = []
         self._raw: list[NDArray[Any]] = []
@@ -83,10 +92,12 @@ class ActivationWriter:
             return
         what = f"game {keys[0].game_id} seq {keys[0].seq} to game {keys[-1].game_id} seq {keys[-1].seq}"
         raw = narrow(values, self.info.dtype, self.info.layers, what)
+        if not self._keys:
+            self._since = time.monotonic()
         self._keys.extend(keys)
         self._raw.append(raw)
         self._held += raw.nbytes
-        if self._held >= self._limit:
+        if self._held >= self._limit or time.monotonic() - self._since >= self._patience:
             self.flush()
 
     def flush(self) -> None:

@@ -240,6 +240,16 @@ def test_what_a_killed_writer_has_left_is_named_never_read_and_removed(tmp_path:
     assert store.index().height == len(data) - n_lost
 
 
+def test_a_killed_writer_loses_no_more_than_the_rows_of_its_last_seconds(tmp_path: Path) -> None:
+    data = values(2)
+    for folder, seconds, kept in (("at-once", 0.0, 2), ("later", 3600.0, 0)):
+        out = ActivationWriter(tmp_path / folder, info(), shard_seconds=seconds)
+        for i in range(2):
+            out.add([key(seq=i)], data[i : i + 1])  # and nothing is flushed or closed: the process is gone
+        assert len(list((tmp_path / folder).glob("shards/*.safetensors"))) == kept
+    assert open_activations(tmp_path / "at-once").verify() == []
+
+
 def test_any_changed_byte_of_an_index_part_is_named(tmp_path: Path) -> None:
     store, _ = filled(tmp_path, n=4)
     part = store.parts()[0]
