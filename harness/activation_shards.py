@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -27,6 +27,8 @@ DTYPES: dict[str, tuple[str, type[np.generic]]] = {
     "bfloat16": ("BF16", np.uint16),
 }
 """Store dtype -> safetensors name, numpy dtype of the raw values."""
+CHOSEN = "(--dtype or activations.dtype, into a store of its own: move the one that is there away)"
+"""Where a store's number format is chosen."""
 
 
 class ActivationsError(WolfscopeError, RuntimeError):
@@ -51,17 +53,19 @@ def shard_remedy(shard: Path) -> str:
     return f"delete {shard} and {index_part(shard)}, then capture again as before: what is not there is read anew"
 
 
-def narrow(values: NDArray[np.float32], dtype: str, layers: Sequence[str], what: str) -> NDArray[Any]:
+def narrow(
+    values: NDArray[np.float32], dtype: str, layers: Sequence[str], name: Callable[[int], str]
+) -> NDArray[Any]:
     """float32 (n_rows, n_layers, d_model) in the raw form of `dtype`, rounded to nearest even.
 
-    Raises ActivationOverflow, with the count, for what is not finite before or after; `what` names the rows.
+    Raises ActivationOverflow, with the count, for what is not finite before or after; `name` names a row.
     """
     values = np.ascontiguousarray(values, dtype=np.float32)
     _refuse(
         ~np.isfinite(values),
         values,
         layers,
-        what,
+        name,
         "the model's activations are not finite",
         "check the weights, and the scale where they are steered",
     )
@@ -71,12 +75,12 @@ def narrow(values: NDArray[np.float32], dtype: str, layers: Sequence[str], what:
         with np.errstate(over="ignore"):
             half = values.astype(np.float16)
         bad = np.isinf(half)
-        _refuse(bad, values, layers, what, "float16 ends at 65504", "store bfloat16 or float32")
+        _refuse(bad, values, layers, name, "float16 ends at 65504", f"store bfloat16 or float32 {CHOSEN}")
         return half
     bits = values.view(np.uint32)
     raw = ((bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) >> 16).astype(np.uint16)
     bad = (raw & 0x7F80) == 0x7F80
-    _refuse(bad, values, layers, what, "bfloat16 ends at 3.39e38", "store float32")
+    _refuse(bad, values, layers, name, "bfloat16 ends at 3.39e38", f"store float32 {CHOSEN}")
     return raw
 
 
@@ -180,7 +184,7 @@ def _refuse(
     bad: NDArray[np.bool_],
     values: NDArray[np.float32],
     layers: Sequence[str],
-    what: str,
+    name: Callable[[int], str],
     why: str,
     remedy: str,
 ) -> None:
@@ -190,6 +194,6 @@ def _refuse(
     row, layer, _ = np.argwhere(bad)[0]
     largest = float(np.abs(values[bad]).max())
     raise ActivationOverflow(
-        f"{n} of {values.size} values cannot be stored ({why}): largest |x| = {largest:g}, first in row {row} at "
-        f"{layers[layer]}, in {what}; {remedy}"
+        f"{n} of {values.size} values cannot be stored ({why}): largest |x| = {largest:g}, first at "
+        f"{layers[layer]} of {name(int(row))}; {remedy}"
     )

@@ -61,8 +61,8 @@ class ActivationWriter:
         shard_bytes: int = 64 << 20,
         shard_seconds: float = 60.0,
     ) -> None:
-        """name: begins this writer's shard names. shard_bytes, shard_seconds: rows are flushed when they take this much,
-        or when rows are added and the first of those held is this old.
+        """name: begins this writer's shard names. shard_bytes: rows are flushed when they take this much, or
+        shard_seconds: when some are added and the first of those held has waited so long.
 
         Raises ActivationsError when the store was made with another model, layers, width or dtype.
         """
@@ -90,8 +90,12 @@ class ActivationWriter:
             )
         if not keys:
             return
-        what = f"game {keys[0].game_id} seq {keys[0].seq} to game {keys[-1].game_id} seq {keys[-1].seq}"
-        raw = narrow(values, self.info.dtype, self.info.layers, what)
+
+        def name(row: int) -> str:
+            one = keys[row]
+            return f"game {one.game_id} seq {one.seq} site {one.site} (variant {one.variant})"
+
+        raw = narrow(values, self.info.dtype, self.info.layers, name)
         if not self._keys:
             self._since = time.monotonic()
         self._keys.extend(keys)

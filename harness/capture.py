@@ -43,6 +43,8 @@ class Reader(Protocol):
     """Each context by itself and to its end, as interventions need it."""
     fork_tokens: int
     """Tokens of the longest context that is read together with its forks; 0: none is."""
+    n_touched: int
+    """Positions that interventions have changed so far."""
 
     def read(
         self, passes: Sequence[Pass], batch_tokens: int
@@ -97,6 +99,7 @@ def capture_pass(
                 state.n_rows += len(keys)
                 state.n_bytes += len(keys) * size
                 state.n_computed_tokens += sum(one.n_tokens for one in batch)
+                state.n_touched = reader.n_touched
                 state.seconds = time.monotonic() - begin
                 if progress is not None:
                     progress(state)
@@ -131,13 +134,17 @@ class HookedReader:
         self.name, self.layers, self.d_model = hooked.name, self.points.names(), hooked.layout.d_model
         self.dtype = str(hooked.dtype).removeprefix("torch.")
         self.max_context, self.vocab_size = hooked.max_context, hooked.vocab_size
-        self.fork_tokens = 0 if self.whole else fork_tokens(hooked)
+        self.fork_tokens, self.n_touched = 0 if self.whole else fork_tokens(hooked), 0
 
     def read(
         self, passes: Sequence[Pass], batch_tokens: int
     ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
         """See `read_passes`."""
-        return read_passes(self.hooked, self.points, passes, batch_tokens, self.interventions)
+
+        def count(n: int) -> None:
+            self.n_touched += n
+
+        return read_passes(self.hooked, self.points, passes, batch_tokens, self.interventions, count)
 
 
 MOST_FORK_TOKENS = 4096
@@ -175,8 +182,11 @@ def read_passes(
     passes: Sequence[Pass],
     batch_tokens: int,
     interventions: Sequence[Intervention] = (),
+    count: Callable[[int], None] = lambda n: None,
 ) -> Iterator[tuple[list[Pass], NDArray[np.float32]]]:
     """Run the passes; yields (batch, float32 (n_rows of the batch, n_points, d_model)), rows in the batch's order.
+
+    count: told after each batch how many positions the interventions changed.
 
     Contexts are padded on the right, where causal attention cannot see it; only forks need a mask. Raises SteeringError
     where an intervention did not touch every position that it names.
@@ -210,6 +220,7 @@ def read_passes(
             hooks.plan(Reads(rows, columns, slots, n_rows), edits, stop_early=not interventions)
             hooks.run(hooked.layout.decoder, **inputs, use_cache=False)
             hooks.check_touched()
+            count(hooks.touched)
             yield batch, hooks.take().float().cpu().numpy()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.activation_shards import DTYPES
 from harness.config import Config, SteeringSection
 from harness.errors import ConfigurationError
 from harness.run_folder import Run
@@ -44,6 +45,15 @@ class CaptureJob(msgspec.Struct, frozen=True):
 
         return read_steering(self.steer)
 
+    def suffix(self) -> str:
+        """What the names of its variants end in where it is steered, else nothing. Raises ConfigurationError."""
+        steering = self.steering()
+        if steering is None:
+            return ""
+        from harness.steering import steering_key
+
+        return f"steered-{steering_key(steering)}"
+
     def store(self, run: Path) -> Path:
         """The folder that the job fills."""
         if self.model is not None:
@@ -59,6 +69,7 @@ def make_job(
     variants: Sequence[str] = (),
     lexicon: str = "neutral",
     steer: str | Path | None = None,
+    dtype: str | None = None,
     backend: str | None = None,
     engine: str = "transformers",
     device: str = "auto",
@@ -79,11 +90,13 @@ def make_job(
         untrained=untrained,
         engine=engine,
         device=device,
-        dtype=wanted.dtype,
+        dtype=dtype or wanted.dtype,
         model=None if model is None else str(Path(model).expanduser().resolve()),
     )
     check_sites(job.sites)
     check_variants(job.variants)
+    if job.dtype not in DTYPES:
+        raise ConfigurationError(f"no number format is called {dtype!r}; there are: {', '.join(DTYPES)}")
     if engine not in ENGINES:
         raise ConfigurationError(f"no engine is called {engine!r}; there are: {', '.join(ENGINES)}")
     if not re.fullmatch(DEVICES, device):

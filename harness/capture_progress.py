@@ -20,6 +20,8 @@ class CaptureProgress:
     """Tokens of the contexts up to their last site, each decision by itself."""
     n_computed_tokens: int = 0
     """Tokens that went through the model; the difference is what shared prefixes saved."""
+    n_touched: int = 0
+    """Positions that interventions have changed."""
     n_bytes: int = 0
     """Size of the rows read, as stored."""
     seconds: float = 0.0
@@ -43,6 +45,7 @@ def together(parts: Sequence[CaptureProgress]) -> CaptureProgress:
         n_skipped=sum(one.n_skipped for one in parts),
         n_context_tokens=sum(one.n_context_tokens for one in parts),
         n_computed_tokens=sum(one.n_computed_tokens for one in parts),
+        n_touched=sum(one.n_touched for one in parts),
         n_bytes=sum(one.n_bytes for one in parts),
         seconds=max((one.seconds for one in parts), default=0.0),
         sites={site for one in parts for site in one.sites},

@@ -39,6 +39,7 @@ def capture_run(
     variants: Sequence[str] = (),
     lexicon: str = "neutral",
     steer: str | Path | None = None,
+    dtype: str | None = None,
     backend: str | None = None,
     engine: str = "transformers",
     device: str = "auto",
@@ -69,6 +70,7 @@ def capture_run(
         variants=variants,
         lexicon=lexicon,
         steer=steer,
+        dtype=dtype,
         backend=backend,
         engine=engine,
         device=device,
@@ -118,6 +120,8 @@ def _tell(run: Run, job: CaptureJob, done: CaptureProgress, say: Callable[[str],
         f"{done.n_rows:,} rows of {n_layers} layers ({done.n_bytes / 2**20:,.1f} MB) from "
         f"{done.n_items:,} contexts in {done.seconds:,.0f} s; {done.n_skipped:,} were there before"
     )
+    if job.steer is not None:
+        say(f"{done.n_touched:,} positions were steered; the rows are variant {job.suffix()}")
 
 
 def _write_vocabulary(run: Run, job: CaptureJob) -> None:
@@ -137,14 +141,17 @@ def capture_share(
 
     run = load_run(path)
     reader, model = open_reader(run, parse_config(run.manifest.config, "manifest.json"), job, say)
-    total = run.decisions.select("model").collect()["model"].is_not_null().sum() * len(job.variants)
+    total = run.decisions.select("model").collect()["model"].is_not_null().sum()
     shown = 0.0
 
     def progress(state: CaptureProgress) -> None:
         nonlocal shown
         if state.seconds - shown >= 5:
             shown = state.seconds
-            say(f"{state.n_rows:,} rows read from {total:,} contexts so far, {state.n_bytes / 2**20:,.0f} MB")
+            say(
+                f"{state.n_rows:,} rows read so far, {state.n_bytes / 2**20:,.0f} MB; the run has {total:,} decisions "
+                "of models"
+            )
 
     try:
         return capture_pass(
@@ -184,12 +191,7 @@ def capture_items(
     games: only these.
     """
     steering = job.steering()
-    seats = None if steering is None else steering.seats
-    suffix = ""
-    if steering is not None:
-        from harness.steering import steering_key
-
-        suffix = f"steered-{steering_key(steering)}"
+    seats, suffix = None if steering is None else steering.seats, job.suffix()
     make = _variants_of(run, job) if set(job.variants) - {ORIGINAL} else None
     forks = BeliefForks(run) if BELIEF_MENTION in job.sites else None
     for number, (game_id, records) in enumerate(run.logs()):

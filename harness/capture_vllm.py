@@ -18,6 +18,7 @@ class VllmReader:
 
     whole = False
     fork_tokens = 0
+    n_touched = 0
 
     def __init__(self, states: VllmStates) -> None:
         self._states = states

@@ -327,6 +327,7 @@ def capture(
     variant: Annotated[tuple[str, ...], Parameter(name="--variant", negative="")] = (),
     lexicon: str = "neutral",
     steer: Path | None = None,
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
     backend: str | None = None,
     engine: Literal["transformers", "vllm"] = "transformers",
     device: str = "auto",
@@ -343,8 +344,8 @@ def capture(
         The run folder.
     site
         A named position: prompt_last, output_last, output_mean, speech_last, speech_mean, reasoning_mean, mention,
-        role_line, or tokens:SPAN for each token of output, speech, reasoning, role_line or question; may be given
-        again. Default: activations.sites of the run's configuration.
+        belief_mention, role_line, or tokens:SPAN for each token of output, speech, reasoning, role_line or question;
+        may be given again. Default: activations.sites of the run's configuration.
     layer
         A number (0 = output of block 0), a fraction of the depth (0.5), embed, all, attn_out or mlp_out; may be given
         again. Default: activations.layers.
@@ -356,6 +357,8 @@ def capture(
         The words of --variant reskinned, stored as reskinned-LEXICON.
     steer
         A TOML file with the keys of a steering table (vector, layer, scale, ...): the contexts are read steered.
+    dtype
+        The store's number format; one store has one. Default: activations.dtype.
     backend
         Whose model, where the run has several.
     engine
@@ -382,6 +385,7 @@ def capture(
         variants=variant,
         lexicon=lexicon,
         steer=steer,
+        dtype=dtype,
         backend=backend,
         engine=engine,
         device=device,

@@ -147,7 +147,8 @@ def test_float16_overflow_is_counted_and_refused(tmp_path: Path) -> None:
     data[2, 0, 0] = -1e6
     with ActivationWriter(tmp_path, info("float16")) as out:
         with pytest.raises(
-            ActivationOverflow, match=r"2 of 72 values.*1e\+06.*row 1 at resid_post.1.*bfloat16"
+            ActivationOverflow,
+            match=r"2 of 72 values.*1e\+06, first at resid_post.1 of game g0 seq 1 site .*bfloat16.*--dtype",
         ):
             out.add([key(seq=i) for i in range(3)], data)
         out.add([key(seq=9)], values(1))

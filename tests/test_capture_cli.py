@@ -140,6 +140,17 @@ def test_a_lost_index_part_is_named_and_its_rows_are_read_again(
     assert contents(run).keys() == before.keys()
 
 
+def test_the_number_format_may_be_given_for_a_store_of_its_own(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture = ("capture", run, "--device", "cpu", "--quiet", "--site", "prompt_last", "--dtype", "bfloat16")
+    assert status_of(*capture) == 2
+    assert "holds activations with dtype = float32, this capture has bfloat16" in capsys.readouterr().err
+    shutil.rmtree(run / "activations")
+    assert status_of(*capture) == 0
+    assert open_activations(run / "activations").info.dtype == "bfloat16"
+
+
 def contents(run: Path) -> dict[tuple[object, ...], np.ndarray]:
     """Key -> (n_layers, d_model) of every row."""
     store = open_activations(run / "activations")

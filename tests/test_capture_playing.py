@@ -281,11 +281,20 @@ def test_rescoring_with_a_vector_is_a_variant_of_its_own(tmp_path: Path) -> None
     steer = tmp_path / "steer.toml"
     steer.write_text('vector = "direction.safetensors"\nkey = "lie"\nlayer = 2\nscale = 2.0\nseats = [0]\n')
     capture_run(run, device="cpu")
-    capture_run(run, device="cpu", steer=steer)
+    said: list[str] = []
+    capture_run(run, device="cpu", steer=steer, say=said.append)
     store = open_activations(run / "activations")
     both = store.index(site="prompt_last", seat=0, variant=None)
     (name,) = set(both["variant"]) - {"original"}
     assert name.startswith("steered-")
+    log = load_run(run)
+    n_tokens = sum(  # of every context of the seat, each by itself
+        len(log.prompt_ids(game, record.seq)) + len(record.trace.output_ids)
+        for game, records in log.logs()
+        for record in records
+        if isinstance(record, Decision) and record.seat == 0 and record.trace is not None
+    )
+    assert said[-1] == f"{n_tokens:,} positions were steered; the rows are variant {name}"
     assert store.index(seat=1, variant=name).height == 0
     plain, moved = both.filter(variant="original"), both.filter(variant=name)
     assert plain["token_hash"].to_list() == moved["token_hash"].to_list()
