@@ -33,10 +33,13 @@ def training_block(
         course = follow(e, found, posterior_of(e.target, prepared.watched.beliefs), settings)
     if len(course) and e is not None:
         _course(block, e, course, numbers)
+    elif e is None:
+        block.add(note="No course over training: the headline target was not evaluated.")
     else:
         block.add(
-            note="No course over training: fewer than two other checkpoints were captured on these contexts. "
-            "`wolfscope capture RUN --model CHECKPOINT` captures one."
+            note="No course over training: fewer than two other checkpoints were captured on these contexts at site "
+            f"{e.target.readouts[0].site}. `wolfscope capture RUN --model CHECKPOINT --site "
+            f"{e.target.readouts[0].site}` captures one."
         )
     probes = {}
     if e is not None:

@@ -53,6 +53,14 @@ def page(tmp_path_factory):
     return write_report([run], settings=FAST)
 
 
+def test_checkpoints_of_too_few_games_are_not_said_to_be_missing(tmp_path):
+    run = tmp_path / "run"
+    planted_run(run, 6, 1.2, checkpoints={"tokens-1000": 0.0, "tokens-250000": 0.5})
+    text = write_report([run], settings=FAST).read_text()
+    assert "No course over training: the headline target was not evaluated" in text
+    assert "fewer than two other checkpoints" not in text
+
+
 def test_a_read_out_that_grows_over_training_is_shown_growing(page):
     frame = pl.read_parquet(page.with_suffix("") / "F11_checkpoints.parquet")
     own = frame.filter(pl.col("what") == "own probe")
