@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -64,10 +64,6 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     beliefs: tuple[Belief, ...] = ()
     """What the game's models believed, asked after its last record; in the line of its end."""
     end: End | None = None
-
-    def records(self) -> list[Record]:
-        """The line's records in order."""
-        return sorted((*self.events, *self.decisions), key=lambda record: record.seq)
 
 
 class _Head(msgspec.Struct):
@@ -218,17 +214,17 @@ class Journal:
 
     def records(self, game_id: str) -> list[Record]:
         """The game's records in order. Raises KeyError, and RunFolderError where one is missing or double."""
+        return self.log(game_id)[0]
+
+    def log(self, game_id: str) -> tuple[list[Record], list[Belief]]:
+        """(the game's records in order, what its models believed, asked in the end). Raises as `records`."""
         records: list[Record] = []
-        for number, lines in itertools.groupby(self._where[game_id], key=itemgetter(0)):
-            path = self.paths[number]
-            with path.open("rb") as file:
-                for _, offset, length in lines:
-                    file.seek(offset)
-                    try:
-                        records += _decode(file.read(length)).records()
-                    except msgspec.DecodeError as error:
-                        raise _damaged(path, offset, error) from error
-        records.sort(key=lambda record: record.seq)
+        beliefs: list[Belief] = []
+        for line in self._lines(game_id):
+            records += line.events
+            records += line.decisions
+            beliefs += line.beliefs
+        records.sort(key=attrgetter("seq"))
         for i, record in enumerate(records):
             if record.seq != i:
                 what = "twice" if record.seq < i else f"not, but goes on with {record.seq}"
@@ -236,14 +232,17 @@ class Journal:
                 raise RunFolderError(
                     f"game {game_id} has record {min(i, record.seq)} {what} ({', '.join(names)})"
                 )
-        return records
+        return records, beliefs
 
-    def beliefs(self, game_id: str) -> list[Belief]:
-        """What the models of an ended game believed. Raises KeyError."""
-        number, offset, length = self._where[game_id][-1]
-        with self.paths[number].open("rb") as file:
-            file.seek(offset)
-            return list(_decode(file.read(length)).beliefs)
+    def _lines(self, game_id: str) -> Iterator[Line]:
+        for number, places in itertools.groupby(self._where[game_id], key=itemgetter(0)):
+            path = self.paths[number]
+            with path.open("rb", buffering=0) as file:
+                for _, offset, length in places:
+                    try:
+                        yield _decode(os.pread(file.fileno(), length, offset))
+                    except msgspec.DecodeError as error:
+                        raise _damaged(path, offset, error) from error
 
     def games(self) -> Iterator[tuple[str, list[Record]]]:
         """Every started game with its records, one in memory at a time."""

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,7 @@ class Session(msgspec.Struct, frozen=True):
     hardware: dict[str, Any]
 
 
-class Cell(msgspec.Struct, frozen=True):
+class Cell(msgspec.Struct, frozen=True, dict=True):
     """One combination of the experiment's factors (a run without factors has one)."""
 
     factors: dict[str, Any]
@@ -50,6 +51,10 @@ class Cell(msgspec.Struct, frozen=True):
 
     def rules(self) -> tuple[Any, Any]:
         """(the game, its configuration). Raises ConfigError where the settings no longer fit the game."""
+        return self._rules
+
+    @cached_property
+    def _rules(self) -> tuple[Any, Any]:
         game = load_game(self.game)
         config = game.configure(**self.settings)
         for fork in self.forks:
@@ -123,8 +128,17 @@ def read_manifest(folder: Path) -> Manifest:
 
 def hash_of(value: Any) -> str:
     """A 16-digit hash of plain data, the same on every machine."""
-    data = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.blake2b(data.encode(), digest_size=8).hexdigest()
+    return hash_of_text(canonical(value))
+
+
+def canonical(value: Any) -> str:
+    """The JSON of plain data that is hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def hash_of_text(text: str) -> str:
+    """The hash of data whose `canonical` JSON this is."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def now() -> str:

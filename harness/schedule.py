@@ -10,7 +10,7 @@ import difflib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from games import chance, load_game
 from games.base import SeatFacts
 from harness.config import AgentSection, Config, parse_config, set_key
 from harness.errors import ConfigurationError
-from harness.manifest import Cell, hash_of
+from harness.manifest import Cell, canonical, hash_of_text
 
 SEED_MASK = 2**63 - 1
 
@@ -110,7 +110,8 @@ class _Seating:
             self._rules = self._game.configure(**config.game.settings)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"[game]: {error}") from error
-        self._specs = {name: self._spec(agent) for name, agent in config.agents.items()}
+        self._settings_text = canonical(self._settings())
+        self._specs = {name: canonical(self._spec(agent)) for name, agent in config.agents.items()}
         self._pool: list[str] = []
         self._epoch = 0
         self._n_dealt: Counter[str] = Counter()
@@ -151,12 +152,17 @@ class _Seating:
             seated = tuple(self._by_role(fact) for fact in facts)
         else:
             seated = self._mixed(k, facts)
+        return seated, self._id(seed, seated)
+
+    def _settings(self) -> Any:
         rules = self._rules
-        settings = (
-            rules.model_dump(mode="json") if hasattr(rules, "model_dump") else msgspec.to_builtins(rules)
-        )
-        players = [self._specs[agent] for agent in seated]
-        return seated, hash_of([self._config.game.name, settings, seed, list(seated), players])
+        return rules.model_dump(mode="json") if hasattr(rules, "model_dump") else msgspec.to_builtins(rules)
+
+    def _id(self, seed: int, seated: Sequence[str]) -> str:
+        """The hash of [game, settings, seed, agent of each seat, player of each seat], most of it made before."""
+        players = ",".join(self._specs[agent] for agent in seated)
+        name, agents = canonical(self._config.game.name), canonical(list(seated))
+        return hash_of_text(f"[{name},{self._settings_text},{seed},{agents},[{players}]]")
 
     def _by_role(self, fact: SeatFacts) -> str:
         roles = self._config.roster.roles or {}
@@ -186,14 +192,8 @@ class _Seating:
         players, self._pool = sorted(self._pool[: len(facts)]), self._pool[len(facts) :]
         n = len(facts)
         roles = Counter(fact.role for fact in facts)
-        cost = np.empty((n, n))
-        for i, agent in enumerate(players):
-            for seat, fact in enumerate(facts):
-                dealt = self._n_dealt[agent]
-                role = self._in_role[agent, fact.role] - dealt * roles[fact.role] / n
-                place = self._in_seat[agent, seat] - dealt / n
-                # A role counts relative to how often it is dealt, so that rare roles are balanced as well.
-                cost[i, seat] = role / roles[fact.role] + 0.5 * place
+        costs = {agent: self._costs(agent, facts, roles) for agent in mix}
+        cost = np.array([costs[agent] for agent in players])
         _, seats = linear_sum_assignment(cost + 0.01 * rng.random((n, n)))
         seated = [""] * n
         for agent, seat in zip(players, seats, strict=True):
@@ -202,6 +202,17 @@ class _Seating:
             self._in_seat[agent, int(seat)] += 1
             self._n_dealt[agent] += 1
         return tuple(seated)
+
+    def _costs(self, agent: str, facts: Sequence[SeatFacts], roles: Mapping[str, int]) -> list[float]:
+        """How much too often an agent had each seat's role and number so far. roles: role -> seats that have it."""
+        n, dealt = len(facts), self._n_dealt[agent]
+        costs = []
+        for seat, fact in enumerate(facts):
+            role = self._in_role[agent, fact.role] - dealt * roles[fact.role] / n
+            place = self._in_seat[agent, seat] - dealt / n
+            # A role counts relative to how often it is dealt, so that rare roles are balanced as well.
+            costs.append(role / roles[fact.role] + 0.5 * place)
+        return costs
 
 
 def _preset(rules: Any) -> str:

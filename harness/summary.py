@@ -98,6 +98,5 @@ def journal_rows(manifest: Manifest, journal: Journal, game_id: str) -> Rows:
     """All rows of one ended game of a journal."""
     start = journal.starts[game_id]
     cell = manifest.cells[start.cell]
-    return game_rows(
-        cell, game_id, start, journal.records(game_id), journal.ends[game_id], journal.beliefs(game_id)
-    )
+    records, beliefs = journal.log(game_id)
+    return game_rows(cell, game_id, start, records, journal.ends[game_id], beliefs)

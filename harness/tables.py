@@ -138,13 +138,20 @@ def frame(table: str, rows: Sequence[Any]) -> pl.DataFrame:
     else:
         columns = {"game_id": [game.game_id for game in rows for _ in game.records]}
         records = list(itertools.chain.from_iterable(game.records for game in rows))
-        columns |= {name: list(map(_reader(table, name), records)) for name in schema if name != "game_id"}
+        untraced = table == "decisions" and all(decision.trace is None for decision in records)
+        for name in schema:
+            if untraced and name in Trace.__struct_fields__:
+                columns[name] = [None] * len(records)
+            elif name != "game_id":
+                columns[name] = list(map(_reader(table, name), records))
     return pl.DataFrame(
         [_column(name, schema[name], values) for name, values in columns.items()], schema=schema
     )
 
 
 def _column(name: str, dtype: Any, values: list[Any]) -> pl.Series:
+    if values.count(None) == len(values):  # as those of tokens where no model plays
+        return pl.Series(name, dtype=dtype).clear(len(values))
     if name not in _WIDE:
         return pl.Series(name, values, dtype=dtype, strict=True)
     # Through JSON: a list a row, built value by value, would take five times as long.

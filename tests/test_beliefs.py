@@ -227,8 +227,8 @@ def test_game_with_elicitation_is_byte_identical_to_the_game_without(style: str,
 
         asyncio.run(both())
         journal = Journal([tmp_path / f"{name}.jsonl"])
-        ids = sorted(journal.game_ids)
-        return [msgspec.json.encode(journal.records(i)) for i in ids], [journal.beliefs(i) for i in ids]
+        logs = [journal.log(i) for i in sorted(journal.game_ids)]
+        return [msgspec.json.encode(records) for records, _ in logs], [beliefs for _, beliefs in logs]
 
     without, none = play("without", False)
     with_them, beliefs = play("with", True)

@@ -8,6 +8,7 @@ import pytest
 from games import load_game
 from harness.config import parse_config
 from harness.errors import ConfigurationError
+from harness.manifest import hash_of
 from harness.schedule import Planned, Schedule
 
 
@@ -26,6 +27,17 @@ def roles(planned: Planned, made: Schedule) -> list[str]:
 
 def test_schedule_is_a_function_of_the_configuration():
     assert list(schedule()) == list(schedule())
+
+
+def test_a_games_id_is_the_hash_of_rules_seed_and_players():
+    made = schedule(games=3)
+    plain = {name: agent.model_dump(mode="json") for name, agent in made.config.agents.items()}
+    game, rules = made.cells[0].rules()
+    for planned in made:
+        players = [plain[agent] for agent in planned.agents]
+        settings = rules.model_dump(mode="json")
+        wanted = hash_of([game.name, settings, planned.seed, list(planned.agents), players])
+        assert planned.game_id == wanted
 
 
 def test_more_games_leave_the_earlier_ones_as_they_are():

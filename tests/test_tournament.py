@@ -343,8 +343,9 @@ def test_stopped_driver_leaves_a_run_that_the_same_command_finishes(run_path, ho
         assert after.records(game)[: len(records)] == records  # gone on with, not begun anew
 
 
-def lines_of(path: Path) -> list[Line]:
-    return [msgspec.json.decode(line, type=Line) for line in path.read_bytes().splitlines()]
+def records_by_line(path: Path) -> list[list[Record]]:
+    lines = [msgspec.json.decode(line, type=Line) for line in path.read_bytes().splitlines()]
+    return [sorted((*line.events, *line.decisions), key=lambda record: record.seq) for line in lines]
 
 
 def test_interrupted_game_goes_on_from_its_last_logged_step(tmp_path):
@@ -355,11 +356,11 @@ def test_interrupted_game_goes_on_from_its_last_logged_step(tmp_path):
     asyncio.run(whole.play(planned))
     log = Journal([tmp_path / "whole.jsonl"]).records(planned.game_id)
     kept: list[Record] = []
-    for i, line in enumerate(lines_of(tmp_path / "whole.jsonl")):
-        kept += line.records()
+    for i, records in enumerate(records_by_line(tmp_path / "whole.jsonl")):
+        kept += records
         runner = Runner(tmp_path / f"{i}.jsonl", made.cells, made.configs, {})
         end = asyncio.run(runner.play(planned, kept))
-        added = [record for more in lines_of(tmp_path / f"{i}.jsonl") for record in more.records()]
+        added = [record for more in records_by_line(tmp_path / f"{i}.jsonl") for record in more]
         assert end.status == "finished"
         assert kept + added == log
 
