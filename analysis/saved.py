@@ -2,8 +2,9 @@
 
 A saved probe is `NAME.safetensors` (weights, mean, scale, the difference of the class means) beside `NAME.json`
 (what it reads, where, from which run, how well). `apply` scores another run's captures with it, without refitting
-anything; `intervention` gives what `agents.steering.Intervention` takes, `write_vector` what
-`wolfscope branch --steer` takes.
+anything; `intervention` gives what `agents.steering.Intervention` takes. The `.safetensors` file is itself what
+`wolfscope branch --steer` and a steering table take: its metadata names the difference as its direction.
+`write_vector` writes another one.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def save(probe: SavedProbe, folder: str | Path, name: str | None = None) -> Path
     tensors = {
         key: np.ascontiguousarray(getattr(probe, key)) for key in ("weights", "mean", "scale", "difference")
     }
-    save_file(tensors, stem.with_suffix(".safetensors"))
+    save_file(tensors, stem.with_suffix(".safetensors"), {"direction": "difference"})
     text = msgspec.json.format(msgspec.json.encode(probe.card), indent=1)
     stem.with_suffix(".json").write_bytes(text + b"\n")
     return stem.with_suffix(".json")

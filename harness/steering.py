@@ -65,9 +65,13 @@ def read_vector(section: SteeringSection) -> NDArray[np.float32]:
 
 
 def _tensor(path: Path, key: str | None) -> NDArray[Any]:
-    """One tensor of a safetensors file; bfloat16, which numpy lacks, as float32."""
+    """One tensor of a safetensors file: the one named, the one that its metadata calls its direction, or the only one.
+
+    bfloat16, which numpy lacks, as float32.
+    """
     with safe_open(path, framework="numpy") as file:
         names = sorted(file.keys())
+        key = key or (file.metadata() or {}).get("direction")
         if key is None and len(names) != 1:
             raise ConfigurationError(
                 f"{path} holds {len(names)} tensors ({', '.join(names)}): name one as steering.key"

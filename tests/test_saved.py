@@ -78,6 +78,17 @@ def test_a_direction_steers_in_the_harness_form(probe, tmp_path):
     assert np.load(probe.write_vector(tmp_path / "wolf")).shape == (32,)
 
 
+def test_the_saved_file_is_itself_a_vector_to_steer_with(probe, tmp_path):
+    from harness.config import SteeringSection
+    from harness.steering import intervention_of
+
+    file = save(probe, tmp_path).with_suffix(".safetensors")
+    vector = intervention_of(SteeringSection(vector=str(file), layer=1)).vector
+    assert np.allclose(vector / np.linalg.norm(vector), probe.direction(), atol=1e-6)
+    chosen = intervention_of(SteeringSection(vector=str(file), layer=1, key="weights")).vector
+    assert np.allclose(chosen, probe.weights)
+
+
 def test_control_directions_are_orthogonal_and_as_long(probe):
     controls = probe.controls(4)
     assert np.abs(controls @ probe.direction()).max() < 1e-5
