@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -30,6 +29,7 @@ from harness.imports.folder import source_of
 from harness.imports.verify import UNCHECKED, verify_games
 from harness.run_folder import Run, load_run
 from harness.schedule import Planned
+from harness.table_check import Beside
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -57,11 +57,12 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
     planned = {p.game_id: p for p in schedule}
     found += _scheduled(run, planned)
     say("folding every game through its rules")
-    rows = {row["game_id"]: row for row in run.games.collect().iter_rows(named=True)}
+    beside = Beside(run)
+    found += [Finding(where, what) for where, what in beside.strangers()]
     prompts = _Prompts(schedule.configs)
     for game_id, records in run.logs():
         if game_id in planned:
-            wrong = list(_game(run, planned[game_id], records, rows[game_id]))
+            wrong = list(_game(run, planned[game_id], records, beside))
             found += wrong or prompts.check(run, planned[game_id], records)
     for reason in prompts.skipped:
         say(f"prompts are not checked against the log: {reason}")
@@ -104,7 +105,7 @@ def _scheduled(run: Run, planned: Mapping[str, Planned]) -> Iterator[Finding]:
         yield Finding(missing[0], f"the game is scheduled and missing ({len(missing)} such games)")
 
 
-def _game(run: Run, planned: Planned, records: Sequence[Record], row: Mapping[str, Any]) -> Iterator[Finding]:
+def _game(run: Run, planned: Planned, records: Sequence[Record], beside: Beside) -> Iterator[Finding]:
     game, config, seed = run.game(planned.game_id)
     if seed != planned.seed:
         yield Finding(planned.game_id, f"the seed is {seed}, the schedule has {planned.seed}")
@@ -128,9 +129,11 @@ def _game(run: Run, planned: Planned, records: Sequence[Record], row: Mapping[st
                     f"{planned.agents[decision.seat]!r}",
                 )
             yield from _trace(f"{planned.game_id}/{decision.seq}", decision, records)
+    outcome, row = game.outcome(state), beside.games[planned.game_id]
+    for where, what in beside.wrong(planned, records, outcome):
+        yield Finding(where, what)
     if row["status"] != "finished":
         return
-    outcome = game.outcome(state)
     if len(log) != len(records) or outcome is None:
         yield Finding(
             planned.game_id, f"the log has {len(records)} records, but by the rules the game goes on"

@@ -246,7 +246,11 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
         _last_line(f"{finding.where}: {finding.what}")
     if len(found) > SHOWN:
         _last_line(f"and {len(found) - SHOWN:,} more")
-    progress.say("sound: nothing is wrong" if not found else f"{len(found):,} things are wrong")
+    progress.say(
+        f"{len(found):,} {'thing is' if len(found) == 1 else 'things are'} wrong"
+        if found
+        else "sound: nothing is wrong"
+    )
     return 1 if found else 0
 
 

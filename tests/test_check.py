@@ -96,6 +96,53 @@ def test_missing_record_is_found(run):
     assert all("has seq" in f for f in findings(run))
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value", "says"),
+    [
+        ("seats", "role", "jester", r"seat 0: role is 'jester', by the log it is"),
+        ("seats", "won", None, r"seat 0: won is None, by the log it is"),
+        ("seats", "agent", "c", r"seat 0: agent is 'c', by the log it is"),
+        ("games", "n_decisions", 1, r"n_decisions is 1, by the log it is"),
+        ("games", "reason", "boredom", r"reason is 'boredom', by the log it is"),
+    ],
+)
+def test_row_that_the_log_contradicts_is_found(run, table, column, value, says):
+    def edit(rows):
+        first = pl.int_range(pl.len()) == 0
+        made = pl.lit(value, dtype=rows.schema[column])
+        return rows.with_columns(pl.when(first).then(made).otherwise(pl.col(column)).alias(column))
+
+    change(run / f"{table}.parquet", edit)
+    (found,) = findings(run)
+    assert found.startswith(f"{table}.parquet, ")
+    assert says in found
+
+
+def test_missing_seat_is_found(run):
+    change(run / "seats.parquet", lambda table: table.slice(1))
+    (found,) = findings(run)
+    assert "it has 6 rows, the game has 7 seats" in found
+
+
+def test_belief_that_cannot_be_is_found(run):
+    game_id = pl.read_parquet(run / "games.parquet")["game_id"][0]
+    sound = {"game_id": game_id, "seq": 3, "viewer": 0, "subject": 1, "about": None, "source": "asked"}
+    sound |= {"p_werewolf": 0.25, "probabilities": '{"werewolf": 0.25, "villager": 0.75}'}
+    wrong = [{"subject": 9}, {"p_werewolf": 0.5}, {"seq": 999}, {"probabilities": "{"}, {"game_id": "x"}]
+    rows = [sound, *(sound | other for other in wrong)]
+    change(run / "beliefs.parquet", lambda table: pl.DataFrame(rows, schema=table.schema))
+    found = findings(run)
+    assert len(found) == len(wrong)
+    for says in (
+        "subject is 9",
+        "p_werewolf is 0.5, probabilities say 0.25",
+        "999: the log has",
+        "cannot be read",
+        "rows of x, which is no game of this run",
+    ):
+        assert sum(says in line for line in found) == 1
+
+
 def test_other_schema_is_found(run):
     change(run / "seats.parquet", lambda table: table.with_columns(pl.col("seat").cast(pl.Int64)))
     assert findings(run) == ["seats.parquet: column 'seat' is Int64, expected Int16"]
