@@ -13,7 +13,7 @@ import msgspec
 
 from games.base import GameError
 from games.branching import Fork, Forked
-from games.play import Answer, fold, play
+from games.play import Answer, fold, play, waves
 from games.records import NOBODY, Action, Decision, Event, Record, Reply, SpeechAct, Trace, seat_id, visible
 from harness.errors import WolfscopeError
 from harness.replay import Replay
@@ -98,23 +98,10 @@ class Point(msgspec.Struct, frozen=True):
 def locate(replay: Replay, seq: int) -> Point:
     """The decision `seq` (or the one that the event `seq` repeats). Raises RunFolderError where there is none."""
     decision = replay.decision(seq)
-    records = replay.records
-    steps = play(replay.game, replay.config, replay.seed)
-    step = next(steps)
-    at = 0
-    while step.requests:
-        at += len(step.new)
-        n = len(step.requests)
-        wave = tuple(r for r in records[at : at + n] if isinstance(r, Decision))
-        if decision.seq < at + n:
-            if len(wave) < n:
-                raise ChangeError(
-                    f"the game was cut off at decision {decision.seq}: its step was never completed"
-                )
-            return Point(decision, at, wave)
-        # the records of this wave come back as the step's new ones
-        step = steps.send([Answer(Reply(d.action, d.fallback, d.trace), d.agent) for d in wave])
-    raise ChangeError(f"the game ends before decision {decision.seq}")
+    for _, wave, before in waves(replay.game, replay.config, replay.seed, replay.records):
+        if decision.seq < len(before) + len(wave):
+            return Point(decision, len(before), tuple(wave))
+    raise ChangeError(f"the game was cut off at decision {decision.seq}: its step was never completed")
 
 
 def describe(change: Change, replay: Replay, point: Point) -> str:
@@ -253,7 +240,8 @@ def _other_roles(change: Roles, replay: Replay, point: Point) -> list[Record]:
     records: list[Record] = []
     step = next(steps)
     while True:
-        records += step.new
+        # The rules read actions alone: decisions stay as the log has them, with their traces.
+        records += [r if isinstance(r, Event) else log[r.seq] for r in step.new]
         at = len(records)
         _check_seen(change, replay, records)
         if at == point.start:
@@ -263,7 +251,7 @@ def _other_roles(change: Roles, replay: Replay, point: Point) -> list[Record]:
         answered = [(d.seat, d.kind, frozenset(d.options)) for d in wave]
         if asked != answered:
             raise ChangeError(_why_not(change, replay, at, asked, answered))
-        step = steps.send([Answer(Reply(d.action, d.fallback, d.trace), d.agent) for d in wave])
+        step = steps.send([Answer(Reply(d.action)) for d in wave])
 
 
 def _check_seen(change: Roles, replay: Replay, records: Sequence[Record]) -> None:

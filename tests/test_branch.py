@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from agents.backend import Generation, Prompt
-from agents.small_model import SMALL_MODEL
+from agents.small_model import SMALL_MODEL, make_tokenizer
 from games import load_game
 from games.branching import Fork, Forked
 from games.play import fold, observe, play
@@ -44,6 +44,8 @@ from harness.factory import make_agent
 from harness.replay import Replay, open_replay
 from harness.run_folder import load_run
 from harness.tournament import run_tournament
+from tests.local_runs import play_run
+from tests.player_fixtures import FakeBackend, transcript_line
 from tests.view_runs import scripted_run
 
 ROOT = Path(__file__).parent.parent
@@ -397,6 +399,18 @@ def small_config(**agent: object) -> Config:
             "roster": {"mix": {"small": 7}},
         }
     )
+
+
+def test_late_decision_of_a_model_is_found(tmp_path: Path) -> None:
+    backend = FakeBackend(make_tokenizer(), transcript_line)
+    config = parse_config(small_config().plain() | {"run": {"games": 1, "seed": 3}})
+    path = play_run(config, tmp_path / "run", {"small": backend})
+    replay = open_replay(path, "0")
+    late = [r for r in replay.records if isinstance(r, Decision) and r.trace and r.trace.continues]
+    assert late
+    for decision in late[:: len(late) // 4]:
+        point = locate(replay, decision.seq)
+        assert point.decision == decision
 
 
 def test_output_of_one_decision_begins_with_the_given_words(replay: Replay) -> None:
