@@ -20,6 +20,12 @@ HEADLINE, OWN_HEADLINE = ("belief_mention", "mention"), ("prompt_last",)
 about, when all has been read that the baselines count, and else where it was last named; of one's own words where they
 begin.
 """
+SITE_WORDS = {
+    "belief_mention": "the subject's name in the question what its role is",
+    "mention": "the subject's name where it was read last",
+    "prompt_last": "the last token before the answer",
+}
+"""The headline's sites in words, for who did not choose them."""
 UNTRAINED = "activations-untrained"
 """The store of a re-initialised model's activations on the same contexts, beside the run's own."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from analysis import figures
+from analysis.captures import SITE_WORDS
 from analysis.evaluate import LEVEL, MARGIN, Evaluation, Skipped
 from analysis.metrics import auroc
 from analysis.page import Figure, Numbers, Table, p_text, title_of, within
@@ -96,7 +97,7 @@ def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
     main = e.target.readouts[0]
     sample = (
         f"{len(e.target.y):,} rows of {e.target.n_games:,} games, {e.quality['base rate']:.1%} "
-        f"positive; site {main.site}; "
+        f"positive; site {main.site}{f', {SITE_WORDS[main.site]}' if main.site in SITE_WORDS else ''}; "
         f"{len(e.layers)} layers of width {main.x.shape[2]}; layer chosen inside the folds: {chosen}."
     )
     rows = [
