@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from harness.errors import WolfscopeError
 
@@ -41,9 +41,9 @@ def run(
     out: Path | None = None,
     set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
     seed: int | None = None,
-    limit: int | None = None,
+    limit: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     dry_run: Flag = False,
-    sample: int = 0,
+    sample: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     track: Annotated[tuple[str, ...], Parameter(name="--track", negative="")] = (),
     ray_address: str | None = None,
     quiet: Flag = False,

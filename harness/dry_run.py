@@ -48,7 +48,8 @@ def dry_run(config: Config, sample: int, progress: Progress) -> DryRun:
 
 def dry_run_lines(found: DryRun) -> Iterator[str]:
     """The dry run in words."""
-    yield f"{found.games:,} games, {len(found.factors)} combinations of factors"
+    n = len(found.factors)
+    yield f"{found.games:,} games" + (f", {n} combinations of factors" if n > 1 else "")
     for i, factors in enumerate(found.factors):
         if factors:
             yield f"  {i}: " + ", ".join(f"{key} = {value}" for key, value in factors.items())

@@ -96,6 +96,8 @@ def test_dry_run_shows_the_schedule_and_makes_nothing(tmp_path, config):
             "no scripted player is called 'clever'",
         ),
         (["run", "tiny.toml", "--set", "roster.mix={a=1}"], "roster names the agent 'a'"),
+        (["run", "tiny.toml", "--limit", "0"], "for --limit. Must be >= 1"),
+        (["run", "tiny.toml", "--dry-run", "--sample=-1"], "for --sample. Must be >= 0"),
         (["run", "tiny.toml", "--out", "tiny.toml"], "is a file: choose another --out"),
         (["run", "tiny.toml", "--out", "."], "exists and is not a run folder"),
         (["check", "nowhere"], "there is no run folder nowhere"),
