@@ -171,6 +171,7 @@ def _params(
         logprobs=None if prompt.sampling.read else 0,
         logprob_token_ids=list(prompt.sampling.read) or None,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,  # made for this request alone
     )
 
 
