@@ -140,6 +140,8 @@ class _Seen:
         self.voted: dict[str, dict[int, list[int]]] = {arm: {} for arm in arms}
         self.votes: dict[str, dict[int, Counter[int]]] = {arm: {} for arm in arms}
         self.names: list[str] = []
+        self.own = {seat for key in ("seat", "other") if (seat := origin.change.get(key)) is not None}
+        """The seats that the change is made at; none of them is one of the others."""
         winners = {g: (winner, status) for g, _, _, winner, status in rows.iter_rows()}
         for game_id, log in run.logs():
             winner, status = winners[game_id]
@@ -154,7 +156,7 @@ class _Seen:
 
     def _read(self, arm: str, k: int, log: Sequence[Record], origin: Origin) -> None:
         own = next((r for r in log if r.seq == origin.seq and isinstance(r, Decision)), None)
-        speaker = None if own is None else own.seat
+        self.own |= set() if own is None else {own.seat}
         if own is not None and origin.first <= origin.seq:  # it was made anew
             said = own.action.text if own.action.option is None else _name(self.names, own.action.option)
             self.decision[arm][k] = f"{own.kind}: {said if said else 'silence'}"
@@ -164,7 +166,7 @@ class _Seen:
                 continue
             if isinstance(record, Event) and record.kind == "exile" and k not in self.exile[arm]:
                 self.exile[arm][k] = NOBODY if record.target is None else record.target
-            if isinstance(record, Decision) and record.kind == "ballot" and record.seat != speaker:
+            if isinstance(record, Decision) and record.kind == "ballot" and record.seat not in self.own:
                 option = record.action.option
                 first.setdefault(record.seat, NOBODY if option is None else option)
         self.exile[arm].setdefault(k, NOBODY)
@@ -176,13 +178,13 @@ class _Seen:
 
 
 def _beliefs(run: Run, seen: _Seen, names: Sequence[str]) -> list[Effect]:
-    """The first belief of each viewer about each subject after the decision, averaged over viewers."""
+    """The first belief of each other viewer about each subject after the decision, averaged over viewers."""
     origin = origin_of(run.manifest)
     if origin is None:
         return []
     rows = (
         run.beliefs.filter(pl.col("about").is_null(), pl.col("seq") >= origin.first)
-        .filter(pl.col("viewer") != pl.col("subject"))
+        .filter(pl.col("viewer") != pl.col("subject"), ~pl.col("viewer").is_in(sorted(seen.own)))
         .sort("seq")
         .group_by("game_id", "source", "viewer", "subject", maintain_order=True)
         .first()

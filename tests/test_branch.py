@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
 from agents.backend import Generation, Prompt
@@ -223,6 +224,33 @@ def test_resample_may_keep_the_decision(run: Path, replay: Replay, tmp_path: Pat
 
 
 # --- the effect ---
+
+
+def test_what_the_changed_seat_itself_believes_is_not_what_others_do(
+    run: Path, replay: Replay, tmp_path: Path
+) -> None:
+    ballot = first(replay, "ballot")
+    path = branch(run, "0", ballot.seq, Choose(other_option(ballot)), 2, tmp_path / "b")
+    games = pl.read_parquet(path / "games.parquet").select("game_id", "cell").rows()
+    seats = [i for i in range(7) if i != ballot.seat]
+    stated = [
+        {
+            "game_id": g,
+            "seq": 1000,
+            "viewer": viewer,
+            "subject": seats[0],
+            "source": "stated",
+            "p_werewolf": p,
+        }
+        for g, cell in games
+        for viewer, p in ((ballot.seat, float(cell == 0)), (seats[1], 0.5))
+    ]
+    file = path / "beliefs.parquet"
+    pl.DataFrame(stated, schema_overrides=pl.read_parquet_schema(file)).pipe(
+        lambda rows: pl.concat([pl.read_parquet(file), rows], how="diagonal_relaxed")
+    ).write_parquet(file)
+    (effect,) = [e for e in effects(path).effects if e.kind == "belief"]
+    assert (effect.unchanged, effect.changed) == (0.5, 0.5)
 
 
 def test_decisive_ballot_shows_in_the_next_exile(run: Path, replay: Replay, tmp_path: Path) -> None:
