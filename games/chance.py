@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from math import factorial
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-MASK = (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15
-FACTORIAL = tuple(factorial(n) for n in range(8))
+MASK: Final = (1 << 64) - 1
+GOLDEN: Final = 0x9E3779B97F4A7C15
+FACTORIAL: Final = tuple(factorial(n) for n in range(8))
 
 
 @cache

@@ -7,7 +7,7 @@ chose; both share one counter, so `(game_id, seq)` is the key that joins everyth
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -22,13 +22,13 @@ SpeechActKind = Literal[
     "retract",  # "I retract": takes back one's own claims and reports
 ]
 
-NOBODY = -1
+NOBODY: Final = -1
 """The option that stands for no seat: abstain, pass, skip."""
 
-EVERYONE = None
+EVERYONE: Final = None
 """The audience of a public event."""
 
-MODERATOR: tuple[int, ...] = ()
+MODERATOR: Final[tuple[int, ...]] = ()
 """The audience of an event that no seat sees."""
 
 

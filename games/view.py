@@ -8,8 +8,7 @@ log's. `see` is the plain definition; `Views` keeps all views of a running game 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,7 +16,7 @@ from games import chance
 from games.base import Game, GameError, Observation
 from games.records import Decision, Event, Record, Request, visible
 
-OUTSIDER = -2
+OUTSIDER: Final = -2
 """A seat that nobody has: what it reads of a record is what all but the record's actor read."""
 
 
@@ -44,14 +43,13 @@ def _numbered(record: Record, number: int, numbers: dict[int, int]) -> Record:
 
 def in_log(records: Iterable[Record], seat: int, number: int) -> int:
     """seq in the log of the record that the view of `seat` numbers `number`. Raises GameError where none is."""
-    found = (
-        next(islice((r.seq for r in records if visible(r, seat)), number, None), None)
-        if number >= 0
-        else None
-    )
-    if found is None:
-        raise GameError(f"seat {seat} refers to record {number} of its view, which is not that long")
-    return found
+    n_before = 0
+    for record in records:
+        if visible(record, seat):
+            if n_before == number:
+                return record.seq
+            n_before += 1
+    raise GameError(f"seat {seat} refers to record {number} of its view, which is not that long")
 
 
 def private_key(seed: int, seat: int, n_seen: int) -> int:
@@ -79,6 +77,9 @@ class Views:
         }
         """The lines of all seats but one."""
         self._words: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _retold, (self._game, self._config, len(self._lines), self._log)
 
     def add(self, records: Sequence[Record]) -> None:
         """Take in the log's next records."""
@@ -138,3 +139,10 @@ class Views:
             records=tuple(seen),
             seed=private_key(seed, request.seat, len(seen)),
         )
+
+
+def _retold(game: Game, config: Any, n_seats: int, log: Sequence[Record]) -> Views:
+    """The views of a game after the records of `log`; pickles of views are made of it."""
+    views = Views(game, config, n_seats)
+    views.add(log)
+    return views

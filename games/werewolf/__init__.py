@@ -1,5 +1,5 @@
 """Werewolf: a hidden minority that knows itself against a majority that does not."""
 
-from games.werewolf.rules import GAME
+from games.werewolf.game import GAME
 
 __all__ = ["GAME"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from games.records import EVERYONE, MODERATOR, Decision, Request
 from games.werewolf.lexicon import lexicon
 from games.werewolf.state import Moderator, Rules, choice_of, without
 
-BIDS = (0, 1, 2, 3, 4)
-SPEAK, SKIP, OVER = 0, 1, 2
+BIDS: Final = (0, 1, 2, 3, 4)
+SPEAK: Final = 0
+SKIP: Final = 1
+OVER: Final = 2
 """The options of a turn in a free discussion."""
 
 

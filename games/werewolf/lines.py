@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -16,7 +17,7 @@ from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import Lexicon, lexicon
 
-VERBS = {
+VERBS: Final = {
     "night_kill": "kills",
     "inspect": "inspects",
     "protect": "protects",
@@ -31,14 +32,15 @@ VERBS = {
 }
 """The verb of each decision that chooses a seat."""
 
-SPEECHES = {"speech": "says", "last_words": "says", "whisper": "whispers", "summary": "notes"}
+SPEECHES: Final = {"speech": "says", "last_words": "says", "whisper": "whispers", "summary": "notes"}
 """The verb of each decision that takes words."""
 
-QUOTES = re.compile('["“”„‟″‶〃＂«»❝❞]')
-INVISIBLE = re.compile(
+QUOTES: Final = re.compile('["“”„‟″‶〃＂«»❝❞]')
+INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls but white space; terminal escapes among them
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
-    "\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+    "\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
+    r"\ud800-\udfff]"  # halves of characters
 )
 
 
@@ -101,7 +103,7 @@ def quote(text: str, max_chars: int) -> str:
 
 def writable(text: str) -> bool:
     """Whether a text can be written as UTF-8: Python's strings can hold halves of characters, files cannot."""
-    return not any("\ud800" <= c <= "\udfff" for c in text)
+    return not any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
 Writer = Callable[[Event, Words, WerewolfConfig], str | None]
@@ -181,7 +183,7 @@ def _bid(e: Event, w: Words, config: WerewolfConfig) -> str:
     return f"{w.called[e.actor]} {w.term('bids')} {e.value}."
 
 
-WRITERS: dict[str, Writer] = {
+WRITERS: Final[dict[str, Writer]] = {
     **dict.fromkeys(SPEECHES, _said),
     "whisper": _whispered,
     **dict.fromkeys(VERBS, _chose),
@@ -205,5 +207,5 @@ WRITERS: dict[str, Writer] = {
 }
 """How each kind of event reads."""
 
-OWN_WRITERS: dict[str, Writer] = {"inspect": _found, "shoot": _found, "mayor": _mayor}
+OWN_WRITERS: Final[dict[str, Writer]] = {"inspect": _found, "shoot": _found, "mayor": _mayor}
 """How events read to the seat that brought them about, beyond the line of its own decision."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -100,7 +101,7 @@ def act(m: Moderator, tonight: Night, acts: Sequence[str]) -> Rules:
             m.emit("attacked", told, target=tonight.prey)
 
 
-ACTOR = {"inspect": "seer", "protect": "doctor", "heal": "witch", "poison": "witch"}
+ACTOR: Final = {"inspect": "seer", "protect": "doctor", "heal": "witch", "poison": "witch"}
 """The role that each act of one seat alone belongs to."""
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from games import chance
-from games.base import GameError, IllegalAction, Outcome, ReplayError, SeatFacts
-from games.records import MODERATOR, NOBODY, Action, Decision, Event, Record, Request
-from games.werewolf import text, truth
+from games.base import GameError, IllegalAction, Outcome
+from games.records import MODERATOR, Action, Decision, Event, Request
 from games.werewolf.acts import ROLE_TERMS
-from games.werewolf.config import WerewolfConfig, faction_of
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.day import day
-from games.werewolf.discussion import SKIP
-from games.werewolf.lines import words_of, writable
+from games.werewolf.lines import writable
 from games.werewolf.night import night
-from games.werewolf.presets import configure
-from games.werewolf.rules_text import rules_text
 from games.werewolf.state import GameOver, Moderator, Rules, State
-from games.werewolf.text import transcript
 
-OWN_ORDER = ("bid", "candidacy", "speech")
+OWN_ORDER: Final = ("bid", "candidacy", "speech")
 """Decisions whose options are no seats and keep the order that they have by nature."""
 
-ACQUAINTED = ("werewolf", "mason")
+ACQUAINTED: Final = ("werewolf", "mason")
 """Roles whose holders know each other."""
 
 
@@ -158,42 +154,3 @@ def check_legal(request: Request, seat: int, kind: str, action: Action, n: int) 
             raise IllegalAction(
                 f"seat {seat} spoke about the role {act.role!r}; there are {', '.join(ROLE_TERMS)}"
             )
-
-
-class Werewolf:
-    """The game as the harness sees it (`games.base.Game`)."""
-
-    name = "werewolf"
-    configure = staticmethod(configure)
-    start = staticmethod(start)
-    to_act = staticmethod(to_act)
-    apply = staticmethod(apply)
-    outcome = staticmethod(outcome)
-    transcript = staticmethod(transcript)
-    rules_text = staticmethod(rules_text)
-    statements = staticmethod(truth.statements)
-    text = text
-
-    @staticmethod
-    def legal_fallback(request: Request, seed: int) -> Action:
-        """Silence, abstention where it is allowed, else an option drawn by `seed`."""
-        if not request.options:
-            return Action()
-        if request.kind == "speech":
-            return Action(option=SKIP)
-        if NOBODY in request.options:
-            return Action(option=NOBODY)
-        return Action(option=chance.choice(request.options, seed))
-
-    @staticmethod
-    def seats(config: WerewolfConfig, records: Sequence[Record]) -> list[SeatFacts]:
-        """Name, role and faction of every seat, from the moderator's first events of a log."""
-        deal = next((r for r in records if isinstance(r, Event) and r.kind == "deal"), None)
-        if deal is None or deal.data is None:
-            raise ReplayError("this log has no deal event: it is one seat's view, not the moderator's log")
-        names = words_of(config, records).names
-        roles = deal.data["roles"]
-        return [SeatFacts(name, role, faction_of(role)) for name, role in zip(names, roles, strict=True)]
-
-
-GAME = Werewolf()
