@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check format fast plain clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,12 @@ bench-probes: setup ## measure probes: fits a second
 
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
+
+fast: setup ## compile the rules (optional; needs a C compiler, about a minute): 1.6 times as many games a second
+	@$(BIN)/python .ci/compile_games.py
+
+plain: ## the way back: the rules as plain Python again
+	rm -rf .cache/compiled
 
 clean: ## remove the environment and the caches (never runs/)
 	rm -rf .venv .venv.lock .cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -5,6 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from games import compiled
+
+compiled.use()
+
 GAMES = {"werewolf": "games.werewolf"}
 """Where each game lives; a module here has a `GAME` that follows `games.base.Game`."""
 

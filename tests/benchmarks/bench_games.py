@@ -3,6 +3,9 @@
     make bench-games
     .venv/bin/python tests/benchmarks/bench_games.py --textarena-python PATH --kaggle-python PATH
 
+The rules run as they are: compiled after `make fast`, else as plain Python (and after `make fast` too with
+WOLFSCOPE_COMPILED=0).
+
 The others live in environments of their own, since their requirements do not fit ours:
 
     python3.11 -m venv ../textarena && ../textarena/bin/pip install textarena
@@ -37,6 +40,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import numpy as np  # noqa: E402
 
+from games import compiled  # noqa: E402
 from games import log as lines  # noqa: E402
 from games.play import Answer, play  # noqa: E402
 from games.records import Action, Decision, Record, Reply  # noqa: E402
@@ -161,6 +165,7 @@ def main() -> None:
     if args.kaggle_python:
         found = rival("rival_kaggle.py", args.kaggle_python, 5)
         theirs[f"Kaggle {found['version']} werewolf, random agent"] = [found["own random agent"]]
+    print(f"the rules of games/ are {'compiled' if compiled.in_use() else 'plain Python'}")
     for name, results in {**ours, **theirs}.items():
         show(name, best(results))
     raw = [best(r)["games/s"] for name, r in theirs.items() if name.endswith("raw")]

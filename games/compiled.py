@@ -1,0 +1,70 @@
+"""The rules as machine code, where `make fast` has compiled them; without it everything runs as plain Python.
+
+The sources are the reference. What mypyc made of them lies in a folder named after their hash, outside the source tree,
+and `use` imports from there only what belongs to the sources as they are now: after an edit the plain modules run again
+until the next `make fast`. The environment variable `WOLFSCOPE_COMPILED=0` asks for the plain modules by hand.
+
+The compiled modules give the same records byte for byte. They differ in that they check the types of arguments (a numpy
+integer is no seed), and in that nothing of them can be patched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+SOURCES = Path(__file__).resolve().parent
+MODULES = (
+    *("chance", "play", "view"),
+    *(f"werewolf/{name}" for name in "day discussion leaving lines night rules state text".split()),
+)
+"""What is compiled, as paths under `games/`: all that runs once a decision or more often."""
+
+
+def folder() -> Path:
+    """Where the compiled form of the present sources is, or would be."""
+    found = hashlib.blake2b(sys.version.encode(), digest_size=8)
+    for source in sorted(
+        SOURCES.rglob("*.py")
+    ):  # all: the types of the others are built into the compiled ones
+        found.update(source.relative_to(SOURCES).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
+    return SOURCES.parent / ".cache" / "compiled" / found.hexdigest()
+
+
+class Finder(MetaPathFinder):
+    """Finds the modules of one folder of extension modules, by their full names."""
+
+    def __init__(self, root: Path) -> None:
+        suffix = EXTENSION_SUFFIXES[0]
+        self.files = {
+            ".".join(file.relative_to(root).parts).removesuffix(suffix): file
+            for file in root.rglob("*" + suffix)
+        }
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The extension module called `fullname`, None where the folder has none."""
+        file = self.files.get(fullname)
+        return None if file is None else spec_from_file_location(fullname, file)
+
+
+def in_use() -> bool:
+    """Whether this process has the compiled modules."""
+    return any(isinstance(finder, Finder) for finder in sys.meta_path)
+
+
+def use() -> None:
+    """Import from here on the compiled modules where the present sources have been compiled."""
+    if os.environ.get("WOLFSCOPE_COMPILED") == "0" or not (SOURCES.parent / ".cache" / "compiled").is_dir():
+        return
+    root = folder()
+    if root.is_dir():
+        sys.meta_path.insert(0, Finder(root))
