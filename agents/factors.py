@@ -80,6 +80,17 @@ class Factors:
             setattr(other, name, getattr(self, name).copy())
         return other
 
+    def with_character(self, seat: int, style: int) -> Factors:
+        """A copy in which a seat is known to have had one character all along."""
+        other = self.fork()
+        other.c = copy.copy(self.c)
+        other.c.log_prior = self.c.log_prior.copy()
+        other.c.log_prior[seat] = -np.inf
+        other.c.log_prior[seat, style] = 0.0
+        other._refresh(seat)
+        other._packs()
+        return other
+
     def _cells(self, seat: int) -> Cells:
         worlds, n = self.worlds, self.worlds.n
         packs = np.flatnonzero((worlds.packs == seat).any(1))

@@ -9,7 +9,7 @@ import copy
 
 import numpy as np
 
-from agents.factors import IMPOSSIBLE
+from agents.factors import IMPOSSIBLE, Factors, log_sum
 from agents.ladder import HIGHEST
 from agents.reading import EVEN, Impossible, Kind, Reader
 
@@ -101,16 +101,22 @@ class Observer(Reader):
 
     def _own_weights(self, viewer: int, rows: np.ndarray) -> np.ndarray:
         """Weight `(n_rows, n_paths)` to a seat of the worlds `rows`, all of which agree with what it was told."""
-        shared, f, role = self.weights(), self.factors, self.role[viewer]
-        seen = f.nights.seen[viewer]
-        if role not in ("seer", "doctor", "witch") or not self.rung:
-            return np.asarray(shared[rows] * seen)
-        table = f.seer if role == "seer" else f.doctor if role == "doctor" else f.witch
-        own = table[viewer, f.shown_of[rows], None] if role == "seer" else table[viewer]
-        log = self._log[rows] - np.maximum(own, IMPOSSIBLE)
-        log[:, ~seen] = -np.inf
+        shared = self.weights()
+        if self.role[viewer] not in ("seer", "doctor", "witch") or not self.rung:
+            return np.asarray(shared[rows] * self.factors.nights.seen[viewer])
+        log = self._own_log(self.factors, self._log, viewer, rows)
         top = log.max(initial=-np.inf)
         return np.asarray(np.exp(log - (top if np.isfinite(top) else 0.0)) * (log > IMPOSSIBLE / 2))
+
+    def _own_log(self, f: Factors, log: np.ndarray, viewer: int, rows: np.ndarray) -> np.ndarray:
+        """Log-weight `(n_rows, n_paths)` to a seat of the worlds `rows`, given that of all to the public."""
+        role, own = self.role[viewer], np.zeros(1)
+        if role in ("seer", "doctor", "witch"):
+            table = f.seer if role == "seer" else f.doctor if role == "doctor" else f.witch
+            own = table[viewer, f.shown_of[rows], None] if role == "seer" else table[viewer]
+        out: np.ndarray = log[rows] - np.maximum(own, IMPOSSIBLE)
+        out[:, ~f.nights.seen[viewer]] = -np.inf
+        return out
 
     def _marginals(self, weights: np.ndarray) -> np.ndarray:
         total = weights.sum(-1, keepdims=True)
@@ -148,6 +154,28 @@ class Observer(Reader):
     def p_werewolf(self, viewer: int | None) -> np.ndarray:
         """Probability `(n_seats,)` that each seat is a werewolf."""
         out: np.ndarray = self.beliefs(viewer)[:, self.roles.index("werewolf")]
+        return out
+
+    def p_characters(self, viewer: int) -> np.ndarray:
+        """Probability `(n_seats, n_characters)` of each seat's hidden character, in the order of `characters.keys`, to
+        a viewer; NaN for its own seat, whose character it was never in doubt about.
+
+        By Bayes' rule from the weight that all worlds have together where the seat has one character alone. Raises
+        ValueError as `weights_of`, and for an observer that weighs no behaviour.
+        """
+        if not self.rung:
+            raise ValueError(
+                "an observer of the rules weighs no behaviour, so it cannot tell characters apart"
+            )
+        rows = np.flatnonzero(self.weights_of(viewer).any(1))
+        prior = self.characters.log_prior
+        log = np.full(prior.shape, -np.inf)
+        for seat, style in np.argwhere(np.isfinite(prior)):
+            alone = self.factors.with_character(int(seat), int(style))
+            own = self._own_log(alone, alone.log_weights(), viewer, rows)
+            log[seat, style] = prior[seat, style] + log_sum(own.ravel(), 0)
+        out: np.ndarray = np.exp(log - log_sum(log, 1)[:, None])
+        out[viewer] = np.nan
         return out
 
     def second_order(self, viewer: int) -> np.ndarray:

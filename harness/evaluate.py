@@ -234,7 +234,9 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
         for r in represented(activations, target, asked["counts"], texts, games, SITES):
             say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
     say("hidden character of the subject: AUROC, one against the rest, averaged")
-    for r in characters(readings.activations, asked["counts"], asked["character"], games, SITES):
+    for r in characters(
+        readings.activations, asked["counts"], asked["p_characters"], asked["character"], games, SITES
+    ):
         say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
 
 

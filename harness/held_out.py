@@ -37,6 +37,8 @@ class Inquiry(msgspec.Struct, frozen=True):
     is_werewolf: bool
     character: int
     """Index of the subject's hidden character in `CHARACTERS`."""
+    p_characters: tuple[float, ...]
+    """P(character of the subject) of the exact observer, in the order of `CHARACTERS`."""
     p: Mapping[str, float]
     """P(subject is a werewolf) of each observer: the rungs of the ladder, the highest of which is `exact`."""
     expected: float
@@ -92,6 +94,7 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
                 forks.setdefault(viewer, []).append(Fork(len(lines), names[viewer], roles + beliefs))
                 p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
                 expected = observers["exact"].second_order(viewer)
+                styles = observers["exact"].p_characters(viewer)
                 inquiries.setdefault(viewer, []).extend(
                     Inquiry(
                         game=index,
@@ -100,6 +103,7 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
                         subject=j,
                         is_werewolf=facts[j].role == "werewolf",
                         character=cast[j],
+                        p_characters=tuple(map(float, styles[j])),
                         p={kind: float(value[j]) for kind, value in p.items()},
                         expected=float(expected[j, viewer]),
                         held=float(held[j, viewer]),
@@ -156,6 +160,7 @@ def stack(items: list[Inquiry]) -> dict[str, np.ndarray]:
             "subject",
             "is_werewolf",
             "character",
+            "p_characters",
             "expected",
             "held",
             "counts",

@@ -128,11 +128,17 @@ def represented(
 
 
 def characters(
-    x: np.ndarray, counts: np.ndarray, labels: np.ndarray, games: np.ndarray, sites: Sequence[str]
+    x: np.ndarray,
+    counts: np.ndarray,
+    exact: np.ndarray,
+    labels: np.ndarray,
+    games: np.ndarray,
+    sites: Sequence[str],
 ) -> list[ReadOut]:
     """AUROC (one against the rest, averaged over characters) of the subject's hidden character.
 
-    x: `(n, n_sites, n_layers + 1, hidden)`. labels: `(n,)`. Characters with fewer than 50 inquiries are left out.
+    x: `(n, n_sites, n_layers + 1, hidden)`. exact: the exact observer's probabilities `(n, n_characters)`, the ceiling.
+    labels: `(n,)`. Characters with fewer than 50 inquiries are left out.
     """
     common = np.flatnonzero(np.bincount(labels) >= 50)
     kept = np.isin(labels, common)
@@ -169,5 +175,14 @@ def characters(
         "",
         HistGradientBoostingClassifier(random_state=0, max_iter=60, max_leaf_nodes=8),
         counts,
+    )
+    guess = exact[rest][:, common]
+    found.append(
+        ReadOut(
+            "exact observer",
+            "",
+            auroc(labels[rest], guess),
+            *interval(auroc, labels[rest], guess, games[rest]),
+        )
     )
     return found

@@ -312,6 +312,11 @@ class Brute:
     def wolves(self):
         return np.array([[r == "werewolf" for r in p.roles] for p in self.particles], dtype=float)
 
+    def characters(self):
+        """(n_seats, n_styles, n_particles): whether a particle gives a seat a style."""
+        styles = np.array([p.styles for p in self.particles])
+        return np.stack([styles == s for s in range(len(self.styles))]).astype(float).transpose(2, 0, 1)
+
     def cells(self, seat):
         """Number of the cell of `seat` in each particle: what it was told and its own character."""
         numbers = {}

@@ -153,6 +153,14 @@ def test_exact_observer_equals_brute_force_in_first_and_second_order(name, seed)
             style = mix.index(styles[viewer])
             expected = brute.mine(viewer, private, style) @ brute.wolves()
             np.testing.assert_allclose(observer.p_werewolf(viewer), expected, atol=1e-9, rtol=0)
+            if checked % 9 == 4:
+                found = observer.p_characters(viewer)
+                others = np.arange(config.n_players) != viewer
+                weights = brute.mine(viewer, private, style)
+                np.testing.assert_allclose(
+                    found[others], (brute.characters() @ weights)[others], atol=1e-9, rtol=0
+                )
+                assert np.isnan(found[viewer]).all()
             if checked % 9 == 0:
                 np.testing.assert_allclose(
                     observer.second_order(viewer),

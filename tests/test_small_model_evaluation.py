@@ -84,7 +84,8 @@ def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
     x, target, games = planted()
     labels = np.digitize(target, [-0.5, 0.5])
     counts = np.random.default_rng(2).normal(size=(len(target), 5))
-    found = {r.source: r for r in characters(x, counts, labels, games, SITES)}
+    found = {r.source: r for r in characters(x, counts, np.eye(3)[labels], labels, games, SITES)}
+    assert found["exact observer"].value == found["exact observer"].low == 1.0
     assert found["small model"].value > 0.9
     assert found["event counts, linear"].value < 0.6
 
