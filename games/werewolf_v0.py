@@ -183,7 +183,7 @@ class _Seats:
             self._rng = np.random.default_rng(seed)
         else:
             seed = int(self._rng.integers(2**62))
-        self.table = Table(GAME, self.config, seed, self.config.n_players)
+        self.table = Table(GAME, self.config, int(seed), self.config.n_players)  # numpy's ints are seeds, too
         self._words = words_of(self.config, self.table.log)
         self._features = [Features(self.config, i) for i in range(self.config.n_players)]
         self._counted = [0] * self.config.n_players

@@ -309,3 +309,11 @@ def test_features_say_what_the_seat_knows() -> None:
             partners = roles[seat] == roles[other] == "werewolf"
             assert known == float(other == seat or partners)
     assert len(observations["player_0"]["observation"]) == Features.size(env.config)
+
+
+@pytest.mark.parametrize("make", [werewolf_v0.env, werewolf_v0.parallel_env])
+def test_a_seed_may_be_one_of_numpys_integers(make):
+    env, other = make(preset="classic-7"), make(preset="classic-7")
+    env.reset(seed=np.int64(5))
+    other.reset(seed=5)
+    assert env.unwrapped.table.log == other.unwrapped.table.log
