@@ -5,6 +5,7 @@ Sites, each a position of one token; all of them come before anything that tells
     mention    last mention of the subject in what was read
     offer      the subject among the names that may be voted for, in the viewer's own ballot right after
     name       the subject at the end of the question `Ada believes Ben`
+    second     the viewer at the end of the question `Ada believes Ben believes Ada`
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.held_out import Sitting
 from harness.training_batches import Row, collate
 
-SITES = ("mention", "offer", "name")
+SITES = ("mention", "offer", "name", "second")
 
 
 class Readings:
@@ -91,10 +92,10 @@ def positions(
         # What comes right after is the viewer's own ballot, if it casts one: `Ada votes (Ben Cal nobody): ...`
         close = next((i for i in range(limit, n_view) if ids[i] in (words[")"], words["\n"])), limit)
         offered = {ids[i]: i for i in range(limit, close)} if ids[close] == words[")"] else {}
-        for end in ends[at : at + half]:
+        for end, second in zip(ends[at : at + half], ends[at + half : at + 2 * half], strict=True):
             name = words[sitting.names[sitting.inquiries[k].subject]]
             mention = max(i for i in range(limit) if ids[i] == name)
-            places.append((mention, offered.get(name, -1), end))
+            places.append((mention, offered.get(name, -1), end, second))
             k += 1
         at += 2 * half
     return first, then, np.array(places)

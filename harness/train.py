@@ -137,7 +137,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 132_000_000,
+    tokens: int = 126_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
