@@ -72,7 +72,14 @@ def attach(
         for (site, variant), pieces in sorted(parts.items())
     ]
     wanted = OWN_HEADLINE if own else HEADLINE if site is None else (site,)
-    main = next((r for one in wanted for r in readouts if r.site == one and r.variant == "original"), None)
+    # Where runs were captured differently, the site that most of them have: rows of the others are left out.
+    n_runs = {site: len(pieces) for (site, variant), pieces in parts.items() if variant == "original"}
+    best = max(wanted, key=lambda one: n_runs.get(one, 0))
+    main = next((r for r in readouts if r.site == best and r.variant == "original"), None)
+    most = max(n_runs.values(), default=0)
+    if main is not None and n_runs[best] < most:
+        lacking = f"{most - n_runs[best]} of {most} runs have no rows at site {best}: they are left out"
+        why = f"{why}; {lacking}" if why else lacking
     if main is None or not (main.at >= 0).any():
         sites = ", ".join(sorted({r.site for r in readouts})) or "none"
         return replace(target, missing=why or f"no site {' or '.join(wanted)} was captured (sites: {sites})")

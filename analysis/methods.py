@@ -66,8 +66,14 @@ def missing(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
     """What a reader may look for and will not find, and why."""
     absent = dict.fromkeys(text for e in evaluations if isinstance(e, Evaluation) for text in e.absent)
     skipped = [f"{e.target.name}: {e.reason}" for e in evaluations if isinstance(e, Skipped)]
+    partial = [
+        f"{e.target.name}: {e.target.missing}"
+        for e in evaluations
+        if isinstance(e, Evaluation) and e.target.missing
+    ]
     return [
         *skipped,
+        *partial,
         *absent,
         *_unchanged(evaluations),
         f"claims about increments below {MARGIN} AUROC: too small to matter here",

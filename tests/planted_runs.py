@@ -66,6 +66,7 @@ def planted_run(
     instructions: float = 0.0,
     checkpoints: Mapping[str, float] = MappingProxyType({}),
     model: str = MODEL,
+    sites: tuple[str, ...] = ("mention",),
 ) -> Path:
     """A finished run folder. Layer 1 carries `strength` noise units of "the subject is a werewolf" at its
     mention.
@@ -75,7 +76,7 @@ def planted_run(
     marked and carries that strength of "a statement is known to be false". `variants` are captured as the mention is,
     without what it carries; `instructions` is the strength of a direction of lies that is the same in what a werewolf
     is about to say and in what tells `instructed_lie` from `instructed_honest`. `checkpoints` are other models by name,
-    each with its share of `strength` along the same direction, in noise of its own. `model` is who played.
+    each with its share of `strength` along the same direction, in noise of its own. `model` is who played. `sites` all hold the same.
     """
     rng = np.random.default_rng(seed)
     path.mkdir(parents=True)
@@ -121,8 +122,9 @@ def planted_run(
                 wolf = fact.role == "werewolf"
                 x = rng.normal(size=(len(LAYERS), d_model)) + 0.5 * seat_marks[subject] + 0.5 * offset
                 x[2] += strength * 3 * (wolf - 0.3) * direction
-                keys.append(_key(log.game_id, record, "mention", subject))
-                values.append(x.astype(np.float32))
+                for site in sites:
+                    keys.append(_key(log.game_id, record, site, subject))
+                    values.append(x.astype(np.float32))
                 told = strength * 3 * (wolf - 0.3) * direction
                 for name, share in checkpoints.items():
                     early[name][0].append(keys[-1])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import polars as pl
@@ -46,6 +47,18 @@ def test_noise_is_not_beyond_baseline(noise):
 
 def test_the_detectable_increment_shrinks_with_games(signal, noise):
     assert 0.005 < verdict_of(noise)["detectable"] < 0.2
+
+
+def test_runs_captured_differently_are_read_at_the_site_that_most_have(tmp_path):
+    both = planted_run(tmp_path / "both", 30, 1.2, seed=5, sites=("mention", "belief_mention"))
+    one = planted_run(tmp_path / "one", 30, 1.2, seed=6)
+    page = write_report([both, one], settings=FAST, out=tmp_path / "auto.html")
+    assert verdict_of(page)["n_games"] == 60
+    named = write_report(
+        [both, one], settings=replace(FAST, site="belief_mention"), out=tmp_path / "named.html"
+    )
+    assert verdict_of(named)["n_games"] == 30
+    assert "1 of 2 runs have no rows at site belief_mention: they are left out" in named.read_text()
 
 
 def test_few_games_are_underpowered_and_not_called_null(tmp_path):
