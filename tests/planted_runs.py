@@ -76,7 +76,8 @@ def planted_run(
     marked and carries that strength of "a statement is known to be false". `variants` are captured as the mention is,
     without what it carries; `instructions` is the strength of a direction of lies that is the same in what a werewolf
     is about to say and in what tells `instructed_lie` from `instructed_honest`. `checkpoints` are other models by name,
-    each with its share of `strength` along the same direction, in noise of its own. `model` is who played. `sites` all hold the same.
+    each with its share of `strength` along the same direction, in noise of its own. `model` is who played. `sites` all
+    hold the same.
     """
     rng = np.random.default_rng(seed)
     path.mkdir(parents=True)

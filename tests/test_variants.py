@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 from pathlib import Path
@@ -252,6 +253,42 @@ def test_instructions_that_the_tokenizer_has_no_words_for_are_refused(run: Run, 
     made, found = variants(run, encoder)
     with pytest.raises(ConfigurationError, match="has no tokens for 'Instruction"):
         made.instructed_lie(found[0])
+
+
+def test_a_trained_model_that_has_the_instructions_words_is_read_under_both(tmp_path: Path) -> None:
+    """The shipped model with the missing words added: it never saw them, and plays as before."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = shutil.copytree(SMALL_MODEL, tmp_path / "more", ignore=shutil.ignore_patterns("checkpoints"))
+    plain = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = plain["model"]["vocab"]
+    for word in re.findall(r"\w+|[:.]", "".join(INSTRUCTIONS.values())):
+        vocabulary.setdefault(word, len(vocabulary))
+    (folder / "tokenizer.json").write_text(json.dumps(plain))
+    model = AutoModelForCausalLM.from_pretrained(SMALL_MODEL)
+    n = model.config.vocab_size
+    model.resize_token_embeddings(len(vocabulary))
+    with torch.no_grad():
+        model.model.embed_tokens.weight[n:].normal_(0.0, 0.5, generator=torch.Generator().manual_seed(0))
+        model.lm_head.weight[n:] = model.lm_head.weight[:n].mean(0)
+    model.save_pretrained(folder)
+    path = played(tmp_path / "run", folder)
+    capture_run(
+        path,
+        device="cpu",
+        variants=("original", "instructed_honest", "instructed_lie"),
+        sites=("prompt_last",),
+    )
+    store = open_activations(path / "activations")
+    rows = store.index(site="prompt_last", variant=None)
+    by = {name: rows.filter(variant=name) for name in ("original", "instructed_honest", "instructed_lie")}
+    assert by["original"].height == by["instructed_honest"].height == by["instructed_lie"].height > 10
+    keys = ["game_id", "seq"]
+    assert by["instructed_honest"].select(keys).equals(by["instructed_lie"].select(keys))
+    honest, lying = (store.read(by[name], 0) for name in ("instructed_honest", "instructed_lie"))
+    assert (np.linalg.norm(honest - lying, axis=1) > 0).all()
+    assert check_run(path) == [] and check_activations(path) == []
 
 
 def test_splice_moves_grows_and_drops_spans() -> None:
