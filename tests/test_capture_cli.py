@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from agents.small_model import SMALL_MODEL
 from harness.activations import KEY, open_activations
 from harness.cli import main
 from harness.run_folder import RunFolder
@@ -22,6 +24,8 @@ from tests.test_capture_playing import config_of, played
 from tests.tiny_models import save_tiny_model
 
 ROOT = Path(__file__).resolve().parents[1]
+LAST = json.loads((SMALL_MODEL / "config.json").read_text())["num_hidden_layers"] - 1
+"""Number of the small model's last layer."""
 
 
 @pytest.fixture(scope="module")
@@ -254,10 +258,10 @@ def test_a_full_disk_stops_a_capture_and_the_same_command_goes_on(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--layer=9"], "layer 9 does not exist; the model has layers 0 to 3"),
-        (["--layer=-1"], "layer -1 does not exist; the model has layers 0 to 3"),
+        (["--layer=9"], f"layer 9 does not exist; the model has layers 0 to {LAST}"),
+        (["--layer=-1"], f"layer -1 does not exist; the model has layers 0 to {LAST}"),
         (["--layer=1.5"], "layer 1.5 is a fraction of the depth and must lie in 0.0 to 1.0"),
-        (["--layer=foo"], "layer 'foo' is not known; give all, a number from 0 to 3, a fraction"),
+        (["--layer=foo"], f"layer 'foo' is not known; give all, a number from 0 to {LAST}, a fraction"),
         (["--site=foo"], "no site is called 'foo'; there are: prompt_last,"),
         (["--site=mention:9"], "site mention:9 names seat 9; the games of {run} have seats 0 to 6"),
         (["--site=reasoning_mean"], "none by that of backend small has reasoning_mean as original"),
@@ -292,7 +296,7 @@ def test_the_device_that_this_machine_lacks_is_named(run: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ("layer = 9", "names layer 9, the model has layers 0 to 3"),
+        ("layer = 9", f"names layer 9, the model has layers 0 to {LAST}"),
         ("layer = 1\nscale = nan", "scale: Input should be a finite number"),
         ("layer = 1\nseats = [9]", "names seat 9; the games of"),
         (

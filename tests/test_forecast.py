@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from agents.small_model import SMALL_MODEL
 from games.records import Decision
 from harness import load_run
 from harness.cli import main
@@ -86,8 +87,9 @@ class TestModels:
         found = forecast(with_model(activations={"enabled": True, "sites": ["prompt_last"]})).activations
         n = sum(forecast(with_model()).decisions["small"].values())
         assert found is not None
-        assert (found.rows, found.streams, found.d_model) == (n, 5, 128)
-        assert found.bytes == n * 5 * 128 * 4
+        streams = 1 + json.loads((SMALL_MODEL / "config.json").read_text())["num_hidden_layers"]
+        assert (found.rows, found.streams, found.d_model) == (n, streams, 128)
+        assert found.bytes == n * streams * 128 * 4
         some = {"enabled": True, "sites": ["prompt_last"], "layers": [0, 0.5, "embed"], "dtype": "bfloat16"}
         fewer = forecast(with_model(activations=some)).activations
         assert fewer is not None and (fewer.streams, fewer.bytes) == (3, n * 3 * 128 * 2)

@@ -42,7 +42,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(weights[name].shape[0], generator=generator)
     direction /= direction.norm()
-    push = torch.randn(weights[name].shape[1], generator=generator) / 10
+    push = torch.randn(weights[name].shape[1], generator=generator) / 2
     weights[name] = weights[name] + torch.outer(direction, push).to(weights[name].dtype)
     save_torch(weights, folder / "model.safetensors", {"format": "pt"})
     return folder, direction.numpy()
