@@ -50,6 +50,12 @@ def answer(e: Evaluation | Skipped) -> dict[str, str]:
     ceiling = [s for s in e.scores if s.kind == "ceiling"]
     if ceiling:
         text += f" The {ceiling[0].name} reaches {ceiling[0].auroc.value:.3f}."
+    observed = ceiling or any(s.name == "fitted observer" for s in e.scores)
+    if e.verdict == "supported" and not observed:
+        text += (
+            " No observer that inverts the players' behaviour is among the baselines of this question: it is beyond "
+            "the counts and words that are, and an ideal reader may infer it from them."
+        )
     return {"question": title_of(e.target.name), "verdict": e.verdict, "text": text}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import polars as pl
@@ -36,6 +37,15 @@ def verdict_of(page, target="subject_is_werewolf"):
 def test_a_planted_signal_is_supported(signal):
     assert verdict_of(signal)["verdict"] == "supported"
     assert ">supported</span>" in signal.read_text()
+
+
+def test_a_supported_claim_says_where_no_observer_was_among_its_baselines(signal):
+    scores = pl.read_parquet(signal.with_suffix("") / "T2_scores.parquet")
+    names = scores.filter(target="subject_is_werewolf")["name"].to_list()
+    observed = "fitted observer" in names or "scripted-policy posterior" in names
+    answer = re.search(r"Another player is a werewolf</b>.*?</div>", signal.read_text(), re.DOTALL)
+    assert answer is not None
+    assert ("No observer that inverts the players' behaviour" in unescape(answer[0])) is not observed
 
 
 def test_noise_is_not_beyond_baseline(noise):
