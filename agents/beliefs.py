@@ -90,16 +90,26 @@ def chains(observation: Observation, second_order: bool) -> list[tuple[int, ...]
 
 
 def questions(
-    player: Believer, observation: Observation, chain: Sequence[int], *, orders: int
-) -> list[Question]:
-    """What the player is asked about one chain of seats."""
-    game = load_game(observation.game)
-    roles = game.text.role_words(
-        observation.config, game.text.words_of(observation.config, observation.records)
+    player: Believer,
+    observation: Observation,
+    asked: Sequence[Sequence[int]],
+    roles: Mapping[str, str],
+    orders: int,
+) -> list[list[Question]]:
+    """What the player is asked about each chain of seats. roles: as `role_words` gives them."""
+    return [
+        player.belief_questions(observation, c, roles, orders, chance.key(observation.seed, "beliefs", *c))
+        for c in asked
+    ]
+
+
+def role_words(observation: Observation) -> dict[str, str]:
+    """The roles that an answer may name: key -> word."""
+    text = load_game(observation.game).text
+    words: dict[str, str] = text.role_words(
+        observation.config, text.words_of(observation.config, observation.records)
     )
-    return player.belief_questions(
-        observation, chain, roles, orders, chance.key(observation.seed, "beliefs", *chain)
-    )
+    return words
 
 
 async def elicit(
@@ -109,11 +119,8 @@ async def elicit(
 
     seq: the decision's number in the log, for the rows.
     """
-    game = load_game(observation.game)
-    words = game.text.words_of(observation.config, observation.records)
-    roles: dict[str, str] = game.text.role_words(observation.config, words)
-    asked = chains(observation, second_order)
-    put = [questions(player, observation, c, orders=orders) for c in asked]
+    roles, asked = role_words(observation), chains(observation, second_order)
+    put = questions(player, observation, asked, roles, orders)
     flat = [question for some in put for question in some]
     try:
         answers = await distributions(player.backend, flat, roles)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from agents.beliefs import Question, gone, living_others, questions
+from agents.beliefs import Question, chains, gone, questions, role_words
 from agents.context import mentions
 from games.play import observe
 from games.records import Decision, Record
@@ -18,7 +18,7 @@ from harness.branch_schedule import schedule_of
 from harness.capture_plan import CaptureItem
 from harness.contexts import Players, asked
 from harness.run_folder import Run
-from harness.sites import View, views
+from harness.sites import View
 
 Variant = tuple[str, Callable[[View], View | None] | None]
 """A variant's name and what makes it of a context; None makes nothing."""
@@ -40,17 +40,16 @@ class BeliefForks:
         game, config, seed = self._run.game(game_id)
         cell = self._run.manifest.cells.index(self._run.cell(game_id))
         kinds = self._schedule.configs[cell].beliefs.before
-        if not any(view.decision.kind in kinds for view in views(records, model)):
+        wanted = _asked_before(records, model, kinds)
+        if not wanted:
             return
         for request, decision, before in asked(game, config, seed, records):
-            trace = decision.trace
-            if trace is None or decision.kind not in kinds or (model is not None and trace.model != model):
-                continue
-            player = self._players.get(cell, decision.agent)
-            if hasattr(player, "belief_questions"):
+            player = self._players.get(cell, decision.agent) if decision.seq in wanted else None
+            if player is not None and hasattr(player, "belief_questions"):
                 observation = observe(game, game_id, config, seed, before, request)
-                for subject in living_others(observation):
-                    question = questions(player, observation, (decision.seat, subject), orders=1)[0]
+                about = chains(observation, second_order=False)
+                put = questions(player, observation, about, role_words(observation), orders=1)
+                for (_, subject), (question,) in zip(about, put, strict=True):
                     yield from _items(game_id, decision, subject, question, variants)
 
 
@@ -75,5 +74,17 @@ def n_questions(
     game: Any, n_seats: int, records: Sequence[Record], model: str, kinds: Collection[str]
 ) -> int:
     """How many items a game gives."""
-    asked_before = [view.decision.seq for view in views(records, model) if view.decision.kind in kinds]
+    asked_before = _asked_before(records, model, kinds)
     return sum(n_seats - 1 - len(gone(game, records[:seq])) for seq in asked_before)
+
+
+def _asked_before(records: Sequence[Record], model: str | None, kinds: Collection[str]) -> set[int]:
+    """seq of the decisions of the model, or of any, before which a seat is asked."""
+    return {
+        r.seq
+        for r in records
+        if isinstance(r, Decision)
+        and r.kind in kinds
+        and r.trace is not None
+        and model in (None, r.trace.model)
+    }

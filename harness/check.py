@@ -4,6 +4,7 @@ activation rows against their tokens."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -192,9 +193,13 @@ class _Contexts(Mapping[tuple[str, int, str, int | None], Sequence[int]]):
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._forks: dict[tuple[str, int, str, int | None], Sequence[int]] = {}
+        self._asked: dict[tuple[str, int, str, int | None], Sequence[int]] = {}
         self._of: str | None = None
-        """The game that `_forks` are of."""
+        """The game that `_asked` is of."""
+
+    @cached_property
+    def _forks(self) -> BeliefForks:
+        return BeliefForks(self._run)
 
     def __getitem__(self, key: tuple[str, int, str, int | None]) -> Sequence[int]:
         game_id, seq, variant, fork = key
@@ -202,15 +207,15 @@ class _Contexts(Mapping[tuple[str, int, str, int | None], Sequence[int]]):
             raise KeyError(key)
         if fork is not None:
             if self._of != game_id:
-                self._of, self._forks = game_id, dict(self._asked(game_id))
-            return self._forks[key]
+                self._of, self._asked = game_id, dict(self._asked_in(game_id))
+            return self._asked[key]
         try:
             return self._run.context_ids(game_id, seq)
         except ValueError as error:
             raise KeyError(key) from error
 
-    def _asked(self, game_id: str) -> Iterator[tuple[tuple[str, int, str, int | None], Sequence[int]]]:
-        for item in BeliefForks(self._run).items(game_id, self._run.records(game_id), None):
+    def _asked_in(self, game_id: str) -> Iterator[tuple[tuple[str, int, str, int | None], Sequence[int]]]:
+        for item in self._forks.items(game_id, self._run.records(game_id), None):
             for subject, _ in item.sites.values():
                 yield (game_id, item.seq, "original", subject), item.ids
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from agents.beliefs import gone
 from agents.context import document
-from agents.evidence import Evidence
 from agents.observer import Mix, Observer
 from agents.scripted import STYLES, Scripted
 from games import chance, load_game
@@ -195,10 +195,8 @@ def second_order_questions(
 
 def living(log: Sequence[Record], n: int) -> list[int]:
     """The seats that are alive after these records."""
-    seen = Evidence.empty(n)
-    for record in log:
-        seen.add(record)
-    return [i for i in range(n) if seen.alive[i]]
+    out = gone(load_game("werewolf"), log)
+    return [i for i in range(n) if i not in out]
 
 
 def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:

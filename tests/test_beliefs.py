@@ -20,6 +20,7 @@ from agents.beliefs import (
     living_others,
     questions,
     read_percentages,
+    role_words,
 )
 from agents.chat import ChatPlayer
 from agents.context import mentions
@@ -166,7 +167,7 @@ def test_question_names_the_subject_where_its_spans_say(style: str) -> None:
     words = GAME.text.words_of(CONFIG, seen.records)
     viewer = seen.request.seat
     for subject in living_others(seen):
-        (question,) = questions(player, seen, (viewer, subject), orders=1)
+        ((question,),) = questions(player, seen, [(viewer, subject)], role_words(seen), orders=1)
         ids = question.prompt.ids
         start = max(s.start for s in question.spans if s.kind == "question")
         assert tuple(player.context(seen).ids[:start]) == ids[:start]
