@@ -68,6 +68,11 @@ BELIEF_MENTION = "belief_mention"
 """The site on forks: a seat's name in the question about that seat (`harness.belief_forks`)."""
 
 
+ContextKey = tuple[str, int, str, int | None]
+"""(game_id, seq, variant, None) of a decision's whole context; with a seat in place of None, of the fork on which the
+decision's seat is asked about that one."""
+
+
 def split_site(name: str) -> tuple[str, int | None]:
     """`mention:3` -> (`mention`, 3); `prompt_last` -> (`prompt_last`, None)."""
     head, colon, tail = name.rpartition(":")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from harness.activation_format import BELIEF_MENTION, KEY, read_part, token_hash
+from harness.activation_format import BELIEF_MENTION, KEY, ContextKey, read_part, token_hash
 from harness.activation_shards import (
     ActivationsDamaged,
     Shard,
@@ -19,9 +19,8 @@ from harness.activation_shards import (
 )
 from harness.activations import Activations, Damage
 
-Contexts = Mapping[tuple[str, int, str, int | None], Sequence[int]]
-"""(game_id, seq, variant, None) -> token ids of a decision's whole context; with a seat in place of None, those of the
-fork on which the decision's seat is asked about that one."""
+Contexts = Mapping[ContextKey, Sequence[int]]
+"""The token ids of contexts."""
 
 
 def verify(store: Activations, contexts: Contexts) -> list[Damage]:

@@ -26,6 +26,7 @@ from harness.activation_format import (
     INDEX_SCHEMA,
     KEY,
     SCHEMA_VERSION,
+    ContextKey,
     StoreInfo,
     layer_name,
     read_info,
@@ -201,13 +202,10 @@ class Activations:
         path = self.path / "vocabulary.parquet"
         return dict(pl.read_parquet(path).iter_rows()) if path.is_file() else {}
 
-    def verify(
-        self, contexts: Mapping[tuple[str, int, str, int | None], Sequence[int]] | None = None
-    ) -> list[Damage]:
+    def verify(self, contexts: Mapping[ContextKey, Sequence[int]] | None = None) -> list[Damage]:
         """Read everything and name all that is wrong; an empty list is a sound store.
 
-        contexts: (game_id, seq, variant, None) -> token ids of the whole context, and with a seat in place of None
-        those of the fork on which it is asked about; rows of these are held to them.
+        contexts: the token ids of contexts and forks; rows of these are held to them.
         """
         from harness.activation_verify import verify
 

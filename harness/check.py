@@ -14,6 +14,7 @@ from games.base import GameError
 from games.play import fold, observe
 from games.records import Decision, Record
 from harness import tables
+from harness.activation_format import ContextKey
 from harness.activations import (
     Activations,
     ActivationsDamaged,
@@ -188,12 +189,12 @@ class _Prompts:
                 )
 
 
-class _Contexts(Mapping[tuple[str, int, str, int | None], Sequence[int]]):
+class _Contexts(Mapping[ContextKey, Sequence[int]]):
     """As `harness.activation_verify.Contexts`, read when asked for."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._asked: dict[tuple[str, int, str, int | None], Sequence[int]] = {}
+        self._asked: dict[ContextKey, Sequence[int]] = {}
         self._of: str | None = None
         """The game that `_asked` is of."""
 
@@ -201,7 +202,7 @@ class _Contexts(Mapping[tuple[str, int, str, int | None], Sequence[int]]):
     def _forks(self) -> BeliefForks:
         return BeliefForks(self._run)
 
-    def __getitem__(self, key: tuple[str, int, str, int | None]) -> Sequence[int]:
+    def __getitem__(self, key: ContextKey) -> Sequence[int]:
         game_id, seq, variant, fork = key
         if variant != "original":
             raise KeyError(key)
@@ -214,12 +215,12 @@ class _Contexts(Mapping[tuple[str, int, str, int | None], Sequence[int]]):
         except ValueError as error:
             raise KeyError(key) from error
 
-    def _asked_in(self, game_id: str) -> Iterator[tuple[tuple[str, int, str, int | None], Sequence[int]]]:
+    def _asked_in(self, game_id: str) -> Iterator[tuple[ContextKey, Sequence[int]]]:
         for item in self._forks.items(game_id, self._run.records(game_id), None):
             for subject, _ in item.sites.values():
                 yield (game_id, item.seq, "original", subject), item.ids
 
-    def __iter__(self) -> Iterator[tuple[str, int, str, int | None]]:
+    def __iter__(self) -> Iterator[ContextKey]:
         found = self._run.decisions.filter(pl.col("model").is_not_null()).select("game_id", "seq").collect()
         for game_id, seq in found.iter_rows():
             yield game_id, seq, "original", None
