@@ -8,12 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from games.werewolf.lexicon import FUNCTION_WORDS, Lexicon, lexicon
+from games.werewolf.lexicon import FUNCTION_WORDS, LEXICONS, Lexicon, lexicon
 
 SMALL_MODEL = Path(__file__).parent / "small"
 """The shipped model's folder, in Hugging Face format."""
-SHIPPED = {"small": SMALL_MODEL, "small-unasked": SMALL_MODEL.with_name("small_unasked")}
-"""The folders of all shipped models by name. `small-unasked` only ever saw play: no question was put to it."""
+SHIPPED = {
+    "small": SMALL_MODEL,
+    "small-nonsense": SMALL_MODEL.with_name("small_nonsense"),
+    "small-unasked": SMALL_MODEL.with_name("small_unasked"),
+}
+"""The folders of all shipped models by name. `small-unasked` only ever saw play: no question was put to it.
+`small-nonsense` was trained under the lexicon `nonsense`: the same numbers as `small`, as the same training gives them
+whatever the words are, with other words."""
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
@@ -31,6 +37,19 @@ def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:
     for lex in lexicons:
         words += [*lex.terms.values(), *lex.names]
     return list(dict.fromkeys(words))
+
+
+def lexicon_of(tokenizer: Any) -> str:
+    """The first lexicon all of whose words a tokenizer has. Raises ValueError where there is none."""
+    words = set(tokenizer.get_vocab())
+    for name in LEXICONS:
+        lex = lexicon(name)
+        if words.issuperset((*lex.terms.values(), *lex.names)):
+            return name
+    raise ValueError(
+        f"the model's tokenizer ({len(words)} words) has all words of none of the lexicons {', '.join(LEXICONS)}; "
+        "train it with `wolfscope train-small-model --lexicon NAME`"
+    )
 
 
 def make_tokenizer(lexicons: tuple[str, ...] = ("classic",)) -> Any:

@@ -755,7 +755,7 @@ def train_small_model(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 126_000_000,
+    tokens: int = 164_000_000,
     belief_share: float = 1.0,
     hidden: int = 128,
     layers: int = 4,
@@ -816,7 +816,7 @@ def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
     out
         Where the folders `tokens-NNN` go.
     model
-        The model's folder, or `small` or `small-unasked` for those in the repository.
+        The model's folder, or `small`, `small-nonsense` or `small-unasked` for those in the repository.
     """
     from agents.small_model import find_model, unpack_checkpoints
 
@@ -832,7 +832,7 @@ def eval_small_model(folder: Path = Path("small"), *, games: int = 60, belief_ga
     Parameters
     ----------
     folder
-        The model's folder, or `small` or `small-unasked` for those in the repository.
+        The model's folder, or `small`, `small-nonsense` or `small-unasked` for those in the repository.
     games
         Games that it plays, for the form of its answers and for win rates; 0 leaves them out.
     belief_games

@@ -133,7 +133,8 @@ class BackendSection(Section):
 
     kind: Literal["vllm", "transformers", "openai"]
     model: str = "small"
-    """A model folder, `small` or `small-unasked` for those in the repository, or the served model's name (openai)."""
+    """A model folder, `small`, `small-nonsense` or `small-unasked` for those in the repository, or the served model's
+    name (openai)."""
     url: str | None = None
     """openai: the server's base address, e.g. http://127.0.0.1:8000/v1."""
     serve: bool = False

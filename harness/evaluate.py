@@ -21,6 +21,7 @@ from agents.hooked import load_hooked_backend
 from agents.llm import TranscriptPlayer
 from agents.model_files import load_tokenizer
 from agents.observer import RUNGS
+from agents.small_model import lexicon_of
 from games import chance, load_game
 from games.base import Observation, SeatFacts
 from games.play import Answer, observe, play
@@ -78,25 +79,30 @@ async def play_game(
         step = loop.send(await answer(seen, game.seats(config, log)))
 
 
-async def play_games(player: TranscriptPlayer, presets: Sequence[str], n_games: int) -> list[list[Record]]:
+async def play_games(
+    player: TranscriptPlayer, presets: Sequence[str], n_games: int, lexicon: str = "classic"
+) -> list[list[Record]]:
     """Logs of games in which the player has every seat, many at once."""
     game = load_game("werewolf")
 
     async def answer(seen: Sequence[Observation], _: Sequence[SeatFacts]) -> list[Answer]:
         return [Answer(reply, player.name) for reply in await asyncio.gather(*(player.act(o) for o in seen))]
 
-    configs = [game.configure(preset=presets[i % len(presets)]) for i in range(n_games)]
+    configs = [game.configure(preset=presets[i % len(presets)], lexicon=lexicon) for i in range(n_games)]
     return list(await asyncio.gather(*(play_game(c, HELD_OUT + i, answer) for i, c in enumerate(configs))))
 
 
 def measure_form(
-    player: TranscriptPlayer, n_games: int = 60, presets: Sequence[str] = FORM_PRESETS
+    player: TranscriptPlayer,
+    n_games: int = 60,
+    presets: Sequence[str] = FORM_PRESETS,
+    lexicon: str = "classic",
 ) -> list[Form]:
     """Form by kind of decision, then over all (`kind="all"`)."""
     n: Counter[str] = Counter()
     good: Counter[str] = Counter()
     fallback: Counter[str] = Counter()
-    for log in asyncio.run(play_games(player, presets, n_games)):
+    for log in asyncio.run(play_games(player, presets, n_games, lexicon)):
         for record in log:
             if isinstance(record, Decision) and record.trace is not None:
                 for kind in (record.kind, "all"):
@@ -129,14 +135,18 @@ def score(source: str, p: np.ndarray, truth: np.ndarray, games: np.ndarray) -> B
 
 
 def play_side(
-    side: str, player: TranscriptPlayer | None, n_games: int, preset: str = "classic-7"
+    side: str,
+    player: TranscriptPlayer | None,
+    n_games: int,
+    preset: str = "classic-7",
+    lexicon: str = "classic",
 ) -> np.ndarray:
     """Whether `side` won `(n_games,)`: its seats are the player's, all others (None: all) drawn from the characters.
 
     Game k has the same deal and the same opponents whoever plays.
     """
     game = load_game("werewolf")
-    config = game.configure(preset=preset)
+    config = game.configure(preset=preset, lexicon=lexicon)
 
     async def one(index: int) -> bool:
         seed = chance.key(HELD_OUT, "competence", index) >> 1
@@ -165,8 +175,9 @@ def evaluate(folder: Path, n_games: int = 60, n_belief_games: int = 200, say: An
     torch.set_num_threads(1)  # at this size a second thread costs more than it brings
     if n_games:
         player = load_player(folder)
-        print_form(player, n_games, say)
-        print_competence(player, n_games, say)
+        lexicon = lexicon_of(load_tokenizer(folder))
+        print_form(player, n_games, say, lexicon)
+        print_competence(player, n_games, say, lexicon)
         asyncio.run(player.backend.close())
     if n_belief_games:
         print_beliefs(folder, n_belief_games, say)
@@ -177,10 +188,10 @@ def load_player(folder: Path) -> TranscriptPlayer:
     return TranscriptPlayer("small", load_hooked_backend(folder), load_tokenizer(folder), retries=2)
 
 
-def print_form(player: TranscriptPlayer, n_games: int, say: Any) -> None:
+def print_form(player: TranscriptPlayer, n_games: int, say: Any, lexicon: str = "classic") -> None:
     """Form by kind of decision."""
     say(f"form: unconstrained decisions in every seat of {n_games} games ({', '.join(FORM_PRESETS)})")
-    for f in measure_form(player, n_games):
+    for f in measure_form(player, n_games, lexicon=lexicon):
         say(
             f"  {f.kind:12} {f.well_formed:6} of {f.n:6} well-formed at once ({f.well_formed / f.n:.2%}), "
             f"{1 - f.fallbacks / f.n:.2%} within three attempts"
@@ -192,10 +203,11 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
     from agents.hooked_model import load_hooked_model
 
     model, tokenizer = load_hooked_model(folder).model, load_tokenizer(folder)
-    found = list(sittings(preset, n_games))
+    lexicon = lexicon_of(tokenizer)
+    found = list(sittings(preset, n_games, lexicon))
     asked = stack([item for sitting in found for item in sitting.inquiries])
     texts = [item.text for sitting in found for item in sitting.inquiries]
-    readings = read(model, tokenizer, found, "classic")
+    readings = read(model, tokenizer, found, lexicon)
     truth, games = asked["is_werewolf"], asked["game"]
     kinds = [kind for kind in (*RUNGS, "exact") if kind in asked]
     days = {"": truth >= 0, " on day 1": asked["day"] == 1, " later": asked["day"] > 1}
@@ -216,7 +228,7 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
     initialise(untrained, 1)
     activations = {
         "small model": readings.activations,
-        "untrained model": read(untrained, tokenizer, found, "classic").activations,
+        "untrained model": read(untrained, tokenizer, found, lexicon).activations,
     }
     targets = {
         "log-odds of the exact posterior of the subject": log_odds(asked["exact"]),
@@ -240,13 +252,13 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
         say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
 
 
-def print_competence(player: TranscriptPlayer, n_games: int, say: Any) -> None:
+def print_competence(player: TranscriptPlayer, n_games: int, say: Any, lexicon: str = "classic") -> None:
     """Win rates of the model and of the players it learned from, in the same seats against the same opponents."""
     say(
         f"competence: win rate in all seats of one side of {n_games} classic-7 games against scripted players"
     )
     for side in ("werewolf", "village"):
-        ours, theirs = play_side(side, player, n_games), play_side(side, None, n_games)
+        ours, theirs = (play_side(side, who, n_games, lexicon=lexicon) for who in (player, None))
         for name, won in (("small model", ours), ("scripted players", theirs)):
             low, high = wilson(int(won.sum()), len(won))
             say(f"  {side:10} {name:18} {won.mean():6.1%} [{low:.1%}, {high:.1%}]")

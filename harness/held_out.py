@@ -89,8 +89,8 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
             for viewer in viewers:
                 lines = document(game.text, log[:i], viewer, config)
                 others = [j for j in alive if j != viewer]
-                roles = [(names[j], terms[facts[j].role]) for j in others]
-                beliefs = [(f"{names[j]} believes {names[viewer]}", terms["villager"]) for j in others]
+                roles = [(names[j], {terms[facts[j].role]: 1.0}) for j in others]
+                beliefs = [(f"{names[j]} believes {names[viewer]}", {terms["villager"]: 1.0}) for j in others]
                 forks.setdefault(viewer, []).append(Fork(len(lines), names[viewer], roles + beliefs))
                 p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
                 expected = observers["exact"].second_order(viewer)

@@ -21,9 +21,14 @@ from agents.small_model import make_config, make_tokenizer
 from harness.training_batches import Batches
 from harness.training_state import checkpoint, resume, save
 
-KIND_WEIGHTS = (0.0, 1.0, 12.0, 4.0, 1.0), (0.0, 1.0, 20.0, 8.0, 1.0), (0.0, 1.0, 60.0, 8.0, 8.0)
-"""Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words (`Batch.kind`): before
-`RESTART`, from there on, and from `ACT` on.
+KIND_WEIGHTS = (
+    (0.0, 1.0, 12.0, 4.0, 1.0, 1.0),
+    (0.0, 1.0, 20.0, 8.0, 1.0, 1.0),
+    (0.0, 1.0, 60.0, 8.0, 8.0, 8.0),
+    (0.0, 1.0, 60.0, 16.0, 8.0, 60.0),
+)
+"""Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, and a name among those
+(`Batch.kind`): before `RESTART`, from there on, from `ACT` on, and from `SERVE` on.
 
 More for what a seat chose (`NAME VERB (...):` *answer*): the model is used for it, and it is a hundredth of all tokens.
 The same holds for what it says: among seven speakers of whom six have hidden roles, it learned too little from its own
@@ -32,6 +37,17 @@ seers).
 """
 ACT = 61_600_000
 """Tokens after which a seat's own words and choices begin to weigh more."""
+SERVE = 126_000_000
+"""Tokens after which those of the village's choices weigh more that served it."""
+MERIT_WEIGHTS = (1.0, 2.0, 0.25)
+"""Factors of `Batch.merit` from `SERVE` on: imitation weighed by what came of it, as in advantage-weighted regression
+(Peng et al. 2019, arXiv:1910.00177), with the deal as judge. A seat does not know the deal, so what it learns is to do
+what its teachers do where that is likely to be right.
+
+Without it the model at 126M tokens named werewolves less often than its teachers did (31% of its accusations), voted
+for whom it had accused, and won a third as often: an imitator that is a little less sure than its teachers at every
+choice strays from what they show it, a little further each time.
+"""
 QUERY_RANGE = 0.15
 """Standard deviation of the starting queries, from the second layer on."""
 CURRICULUM = 28_000_000
@@ -51,7 +67,7 @@ answered when it was asked.
 """
 
 
-CURVE = ("tokens", "text", "choice", "belief", "speech")
+CURVE = ("tokens", "text", "choice", "belief", "speech", "naming")
 """Fields of a line of the loss curve: tokens so far, then nats a target of each kind."""
 
 
@@ -137,7 +153,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 126_000_000,
+    tokens: int = 164_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
@@ -155,7 +171,8 @@ def train(
     questions among them. The weights at `marks` are kept in bfloat16 in `out/training/checkpoints`. `compiled` lets
     torch.compile fuse the model's kernels, a quarter faster where there is a C++ compiler. Where `tokens` go beyond
     `GROW`, the model ends with `LATE` more than the `layers` that it starts with. The loss curve is
-    `out/training/loss.jsonl` (tokens, nats a target of text, of choices, of beliefs, of own words).
+    `out/training/loss.jsonl` (tokens, nats a target of text, of choices, of beliefs, of own words, of names
+    among those).
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -189,7 +206,8 @@ def train(
     kept = marks(tokens)
     started, since, recent = time.monotonic(), state["tokens"], []
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
-    phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT])
+    merit_weights = torch.tensor(MERIT_WEIGHTS, device=device)
+    phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE])
     bf16 = mixed_precision(device)
     dtype = torch.bfloat16 if bf16 else torch.float32
     lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=device)
@@ -210,10 +228,10 @@ def train(
                 position_ids=batch.position,
                 use_cache=False,
             ).logits
-        nats = torch.nn.functional.cross_entropy(
-            logits.float().transpose(1, 2), batch.target, reduction="none"
-        )
+        nats = batch.nats(logits.float())
         weights = kind_weights[int((state["tokens"] >= phases).sum())][batch.kind]
+        if state["tokens"] >= SERVE:
+            weights = weights * merit_weights[batch.merit]
         ((nats * weights).sum() / weights.sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optim in optims:

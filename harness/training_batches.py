@@ -11,14 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 from torch.utils.data import IterableDataset
 
 from agents.small_model import make_tokenizer
 from harness.training_data import View, stream
 
+TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
+"""What a target is: anything that is read, the seat's choice, its answer to a question, its own words, and a name
+among those. 0 is nothing."""
+
 
 class Batch(NamedTuple):
-    """Views side by side, padded; all tensors are `(n_views, n_tokens)` int64.
+    """Views side by side, padded; all tensors but the last are `(n_views, n_tokens)` int64.
 
     A row holds a view and after it the questions asked on the way, which see only what they would see alone: the
     `limit` tokens before their point, their own stem (`Ada believes`), and their own rest (`Ben`).
@@ -26,9 +31,11 @@ class Batch(NamedTuple):
 
     ids: torch.Tensor
     target: torch.Tensor
-    """The token to be predicted at each position."""
+    """The token to be predicted at each position, but for beliefs, whose is in `answer`."""
     kind: torch.Tensor
-    """What the target is: 0 nothing, 1 text, 2 a choice, 3 a belief, 4 the seat's own words."""
+    """What the target is, `TEXT` to `NAMING`."""
+    merit: torch.Tensor
+    """Of a choice or a name in own words: 1 it served the seat's side, 2 it did not, as the deal shows; 0 otherwise."""
     position: torch.Tensor
     limit: torch.Tensor
     """How many of the view's tokens may be seen."""
@@ -36,6 +43,14 @@ class Batch(NamedTuple):
     """0 for the view's tokens, -1 for padding, else the number of the point at which the question is asked."""
     rest: torch.Tensor
     """0 for the view's tokens and stems, else the number of the question at its point."""
+    answer: torch.Tensor
+    """Probability of each word `(n_beliefs, n_words)` float32 at the targets that are beliefs, row by row."""
+
+    def nats(self, logits: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy `(n_views, n_tokens)` of what was predicted `(n_views, n_tokens, n_words)`."""
+        out = cross_entropy(logits.transpose(1, 2), self.target, reduction="none")
+        asked = self.kind == BELIEF
+        return out.masked_scatter(asked, cross_entropy(logits[asked], self.answer, reduction="none"))
 
     def mask(self) -> torch.Tensor:
         """Which positions each one sees `(n_views, 1, n_tokens, n_tokens)`, bool."""
@@ -60,51 +75,74 @@ class Row:
         ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
         ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
         n = len(ids)
-        kind = [1] * (n - 1) + [0]
+        kind, merit = [1] * (n - 1) + [0], [0] * n
+        names = {words[name] for name in view.names}
+        served = {words[verb]: {words[name] for name in found} for verb, found in view.served.items()}
         for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):
-            if view.name and line.startswith(f"{view.name} says "):
-                kind[start + 1 : end - 1] = [4] * (end - start - 2)
-        for i in range(1, n - 1):
-            if ids[i] == words[":"] and ids[i - 1] == words[")"]:
-                kind[i] = 2
+            says = bool(view.name) and line.startswith(f"{view.name} says ")
+            verb = 0
+            for i in range(start + 1, end - 1):
+                verb = ids[i] if ids[i] in served else 0 if ids[i] == words["."] else verb
+                chooses = ids[i] == words[":"] and ids[i - 1] == words[")"]
+                named = ids[i + 1] in names
+                if chooses:
+                    kind[i] = CHOICE
+                elif says:
+                    kind[i] = NAMING if named else SPEECH
+                if verb and named and (chooses or says):
+                    merit[i] = 1 if ids[i + 1] in served[verb] else 2
         self.columns: list[list[int]] = [
-            ids, [*ids[1:], 0], kind, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
+            ids, [*ids[1:], 0], kind, merit, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
         ]  # fmt: skip
+        self.words = words
+        self.answers: list[dict[str, float]] = []
         for stem, fork in enumerate(view.forks, 1):
             limit = ends[fork.n_lines]
             first = tokenizer(f"{fork.viewer} believes", add_special_tokens=False)["input_ids"]
             self._add(first, limit, 0, stem, 0, None)
             for number, (question, answer) in enumerate(fork.asked, 1):
                 rest = tokenizer(question, add_special_tokens=False)["input_ids"]
-                self._add(rest, limit, len(first), stem, number, words[answer])
+                self._add(rest, limit, len(first), stem, number, answer)
 
-    def _add(self, ids: list[int], limit: int, after: int, stem: int, rest: int, answer: int | None) -> None:
+    def _add(
+        self, ids: list[int], limit: int, after: int, stem: int, rest: int, answer: dict[str, float] | None
+    ) -> None:
         n = len(ids)
-        target, kind = [0] * n, [0] * n
+        kind = [0] * n
         if answer is not None:
-            target[-1], kind[-1] = answer, 3
-        start = limit + after
-        new = [ids, target, kind, list(range(start, start + n)), [limit] * n, [stem] * n, [rest] * n]
+            kind[-1] = BELIEF
+            self.answers.append(answer)
+        nothing = [0] * n
+        at = list(range(limit + after, limit + after + n))
+        new = [ids, nothing, kind, nothing, at, [limit] * n, [stem] * n, [rest] * n]
         for column, values in zip(self.columns, new, strict=True):
             column += values
 
     def __len__(self) -> int:
         return len(self.columns[0])
 
+    def answer(self) -> torch.Tensor:
+        """The part of `Batch.answer` that is this view's."""
+        out = torch.zeros(len(self.answers), len(self.words))
+        for i, answer in enumerate(self.answers):
+            for word, p in answer.items():
+                out[i, self.words[word]] = p
+        return out
 
-PADDING = (0, 0, 0, 0, 0, -1, 0)
-"""What each column of a batch is padded with."""
+
+PADDING = (0, 0, 0, 0, 0, 0, -1, 0)
+"""What each column of a row is padded with."""
 
 
 def collate(rows: Sequence[Row]) -> Batch:
     """Rows as one batch, padded to the longest."""
     longest = max(map(len, rows))
-    return Batch(
-        *(
-            torch.tensor([row.columns[c] + [fill] * (longest - len(row)) for row in rows])
-            for c, fill in enumerate(PADDING)
-        )
-    )
+    columns = [
+        torch.tensor([row.columns[c] + [fill] * (longest - len(row)) for row in rows])
+        for c, fill in enumerate(PADDING)
+    ]
+    columns.append(torch.cat([row.answer() for row in rows]))
+    return Batch(*columns)
 
 
 class Batches(IterableDataset):

@@ -5,7 +5,7 @@ Game `i` of a stream is a pure function of (seed, i), so training resumes where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from agents.context import document
 from agents.observer import Mix, Observer
 from agents.scripted import STYLES, Scripted
 from games import chance, load_game
+from games.base import SeatFacts
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply
 from games.werewolf.lexicon import lexicon as load_lexicon
@@ -48,6 +49,14 @@ OPENINGS, ALL_RULES = 0.28, 0.42
 ASKED = (4, 10)
 """Points of a game at which a seat's view is asked, before and after `ASKED_MORE` of the games."""
 ASKED_MORE = 0.8
+EXPECTED = 4.0
+"""Games, in units of those that the curriculum is laid over, after which a question's answer is no longer the truth
+but what the exact observer expects of it in the viewer's place.
+
+Both teach the same on average: that expectation is the truth's mean over all games that look like this to the viewer.
+But the truth is one draw, and the same one at every point of a game, and by then most of a step's direction was its
+chance (the answers improved most while the learning rate fell, which averages chance out).
+"""
 SECOND_ORDER = (0.1, 0.4)
 """Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games."""
 
@@ -82,8 +91,8 @@ class Fork(msgspec.Struct, frozen=True):
     """How many lines of the view were read before."""
     viewer: str
     """Name of the seat that is asked; every question begins with `NAME believes`."""
-    asked: list[tuple[str, str]]
-    """(rest of the question, the answer)."""
+    asked: list[tuple[str, dict[str, float]]]
+    """(rest of the question, the probability of each answer)."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -93,6 +102,10 @@ class View(msgspec.Struct, frozen=True):
     forks: list[Fork]
     name: str = ""
     """The seat's name; empty for the moderator."""
+    names: tuple[str, ...] = ()
+    """Those of all seats."""
+    served: dict[str, list[str]] = {}
+    """Verb -> the names with which it serves the seat's side, as the deal shows; empty where that is not judged."""
 
 
 def opens_ballot(log: Sequence[Record], i: int) -> bool:
@@ -118,19 +131,51 @@ def cuts(log: list[Record], key: int, n: int) -> list[int]:
     return [*chosen, *chance.shuffled(others, chance.key(key, "others"))[: n - len(chosen)]]
 
 
-def belief_questions(log: list[Record], seat: int, config: Any, key: int, n_cuts: int) -> list[Fork]:
-    """What the seat is asked while it lives: the role of each living other, answered with the truth."""
+def belief_questions(
+    log: list[Record], seat: int, config: Any, key: int, n_cuts: int, expected: bool = False
+) -> list[Fork]:
+    """What the seat is asked while it lives: the role of each living other, answered with the truth, or with what the
+    exact observer expects of it."""
     game = load_game("werewolf")
     facts = game.seats(config, log)
     terms = load_lexicon(config.lexicon).terms
+    observer = Observer("exact", config, MIXTURE) if expected else None
     forks = []
-    for cut in cuts(log, key, n_cuts):
+    read = 0
+    for cut in sorted(cuts(log, key, n_cuts)):
         alive = living(log[:cut], config.n_players)
-        if seat in alive:
-            n_lines = len(document(game.text, log[:cut], seat, config))
-            asked = [(facts[i].name, terms[facts[i].role]) for i in alive if i != seat]
-            forks.append(Fork(n_lines, facts[seat].name, asked))
+        if seat not in alive:
+            break
+        answers = {i: {terms[facts[i].role]: 1.0} for i in alive if i != seat}
+        if observer is not None:
+            for record in log[read:cut]:
+                observer.update(record)
+            read = cut
+            beliefs = observer.beliefs(seat)
+            answers = {i: in_words(beliefs[i], observer.roles, terms) for i in answers}
+        n_lines = len(document(game.text, log[:cut], seat, config))
+        forks.append(Fork(n_lines, facts[seat].name, [(facts[i].name, p) for i, p in answers.items()]))
     return forks
+
+
+def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
+    """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
+    p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
+    return {terms[role]: float(x) for role, x in zip(roles, p, strict=True) if x > 0.0}
+
+
+HUNTS, SPARES = ("accuse", "question", "vote", "votes", "inspects", "shoots", "poisons"), ("defend",)
+"""Acts that serve the village where they name a werewolf, and where they do not."""
+
+
+def served(facts: Sequence[SeatFacts], seat: int, lexicon: str) -> dict[str, list[str]]:
+    """`View.served` of a seat: of the village's, who do not know whom to name; empty for the others."""
+    if facts[seat].faction != "village":
+        return {}
+    terms = load_lexicon(lexicon).terms
+    werewolves = [fact.name for fact in facts if fact.role == "werewolf"]
+    others = [fact.name for fact in facts if fact.role != "werewolf"]
+    return {terms[verb]: werewolves for verb in HUNTS} | {terms[verb]: others for verb in SPARES}
 
 
 def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
@@ -149,18 +194,18 @@ def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> 
     forks = []
     for n_lines in ends:
         viewer = chance.key(key, "viewer", n_lines) % config.n_players
-        asked = [(fact.name, terms[fact.role]) for i, fact in enumerate(facts) if i != viewer]
+        asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
         forks.append(Fork(n_lines, facts[viewer].name, asked))
     return View(lines[:first] if opening else lines, forks)
 
 
 def second_order_questions(
-    log: list[Record], seats: Sequence[int], config: Any, key: int, n_cuts: int
+    log: list[Record], seats: Sequence[int], config: Any, key: int, n_cuts: int, expected: bool = False
 ) -> dict[int, list[Fork]]:
     """What each seat is asked of the beliefs of each living other about all living.
 
-    The answer is a role drawn from what the exact observer believes in the other's place, so that a well calibrated
-    answer is what the viewer expects of that belief.
+    The answer is what the exact observer believes in the other's place, or a role drawn from that, so that a well
+    calibrated answer is what the viewer expects of that belief.
     """
     game = load_game("werewolf")
     facts = game.seats(config, log)
@@ -181,11 +226,14 @@ def second_order_questions(
             for j in alive:
                 for k in alive:
                     if j != k and seat != j:
-                        p = np.maximum(beliefs[j, k], 0.0)
-                        role = observer.roles[
-                            chance.draw(p.tolist(), chance.key(key, "answer", cut, seat, j, k))
-                        ]
-                        asked.append((f"{facts[j].name} believes {facts[k].name}", terms[role]))
+                        p = beliefs[j, k]
+                        if not expected:
+                            drawn = chance.draw(
+                                np.maximum(p, 0.0).tolist(), chance.key(key, "answer", cut, seat, j, k)
+                            )
+                            p = np.eye(len(p))[drawn]
+                        answer = in_words(p, observer.roles, terms)
+                        asked.append((f"{facts[j].name} believes {facts[k].name}", answer))
             some = list(chance.shuffled(asked, chance.key(key, "asked", cut, seat))[:8])
             forks[seat].append(
                 Fork(len(document(game.text, log[:cut], seat, config)), facts[seat].name, some)
@@ -202,13 +250,14 @@ def living(log: Sequence[Record], n: int) -> list[int]:
 def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
     """The training texts of game `index`: two seats' views, or early in training the moderator's.
 
-    `progress` (0 to 1) is the share of games done. The curriculum starts with what the moderator reads before the
-    first night, where all roles are stated, and questions about them: a model that has not learned to look up a
-    name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden change, through
-    the moderator's views of whole games to the seats' views, and from short games to all rule sets. In a share
-    `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten (one where
-    the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later two fifths,
-    also about others' beliefs. With a share of 0 no text holds a question, the moderator's neither.
+    `progress` is the share of the curriculum's games done, above 1 beyond them. The curriculum starts with what the
+    moderator reads before the first night, where all roles are stated, and questions about them: a model that has not
+    learned to look up a name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden
+    change, through the moderator's views of whole games to the seats' views, and from short games to all rule sets. In
+    a share `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten
+    (one where the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later two
+    fifths, also about others' beliefs. From `EXPECTED` on the answers are what the exact observer expects. With a share
+    of 0 no text holds a question, the moderator's neither.
     """
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
@@ -226,17 +275,20 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
     deeper: dict[int, list[Fork]] = {}
-    more = progress >= ASKED_MORE
+    more, expected = progress >= ASKED_MORE, progress >= EXPECTED
     if asked and chance.uniform(chance.key(key, "second order")) < SECOND_ORDER[more]:
-        deeper = second_order_questions(log, asked, config, chance.key(key, "deeper"), 2)
+        deeper = second_order_questions(log, asked, config, chance.key(key, "deeper"), 2, expected)
     facts = game.seats(config, log)
     found = []
     for seat in seats:
         points = 1 if facts[seat].role == "werewolf" else ASKED[more]
         n_cuts = points if seat in asked else 0
-        forks = belief_questions(log, seat, config, chance.key(key, "questions", seat), n_cuts)
+        forks = belief_questions(log, seat, config, chance.key(key, "questions", seat), n_cuts, expected)
         lines = document(game.text, log, seat, config)
-        found.append(View(lines, forks + deeper.get(seat, []), facts[seat].name))
+        names = tuple(fact.name for fact in facts)
+        found.append(
+            View(lines, forks + deeper.get(seat, []), names[seat], names, served(facts, seat, lexicon))
+        )
     return found
 
 
@@ -246,5 +298,5 @@ def stream(
     """(index, views) of the games from `start` on; `games` is the number that the curriculum is laid over."""
     index = start
     while True:
-        yield index, views(index, seed, min(1.0, index / games), lexicon, belief_share)
+        yield index, views(index, seed, index / games, lexicon, belief_share)
         index += 1

@@ -8,10 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from agents.small_model import SMALL_MODEL, find_model, make_config, make_tokenizer, unpack_checkpoints
+from agents.small_model import (
+    SHIPPED,
+    SMALL_MODEL,
+    find_model,
+    lexicon_of,
+    make_config,
+    make_tokenizer,
+    unpack_checkpoints,
+)
 from games import load_game
+from games.base import SeatFacts
+from games.records import Decision
+from games.werewolf.lexicon import LEXICONS
 from games.werewolf.presets import NAMES
-from harness.training_data import View, belief_questions, scripted_game, second_order_questions, views
+from harness.training_data import (
+    View,
+    belief_questions,
+    scripted_game,
+    second_order_questions,
+    served,
+    views,
+)
 
 GAME = load_game("werewolf")
 
@@ -39,6 +57,13 @@ def test_training_views_are_the_same_whenever_they_are_made() -> None:
     assert views(7, 0, 0.5, "classic", 1.0) != views(8, 0, 0.5, "classic", 1.0)
 
 
+def only(answer: dict[str, float]) -> str:
+    """The answer of which there is no doubt."""
+    ((word, p),) = answer.items()
+    assert p == 1.0
+    return word
+
+
 def test_belief_questions_are_answered_with_the_truth() -> None:
     first, second = 0, 0
     for index in range(40):
@@ -48,7 +73,7 @@ def test_belief_questions_are_answered_with_the_truth() -> None:
         for seat in range(config.n_players):
             for fork in belief_questions(log, seat, config, index, 3):
                 for subject, answer in fork.asked:
-                    assert roles[subject] == answer
+                    assert roles[subject] == only(answer)
                     assert subject != fork.viewer
                     first += 1
         for seat, forks in second_order_questions(log, [0, 1], config, index, 1).items():
@@ -58,7 +83,7 @@ def test_belief_questions_are_answered_with_the_truth() -> None:
                     assert believer != about
                     assert believer != fork.viewer
                     if roles[believer] == "werewolf":  # who knows its partners and that all others are none
-                        assert (answer == "werewolf") == (roles[about] == "werewolf"), seat
+                        assert (only(answer) == "werewolf") == (roles[about] == "werewolf"), seat
                     second += 1
     assert first > 500
     assert second > 100
@@ -69,7 +94,7 @@ def test_early_training_states_every_role_that_it_asks_for() -> None:
         (view,) = views(index, 0, 0.0, "classic", 1.0)
         for fork in view.forks:
             for subject, answer in fork.asked:
-                assert f" {subject} {answer}." in "".join(view.lines[: fork.n_lines])
+                assert f" {subject} {only(answer)}." in "".join(view.lines[: fork.n_lines])
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.2, 0.35, 0.9])
@@ -97,7 +122,8 @@ def test_the_learning_rate_is_raised_once_and_falls_to_nothing_at_the_end() -> N
     assert factors[-1] == 0.0
 
 
-def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone() -> None:
+@pytest.mark.parametrize("progress", [0.9, 4.0])
+def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(progress: float) -> None:
     import torch
     from transformers import LlamaForCausalLM
 
@@ -108,12 +134,13 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone() 
     words = tokenizer.get_vocab()
     model = LlamaForCausalLM(make_config(len(tokenizer), 64, 2))
     initialise(model, 0)
-    some = [view for index in range(3, 7) for view in views(index, 0, 0.9, "classic", 1.0)]
+    some = [view for index in range(3, 7) for view in views(index, 0, progress, "classic", 1.0)]
     batch = collate([Row(view, words, tokenizer) for view in some])
     with torch.inference_mode():
         logits = model(
             input_ids=batch.ids, attention_mask=batch.mask(), position_ids=batch.position, use_cache=False
         ).logits
+        nats = batch.nats(logits)
     n_asked = 0
     for r, view in enumerate(some):
         ends = iter(batch.kind[r].eq(3).nonzero()[:, 0].tolist())
@@ -126,26 +153,134 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone() 
                     alone = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
                 end = next(ends)
                 torch.testing.assert_close(logits[r, end], alone, atol=1e-4, rtol=1e-4)
-                assert int(batch.target[r, end]) == words[answer]
+                answers = batch.answer[n_asked]
+                assert {w: float(answers[words[w]]) for w in answer} == pytest.approx(answer)
+                assert float(answers.sum()) == pytest.approx(1.0)
+                expected = -sum(p * float(alone.log_softmax(0)[words[w]]) for w, p in answer.items())
+                assert float(nats[r, end]) == pytest.approx(expected, abs=1e-3)
                 n_asked += 1
     assert n_asked > 30
 
 
 def test_a_seats_own_words_are_told_from_those_that_it_hears() -> None:
-    from harness.training_batches import Row
+    from harness.training_batches import CHOICE, SPEECH, Row
 
     tokenizer = make_tokenizer()
     lines = ['Ada says "I accuse Ben."', 'Ben says "I am the seer."', "Ben votes (Ada Cal): Ada."]
     row = Row(View(lines, [], "Ben"), tokenizer.get_vocab(), tokenizer)
     ids, target, kind = row.columns[:3]
-    own = [tokenizer.decode([t]) for t, k in zip(target, kind, strict=True) if k == 4]
+    own = [tokenizer.decode([t]) for t, k in zip(target, kind, strict=True) if k == SPEECH]
     assert own == ['"', "I", "am", "the", "seer", ".", '"', "\n"]
-    assert [tokenizer.decode([t]) for t, k in zip(target, kind, strict=True) if k == 2] == ["Ada"]
+    assert [tokenizer.decode([t]) for t, k in zip(target, kind, strict=True) if k == CHOICE] == ["Ada"]
     assert len(ids) == len(kind)
 
 
-def test_both_shipped_models_are_found_by_name() -> None:
-    for name in ("small", "small-unasked"):
+def test_whom_a_seat_names_counts_by_whether_it_served_its_side() -> None:
+    from harness.training_batches import CHOICE, NAMING, Row
+
+    tokenizer = make_tokenizer()
+    lines = [
+        'Ben says "I am the seer. I inspected Cal werewolf. I accuse Ada. I defend Cal. I will vote Cal."',
+        'Cal says "I accuse Ada."',
+        "Ben votes (Ada Cal nobody): nobody.",
+        "Ben inspects (Ada Cal): Cal.",
+    ]
+    facts = [SeatFacts(name, role, side) for name, role, side in
+             (("Ada", "villager", "village"), ("Ben", "seer", "village"), ("Cal", "werewolf", "werewolf"))]  # fmt: skip
+    judged = {}
+    for seat in (1, 2):
+        names = tuple(fact.name for fact in facts)
+        view = View(lines, [], names[seat], names, served(facts, seat, "classic"))
+        row = Row(view, tokenizer.get_vocab(), tokenizer)
+        _, target, kind, merit = row.columns[:4]
+        judged[seat] = [
+            (tokenizer.decode([t]), m)
+            for t, k, m in zip(target, kind, merit, strict=True)
+            if k in (CHOICE, NAMING)
+        ]
+    assert judged[1] == [("Cal", 0), ("Ada", 2), ("Cal", 2), ("Cal", 1), ("nobody", 0), ("Cal", 1)]
+    assert judged[2] == [("Ada", 0), ("nobody", 0), ("Cal", 0)]  # werewolves know whom they name
+
+
+def test_late_answers_are_what_the_exact_observer_expects_of_the_truth() -> None:
+    config = GAME.configure(preset="classic-7")
+    right, n = 0.0, 0
+    for index in range(120):
+        log = scripted_game(config, index)
+        facts = GAME.seats(config, log)
+        roles = {fact.name: fact.role for fact in facts}
+        seat = next(i for i, fact in enumerate(facts) if fact.role == "villager")
+        drawn = belief_questions(log, seat, config, index, 3)
+        expected = belief_questions(log, seat, config, index, 3, expected=True)
+        assert [(f.n_lines, [q for q, _ in f.asked]) for f in drawn] == [
+            (f.n_lines, [q for q, _ in f.asked]) for f in expected
+        ]
+        for fork in expected:
+            for subject, answer in fork.asked:
+                assert sum(answer.values()) == pytest.approx(1.0)
+                right += (roles[subject] == "werewolf") - answer.get("werewolf", 0.0)
+                n += 1
+    assert n > 800
+    assert abs(right / n) < 0.04  # the truth's mean is what was expected
+
+
+def test_the_words_change_nothing_in_training() -> None:
+    from harness.training_batches import Row
+
+    def ids(lexicon: str) -> list[list[list[int]]]:
+        tokenizer = make_tokenizer((lexicon,))
+        words = tokenizer.get_vocab()
+        return [
+            Row(view, words, tokenizer).columns
+            for progress in (0.0, 0.3, 0.9, 4.0)
+            for index in range(6)
+            for view in views(index, 0, progress, lexicon, 1.0)
+        ]
+
+    classic = ids("classic")
+    for lexicon in LEXICONS:
+        assert ids(lexicon) == classic, lexicon
+
+
+def test_the_twin_under_nonsense_is_the_small_model_with_other_words() -> None:
+    twin = find_model("small-nonsense")
+    for name in ("model.safetensors", "config.json"):
+        assert (twin / name).read_bytes() == (SMALL_MODEL / name).read_bytes()
+    shipped = json.loads((twin / "tokenizer.json").read_text())["model"]["vocab"]
+    assert shipped == make_tokenizer(("nonsense",)).get_vocab()
+
+
+def test_the_twin_under_nonsense_plays_the_same_game_in_other_words() -> None:
+    import asyncio
+
+    from harness.evaluate import load_player, play_games
+
+    async def game(model: str, lexicon: str) -> list[Decision]:
+        player = load_player(find_model(model))
+        try:
+            (log,) = await play_games(player, ["probe-6"], 1, lexicon)
+        finally:
+            await player.backend.close()
+        return [record for record in log if isinstance(record, Decision)]
+
+    plain, twin = asyncio.run(game("small", "classic")), asyncio.run(game("small-nonsense", "nonsense"))
+    assert len(plain) > 10
+    assert [(d.seat, d.kind, d.action.option) for d in plain] == [
+        (d.seat, d.kind, d.action.option) for d in twin
+    ]
+    assert [d.action.acts for d in plain] == [d.action.acts for d in twin]
+    assert [d.action.text for d in plain if d.action.text] != [d.action.text for d in twin if d.action.text]
+
+
+def test_the_lexicon_of_a_model_is_told_by_its_tokenizer() -> None:
+    for lexicon in LEXICONS:
+        assert lexicon_of(make_tokenizer((lexicon,))) == lexicon
+    with pytest.raises(ValueError, match="train it with"):
+        lexicon_of(make_tokenizer(("random-3",)))
+
+
+def test_all_shipped_models_are_found_by_name() -> None:
+    for name in SHIPPED:
         assert (find_model(name) / "model.safetensors").is_file()
     assert find_model("some/folder") == Path("some/folder")
 

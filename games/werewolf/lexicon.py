@@ -15,6 +15,8 @@ from games import chance
 from games.base import ConfigError
 
 N_NAMES = 24
+LEXICONS = ("classic", "mafia", "neutral", "nonsense", "symbols")
+"""The named ones; `random-<seed>` draws others."""
 
 TERMS = (
     # roles, factions, species
@@ -177,6 +179,4 @@ def lexicon(name: str) -> Lexicon:
         return make(name, list(LETTERS[: len(TERMS)]), list(LETTERS[len(TERMS) :][:N_NAMES]))
     if name.startswith("random-") and name[7:].isdigit():
         return random_lexicon(int(name[7:]))
-    raise ConfigError(
-        f"no lexicon is called {name!r}; there are: classic, mafia, neutral, nonsense, symbols, random-<seed>"
-    )
+    raise ConfigError(f"no lexicon is called {name!r}; there are: {', '.join(LEXICONS)}, random-<seed>")
