@@ -69,7 +69,7 @@ def baselines(
     length = frame.select("length", pl.col("length").log1p().alias("log")).to_numpy()
     public = np.hstack([frame.select(PUBLIC).to_numpy(), turn])
     seat, name = _one_hot(frame["subject"]), _one_hot(frame["name"])
-    rules = frame["p_rules"].to_numpy()
+    rules = target.p_rules
     found = [
         Baseline("prior", np.full(len(y), 0.5), "the same score for every row"),
         fitted("seat", seat, "the subject's seat"),
@@ -99,7 +99,7 @@ def baselines(
         found.append(Baseline(label, filled, what, kind=kind))
         if kind == "baseline":
             together.append(filled[:, None])
-    if not {"stated", "stated_words"} & set(target.stated) and target.name == "subject_is_werewolf":
+    if not {"stated", "stated_words"} & set(target.stated) and target.role:
         absent.append("stated belief: none was asked for in this run")
     if target.note:
         absent.append(f"posterior of known policies: {target.note}")

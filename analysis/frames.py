@@ -36,7 +36,8 @@ ROWS: dict[str, Any] = {
     "name": pl.String,  # the subject's
     "agent": pl.String,
     "model": pl.String,
-    "p_rules": pl.Float64,
+    "p_rules": pl.Float64,  # that the subject is a werewolf
+    "p_rules_seer": pl.Float64,
     "preset": pl.String,
     **dict.fromkeys(PUBLIC, pl.Int16),
 }
@@ -134,7 +135,8 @@ def _game_rows(log: GameLog, lines: list[str], own: bool) -> Iterator[tuple[dict
                 "is_werewolf": facts[subject].role == "werewolf", "kind": record.kind, "day": record.day,
                 "turn": decided[viewer], "n_living": len(knowledge.living), "length": seen[viewer],
                 "name": names[subject], "agent": record.agent, "model": _model(record), "p_rules": p,
-                "preset": preset, **public.features(subject, viewer),
+                "p_rules_seer": posterior[subject].get("seer", 0.0), "preset": preset,
+                **public.features(subject, viewer),
             }  # fmt: skip
             yield row, [i for audience, i in about[subject] if audience is None or viewer in audience]
         decided[viewer] += 1

@@ -50,7 +50,7 @@ def target_of(data: Planted, prior: float = 1 / 3) -> Target:
     reads = sparse.csr_matrix((n, 0), dtype="f4")
     return Target(
         "subject_is_werewolf", "planted", frame, data.y, data.frame["subject"].to_numpy(), reads, [],
-        (Readout("mention", layers, data.x, np.arange(n)),),
+        (Readout("mention", layers, data.x, np.arange(n)),), role="werewolf",
     )  # fmt: skip
 
 

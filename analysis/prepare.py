@@ -20,7 +20,7 @@ from analysis.observers import Watched, fitted_posteriors, watch
 from analysis.targets import Target, targets_of, thin
 from games.records import Decision
 
-BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf")
+BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf", "p_seer")
 SECOND_GAMES = 200
 """Of this many games, one decision each has its second-order expectations computed, besides those asked for."""
 
@@ -44,7 +44,13 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
     labels = label(logs)
     others, own = subject_rows(logs), subject_rows(logs, about="self")
     beliefs = pl.concat(
-        [run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id")) for prefix, run in runs]
+        [
+            run.beliefs.with_columns(
+                game_id=pl.lit(prefix) + pl.col("game_id"),
+                p_seer=pl.col("probabilities").str.json_path_match("$.seer").cast(pl.Float64),
+            )
+            for prefix, run in runs
+        ]
     ).select(*BELIEF, "about").collect()  # fmt: skip
     watched = watch(logs, lies_of(labels), _second_at(logs, beliefs))
     labels = grade(labels, watched)
@@ -56,7 +62,7 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
     for target in targets_of(others, own, labels["speeches"]):
         thinned = thin(target, settings.max_rows, settings.seed)
         mine = attach(thinned, runs, target.name.startswith("own_"), settings.site)
-        if target.name == "subject_is_werewolf":
+        if target.role:
             mine = replace(with_beliefs(mine, sources), note=note)
         targets.append(mine)
     speech = contrasts(own, labels["statements"], labels["speeches"], runs)
@@ -89,10 +95,11 @@ def joined_belief(keys: pl.DataFrame, stated: pl.DataFrame, column: str = "p_wer
 
 
 def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
-    """The target with every source's latest belief of the viewer about the subject at or before the decision."""
+    """The target with every source's latest belief of the viewer at or before the decision that the subject has the
+    role asked about."""
     found = {}
     for source in stated["source"].drop_nulls().unique(maintain_order=True):
-        p = joined_belief(target.frame, stated.filter(pl.col("source") == source))
+        p = joined_belief(target.frame, stated.filter(pl.col("source") == source), f"p_{target.role}")
         if p.is_not_null().any():
             found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
     return replace(target, stated=found)

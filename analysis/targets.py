@@ -71,6 +71,8 @@ class Target:
     """The first is the one of the headline."""
     stated: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Beliefs of other sources about the subject, `(n_rows,)`, NaN where there is none."""
+    role: str = ""
+    """The role that the subject is asked to have, where that is the question: `werewolf` or `seer`."""
     note: str = ""
     """What else a reader must know of these rows."""
     missing: str = ""
@@ -80,6 +82,11 @@ class Target:
     def games(self) -> NDArray[Any]:
         """`(n_rows,)` game ids."""
         return self.frame["game_id"].to_numpy()
+
+    @property
+    def p_rules(self) -> NDArray[np.float64]:
+        """Probability `(n_rows,)` by the rules alone that the subject has the role asked about."""
+        return self.frame["p_rules_seer" if self.role == "seer" else "p_rules"].to_numpy()
 
     @property
     def n_games(self) -> int:
@@ -102,7 +109,7 @@ def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
     """
     found = [
         _of(
-            others, pl.lit(True), pl.col("is_werewolf"), "subject_is_werewolf",
+            others, pl.lit(True), "werewolf",
             "Is this other player a werewolf? Asked where the viewer has not been told and cannot deduce it.",
         )
     ]  # fmt: skip
@@ -110,8 +117,8 @@ def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
     if others.frame["subject_role"].is_in(["seer"]).any():
         found.append(
             _of(
-                others, seer_lives & (pl.col("viewer_role") != "seer"), pl.col("subject_role") == "seer",
-                "subject_is_seer", "Is this other player the seer? Asked while the seer lives.",
+                others, seer_lives & (pl.col("viewer_role") != "seer"), "seer",
+                "Is this other player the seer? Asked while the seer lives.",
             )
         )  # fmt: skip
     spoken = speeches.filter(pl.col("n_statements") > 0).select(
@@ -132,13 +139,13 @@ def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
     return found
 
 
-def _of(rows: Rows, where: pl.Expr, label: pl.Expr, name: str, question: str) -> Target:
-    marked = rows.frame.select(keep=where, label=label)
+def _of(rows: Rows, where: pl.Expr, role: str, question: str) -> Target:
+    marked = rows.frame.select(keep=where, label=pl.col("subject_role") == role)
     keep = np.flatnonzero(marked["keep"].to_numpy())
     frame = rows.frame[keep]
     return Target(
-        name, question, frame, marked["label"].to_numpy().astype(float)[keep], frame["subject"].to_numpy(),
-        rows.reads[keep], rows.lines,
+        f"subject_is_{role}", question, frame, marked["label"].to_numpy().astype(float)[keep],
+        frame["subject"].to_numpy(), rows.reads[keep], rows.lines, role=role,
     )  # fmt: skip
 
 

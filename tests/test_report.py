@@ -48,6 +48,14 @@ def test_a_supported_claim_says_where_no_observer_was_among_its_baselines(signal
     assert ("No observer that inverts the players' behaviour" in unescape(answer[0])) is not observed
 
 
+def test_each_role_asked_about_is_held_against_observers_of_that_role(signal):
+    scores = pl.read_parquet(signal.with_suffix("") / "T2_scores.parquet")
+    for target in ("subject_is_werewolf", "subject_is_seer"):
+        auroc = dict(scores.filter(target=target).select("name", "auroc").iter_rows())
+        assert auroc["scripted-policy posterior"] > auroc["rules posterior"] + 0.1, target
+        assert auroc["fitted observer"] > auroc["rules posterior"] + 0.05, target
+
+
 def test_noise_is_not_beyond_baseline(noise):
     row = verdict_of(noise)
     assert row["verdict"] == "not beyond baseline"
