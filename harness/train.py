@@ -153,7 +153,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 164_000_000,
+    tokens: int = 176_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
@@ -200,7 +200,7 @@ def train(
         Batches(seed, lexicon, belief_share, n_games, state["game"], batch_tokens),
         batch_size=None,
         num_workers=1,
-        prefetch_factor=8,
+        prefetch_factor=64,  # as many as a pool: while the next one is made, this one is used
     )
     forward = torch.compile(model, dynamic=True) if compiled else model
     kept = marks(tokens)
