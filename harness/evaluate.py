@@ -31,7 +31,7 @@ from harness.progress import wilson
 from harness.readings import SITES, read
 from harness.readouts import characters, interval, log_odds, represented
 from harness.train import initialise
-from harness.training_data import cast
+from harness.training_games import cast
 
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")
 N_BINS = 10

@@ -20,7 +20,9 @@ from agents.observer import RUNGS, Observer
 from games import chance, load_game
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training_data import MIXTURE, PLAYERS, Fork, View, opens_ballot, scripted_game
+from harness.training_data import View
+from harness.training_games import MIXTURE, PLAYERS, scripted_game
+from harness.training_questions import Fork, opens_ballot
 
 HELD_OUT = 1 << 40
 """Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""

@@ -5,45 +5,19 @@ Game `i` of a stream is a pure function of (seed, i), so training resumes where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from agents.beliefs import gone
 from agents.context import document
-from agents.observer import Mix, Observer
-from agents.scripted import STYLES, Scripted
 from games import chance, load_game
 from games.base import SeatFacts
-from games.play import Answer, observe, play
-from games.records import Decision, Event, Record, Reply
+from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
+from harness.training_games import EARLY, MIX, scripted_game
+from harness.training_questions import Fork, belief_questions, cuts, second_order_questions
 
-FIVE = {"preset": "custom", "roles": {"werewolf": 1, "seer": 1, "villager": 3}, "reveal_night": "role",
-        "reveal_day": "role", "ballot_abstain": True}  # fmt: skip
-EARLY: tuple[tuple[dict[str, Any], float], ...] = (
-    (FIVE, 0.6),
-    ({"preset": "probe-6", "speech_rounds": 1}, 0.4),
-)
-"""Short games, with which training begins."""
-MIX: tuple[tuple[dict[str, Any], float], ...] = (
-    (FIVE, 0.12),
-    ({"preset": "probe-6"}, 0.2),
-    ({"preset": "classic-7"}, 0.4),
-    ({"preset": "kaggle-7"}, 0.1),
-    ({"preset": "aiwolf-5"}, 0.04),
-    ({"preset": "foaster-6"}, 0.04),
-    ({"preset": "xu-7"}, 0.04),
-    ({"preset": "secretmafia-7", "speech_rounds": 1}, 0.03),
-    ({"preset": "arena-8"}, 0.03),
-)
-"""All rule sets of the main part of training, with their shares."""
-PLAYERS = tuple(Scripted(name, name) for name in (*STYLES, "random"))
-WEIGHTS = (*(1.0 for _ in STYLES), 0.1)
-MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
-"""The characters from which every seat is drawn, as the observers take them."""
 OPENINGS, ALL_RULES = 0.28, 0.42
 """Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
 ASKED = (4, 10)
@@ -61,40 +35,6 @@ SECOND_ORDER = (0.1, 0.4)
 """Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games."""
 
 
-def cast(config: Any, seed: int) -> list[Scripted]:
-    """The player of each seat, drawn from the seed."""
-    return [PLAYERS[chance.draw(WEIGHTS, chance.key(seed, "cast", i))] for i in range(config.n_players)]
-
-
-def scripted_game(config: Any, seed: int) -> list[Record]:
-    """The log of one game between scripted players whose characters are drawn from the seed."""
-    game = load_game("werewolf")
-    seats = cast(config, seed)
-    loop = play(game, config, seed)
-    log: list[Record] = []
-    step = next(loop)
-    while True:
-        log += step.new
-        if not step.requests:
-            return log
-        answers = []
-        for request in step.requests:
-            observation = observe(game, "", config, seed, log, request)
-            answers.append(Answer(Reply(seats[request.seat].choose(observation)), seats[request.seat].name))
-        step = loop.send(answers)
-
-
-class Fork(msgspec.Struct, frozen=True):
-    """Questions asked at one point of a view, each of them as if the others were not."""
-
-    n_lines: int
-    """How many lines of the view were read before."""
-    viewer: str
-    """Name of the seat that is asked; every question begins with `NAME believes`."""
-    asked: list[tuple[str, dict[str, float]]]
-    """(rest of the question, the probability of each answer)."""
-
-
 class View(msgspec.Struct, frozen=True):
     """What one seat reads and writes in a game, and the questions on the way."""
 
@@ -106,62 +46,6 @@ class View(msgspec.Struct, frozen=True):
     """Those of all seats."""
     served: dict[str, list[str]] = {}
     """Verb -> the names with which it serves the seat's side, as the deal shows; empty where that is not judged."""
-
-
-def opens_ballot(log: Sequence[Record], i: int) -> bool:
-    """Whether record `i` is the first decision of a ballot."""
-    record = log[i]
-    before = log[i - 1] if i else None
-    return (
-        isinstance(record, Decision)
-        and record.kind == "ballot"
-        and not (isinstance(before, Decision) and before.kind == "ballot")
-    )
-
-
-def cuts(log: list[Record], key: int, n: int) -> list[int]:
-    """Up to `n` points of a log at which to ask: half of them before a ballot is cast, the others anywhere by day."""
-    ballots, others = list[int](), list[int]()
-    for i, record in enumerate(log):
-        if opens_ballot(log, i):
-            ballots.append(i)
-        elif isinstance(record, Event) and record.kind in ("phase", "speech", "ballot", "exile"):
-            others.append(i + 1)
-    chosen = chance.shuffled(ballots, chance.key(key, "ballots"))[: (n + 1) // 2]
-    return [*chosen, *chance.shuffled(others, chance.key(key, "others"))[: n - len(chosen)]]
-
-
-def belief_questions(
-    log: list[Record], seat: int, config: Any, key: int, n_cuts: int, expected: bool = False
-) -> list[Fork]:
-    """What the seat is asked while it lives: the role of each living other, answered with the truth, or with what the
-    exact observer expects of it."""
-    game = load_game("werewolf")
-    facts = game.seats(config, log)
-    terms = load_lexicon(config.lexicon).terms
-    observer = Observer("exact", config, MIXTURE) if expected else None
-    forks = []
-    read = 0
-    for cut in sorted(cuts(log, key, n_cuts)):
-        alive = living(log[:cut], config.n_players)
-        if seat not in alive:
-            break
-        answers = {i: {terms[facts[i].role]: 1.0} for i in alive if i != seat}
-        if observer is not None:
-            for record in log[read:cut]:
-                observer.update(record)
-            read = cut
-            beliefs = observer.beliefs(seat)
-            answers = {i: in_words(beliefs[i], observer.roles, terms) for i in answers}
-        n_lines = len(document(game.text, log[:cut], seat, config))
-        forks.append(Fork(n_lines, facts[seat].name, [(facts[i].name, p) for i, p in answers.items()]))
-    return forks
-
-
-def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
-    """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
-    p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
-    return {terms[role]: float(x) for role, x in zip(roles, p, strict=True) if x > 0.0}
 
 
 HUNTS, SPARES = ("accuse", "question", "vote", "votes", "inspects", "shoots", "poisons"), ("defend",)
@@ -197,54 +81,6 @@ def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> 
         asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
         forks.append(Fork(n_lines, facts[viewer].name, asked))
     return View(lines[:first] if opening else lines, forks)
-
-
-def second_order_questions(
-    log: list[Record], seats: Sequence[int], config: Any, key: int, n_cuts: int, expected: bool = False
-) -> dict[int, list[Fork]]:
-    """What each seat is asked of the beliefs of each living other about all living.
-
-    The answer is what the exact observer believes in the other's place, or a role drawn from that, so that a well
-    calibrated answer is what the viewer expects of that belief.
-    """
-    game = load_game("werewolf")
-    facts = game.seats(config, log)
-    terms = load_lexicon(config.lexicon).terms
-    observer = Observer("exact", config, MIXTURE)
-    forks: dict[int, list[Fork]] = {seat: [] for seat in seats}
-    read = 0
-    for cut in sorted(cuts(log, key, n_cuts)):
-        for record in log[read:cut]:
-            observer.update(record)
-        read = cut
-        alive = living(log[:cut], config.n_players)
-        beliefs = observer.all_beliefs()
-        for seat in seats:
-            if seat not in alive:
-                continue
-            asked = []
-            for j in alive:
-                for k in alive:
-                    if j != k and seat != j:
-                        p = beliefs[j, k]
-                        if not expected:
-                            drawn = chance.draw(
-                                np.maximum(p, 0.0).tolist(), chance.key(key, "answer", cut, seat, j, k)
-                            )
-                            p = np.eye(len(p))[drawn]
-                        answer = in_words(p, observer.roles, terms)
-                        asked.append((f"{facts[j].name} believes {facts[k].name}", answer))
-            some = list(chance.shuffled(asked, chance.key(key, "asked", cut, seat))[:8])
-            forks[seat].append(
-                Fork(len(document(game.text, log[:cut], seat, config)), facts[seat].name, some)
-            )
-    return forks
-
-
-def living(log: Sequence[Record], n: int) -> list[int]:
-    """The seats that are alive after these records."""
-    out = gone(load_game("werewolf"), log)
-    return [i for i in range(n) if i not in out]
 
 
 def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:

@@ -183,7 +183,7 @@ def chat_tokenizer(style: str) -> Any:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     config = load_game("werewolf").configure(preset="classic-7")
-    from harness.training_data import scripted_game
+    from harness.training_games import scripted_game
 
     game = load_game("werewolf")
     corpus = ["\n".join(game.transcript(scripted_game(config, seed), None, config)) for seed in range(4)]

@@ -22,14 +22,9 @@ from games.base import SeatFacts
 from games.records import Decision
 from games.werewolf.lexicon import LEXICONS
 from games.werewolf.presets import NAMES
-from harness.training_data import (
-    View,
-    belief_questions,
-    scripted_game,
-    second_order_questions,
-    served,
-    views,
-)
+from harness.training_data import View, served, views
+from harness.training_games import scripted_game
+from harness.training_questions import belief_questions, second_order_questions
 
 GAME = load_game("werewolf")
 

@@ -8,7 +8,7 @@ from analysis.frames import GameLog
 from analysis.labels import label
 from games import load_game
 from games.records import Action, Decision, Event, SpeechAct
-from harness.training_data import scripted_game
+from harness.training_games import scripted_game
 
 GAME = load_game("werewolf")
 
