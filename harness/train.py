@@ -39,7 +39,7 @@ ACT = 61_600_000
 """Tokens after which a seat's own words and choices begin to weigh more."""
 SERVE = 126_000_000
 """Tokens after which those of the village's choices weigh more that served it."""
-MERIT_WEIGHTS = (1.0, 2.0, 0.25)
+MERIT_WEIGHTS = (1.0, 3.0, 0.05)
 """Factors of `Batch.merit` from `SERVE` on: imitation weighed by what came of it, as in advantage-weighted regression
 (Peng et al. 2019, arXiv:1910.00177), with the deal as judge. A seat does not know the deal, so what it learns is to do
 what its teachers do where that is likely to be right.
@@ -153,7 +153,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 176_000_000,
+    tokens: int = 170_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
