@@ -47,11 +47,11 @@ def resume(
 ) -> dict[str, Any]:
     """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings."""
     state: dict[str, Any] = json.loads((work / "state.json").read_text())
-    longer = {**settings, "tokens": min(settings["tokens"], state["settings"]["tokens"])}
-    if state["settings"] != longer:
+    same = {**state["settings"], "tokens": settings["tokens"]} == settings
+    if not same or settings["tokens"] < min(state["tokens"], state["settings"]["tokens"]):
         raise ValueError(
-            f"{work} holds a training run with {state['settings']}, but {settings} was asked for: "
-            "use the same settings to go on, with as many tokens or more, or another folder"
+            f"{work} holds {state['tokens']:,} tokens of a training run with {state['settings']}, but {settings} was "
+            "asked for: use the same settings to go on, with as many tokens or more, or another folder"
         )
     tensors = load_file(str(work / state.pop("file")), device=device)
     # Late layers may not have been there yet; they are as they were drawn.

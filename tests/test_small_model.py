@@ -302,9 +302,10 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train(tmp_path / "small", say=stop, **settings)  # type: ignore[arg-type]
     state = json.loads((tmp_path / "small" / "training" / "state.json").read_text())
-    assert 0 < state["tokens"] < 60_000
+    assert 0 < state["tokens"] < 40_000
     said: list[str] = []
-    train(tmp_path / "small", say=said.append, **settings)  # type: ignore[arg-type]
+    sooner = settings | {"tokens": 40_000}  # its end may be moved while it is ahead
+    train(tmp_path / "small", say=said.append, **sooner)  # type: ignore[arg-type]
     assert said[0].startswith(f"resuming at {state['tokens']:,}")
     losses = [
         json.loads(x) for x in (tmp_path / "small" / "training" / "loss.jsonl").read_text().splitlines()
