@@ -112,7 +112,9 @@ def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
     import torch
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     found = sorted((model_dir / "checkpoints").glob("*.safetensors"))
     found = found or sorted((model_dir / "training" / "checkpoints").glob("*.safetensors"))
     if not found:

@@ -826,7 +826,9 @@ def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
 
 
 @app.command(name="eval-small-model")
-def eval_small_model(folder: Path = Path("small"), *, games: int = 60, belief_games: int = 200) -> int:
+def eval_small_model(
+    folder: Path = Path("small"), *, games: int = 60, belief_games: int = 200, course: Flag = False
+) -> int:
     """Measure a small model: is what it says well-formed, and what does it say it believes, against the truth.
 
     Parameters
@@ -837,10 +839,16 @@ def eval_small_model(folder: Path = Path("small"), *, games: int = 60, belief_ga
         Games that it plays, for the form of its answers and for win rates; 0 leaves them out.
     belief_games
         Games of scripted players before whose ballots it is asked what it believes; 0 leaves them out.
+    course
+        Follow it along training instead: looking up, counting and inferring at every checkpoint that was kept.
     """
     from agents.small_model import find_model
+    from harness.course import print_course
     from harness.evaluate import evaluate
 
+    if course:
+        print_course(find_model(folder), belief_games, _last_line)
+        return 0
     evaluate(find_model(folder), n_games=games, n_belief_games=belief_games, say=_last_line)
     return 0
 

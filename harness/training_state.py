@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging
 
 
 def save(out: Path, model: Any, tokenizer: Any) -> None:
     """Weights, configuration and tokenizer in Hugging Face format, readable by everyone."""
+    logging.disable_progress_bar()  # it breaks into the lines of progress
     model.to("cpu").save_pretrained(out)
     tokenizer.save_pretrained(out)
     for path in out.iterdir():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from agents.small_model import SMALL_MODEL, make_tokenizer
+from agents.small_model import SMALL_MODEL, make_tokenizer, unpack_checkpoints
 from harness.held_out import Sitting, sittings, stack
 from harness.readings import SITES, positions
 from harness.readouts import characters, log_odds, represented
@@ -131,3 +133,30 @@ def test_the_shipped_model_states_more_than_habits_tell() -> None:
     # Over 200 games .86, .73 and .56.
     assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["habits"]) + 0.05
     assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["told"]) + 0.2
+
+
+def test_only_what_the_rules_leave_open_is_in_doubt_before_the_first_word() -> None:
+    from harness.course import known
+
+    items = list(known("classic-7", 12, "classic"))
+    early = [p for item in items for p, spoken in zip(item.p, item.spoken, strict=True) if not spoken]
+    werewolves = [item for item in items if any(line.endswith("werewolf.") for line in item.view.lines[1:2])]
+    assert werewolves
+    assert all(p in (0.0, 1.0) for item in werewolves for p in item.p)  # who know each other
+    assert 0.2 < np.mean([0.0 < p < 1.0 for p in early]) < 0.9
+
+
+def test_the_course_tells_a_model_that_has_learned_to_look_up_from_one_that_has_not(tmp_path: Path) -> None:
+    from agents.hooked_model import load_hooked_model
+    from harness.course import known, stage
+
+    told, held_out = list(known("classic-7", 8, "classic")), list(sittings("classic-7", 8))
+    folders = unpack_checkpoints(SMALL_MODEL, tmp_path)
+    first, last = (
+        stage(path.name, load_hooked_model(path).model, make_tokenizer(), told, held_out, "classic")
+        for path in (folders[0], folders[-1])
+    )
+    assert first.look_up < 0.8 < 0.98 < last.look_up
+    assert last.rules < 0.05 < first.rules
+    assert last.behaviour > first.behaviour
+    assert last.stated > 0.5 > first.stated
