@@ -9,7 +9,8 @@ import msgspec
 
 from agents.backend import Backend
 from agents.base import Agent
-from harness.config import AgentSection, BackendSection, Config
+from games import load_game
+from harness.config import AgentSection, BackendSection, Config, GameSection
 from harness.errors import ConfigurationError
 
 PROMPTS = ("transcript", "chat")
@@ -141,7 +142,8 @@ def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
 
 
 def check_agents(config: Config) -> None:
-    """Find wrong names before anything is started: makes every scripted player once. Raises ConfigurationError."""
+    """Find wrong names before anything is started: makes every scripted player once, and asks every model's tokenizer
+    for the game's words. Raises ConfigurationError, ModelFilesError."""
     for name, section in config.agents.items():
         if section.kind in ("scripted", "imported"):
             make_agent(name, config, {})
@@ -150,3 +152,28 @@ def check_agents(config: Config) -> None:
             _check_prompt(section)
         except ValueError as error:
             raise ConfigurationError(f"agents.{name}: {error}") from error
+        if section.kind == "llm" and section.prompt == "transcript" and name in config.roster.agents():
+            _check_words(name, config.backends[section.backend or ""], config.game)
+
+
+def _check_words(name: str, source: BackendSection, game: GameSection) -> None:
+    """A model of few words must know those that the game is shown in: unknown ones would all look the same to it."""
+    from agents.encoder import Encoder
+    from agents.model_files import load_tokenizer
+    from games.werewolf.lexicon import lexicon as load_lexicon
+    from harness.engines import model_folder
+
+    shown = getattr(load_game(game.name).configure(**game.settings), "lexicon", None)
+    if shown is None:
+        return
+    lexicon = load_lexicon(shown)
+    encoder = Encoder(load_tokenizer(model_folder(source)))
+    unknown = encoder.tokenizer.unk_token_id
+    words = [*lexicon.terms.values(), *lexicon.names]
+    missing = [word for word in words if unknown is not None and unknown in encoder.encode(f" {word}")[0]]
+    if missing:
+        raise ConfigurationError(
+            f"agents.{name}: the tokenizer of {source.model} does not know {len(missing)} of the {len(words)} words of "
+            f"the lexicon {shown!r} ({', '.join(missing[:3])}, ...): set game.lexicon to the one that the model was "
+            "trained under, or take a model trained under this one (`small-nonsense` knows nonsense)"
+        )

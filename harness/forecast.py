@@ -24,6 +24,7 @@ from harness.belief_forks import n_questions
 from harness.budget import Usage, cost_of, prices_of
 from harness.config import Config
 from harness.engines import model_folder, model_names, used_backends
+from harness.factory import check_agents
 from harness.journal import End
 from harness.progress import Progress
 from harness.schedule import Schedule
@@ -76,6 +77,8 @@ def forecast(config: Config, sample: int = 0, progress: Progress | None = None) 
     Raises ConfigurationError and ModelFilesError, with a sample also what `run_tournament` raises.
     """
     schedule = Schedule(config)
+    for one in schedule.configs:
+        check_agents(one)
     models = model_names(used_backends(schedule.configs))
     if sample:
         return _from_sample(config, schedule, models, sample, progress or Progress("quiet"))

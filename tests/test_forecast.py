@@ -10,6 +10,7 @@ from harness import load_run
 from harness.cli import main
 from harness.config import Config, parse_config
 from harness.dry_run import forecast_lines, size_of
+from harness.errors import ConfigurationError
 from harness.forecast import forecast
 from harness.tournament import run_tournament
 
@@ -118,6 +119,25 @@ class TestModels:
         fold(rules, settings, game.planned.seed, game.records)
         traced = [r for r in game.records if isinstance(r, Decision) and r.trace]
         assert any(r.trace.continues is not None for r in traced if r.trace)
+
+
+def test_a_model_that_does_not_know_the_game_s_words_is_refused_before_anything_starts(tmp_path):
+    def under(lexicon: str, model: str, **more: object) -> Config:
+        backend = {"kind": "transformers", "model": model}
+        return with_model(game={"lexicon": lexicon}, backends={"b": backend}, **more)
+
+    words = (
+        r"agents\.small: the tokenizer of small does not know 62 of the 62 words of the lexicon 'nonsense'"
+    )
+    with pytest.raises(ConfigurationError, match=words):
+        forecast(under("nonsense", "small"))
+    with pytest.raises(ConfigurationError, match=words):
+        run_tournament(under("nonsense", "small"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    crossed = {"factors": {"game.lexicon": ["classic", "nonsense"]}}
+    with pytest.raises(ConfigurationError, match=words):
+        forecast(under("classic", "small", experiment=crossed))
+    assert forecast(under("nonsense", "small-nonsense")).usage
 
 
 class TestCommand:
