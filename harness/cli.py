@@ -827,7 +827,7 @@ def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
 
 @app.command(name="eval-small-model")
 def eval_small_model(
-    folder: Path = Path("small"), *, games: int = 60, belief_games: int = 200, course: Flag = False
+    folder: Path = Path("small"), *, games: int = 200, belief_games: int = 400, course: Flag = False
 ) -> int:
     """Measure a small model: is what it says well-formed, and what does it say it believes, against the truth.
 

@@ -170,7 +170,7 @@ def play_side(
     return np.array(asyncio.run(run()))
 
 
-def evaluate(folder: Path, n_games: int = 60, n_belief_games: int = 200, say: Any = print) -> None:
+def evaluate(folder: Path, n_games: int = 200, n_belief_games: int = 400, say: Any = print) -> None:
     """Print all tables; those of play, or of beliefs, are left out where no games are asked for."""
     torch.set_num_threads(1)  # at this size a second thread costs more than it brings
     if n_games:
