@@ -216,6 +216,8 @@ class Factors:
             best = best if np.isfinite(best) else 0.0
             with np.errstate(divide="ignore"):
                 self.seer[seat] = np.log(np.exp(total[start:] - best) @ fits) + best
+        else:  # no seer can have done what it did
+            self.seer[seat] = -np.inf
         self._hidden(seat)
 
     def _hidden(self, seat: int) -> None:

@@ -13,13 +13,15 @@ from agents.bayesian import Bayesian
 from agents.evidence import Evidence
 from agents.observer import Impossible, Observer, TooLarge, belief_shift, fit, trajectories, truthful
 from agents.scripted import STYLES, Scripted
-from games import load_game
+from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Reply, Request, SpeechAct
 from games.werewolf.presets import NAMES
 from games.werewolf.rules import check_legal
 from harness.config import AgentSection
 from harness.factory import make_agent
+from harness.training_games import MIXTURE
+from harness.training_games import scripted_game as trained_on
 from tests.brute_observer import Brute, private_of
 
 GAME = load_game("werewolf")
@@ -416,3 +418,21 @@ def test_the_policy_name_bayesian_seats_the_bayesian_player():
     player = make_agent("b", SimpleNamespace(agents={"b": section}), {})
     assert isinstance(player, Bayesian)
     assert player.sharpness == 1.0
+
+
+def test_who_reports_as_no_seer_can_is_no_seer():
+    """A scripted seer tells all that it inspected; this player tells one result after two nights."""
+    config = GAME.configure(preset="classic-7")
+    log = trained_on(config, chance.key(1 << 40, "beliefs", 390) >> 1)
+    observer = Observer("exact", config, MIXTURE)
+    claimed = None
+    for record in log:
+        observer.update(record)
+        if isinstance(record, Event) and record.kind == "speech" and record.day == 2 and claimed is None:
+            claimed = record.actor if any(a.kind == "report_inspection" for a in record.acts) else None
+        if claimed is not None:
+            living = [i for i, alive in enumerate(observer.seen.alive) if alive and i != claimed]
+            for viewer in living:
+                assert observer.beliefs(viewer)[claimed, observer.roles.index("seer")] < 1e-9
+                assert np.isfinite(observer.second_order(viewer)[living]).all()
+    assert claimed == 0
