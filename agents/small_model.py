@@ -115,7 +115,8 @@ def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    found = sorted((model_dir / "checkpoints").glob("*.safetensors"))
+    weights = (model_dir / "model.safetensors").resolve()  # of a twin, its twin's
+    found = sorted((weights.parent / "checkpoints").glob("*.safetensors"))
     found = found or sorted((model_dir / "training" / "checkpoints").glob("*.safetensors"))
     if not found:
         raise FileNotFoundError(

@@ -245,6 +245,14 @@ def test_the_twin_under_nonsense_is_the_small_model_with_other_words() -> None:
     assert shipped == make_tokenizer(("nonsense",)).get_vocab()
 
 
+def test_the_twin_has_the_same_checkpoints_with_its_own_words(tmp_path: Path) -> None:
+    folders = unpack_checkpoints(find_model("small-nonsense"), tmp_path)
+    assert len(folders) == len(list((SMALL_MODEL / "checkpoints").iterdir()))
+    shipped = json.loads((folders[0] / "tokenizer.json").read_text())["model"]["vocab"]
+    assert "dax" in shipped
+    assert "werewolf" not in shipped
+
+
 def test_the_twin_under_nonsense_plays_the_same_game_in_other_words() -> None:
     import asyncio
 
