@@ -44,15 +44,23 @@ class Deaths:
         """Engine -> when it was found dead."""
         self._calls = {actor.life.remote(): name for name, actor in self._engines.items()}
 
-    def news(self) -> Iterator[tuple[str, float | None]]:
+    def news(self, final: bool = False) -> Iterator[tuple[str, float | None]]:
         """Since the last look: (engine, None) of one that has died, (engine, seconds it was away) of one that is back.
 
-        Waits for nothing. An engine that stays away is not told: whoever asks it something hears of that.
+        Waits for nothing, unless it is the final look: that one is never skipped, and gives engines that are away
+        `every_s` to come back, since games can end sooner after that than the next look. An engine that stays away is
+        not told: whoever asks it something hears of that.
         """
-        if not self._calls or time.monotonic() - self._looked_at < self._every_s:
+        if not self._calls or (not final and time.monotonic() - self._looked_at < self._every_s):
             return
         self._looked_at = time.monotonic()
-        for call in ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)[0]:
+        yield from self._look(list(self._calls), 0.0)
+        away = [call for call, name in self._calls.items() if name in self._away]
+        if final and away:
+            yield from self._look(away, self._every_s)
+
+    def _look(self, calls: list[Any], wait_s: float) -> Iterator[tuple[str, float | None]]:
+        for call in ray.wait(calls, num_returns=len(calls), timeout=wait_s)[0]:
             name = self._calls.pop(call)
             actor = self._engines[name]
             try:

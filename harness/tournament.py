@@ -197,6 +197,7 @@ class _Tournament:
                     else:
                         self._tell(deaths)
                         self.progress.show(crew.counts())
+                self._tell(deaths, final=True)
                 self.progress.show(crew.counts(), force=True)
         finally:
             self.progress.pause()
@@ -204,8 +205,8 @@ class _Tournament:
         if self.n_ended < len(self.schedule):
             self._stop_if_spent()
 
-    def _tell(self, deaths: Deaths) -> None:
-        for name, away in deaths.news():
+    def _tell(self, deaths: Deaths, final: bool = False) -> None:
+        for name, away in deaths.news(final):
             if away is None:
                 self.progress.lost(
                     f"the engine of {name} has died: it is started again, its games wait for it"

@@ -109,6 +109,22 @@ class TestReplicas:
         for actor in actors.values():
             ray.kill(actor)
 
+    def test_the_final_look_hears_of_what_came_between_two_looks(self):
+        actors = {name: replica(restarts=1) for name in ("a", "b")}
+        pid = ray.get([actor.ready.remote() for actor in actors.values()])[0]
+        deaths = Deaths(actors, every_s=30.0)
+        assert list(deaths.news()) == []
+        noticed = actors["a"].life.remote()
+        os.kill(pid, signal.SIGKILL)
+        assert ray.wait([noticed], timeout=30)[0]
+        assert list(deaths.news()) == []  # it is not time for another look
+        (died, away), (back, seconds) = deaths.news(final=True)
+        assert (died, away, back) == ("a", None, "a")
+        assert seconds < 30.0
+        assert list(Deaths({}).news(final=True)) == []
+        for actor in actors.values():
+            ray.kill(actor)
+
     def test_a_question_under_which_engines_die_is_given_up(self):
         actor = replica(restarts=10)
         ray.get(actor.ready.remote())
