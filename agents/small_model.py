@@ -35,7 +35,7 @@ def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:
     """Every word of the typed language under the given lexicons; the index is the token id."""
     words = [*SPECIALS, *PUNCTUATION, *NUMBERS, *FUNCTION_WORDS]
     for lex in lexicons:
-        words += [*lex.terms.values(), *lex.names]
+        words += lex.words
     return list(dict.fromkeys(words))
 
 
@@ -43,8 +43,7 @@ def lexicon_of(tokenizer: Any) -> str:
     """The first lexicon all of whose words a tokenizer has. Raises ValueError where there is none."""
     words = set(tokenizer.get_vocab())
     for name in LEXICONS:
-        lex = lexicon(name)
-        if words.issuperset((*lex.terms.values(), *lex.names)):
+        if words.issuperset(lexicon(name).words):
             return name
     raise ValueError(
         f"the model's tokenizer ({len(words)} words) has all words of none of the lexicons {', '.join(LEXICONS)}; "

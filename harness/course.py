@@ -22,15 +22,14 @@ from agents.observer import Observer
 from agents.small_model import lexicon_of, unpack_checkpoints
 from games import chance, load_game
 from games.records import Decision
-from games.werewolf.config import Role
 from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.held_out import HELD_OUT, Sitting, sittings, stack
-from harness.readings import SITES, read
-from harness.readouts import best_site, log_odds, ridge
+from harness.readings import SITES, p_werewolf, read
+from harness.readouts import best_read_out, log_odds
 from harness.training_batches import BELIEF, Row, collate
 from harness.training_data import View
 from harness.training_games import scripted_game
-from harness.training_questions import Fork, living, opens_ballot
+from harness.training_questions import Fork, in_words, living, opens_ballot
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -82,13 +81,7 @@ def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
                 for viewer in alive:
                     beliefs = observer.beliefs(viewer)
                     others = [j for j in alive if j != viewer]
-                    asked = [
-                        (
-                            facts[j].name,
-                            {terms[r]: float(x) for r, x in zip(observer.roles, beliefs[j], strict=True)},
-                        )
-                        for j in others
-                    ]
+                    asked = [(facts[j].name, in_words(beliefs[j], observer.roles, terms)) for j in others]
                     p = [answer.get(terms["werewolf"], 0.0) for _, answer in asked]
                     n_lines = len(document(game.text, log[:i], viewer, config))
                     fork = Fork(n_lines, facts[viewer].name, asked)
@@ -107,9 +100,6 @@ def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
 def stated(model: Any, tokenizer: Any, views: Sequence[View], lexicon: str, batch: int = 16) -> np.ndarray:
     """P(werewolf) `(n_asked,)` of the role words, in the order of the views and their questions."""
     words = tokenizer.get_vocab()
-    terms = load_lexicon(lexicon).terms
-    roles: tuple[str, ...] = Role.__args__  # type: ignore[attr-defined]
-    ids = torch.tensor([words[terms[role]] for role in roles])
     found = []
     for start in range(0, len(views), batch):
         b = collate([Row(view, words, tokenizer) for view in views[start : start + batch]])
@@ -117,8 +107,7 @@ def stated(model: Any, tokenizer: Any, views: Sequence[View], lexicon: str, batc
             logits = model(
                 input_ids=b.ids, attention_mask=b.mask(), position_ids=b.position, use_cache=False
             ).logits
-        p = torch.softmax(logits[..., ids].float(), dim=-1)[..., roles.index("werewolf")]
-        found.append(p[b.kind == BELIEF].numpy())
+        found.append(p_werewolf(logits[b.kind == BELIEF], words, lexicon).numpy())
     return np.concatenate(found)
 
 
@@ -135,12 +124,8 @@ def stage(
     readings = read(model, tokenizer, held_out, lexicon)
     truth, games, target = asked["is_werewolf"], asked["game"], log_odds(asked["exact"])
     auroc, best = (float(roc_auc_score(truth, x)) for x in (readings.stated, asked["exact"]))
-    fit, rest = games % 2 == 0, games % 2 == 1
     x = readings.activations
-    site, layer = best_site(x[fit], target[fit], games[fit], SITES, range(1, x.shape[2]))
-    there = ~np.isnan(x[:, site, layer, 0])
-    fitted: Any = ridge()
-    fitted.fit(x[fit & there, site, layer], target[fit & there])
+    _, measured, guess = best_read_out(x, target, games, SITES, range(1, x.shape[2]))
     return Stage(
         name=name,
         look_up=float(np.where(rules[certain] > 0.5, p[certain], 1.0 - p[certain]).mean()),
@@ -148,7 +133,7 @@ def stage(
         behaviour=auroc,
         excess=(auroc - 0.5) / (best - 0.5),
         stated=float(r2_score(target, log_odds(readings.stated))),
-        represented=float(r2_score(target[rest & there], fitted.predict(x[rest & there, site, layer]))),
+        represented=float(r2_score(target[measured], guess)),
         second=float(r2_score(log_odds(asked["expected"]), log_odds(readings.second))),
     )
 

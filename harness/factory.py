@@ -166,10 +166,9 @@ def _check_words(name: str, source: BackendSection, game: GameSection) -> None:
     shown = getattr(load_game(game.name).configure(**game.settings), "lexicon", None)
     if shown is None:
         return
-    lexicon = load_lexicon(shown)
+    words = load_lexicon(shown).words
     encoder = Encoder(load_tokenizer(model_folder(source)))
     unknown = encoder.tokenizer.unk_token_id
-    words = [*lexicon.terms.values(), *lexicon.names]
     missing = [word for word in words if unknown is not None and unknown in encoder.encode(f" {word}")[0]]
     if missing:
         raise ConfigurationError(

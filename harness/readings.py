@@ -10,7 +10,7 @@ Sites, each a position of one token; all of them come before anything that tells
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,6 @@ class Readings:
 def read(model: Any, tokenizer: Any, sittings: Sequence[Sitting], lexicon: str, batch: int = 16) -> Readings:
     """Read a Llama-like model in one pass a view."""
     words = tokenizer.get_vocab()
-    terms = load_lexicon(lexicon).terms
-    roles: tuple[str, ...] = Role.__args__  # type: ignore[attr-defined]
-    role_ids = torch.tensor([words[terms[role]] for role in roles])
-    wolf = roles.index("werewolf")
     stated, second, activations = [], [], []
     for start in range(0, len(sittings), batch):
         part = sittings[start : start + batch]
@@ -59,7 +55,7 @@ def read(model: Any, tokenizer: Any, sittings: Sequence[Sitting], lexicon: str, 
                 use_cache=False,
                 output_hidden_states=True,
             )
-            p = torch.softmax(out.logits[..., role_ids].float(), dim=-1)[..., wolf]
+            p = p_werewolf(out.logits, words, lexicon)
         hidden = (
             torch.stack(out.hidden_states, dim=2).float().numpy()
         )  # (n_views, n_tokens, n_layers + 1, hidden)
@@ -70,6 +66,14 @@ def read(model: Any, tokenizer: Any, sittings: Sequence[Sitting], lexicon: str, 
             found = hidden[r][np.maximum(places, 0)]
             activations.append(np.where((places >= 0)[..., None, None], found, np.nan))
     return Readings(np.concatenate(stated), np.concatenate(second), np.concatenate(activations))
+
+
+def p_werewolf(logits: torch.Tensor, words: Mapping[str, int], lexicon: str) -> torch.Tensor:
+    """P(werewolf) of the role words `(...)` by logits `(..., n_words)`."""
+    terms = load_lexicon(lexicon).terms
+    roles: tuple[str, ...] = Role.__args__  # type: ignore[attr-defined]
+    ids = torch.tensor([words[terms[role]] for role in roles])
+    return torch.softmax(logits[..., ids].float(), dim=-1)[..., roles.index("werewolf")]
 
 
 def positions(

@@ -79,6 +79,21 @@ def best_site(
     return found
 
 
+def best_read_out(
+    x: np.ndarray, target: np.ndarray, games: np.ndarray, sites: Sequence[str], layers: Sequence[int]
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """What a ridge on the best site and layer of the games with an even number says of the others'.
+
+    x: `(n, n_sites, n_layers, hidden)`. Returns the site and layer in words, which rows were measured `(n,)`, and their
+    predictions.
+    """
+    fit, rest = games % 2 == 0, games % 2 == 1
+    site, layer = best_site(x[fit], target[fit], games[fit], sites, layers)
+    there = ~np.isnan(x[:, site, layer, 0])
+    model = ridge().fit(x[fit & there, site, layer], target[fit & there])  # type: ignore[attr-defined]
+    return f"{sites[site]}, layer {layer}", rest & there, model.predict(x[rest & there, site, layer])
+
+
 def represented(
     activations: Mapping[str, np.ndarray],
     target: np.ndarray,
@@ -102,15 +117,8 @@ def represented(
     for n, (name, x) in enumerate(activations.items()):
         ranges = {name: range(1, x.shape[2])} | ({f"{name}, embedding": range(1)} if n == 0 else {})
         for source, layers in ranges.items():
-            site, layer = best_site(x[fit], target[fit], games[fit], sites, layers)
-            there = ~np.isnan(x[:, site, layer, 0])
-            model = ridge().fit(x[fit & there, site, layer], target[fit & there])  # type: ignore[attr-defined]
-            add(
-                source,
-                f"{sites[site]}, layer {layer}",
-                model.predict(x[rest & there, site, layer]),
-                rest & there,
-            )
+            chosen, measured, guess = best_read_out(x, target, games, sites, layers)
+            add(source, chosen, guess, measured)
     linear = ridge().fit(counts[fit], target[fit])  # type: ignore[attr-defined]
     add("event counts, linear", "", linear.predict(counts[rest]), rest)
     boosted = HistGradientBoostingRegressor(random_state=0, max_iter=150).fit(counts[fit], target[fit])

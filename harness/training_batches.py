@@ -75,7 +75,7 @@ class Row:
         ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
         ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
         n = len(ids)
-        kind, merit = [1] * (n - 1) + [0], [0] * n
+        kind, merit = [TEXT] * (n - 1) + [0], [0] * n
         names = {words[name] for name in view.names}
         served = {words[verb]: {words[name] for name in found} for verb, found in view.served.items()}
         for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):

@@ -47,6 +47,11 @@ class Lexicon(msgspec.Struct, frozen=True):
     """The pool of players' names, `N_NAMES` of them; the rules draw indices into it."""
 
     @property
+    def words(self) -> list[str]:
+        """All of them: terms, then names."""
+        return [*self.terms.values(), *self.names]
+
+    @property
     def keys(self) -> dict[str, str]:
         """Key of each word: the inverse of `terms`."""
         return {word: key for key, word in self.terms.items()}
