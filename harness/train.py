@@ -44,8 +44,8 @@ MERIT_WEIGHTS = (1.0, 3.0, 0.05)
 (Peng et al. 2019, arXiv:1910.00177), with the deal as judge. A seat does not know the deal, so what it learns is to do
 what its teachers do where that is likely to be right.
 
-Without it the model at 126M tokens won the village's games less than half as often as its teachers: an imitator that is a little less sure than its teachers at every
-choice strays from what they show it, a little further each time.
+Without it the model at 126M tokens won the village's games less than half as often as its teachers: an imitator that is
+a little less sure than its teachers at every choice strays from what they show it, a little further each time.
 """
 QUERY_RANGE = 0.15
 """Standard deviation of the starting queries, from the second layer on."""
