@@ -19,7 +19,7 @@ from games.base import Observation
 from games.records import NOBODY, Action, Reply, Request, SpeechAct, SpeechActKind
 from games.werewolf.acts import say
 from games.werewolf.discussion import SPEAK
-from games.werewolf.text import words_of
+from games.werewolf.text import Words, words_of
 
 Distribution = list[tuple[Action, float]]
 
@@ -310,6 +310,17 @@ def random_policy(me: Knowledge, seen: Evidence, request: Request) -> Distributi
     return [(Action(option), 1.0 / len(request.options)) for option in request.options]
 
 
+def draw(options: Distribution, observation: Observation) -> Action:
+    """One of the actions drawn with the observation's own key, its acts put into sentences."""
+    action = options[chance.draw([p for _, p in options], observation.seed)][0]
+    return in_sentences(action, words_of(observation.config, observation.records)) if action.acts else action
+
+
+def in_sentences(action: Action, words: Words) -> Action:
+    """An action whose acts are also its text."""
+    return Action(action.option, say(action.acts, words.names, words.lex), action.acts)
+
+
 class Drawn(ABC):
     """A player whose choices are drawn from the distribution that it states."""
 
@@ -319,12 +330,7 @@ class Drawn(ABC):
 
     def choose(self, observation: Observation) -> Action:
         """One action drawn with the observation's own key, its acts put into sentences."""
-        options = self.distribution(observation)
-        action = options[chance.draw([p for _, p in options], observation.seed)][0]
-        if action.acts:
-            w = words_of(observation.config, observation.records)
-            action = Action(action.option, say(action.acts, w.names, w.lex), action.acts)
-        return action
+        return draw(self.distribution(observation), observation)
 
     async def act(self, observation: Observation) -> Reply:
         """The drawn action as a reply."""

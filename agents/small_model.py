@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from agents.scripted import STYLES
 from games.werewolf.lexicon import FUNCTION_WORDS, LEXICONS, Lexicon, lexicon
 
 SMALL_MODEL = Path(__file__).parent / "small"
@@ -23,6 +24,8 @@ whatever the words are, with other words."""
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
+PLAYS = "plays"
+"""The last word of the question for a player's character, which is answered with the name of a scripted one."""
 NUMBERS = tuple(str(i) for i in range(21))
 
 
@@ -36,6 +39,7 @@ def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:
     words = [*SPECIALS, *PUNCTUATION, *NUMBERS, *FUNCTION_WORDS]
     for lex in lexicons:
         words += lex.words
+    words += [PLAYS, *STYLES, "random"]
     return list(dict.fromkeys(words))
 
 

@@ -24,7 +24,7 @@ from games import chance, load_game
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.held_out import HELD_OUT, Sitting, sittings, stack
-from harness.readings import SITES, p_werewolf, read
+from harness.readings import BELIEF_SITES, p_werewolf, read
 from harness.readouts import best_read_out, log_odds
 from harness.training_batches import BELIEF, Row, collate
 from harness.training_data import View
@@ -125,7 +125,7 @@ def stage(
     truth, games, target = asked["is_werewolf"], asked["game"], log_odds(asked["exact"])
     auroc, best = (float(roc_auc_score(truth, x)) for x in (readings.stated, asked["exact"]))
     x = readings.activations
-    _, measured, guess = best_read_out(x, target, games, SITES, range(1, x.shape[2]))
+    _, measured, guess = best_read_out(x, target, games, BELIEF_SITES, range(1, x.shape[2]))
     return Stage(
         name=name,
         look_up=float(np.where(rules[certain] > 0.5, p[certain], 1.0 - p[certain]).mean()),

@@ -28,7 +28,7 @@ from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply
 from harness.held_out import HELD_OUT, sittings, stack
 from harness.progress import wilson
-from harness.readings import SITES, read
+from harness.readings import BELIEF_SITES, SITES, read
 from harness.readouts import characters, interval, log_odds, represented
 from harness.train import initialise
 from harness.training_games import cast
@@ -243,11 +243,17 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
         said = log_odds(stated[n])
         low, high = interval(r2_score, target[measured], said[measured], games[measured])
         say(f"  {'stated':24} {r2_score(target[measured], said[measured]):6.3f} [{low:.3f}, {high:.3f}]")
-        for r in represented(activations, target, asked["counts"], texts, games, SITES):
+        for r in represented(activations, target, asked["counts"], texts, games, BELIEF_SITES):
             say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
     say("hidden character of the subject: AUROC, one against the rest, averaged")
     for r in characters(
-        readings.activations, asked["counts"], asked["p_characters"], asked["character"], games, SITES
+        readings.activations,
+        asked["counts"],
+        asked["p_characters"],
+        asked["character"],
+        games,
+        SITES,
+        readings.characters,
     ):
         say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
 

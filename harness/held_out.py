@@ -1,9 +1,9 @@
 """Questions about held-out games of the scripted players, with what ideal readers would answer.
 
-Before every ballot each living plain villager is asked about each living other: is it a werewolf, and what does it
-believe about the one who asks. What is known of the answer (the truth, the observers on every rung of the evidence
-ladder, how often what was said about whom) stands beside the question; the model's answers and activations are added
-by `readings`.
+Before every ballot each living plain villager is asked about each living other: is it a werewolf, what does it believe
+about the one who asks, and how does it play. What is known of the answer (the truth, the observers on every rung of the
+evidence ladder, how often what was said about whom) stands beside the question; the model's answers and activations are
+added by `readings`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from games import chance, load_game
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.training_data import View
-from harness.training_games import MIXTURE, PLAYERS, scripted_game
-from harness.training_questions import Fork, opens_ballot
+from harness.training_games import MIXTURE, scripted_game
+from harness.training_questions import CHARACTERS, Fork, character_question, opens_ballot
 
 HELD_OUT = 1 << 40
 """Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""
-CHARACTERS = tuple(player.name for player in PLAYERS)
 
 
 class Inquiry(msgspec.Struct, frozen=True):
@@ -56,7 +55,8 @@ class Inquiry(msgspec.Struct, frozen=True):
 class Sitting(msgspec.Struct, frozen=True):
     """All that one viewer is asked in one game: the view with its forks, and the inquiries in the order of the forks.
 
-    Each fork asks first about the subjects' roles, then about what they believe, as many of the one as of the other.
+    Each fork asks first about the subjects' roles, then about what they believe, then about their characters, as many
+    of the one as of the others.
     """
 
     view: View
@@ -93,10 +93,11 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
                 others = [j for j in alive if j != viewer]
                 roles = [(names[j], {terms[facts[j].role]: 1.0}) for j in others]
                 beliefs = [(f"{names[j]} believes {names[viewer]}", {terms["villager"]: 1.0}) for j in others]
-                forks.setdefault(viewer, []).append(Fork(len(lines), names[viewer], roles + beliefs))
+                styles = observers["exact"].p_characters(viewer)
+                plays = [(character_question(names[j]), {terms["villager"]: 1.0}) for j in others]
+                forks.setdefault(viewer, []).append(Fork(len(lines), names[viewer], roles + beliefs + plays))
                 p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
                 expected = observers["exact"].second_order(viewer)
-                styles = observers["exact"].p_characters(viewer)
                 inquiries.setdefault(viewer, []).extend(
                     Inquiry(
                         game=index,

@@ -142,11 +142,13 @@ def characters(
     labels: np.ndarray,
     games: np.ndarray,
     sites: Sequence[str],
+    stated: np.ndarray,
 ) -> list[ReadOut]:
     """AUROC (one against the rest, averaged over characters) of the subject's hidden character.
 
-    x: `(n, n_sites, n_layers + 1, hidden)`. exact: the exact observer's probabilities `(n, n_characters)`, the ceiling.
-    labels: `(n,)`. Characters with fewer than 50 inquiries are left out.
+    x: `(n, n_sites, n_layers + 1, hidden)`. exact: the exact observer's probabilities `(n, n_characters)`, the ceiling;
+    stated: the model's, NaN where it has no words for them. labels: `(n,)`. Characters with fewer than 50 inquiries are
+    left out.
     """
     common = np.flatnonzero(np.bincount(labels) >= 50)
     kept = np.isin(labels, common)
@@ -184,13 +186,9 @@ def characters(
         HistGradientBoostingClassifier(random_state=0, max_iter=60, max_leaf_nodes=8),
         counts,
     )
-    guess = exact[rest][:, common]
-    found.append(
-        ReadOut(
-            "exact observer",
-            "",
-            auroc(labels[rest], guess),
-            *interval(auroc, labels[rest], guess, games[rest]),
-        )
-    )
+    for source, p in (("stated", stated), ("exact observer", exact)):
+        guess = p[rest][:, common]
+        if not np.isnan(guess).any():
+            low, high = interval(auroc, labels[rest], guess, games[rest])
+            found.append(ReadOut(source, "", auroc(labels[rest], guess), low, high))
     return found

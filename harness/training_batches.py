@@ -16,14 +16,18 @@ from torch.utils.data import IterableDataset
 
 from agents.small_model import make_tokenizer
 from harness.training_data import View, stream
+from harness.training_turns import Turn
 
 TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
 """What a target is: anything that is read, the seat's choice, its answer to a question, its own words, and a name
 among those. 0 is nothing."""
 
+ANSWERED = -100
+"""Stands for a target of which the probabilities are known."""
+
 
 class Batch(NamedTuple):
-    """Views side by side, padded; all tensors but the last are `(n_views, n_tokens)` int64.
+    """Views side by side, padded; all tensors but the last are `(n_views, n_tokens)`, int64 where nothing is said.
 
     A row holds a view and after it the questions asked on the way, which see only what they would see alone: the
     `limit` tokens before their point, their own stem (`Ada believes`), and their own rest (`Ben`).
@@ -31,11 +35,11 @@ class Batch(NamedTuple):
 
     ids: torch.Tensor
     target: torch.Tensor
-    """The token to be predicted at each position, but for beliefs, whose is in `answer`."""
+    """The token to be predicted at each position, or `ANSWERED` where its probabilities are in `answer`."""
     kind: torch.Tensor
     """What the target is, `TEXT` to `NAMING`."""
-    merit: torch.Tensor
-    """Of a choice or a name in own words: 1 it served the seat's side, 2 it did not, as the deal shows; 0 otherwise."""
+    worth: torch.Tensor
+    """How much the target counts among those of its kind, float32."""
     position: torch.Tensor
     limit: torch.Tensor
     """How many of the view's tokens may be seen."""
@@ -44,12 +48,12 @@ class Batch(NamedTuple):
     rest: torch.Tensor
     """0 for the view's tokens and stems, else the number of the question at its point."""
     answer: torch.Tensor
-    """Probability of each word `(n_beliefs, n_words)` float32 at the targets that are beliefs, row by row."""
+    """Probability of each word `(n_answered, n_words)` float32 at the targets that are `ANSWERED`, row by row."""
 
     def nats(self, logits: torch.Tensor) -> torch.Tensor:
         """Cross-entropy `(n_views, n_tokens)` of what was predicted `(n_views, n_tokens, n_words)`."""
-        out = cross_entropy(logits.transpose(1, 2), self.target, reduction="none")
-        asked = self.kind == BELIEF
+        out = cross_entropy(logits.transpose(1, 2), self.target, reduction="none", ignore_index=ANSWERED)
+        asked = self.target == ANSWERED
         return out.masked_scatter(asked, cross_entropy(logits[asked], self.answer, reduction="none"))
 
     def mask(self) -> torch.Tensor:
@@ -67,6 +71,33 @@ class Batch(NamedTuple):
         return Batch(*(x.to(device) for x in self))
 
 
+def expected_words(
+    turn: Turn, line: Sequence[int], n_given: int, words: Mapping[str, int], tokenizer: Any
+) -> Iterator[tuple[int, dict[int, float], float]]:
+    """For each token of a turn's line but the last, from the last that was given on: (its index, the probability of
+    each next token given those before, weighed by `Turn.worth`; how much it counts).
+
+    line: the `n_given` tokens that the seat was given, then its own, as the game went.
+    """
+    worth = {
+        words[verb]: {words[name]: value for name, value in named.items()}
+        for verb, named in turn.worth.items()
+    }
+    texts = tokenizer([text + "\n" for text, _ in turn.answers], add_special_tokens=False)["input_ids"]
+    agree = [(ids, p) for ids, (_, p) in zip(texts, turn.answers, strict=True)]
+    verb = next((i for i in line[:n_given] if i in worth), 0)
+    for i in range(n_given, len(line)):
+        likely: dict[int, float] = {}
+        for ids, p in agree:
+            likely[ids[i - n_given]] = likely.get(ids[i - n_given], 0.0) + p
+        total = sum(likely.values())
+        likely = {word: p * worth.get(verb, {}).get(word, 1.0) for word, p in likely.items()}
+        value = sum(likely.values())
+        yield i - 1, {word: p / value for word, p in likely.items()}, value / total
+        agree = [(ids, p) for ids, p in agree if ids[i - n_given] == line[i]]
+        verb = line[i] if line[i] in worth else 0 if line[i] == words["."] else verb
+
+
 class Row:
     """One view as columns of a batch."""
 
@@ -75,27 +106,27 @@ class Row:
         ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
         ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
         n = len(ids)
-        kind, merit = [TEXT] * (n - 1) + [0], [0] * n
+        target, kind, worth = [*ids[1:], 0], [TEXT] * (n - 1) + [0], [1.0] * n
         names = {words[name] for name in view.names}
-        served = {words[verb]: {words[name] for name in found} for verb, found in view.served.items()}
         for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):
             says = bool(view.name) and line.startswith(f"{view.name} says ")
-            verb = 0
             for i in range(start + 1, end - 1):
-                verb = ids[i] if ids[i] in served else 0 if ids[i] == words["."] else verb
-                chooses = ids[i] == words[":"] and ids[i - 1] == words[")"]
-                named = ids[i + 1] in names
-                if chooses:
+                if ids[i] == words[":"] and ids[i - 1] == words[")"]:
                     kind[i] = CHOICE
                 elif says:
-                    kind[i] = NAMING if named else SPEECH
-                if verb and named and (chooses or says):
-                    merit[i] = 1 if ids[i + 1] in served[verb] else 2
-        self.columns: list[list[int]] = [
-            ids, [*ids[1:], 0], kind, merit, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
-        ]  # fmt: skip
+                    kind[i] = NAMING if ids[i + 1] in names else SPEECH
         self.words = words
-        self.answers: list[dict[str, float]] = []
+        self.answers: list[dict[int, float]] = []
+        for turn in view.turns:
+            start, end = ends[turn.line], ends[turn.line + 1]
+            n_given = len(tokenizer(turn.given, add_special_tokens=False)["input_ids"])
+            for i, likely, value in expected_words(turn, ids[start:end], n_given, words, tokenizer):
+                if kind[start + i] != TEXT:
+                    target[start + i], worth[start + i] = ANSWERED, value
+                    self.answers.append(likely)
+        self.columns: list[list[Any]] = [
+            ids, target, kind, worth, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
+        ]  # fmt: skip
         for stem, fork in enumerate(view.forks, 1):
             limit = ends[fork.n_lines]
             first = tokenizer(f"{fork.viewer} believes", add_special_tokens=False)["input_ids"]
@@ -108,13 +139,12 @@ class Row:
         self, ids: list[int], limit: int, after: int, stem: int, rest: int, answer: dict[str, float] | None
     ) -> None:
         n = len(ids)
-        kind = [0] * n
+        target, kind = [0] * n, [0] * n
         if answer is not None:
-            kind[-1] = BELIEF
-            self.answers.append(answer)
-        nothing = [0] * n
+            target[-1], kind[-1] = ANSWERED, BELIEF
+            self.answers.append({self.words[word]: p for word, p in answer.items()})
         at = list(range(limit + after, limit + after + n))
-        new = [ids, nothing, kind, nothing, at, [limit] * n, [stem] * n, [rest] * n]
+        new: list[list[Any]] = [ids, target, kind, [1.0] * n, at, [limit] * n, [stem] * n, [rest] * n]
         for column, values in zip(self.columns, new, strict=True):
             column += values
 
@@ -125,12 +155,11 @@ class Row:
         """The part of `Batch.answer` that is this view's."""
         out = torch.zeros(len(self.answers), len(self.words))
         for i, answer in enumerate(self.answers):
-            for word, p in answer.items():
-                out[i, self.words[word]] = p
+            out[i, list(answer)] = torch.tensor(list(answer.values()))
         return out
 
 
-PADDING = (0, 0, 0, 0, 0, 0, -1, 0)
+PADDING = (0, 0, 0, 1.0, 0, 0, -1, 0)
 """What each column of a row is padded with."""
 
 

@@ -5,18 +5,18 @@ Game `i` of a stream is a pure function of (seed, i), so training resumes where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from agents.context import document
 from games import chance, load_game
-from games.base import SeatFacts
 from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training_games import EARLY, MIX, scripted_game
-from harness.training_questions import Fork, belief_questions, cuts, second_order_questions
+from harness.training_games import EARLY, MIX, game_with_options
+from harness.training_questions import Fork, belief_questions, cuts, expect, living, second_order_questions
+from harness.training_turns import Turn, decisions, turns
 
 OPENINGS, ALL_RULES = 0.28, 0.42
 """Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
@@ -24,13 +24,16 @@ ASKED = (4, 10)
 """Points of a game at which a seat's view is asked, before and after `ASKED_MORE` of the games."""
 ASKED_MORE = 0.8
 EXPECTED = 4.0
-"""Games, in units of those that the curriculum is laid over, after which a question's answer is no longer the truth
-but what the exact observer expects of it in the viewer's place.
+"""Games, in units of those that the curriculum is laid over, after which training is no longer by one draw of what
+might have been: a question's answer is not the truth but what the exact observer expects of it in the viewer's place,
+and a seat's own lines are to be as likely as its teacher made them.
 
 Both teach the same on average: that expectation is the truth's mean over all games that look like this to the viewer.
 But the truth is one draw, and the same one at every point of a game, and by then most of a step's direction was its
 chance (the answers improved most while the learning rate fell, which averages chance out).
 """
+CHARACTERS, CHARACTER_POINTS = 5.1, 2
+"""Games, in the same units, after which it is also asked how the others play, and at how many points of a game."""
 SECOND_ORDER = (0.1, 0.4)
 """Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games."""
 
@@ -44,22 +47,8 @@ class View(msgspec.Struct, frozen=True):
     """The seat's name; empty for the moderator."""
     names: tuple[str, ...] = ()
     """Those of all seats."""
-    served: dict[str, list[str]] = {}
-    """Verb -> the names with which it serves the seat's side, as the deal shows; empty where that is not judged."""
-
-
-HUNTS, SPARES = ("accuse", "question", "vote", "votes", "inspects", "shoots", "poisons"), ("defend",)
-"""Acts that serve the village where they name a werewolf, and where they do not."""
-
-
-def served(facts: Sequence[SeatFacts], seat: int, lexicon: str) -> dict[str, list[str]]:
-    """`View.served` of a seat: of the village's, who do not know whom to name; empty for the others."""
-    if facts[seat].faction != "village":
-        return {}
-    terms = load_lexicon(lexicon).terms
-    werewolves = [fact.name for fact in facts if fact.role == "werewolf"]
-    others = [fact.name for fact in facts if fact.role != "werewolf"]
-    return {terms[verb]: werewolves for verb in HUNTS} | {terms[verb]: others for verb in SPARES}
+    turns: list[Turn] = []
+    """What its own lines might have been; empty where training is by what they are."""
 
 
 def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
@@ -92,8 +81,9 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     change, through the moderator's views of whole games to the seats' views, and from short games to all rule sets. In
     a share `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten
     (one where the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later two
-    fifths, also about others' beliefs. From `EXPECTED` on the answers are what the exact observer expects. With a share
-    of 0 no text holds a question, the moderator's neither.
+    fifths, also about others' beliefs, and from `CHARACTERS` on about their characters. From `EXPECTED` on the answers
+    are what the exact observer expects, and a seat's lines what its player might have done. With a share of 0 no text
+    holds a question, the moderator's neither.
     """
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
@@ -101,7 +91,7 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     mix = EARLY if blend < 0.5 else MIX
     settings = mix[chance.draw([share for _, share in mix], chance.mix(key))][0]
     config = game.configure(**settings, lexicon=lexicon)
-    log = scripted_game(config, key >> 1)
+    log, options = game_with_options(config, key >> 1)
     kind = chance.uniform(chance.key(key, "view"))
     if kind >= blend:
         if belief_share == 0.0:  # an opening teaches by its questions alone
@@ -110,22 +100,46 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
         return [moderators_view(log, config, chance.key(key, "look-ups"), opening)]
     seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
-    deeper: dict[int, list[Fork]] = {}
-    more, expected = progress >= ASKED_MORE, progress >= EXPECTED
-    if asked and chance.uniform(chance.key(key, "second order")) < SECOND_ORDER[more]:
-        deeper = second_order_questions(log, asked, config, chance.key(key, "deeper"), 2, expected)
+    more, late = progress >= ASKED_MORE, progress >= EXPECTED
     facts = game.seats(config, log)
-    found = []
-    for seat in seats:
-        points = 1 if facts[seat].role == "werewolf" else ASKED[more]
-        n_cuts = points if seat in asked else 0
-        forks = belief_questions(log, seat, config, chance.key(key, "questions", seat), n_cuts, expected)
-        lines = document(game.text, log, seat, config)
-        names = tuple(fact.name for fact in facts)
-        found.append(
-            View(lines, forks + deeper.get(seat, []), names[seat], names, served(facts, seat, lexicon))
+    points = {
+        seat: cuts(
+            log, chance.key(key, "questions", seat), 1 if facts[seat].role == "werewolf" else ASKED[more]
         )
-    return found
+        for seat in asked
+    }
+    deeper = chance.key(key, "deeper")
+    is_deeper = bool(asked) and chance.uniform(chance.key(key, "second order")) < SECOND_ORDER[more]
+    deeper_points = cuts(log, deeper, 2) if is_deeper else []
+    wanted = {*deeper_points}
+    characters = list[tuple[int, int]]()
+    if late:
+        wanted.update(*points.values(), (point for seat in seats for point, _ in decisions(log, seat)))
+    if late and progress >= CHARACTERS:
+        characters = [
+            (point, seat)
+            for seat in asked
+            for point in points[seat][:CHARACTER_POINTS]
+            if seat in living(log[:point], config.n_players)
+        ]
+    expected = expect(log, config, wanted, characters) if wanted else None
+    forks = {
+        seat: belief_questions(log, seat, config, points[seat], expected if late else None) for seat in asked
+    }
+    if expected is not None and deeper_points:
+        found = second_order_questions(log, asked, config, deeper_points, deeper, expected, drawn=not late)
+        forks = {seat: forks[seat] + found[seat] for seat in asked}
+    names = tuple(fact.name for fact in facts)
+    return [
+        View(
+            document(game.text, log, seat, config),
+            forks.get(seat, []),
+            names[seat],
+            names,
+            turns(log, seat, config, options[seat], expected) if late and expected is not None else [],
+        )
+        for seat in seats
+    ]
 
 
 def stream(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.observer import Mix
-from agents.scripted import STYLES, Scripted
+from agents.scripted import STYLES, Distribution, Scripted, draw
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Record, Reply
@@ -42,17 +42,25 @@ def cast(config: Any, seed: int) -> list[Scripted]:
 
 def scripted_game(config: Any, seed: int) -> list[Record]:
     """The log of one game between scripted players whose characters are drawn from the seed."""
+    return game_with_options(config, seed)[0]
+
+
+def game_with_options(config: Any, seed: int) -> tuple[list[Record], list[list[Distribution]]]:
+    """The log of `scripted_game`, and for each seat what its player might have done at each of its decisions."""
     game = load_game("werewolf")
     seats = cast(config, seed)
     loop = play(game, config, seed)
     log: list[Record] = []
+    options: list[list[Distribution]] = [[] for _ in seats]
     step = next(loop)
     while True:
         log += step.new
         if not step.requests:
-            return log
+            return log, options
         answers = []
         for request in step.requests:
             observation = observe(game, "", config, seed, log, request)
-            answers.append(Answer(Reply(seats[request.seat].choose(observation)), seats[request.seat].name))
+            player = seats[request.seat]
+            options[request.seat].append(player.distribution(observation))
+            answers.append(Answer(Reply(draw(options[request.seat][-1], observation)), player.name))
         step = loop.send(answers)

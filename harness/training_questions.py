@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,10 +11,14 @@ import numpy as np
 from agents.beliefs import gone
 from agents.context import document
 from agents.observer import Observer
+from agents.small_model import PLAYS
 from games import chance, load_game
 from games.records import Decision, Event, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training_games import MIXTURE
+from harness.training_games import MIXTURE, PLAYERS
+
+CHARACTERS = tuple(player.name for player in PLAYERS)
+"""The words with which the question for a player's character is answered."""
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -51,31 +55,71 @@ def cuts(log: list[Record], key: int, n: int) -> list[int]:
     return [*chosen, *chance.shuffled(others, chance.key(key, "others"))[: n - len(chosen)]]
 
 
+class Expected(msgspec.Struct, frozen=True):
+    """What the exact observer expects at some points of a game, in every seat's place."""
+
+    roles: tuple[str, ...]
+    beliefs: dict[int, np.ndarray]
+    """Point -> probability `(n_viewers, n_seats, n_roles)` of each role of each seat to each viewer."""
+    characters: dict[tuple[int, int], np.ndarray]
+    """(point, viewer) -> probability `(n_seats, n_characters)` of each seat's character, as in `CHARACTERS`."""
+
+
+def expect(
+    log: Sequence[Record], config: Any, points: Iterable[int], characters: Collection[tuple[int, int]] = ()
+) -> Expected:
+    """What the exact observer expects after the first `point` records; of characters where (point, viewer) is named.
+
+    One pass over the log serves all questions: taking in records is most of the cost.
+    """
+    observer = Observer("exact", config, MIXTURE)
+    out = Expected(observer.roles, {}, {})
+    read = 0
+    for point in sorted({*points, *(point for point, _ in characters)}):
+        for record in log[read:point]:
+            observer.update(record)
+        read = point
+        out.beliefs[point] = observer.all_beliefs()
+        for at, viewer in characters:
+            if at == point:
+                out.characters[at, viewer] = observer.p_characters(viewer)
+    return out
+
+
 def belief_questions(
-    log: list[Record], seat: int, config: Any, key: int, n_cuts: int, expected: bool = False
+    log: list[Record], seat: int, config: Any, points: Iterable[int], expected: Expected | None = None
 ) -> list[Fork]:
-    """What the seat is asked while it lives: the role of each living other, answered with the truth, or with what the
-    exact observer expects of it."""
+    """What the seat is asked at some points of the log while it lives: the role of each living other, answered with the
+    truth, or with what the exact observer expects of it; and how that other plays, where that is known too."""
     game = load_game("werewolf")
     facts = game.seats(config, log)
     terms = load_lexicon(config.lexicon).terms
-    observer = Observer("exact", config, MIXTURE) if expected else None
     forks = []
-    read = 0
-    for cut in sorted(cuts(log, key, n_cuts)):
-        alive = living(log[:cut], config.n_players)
+    for point in sorted(points):
+        alive = living(log[:point], config.n_players)
         if seat not in alive:
             break
-        answers = {i: {terms[facts[i].role]: 1.0} for i in alive if i != seat}
-        if observer is not None:
-            for record in log[read:cut]:
-                observer.update(record)
-            read = cut
-            beliefs = observer.beliefs(seat)
-            answers = {i: in_words(beliefs[i], observer.roles, terms) for i in answers}
-        n_lines = len(document(game.text, log[:cut], seat, config))
-        forks.append(Fork(n_lines, facts[seat].name, [(facts[i].name, p) for i, p in answers.items()]))
+        others = [i for i in alive if i != seat]
+        asked = [(facts[i].name, {terms[facts[i].role]: 1.0}) for i in others]
+        if expected is not None:
+            beliefs = expected.beliefs[point][seat]
+            asked = [(facts[i].name, in_words(beliefs[i], expected.roles, terms)) for i in others]
+            if (point, seat) in expected.characters:
+                characters = expected.characters[point, seat]
+                asked += [(character_question(facts[i].name), by_character(characters[i])) for i in others]
+        n_lines = len(document(game.text, log[:point], seat, config))
+        forks.append(Fork(n_lines, facts[seat].name, asked))
     return forks
+
+
+def character_question(subject: str) -> str:
+    """What comes after `NAME believes` where it is asked for a player's character (`agents.scripted.STYLES`)."""
+    return f"{subject} {PLAYS}"
+
+
+def by_character(p: np.ndarray) -> dict[str, float]:
+    """Probabilities `(n_characters,)` by the character's word; impossible ones are left out."""
+    return {name: float(x) for name, x in zip(CHARACTERS, p, strict=True) if x > 0.0}
 
 
 def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
@@ -85,25 +129,26 @@ def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> d
 
 
 def second_order_questions(
-    log: list[Record], seats: Sequence[int], config: Any, key: int, n_cuts: int, expected: bool = False
+    log: list[Record],
+    seats: Sequence[int],
+    config: Any,
+    points: Iterable[int],
+    key: int,
+    expected: Expected,
+    drawn: bool = False,
 ) -> dict[int, list[Fork]]:
     """What each seat is asked of the beliefs of each living other about all living.
 
-    The answer is what the exact observer believes in the other's place, or a role drawn from that, so that a well
+    The answer is what the exact observer believes in the other's place, or a role `drawn` from that, so that a well
     calibrated answer is what the viewer expects of that belief.
     """
     game = load_game("werewolf")
     facts = game.seats(config, log)
     terms = load_lexicon(config.lexicon).terms
-    observer = Observer("exact", config, MIXTURE)
     forks: dict[int, list[Fork]] = {seat: [] for seat in seats}
-    read = 0
-    for cut in sorted(cuts(log, key, n_cuts)):
-        for record in log[read:cut]:
-            observer.update(record)
-        read = cut
-        alive = living(log[:cut], config.n_players)
-        beliefs = observer.all_beliefs()
+    for point in sorted(points):
+        alive = living(log[:point], config.n_players)
+        beliefs = expected.beliefs[point]
         for seat in seats:
             if seat not in alive:
                 continue
@@ -112,17 +157,16 @@ def second_order_questions(
                 for k in alive:
                     if j != k and seat != j:
                         p = beliefs[j, k]
-                        if not expected:
-                            drawn = chance.draw(
-                                np.maximum(p, 0.0).tolist(), chance.key(key, "answer", cut, seat, j, k)
+                        if drawn:
+                            role = chance.draw(
+                                np.maximum(p, 0.0).tolist(), chance.key(key, "answer", point, seat, j, k)
                             )
-                            p = np.eye(len(p))[drawn]
-                        answer = in_words(p, observer.roles, terms)
+                            p = np.eye(len(p))[role]
+                        answer = in_words(p, expected.roles, terms)
                         asked.append((f"{facts[j].name} believes {facts[k].name}", answer))
-            some = list(chance.shuffled(asked, chance.key(key, "asked", cut, seat))[:8])
-            forks[seat].append(
-                Fork(len(document(game.text, log[:cut], seat, config)), facts[seat].name, some)
-            )
+            some = list(chance.shuffled(asked, chance.key(key, "asked", point, seat))[:8])
+            n_lines = len(document(game.text, log[:point], seat, config))
+            forks[seat].append(Fork(n_lines, facts[seat].name, some))
     return forks
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from agents.context import document
 from agents.small_model import (
     SHIPPED,
     SMALL_MODEL,
@@ -18,13 +21,21 @@ from agents.small_model import (
     unpack_checkpoints,
 )
 from games import load_game
-from games.base import SeatFacts
 from games.records import Decision
 from games.werewolf.lexicon import LEXICONS
 from games.werewolf.presets import NAMES
-from harness.training_data import View, served, views
-from harness.training_games import scripted_game
-from harness.training_questions import belief_questions, second_order_questions
+from harness.training_data import View, views
+from harness.training_games import game_with_options, scripted_game
+from harness.training_questions import (
+    CHARACTERS,
+    Expected,
+    belief_questions,
+    character_question,
+    cuts,
+    expect,
+    second_order_questions,
+)
+from harness.training_turns import FAILED, SERVED, decisions, turns
 
 GAME = load_game("werewolf")
 
@@ -66,12 +77,15 @@ def test_belief_questions_are_answered_with_the_truth() -> None:
         config = GAME.configure(preset="classic-7")
         roles = {fact.name: fact.role for fact in GAME.seats(config, log)}
         for seat in range(config.n_players):
-            for fork in belief_questions(log, seat, config, index, 3):
+            for fork in belief_questions(log, seat, config, cuts(log, index, 3)):
                 for subject, answer in fork.asked:
                     assert roles[subject] == only(answer)
                     assert subject != fork.viewer
                     first += 1
-        for seat, forks in second_order_questions(log, [0, 1], config, index, 1).items():
+        points = cuts(log, index, 1)
+        expected = expect(log, config, points)
+        deeper = second_order_questions(log, [0, 1], config, points, index, expected, drawn=True)
+        for seat, forks in deeper.items():
             for fork in forks:
                 for question, answer in fork.asked:
                     believer, _, about = question.split()
@@ -109,21 +123,26 @@ def test_weights_are_kept_at_doubling_numbers_of_tokens_and_at_the_end() -> None
 
 
 def test_the_learning_rate_is_raised_once_and_falls_to_nothing_at_the_end() -> None:
-    from harness.train import schedule
+    from harness.train import SETTLED, schedule
 
     factors = [schedule(1_000_000 * i, 72_000_000) for i in range(73)]
     assert [i for i in range(3, 73) if factors[i] > factors[i - 1]] == [15]
     assert factors[15:55] == [factors[15]] * 40
     assert factors[-1] == 0.0
+    longer = [schedule(SETTLED + 1_000_000 * i, SETTLED + 40_000_000) for i in range(41)]
+    assert longer[:21] == [longer[0]] * 21  # and once more where training goes on beyond, not as high
+    assert longer[0] < factors[15] / 2
+    assert longer[20:] == sorted(longer[20:], reverse=True)
+    assert longer[-1] == 0.0
 
 
-@pytest.mark.parametrize("progress", [0.9, 4.0])
+@pytest.mark.parametrize("progress", [0.9, 4.0, 5.1])
 def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(progress: float) -> None:
     import torch
     from transformers import LlamaForCausalLM
 
     from harness.train import initialise
-    from harness.training_batches import Row, collate
+    from harness.training_batches import ANSWERED, BELIEF, Row, collate
 
     tokenizer = make_tokenizer()
     words = tokenizer.get_vocab()
@@ -137,8 +156,9 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
         ).logits
         nats = batch.nats(logits)
     n_asked = 0
+    answers_of_beliefs = batch.answer[batch.kind[batch.target == ANSWERED] == BELIEF]
     for r, view in enumerate(some):
-        ends = iter(batch.kind[r].eq(3).nonzero()[:, 0].tolist())
+        ends = iter(batch.kind[r].eq(BELIEF).nonzero()[:, 0].tolist())
         for fork in view.forks:
             read = "\n".join(view.lines[: fork.n_lines])
             for question, answer in fork.asked:
@@ -148,7 +168,7 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
                     alone = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
                 end = next(ends)
                 torch.testing.assert_close(logits[r, end], alone, atol=1e-4, rtol=1e-4)
-                answers = batch.answer[n_asked]
+                answers = answers_of_beliefs[n_asked]
                 assert {w: float(answers[words[w]]) for w in answer} == pytest.approx(answer)
                 assert float(answers.sum()) == pytest.approx(1.0)
                 expected = -sum(p * float(alone.log_softmax(0)[words[w]]) for w, p in answer.items())
@@ -170,31 +190,79 @@ def test_a_seats_own_words_are_told_from_those_that_it_hears() -> None:
     assert len(ids) == len(kind)
 
 
-def test_whom_a_seat_names_counts_by_whether_it_served_its_side() -> None:
-    from harness.training_batches import CHOICE, NAMING, Row
+def played(index: int) -> tuple[Any, list[Any], list[Any], Expected]:
+    """A classic-7 game: its rules, its log, what the players might have done, and what the observer expects at every
+    decision."""
+    config = GAME.configure(preset="classic-7")
+    log, options = game_with_options(config, index)
+    points = [point for seat in range(config.n_players) for point, _ in decisions(log, seat)]
+    return config, log, options, expect(log, config, points)
+
+
+def test_what_a_seat_might_have_said_is_what_its_player_states() -> None:
+    """Each of a turn's lines as a whole is as likely token by token as the player made it."""
+    from harness.training_batches import expected_words
 
     tokenizer = make_tokenizer()
-    lines = [
-        'Ben says "I am the seer. I inspected Cal werewolf. I accuse Ada. I defend Cal. I will vote Cal."',
-        'Cal says "I accuse Ada."',
-        "Ben votes (Ada Cal nobody): nobody.",
-        "Ben inspects (Ada Cal): Cal.",
-    ]
-    facts = [SeatFacts(name, role, side) for name, role, side in
-             (("Ada", "villager", "village"), ("Ben", "seer", "village"), ("Cal", "werewolf", "werewolf"))]  # fmt: skip
-    judged = {}
-    for seat in (1, 2):
-        names = tuple(fact.name for fact in facts)
-        view = View(lines, [], names[seat], names, served(facts, seat, "classic"))
-        row = Row(view, tokenizer.get_vocab(), tokenizer)
-        _, target, kind, merit = row.columns[:4]
-        judged[seat] = [
-            (tokenizer.decode([t]), m)
-            for t, k, m in zip(target, kind, merit, strict=True)
-            if k in (CHOICE, NAMING)
-        ]
-    assert judged[1] == [("Cal", 0), ("Ada", 2), ("Cal", 2), ("Cal", 1), ("nobody", 0), ("Cal", 1)]
-    assert judged[2] == [("Ada", 0), ("nobody", 0), ("Cal", 0)]  # werewolves know whom they name
+    words = tokenizer.get_vocab()
+    n_lines = 0
+    for index in range(3):
+        config, log, options, expected = played(index)
+        for seat in range(config.n_players):
+            lines = document(GAME.text, log, seat, config)
+            for turn in turns(log, seat, config, options[seat], expected):
+                assert lines[turn.line] in {turn.given + text for text, _ in turn.answers}
+                assert sum(p for _, p in turn.answers) == pytest.approx(1.0)
+                given = tokenizer(turn.given, add_special_tokens=False)["input_ids"]
+                plain = replace(turn, worth={})
+                for text, p in turn.answers[:5]:
+                    ids = tokenizer(f"{turn.given}{text}\n", add_special_tokens=False)["input_ids"]
+                    whole = 1.0
+                    for i, likely, value in expected_words(plain, ids, len(given), words, tokenizer):
+                        assert sum(likely.values()) == pytest.approx(1.0)
+                        assert value == pytest.approx(1.0)
+                        whole *= likely[ids[i + 1]]
+                    assert whole == pytest.approx(p)
+                    n_lines += 1
+    assert n_lines > 200
+
+
+def test_whom_one_of_the_village_names_counts_by_whether_it_likely_serves() -> None:
+    """Whom it names weighs by the exact belief; how often it names anyone, and werewolves' lines, stay as they were."""
+    from harness.training_batches import expected_words
+
+    tokenizer = make_tokenizer()
+    words = tokenizer.get_vocab()
+    judged = 0
+    for index in range(3):
+        config, log, options, expected = played(index)
+        facts = GAME.seats(config, log)
+        for seat, fact in enumerate(facts):
+            for turn, (point, decision) in zip(
+                turns(log, seat, config, options[seat], expected), decisions(log, seat), strict=True
+            ):
+                if fact.faction == "werewolf":
+                    assert turn.worth == {}  # it knows whom it names
+                elif decision.kind == "ballot":
+                    p = expected.beliefs[point][seat, :, expected.roles.index("werewolf")]
+                    texts = dict(turn.answers)
+                    named = {f.name: q for f, q in zip(facts, p, strict=True) if f" {f.name}." in texts}
+                    weighed = {
+                        name: texts[f" {name}."] * (FAILED + (SERVED - FAILED) * q)
+                        for name, q in named.items()
+                    }
+                    rest = sum(q for text, q in texts.items() if text[1:-1] not in named)
+                    given = tokenizer(turn.given, add_special_tokens=False)["input_ids"]
+                    line = tokenizer(turn.given + turn.answers[0][0] + "\n", add_special_tokens=False)
+                    _, likely, value = next(
+                        expected_words(turn, line["input_ids"], len(given), words, tokenizer)
+                    )
+                    total = sum(weighed.values()) + rest
+                    assert value == pytest.approx(total)
+                    for name, x in weighed.items():
+                        assert likely[words[name]] == pytest.approx(x / total)
+                    judged += 1
+    assert judged > 15
 
 
 def test_late_answers_are_what_the_exact_observer_expects_of_the_truth() -> None:
@@ -205,8 +273,9 @@ def test_late_answers_are_what_the_exact_observer_expects_of_the_truth() -> None
         facts = GAME.seats(config, log)
         roles = {fact.name: fact.role for fact in facts}
         seat = next(i for i, fact in enumerate(facts) if fact.role == "villager")
-        drawn = belief_questions(log, seat, config, index, 3)
-        expected = belief_questions(log, seat, config, index, 3, expected=True)
+        points = cuts(log, index, 3)
+        drawn = belief_questions(log, seat, config, points)
+        expected = belief_questions(log, seat, config, points, expect(log, config, points))
         assert [(f.n_lines, [q for q, _ in f.asked]) for f in drawn] == [
             (f.n_lines, [q for q, _ in f.asked]) for f in expected
         ]
@@ -219,6 +288,26 @@ def test_late_answers_are_what_the_exact_observer_expects_of_the_truth() -> None
     assert abs(right / n) < 0.04  # the truth's mean is what was expected
 
 
+def test_characters_are_asked_for_late_and_answered_with_what_is_expected_of_them() -> None:
+    assert not any("plays" in q for v in asked_views(4.0) for f in v.forks for q, _ in f.asked)
+    asked = [(v, f, q, p) for v in asked_views(5.1) for f in v.forks for q, p in f.asked if "plays" in q]
+    assert len(asked) > 50
+    for view, fork, question, answer in asked:
+        subject = question.split()[0]
+        assert question == character_question(subject)
+        assert subject in view.names
+        assert subject != fork.viewer
+        assert set(answer) <= set(CHARACTERS)
+        assert sum(answer.values()) == pytest.approx(1.0)
+    # `random` is drawn a tenth as often as each of the others, and is known at once by what no other would do.
+    assert sum(p.get("random", 0.0) for *_, p in asked) / len(asked) < 0.1
+
+
+def asked_views(progress: float) -> list[View]:
+    """The views of some games of training."""
+    return [view for index in range(12) for view in views(index, 0, progress, "classic", 1.0)]
+
+
 def test_the_words_change_nothing_in_training() -> None:
     from harness.training_batches import Row
 
@@ -227,7 +316,7 @@ def test_the_words_change_nothing_in_training() -> None:
         words = tokenizer.get_vocab()
         return [
             Row(view, words, tokenizer).columns
-            for progress in (0.0, 0.3, 0.9, 4.0)
+            for progress in (0.0, 0.3, 0.9, 4.0, 5.1)
             for index in range(6)
             for view in views(index, 0, progress, lexicon, 1.0)
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.small_model import SMALL_MODEL, make_tokenizer, unpack_checkpoints
+from agents.small_model import PLAYS, SMALL_MODEL, find_model, make_tokenizer, unpack_checkpoints
 from harness.held_out import Sitting, sittings, stack
 from harness.readings import SITES, positions
 from harness.readouts import characters, log_odds, represented
@@ -25,13 +25,17 @@ def test_every_site_is_a_token_that_names_who_is_asked_about(found: list[Sitting
     offered = 0
     for sitting in found:
         batch = collate([Row(sitting.view, words, tokenizer)])
-        first, then, places = positions(batch, 0, sitting, words)
-        assert len(first) == len(then) == len(places) == len(sitting.inquiries)
+        places = positions(batch, 0, sitting, words)
+        assert len(places) == len(sitting.inquiries)
         for item, row in zip(sitting.inquiries, places, strict=True):
             name = words[sitting.names[item.subject]]
-            *of_subject, second = row
+            *of_subject, second, character = row
             assert all(int(batch.ids[0, at]) == name for at in of_subject if at >= 0)
             assert int(batch.ids[0, second]) == words[sitting.names[item.viewer]]
+            assert tokenizer.decode(batch.ids[0, character - 1 : character + 1]).split() == [
+                sitting.names[item.subject],
+                PLAYS,
+            ]
             assert row[0] < row[2]
             if row[SITES.index("offer")] >= 0:
                 line = tokenizer.decode(batch.ids[0, row[0] : row[1] + 1])
@@ -88,10 +92,15 @@ def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
     x, target, games = planted()
     labels = np.digitize(target, [-0.5, 0.5])
     counts = np.random.default_rng(2).normal(size=(len(target), 5))
-    found = {r.source: r for r in characters(x, counts, np.eye(3)[labels], labels, games, SITES)}
+    exact = np.eye(3)[labels]
+    stated = np.random.default_rng(3).random(exact.shape)
+    found = {r.source: r for r in characters(x, counts, exact, labels, games, SITES, stated)}
     assert found["exact observer"].value == found["exact observer"].low == 1.0
     assert found["small model"].value > 0.9
     assert found["event counts, linear"].value < 0.6
+    assert 0.4 < found["stated"].value < 0.6
+    silent = characters(x, counts, exact, labels, games, SITES, np.full(exact.shape, np.nan))
+    assert "stated" not in {r.source for r in silent}
 
 
 def test_log_odds_of_certainty_are_bounded() -> None:
@@ -116,7 +125,19 @@ def test_the_shipped_model_is_read_at_every_site(found: list[Sitting]) -> None:
     assert got.stated.shape == got.second.shape == (n,)
     assert ((got.stated >= 0) & (got.stated <= 1)).all()
     assert got.activations.shape[:2] == (n, len(SITES))
-    assert not np.isnan(got.activations[:, [0, 2]]).any()
+    assert not np.isnan(got.activations[:, [0, 2, 4]]).any()
+    assert got.characters.sum(1) == pytest.approx(np.ones(n))
+
+
+def test_a_model_without_words_for_characters_is_read_without_them(found: list[Sitting]) -> None:
+    from agents.hooked_model import load_hooked_model
+    from harness.readings import read
+
+    hooked = load_hooked_model(find_model("small-unasked"))
+    got = read(hooked.model, hooked.tokenizer, found, "classic")
+    assert np.isnan(got.characters).all()
+    assert np.isnan(got.activations[:, SITES.index("character")]).all()
+    assert not np.isnan(got.activations[:, SITES.index("name")]).any()
 
 
 def test_the_shipped_model_states_more_than_habits_tell() -> None:
