@@ -5,12 +5,13 @@ Game `i` of a stream is a pure function of (seed, i), so training resumes where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from agents.context import document
+from agents.scripted import Distribution
 from games import chance, load_game
 from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
@@ -98,6 +99,19 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
             return [View(document(game.text, log, None, config), [])]
         opening = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
         return [moderators_view(log, config, chance.key(key, "look-ups"), opening)]
+    return seats_views(log, options, config, key, progress, belief_share)
+
+
+def seats_views(
+    log: list[Record],
+    options: Sequence[Sequence[Distribution]],
+    config: Any,
+    key: int,
+    progress: float,
+    belief_share: float,
+) -> list[View]:
+    """What two seats read and wrote, with the questions that `views` tells of; `options` as in `game_with_options`."""
+    game = load_game("werewolf")
     seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
     more, late = progress >= ASKED_MORE, progress >= EXPECTED
