@@ -26,7 +26,7 @@ KIND_WEIGHTS = (
     (0.0, 1.0, 20.0, 8.0, 1.0, 1.0),
     (0.0, 1.0, 60.0, 8.0, 8.0, 8.0),
     (0.0, 1.0, 60.0, 16.0, 8.0, 60.0),
-    (0.0, 0.5, 60.0, 16.0, 8.0, 60.0),
+    (0.0, 0.5, 60.0, 24.0, 8.0, 60.0),
 )
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, and a name among those
 (`Batch.kind`): before `RESTART`, from there on, from `ACT` on, from `SERVE` on, and from `SETTLED` on.

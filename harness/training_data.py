@@ -35,8 +35,9 @@ chance (the answers improved most while the learning rate fell, which averages c
 """
 CHARACTERS, CHARACTER_POINTS = 5.1, 2
 """Games, in the same units, after which it is also asked how the others play, and at how many points of a game."""
-SECOND_ORDER = (0.1, 0.4)
-"""Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games."""
+SECOND_ORDER = (0.1, 0.4, 0.8)
+"""Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games, and
+from `CHARACTERS` on."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -81,8 +82,8 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     learned to look up a name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden
     change, through the moderator's views of whole games to the seats' views, and from short games to all rule sets. In
     a share `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten
-    (one where the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later two
-    fifths, also about others' beliefs, and from `CHARACTERS` on about their characters. From `EXPECTED` on the answers
+    (one where the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later
+    more, also about others' beliefs, and from `CHARACTERS` on about their characters. From `EXPECTED` on the answers
     are what the exact observer expects, and a seat's lines what its player might have done. With a share of 0 no text
     holds a question, the moderator's neither.
     """
@@ -114,7 +115,7 @@ def seats_views(
     game = load_game("werewolf")
     seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
-    more, late = progress >= ASKED_MORE, progress >= EXPECTED
+    more, late, last = progress >= ASKED_MORE, progress >= EXPECTED, progress >= CHARACTERS
     facts = game.seats(config, log)
     points = {
         seat: cuts(
@@ -122,14 +123,14 @@ def seats_views(
         )
         for seat in asked
     }
-    deeper = chance.key(key, "deeper")
-    is_deeper = bool(asked) and chance.uniform(chance.key(key, "second order")) < SECOND_ORDER[more]
+    deeper, share = chance.key(key, "deeper"), SECOND_ORDER[more + last]
+    is_deeper = bool(asked) and chance.uniform(chance.key(key, "second order")) < share
     deeper_points = cuts(log, deeper, 2) if is_deeper else []
     wanted = {*deeper_points}
     characters = list[tuple[int, int]]()
     if late:
         wanted.update(*points.values(), (point for seat in seats for point, _ in decisions(log, seat)))
-    if late and progress >= CHARACTERS:
+    if last:
         characters = [
             (point, seat)
             for seat in asked

@@ -137,7 +137,7 @@ def second_order_questions(
     expected: Expected,
     drawn: bool = False,
 ) -> dict[int, list[Fork]]:
-    """What each seat is asked of the beliefs of each living other about all living.
+    """What each seat is asked of the beliefs of each living other: four about itself, and about all living up to eight.
 
     The answer is what the exact observer believes in the other's place, or a role `drawn` from that, so that a well
     calibrated answer is what the viewer expects of that belief.
@@ -152,7 +152,10 @@ def second_order_questions(
         for seat in seats:
             if seat not in alive:
                 continue
-            asked = []
+            asked: dict[bool, list[tuple[str, dict[str, float]]]] = {
+                True: [],
+                False: [],
+            }  # of the viewer itself?
             for j in alive:
                 for k in alive:
                     if j != k and seat != j:
@@ -163,8 +166,12 @@ def second_order_questions(
                             )
                             p = np.eye(len(p))[role]
                         answer = in_words(p, expected.roles, terms)
-                        asked.append((f"{facts[j].name} believes {facts[k].name}", answer))
-            some = list(chance.shuffled(asked, chance.key(key, "asked", point, seat))[:8])
+                        asked[k == seat].append((f"{facts[j].name} believes {facts[k].name}", answer))
+            mine, others = (
+                list(chance.shuffled(asked[own], chance.key(key, "asked", point, seat, own)))
+                for own in (True, False)
+            )
+            some = (mine[:4] + others)[:8]
             n_lines = len(document(game.text, log[:point], seat, config))
             forks[seat].append(Fork(n_lines, facts[seat].name, some))
     return forks
