@@ -72,7 +72,7 @@ def recipes_block(done: Sequence[Evaluation], settings: Settings, numbers: Numbe
             note="Not compared: the instructed-pair honesty probe. It needs the same decisions captured under a line "
             "that asks to be honest and under one that asks to be dishonest: `wolfscope capture RUN --variant "
             "instructed_honest --variant instructed_lie`. A model can be asked if its tokenizer has the words of that "
-            "line, as those of general language models have. The small model of this package cannot: its 119 words are "
+            "line, as those of general language models have. The small model of this package cannot: its few words are "
             "those of the game, it was never given an instruction, and the command says so and captures nothing."
         )
     return block

@@ -153,7 +153,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 166_000_000,
+    tokens: int = 212_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
