@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from scipy.special import rel_entr
 from sklearn.metrics import r2_score, roc_auc_score
 from transformers import LlamaForCausalLM
 
@@ -35,6 +36,8 @@ from harness.training_games import cast
 
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")
 N_BINS = 10
+FURTHEST = 0.03
+"""Share of the questions whose part in the distance from the exact observer is told."""
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -134,6 +137,15 @@ def score(source: str, p: np.ndarray, truth: np.ndarray, games: np.ndarray) -> B
     )
 
 
+def surprise(exact: np.ndarray, stated: np.ndarray) -> tuple[float, float]:
+    """Mean Kullback-Leibler divergence in nats of stated from exact probabilities, both `(n,)`, and the share of its
+    sum that is in the `FURTHEST` of the questions."""
+    q = np.clip(exact, 0.0, 1.0)  # sums of weights may exceed 1 by rounding
+    p = np.clip(stated, 1e-4, 1.0 - 1e-4)
+    nats = np.sort(rel_entr(q, p) + rel_entr(1.0 - q, 1.0 - p))
+    return float(nats.mean()), float(nats[-round(FURTHEST * len(nats)) :].sum() / nats.sum())
+
+
 def play_side(
     side: str,
     player: TranscriptPlayer | None,
@@ -224,6 +236,11 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
                 f"  {b.source:10} AUROC {b.auroc:.3f} [{b.low:.3f}, {b.high:.3f}]  Brier {b.brier:.3f}  "
                 f"ECE {b.ece:.3f}  share of exact's excess {(b.auroc - 0.5) / (exact - 0.5):.2f}"
             )
+        mean, share = surprise(asked["exact"][rows], readings.stated[rows])
+        say(
+            f"  from the exact posterior to the stated: {mean:.3f} nats a question, {share:.0%} of them in the "
+            f"{FURTHEST:.0%} of the questions that are furthest"
+        )
     untrained = LlamaForCausalLM(model.config)
     initialise(untrained, 1)
     activations = {

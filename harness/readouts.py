@@ -172,12 +172,19 @@ def characters(
     def logistic() -> object:
         return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
 
-    # The site is chosen by how well a ridge reads which of two frequent characters it is: cheap, and inside `fit`.
-    pair = np.isin(labels, common[:2]) & fit
-    site, layer = best_site(
-        x[pair], (labels[pair] == common[0]).astype(float), games[pair], sites, range(1, x.shape[2])
+    def cross_validated(site: int, layer: int) -> float:
+        """How well a ridge on one-hot labels, which is cheap, reads them inside `fit`."""
+        y, values = np.eye(labels.max() + 1)[labels[fit]][:, common], x[fit, site, layer]
+        guess = np.empty(y.shape)
+        for train, held_out in GroupKFold(N_FOLDS).split(values, groups=games[fit]):
+            guess[held_out] = ridge().fit(values[train], y[train]).predict(values[held_out])  # type: ignore[attr-defined]
+        return auroc(labels[fit], guess)
+
+    there = [s for s in range(len(sites)) if not np.isnan(x[fit, s, 0, 0]).any()]
+    site, layer = max(
+        ((s, n) for s in there for n in range(1, x.shape[2])), key=lambda at: cross_validated(*at)
     )
-    values = np.nan_to_num(x[:, site, layer])
+    values = x[:, site, layer]
     add("small model", f"{sites[site]}, layer {layer}", logistic(), values)
     add("event counts, linear", "", logistic(), counts)
     add(
