@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from agents.evidence import Evidence
-from agents.scripted import STYLES, Style
+from agents.scripted import CHARACTERS, STYLES, Style
 
 HUMAN, SEER, WOLF = 0, 1, 2
 """What a cell's policy depends on; all roles but seer and werewolf are HUMAN."""
@@ -36,7 +36,7 @@ class Characters:
             raise ValueError(f"the prior over characters has {len(mixes)} entries; the game has {n} seats")
         keys = list(dict.fromkeys(key for m in mixes for key, weight in m.items() if weight > 0))
         for key in keys:
-            if isinstance(key, str) and key not in STYLES and key != "random":
+            if isinstance(key, str) and key not in CHARACTERS:
                 raise ValueError(
                     f"no scripted player is called {key!r}; there are: random, {', '.join(STYLES)}"
                 )

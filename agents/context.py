@@ -8,7 +8,8 @@ prompt and output, and a prefix cache serves everything but the newest lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -86,16 +87,27 @@ def document(text: Any, records: Sequence[Record], seat: int | None, config: Any
     `records` may be the whole log: others' decisions and events that the seat may not see add nothing. None is the
     moderator's view, with the events alone.
     """
+    return [line for line in lines_by_record(text, records, seat, config) if line is not None]
+
+
+def document_lengths(text: Any, records: Sequence[Record], seat: int | None, config: Any) -> list[int]:
+    """How many lines `document` has of the first i records, for i from 0 to all of them."""
+    return list(
+        accumulate((line is not None for line in lines_by_record(text, records, seat, config)), initial=0)
+    )
+
+
+def lines_by_record(
+    text: Any, records: Sequence[Record], seat: int | None, config: Any
+) -> Iterator[str | None]:
+    """What each record adds to `document`; None where that is nothing."""
     words = text.words_of(config, records)
-    lines = []
     for record in records:
         if isinstance(record, Decision):
-            if record.seat == seat:
-                lines.append(ask(text, record, words) + text.answer(record, record.action, words))
-        elif seat is None or visible(record, seat):
-            line = text.line(record, seat, config, words)
-            lines += [line] if line is not None else []
-    return lines
+            own = record.seat == seat
+            yield ask(text, record, words) + text.answer(record, record.action, words) if own else None
+        else:
+            yield text.line(record, seat, config, words) if seat is None or visible(record, seat) else None
 
 
 class Builder:

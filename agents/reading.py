@@ -12,14 +12,14 @@ from agents.evidence import Evidence
 from agents.factors import IMPOSSIBLE, Factors
 from agents.fitted import Fitted
 from agents.ladder import HIGHEST, check_rung
-from agents.scripted import STYLES
+from agents.scripted import CHARACTERS
 from agents.worlds import TooLarge, worlds_of
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.state import shown_role
 
 Kind = Literal["exact", "fitted", "rules"]
-EVEN: Mix = dict.fromkeys((*STYLES, "random"), 1.0)
+EVEN: Mix = dict.fromkeys(CHARACTERS, 1.0)
 """The prior over characters where none is given: all shipped ones, equally likely."""
 LEAVES = ("death", "exile", "shoot")
 

@@ -74,6 +74,8 @@ STYLES: dict[str, Style] = {
     "busser": Style(bus=0.45, wolf_defend=0.2, wolf_accuse=0.5),
 }
 """The shipped characters. `random` (uniform over legal acts) is not a style but its own policy."""
+CHARACTERS = (*STYLES, "random")
+"""The names of all of them."""
 
 
 def softmax(scores: Sequence[float], sharpness: float) -> list[float]:
@@ -341,7 +343,7 @@ class Scripted(Drawn):
     """A scripted player of one character (a key of `STYLES`, or `random`)."""
 
     def __init__(self, name: str, style: str | Style) -> None:
-        if isinstance(style, str) and style not in STYLES and style != "random":
+        if isinstance(style, str) and style not in CHARACTERS:
             raise ValueError(
                 f"no scripted player is called {style!r}; there are: random, {', '.join(STYLES)} (and bayesian)"
             )

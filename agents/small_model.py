@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agents.scripted import STYLES
+from agents.scripted import CHARACTERS
 from games.werewolf.lexicon import FUNCTION_WORDS, LEXICONS, Lexicon, lexicon
 
 SMALL_MODEL = Path(__file__).parent / "small"
@@ -39,7 +39,7 @@ def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:
     words = [*SPECIALS, *PUNCTUATION, *NUMBERS, *FUNCTION_WORDS]
     for lex in lexicons:
         words += lex.words
-    words += [PLAYS, *STYLES, "random"]
+    words += [PLAYS, *CHARACTERS]
     return list(dict.fromkeys(words))
 
 

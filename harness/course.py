@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from sklearn.metrics import r2_score, roc_auc_score
 
-from agents.context import document
+from agents.context import document, document_lengths
 from agents.hooked_model import load_hooked_model
 from agents.model_files import load_tokenizer
 from agents.observer import Observer
@@ -71,6 +71,7 @@ def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
     for index in range(n_games):
         log = scripted_game(config, chance.key(HELD_OUT, "known", index) >> 1)
         facts = game.seats(config, log)
+        before = [document_lengths(game.text, log, seat, config) for seat in range(config.n_players)]
         observer = Observer("rules", config)
         found: dict[int, list[tuple[Fork, list[float], bool]]] = {}
         spoken = False
@@ -83,8 +84,7 @@ def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
                     others = [j for j in alive if j != viewer]
                     asked = [(facts[j].name, in_words(beliefs[j], observer.roles, terms)) for j in others]
                     p = [answer.get(terms["werewolf"], 0.0) for _, answer in asked]
-                    n_lines = len(document(game.text, log[:i], viewer, config))
-                    fork = Fork(n_lines, facts[viewer].name, asked)
+                    fork = Fork(before[viewer][i], facts[viewer].name, asked)
                     found.setdefault(viewer, []).append((fork, p, not first))
                 spoken = True
             observer.update(record)

@@ -17,12 +17,12 @@ import numpy as np
 from agents.context import document
 from agents.evidence import Evidence
 from agents.observer import RUNGS, Observer
+from agents.scripted import CHARACTERS
 from games import chance, load_game
 from games.records import Decision
-from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.training_data import View
 from harness.training_games import MIXTURE, scripted_game
-from harness.training_questions import CHARACTERS, Fork, character_question, opens_ballot
+from harness.training_questions import Fork, character_question, opens_ballot
 
 HELD_OUT = 1 << 40
 """Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""
@@ -77,7 +77,6 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
     log = scripted_game(config, chance.key(HELD_OUT, "beliefs", index) >> 1)
     facts = game.seats(config, log)
     names = tuple(fact.name for fact in facts)
-    terms = load_lexicon(config.lexicon).terms
     cast = {r.seat: CHARACTERS.index(r.agent) for r in log if isinstance(r, Decision)}
     observers = ladder(config)
     seen = Evidence.empty(config.n_players)
@@ -91,13 +90,16 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
             for viewer in viewers:
                 lines = document(game.text, log[:i], viewer, config)
                 others = [j for j in alive if j != viewer]
-                roles = [(names[j], {terms[facts[j].role]: 1.0}) for j in others]
-                beliefs = [(f"{names[j]} believes {names[viewer]}", {terms["villager"]: 1.0}) for j in others]
-                styles = observers["exact"].p_characters(viewer)
-                plays = [(character_question(names[j]), {terms["villager"]: 1.0}) for j in others]
-                forks.setdefault(viewer, []).append(Fork(len(lines), names[viewer], roles + beliefs + plays))
+                questions = [
+                    *(names[j] for j in others),
+                    *(f"{names[j]} believes {names[viewer]}" for j in others),
+                    *(character_question(names[j]) for j in others),
+                ]
+                asked = Fork(len(lines), names[viewer], [(question, {}) for question in questions])
+                forks.setdefault(viewer, []).append(asked)
                 p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
                 expected = observers["exact"].second_order(viewer)
+                styles = observers["exact"].p_characters(viewer)
                 inquiries.setdefault(viewer, []).extend(
                     Inquiry(
                         game=index,

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.scripted import CHARACTERS
 from agents.small_model import PLAYS
 from games.werewolf.config import Role
 from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.held_out import Sitting
 from harness.training_batches import BELIEF, Row, collate
-from harness.training_questions import CHARACTERS
 
 BELIEF_SITES = ("mention", "offer", "name", "second")
 SITES = (*BELIEF_SITES, "character")

@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -172,12 +172,12 @@ def characters(
     def logistic() -> object:
         return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
 
+    one_hot = (labels[fit, None] == common).astype(float)
+
     def cross_validated(site: int, layer: int) -> float:
         """How well a ridge on one-hot labels, which is cheap, reads them inside `fit`."""
-        y, values = np.eye(labels.max() + 1)[labels[fit]][:, common], x[fit, site, layer]
-        guess = np.empty(y.shape)
-        for train, held_out in GroupKFold(N_FOLDS).split(values, groups=games[fit]):
-            guess[held_out] = ridge().fit(values[train], y[train]).predict(values[held_out])  # type: ignore[attr-defined]
+        folds = GroupKFold(N_FOLDS)
+        guess = cross_val_predict(ridge(), x[fit, site, layer], one_hot, groups=games[fit], cv=folds)
         return auroc(labels[fit], guess)
 
     there = [s for s in range(len(sites)) if not np.isnan(x[fit, s, 0, 0]).any()]

@@ -124,8 +124,7 @@ def schedule(done: int, tokens: int) -> float:
     beyond those held at less than half of that, and linearly to nothing over the second half.
 
     At first look-up is learned and settles as the rate falls; by its end beliefs had all but stopped to improve. While
-    the rate was held high, 22M tokens brought beliefs little nearer to the exact observer's (held out: .096 to .094
-    nats); while it fell, the next 18M brought them to .054.
+    the rate was held high they came little nearer to the exact observer's; most of the way they came while it fell.
     """
     if done >= SETTLED:
         return 0.15 * min(1.0, (1.0 - (done - SETTLED) / (tokens - SETTLED)) / 0.5)

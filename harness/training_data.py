@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from agents.context import document
+from agents.context import document, document_lengths
 from agents.scripted import Distribution
 from games import chance, load_game
 from games.records import Record
@@ -33,11 +33,11 @@ Both teach the same on average: that expectation is the truth's mean over all ga
 But the truth is one draw, and the same one at every point of a game, and by then most of a step's direction was its
 chance (the answers improved most while the learning rate fell, which averages chance out).
 """
-CHARACTERS, CHARACTER_POINTS = 5.1, 2
+CHARACTERS_ASKED, CHARACTER_POINTS = 5.1, 2
 """Games, in the same units, after which it is also asked how the others play, and at how many points of a game."""
 SECOND_ORDER = (0.1, 0.4, 0.8)
 """Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games, and
-from `CHARACTERS` on."""
+from `CHARACTERS_ASKED` on."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -61,11 +61,8 @@ def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> 
     terms = load_lexicon(config.lexicon).terms
     lines = document(game.text, log, None, config)
     first = 1 + config.n_players
-    ends = (
-        [first]
-        if opening
-        else [len(document(game.text, log[:cut], None, config)) for cut in cuts(log, key, 3)]
-    )
+    before = document_lengths(game.text, log, None, config)
+    ends = [first] if opening else [before[cut] for cut in cuts(log, key, 3)]
     forks = []
     for n_lines in ends:
         viewer = chance.key(key, "viewer", n_lines) % config.n_players
@@ -83,9 +80,9 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     change, through the moderator's views of whole games to the seats' views, and from short games to all rule sets. In
     a share `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten
     (one where the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later
-    more, also about others' beliefs, and from `CHARACTERS` on about their characters. From `EXPECTED` on the answers
-    are what the exact observer expects, and a seat's lines what its player might have done. With a share of 0 no text
-    holds a question, the moderator's neither.
+    more, also about others' beliefs, and from `CHARACTERS_ASKED` on about their characters. From `EXPECTED` on the
+    answers are what the exact observer expects, and a seat's lines what its player might have done. With a share of 0
+    no text holds a question, the moderator's neither.
     """
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
@@ -115,7 +112,7 @@ def seats_views(
     game = load_game("werewolf")
     seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
-    more, late, last = progress >= ASKED_MORE, progress >= EXPECTED, progress >= CHARACTERS
+    more, late, last = progress >= ASKED_MORE, progress >= EXPECTED, progress >= CHARACTERS_ASKED
     facts = game.seats(config, log)
     points = {
         seat: cuts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.observer import Mix
-from agents.scripted import STYLES, Distribution, Scripted, draw
+from agents.scripted import CHARACTERS, STYLES, Distribution, Scripted, draw
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Record, Reply
@@ -29,7 +29,7 @@ MIX: tuple[tuple[dict[str, Any], float], ...] = (
     ({"preset": "arena-8"}, 0.03),
 )
 """All rule sets of the main part of training, with their shares."""
-PLAYERS = tuple(Scripted(name, name) for name in (*STYLES, "random"))
+PLAYERS = tuple(Scripted(name, name) for name in CHARACTERS)
 WEIGHTS = (*(1.0 for _ in STYLES), 0.1)
 MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
 """The characters from which every seat is drawn, as the observers take them."""

@@ -9,16 +9,14 @@ import msgspec
 import numpy as np
 
 from agents.beliefs import gone
-from agents.context import document
+from agents.context import document_lengths
 from agents.observer import Observer
+from agents.scripted import CHARACTERS
 from agents.small_model import PLAYS
 from games import chance, load_game
 from games.records import Decision, Event, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training_games import MIXTURE, PLAYERS
-
-CHARACTERS = tuple(player.name for player in PLAYERS)
-"""The words with which the question for a player's character is answered."""
+from harness.training_games import MIXTURE
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -29,7 +27,7 @@ class Fork(msgspec.Struct, frozen=True):
     viewer: str
     """Name of the seat that is asked; every question begins with `NAME believes`."""
     asked: list[tuple[str, dict[str, float]]]
-    """(rest of the question, the probability of each answer)."""
+    """(rest of the question, the probability of each answer; none where it is only read)."""
 
 
 def opens_ballot(log: Sequence[Record], i: int) -> bool:
@@ -94,6 +92,7 @@ def belief_questions(
     game = load_game("werewolf")
     facts = game.seats(config, log)
     terms = load_lexicon(config.lexicon).terms
+    before = document_lengths(game.text, log, seat, config)
     forks = []
     for point in sorted(points):
         alive = living(log[:point], config.n_players)
@@ -107,8 +106,7 @@ def belief_questions(
             if (point, seat) in expected.characters:
                 characters = expected.characters[point, seat]
                 asked += [(character_question(facts[i].name), by_character(characters[i])) for i in others]
-        n_lines = len(document(game.text, log[:point], seat, config))
-        forks.append(Fork(n_lines, facts[seat].name, asked))
+        forks.append(Fork(before[point], facts[seat].name, asked))
     return forks
 
 
@@ -145,35 +143,34 @@ def second_order_questions(
     game = load_game("werewolf")
     facts = game.seats(config, log)
     terms = load_lexicon(config.lexicon).terms
+    before = {seat: document_lengths(game.text, log, seat, config) for seat in seats}
     forks: dict[int, list[Fork]] = {seat: [] for seat in seats}
+
+    def answer(point: int, seat: int, j: int, k: int) -> dict[str, float]:
+        p = expected.beliefs[point][j, k]
+        if drawn:
+            role = chance.draw(np.maximum(p, 0.0).tolist(), chance.key(key, "answer", point, seat, j, k))
+            p = np.eye(len(p))[role]
+        return in_words(p, expected.roles, terms)
+
     for point in sorted(points):
         alive = living(log[:point], config.n_players)
-        beliefs = expected.beliefs[point]
         for seat in seats:
             if seat not in alive:
                 continue
-            asked: dict[bool, list[tuple[str, dict[str, float]]]] = {
-                True: [],
-                False: [],
-            }  # of the viewer itself?
-            for j in alive:
-                for k in alive:
-                    if j != k and seat != j:
-                        p = beliefs[j, k]
-                        if drawn:
-                            role = chance.draw(
-                                np.maximum(p, 0.0).tolist(), chance.key(key, "answer", point, seat, j, k)
-                            )
-                            p = np.eye(len(p))[role]
-                        answer = in_words(p, expected.roles, terms)
-                        asked[k == seat].append((f"{facts[j].name} believes {facts[k].name}", answer))
+            pairs = [(j, k) for j in alive for k in alive if j not in (k, seat)]
             mine, others = (
-                list(chance.shuffled(asked[own], chance.key(key, "asked", point, seat, own)))
+                chance.shuffled(
+                    [(j, k) for j, k in pairs if (k == seat) == own],
+                    chance.key(key, "asked", point, seat, own),
+                )
                 for own in (True, False)
             )
-            some = (mine[:4] + others)[:8]
-            n_lines = len(document(game.text, log[:point], seat, config))
-            forks[seat].append(Fork(n_lines, facts[seat].name, some))
+            asked = [
+                (f"{facts[j].name} believes {facts[k].name}", answer(point, seat, j, k))
+                for j, k in (*mine[:4], *others)[:8]
+            ]
+            forks[seat].append(Fork(before[seat][point], facts[seat].name, asked))
     return forks
 
 

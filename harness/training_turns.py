@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agents.context import ask, document
+from agents.context import ask, document_lengths
 from agents.scripted import Distribution, in_sentences
 from games import load_game
 from games.records import Decision, Record
@@ -41,6 +41,7 @@ def turns(
     game = load_game("werewolf")
     words = game.text.words_of(config, log)
     faction = game.seats(config, log)[seat].faction
+    before = document_lengths(game.text, log, seat, config)
     found = []
     for (point, decision), distribution in zip(decisions(log, seat), options, strict=True):
         answers: dict[str, float] = {}
@@ -48,9 +49,8 @@ def turns(
             if p > 0.0:
                 text = game.text.answer(decision, in_sentences(action, words), words)
                 answers[text] = answers.get(text, 0.0) + p
-        n_lines = len(document(game.text, log[:point], seat, config))
         judged = worth(expected, point, seat, words.names, config.lexicon) if faction == "village" else {}
-        found.append(Turn(n_lines, ask(game.text, decision, words), list(answers.items()), judged))
+        found.append(Turn(before[point], ask(game.text, decision, words), list(answers.items()), judged))
     return found
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 from msgspec.structs import replace
 
 from agents.context import document
+from agents.scripted import CHARACTERS
 from agents.small_model import (
     SHIPPED,
     SMALL_MODEL,
@@ -21,13 +23,13 @@ from agents.small_model import (
     unpack_checkpoints,
 )
 from games import load_game
+from games.base import SeatFacts
 from games.records import Decision
 from games.werewolf.lexicon import LEXICONS
 from games.werewolf.presets import NAMES
 from harness.training_data import View, views
 from harness.training_games import game_with_options, scripted_game
 from harness.training_questions import (
-    CHARACTERS,
     Expected,
     belief_questions,
     character_question,
@@ -35,7 +37,7 @@ from harness.training_questions import (
     expect,
     second_order_questions,
 )
-from harness.training_turns import FAILED, SERVED, decisions, turns
+from harness.training_turns import FAILED, SERVED, Turn, decisions, turns
 
 GAME = load_game("werewolf")
 
@@ -190,13 +192,31 @@ def test_a_seats_own_words_are_told_from_those_that_it_hears() -> None:
     assert len(ids) == len(kind)
 
 
-def played(index: int) -> tuple[Any, list[Any], list[Any], Expected]:
-    """A classic-7 game: its rules, its log, what the players might have done, and what the observer expects at every
-    decision."""
+class Taken(NamedTuple):
+    """One turn of one seat of a classic-7 game, and what the observer expects at every decision of that game."""
+
+    facts: Sequence[SeatFacts]
+    seat: int
+    lines: list[str]
+    point: int
+    decision: Decision
+    turn: Turn
+    expected: Expected
+
+
+def all_turns(n_games: int) -> Iterator[Taken]:
+    """The turns of all seats of some games."""
     config = GAME.configure(preset="classic-7")
-    log, options = game_with_options(config, index)
-    points = [point for seat in range(config.n_players) for point, _ in decisions(log, seat)]
-    return config, log, options, expect(log, config, points)
+    for index in range(n_games):
+        log, options = game_with_options(config, index)
+        own = [decisions(log, seat) for seat in range(config.n_players)]
+        expected = expect(log, config, [point for found in own for point, _ in found])
+        facts = GAME.seats(config, log)
+        for seat, found in enumerate(own):
+            lines = document(GAME.text, log, seat, config)
+            taken = turns(log, seat, config, options[seat], expected)
+            for (point, decision), turn in zip(found, taken, strict=True):
+                yield Taken(facts, seat, lines, point, decision, turn, expected)
 
 
 def test_what_a_seat_might_have_said_is_what_its_player_states() -> None:
@@ -206,24 +226,21 @@ def test_what_a_seat_might_have_said_is_what_its_player_states() -> None:
     tokenizer = make_tokenizer()
     words = tokenizer.get_vocab()
     n_lines = 0
-    for index in range(3):
-        config, log, options, expected = played(index)
-        for seat in range(config.n_players):
-            lines = document(GAME.text, log, seat, config)
-            for turn in turns(log, seat, config, options[seat], expected):
-                assert lines[turn.line] in {turn.given + text for text, _ in turn.answers}
-                assert sum(p for _, p in turn.answers) == pytest.approx(1.0)
-                given = tokenizer(turn.given, add_special_tokens=False)["input_ids"]
-                plain = replace(turn, worth={})
-                for text, p in turn.answers[:5]:
-                    ids = tokenizer(f"{turn.given}{text}\n", add_special_tokens=False)["input_ids"]
-                    whole = 1.0
-                    for i, likely, value in expected_words(plain, ids, len(given), words, tokenizer):
-                        assert sum(likely.values()) == pytest.approx(1.0)
-                        assert value == pytest.approx(1.0)
-                        whole *= likely[ids[i + 1]]
-                    assert whole == pytest.approx(p)
-                    n_lines += 1
+    for taken in all_turns(3):
+        turn = taken.turn
+        assert taken.lines[turn.line] in {turn.given + text for text, _ in turn.answers}
+        assert sum(p for _, p in turn.answers) == pytest.approx(1.0)
+        given = tokenizer(turn.given, add_special_tokens=False)["input_ids"]
+        plain = replace(turn, worth={})
+        for text, p in turn.answers[:5]:
+            ids = tokenizer(f"{turn.given}{text}\n", add_special_tokens=False)["input_ids"]
+            whole = 1.0
+            for i, likely, value in expected_words(plain, ids, len(given), words, tokenizer):
+                assert sum(likely.values()) == pytest.approx(1.0)
+                assert value == pytest.approx(1.0)
+                whole *= likely[ids[i + 1]]
+            assert whole == pytest.approx(p)
+            n_lines += 1
     assert n_lines > 200
 
 
@@ -234,34 +251,25 @@ def test_whom_one_of_the_village_names_counts_by_whether_it_likely_serves() -> N
     tokenizer = make_tokenizer()
     words = tokenizer.get_vocab()
     judged = 0
-    for index in range(3):
-        config, log, options, expected = played(index)
-        facts = GAME.seats(config, log)
-        for seat, fact in enumerate(facts):
-            for turn, (point, decision) in zip(
-                turns(log, seat, config, options[seat], expected), decisions(log, seat), strict=True
-            ):
-                if fact.faction == "werewolf":
-                    assert turn.worth == {}  # it knows whom it names
-                elif decision.kind == "ballot":
-                    p = expected.beliefs[point][seat, :, expected.roles.index("werewolf")]
-                    texts = dict(turn.answers)
-                    named = {f.name: q for f, q in zip(facts, p, strict=True) if f" {f.name}." in texts}
-                    weighed = {
-                        name: texts[f" {name}."] * (FAILED + (SERVED - FAILED) * q)
-                        for name, q in named.items()
-                    }
-                    rest = sum(q for text, q in texts.items() if text[1:-1] not in named)
-                    given = tokenizer(turn.given, add_special_tokens=False)["input_ids"]
-                    line = tokenizer(turn.given + turn.answers[0][0] + "\n", add_special_tokens=False)
-                    _, likely, value = next(
-                        expected_words(turn, line["input_ids"], len(given), words, tokenizer)
-                    )
-                    total = sum(weighed.values()) + rest
-                    assert value == pytest.approx(total)
-                    for name, x in weighed.items():
-                        assert likely[words[name]] == pytest.approx(x / total)
-                    judged += 1
+    for facts, seat, _, point, decision, turn, expected in all_turns(3):
+        if facts[seat].faction == "werewolf":
+            assert turn.worth == {}  # it knows whom it names
+        elif decision.kind == "ballot":
+            p = expected.beliefs[point][seat, :, expected.roles.index("werewolf")]
+            texts = dict(turn.answers)
+            named = {f.name: q for f, q in zip(facts, p, strict=True) if f" {f.name}." in texts}
+            weighed = {
+                name: texts[f" {name}."] * (FAILED + (SERVED - FAILED) * q) for name, q in named.items()
+            }
+            rest = sum(q for text, q in texts.items() if text[1:-1] not in named)
+            given = tokenizer(turn.given, add_special_tokens=False)["input_ids"]
+            line = tokenizer(turn.given + turn.answers[0][0] + "\n", add_special_tokens=False)
+            _, likely, value = next(expected_words(turn, line["input_ids"], len(given), words, tokenizer))
+            total = sum(weighed.values()) + rest
+            assert value == pytest.approx(total)
+            for name, x in weighed.items():
+                assert likely[words[name]] == pytest.approx(x / total)
+            judged += 1
     assert judged > 15
 
 

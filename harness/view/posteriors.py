@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.observer import Impossible, Mix, Observer, TooLarge, trajectories
-from agents.scripted import STYLES, Style
+from agents.scripted import CHARACTERS, Style
 from games.base import GameError
 from harness.branch_schedule import schedule_of
 from harness.config import Config
@@ -44,7 +44,7 @@ def mix_of(config: Config) -> Mix | None:
     mix: dict[str | Style, float] = {}
     for name, share in shares.items():
         section = config.agents[name]
-        known = section.kind == "scripted" and section.policy in (*STYLES, "random") and not section.settings
+        known = section.kind == "scripted" and section.policy in CHARACTERS and not section.settings
         if not known or section.policy is None:
             return None
         mix[section.policy] = mix.get(section.policy, 0.0) + share
