@@ -5,7 +5,7 @@ Everything that is chosen (site, layer, penalty) is chosen by cross-validation i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -63,19 +63,22 @@ def interval(metric: object, truth: np.ndarray, guess: np.ndarray, games: np.nda
 
 
 def best_site(
-    x: np.ndarray, y: np.ndarray, games: np.ndarray, sites: Sequence[str], layers: Sequence[int]
+    x: np.ndarray, layers: Sequence[int], score: Callable[[np.ndarray, np.ndarray], float]
 ) -> tuple[int, int]:
-    """The site and layer with the highest cross-validated R2. x: `(n, n_sites, n_layers, hidden)`."""
+    """The site and layer with the highest `score(values, rows)`, of the sites that nine tenths of the rows have.
+
+    x: `(n, n_sites, n_layers, hidden)`, NaN where a row lacks a site. values: what is there `(n_rows, hidden)`; rows:
+    their numbers `(n_rows,)`.
+    """
     best, found = -np.inf, (0, layers[0])
-    for s in range(len(sites)):
-        there = ~np.isnan(x[:, s, 0, 0])
-        if there.mean() < 0.9:
+    for site in range(x.shape[1]):
+        rows = np.flatnonzero(~np.isnan(x[:, site, 0, 0]))
+        if len(rows) < 0.9 * len(x):
             continue
         for layer in layers:
-            folds = GroupKFold(N_FOLDS).split(x[there], groups=games[there])
-            value = cross_val_score(ridge(), x[there, s, layer], y[there], cv=folds, scoring="r2").mean()
+            value = score(x[rows, site, layer], rows)
             if value > best:
-                best, found = value, (s, layer)
+                best, found = value, (site, layer)
     return found
 
 
@@ -84,11 +87,17 @@ def best_read_out(
 ) -> tuple[str, np.ndarray, np.ndarray]:
     """What a ridge on the best site and layer of the games with an even number says of the others'.
 
-    x: `(n, n_sites, n_layers, hidden)`. Returns the site and layer in words, which rows were measured `(n,)`, and their
-    predictions.
+    x: `(n, n_sites, n_layers, hidden)`; `sites` names the first of its sites, and one of those is chosen. Returns the
+    site and layer in words, which rows were measured `(n,)`, and their predictions.
     """
     fit, rest = games % 2 == 0, games % 2 == 1
-    site, layer = best_site(x[fit], target[fit], games[fit], sites, layers)
+
+    def r2(values: np.ndarray, rows: np.ndarray) -> float:
+        folds, y = GroupKFold(N_FOLDS), target[fit][rows]
+        found = cross_val_score(ridge(), values, y, groups=games[fit][rows], cv=folds, scoring="r2")
+        return float(found.mean())
+
+    site, layer = best_site(x[fit, : len(sites)], layers, r2)
     there = ~np.isnan(x[:, site, layer, 0])
     model = ridge().fit(x[fit & there, site, layer], target[fit & there])  # type: ignore[attr-defined]
     return f"{sites[site]}, layer {layer}", rest & there, model.predict(x[rest & there, site, layer])
@@ -163,29 +172,27 @@ def characters(
         ]
         return float(np.mean(values))
 
+    def measure(source: str, chosen: str, rows: np.ndarray, guess: np.ndarray) -> None:
+        low, high = interval(auroc, labels[rows], guess, games[rows])
+        found.append(ReadOut(source, chosen, auroc(labels[rows], guess), low, high))
+
     def add(source: str, chosen: str, model: object, values: np.ndarray) -> None:
-        model.fit(values[fit], labels[fit])  # type: ignore[attr-defined]
-        guess = model.predict_proba(values[rest])  # type: ignore[attr-defined]
-        low, high = interval(auroc, labels[rest], guess, games[rest])
-        found.append(ReadOut(source, chosen, auroc(labels[rest], guess), low, high))
+        there = ~np.isnan(values[:, 0])
+        model.fit(values[fit & there], labels[fit & there])  # type: ignore[attr-defined]
+        guess = model.predict_proba(values[rest & there])  # type: ignore[attr-defined]
+        measure(source, chosen, rest & there, guess)
 
     def logistic() -> object:
         return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
 
-    one_hot = (labels[fit, None] == common).astype(float)
-
-    def cross_validated(site: int, layer: int) -> float:
+    def cross_validated(values: np.ndarray, rows: np.ndarray) -> float:
         """How well a ridge on one-hot labels, which is cheap, reads them inside `fit`."""
-        folds = GroupKFold(N_FOLDS)
-        guess = cross_val_predict(ridge(), x[fit, site, layer], one_hot, groups=games[fit], cv=folds)
-        return auroc(labels[fit], guess)
+        truth, folds = labels[fit][rows], GroupKFold(N_FOLDS)
+        one_hot = (truth[:, None] == common).astype(float)
+        return auroc(truth, cross_val_predict(ridge(), values, one_hot, groups=games[fit][rows], cv=folds))
 
-    there = [s for s in range(len(sites)) if not np.isnan(x[fit, s, 0, 0]).any()]
-    site, layer = max(
-        ((s, n) for s in there for n in range(1, x.shape[2])), key=lambda at: cross_validated(*at)
-    )
-    values = x[:, site, layer]
-    add("small model", f"{sites[site]}, layer {layer}", logistic(), values)
+    site, layer = best_site(x[fit, : len(sites)], range(1, x.shape[2]), cross_validated)
+    add("small model", f"{sites[site]}, layer {layer}", logistic(), x[:, site, layer])
     add("event counts, linear", "", logistic(), counts)
     add(
         "event counts, boosted",
@@ -196,6 +203,5 @@ def characters(
     for source, p in (("stated", stated), ("exact observer", exact)):
         guess = p[rest][:, common]
         if not np.isnan(guess).any():
-            low, high = interval(auroc, labels[rest], guess, games[rest])
-            found.append(ReadOut(source, "", auroc(labels[rest], guess), low, high))
+            measure(source, "", rest, guess)
     return found
