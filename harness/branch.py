@@ -358,8 +358,7 @@ def _play(plan: _Plan, out: Path, progress: Progress | None, address: str | None
     from harness.factory import check_agents
 
     progress = progress or Progress("quiet")
-    for config in plan.schedule.configs:
-        check_agents(config)
+    check_agents(plan.schedule.configs)
     beginnings = [plan.prefix(arm) for arm in plan.arms]
     wanted = plan.manifest()
     backends = used_backends(plan.schedule.configs)

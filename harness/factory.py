@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 
 import msgspec
 
@@ -141,9 +142,15 @@ def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
     }
 
 
-def check_agents(config: Config) -> None:
-    """Find wrong names before anything is started: makes every scripted player once, and asks every model's tokenizer
-    for the game's words. Raises ConfigurationError, ModelFilesError."""
+def check_agents(configs: Iterable[Config]) -> None:
+    """Find wrong names before anything is started: makes every scripted player once a cell, and asks every model's
+    tokenizer once for the words of each lexicon. Raises ConfigurationError, ModelFilesError."""
+    known = set[tuple[Path, str]]()
+    for config in configs:
+        _check_agents(config, known)
+
+
+def _check_agents(config: Config, known: set[tuple[Path, str]]) -> None:
     for name, section in config.agents.items():
         if section.kind in ("scripted", "imported"):
             make_agent(name, config, {})
@@ -153,21 +160,25 @@ def check_agents(config: Config) -> None:
         except ValueError as error:
             raise ConfigurationError(f"agents.{name}: {error}") from error
         if section.kind == "llm" and section.prompt == "transcript" and name in config.roster.agents():
-            _check_words(name, config.backends[section.backend or ""], config.game)
+            _check_words(name, config.backends[section.backend or ""], config.game, known)
 
 
-def _check_words(name: str, source: BackendSection, game: GameSection) -> None:
-    """A model of few words must know those that the game is shown in: unknown ones would all look the same to it."""
+def _check_words(name: str, source: BackendSection, game: GameSection, known: set[tuple[Path, str]]) -> None:
+    """A model of few words must know those that the game is shown in: unknown ones would all look the same to it.
+
+    known: the tokenizers' folders and the lexicons that they were found to know; one more is added.
+    """
     from agents.encoder import Encoder
     from agents.model_files import load_tokenizer
     from games.werewolf.lexicon import lexicon as load_lexicon
     from harness.engines import model_folder
 
     shown = getattr(load_game(game.name).configure(**game.settings), "lexicon", None)
-    if shown is None:
+    folder = model_folder(source)
+    if shown is None or (folder, shown) in known:
         return
     words = load_lexicon(shown).words
-    encoder = Encoder(load_tokenizer(model_folder(source)))
+    encoder = Encoder(load_tokenizer(folder))
     unknown = encoder.tokenizer.unk_token_id
     missing = [word for word in words if unknown is not None and unknown in encoder.encode(f" {word}")[0]]
     if missing:
@@ -176,3 +187,4 @@ def _check_words(name: str, source: BackendSection, game: GameSection) -> None:
             f"the lexicon {shown!r} ({', '.join(missing[:3])}, ...): set game.lexicon to the one that the model was "
             "trained under, or take a model trained under this one (`small-nonsense` knows nonsense)"
         )
+    known.add((folder, shown))

@@ -77,8 +77,7 @@ def forecast(config: Config, sample: int = 0, progress: Progress | None = None) 
     Raises ConfigurationError and ModelFilesError, with a sample also what `run_tournament` raises.
     """
     schedule = Schedule(config)
-    for one in schedule.configs:
-        check_agents(one)
+    check_agents(schedule.configs)
     models = model_names(used_backends(schedule.configs))
     if sample:
         return _from_sample(config, schedule, models, sample, progress or Progress("quiet"))

@@ -34,8 +34,7 @@ def sit(config: Config, out: str | Path, progress: Progress) -> Path:
             'no seat is a human\'s: add [agents.me] with kind = "human" and seat it, or play it with wolfscope run'
         )
     schedule = Schedule(config)
-    for one in schedule.configs:
-        check_agents(one)
+    check_agents(schedule.configs)
     used = used_backends(schedule.configs)
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
     wanted.models, wanted.prompts = model_names(used), prompt_hashes(schedule.configs)

@@ -55,8 +55,7 @@ def run_tournament(
             f"{', '.join(seated)} is a human, and a tournament has no terminal: play it with wolfscope sit"
         )
     schedule = Schedule(config)
-    for one in schedule.configs:
-        check_agents(one)
+    check_agents(schedule.configs)
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
     wanted.models = model_names(used_backends(schedule.configs))
     wanted.prompts = prompt_hashes(schedule.configs)
