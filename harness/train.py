@@ -29,7 +29,7 @@ KIND_WEIGHTS = (
     (0.0, 0.5, 60.0, 24.0, 8.0, 60.0),
 )
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, and a name among those
-(`Batch.kind`): before `RESTART`, from there on, from `ACT` on, from `SERVE` on, and from `SETTLED` on.
+(`Batch.kind`): before `RESTART`, from there on, from `ACT` on, from `SERVE` on, and from the first of `SETTLED` on.
 
 More for what a seat chose (`NAME VERB (...):` *answer*): the model is used for it, and it is a hundredth of all tokens.
 The same holds for what it says: among seven speakers of whom six have hidden roles, it learned too little from its own
@@ -48,16 +48,18 @@ RESTART = 0.53
 """Share of those at which the learning rate is raised again."""
 FIRST_CHECKPOINT = CURRICULUM / 2**9
 """Tokens at the first checkpoint that is kept; each of the next is at twice as many."""
-SETTLED = 166_000_000
-"""Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again."""
+SETTLED = (166_000_000, 212_000_000)
+"""Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again by the
+next or by the end."""
 RATES = (0.01, 3e-3)
 """Highest learning rates of Muon and AdamW."""
-GROW, LATE = 96_000_000, 2
-"""Tokens after which so many more layers join at the top, which at first change nothing.
+GROW, LATE = (96_000_000, SETTLED[1]), 2
+"""Tokens after which so many more layers join at the top each time, which at first change nothing.
 
 In the last of four layers a belief about a player had only just come about, at the player's name: none was left to hold
 several of them against each other, and the model's ballots hit werewolves hardly more often than chance, whatever it
-answered when it was asked.
+answered when it was asked. In the last of six it stood for what a player's words and ballots tell, and still missed
+much of what follows from all roles together (who is left to be the seer, and whom that seer's report then binds).
 """
 
 
@@ -68,7 +70,8 @@ CURVE = ("tokens", "text", "choice", "belief", "speech", "naming")
 def initialise(model: Any, seed: int, late: int = 0) -> None:
     """Draw the starting weights from a generator of their own: normal matrices, norms of one.
 
-    The last `late` layers are drawn last, so that the others are what they are without them, and add nothing yet.
+    The last `late` layers are drawn last, `LATE` at a time, so that the others are what they are without them, and add
+    nothing yet.
 
     From the second layer on keys start out equal to queries, and larger, so that a token attends to tokens like it
     (after Trockman and Kolter 2023, "Mimetic initialization of self-attention layers"). Without it names were not
@@ -77,17 +80,18 @@ def initialise(model: Any, seed: int, late: int = 0) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     n_early = len(model.model.layers) - late
-    early, top = model.model.layers[:n_early], model.model.layers[n_early:]
-    above = {id(parameter) for parameter in top.parameters()}
+    early, above = model.model.layers[:n_early], model.model.layers[n_early:]
+    later = {id(parameter) for parameter in above.parameters()}
     with torch.no_grad():
         for parameter in model.parameters():
-            if id(parameter) not in above:
+            if id(parameter) not in later:
                 draw(parameter, model.config.initializer_range, generator)
         mimic(early[1:], generator)
-        for parameter in top.parameters():
-            draw(parameter, model.config.initializer_range, generator)
-        mimic(top, generator)
-        for layer in top:
+        for start in range(0, late, LATE):
+            for parameter in above[start : start + LATE].parameters():
+                draw(parameter, model.config.initializer_range, generator)
+            mimic(above[start : start + LATE], generator)
+        for layer in above:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
 
@@ -120,15 +124,22 @@ def optimizers(model: Any) -> list[torch.optim.Optimizer]:
 
 def schedule(done: int, tokens: int) -> float:
     """Learning-rate factor after `done` tokens: a short warm-up and a fall by a power law; from `RESTART` of the
-    curriculum on raised again and held, and linearly to nothing over the last quarter of all tokens or of `SETTLED`;
-    beyond those held at less than half of that, and linearly to nothing over the second half.
+    curriculum on raised again and held, and linearly to nothing over the last quarter of all tokens or of the first
+    of `SETTLED`; from there to the next of them, or to the end, held at less than half of that, and linearly to nothing
+    over the last three quarters.
 
     At first look-up is learned and settles as the rate falls; by its end beliefs had all but stopped to improve. While
     the rate was held high they came little nearer to the exact observer's; most of the way they came while it fell.
     """
-    if done >= SETTLED:
-        return 0.15 * min(1.0, (1.0 - (done - SETTLED) / (tokens - SETTLED)) / 0.5)
-    tokens = min(tokens, SETTLED)
+    start, end = SETTLED[0], tokens
+    for settled in SETTLED:
+        if settled <= done:
+            start = settled
+        else:
+            end = min(end, settled)
+    if done >= start:
+        return 0.15 * min(1.0, max(0.0, end - done) / max(1, end - start) / 0.75)
+    tokens = min(tokens, start)
     progress = done / min(tokens, CURRICULUM)
     if progress < 0.005:
         return max(progress / 0.005, 0.02)
@@ -152,7 +163,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 212_000_000,
+    tokens: int = 251_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
@@ -168,8 +179,8 @@ def train(
 
     A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) ones, those of
     questions among them. The weights at `marks` are kept in bfloat16 in `out/training/checkpoints`. `compiled` lets
-    torch.compile fuse the model's kernels, a quarter faster where there is a C++ compiler. Where `tokens` go beyond
-    `GROW`, the model ends with `LATE` more than the `layers` that it starts with. The loss curve is
+    torch.compile fuse the model's kernels, a quarter faster where there is a C++ compiler. For each of `GROW` that
+    `tokens` go beyond, the model ends with `LATE` more than the `layers` that it starts with. The loss curve is
     `out/training/loss.jsonl` (tokens, nats a target of text, of choices, of beliefs, of own words, of names
     among those).
     """
@@ -180,7 +191,7 @@ def train(
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer((lexicon,))
     # Under a mask of its own for each row, the plain attention is twice as fast as the fused one on a CPU.
-    late = LATE if tokens > GROW else 0
+    late = LATE * sum(tokens > grow for grow in GROW)
     model = LlamaForCausalLM._from_config(
         make_config(len(tokenizer), hidden, layers + late), attn_implementation="eager"
     )
@@ -205,12 +216,12 @@ def train(
     kept = marks(tokens)
     started, since, recent = time.monotonic(), state["tokens"], []
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
-    phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED])
+    phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
     bf16 = mixed_precision(device)
     dtype = torch.bfloat16 if bf16 else torch.float32
     lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=device)
     for index, batch in data:
-        grown = late if state["tokens"] >= GROW else 0
+        grown = min(late, LATE * sum(state["tokens"] >= grow for grow in GROW))
         if model.config.num_hidden_layers != layers + grown:
             model.config.num_hidden_layers = layers + grown  # as many are run
             torch.compiler.reset()

@@ -131,11 +131,17 @@ def test_the_learning_rate_is_raised_once_and_falls_to_nothing_at_the_end() -> N
     assert [i for i in range(3, 73) if factors[i] > factors[i - 1]] == [15]
     assert factors[15:55] == [factors[15]] * 40
     assert factors[-1] == 0.0
-    longer = [schedule(SETTLED + 1_000_000 * i, SETTLED + 40_000_000) for i in range(41)]
-    assert longer[:21] == [longer[0]] * 21  # and once more where training goes on beyond, not as high
-    assert longer[0] < factors[15] / 2
-    assert longer[20:] == sorted(longer[20:], reverse=True)
-    assert longer[-1] == 0.0
+    for start, end, tokens in (
+        (SETTLED[0], SETTLED[1], SETTLED[1] + 40_000_000),
+        (SETTLED[1], SETTLED[1] + 40_000_000, SETTLED[1] + 40_000_000),
+        (SETTLED[0], SETTLED[0] + 20_000_000, SETTLED[0] + 20_000_000),
+    ):  # and once more where training goes on beyond, not as high
+        longer = [schedule(start + (end - start) * i // 40, tokens) for i in range(40)]
+        assert longer[:11] == [longer[0]] * 11
+        assert longer[0] < factors[15] / 2
+        assert longer[10:] == sorted(longer[10:], reverse=True)
+        assert longer[-1] < longer[0] / 19
+    assert schedule(tokens, tokens) == 0.0
 
 
 @pytest.mark.parametrize("progress", [0.9, 4.0, 5.1])
@@ -455,7 +461,7 @@ def test_a_finished_training_run_goes_on_to_more_tokens_and_grows(
 
     from harness import train as training
 
-    monkeypatch.setattr(training, "GROW", 3_000)
+    monkeypatch.setattr(training, "GROW", (3_000, 4_500))
     monkeypatch.setattr(training, "FIRST_CHECKPOINT", 2_000)
     settings = {"batch_tokens": 512, "hidden": 32, "layers": 1, "device": "cpu", "say": lambda _: None}
     training.train(tmp_path, tokens=1_500, **settings)  # type: ignore[arg-type]
@@ -464,13 +470,13 @@ def test_a_finished_training_run_goes_on_to_more_tokens_and_grows(
     training.train(tmp_path, tokens=6_000, **settings)  # type: ignore[arg-type]
     state = json.loads((tmp_path / "training" / "state.json").read_text())
     assert 1_500 <= was < 3_000 < 6_000 <= state["tokens"]
-    assert json.loads((tmp_path / "config.json").read_text())["num_hidden_layers"] == 3
-    assert load_file(tmp_path / "model.safetensors")["model.layers.2.mlp.down_proj.weight"].abs().sum() > 0
+    assert json.loads((tmp_path / "config.json").read_text())["num_hidden_layers"] == 5
+    assert load_file(tmp_path / "model.safetensors")["model.layers.4.mlp.down_proj.weight"].abs().sum() > 0
     kept = {path.stem: load_file(path) for path in (tmp_path / "training" / "checkpoints").iterdir()}
     depth = {
         int(tokens): len({k.split(".")[2] for k in part if "layers" in k}) for tokens, part in kept.items()
     }
-    assert depth == {1_500: 1, 2_000: 1, 4_000: 3, 6_000: 3}
+    assert depth == {1_500: 1, 2_000: 1, 4_000: 3, 6_000: 5}
     with pytest.raises(ValueError, match="as many tokens or more"):
         training.train(tmp_path, tokens=5_000, **settings)  # type: ignore[arg-type]
 
