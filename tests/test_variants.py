@@ -389,7 +389,9 @@ def test_tokens_are_stored_with_their_index_and_average_to_the_mean(run: Run, tm
         path, device="cpu", sites=("speech_mean", "tokens:speech"), layers=("0.5", "mlp_out", "attn_out")
     )
     store = open_activations(path / "activations")
-    assert store.layers == ("resid_post.2", "attn_out.2", "mlp_out.2")
+    n_layers = json.loads((SMALL_MODEL / "config.json").read_text())["num_hidden_layers"]
+    half = round(0.5 * (n_layers - 1))
+    assert store.layers == (f"resid_post.{half}", f"attn_out.{half}", f"mlp_out.{half}")
     mean, each = store.index(site="speech_mean"), store.index(site="tokens:speech")
     assert each.height == mean["n_tokens"].sum()
     line = mean.row(0, named=True)
