@@ -399,7 +399,9 @@ def test_tokens_are_stored_with_their_index_and_average_to_the_mean(run: Run, tm
     assert own["token_index"].to_list() == list(
         range(own["token_index"][0], own["token_index"][0] + own.height)
     )
-    np.testing.assert_allclose(store.read(own, half).mean(0), store.read(mean[:1], half)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        store.read(own, half).mean(0), store.read(mean[:1], half)[0], rtol=1e-4, atol=1e-5
+    )
     assert store.verify() == []
 
 
