@@ -22,6 +22,8 @@ DEATHS = 3
 """So many deaths under one question, and it is not asked again: it may be what kills the engine."""
 BACK_S = 300.0
 """An engine is waited for so long; a node that is lost may have had the only place for it."""
+AGAIN_S = 0.1
+"""Seconds before one that is starting is asked again whether it is there."""
 
 
 class Mortal:
@@ -55,9 +57,12 @@ class Deaths:
             return
         self._looked_at = time.monotonic()
         yield from self._look(list(self._calls), 0.0)
-        away = [call for call, name in self._calls.items() if name in self._away]
-        if final and away:
-            yield from self._look(away, self._every_s)
+        deadline = time.monotonic() + self._every_s
+        while final and (away := [call for call, name in self._calls.items() if name in self._away]):
+            if (left := deadline - time.monotonic()) <= 0:
+                break
+            yield from self._look(away, left)
+            time.sleep(min(AGAIN_S, left))
 
     def _look(self, calls: list[Any], wait_s: float) -> Iterator[tuple[str, float | None]]:
         for call in ray.wait(calls, num_returns=len(calls), timeout=wait_s)[0]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,6 +125,30 @@ class TestReplicas:
         assert list(Deaths({}).news(final=True)) == []
         for actor in actors.values():
             ray.kill(actor)
+
+    def test_the_final_look_waits_for_an_engine_that_is_not_back_when_first_asked(self):
+        @ray.remote
+        def unavailable():
+            raise ray.exceptions.ActorUnavailableError("starting", None)
+
+        @ray.remote
+        def back():
+            return 0
+
+        class Call:
+            def __init__(self, *tasks):
+                self.calls = [task.remote() for task in tasks]
+                ray.wait(self.calls, num_returns=len(self.calls), timeout=60)
+
+            def remote(self):
+                return self.calls.pop(0)
+
+        engine = SimpleNamespace(
+            life=Call(unavailable, back), ready=Call(unavailable, unavailable, unavailable, back)
+        )
+        (died, away), (returned, seconds) = Deaths({"a": engine}, every_s=30.0).news(final=True)
+        assert (died, away, returned) == ("a", None, "a")
+        assert seconds < 30.0
 
     def test_a_question_under_which_engines_die_is_given_up(self):
         actor = replica(restarts=10)
