@@ -99,7 +99,7 @@ def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
     assert found["small model"].value > 0.9
     assert found["event counts, linear"].value < 0.6
     assert 0.4 < found["stated"].value < 0.6
-    silent = characters(x, counts, exact, labels, games, SITES, np.full(exact.shape, np.nan))
+    silent = characters(x[:, :1, :2], counts, exact, labels, games, SITES, np.full(exact.shape, np.nan))
     assert "stated" not in {r.source for r in silent}
 
 
