@@ -174,8 +174,10 @@ def _check_words(name: str, source: BackendSection, game: GameSection, known: se
     from harness.engines import model_folder
 
     shown = getattr(load_game(game.name).configure(**game.settings), "lexicon", None)
+    if shown is None:
+        return
     folder = model_folder(source)
-    if shown is None or (folder, shown) in known:
+    if (folder, shown) in known:
         return
     words = load_lexicon(shown).words
     encoder = Encoder(load_tokenizer(folder))

@@ -62,6 +62,14 @@ def interval(metric: object, truth: np.ndarray, guess: np.ndarray, games: np.nda
     return float(low), float(high)
 
 
+def read_out(
+    source: str, chosen: str, metric: object, truth: np.ndarray, guess: np.ndarray, games: np.ndarray
+) -> ReadOut:
+    """What `metric(truth, guess)` comes to on some rows, with its interval."""
+    low, high = interval(metric, truth, guess, games)
+    return ReadOut(source, chosen, float(metric(truth, guess)), low, high)  # type: ignore[operator]
+
+
 def best_site(
     x: np.ndarray, layers: Sequence[int], score: Callable[[np.ndarray, np.ndarray], float]
 ) -> tuple[int, int]:
@@ -120,8 +128,7 @@ def represented(
     found = []
 
     def add(source: str, chosen: str, guess: np.ndarray, there: np.ndarray) -> None:
-        low, high = interval(r2_score, target[there], guess, games[there])
-        found.append(ReadOut(source, chosen, float(r2_score(target[there], guess)), low, high))
+        found.append(read_out(source, chosen, r2_score, target[there], guess, games[there]))
 
     for n, (name, x) in enumerate(activations.items()):
         ranges = {name: range(1, x.shape[2])} | ({f"{name}, embedding": range(1)} if n == 0 else {})
@@ -173,8 +180,7 @@ def characters(
         return float(np.mean(values))
 
     def measure(source: str, chosen: str, rows: np.ndarray, guess: np.ndarray) -> None:
-        low, high = interval(auroc, labels[rows], guess, games[rows])
-        found.append(ReadOut(source, chosen, auroc(labels[rows], guess), low, high))
+        found.append(read_out(source, chosen, auroc, labels[rows], guess, games[rows]))
 
     def add(source: str, chosen: str, model: object, values: np.ndarray) -> None:
         there = ~np.isnan(values[:, 0])

@@ -33,8 +33,7 @@ KIND_WEIGHTS = (
 
 More for what a seat chose (`NAME VERB (...):` *answer*): the model is used for it, and it is a hundredth of all tokens.
 The same holds for what it says: among seven speakers of whom six have hidden roles, it learned too little from its own
-to let its role speak (its seers reported a quarter as often as those that it learned from, its villagers claimed to be
-seers).
+to let its role speak (its seers seldom reported, its villagers claimed to be seers).
 """
 ACT = 61_600_000
 """Tokens after which a seat's own words and choices begin to weigh more."""
@@ -74,9 +73,8 @@ def initialise(model: Any, seed: int, late: int = 0) -> None:
     nothing yet.
 
     From the second layer on keys start out equal to queries, and larger, so that a token attends to tokens like it
-    (after Trockman and Kolter 2023, "Mimetic initialization of self-attention layers"). Without it names were not
-    looked up after 550,000 tokens of nothing but look-ups (.78 nats an answer, the roles' prior); with it answers took
-    .49 nats after 460,000.
+    (after Trockman and Kolter 2023, "Mimetic initialization of self-attention layers"). Without it names were
+    not looked up yet after more tokens of nothing but look-ups than it took with it.
     """
     generator = torch.Generator().manual_seed(seed)
     n_early = len(model.model.layers) - late
@@ -131,21 +129,16 @@ def schedule(done: int, tokens: int) -> float:
     At first look-up is learned and settles as the rate falls; by its end beliefs had all but stopped to improve. While
     the rate was held high they came little nearer to the exact observer's; most of the way they came while it fell.
     """
-    start, end = SETTLED[0], tokens
-    for settled in SETTLED:
-        if settled <= done:
-            start = settled
-        else:
-            end = min(end, settled)
-    if done >= start:
-        return 0.15 * min(1.0, max(0.0, end - done) / max(1, end - start) / 0.75)
-    tokens = min(tokens, start)
-    progress = done / min(tokens, CURRICULUM)
+    past = [settled for settled in SETTLED if settled <= done]
+    end = min([tokens, *SETTLED[len(past) :]])
+    if past:
+        return 0.15 * min(1.0, max(0.0, end - done) / max(1, end - past[-1]) / 0.75)
+    progress = done / min(end, CURRICULUM)
     if progress < 0.005:
         return max(progress / 0.005, 0.02)
     if progress < RESTART:
         return (1.0 - progress) * min(1.0, (0.01 / progress) ** 0.4)
-    return 0.35 * min(1.0, (1.0 - done / tokens) / 0.25)
+    return 0.35 * min(1.0, (1.0 - done / end) / 0.25)
 
 
 def marks(tokens: int) -> list[int]:
@@ -179,7 +172,7 @@ def train(
 
     A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) ones, those of
     questions among them. The weights at `marks` are kept in bfloat16 in `out/training/checkpoints`. `compiled` lets
-    torch.compile fuse the model's kernels, a quarter faster where there is a C++ compiler. For each of `GROW` that
+    torch.compile fuse the model's kernels, which is faster, where there is a C++ compiler. For each of `GROW` that
     `tokens` go beyond, the model ends with `LATE` more than the `layers` that it starts with. The loss curve is
     `out/training/loss.jsonl` (tokens, nats a target of text, of choices, of beliefs, of own words, of names
     among those).
@@ -190,7 +183,7 @@ def train(
     work = out / "training"
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer((lexicon,))
-    # Under a mask of its own for each row, the plain attention is twice as fast as the fused one on a CPU.
+    # Under a mask of its own for each row, the plain attention is faster than the fused one on a CPU.
     late = LATE * sum(tokens > grow for grow in GROW)
     model = LlamaForCausalLM._from_config(
         make_config(len(tokenizer), hidden, layers + late), attn_implementation="eager"
