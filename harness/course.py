@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.metrics import r2_score
 
 from agents.context import document, document_lengths
 from agents.hooked_model import load_hooked_model
@@ -25,7 +25,7 @@ from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.held_out import HELD_OUT, Sitting, sittings, stack
 from harness.readings import BELIEF_SITES, p_werewolf, read
-from harness.readouts import best_read_out, log_odds
+from harness.readouts import auroc, best_read_out, log_odds
 from harness.training_batches import BELIEF, Row, collate
 from harness.training_data import View
 from harness.training_games import scripted_game
@@ -123,15 +123,15 @@ def stage(
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
     readings = read(model, tokenizer, held_out, lexicon)
     truth, games, target = asked["is_werewolf"], asked["game"], log_odds(asked["exact"])
-    auroc, best = (float(roc_auc_score(truth, x)) for x in (readings.stated, asked["exact"]))
+    ours, best = (auroc(truth, x) for x in (readings.stated, asked["exact"]))
     x = readings.activations
     _, measured, guess = best_read_out(x, target, games, BELIEF_SITES, range(1, x.shape[2]))
     return Stage(
         name=name,
         look_up=float(np.where(rules[certain] > 0.5, p[certain], 1.0 - p[certain]).mean()),
         rules=float(np.abs(p - rules)[counted].mean()),
-        behaviour=auroc,
-        excess=(auroc - 0.5) / (best - 0.5),
+        behaviour=ours,
+        excess=(ours - 0.5) / (best - 0.5),
         stated=float(r2_score(target, log_odds(readings.stated))),
         represented=float(r2_score(target[measured], guess)),
         second=float(r2_score(log_odds(asked["expected"]), log_odds(readings.second))),

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import torch
 from scipy.special import rel_entr
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.metrics import r2_score
 from transformers import LlamaForCausalLM
 
 from agents.hooked import load_hooked_backend
@@ -30,7 +30,7 @@ from games.records import Decision, Event, Record, Reply
 from harness.held_out import HELD_OUT, sittings, stack
 from harness.progress import wilson
 from harness.readings import BELIEF_SITES, SITES, read
-from harness.readouts import characters, interval, log_odds, represented
+from harness.readouts import auroc, characters, interval, log_odds, represented
 from harness.train import initialise
 from harness.training_games import cast
 
@@ -124,12 +124,12 @@ def score(source: str, p: np.ndarray, truth: np.ndarray, games: np.ndarray) -> B
         for b in range(N_BINS)
         if (bins == b).any()
     )
-    low, high = interval(roc_auc_score, truth, p, games)
+    low, high = interval(auroc, truth, p, games)
     return Belief(
         source=source,
         n=len(p),
         n_games=len(np.unique(games)),
-        auroc=float(roc_auc_score(truth, p)),
+        auroc=auroc(truth, p),
         low=low,
         high=high,
         brier=float(((p - truth) ** 2).mean()),
@@ -228,7 +228,7 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
             f"stated belief{when}: is the subject a werewolf? Plain villagers before each ballot of {n_games} "
             f"scripted {preset} games, living others ({rows.sum()} questions)"
         )
-        exact = roc_auc_score(truth[rows], asked["exact"][rows])
+        exact = auroc(truth[rows], asked["exact"][rows])
         for source in ("stated", *kinds):
             p = (readings.stated if source == "stated" else asked[source])[rows]
             b = score(source, p, truth[rows], games[rows])

@@ -68,14 +68,14 @@ def test_the_detectable_increment_shrinks_with_games(signal, noise):
 
 
 def test_runs_captured_differently_are_read_at_the_site_that_most_have(tmp_path):
-    both = planted_run(tmp_path / "both", 30, 1.2, seed=5, sites=("mention", "belief_mention"))
-    one = planted_run(tmp_path / "one", 30, 1.2, seed=6)
+    both = planted_run(tmp_path / "both", 20, 1.2, seed=5, sites=("mention", "belief_mention"))
+    one = planted_run(tmp_path / "one", 20, 1.2, seed=6)
     page = write_report([both, one], settings=FAST, out=tmp_path / "auto.html")
-    assert verdict_of(page)["n_games"] == 60
+    assert verdict_of(page)["n_games"] == 40
     named = write_report(
         [both, one], settings=replace(FAST, site="belief_mention"), out=tmp_path / "named.html"
     )
-    assert verdict_of(named)["n_games"] == 30
+    assert verdict_of(named)["n_games"] == 20
     assert "1 of 2 runs have no rows at site belief_mention: they are left out" in named.read_text()
 
 
@@ -194,7 +194,7 @@ def test_a_run_without_any_model_still_gets_a_report(tmp_path):
 def test_two_runs_are_analysed_together(tmp_path):
     runs = [planted_run(tmp_path / f"run-{i}", 12, 1.0, seed=i) for i in range(2)]
     page = write_report(runs, out=tmp_path / "both.html", settings=FAST)
-    assert verdict_of(page)["n_games"] == 24
+    assert verdict_of(page)["n_games"] == 40
 
 
 def test_an_existing_report_is_not_overwritten_silently(signal):

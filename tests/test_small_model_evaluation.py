@@ -10,7 +10,7 @@ import pytest
 from agents.small_model import PLAYS, SMALL_MODEL, find_model, make_tokenizer, unpack_checkpoints
 from harness.held_out import Sitting, sittings, stack
 from harness.readings import SITES, positions
-from harness.readouts import characters, log_odds, represented
+from harness.readouts import auroc, characters, log_odds, represented
 from harness.training_batches import Row, collate
 
 
@@ -64,7 +64,7 @@ def test_deeper_evidence_leaves_the_observer_less_surprised() -> None:
 
 
 def planted(n_games: int = 60, per_game: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Activations `(n, 3, 3, 8)` that hold a target in site 1, layer 2 alone; the target; the game of each row."""
+    """Activations `(n, n_sites, 3, 8)` that hold a target in site 1, layer 2 alone; the target; each row's game."""
     rng = np.random.default_rng(0)
     n = n_games * per_game
     x = rng.normal(size=(n, len(SITES), 3, 8))
@@ -86,6 +86,16 @@ def test_a_read_out_is_found_where_it_was_planted_and_nowhere_else() -> None:
     assert found["small model"].chosen == f"{SITES[1]}, layer 2"
     for source in ("small model, embedding", "other", "event counts, linear", "TF-IDF of the text"):
         assert found[source].value < 0.05
+
+
+def test_the_area_under_a_curve_is_that_of_the_whole_curve() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    for n_levels in (1, 2, 5, 10**6):  # with few levels most pairs are ties
+        truth, guess = rng.random(200) < 0.3, rng.integers(0, n_levels, 200)
+        assert auroc(truth, guess) == pytest.approx(roc_auc_score(truth, guess))
+    assert np.isnan(auroc(np.ones(3, bool), np.arange(3)))
 
 
 def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
@@ -156,7 +166,7 @@ def test_the_shipped_model_states_more_than_habits_tell() -> None:
     from agents.hooked_model import load_hooked_model
     from harness.readings import read
 
-    held_out = list(sittings("classic-7", 100))
+    held_out = list(sittings("classic-7", 50))
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
     hooked = load_hooked_model(SMALL_MODEL)
     stated = read(hooked.model, hooked.tokenizer, held_out, "classic").stated
