@@ -65,7 +65,10 @@ def choice(items: Sequence[T], k: int) -> T:
 
 
 def shuffled(items: Sequence[T], k: int) -> tuple[T, ...]:
-    """`items` in an order drawn by one key: Fisher-Yates with the key's mixed-radix digits (up to 20 items)."""
+    """`items` in an order drawn by one key: Fisher-Yates with the key's mixed-radix digits.
+
+    Digits for 20 items are what a key holds; with more items each further one has a key of its own, made from it.
+    """
     n = len(items)
     if 2 <= n <= 7:
         return _permuter(n, k % FACTORIAL[n])(items)
@@ -75,7 +78,10 @@ def shuffled(items: Sequence[T], k: int) -> tuple[T, ...]:
 def _permute(items: Sequence[T], k: int) -> tuple[T, ...]:
     out = list(items)
     for i in range(len(out) - 1, 0, -1):
-        k, j = divmod(k, i + 1)
+        if i >= 20:
+            k, j = mix(k), k % (i + 1)
+        else:
+            k, j = divmod(k, i + 1)
         out[i], out[j] = out[j], out[i]
     return tuple(out)
 

@@ -8,7 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
+from games import chance
 from games.play import Answer, play
 from games.records import Action, Reply
 from games.werewolf import GAME
@@ -119,3 +121,12 @@ def test_presets_do_not_differ_from_the_recursion_by_their_speeches() -> None:
     games = VectorGames(configure("probe-6"), np.arange(n)).play_randomly(np.random.default_rng(5))
     p = float(werewolf_win_probability(2, 4))
     assert abs(float(np.mean(games.winners == 2)) - p) < Z * math.sqrt(p * (1 - p) / n)
+
+
+@pytest.mark.parametrize("n", [3, 8, 20, 21, 60])
+def test_every_order_of_items_is_as_likely_however_many_there_are(n: int) -> None:
+    drawn = np.array([chance.shuffled(range(n), chance.key(0, "test", n, i)) for i in range(200 * n)])
+    for place in (0, 1, n // 2, n - 1):
+        counts = np.bincount(drawn[:, place], minlength=n)
+        assert chisquare(counts).pvalue > 1e-4
+    assert (np.sort(drawn, axis=1) == np.arange(n)).all()
