@@ -755,7 +755,7 @@ def train_small_model(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 251_000_000,
+    tokens: int = 295_000_000,
     belief_share: float = 1.0,
     hidden: int = 128,
     layers: int = 4,
@@ -781,7 +781,7 @@ def train_small_model(
     hidden
         Width of the model.
     layers
-        Depth of the model at first; two more layers join after 96 million tokens.
+        Depth of the model at first; two more layers join after 96 million tokens, and two after 212 million.
     lexicon
         The words under which it sees the game.
     device

@@ -15,8 +15,16 @@ from agents.scripted import Distribution
 from games import chance, load_game
 from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training_games import EARLY, MIX, game_with_options
-from harness.training_questions import Fork, belief_questions, cuts, expect, living, second_order_questions
+from harness.training_games import EARLY, LAST_MIX, MIX, game_with_options
+from harness.training_questions import (
+    Fork,
+    belief_questions,
+    cuts,
+    expect,
+    living,
+    opens_ballot,
+    second_order_questions,
+)
 from harness.training_turns import Turn, decisions, turns
 
 OPENINGS, ALL_RULES = 0.28, 0.42
@@ -35,9 +43,19 @@ chance (the answers improved most while the learning rate fell, which averages c
 """
 CHARACTERS_ASKED, CHARACTER_POINTS = 5.1, 2
 """Games, in the same units, after which it is also asked how the others play, and at how many points of a game."""
-SECOND_ORDER = (0.1, 0.4, 0.8)
-"""Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games, and
-from `CHARACTERS_ASKED` on."""
+SECOND_ORDER = (0.1, 0.4, 0.8, 1.0)
+"""Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games, from
+`CHARACTERS_ASKED` on, and from `INFERENCE` on."""
+SECOND_ORDER_POINTS = (2, 3)
+"""At how many points of a game, before and after `INFERENCE`."""
+INFERENCE, VILLAGE = 7.5, 0.75
+"""Games, in the same units, after which more is to be inferred: the rule sets are those of `LAST_MIX`, and in a share
+`VILLAGE` of the games no view is a werewolf's, who knows the answers. By then the seats' play and its form had long
+been as good as their teachers', and a quarter of all tokens were of views in which nothing was to be found out."""
+LATER, LOTS = 7.93, 4
+"""Games, in the same units, after which each point from the second day on has so many lots in the draw of those at
+which is asked, and seats that live to see a ballot there are preferred as those of the village are: there the answers
+still lacked most."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -87,7 +105,7 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
     blend = min(1.0, max(0.0, (progress - OPENINGS) / (ALL_RULES - OPENINGS)))
-    mix = EARLY if blend < 0.5 else MIX
+    mix = EARLY if blend < 0.5 else MIX if progress < INFERENCE else LAST_MIX
     settings = mix[chance.draw([share for _, share in mix], chance.mix(key))][0]
     config = game.configure(**settings, lexicon=lexicon)
     log, options = game_with_options(config, key >> 1)
@@ -110,19 +128,31 @@ def seats_views(
 ) -> list[View]:
     """What two seats read and wrote, with the questions that `views` tells of; `options` as in `game_with_options`."""
     game = load_game("werewolf")
-    seats = chance.shuffled(list(range(config.n_players)), chance.key(key, "seats"))[:2]
+    seats = list(chance.shuffled(range(config.n_players), chance.key(key, "seats")))
+    facts = game.seats(config, log)
+    inference = progress >= INFERENCE
+    if inference and chance.uniform(chance.key(key, "village")) < VILLAGE:
+        seats = [seat for seat in seats if facts[seat].role != "werewolf"]
+        if progress >= LATER:
+            second_day = next((i for i, r in enumerate(log) if opens_ballot(log, i) and r.day > 1), 0)
+            alive = living(log[:second_day], config.n_players)
+            seats.sort(key=lambda seat: seat not in alive)
+    seats = seats[:2]
+    lots = LOTS if progress >= LATER else 1
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
     more, late, last = progress >= ASKED_MORE, progress >= EXPECTED, progress >= CHARACTERS_ASKED
-    facts = game.seats(config, log)
     points = {
         seat: cuts(
-            log, chance.key(key, "questions", seat), 1 if facts[seat].role == "werewolf" else ASKED[more]
+            log,
+            chance.key(key, "questions", seat),
+            1 if facts[seat].role == "werewolf" else ASKED[more],
+            lots,
         )
         for seat in asked
     }
-    deeper, share = chance.key(key, "deeper"), SECOND_ORDER[more + last]
+    deeper, share = chance.key(key, "deeper"), SECOND_ORDER[more + last + inference]
     is_deeper = bool(asked) and chance.uniform(chance.key(key, "second order")) < share
-    deeper_points = cuts(log, deeper, 2) if is_deeper else []
+    deeper_points = cuts(log, deeper, SECOND_ORDER_POINTS[inference], lots) if is_deeper else []
     wanted = {*deeper_points}
     characters = list[tuple[int, int]]()
     if late:

@@ -29,6 +29,10 @@ MIX: tuple[tuple[dict[str, Any], float], ...] = (
     ({"preset": "arena-8"}, 0.03),
 )
 """All rule sets of the main part of training, with their shares."""
+LAST_MIX = tuple(
+    (settings, share * 2 / 3 + (settings["preset"] == "classic-7") / 3) for settings, share in MIX
+)
+"""Those of its last part: three in five games are of the rule set that the model is measured by."""
 PLAYERS = tuple(Scripted(name, name) for name in CHARACTERS)
 WEIGHTS = (*(1.0 for _ in STYLES), 0.1)
 MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))

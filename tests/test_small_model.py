@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from agents.small_model import (
 )
 from games import load_game
 from games.base import SeatFacts
-from games.records import Decision
+from games.records import Decision, Event
 from games.werewolf.lexicon import LEXICONS
 from games.werewolf.presets import NAMES
 from harness.training_data import View, views
@@ -115,13 +116,40 @@ def test_a_share_of_none_asks_nothing_at_any_time_of_training(progress: float) -
     assert not any(view.forks or "believes" in "".join(view.lines) for view in some)
 
 
-def test_weights_are_kept_at_doubling_numbers_of_tokens_and_at_the_end() -> None:
-    from harness.train import marks
+def test_weights_are_kept_at_doubling_numbers_of_tokens_where_the_rate_has_fallen_and_at_the_end() -> None:
+    from harness.train import SETTLED, marks
 
     kept = marks(72_000_000)
     assert kept[-3:] == [28_000_000, 56_000_000, 72_000_000]
     assert all(abs(b - 2 * a) <= 1 for a, b in itertools.pairwise(kept[:-1]))
     assert marks(1_000) == [1_000]
+    assert [n for n in marks(300_000_000) if n > 112_000_000] == sorted([*SETTLED, 224_000_000, 300_000_000])
+    assert marks(SETTLED[0])[-2:] == [112_000_000, SETTLED[0]]
+
+
+def test_training_ends_on_views_in_which_there_is_most_to_infer() -> None:
+    def of_werewolves(some: list[View]) -> float:
+        return statistics.mean([view.lines[1].endswith(" werewolf.") for view in some])
+
+    def deeper(some: list[View]) -> float:
+        return statistics.mean([q.count("believes") for v in some for f in v.forks for q, _ in f.asked])
+
+    before, after = ([v for i in range(60) for v in views(i, 0, at, "classic", 1.0)] for at in (7.4, 7.5))
+    assert of_werewolves(after) < of_werewolves(before) / 2
+    assert deeper(after) > deeper(before)
+
+
+def test_questions_are_asked_all_over_a_game_and_more_of_its_later_days_where_that_is_wanted() -> None:
+    config = GAME.configure(preset="classic-7")
+    logs = [log for log in (scripted_game(config, i) for i in range(60)) if log[-1].day > 1]
+
+    def later(lots: int) -> float:
+        days = [log[point - 1].day for i, log in enumerate(logs) for point in cuts(log, i, 10, lots)]
+        return statistics.mean([day > 1 for day in days])
+
+    events = [r.day for log in logs for r in log if isinstance(r, Event) and r.kind in ("speech", "ballot")]
+    assert later(1) == pytest.approx(statistics.mean([day > 1 for day in events]), abs=0.1)
+    assert later(4) > later(1) + 0.1
 
 
 def test_the_learning_rate_is_raised_once_and_falls_to_nothing_at_the_end() -> None:
@@ -131,11 +159,11 @@ def test_the_learning_rate_is_raised_once_and_falls_to_nothing_at_the_end() -> N
     assert [i for i in range(3, 73) if factors[i] > factors[i - 1]] == [15]
     assert factors[15:55] == [factors[15]] * 40
     assert factors[-1] == 0.0
+    beyond = SETTLED[-1] + 40_000_000
     for start, end, tokens in (
-        (SETTLED[0], SETTLED[1], SETTLED[1] + 40_000_000),
-        (SETTLED[1], SETTLED[1] + 40_000_000, SETTLED[1] + 40_000_000),
+        *((start, end, beyond) for start, end in itertools.pairwise((*SETTLED, beyond))),
         (SETTLED[0], SETTLED[0] + 20_000_000, SETTLED[0] + 20_000_000),
-    ):  # and once more where training goes on beyond, not as high
+    ):  # and once more each time that training goes on beyond, not as high
         longer = [schedule(start + (end - start) * i // 40, tokens) for i in range(40)]
         assert longer[:11] == [longer[0]] * 11
         assert longer[0] < factors[15] / 2
@@ -144,7 +172,7 @@ def test_the_learning_rate_is_raised_once_and_falls_to_nothing_at_the_end() -> N
     assert schedule(tokens, tokens) == 0.0
 
 
-@pytest.mark.parametrize("progress", [0.9, 4.0, 5.1])
+@pytest.mark.parametrize("progress", [0.9, 4.0, 5.1, 7.5])
 def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(progress: float) -> None:
     import torch
     from transformers import LlamaForCausalLM
@@ -330,7 +358,7 @@ def test_the_words_change_nothing_in_training() -> None:
         words = tokenizer.get_vocab()
         return [
             Row(view, words, tokenizer).columns
-            for progress in (0.0, 0.3, 0.9, 4.0, 5.1)
+            for progress in (0.0, 0.3, 0.9, 4.0, 5.1, 7.5)
             for index in range(6)
             for view in views(index, 0, progress, lexicon, 1.0)
         ]
