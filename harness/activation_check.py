@@ -12,8 +12,12 @@ from agents.hooked_model import HookedModel
 from harness.activations import KEY, Activations, ActivationsError, token_hash
 from harness.capture_plan import CaptureItem, wanted_rows
 
-TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 4e-2}
-"""Largest relative error |stored - plain| / |plain| of a row at a layer, by the coarser of store and model dtype."""
+TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 8e-2}
+"""Largest relative error |stored - plain| / |plain| of a row at a layer, by the coarser of store and model dtype.
+
+It bounds the worst of thousands of rows, and rounding adds up over layers: in bfloat16 the small model's rows are by
+.008 off float32 arithmetic in the median and by .05 at most. A row of another token or layer is off by about 1.
+"""
 
 
 class RowCheck(msgspec.Struct, frozen=True):

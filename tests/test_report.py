@@ -194,7 +194,7 @@ def test_a_run_without_any_model_still_gets_a_report(tmp_path):
 def test_two_runs_are_analysed_together(tmp_path):
     runs = [planted_run(tmp_path / f"run-{i}", 12, 1.0, seed=i) for i in range(2)]
     page = write_report(runs, out=tmp_path / "both.html", settings=FAST)
-    assert verdict_of(page)["n_games"] == 40
+    assert verdict_of(page)["n_games"] == 24
 
 
 def test_an_existing_report_is_not_overwritten_silently(signal):

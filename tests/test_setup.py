@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = (
-    "awk bash cat chmod cksum cp df dirname env flock grep mkdir rm sed sleep tail tee touch uname".split()
-)
+TOOLS = "awk bash cat chmod cksum cp dirname env flock grep mkdir rm sed sleep tail tee touch uname".split()
 
 # Answers as a Python of version $VERSION would; pip calls are written to $CALLS.
 FAKE_PYTHON = r"""#!/usr/bin/env bash
@@ -32,6 +30,11 @@ case "$*" in
         [ -z "${BROKEN_INDEX:-}" ] || { echo "ERROR: No matching distribution"; exit 1; }
         touch "$(dirname "$0")/wolfscope"; chmod +x "$(dirname "$0")/wolfscope" ;;
 esac
+"""
+
+FAKE_DF = """#!/usr/bin/env bash
+echo "Filesystem 1024-blocks Used Available Capacity Mounted on"
+echo "disk 1 1 $(( ${FREE_GB:-100} * 1048576 )) 1% /"
 """
 
 
@@ -52,8 +55,10 @@ class Checkout:
             if found:
                 (self.bin / tool).symlink_to(found)
         self.add("python3.11", FAKE_PYTHON)
+        self.add("df", FAKE_DF)
 
     def add(self, name: str, script: str) -> None:
+        (self.bin / name).unlink(missing_ok=True)  # it may be a link to a tool of this machine
         (self.bin / name).write_text(script)
         (self.bin / name).chmod(0o755)
 
@@ -131,6 +136,13 @@ def test_driverless_nvidia_smi_takes_the_cpu_build(checkout: Checkout) -> None:
     checkout.add("nvidia-smi", "#!/usr/bin/env bash\necho 'NVIDIA-SMI has failed'; exit 9\n")
     checkout.setup()
     assert ".[cpu,test]" in checkout.installs()[0]
+
+
+def test_too_little_free_disk_is_refused_with_both_values(checkout: Checkout) -> None:
+    status, output = checkout.setup(FREE_GB="3")
+    assert status == 1
+    assert "has 3 GB of free space; the environment needs about 7 GB" in output
+    assert not checkout.calls()
 
 
 def test_unknown_accelerator_is_refused_with_both_values(checkout: Checkout) -> None:
