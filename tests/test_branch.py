@@ -44,9 +44,9 @@ from harness.errors import RunFolderError
 from harness.factory import make_agent
 from harness.replay import Replay, open_replay
 from harness.run_folder import load_run
-from harness.tournament import run_tournament
 from tests.local_runs import play_run
 from tests.player_fixtures import FakeBackend, transcript_line
+from tests.test_capture_playing import played
 from tests.view_runs import scripted_run
 
 ROOT = Path(__file__).parent.parent
@@ -490,21 +490,21 @@ def test_model_seat_is_branched_and_steered_through_ray(ray_cluster: None, tmp_p
         "backends": {"small": {"kind": "transformers", "model": "small", "device": "cpu"}},
         "roster": {"mix": {"small": 2, "loud": 5}},
     }
-    run = run_tournament(parse_config(plain), tmp_path / "run")
+    run = played(tmp_path / "run", parse_config(plain))
     replay = open_replay(run, "0")
     speech = next(
         r for r in replay.records
         if isinstance(r, Decision) and r.kind == "speech" and r.agent == "small" and r.trace is not None
     )  # fmt: skip
     words = f"I accuse {replay.seats[(speech.seat + 1) % 7].name}."
-    said = branch(run, "0", speech.seq, Say(text=words), 2, tmp_path / "say")
+    said = branch(run, "0", speech.seq, Say(text=words), 1, tmp_path / "say")
     assert check_run(said) == []
     edited = arms(said)["changed"][0][speech.seq]
     assert edited.trace is not None and edited.trace.prompt_ids == speech.trace.prompt_ids
     vector = tmp_path / "direction.npy"
     np.save(vector, np.random.default_rng(0).normal(size=d_model()).astype(np.float32))
     steered = branch(
-        run, "0", speech.seq, Steer(speech.seat, str(vector), 2, scale=4.0), 2, tmp_path / "steer"
+        run, "0", speech.seq, Steer(speech.seat, str(vector), 2, scale=4.0), 1, tmp_path / "steer"
     )
     assert check_run(steered) == []
     first_outputs = {arm: logs[0][speech.seq].trace.output_text for arm, logs in arms(steered).items()}

@@ -24,7 +24,7 @@ SITES = ("prompt_last", "speech_mean", "mention")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return played(tmp_path_factory.mktemp("engines") / "run", config_of(games=3))
+    return played(tmp_path_factory.mktemp("engines") / "run", config_of(games=2))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def tournament(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> P
     """The games of `run` played by actors, with seat 0 steered and the other seats' activations kept."""
     folder = tmp_path_factory.mktemp("tournament")
     steering = {"vector": str(vector(folder)), "key": "lie", "layer": 3, "scale": 4.0, "seats": [0]}
-    config = config_of(games=3, activations={"while_playing": True}, steering=steering)
+    config = config_of(games=2, activations={"while_playing": True}, steering=steering)
     return run_tournament(config, folder / "run")
 
 

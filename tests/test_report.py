@@ -68,14 +68,14 @@ def test_the_detectable_increment_shrinks_with_games(signal, noise):
 
 
 def test_runs_captured_differently_are_read_at_the_site_that_most_have(tmp_path):
-    both = planted_run(tmp_path / "both", 20, 1.2, seed=5, sites=("mention", "belief_mention"))
-    one = planted_run(tmp_path / "one", 20, 1.2, seed=6)
+    both = planted_run(tmp_path / "both", 16, 1.2, seed=5, sites=("mention", "belief_mention"))
+    one = planted_run(tmp_path / "one", 4, 1.2, seed=6)
     page = write_report([both, one], settings=FAST, out=tmp_path / "auto.html")
-    assert verdict_of(page)["n_games"] == 40
+    assert verdict_of(page)["n_games"] == 20
     named = write_report(
         [both, one], settings=replace(FAST, site="belief_mention"), out=tmp_path / "named.html"
     )
-    assert verdict_of(named)["n_games"] == 20
+    assert verdict_of(named)["n_games"] == 16
     assert "1 of 2 runs have no rows at site belief_mention: they are left out" in named.read_text()
 
 

@@ -185,7 +185,7 @@ class TestOnRay:
 
         import harness.tournament as tournament
 
-        plain = config(games=6, fail_on_error=1).plain()
+        plain = config(games=3, fail_on_error=1).plain()
         plain["agents"]["b"] = {"kind": "llm", "backend": "m", "sampling": {"max_tokens": 8}, "retries": 0}
         plain["backends"] = {"m": {"kind": "transformers", "model": str(untrained_model(tmp_path / "model"))}}
         wanted = parse_config(plain)
