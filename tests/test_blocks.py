@@ -223,7 +223,7 @@ def test_the_page_names_what_it_lacks(page):
 
 
 def test_changed_contexts_are_scored_by_the_fit_on_the_unchanged_ones(tmp_path):
-    run = planted_run(tmp_path / "run", 40, 1.5, variants=("no_role_line", "random_span"))
+    run = planted_run(tmp_path / "run", 28, 1.5, variants=("no_role_line", "random_span"))
     page = write_report([run], settings=FAST)
     table = pl.read_parquet(page.with_suffix("") / "T3_leakage.parquet").filter(
         pl.col("target") == "subject_is_werewolf"

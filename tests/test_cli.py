@@ -162,8 +162,7 @@ def test_shipped_configurations_are_valid():
             pytest.fail(f"{path.name}: {error}")
 
 
-def test_a_reader_that_has_read_enough_is_no_fault():
-    config = ROOT / "harness" / "configs" / "competence.toml"
+def test_a_reader_that_has_read_enough_is_no_fault(config):
     run = [sys.executable, "-m", "harness", "run", str(config), "--dry-run"]
     reader, writer = os.pipe()
     os.close(reader)  # gone before the first line: how far a slower one gets is chance

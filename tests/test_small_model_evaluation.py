@@ -166,7 +166,7 @@ def test_the_shipped_model_states_more_than_habits_tell() -> None:
     from agents.hooked_model import load_hooked_model
     from harness.readings import read
 
-    held_out = list(sittings("classic-7", 50))
+    held_out = list(sittings("classic-7", 30))
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
     hooked = load_hooked_model(SMALL_MODEL)
     stated = read(hooked.model, hooked.tokenizer, held_out, "classic").stated

@@ -48,7 +48,7 @@ def a_diff(run, version=SCHEMA_VERSION, n_games=12, seed=0):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     run = tmp_path_factory.mktemp("course") / "run"
-    planted_run(run, 50, 1.2, checkpoints={"tokens-1000": 0.0, "tokens-250000": 0.5, "tokens-4000000": 1.0})
+    planted_run(run, 36, 1.2, checkpoints={"tokens-1000": 0.0, "tokens-250000": 0.5, "tokens-4000000": 1.0})
     a_diff(run)
     return write_report([run], settings=FAST)
 
