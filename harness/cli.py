@@ -755,7 +755,7 @@ def train_small_model(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 295_000_000,
+    tokens: int = 330_000_000,
     belief_share: float = 1.0,
     hidden: int = 128,
     layers: int = 4,

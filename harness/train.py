@@ -47,7 +47,7 @@ RESTART = 0.53
 """Share of those at which the learning rate is raised again."""
 FIRST_CHECKPOINT = CURRICULUM / 2**9
 """Tokens at the first checkpoint that is kept; each of the next is at twice as many."""
-SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000)
+SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000, 295_000_000)
 """Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again by the
 next or by the end."""
 RATES = (0.01, 3e-3)
@@ -157,7 +157,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 295_000_000,
+    tokens: int = 330_000_000,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,
