@@ -15,8 +15,8 @@ from harness.capture_plan import CaptureItem, wanted_rows
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 8e-2}
 """Largest relative error |stored - plain| / |plain| of a row at a layer, by the coarser of store and model dtype.
 
-It bounds the worst of thousands of rows, and rounding adds up over layers: in bfloat16 the small model's rows are by
-.008 off float32 arithmetic in the median and by .05 at most. A row of another token or layer is off by about 1.
+It bounds the worst of thousands of rows, and rounding adds up over layers, on both ways to a row. A row of another
+token or layer is off by the order of 1.
 """
 
 

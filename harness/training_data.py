@@ -51,7 +51,7 @@ SECOND_ORDER_POINTS = (2, 3)
 INFERENCE, VILLAGE = 7.5, 0.75
 """Games, in the same units, after which more is to be inferred: the rule sets are those of `LAST_MIX`, and in a share
 `VILLAGE` of the games no view is a werewolf's, who knows the answers. By then the seats' play and its form had long
-been as good as their teachers', and a quarter of all tokens were of views in which nothing was to be found out."""
+been as good as their teachers'."""
 LATER, LOTS = 7.93, 4
 """Games, in the same units, after which each point from the second day on has so many lots in the draw of those at
 which is asked, and seats that live to see a ballot there are preferred as those of the village are: there the answers
@@ -130,15 +130,15 @@ def seats_views(
     game = load_game("werewolf")
     seats = list(chance.shuffled(range(config.n_players), chance.key(key, "seats")))
     facts = game.seats(config, log)
-    inference = progress >= INFERENCE
+    inference, later = progress >= INFERENCE, progress >= LATER
     if inference and chance.uniform(chance.key(key, "village")) < VILLAGE:
         seats = [seat for seat in seats if facts[seat].role != "werewolf"]
-        if progress >= LATER:
+        if later:
             second_day = next((i for i, r in enumerate(log) if opens_ballot(log, i) and r.day > 1), 0)
             alive = living(log[:second_day], config.n_players)
             seats.sort(key=lambda seat: seat not in alive)
     seats = seats[:2]
-    lots = LOTS if progress >= LATER else 1
+    lots = LOTS if later else 1
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
     more, late, last = progress >= ASKED_MORE, progress >= EXPECTED, progress >= CHARACTERS_ASKED
     points = {
