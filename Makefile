@@ -40,6 +40,9 @@ bench-capture: setup ## measure activation capture: tokens and rows a second
 bench-probes: setup ## measure probes: fits a second
 	$(BIN)/python tests/benchmarks/bench_probes.py $(ARGS)
 
+bench-training: setup ## measure a step of training the small model: tokens a second
+	$(BIN)/python tests/benchmarks/bench_training.py $(ARGS)
+
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 

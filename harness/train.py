@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from agents.small_model import make_config, make_tokenizer
+from harness import training_attention
 from harness.training_batches import Batches
 from harness.training_state import checkpoint, resume, save
 
@@ -47,7 +48,7 @@ RESTART = 0.53
 """Share of those at which the learning rate is raised again."""
 FIRST_CHECKPOINT = CURRICULUM / 2**9
 """Tokens at the first checkpoint that is kept; each of the next is at twice as many."""
-SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000, 295_000_000)
+SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000, 295_000_000, 330_000_000)
 """Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again by the
 next or by the end."""
 RATES = (0.01, 3e-3)
@@ -184,10 +185,9 @@ def train(
     work = out / "training"
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer((lexicon,))
-    # Under a mask of its own for each row, the plain attention is faster than the fused one on a CPU.
     late = LATE * sum(tokens > grow for grow in GROW)
     model = LlamaForCausalLM._from_config(
-        make_config(len(tokenizer), hidden, layers + late), attn_implementation="eager"
+        make_config(len(tokenizer), hidden, layers + late), attn_implementation=training_attention.NAME
     )
     initialise(model, seed, late)
     model.to(device)
@@ -213,7 +213,6 @@ def train(
     phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
     bf16 = mixed_precision(device)
     dtype = torch.bfloat16 if bf16 else torch.float32
-    lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=device)
     for index, batch in data:
         grown = min(late, LATE * sum(state["tokens"] >= grow for grow in GROW))
         if model.config.num_hidden_layers != layers + grown:
@@ -227,7 +226,7 @@ def train(
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             logits = forward(
                 input_ids=batch.ids,
-                attention_mask=torch.where(batch.mask(), 0.0, lowest).to(lowest.dtype),
+                attention_mask=training_attention.additive(batch.mask(), dtype),
                 position_ids=batch.position,
                 use_cache=False,
             ).logits

@@ -56,6 +56,8 @@ LATER, LOTS = 7.93, 4
 """Games, in the same units, after which each point from the second day on has so many lots in the draw of those at
 which is asked, and seats that live to see a ballot there are preferred as those of the village are: there the answers
 still lacked most."""
+PLAIN = 9.2
+"""Games, in the same units, after which plain villagers, who are told least, are preferred among those seats."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -136,7 +138,8 @@ def seats_views(
         if later:
             second_day = next((i for i, r in enumerate(log) if opens_ballot(log, i) and r.day > 1), 0)
             alive = living(log[:second_day], config.n_players)
-            seats.sort(key=lambda seat: seat not in alive)
+            plain = progress >= PLAIN
+            seats.sort(key=lambda seat: (seat not in alive, plain and facts[seat].role != "villager"))
     seats = seats[:2]
     lots = LOTS if later else 1
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]

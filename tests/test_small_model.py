@@ -139,6 +139,14 @@ def test_training_ends_on_views_in_which_there_is_most_to_infer() -> None:
     assert deeper(after) > deeper(before)
 
 
+def test_the_last_views_are_mostly_those_of_plain_villagers() -> None:
+    def of_villagers(progress: float) -> float:
+        some = [view for i in range(40) for view in views(i, 0, progress, "classic", 1.0)]
+        return statistics.mean([view.lines[1].endswith(" villager.") for view in some])
+
+    assert of_villagers(9.2) > of_villagers(9.1) + 0.15
+
+
 def test_questions_are_asked_all_over_a_game_and_more_of_its_later_days_where_that_is_wanted() -> None:
     config = GAME.configure(preset="classic-7")
     logs = [log for log in (scripted_game(config, i) for i in range(60)) if log[-1].day > 1]
@@ -177,18 +185,25 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
     import torch
     from transformers import LlamaForCausalLM
 
+    from harness import training_attention
     from harness.train import initialise
     from harness.training_batches import ANSWERED, BELIEF, Row, collate
 
     tokenizer = make_tokenizer()
     words = tokenizer.get_vocab()
-    model = LlamaForCausalLM(make_config(len(tokenizer), 64, 2))
+    config = make_config(len(tokenizer), 64, 2)
+    model = LlamaForCausalLM._from_config(config, attn_implementation=training_attention.NAME)
     initialise(model, 0)
+    plain = LlamaForCausalLM._from_config(make_config(len(tokenizer), 64, 2), attn_implementation="eager")
+    plain.load_state_dict(model.state_dict())
     some = [view for index in range(3, 7) for view in views(index, 0, progress, "classic", 1.0)]
     batch = collate([Row(view, words, tokenizer) for view in some])
     with torch.inference_mode():
         logits = model(
-            input_ids=batch.ids, attention_mask=batch.mask(), position_ids=batch.position, use_cache=False
+            input_ids=batch.ids,
+            attention_mask=training_attention.additive(batch.mask(), torch.float32),
+            position_ids=batch.position,
+            use_cache=False,
         ).logits
         nats = batch.nats(logits)
     n_asked = 0
@@ -201,7 +216,7 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
                 text = f"{read}\n{fork.viewer} believes {question}"
                 ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
                 with torch.inference_mode():
-                    alone = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+                    alone = plain(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
                 end = next(ends)
                 torch.testing.assert_close(logits[r, end], alone, atol=1e-4, rtol=1e-4)
                 answers = answers_of_beliefs[n_asked]

@@ -1,0 +1,83 @@
+"""Speed of a training step of the small model under three kinds of attention, on the same batches in one process.
+
+    python tests/benchmarks/bench_training.py [--batches 30] [--compiled]
+
+The kinds take turns at each batch: that of training (`harness.training_attention`), and transformers' plain (`eager`)
+and fused (`sdpa`) one. A step is the forward pass, the backward pass and the optimizers; the losses are compared too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+
+import torch
+from transformers import LlamaForCausalLM
+
+from agents.small_model import make_config, make_tokenizer
+from harness import training_attention
+from harness.train import CURRICULUM, initialise, mixed_precision, optimizers
+from harness.training_batches import Batches
+
+KINDS = (training_attention.NAME, "eager", "sdpa")
+GAME = 550_000
+"""From which game on; the last part of training."""
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batches", type=int, default=30)
+    parser.add_argument("--batch-tokens", type=int, default=2048)
+    parser.add_argument(
+        "--compiled", action="store_true", help="as `wolfscope train-small-model --compiled` does"
+    )
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    data = Batches(0, "classic", 1.0, CURRICULUM // 480, GAME, args.batch_tokens)
+    batches = [batch for _, batch in itertools.islice(data, args.batches + 2)]
+    models, steps = {}, {}
+    for kind in KINDS:
+        config = make_config(len(make_tokenizer()), 128, 8)
+        models[kind] = LlamaForCausalLM._from_config(config, attn_implementation=kind)
+        initialise(models[kind], 0)
+        steps[kind] = torch.compile(models[kind], dynamic=True) if args.compiled else models[kind]
+    optims = {kind: optimizers(model) for kind, model in models.items()}
+    bf16 = mixed_precision("cpu")
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    spent, worst, n_tokens = dict.fromkeys(KINDS, 0.0), 0.0, 0
+    for i, batch in enumerate(batches):
+        losses = []
+        for kind in KINDS:
+            start = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits = steps[kind](
+                    input_ids=batch.ids,
+                    attention_mask=training_attention.additive(batch.mask(), dtype),
+                    position_ids=batch.position,
+                    use_cache=False,
+                ).logits
+            counted = batch.kind > 0
+            loss = (batch.nats(logits.float()) * counted).sum() / counted.sum()
+            loss.backward()
+            for optim in optims[kind]:
+                optim.step()
+                optim.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            if i >= 2:  # before, what is compiled at first use
+                spent[kind] += time.perf_counter() - start
+        worst = max(worst, max(losses) - min(losses)) if i == 0 else worst
+        n_tokens += int((batch.stem >= 0).sum()) if i >= 2 else 0
+    print(
+        f"{args.batches} batches, {n_tokens:,} tokens, one thread; losses at the first batch within {worst:.1e} nats"
+    )
+    for kind in KINDS:
+        ratio = spent[kind] / spent[KINDS[0]]
+        print(f"{kind:<16} {n_tokens / spent[kind]:8,.0f} tokens/s   {ratio:.2f} times as long as {KINDS[0]}")
+
+
+if __name__ == "__main__":
+    main()
