@@ -41,7 +41,8 @@ from harness.changes import (
     locate,
     prefix,
 )
-from harness.config import Config, parse_config, set_key
+from harness.config import Config
+from harness.config_files import parse_config, set_key
 from harness.errors import ConfigurationError
 from harness.journal import JournalWriter, Start
 from harness.manifest import Cell, Manifest, hash_of

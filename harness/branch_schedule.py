@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from games import chance
-from harness.config import Config, parse_config
+from harness.config import Config
+from harness.config_files import parse_config
 from harness.errors import ConfigurationError
 from harness.manifest import Cell, Manifest, hash_of
 from harness.merged_schedule import ImportedSchedule, MergedSchedule

@@ -21,7 +21,7 @@ from harness.capture_job import CaptureJob, check_seats, make_job
 from harness.capture_plan import CaptureItem
 from harness.capture_progress import CaptureProgress
 from harness.capture_reader import open_reader
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.contexts import Players
 from harness.engines import model_folder
 from harness.errors import ConfigurationError

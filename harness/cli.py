@@ -76,7 +76,7 @@ def run(
     json
         Print progress as lines of JSON.
     """
-    from harness.config import load_config
+    from harness.config_files import load_config
 
     overrides = [*set] + ([f"run.seed={seed}"] if seed is not None else [])
     settings = load_config(config, overrides)
@@ -143,7 +143,7 @@ def sit(
     set
         Change a setting. May be given again.
     """
-    from harness.config import load_config
+    from harness.config_files import load_config
     from harness.sit import sit as take_seat
 
     settings = load_config(config, set)
@@ -523,7 +523,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
         The folder that holds the demos' run folders.
     """
     from harness.capture_run import capture_run
-    from harness.config import load_config
+    from harness.config_files import load_config
     from harness.tournament import run_tournament
 
     progress = _progress(quiet, False)

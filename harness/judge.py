@@ -22,7 +22,8 @@ from agents.judge import Judge, question_hash
 from games.records import Decision
 from harness.atomic import replacing, storage
 from harness.cluster import ray_for_now
-from harness.config import BackendSection, Section, read_toml, validated
+from harness.config import BackendSection, Section
+from harness.config_files import read_toml, validated
 from harness.engines import close_backends, model_folder, model_names, start_backends
 from harness.errors import ConfigurationError
 from harness.progress import Progress

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from harness.config import Config, GameSection, parse_config
+from harness.config import Config, GameSection
+from harness.config_files import parse_config
 from harness.errors import ConfigurationError
 from harness.manifest import Cell, Manifest, Session
 from harness.schedule import Planned, Schedule

@@ -28,7 +28,7 @@ from agents.hooks import Hooks, Points, Reads
 from agents.small_model import find_model
 from harness.capture_job import chosen_backend
 from harness.capture_reader import points_of
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.engines import model_folder
 from harness.errors import ConfigurationError
 from harness.run_folder import load_run

@@ -18,7 +18,8 @@ import numpy as np
 
 from games import chance, load_game
 from games.base import SeatFacts
-from harness.config import AgentSection, Config, parse_config, set_key
+from harness.config import AgentSection, Config
+from harness.config_files import parse_config, set_key
 from harness.errors import ConfigurationError
 from harness.manifest import Cell, canonical, hash_of_text
 

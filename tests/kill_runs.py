@@ -20,7 +20,7 @@ from agents.scripted import Scripted
 from games.base import Observation
 from games.records import Reply
 from harness.check import check_run
-from harness.config import load_config
+from harness.config_files import load_config
 from harness.journal import Journal
 from harness.run_folder import load_run
 from harness.runner import Runner

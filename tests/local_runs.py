@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.config import Config, parse_config
+from harness.config import Config
+from harness.config_files import parse_config
 from harness.run_folder import RunFolder, new_manifest
 from harness.runner import Runner
 from harness.schedule import Schedule

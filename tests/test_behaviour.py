@@ -10,7 +10,7 @@ from games import load_game
 from games.records import EVERYONE, SpeechAct
 from harness import load_run
 from harness.cli import main
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.imports import ImportFormatError
 from harness.imports.log import LogBuilder
 from harness.tables import SCHEMAS

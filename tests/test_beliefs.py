@@ -29,7 +29,8 @@ from agents.small_model import make_tokenizer
 from games import load_game
 from games.play import observe
 from games.records import Decision, Request
-from harness.config import BeliefsSection, parse_config
+from harness.config import BeliefsSection
+from harness.config_files import parse_config
 from harness.elicitation import elicit_game
 from harness.runner import Runner
 from harness.schedule import Schedule

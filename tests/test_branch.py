@@ -39,7 +39,8 @@ from harness.branch_schedule import continuation_seed, origin_of, schedule_of
 from harness.change_words import change_of
 from harness.changes import EXPERIMENTER, locate
 from harness.check import check_run
-from harness.config import Config, parse_config
+from harness.config import Config
+from harness.config_files import parse_config
 from harness.errors import RunFolderError
 from harness.factory import make_agent
 from harness.replay import Replay, open_replay

@@ -23,7 +23,8 @@ from harness.budget import (
     usage_of,
 )
 from harness.check import check_run
-from harness.config import BudgetSection, Config, LimitSection, PriceSection, parse_config
+from harness.config import BudgetSection, Config, LimitSection, PriceSection
+from harness.config_files import parse_config
 from harness.errors import ConfigurationError, RunFolderError
 from harness.journal import End, Journal
 from harness.runner import Runner

@@ -20,7 +20,8 @@ from games.records import Decision
 from harness.activations import open_activations
 from harness.capture_run import capture_run
 from harness.check import check_activations, check_run
-from harness.config import Config, SteeringSection, parse_config
+from harness.config import Config, SteeringSection
+from harness.config_files import parse_config
 from harness.engines import model_names
 from harness.errors import ConfigurationError
 from harness.factory import make_agent

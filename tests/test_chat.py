@@ -23,7 +23,7 @@ from games.play import observe, play
 from games.records import Decision, Request
 from games.werewolf.rules_text import rules_text
 from harness.check import check_run
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.factory import prompt_hashes
 from harness.run_folder import RunFolder, load_run, new_manifest
 from harness.runner import Runner
@@ -498,7 +498,7 @@ def test_other_lexicons_are_played_and_leak_no_word_of_the_classic_one(lexicon: 
 
 
 def test_limits_that_a_configuration_leaves_open_are_the_players_own_in_every_cell_of_a_run() -> None:
-    from harness.config import parse_config
+    from harness.config_files import parse_config
     from harness.factory import make_agent
     from harness.schedule import Schedule
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from harness.check import check_run
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.run_folder import RunFolder, new_manifest
 from harness.runner import Runner
 from harness.schedule import Schedule

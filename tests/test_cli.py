@@ -146,7 +146,7 @@ def test_demo_goes_on_with_the_one_that_lacks_its_report_and_keeps_the_others(tm
 
 
 def test_shipped_configurations_are_valid():
-    from harness.config import load_config, read_toml, validated
+    from harness.config_files import load_config, read_toml, validated
     from harness.judge import JudgeConfig
     from harness.schedule import Schedule
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.competence import competence_lines, differences, standings
-from harness.config import load_config, parse_config
+from harness.config_files import load_config, parse_config
 from harness.errors import WolfscopeError
 from harness.reliability import fallback_counts, own_decisions, reliability_lines
 from harness.run_folder import RunFolder, load_run, new_manifest

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import Config, load_config, parse_config
+from harness.config import Config
+from harness.config_files import load_config, parse_config
 from harness.errors import ConfigurationError
 
 MINIMAL = """

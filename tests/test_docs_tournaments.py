@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from harness.config import parse_config
+from harness.config_files import parse_config
 
 DOC = (Path(__file__).parent.parent / "docs" / "tournaments.md").read_text(encoding="utf-8")
 

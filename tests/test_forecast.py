@@ -8,7 +8,8 @@ from agents.small_model import SMALL_MODEL
 from games.records import Decision
 from harness import load_run
 from harness.cli import main
-from harness.config import Config, parse_config
+from harness.config import Config
+from harness.config_files import parse_config
 from harness.dry_run import forecast_lines, size_of
 from harness.errors import ConfigurationError
 from harness.forecast import forecast

@@ -108,7 +108,7 @@ CONFIG = {
 
 def test_seat_at_the_terminal_leaves_a_sound_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.check import check_run
-    from harness.config import parse_config
+    from harness.config_files import parse_config
     from harness.progress import Progress
     from harness.run_folder import load_run
     from harness.sit import sit
@@ -124,7 +124,7 @@ def test_seat_at_the_terminal_leaves_a_sound_run(tmp_path: Path, monkeypatch: py
 
 
 def test_tournament_refuses_a_human_and_names_the_verb(tmp_path: Path) -> None:
-    from harness.config import parse_config
+    from harness.config_files import parse_config
     from harness.errors import ConfigurationError
     from harness.sit import sit
     from harness.tournament import run_tournament

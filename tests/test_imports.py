@@ -274,7 +274,7 @@ class TestFolder:
         assert any("by who lives at the end it is 'village'" in f.what for f in check_run(out))
 
     def test_imported_players_cannot_play(self, tmp_path):
-        from harness.config import parse_config
+        from harness.config_files import parse_config
 
         manifest = load_run(import_games("aiwolf", [FREE], tmp_path / "run")).manifest
         with pytest.raises(ConfigurationError, match="played in another program"):

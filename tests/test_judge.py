@@ -28,7 +28,7 @@ from analysis.judge import COLUMNS, WHERE, judgements, scores
 from analysis.targets import Target
 from games.records import Decision, Event, Record
 from harness import load_run
-from harness.config import validated
+from harness.config_files import validated
 from harness.errors import ConfigurationError
 from harness.judge import JUDGEMENTS, JudgeConfig, JudgeTable, ask_about, judge_run
 from harness.progress import Progress

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.config import parse_config
+from harness.config_files import parse_config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -89,7 +89,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_first_snippet_runs(ray_cluster: None, run_path: Path) -> None:
-    from harness.config import load_config
+    from harness.config_files import load_config
     from harness.tournament import run_tournament
 
     run_tournament(load_config(ROOT / "harness/configs/first-tournament.toml", ["run.games=6"]), run_path)

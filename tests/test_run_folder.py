@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from games.play import Answer, play
 from games.records import Action, Decision, Event, Reply, Span, SpeechAct, Trace
 from harness import load_run, tables
-from harness.config import Config, parse_config
+from harness.config import Config
+from harness.config_files import parse_config
 from harness.errors import RunFolderError, StorageError
 from harness.journal import End, JournalWriter, Start
 from harness.manifest import Manifest

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from games import load_game
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.errors import ConfigurationError
 from harness.manifest import hash_of
 from harness.schedule import Planned, Schedule

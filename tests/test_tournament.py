@@ -24,7 +24,8 @@ from games.records import Action, Decision, Record, Reply, Trace
 from harness import load_run
 from harness.check import check_run
 from harness.cluster import ray_for_now
-from harness.config import Config, parse_config
+from harness.config import Config
+from harness.config_files import parse_config
 from harness.crew import await_journals
 from harness.engines import start_backends
 from harness.errors import ConfigurationError, RunFolderError, StorageError, TournamentError

@@ -23,7 +23,7 @@ from harness.activations import open_activations
 from harness.capture_job import CaptureJob
 from harness.capture_run import capture_items, capture_run
 from harness.check import check_activations, check_run
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.contexts import asked
 from harness.engines import model_names
 from harness.errors import ConfigurationError

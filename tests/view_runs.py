@@ -12,7 +12,7 @@ import msgspec
 from agents.scripted import Scripted
 from games.base import Observation
 from games.records import Reply, Trace
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.run_folder import RunFolder, new_manifest
 from harness.runner import Runner
 from harness.schedule import Schedule

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from harness.atomic import making_folder
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.errors import ConfigurationError, RunFolderError
 from harness.imports.aiwolf import read_aiwolf
 from harness.imports.kaggle import read_kaggle

@@ -140,7 +140,7 @@ class Sources:
     def _tokenizers(self) -> dict[str, Any]:
         """Model name -> its tokenizer, of the run's models that are still where they were."""
         from agents.model_files import load_tokenizer
-        from harness.config import parse_config
+        from harness.config_files import parse_config
         from harness.engines import model_folder
 
         config = parse_config(self.run.manifest.config, "manifest.json")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from harness.config import parse_config
+from harness.config_files import parse_config
 from harness.journal import End
 from harness.progress import Progress
 from harness.tournament import run_tournament

@@ -32,7 +32,8 @@ from agents.backend import Prompt, Sampling
 from agents.engine_settings import EngineSettings, engine_env
 from games.play import Answer, observe, play
 from harness.cluster import ray_for_now
-from harness.config import Config, parse_config
+from harness.config import Config
+from harness.config_files import parse_config
 from harness.engines import model_names, start_backends, stop_backends, used_backends
 from harness.factory import make_agent
 from harness.journal import End
