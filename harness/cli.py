@@ -755,7 +755,7 @@ def train_small_model(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 330_000_000,
+    tokens: int | None = None,
     belief_share: float = 1.0,
     hidden: int = 128,
     layers: int = 4,
@@ -774,7 +774,8 @@ def train_small_model(
     seed
         Of the initial weights and of the games.
     tokens
-        How many tokens to train on, those of questions among them.
+        How many tokens to train on, those of questions among them; as many as the shipped model had where it is
+        left out.
     belief_share
         Share of the seats' views on whose way it is asked about the others' roles; 0 trains a model that only ever
         saw play.
@@ -789,12 +790,12 @@ def train_small_model(
     compiled
         Fuse the model's kernels by torch.compile: a quarter faster, where there is a C++ compiler.
     """
-    from harness.train import train
+    from harness.train import SHIPPED_TOKENS, train
 
     train(
         out,
         seed=seed,
-        tokens=tokens,
+        tokens=SHIPPED_TOKENS if tokens is None else tokens,
         belief_share=belief_share,
         hidden=hidden,
         layers=layers,

@@ -234,7 +234,7 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
             b = score(source, p, truth[rows], games[rows])
             say(
                 f"  {b.source:10} AUROC {b.auroc:.3f} [{b.low:.3f}, {b.high:.3f}]  Brier {b.brier:.3f}  "
-                f"ECE {b.ece:.3f}  share of exact's excess {(b.auroc - 0.5) / (exact - 0.5):.2f}"
+                f"ECE {b.ece:.3f}  share of exact's excess {(b.auroc - 0.5) / (exact - 0.5):.1%}"
             )
         mean, share = surprise(asked["exact"][rows], readings.stated[rows])
         say(

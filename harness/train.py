@@ -48,6 +48,8 @@ RESTART = 0.53
 """Share of those at which the learning rate is raised again."""
 FIRST_CHECKPOINT = CURRICULUM / 2**9
 """Tokens at the first checkpoint that is kept; each of the next is at twice as many."""
+SHIPPED_TOKENS = 375_000_000
+"""Tokens that the shipped model was trained on."""
 SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000, 295_000_000, 330_000_000)
 """Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again by the
 next or by the end."""
@@ -158,7 +160,7 @@ def train(
     out: Path,
     *,
     seed: int = 0,
-    tokens: int = 330_000_000,
+    tokens: int = SHIPPED_TOKENS,
     batch_tokens: int = 2048,
     lexicon: str = "classic",
     belief_share: float = 1.0,

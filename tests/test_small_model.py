@@ -123,7 +123,7 @@ def test_weights_are_kept_at_doubling_numbers_of_tokens_where_the_rate_has_falle
     assert kept[-3:] == [28_000_000, 56_000_000, 72_000_000]
     assert all(abs(b - 2 * a) <= 1 for a, b in itertools.pairwise(kept[:-1]))
     assert marks(1_000) == [1_000]
-    assert [n for n in marks(300_000_000) if n > 112_000_000] == sorted([*SETTLED, 224_000_000, 300_000_000])
+    assert [n for n in marks(400_000_000) if n > 112_000_000] == sorted([*SETTLED, 224_000_000, 400_000_000])
     assert marks(SETTLED[0])[-2:] == [112_000_000, SETTLED[0]]
 
 
@@ -557,8 +557,11 @@ def test_checkpoints_along_the_training_of_the_shipped_model_can_be_loaded(tmp_p
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
+    from harness.train import SHIPPED_TOKENS
+
     folders = unpack_checkpoints(SMALL_MODEL, tmp_path)
     assert 8 <= len(folders) <= 12
+    assert folders[-1].name == f"tokens-{SHIPPED_TOKENS:012d}"
     assert [f.name for f in folders] == sorted(f.name for f in folders)
     last = AutoModelForCausalLM.from_pretrained(folders[-1]).state_dict()
     for name, weights in load_file(SMALL_MODEL / "model.safetensors").items():
