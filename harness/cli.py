@@ -788,7 +788,7 @@ def train_small_model(
     device
         cpu, cuda or auto.
     compiled
-        Fuse the model's kernels by torch.compile: a quarter faster, where there is a C++ compiler.
+        Fuse the model's kernels by torch.compile: a third faster, where there is a C++ compiler.
     """
     from harness.train import SHIPPED_TOKENS, train
 
