@@ -19,7 +19,7 @@ from transformers import LlamaForCausalLM
 
 from agents.small_model import make_config, make_tokenizer
 from harness import training_attention
-from harness.training_batches import Batches
+from harness.training_batches import Batch, Batches
 from harness.training_state import checkpoint, resume, save
 
 KIND_WEIGHTS = (
@@ -156,6 +156,20 @@ def mixed_precision(device: str) -> bool:
     return device != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def predict(forward: Callable[..., Any], batch: Batch, bf16: bool) -> torch.Tensor:
+    """What a model says of each next word, `(n_views, n_tokens, n_words)` logits; `bf16` multiplies in bfloat16."""
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=bf16):
+        logits: torch.Tensor = forward(
+            input_ids=batch.ids,
+            attention_mask=training_attention.additive(
+                batch.mask(), torch.bfloat16 if bf16 else torch.float32
+            ),
+            position_ids=batch.position,
+            use_cache=False,
+        ).logits
+    return logits
+
+
 def train(
     out: Path,
     *,
@@ -214,7 +228,6 @@ def train(
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
     phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
     bf16 = mixed_precision(device)
-    dtype = torch.bfloat16 if bf16 else torch.float32
     for index, batch in data:
         grown = min(late, LATE * sum(state["tokens"] >= grow for grow in GROW))
         if model.config.num_hidden_layers != layers + grown:
@@ -225,14 +238,7 @@ def train(
             for group in optim.param_groups:
                 group["lr"] = base * factor
         batch = batch.to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-            logits = forward(
-                input_ids=batch.ids,
-                attention_mask=training_attention.additive(batch.mask(), dtype),
-                position_ids=batch.position,
-                use_cache=False,
-            ).logits
-        nats = batch.nats(logits.float())
+        nats = batch.nats(predict(forward, batch, bf16).float())
         weights = kind_weights[int((state["tokens"] >= phases).sum())][batch.kind] * batch.worth
         ((nats * weights).sum() / weights.sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -186,7 +186,7 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
     from transformers import LlamaForCausalLM
 
     from harness import training_attention
-    from harness.train import initialise
+    from harness.train import initialise, predict
     from harness.training_batches import ANSWERED, BELIEF, Row, collate
 
     tokenizer = make_tokenizer()
@@ -194,18 +194,12 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
     config = make_config(len(tokenizer), 64, 2)
     model = LlamaForCausalLM._from_config(config, attn_implementation=training_attention.NAME)
     initialise(model, 0)
-    plain = LlamaForCausalLM._from_config(make_config(len(tokenizer), 64, 2), attn_implementation="eager")
-    plain.load_state_dict(model.state_dict())
     some = [view for index in range(3, 7) for view in views(index, 0, progress, "classic", 1.0)]
     batch = collate([Row(view, words, tokenizer) for view in some])
     with torch.inference_mode():
-        logits = model(
-            input_ids=batch.ids,
-            attention_mask=training_attention.additive(batch.mask(), torch.float32),
-            position_ids=batch.position,
-            use_cache=False,
-        ).logits
+        logits = predict(model, batch, bf16=False)
         nats = batch.nats(logits)
+    model.set_attn_implementation("eager")  # alone by the plain attention
     n_asked = 0
     answers_of_beliefs = batch.answer[batch.kind[batch.target == ANSWERED] == BELIEF]
     for r, view in enumerate(some):
@@ -216,7 +210,7 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
                 text = f"{read}\n{fork.viewer} believes {question}"
                 ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
                 with torch.inference_mode():
-                    alone = plain(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+                    alone = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
                 end = next(ends)
                 torch.testing.assert_close(logits[r, end], alone, atol=1e-4, rtol=1e-4)
                 answers = answers_of_beliefs[n_asked]

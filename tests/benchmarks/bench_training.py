@@ -17,7 +17,7 @@ from transformers import LlamaForCausalLM
 
 from agents.small_model import make_config, make_tokenizer
 from harness import training_attention
-from harness.train import CURRICULUM, initialise, mixed_precision, optimizers
+from harness.train import CURRICULUM, initialise, mixed_precision, optimizers, predict
 from harness.training_batches import Batches
 
 KINDS = (training_attention.NAME, "eager", "sdpa")
@@ -47,21 +47,13 @@ def main() -> None:
         steps[kind] = torch.compile(models[kind], dynamic=True) if args.compiled else models[kind]
     optims = {kind: optimizers(model) for kind, model in models.items()}
     bf16 = mixed_precision("cpu")
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    spent, worst, n_tokens = dict.fromkeys(KINDS, 0.0), 0.0, 0
+    spent, apart, n_tokens = dict.fromkeys(KINDS, 0.0), list[float](), 0
     for i, batch in enumerate(batches):
         losses = []
         for kind in KINDS:
             start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = steps[kind](
-                    input_ids=batch.ids,
-                    attention_mask=training_attention.additive(batch.mask(), dtype),
-                    position_ids=batch.position,
-                    use_cache=False,
-                ).logits
-            counted = batch.kind > 0
-            loss = (batch.nats(logits.float()) * counted).sum() / counted.sum()
+            nats = batch.nats(predict(steps[kind], batch, bf16).float())
+            loss = (nats * (batch.kind > 0)).sum() / (batch.kind > 0).sum()
             loss.backward()
             for optim in optims[kind]:
                 optim.step()
@@ -69,10 +61,10 @@ def main() -> None:
             losses.append(float(loss.detach()))
             if i >= 2:  # before, what is compiled at first use
                 spent[kind] += time.perf_counter() - start
-        worst = max(worst, max(losses) - min(losses)) if i == 0 else worst
+        apart.append(max(losses) - min(losses))
         n_tokens += int((batch.stem >= 0).sum()) if i >= 2 else 0
     print(
-        f"{args.batches} batches, {n_tokens:,} tokens, one thread; losses at the first batch within {worst:.1e} nats"
+        f"{args.batches} batches, {n_tokens:,} tokens, one thread; losses at the first batch within {apart[0]:.1e} nats"
     )
     for kind in KINDS:
         ratio = spent[kind] / spent[KINDS[0]]
