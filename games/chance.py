@@ -1,7 +1,7 @@
 """Named random streams of a game's seed, as stateless hashes.
 
 A draw is a pure function of (seed, stream name, counters): nothing has to be carried in the state, a game can be
-entered in the middle, and the numpy form (`games.werewolf.vector`) makes the same draws for many games at once.
+entered in the middle, and the numpy form (`games.werewolf.arrays.vector`) makes the same draws for many games at once.
 The mixing function is the finaliser of splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
 number generators").
 """

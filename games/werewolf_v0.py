@@ -26,14 +26,15 @@ of the game in words; `env.unwrapped.table.log` is the log with all that is hidd
 
 ### Observation
 
-- `observation`: the feature vector of `games.werewolf.discrete.Features`, float32.
+- `observation`: the feature vector of `games.werewolf.arrays.discrete.Features`, float32.
 - `text`: the lines that the seat has read, and the beginning of its next line where it is asked something.
 - `action_mask` (`actions="discrete"`) or `legal_targets` (`actions="text"`): int8, 1 where the act is an answer to what
   is asked now; the first alone for a seat that is not asked.
 
 ### Action
 
-- `actions="discrete"`: an index of `games.werewolf.discrete.Catalogue`: nobody or silence, a seat, a number, `over`, or
+- `actions="discrete"`: an index of `games.werewolf.arrays.discrete.Catalogue`: nobody or silence, a seat,
+a number, `over`, or
   one of the typed speech acts, which is put into a sentence.
 - `actions="text"`: `target`, an index of the first part of that catalogue, and `text`, what is said where words are
   taken. Typed acts are read from the text. In a free discussion `target` 0 with a text speaks, without one skips.
@@ -73,7 +74,7 @@ from games.records import Action, Reply, Request, seat_id
 from games.table import Table
 from games.werewolf import GAME
 from games.werewolf.acts import read
-from games.werewolf.discrete import Catalogue, Features
+from games.werewolf.arrays.discrete import Catalogue, Features
 from games.werewolf.discussion import SKIP, SPEAK
 from games.werewolf.lines import words_of, writable
 from games.werewolf.presets import configure

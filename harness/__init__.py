@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.run_folder import Run, load_run
+    from harness.run.folder import Run, load_run
 
 __all__ = ["Run", "load_run"]
 
@@ -13,7 +13,7 @@ __all__ = ["Run", "load_run"]
 def __getattr__(name: str) -> Any:
     """Load the reader on first use, so that `import harness` costs nothing."""
     if name in __all__:
-        from harness import run_folder
+        from harness.run import folder as run_folder
 
         return getattr(run_folder, name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

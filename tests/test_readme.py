@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.config_files import parse_config
+from harness.config.files import parse_config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -45,32 +45,32 @@ def test_configurations_are_valid(number: int) -> None:
 
 
 def test_first_configuration_is_the_shipped_one() -> None:
-    shipped = tomllib.loads((ROOT / "harness/configs/first-tournament.toml").read_text())
+    shipped = tomllib.loads((ROOT / "harness/config/examples/first-tournament.toml").read_text())
     assert tomllib.loads(blocks("toml")[0]) == shipped
 
 
 @pytest.mark.parametrize("table", ["games", "seats", "events", "decisions", "beliefs"])
 def test_columns_are_those_of_the_tables(table: str) -> None:
-    from harness.tables import SCHEMAS
+    from harness.run.tables import SCHEMAS
 
     assert columns(rf"{table}\.parquet`") == list(SCHEMAS[table])
 
 
 def test_index_columns_are_those_of_the_store() -> None:
-    from harness.activations import INDEX_SCHEMA
+    from harness.activations.store import INDEX_SCHEMA
 
     assert columns("activations/`") == list(INDEX_SCHEMA)
 
 
 def test_verbs_and_shipped_configurations_exist() -> None:
-    from harness.cli import app
+    from harness.cli.main import app
 
     verbs = set(
         re.findall(r"\bwolfscope ([a-z][a-z-]*) ", "\n".join(re.findall(r"^    .*$", README, re.MULTILINE)))
     )
     assert "run" in verbs
     assert verbs <= set(app)
-    for name in re.findall(r"harness/configs/[\w-]+\.toml", README):
+    for name in re.findall(r"harness/config/examples/[\w-]+\.toml", README):
         assert (ROOT / name).is_file(), name
 
 
@@ -89,10 +89,12 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_first_snippet_runs(ray_cluster: None, run_path: Path) -> None:
-    from harness.config_files import load_config
-    from harness.tournament import run_tournament
+    from harness.config.files import load_config
+    from harness.play.tournament import run_tournament
 
-    run_tournament(load_config(ROOT / "harness/configs/first-tournament.toml", ["run.games=6"]), run_path)
+    run_tournament(
+        load_config(ROOT / "harness/config/examples/first-tournament.toml", ["run.games=6"]), run_path
+    )
     code = blocks("python")[0].replace("runs/first-tournament", str(run_path))
     assert importlib.util.find_spec("harness") is not None
     names: dict[str, Any] = {}

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from games.records import Decision, Event, SpeechAct, Trace
-from harness.replay import Replay
-from harness.summary import EXIT_KINDS
+from harness.replay.replay import Replay
+from harness.run.rows import EXIT_KINDS
 
 LONGEST = 200_000
 """Characters of one text that a page holds; the run folder holds all of it."""

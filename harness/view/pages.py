@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.atomic import storage
-from harness.branch import parent_of
-from harness.branch_schedule import Origin, origin_of
-from harness.replay import Replay, game_of
-from harness.run_folder import Run, load_run
+from harness.branch.branch import parent_of
+from harness.replay.replay import Replay, game_of
+from harness.run.folder import Run, load_run
+from harness.schedule.branched import Origin, origin_of
 from harness.view.game_data import game_records, seat_rows
 from harness.view.html import ASSETS, page
 from harness.view.sources import Posterior, Sources

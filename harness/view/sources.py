@@ -25,8 +25,8 @@ import polars as pl
 from games.base import GameError
 from games.records import Decision
 from harness.errors import WolfscopeError
-from harness.replay import Replay
-from harness.run_folder import Run
+from harness.replay.replay import Replay
+from harness.run.folder import Run
 
 Points = list[tuple[int, int, int, float]]
 """(seq, viewer, subject, probability that the subject is a werewolf), in the order of seq."""
@@ -139,9 +139,9 @@ class Sources:
     @cached_property
     def _tokenizers(self) -> dict[str, Any]:
         """Model name -> its tokenizer, of the run's models that are still where they were."""
-        from agents.model_files import load_tokenizer
-        from harness.config_files import parse_config
-        from harness.engines import model_folder
+        from agents.models.folder import load_tokenizer
+        from harness.config.files import parse_config
+        from harness.play.engines import model_folder
 
         config = parse_config(self.run.manifest.config, "manifest.json")
         found = {}

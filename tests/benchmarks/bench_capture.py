@@ -32,12 +32,12 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
-from agents.hooked_model import HookedModel, load_hooked_model  # noqa: E402
-from agents.hooks import Hooks, Reads, choose_points  # noqa: E402
-from agents.small_model import SMALL_MODEL  # noqa: E402
-from harness.activations import Activations, open_activations  # noqa: E402
-from harness.capture import CaptureItem, capture_pass  # noqa: E402
-from harness.capture_plan import batches, plan_passes, wanted_rows  # noqa: E402
+from agents.hooks.hooks import Hooks, Reads, choose_points  # noqa: E402
+from agents.hooks.model import HookedModel, load_hooked_model  # noqa: E402
+from agents.models.small import SMALL_MODEL  # noqa: E402
+from harness.activations.store import Activations, open_activations  # noqa: E402
+from harness.capture.passes import CaptureItem, capture_pass  # noqa: E402
+from harness.capture.plan import batches, plan_passes, wanted_rows  # noqa: E402
 
 N_POSITIONS = 4
 BATCH_TOKENS = 4096
@@ -78,7 +78,7 @@ def model_folder(which: str, scratch: Path) -> Path:
         return SMALL_MODEL
     if which not in ("small", "100m"):
         return Path(which)
-    from tests.tiny_models import save_tiny_model
+    from tests.fixtures.tiny_models import save_tiny_model
 
     sizes: dict[str, Any] = {
         "hidden_size": 256,

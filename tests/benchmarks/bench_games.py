@@ -46,8 +46,8 @@ from games.play import Answer, play  # noqa: E402
 from games.records import Action, Decision, Record, Reply  # noqa: E402
 from games.view import Views  # noqa: E402
 from games.werewolf import GAME  # noqa: E402
+from games.werewolf.arrays.vector import VectorGames, supported  # noqa: E402
 from games.werewolf.presets import configure  # noqa: E402
-from games.werewolf.vector import VectorGames, supported  # noqa: E402
 
 CHOICES = {option: Action(option) for option in range(-1, 20)}
 SPOKEN = Action(text="I accuse Ada.")

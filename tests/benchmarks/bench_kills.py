@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from tests.kill_runs import KilledRun
+from tests.fixtures.kill_runs import KilledRun
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from harness.config_files import parse_config
-from harness.journal import End
-from harness.progress import Progress
-from harness.tournament import run_tournament
-from tests.kill_runs import processes
+from harness.config.files import parse_config
+from harness.play.progress import Progress
+from harness.play.tournament import run_tournament
+from harness.run.journal import End
+from tests.fixtures.kill_runs import processes
 
 
 def resident_mb(pid: int) -> float:

@@ -16,14 +16,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agents.bayesian import Bayesian
-from agents.observer import Observer, fit, trajectories
-from agents.scripted import STYLES, Scripted
+from agents.werewolf.bayesian import Bayesian
+from agents.werewolf.observer import Observer, fit, trajectories
+from agents.werewolf.scripted import STYLES, Scripted
 from games import load_game
 from games.play import Answer, observe, play
 from games.records import Event, Reply
 from games.werewolf.config import faction_of
-from tests.test_observer import EVEN, auroc, event_counts, scores, scripted_game
+from tests.agents.test_observer import EVEN, auroc, event_counts, scores, scripted_game
 
 GAME = load_game("werewolf")
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_probes.py [--games 300] [--permutations 1000] [--d-model 192] [--layers 6]
 
-All layers x targets x grouped folds x permutations are read out with `analysis.permutation.layer_null`;
+All layers x targets x grouped folds x permutations are read out with `analysis.probes.permutation.layer_null`;
 scikit-learn's `StandardScaler` + `Ridge` + `roc_auc_score` is timed on a sample of the same fits and
 multiplied up, and every sampled AUROC is compared with ours. The nested logistic probe is timed against
 scikit-learn's in the same way.
@@ -19,11 +19,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from analysis.metrics import auroc
-from analysis.permutation import NULL_PENALTY, layer_null, permute_within_games, units_of
-from analysis.planted import plant
-from analysis.probes import probe
-from analysis.splits import game_folds
+from analysis.planted.planted import plant
+from analysis.probes.permutation import NULL_PENALTY, layer_null, permute_within_games, units_of
+from analysis.probes.probes import probe
+from analysis.stats.metrics import auroc
+from analysis.stats.splits import game_folds
 
 
 def main() -> None:

@@ -28,20 +28,20 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from agents.backend import Prompt, Sampling
-from agents.engine_settings import EngineSettings, engine_env
+from agents.backends.base import Prompt, Sampling
+from agents.backends.vllm.settings import EngineSettings, engine_env
 from games.play import Answer, observe, play
-from harness.cluster import ray_for_now
-from harness.config import Config
-from harness.config_files import parse_config
-from harness.engines import model_names, start_backends, stop_backends, used_backends
-from harness.factory import make_agent
-from harness.journal import End
-from harness.progress import Progress
-from harness.run_folder import RunFolder, new_manifest
-from harness.runner import Counts, Runner
-from harness.schedule import Schedule
-from harness.tournament import play_schedule
+from harness.config.files import parse_config
+from harness.config.sections import Config
+from harness.play.cluster import ray_for_now
+from harness.play.engines import model_names, start_backends, stop_backends, used_backends
+from harness.play.factory import make_agent
+from harness.play.progress import Progress
+from harness.play.runner import Counts, Runner
+from harness.play.tournament import play_schedule
+from harness.run.folder import RunFolder, new_manifest
+from harness.run.journal import End
+from harness.schedule.tournament import Schedule
 from tests.benchmarks.engine_alone import Alone, Fed, prompts_of, random_model
 
 
@@ -166,9 +166,9 @@ class Timed(Progress):
 
 def engine(args: argparse.Namespace, folder: Path) -> None:
     """Tokens a second of a tournament and of the engine alone."""
-    from agents.llm import newline_ids
-    from agents.model_files import load_tokenizer
-    from harness.engines import model_folder
+    from agents.llm.transcript import newline_ids
+    from agents.models.folder import load_tokenizer
+    from harness.play.engines import model_folder
 
     sampling = {"temperature": 1.0, "top_p": 1.0, "max_tokens": args.max_tokens}
     name = random_model(folder / "100m") if args.model == "100m" else args.model

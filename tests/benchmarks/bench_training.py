@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_training.py [--batches 30] [--compiled]
 
-The kinds take turns at each batch: that of training (`harness.training_attention`), and transformers' plain (`eager`)
+The kinds take turns at each batch: that of training (`harness.training.attention`), and transformers' plain (`eager`)
 and fused (`sdpa`) one. A step is the forward pass, the backward pass and the optimizers; the losses are compared too.
 """
 
@@ -15,10 +15,10 @@ import time
 import torch
 from transformers import LlamaForCausalLM
 
-from agents.small_model import make_config, make_tokenizer
-from harness import training_attention
-from harness.train import CURRICULUM, initialise, mixed_precision, optimizers, predict
-from harness.training_batches import Batches
+from agents.models.small import make_config, make_tokenizer
+from harness.training import attention as training_attention
+from harness.training.batches import Batches
+from harness.training.train import CURRICULUM, initialise, mixed_precision, optimizers, predict
 
 KINDS = (training_attention.NAME, "eager", "sdpa")
 GAME = 550_000

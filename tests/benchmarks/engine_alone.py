@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from agents.backend import Prompt, Sampling
-from agents.engine_settings import EngineSettings, engine_arguments
-from harness.run_folder import load_run
+from agents.backends.base import Prompt, Sampling
+from agents.backends.vllm.settings import EngineSettings, engine_arguments
+from harness.run.folder import load_run
 
 
 class Fed(msgspec.Struct):
@@ -39,7 +39,7 @@ class Alone:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        from agents.model_files import checkpoint_dtype, eos_ids, max_context
+        from agents.models.folder import checkpoint_dtype, eos_ids, max_context
 
         folder = Path(model)
         arguments = engine_arguments(settings, device, model, checkpoint_dtype(folder), max_context(folder))
@@ -70,7 +70,7 @@ class Alone:
         return fed
 
     def _add(self, prompt: Prompt) -> None:
-        from agents.vllm_engine import _params
+        from agents.backends.vllm.engine import _params
 
         self.n_asked += 1
         sampling = prompt.sampling
@@ -97,7 +97,7 @@ def random_model(folder: Path) -> str:
     import torch
     from transformers import LlamaForCausalLM
 
-    from agents.small_model import make_config, make_tokenizer
+    from agents.models.small import make_config, make_tokenizer
 
     tokenizer = make_tokenizer()
     with torch.random.fork_rng():

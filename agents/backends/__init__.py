@@ -1,0 +1,1 @@
+"""Who turns tokens into tokens: one folder a kind of model server, one protocol, one registry."""

@@ -1,0 +1,1 @@
+"""A transformers model in this process, with hooks on its residual stream."""

@@ -1,0 +1,1 @@
+"""Servers that speak the OpenAI protocol, and vLLM's own server."""

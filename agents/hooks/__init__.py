@@ -1,0 +1,1 @@
+"""Reading and changing the streams of a transformers model: layers, hooks, interventions."""

@@ -1,0 +1,1 @@
+"""Players that are language models: prompts, contexts, replies, beliefs."""

@@ -1,0 +1,211 @@
+"""What a player believes of the others, asked on a fork of its context that never enters the game.
+
+Where the backend tells log-probabilities, the belief is the model's own distribution over the role words: for the
+transcript style after `Ada believes Ben` (second order: `Ada believes Ben believes Cal`), for the chat style over
+the options of a question, averaged over orders of the options. A server that tells only words is asked for
+percentages. Contexts are functions of the records, so all of this is done after a game has ended and cannot touch it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from agents.backends.base import Backend, BackendError, Prompt, Sampling
+from games import chance, load_game
+from games.base import Game, Observation
+from games.records import Event, Record, Span
+
+STATED = "stated"
+"""The source of a belief read from log-probabilities."""
+WORDS = "stated_words"
+"""The source of a belief asked for in percentages."""
+FAILED = "failed"
+"""The source of a belief that could not be had; it has no probabilities."""
+
+
+class Belief(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one seat believes of another's role, or of what another believes of a third."""
+
+    seq: int
+    """Of the decision before which it was asked."""
+    viewer: int
+    subject: int
+    source: str
+    about: int | None = None
+    """None: P(role of `subject`). A seat: what the viewer thinks that `subject` believes the role of `about` is."""
+    probabilities: dict[str, float] = {}
+    """Role key -> probability; adds up to 1, or is empty."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One question in one wording."""
+
+    prompt: Prompt
+    """Ids or messages; its sampling is for answers in words."""
+    choices: tuple[tuple[int, ...], ...] = ()
+    """Token ids of each role's answer, in the order of `roles`; none where only words can be had."""
+    spans: tuple[Span, ...] = ()
+    """What the prompt's tokens are; none where it has no ids."""
+
+
+class Believer(Protocol):
+    """A player that can be asked what it believes."""
+
+    backend: Backend
+
+    def belief_questions(
+        self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
+    ) -> list[Question]:
+        """The question `chain[0] believes ... chain[-1]`, in several wordings. roles: key -> word."""
+        ...
+
+
+def living_others(observation: Observation) -> list[int]:
+    """The seats that have not left the game, without the viewer's own."""
+    game = load_game(observation.game)
+    words = game.text.words_of(observation.config, observation.records)
+    out = gone(game, observation.records)
+    return [i for i in range(len(words.names)) if i not in out and i != observation.request.seat]
+
+
+def gone(game: Game, records: Iterable[Record]) -> set[int]:
+    """The seats that have left the game."""
+    kinds = getattr(game, "exit_kinds", ("death", "exile", "shoot"))
+    left = {r.target for r in records if isinstance(r, Event) and r.kind in kinds}
+    return {seat for seat in left if seat is not None and seat >= 0}  # a tie exiles nobody
+
+
+def chains(observation: Observation, second_order: bool) -> list[tuple[int, ...]]:
+    """(viewer, subject) for each living other, and with `second_order` (viewer, subject, about) for each pair."""
+    viewer, others = observation.request.seat, living_others(observation)
+    found: list[tuple[int, ...]] = [(viewer, i) for i in others]
+    if second_order:
+        found += [(viewer, i, k) for i in others for k in (viewer, *others) if k != i]
+    return found
+
+
+def questions(
+    player: Believer,
+    observation: Observation,
+    asked: Sequence[Sequence[int]],
+    roles: Mapping[str, str],
+    orders: int,
+) -> list[list[Question]]:
+    """What the player is asked about each chain of seats. roles: as `role_words` gives them."""
+    return [
+        player.belief_questions(observation, c, roles, orders, chance.key(observation.seed, "beliefs", *c))
+        for c in asked
+    ]
+
+
+def role_words(observation: Observation) -> dict[str, str]:
+    """The roles that an answer may name: key -> word."""
+    text = load_game(observation.game).text
+    words: dict[str, str] = text.role_words(
+        observation.config, text.words_of(observation.config, observation.records)
+    )
+    return words
+
+
+async def elicit(
+    player: Believer, observation: Observation, seq: int, *, second_order: bool = False, orders: int = 2
+) -> list[Belief]:
+    """The beliefs of the observation's seat about all living others. A backend that fails gives `failed` rows.
+
+    seq: the decision's number in the log, for the rows.
+    """
+    roles, asked = role_words(observation), chains(observation, second_order)
+    put = questions(player, observation, asked, roles, orders)
+    flat = [question for some in put for question in some]
+    try:
+        answers = await distributions(player.backend, flat, roles)
+    except BackendError:
+        answers = [{} for _ in flat]
+    found, at = [], 0
+    for chain, some in zip(asked, put, strict=True):
+        given = [a for a in answers[at : at + len(some)] if a]
+        at += len(some)
+        probabilities = {role: sum(a[role] for a in given) / len(given) for role in roles} if given else {}
+        source = FAILED if not given else STATED if some[0].choices else WORDS
+        about = chain[2] if len(chain) == 3 else None
+        found.append(Belief(seq, chain[0], chain[1], source, about, probabilities))
+    return found
+
+
+async def distributions(
+    backend: Backend, asked: Sequence[Question], roles: Mapping[str, str]
+) -> list[dict[str, float]]:
+    """The distribution over the keys of `roles` (key -> word) that answers each question; empty where a reply in words
+    cannot be read. Raises BackendError."""
+    read = [i for i, q in enumerate(asked) if q.choices]
+    told = [i for i, q in enumerate(asked) if not q.choices]
+    answers: list[dict[str, float]] = [{} for _ in asked]
+    scores = await score(backend, [asked[i] for i in read])
+    for i, logprobs in zip(read, scores, strict=True):
+        answers[i] = dict(zip(roles, _normalised(logprobs), strict=True))
+    for i, generation in zip(
+        told, await backend.generate([asked[i].prompt for i in told]) if told else [], strict=True
+    ):
+        answers[i] = read_percentages(generation.text, roles)
+    return answers
+
+
+async def score(backend: Backend, asked: Sequence[Question]) -> list[list[float]]:
+    """The log-probability (nats) of each choice of each question under the model's own distribution.
+
+    One request a question where all choices are single tokens and the backend reads several at once; else one request
+    a choice, which is the only one that its answer may be. Raises BackendError.
+    """
+    if not asked:
+        return []
+    found: dict[int, list[float]] = {}
+    single = [i for i, q in enumerate(asked) if all(len(c) == 1 for c in q.choices)]
+    at_once = [
+        _with(asked[i], Sampling(temperature=0.0, max_tokens=1, read=tuple(c[0] for c in asked[i].choices)))
+        for i in single
+    ]
+    if at_once and getattr(backend, "reads", False):
+        for i, generation in zip(single, await backend.generate(at_once), strict=True):
+            found[i] = list(generation.read)
+    rest = [(i, c) for i, q in enumerate(asked) if i not in found for c in q.choices]
+    forced = [_with(asked[i], Sampling(temperature=1.0, choices=(choice,))) for i, choice in rest]
+    for (i, choice), generation in zip(rest, await backend.generate(forced) if forced else [], strict=True):
+        if len(generation.logprobs) != len(choice):
+            raise BackendError(
+                f"{backend.model} tells no log-probabilities, so beliefs cannot be read from them",
+                retryable=False,
+            )
+        found.setdefault(i, []).append(math.fsum(generation.logprobs))
+    return [found[i] for i in range(len(asked))]
+
+
+def _with(question: Question, sampling: Sampling) -> Prompt:
+    return msgspec.structs.replace(question.prompt, sampling=sampling)
+
+
+def _normalised(logprobs: Sequence[float]) -> list[float]:
+    top = max(logprobs)
+    if not math.isfinite(top):
+        return [1.0 / len(logprobs)] * len(logprobs)
+    weights = [math.exp(p - top) for p in logprobs]
+    total = math.fsum(weights)
+    return [w / total for w in weights]
+
+
+def read_percentages(answer: str, roles: Mapping[str, str]) -> dict[str, float]:
+    """Percentages by role word, one a line, as probabilities; empty where one is missing or none is positive."""
+    found: dict[str, float] = {}
+    for role, word in roles.items():
+        match = re.search(
+            rf"(?im)^[\s*\-]*{re.escape(word)}s?[*_]*\s*[:=]\s*[*_]*(\d+(?:\.\d+)?)\s*(%?)", answer
+        )
+        if match is None:
+            return {}
+        found[role] = float(match[1])
+    total = sum(found.values())
+    return {role: value / total for role, value in found.items()} if total > 0 else {}

@@ -1,0 +1,256 @@
+"""One decision of a chat player in the making: free answers, repairs, a constrained choice, and the trace of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from agents.backends.base import BackendError, Generation, Prompt, Sampling
+from agents.backends.retry import ask as ask_backend
+from agents.llm.chat_context import Ask, ChatBuilder
+from agents.llm.chat_reply import Part, Unreadable, last
+from agents.llm.dialogue import TokenDialogue, Words
+from agents.llm.encoder import Encoder
+from agents.llm.transcript_context import Context
+from agents.replies import silent
+from games import chance
+from games.base import Observation
+from games.records import Action, Span, Trace
+
+if TYPE_CHECKING:
+    from agents.llm.chat import ChatPlayer
+
+
+class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done with the thinking part of a reasoning model; it is always kept apart from the reply."""
+
+    open: str = "<think>"
+    close: str = "</think>"
+    budget: int | None = None
+    """Thinking longer than so many tokens is cut off there and closed; the model then answers."""
+    given: str | None = None
+    """Words with which the thinking begins, put into the model's mouth."""
+    given_whole: bool = True
+    """Whether the given words are all of the thinking; else the model goes on from them."""
+    history: Literal["keep", "hide"] = "keep"
+    """Whether the seat's later prompts hold its earlier thinking and notes. Hidden, a prompt no longer extends the last
+    one whole, and each decision logs its full prompt."""
+    log: bool = True
+    """Whether the text is logged as `reasoning` (the tokens are in the log either way)."""
+
+
+class Turn:
+    """One decision in the making."""
+
+    def __init__(
+        self,
+        player: ChatPlayer,
+        observation: Observation,
+        builder: ChatBuilder,
+        fork: Any,
+        asked: Ask,
+        game: Any,
+    ) -> None:
+        self.player, self.observation, self.builder = player, observation, builder
+        self.fork, self.asked, self.game = fork, asked, game
+        self.seat = observation.request.seat
+        self.rejected: list[str] = []
+        self.reasoning: list[str] = []
+        self.final: Generation | None = None
+        self.n_asked = 0
+        self.sampling: dict[str, Any] = {}
+        self.output_spans: list[Span] = []
+
+    async def play(self) -> Action | None:
+        """The action; None when the retries are used up. Raises BackendError."""
+        player, words = self.player, self.builder.words
+        if player.stage(self.asked) == "choice":
+            return Action(option=await self._choose())
+        for attempt in range(player.retries + 1):
+            generation = await self._write()
+            text = self._text(generation)
+            try:
+                action, parts = player.read_answer(self.game, self.asked, text, words)
+            except Unreadable as error:
+                if attempt == player.retries:
+                    return None
+                self.rejected.append(text)
+                self.fork.answer(generation.output_ids, text, "rejected", self.seat)
+                self.fork.user(self.builder.repair(self.asked, str(error)))
+                self.final = None
+                continue
+            self._note(generation, text, parts)
+            if not self.asked.options or action.option is not None:
+                return action
+            self._keep(generation, text)
+            self.fork.user([Words(self.builder.question(self.asked, "choice"), "question", self.seat)])
+            option = await self._choose()
+            if self.asked.speaks and silent(self.game.text, self.asked.request, option, words):
+                return Action(option=option)
+            return Action(option=option, text=action.text, acts=action.acts)
+        return None
+
+    async def _write(self) -> Generation:
+        """A free answer, with the thinking as configured."""
+        player, thinking = self.player, self.player.thinking
+        fork = self.fork
+        stops = player.turns.stop_ids if player.turns else ()
+        if isinstance(fork, TokenDialogue) and player.encoder is not None and not self.rejected:
+            encode, open_ids = player.encoder.encode, player.encoder.template(thinking.open)
+            opened = tuple(fork.context.ids[-len(open_ids) - 2 :])
+            if thinking.given is not None:
+                if not _within(open_ids, opened):
+                    fork.force((*open_ids, *encode("\n")[0]), "reasoning", self.seat)
+                fork.force(encode(thinking.given)[0], "reasoning", self.seat)
+                self._reason(thinking.given)
+                if thinking.given_whole:
+                    closing = (*encode("\n")[0], *player.close_ids, *encode("\n\n")[0])
+                    fork.force(closing, "reasoning", self.seat)
+            if thinking.budget is not None and not (thinking.given is not None and thinking.given_whole):
+                thought = await self._ask((*stops, *player.close_ids), thinking.budget)
+                if thought.output_ids and thought.output_ids[-1] in stops:
+                    return thought  # it answered without thinking
+                fork.force(thought.output_ids, "reasoning", self.seat)
+                self._reason(player.encoder.decode(thought.output_ids).removesuffix(thinking.close))
+                if not thought.output_ids or thought.output_ids[-1] not in player.close_ids:
+                    fork.force((*player.close_ids, *encode("\n\n")[0]), "reasoning", self.seat)
+        return await self._ask(stops, int(player.settings["max_tokens"]))
+
+    async def _choose(self) -> int:
+        """A choice among the legal options alone."""
+        player = self.player
+        if player.encoder is None or player.turns is None:
+            raise BackendError(
+                'choices among token sequences need token ids; set choice = "free"', retryable=False
+            )
+        end = player.turns.stop_ids or player.encoder.newline
+        sequences = {
+            (*player.encoder.encode(label)[0], *end): option for label, option in self.asked.options.items()
+        }
+        generation = await self._ask((), 0, tuple(sequences))
+        at = len(self.fork.context.ids)
+        self.output_spans = [Span("own_act", at, at + len(generation.output_ids), self.seat)]
+        return sequences[tuple(generation.output_ids)]
+
+    async def _ask(
+        self, stops: tuple[int, ...], max_tokens: int, choices: tuple[tuple[int, ...], ...] = ()
+    ) -> Generation:
+        player = self.player
+        seed = chance.key(self.observation.seed, "sampling", self.n_asked) >> 33
+        self.n_asked += 1
+        self.sampling = {**player.settings, "seed": seed, "prompts": player.prompts}
+        if choices:
+            self.sampling["choices"] = len(choices)
+        sampling = Sampling(
+            temperature=player.settings["temperature"],
+            top_p=player.settings["top_p"],
+            max_tokens=max(1, max_tokens),
+            seed=seed,
+            stop_ids=stops,
+            choices=choices,
+        )
+        prompt: Prompt = self.fork.prompt(sampling, f"{self.observation.game_id}/{self.seat}")
+        if isinstance(self.fork, TokenDialogue) and getattr(player.backend, "wants_spans", False):
+            prompt = msgspec.structs.replace(prompt, spans=tuple(self.fork.context.spans))
+        self.final = await ask_backend(
+            player.backend,
+            prompt,
+            retries=player.backend_retries,
+            key=self.observation.seed,
+            first_wait_s=player.first_wait_s,
+        )
+        if self.final.touched:
+            self.sampling["steered"] = self.final.touched
+        return self.final
+
+    def _text(self, generation: Generation) -> str:
+        """The answer's words without what ended the turn."""
+        encoder, turns = self.player.encoder, self.player.turns
+        ids = generation.output_ids
+        if encoder is None or turns is None or not ids:
+            return generation.text
+        return encoder.decode(ids[:-1] if ids[-1] in turns.stop_ids else ids)
+
+    def _reason(self, text: str) -> None:
+        if text.strip():
+            self.reasoning.append(text)
+
+    def _note(self, generation: Generation, text: str, parts: list[Part]) -> None:
+        """Keep what was thought, and where in the answer each part stands."""
+        thinking = self.player.thinking
+        if generation.reasoning:
+            self._reason(generation.reasoning)
+        for part in parts:
+            if part.kind == "thinking":
+                self._reason(part.text.removeprefix(thinking.open).removesuffix(thinking.close).strip())
+            elif part.kind in ("private", "beliefs") or (part.kind == "plain" and not self.asked.speaks):
+                self._reason(part.text)
+        encoder, ids = self.player.encoder, generation.output_ids
+        if encoder is None or not ids or not isinstance(self.fork, TokenDialogue):
+            return
+        kinds = {"say": "own_speech", "choice": "own_act", "thinking": "reasoning", "private": "reasoning",
+                 "beliefs": "reasoning"}  # fmt: skip
+        plain = "own_speech" if self.asked.speaks else "reasoning"
+        at, said = len(self.fork.context.ids), last(parts, "say")
+        for part in parts:
+            kind = kinds.get(part.kind, plain if said is None else "reasoning")
+            start, end = _tokens_of(encoder, ids, part)
+            if end > start:
+                self.output_spans.append(Span(kind, at + start, at + end, self.seat))
+
+    def _keep(self, generation: Generation, text: str) -> None:
+        """Make the answer part of the prompt of what is asked next."""
+        if isinstance(self.fork, TokenDialogue):
+            self.fork.context.spans += self.output_spans
+        self.output_spans = []
+        self.fork.answer(generation.output_ids, text, "answer", self.seat)
+
+    def trace(self, generation: Generation | None, error: str | None = None) -> Trace:
+        """How the decision came about, the last answer as its output."""
+        player = self.player
+        c = self.fork.context if isinstance(self.fork, TokenDialogue) else Context([])
+        ids = generation.output_ids if generation is not None and player.encoder is not None else ()
+        text = ""
+        if generation is not None:
+            text = player.encoder.decode(ids) if ids and player.encoder is not None else generation.text
+        sampling = self.sampling | ({"error": error} if error else {})
+        if generation is not None and not ids:
+            sampling["token_ids"] = "the server tells none"
+        spans = list(c.own_spans())
+        if ids:
+            spans.append(Span("output", len(c.ids), len(c.ids) + len(ids), self.seat))
+            spans += self.output_spans
+        return Trace(
+            model=player.backend.model,
+            prompt_ids=c.delta(),
+            output_ids=ids,
+            output_text=text,
+            continues=c.continues,
+            spans=tuple(spans),
+            logprobs=generation.logprobs if generation is not None else (),
+            n_cached=generation.n_cached if generation is not None else 0,
+            attempts=len(self.rejected) + 1,
+            rejected=tuple(self.rejected),
+            reasoning="\n".join(self.reasoning) if self.reasoning and player.thinking.log else None,
+            sampling=sampling,
+        )
+
+
+def _within(ids: tuple[int, ...], context: tuple[int, ...]) -> bool:
+    return any(context[i : i + len(ids)] == ids for i in range(len(context) - len(ids) + 1))
+
+
+def _tokens_of(encoder: Encoder, ids: tuple[int, ...], part: Part) -> tuple[int, int]:
+    """The tokens, from the first to after the last, that hold any character of a part."""
+
+    def first(enough: Callable[[int], bool]) -> int:
+        """The least number of tokens whose decoded length is enough."""
+        low, high = 0, len(ids)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(len(encoder.decode(ids[:middle]))) else (middle + 1, high)
+        return low
+
+    return max(0, first(lambda n: n > part.start) - 1), first(lambda n: n >= part.end)

@@ -1,0 +1,56 @@
+"""One decision that begins with words put into the model's mouth; every other decision is the player's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agents.backends.base import Backend, Generation, Prompt
+from agents.base import Agent
+from games.base import Observation
+from games.records import Decision, Reply
+
+
+class OneDecision:
+    """Plays like `other` at one decision of its seat and like `usual` at all others."""
+
+    def __init__(self, name: str, usual: Agent, other: Agent, decision: int) -> None:
+        """decision: how many decisions the seat has made before the one that is meant."""
+        self.name = name
+        self._usual, self._other, self._decision = usual, other, decision
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._usual, name)
+
+    async def act(self, observation: Observation) -> Reply:
+        """As the one or the other player."""
+        made = sum(isinstance(record, Decision) for record in observation.records)
+        return await (self._other if made == self._decision else self._usual).act(observation)
+
+
+class Begun:
+    """A backend whose outputs all begin with the same tokens; the model goes on from them.
+
+    The tokens count as output, so that prompts stay what the seat has seen; their log-probabilities are not known, and
+    none are given.
+    """
+
+    def __init__(self, backend: Backend, ids: Sequence[int]) -> None:
+        self.model = backend.model
+        self._backend, self._ids = backend, tuple(ids)
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
+        """The backend's answers to the prompts and the given tokens. Raises BackendError."""
+        longer = [msgspec.structs.replace(p, ids=(*p.ids, *self._ids)) for p in prompts]
+        return [
+            msgspec.structs.replace(g, output_ids=(*self._ids, *g.output_ids), logprobs=())
+            for g in await self._backend.generate(longer)
+        ]
+
+    async def close(self) -> None:
+        """As the backend's own."""
+        await self._backend.close()

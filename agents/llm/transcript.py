@@ -1,0 +1,207 @@
+"""An LLM player in `transcript` style: reads the bare log, completes its own next line."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from agents.backends.base import Backend, BackendError, Generation, Prompt, Sampling
+from agents.backends.retry import ask
+from agents.llm.beliefs import Question
+from agents.llm.encoder import Encoder, control_ids
+from agents.llm.transcript_context import NEWLINE, Builder, Context
+from agents.replies import BACKEND_ERROR, FORFEITED, MALFORMED, check_policy, has_forfeited, stand_in
+from games import chance, load_game
+from games.base import GameError, Observation
+from games.records import Action, Reply, Request, Span, Trace
+
+MAX_SESSIONS = 4096
+"""Contexts kept between decisions; an older one is rebuilt from its records."""
+
+Choice = Literal["free", "repair", "constrained"]
+CHOICES: tuple[Choice, ...] = ("free", "repair", "constrained")
+
+
+class TranscriptPlayer:
+    """Seats a model that completes the game's log: base models and the small model.
+
+    A reply that cannot be read is asked for again, `retries` times, each with its own seed. Then, where there is
+    something to choose, `choice = "repair"` lets the model choose among the legal answers alone, token by token
+    (`"constrained"` does so at once, `"free"` never). What is left is the game's legal fallback, by the policy
+    `fallback`, and the decision says so.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        tokenizer: Any,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_tokens: int = 64,
+        retries: int = 2,
+        backend_retries: int = 6,
+        first_wait_s: float = 0.5,
+        choice: Choice = "free",
+        fallback: str = "abstain",
+    ) -> None:
+        """Raises ValueError for an unknown choice or policy, TokenizerError for a tokenizer that cannot be used."""
+        if choice not in CHOICES:
+            raise ValueError(f"choice = {choice!r} is not known; there are: {', '.join(CHOICES)}")
+        self.name = name
+        self.backend = backend
+        self.encoder = Encoder(tokenizer)
+        self.settings = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        self.retries, self.backend_retries, self.first_wait_s = retries, backend_retries, first_wait_s
+        self.choice, self.fallback = choice, check_policy(fallback)
+        self.stop_ids = newline_ids(tokenizer)
+        self.ends = tuple(str(tokenizer.convert_ids_to_tokens(i)) for i in sorted(self.encoder.control))
+        self._sessions: OrderedDict[tuple[str, int], Builder] = OrderedDict()
+
+    def builder(self, observation: Observation) -> Builder:
+        """What is kept of the observation's seat between its decisions."""
+        seat = observation.request.seat
+        key = (observation.game_id, seat)
+        builder = self._sessions.pop(key, None)
+        if builder is None or builder.n_records > len(observation.records):
+            builder = Builder(self.encoder, load_game(observation.game).text, observation.config, seat)
+        self._sessions[key] = builder
+        if len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        return builder
+
+    def context(self, observation: Observation) -> Context:
+        """The prompt of an observation; the seat's earlier lines are not encoded again."""
+        return self.builder(observation).prompt(observation.records, observation.request)
+
+    def belief_questions(
+        self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
+    ) -> list[Question]:
+        """`Ada believes Ben`, to be completed by a role word; there is only one wording."""
+        builder = self.builder(observation)
+        builder.read(observation.records)
+        fork = builder.fork(observation.records, builder.text.belief(chain, builder.words))
+        answers = [self.encoder.encode(f" {word}.")[0] for word in roles.values()]
+        first = {answer[:1] for answer in answers}
+        single = len(first) == len(answers) and all(
+            self.encoder.encode(f" {word}")[0] == answer[:1]
+            for word, answer in zip(roles.values(), answers, strict=True)
+        )
+        choices = tuple(answer[:1] for answer in answers) if single else tuple(answers)
+        session = f"{observation.game_id}/{observation.request.seat}"
+        prompt = Prompt(ids=tuple(fork.ids), sampling=Sampling(), session=session)
+        return [Question(prompt, choices, tuple(fork.spans))]
+
+    async def act(self, observation: Observation) -> Reply:
+        """Generate a line and read it; a model or a backend that fails is a recorded fallback."""
+        game = load_game(observation.game)
+        if self.fallback == "forfeit" and has_forfeited(observation):
+            return Reply(stand_in(game, "forfeit", observation), fallback=FORFEITED)
+        request = observation.request
+        context = self.context(observation)
+        words = game.text.words_of(observation.config, observation.records)
+        legal = () if self.choice == "free" else self._legal(game, request, words)
+        plan = ["free"] * (self.retries + 1)
+        if legal:
+            plan = ["constrained"] if self.choice == "constrained" else [*plan, "constrained"]
+        rejected: list[str] = []
+        trace: Trace | None = None
+        for attempt, how in enumerate(plan):
+            seed = chance.key(observation.seed, "sampling", attempt) >> 33
+            sampling = Sampling(
+                temperature=self.settings["temperature"],
+                top_p=self.settings["top_p"],
+                max_tokens=int(self.settings["max_tokens"]),
+                seed=seed,
+                stop_ids=self.stop_ids,
+                choices=legal if how == "constrained" else (),
+            )
+            session = f"{observation.game_id}/{request.seat}"
+            spans = tuple(context.spans) if getattr(self.backend, "wants_spans", False) else ()
+            settings = {**self.settings, "seed": seed} | ({"choices": len(legal)} if sampling.choices else {})
+            try:
+                generation = await ask(
+                    self.backend,
+                    Prompt(ids=tuple(context.ids), sampling=sampling, session=session, spans=spans),
+                    retries=self.backend_retries,
+                    key=observation.seed,
+                    first_wait_s=self.first_wait_s,
+                )
+            except BackendError as error:
+                trace = self._trace(context, None, attempt, rejected, settings | {"error": str(error)})
+                return Reply(stand_in(game, self.fallback, observation), fallback=BACKEND_ERROR, trace=trace)
+            if generation.touched:
+                settings = settings | {"steered": generation.touched}
+            trace = self._trace(context, generation, attempt, rejected, settings)
+            try:
+                action = game.text.parse(request, self._line(trace.output_text), words)
+            except GameError:
+                rejected.append(trace.output_text)
+                continue
+            return Reply(action, trace=_with_output_spans(trace, context, action, request.seat))
+        return Reply(stand_in(game, self.fallback, observation), fallback=MALFORMED, trace=trace)
+
+    def _legal(self, game: Any, request: Request, words: Any) -> tuple[tuple[int, ...], ...]:
+        """The legal answers as token sequences, in the order shown; none where the reply is words."""
+        if request.speaks or not request.options:
+            return ()
+        answers = [game.text.answer(request, Action(option=o), words) + NEWLINE for o in request.options]
+        return tuple(self.encoder.encode(answer)[0] for answer in answers)
+
+    def _line(self, output: str) -> str:
+        """The output up to the token that ended it."""
+        line = output.partition(NEWLINE)[0]
+        ended = next((end for end in self.ends if line.endswith(end)), "")
+        return line.removesuffix(ended)
+
+    def _trace(
+        self,
+        context: Context,
+        generation: Generation | None,
+        attempt: int,
+        rejected: list[str],
+        sampling: dict[str, Any],
+    ) -> Trace:
+        ids = generation.output_ids if generation else ()
+        text = ""
+        if generation is not None:
+            text = self.encoder.decode(ids) if ids else generation.text
+            if not ids:
+                sampling = sampling | {"token_ids": "the server tells none"}
+        spans = context.own_spans()
+        if ids:
+            spans += (Span("output", len(context.ids), len(context.ids) + len(ids)),)
+        return Trace(
+            model=self.backend.model,
+            prompt_ids=context.delta(),
+            output_ids=ids,
+            output_text=text,
+            continues=context.continues,
+            spans=spans,
+            logprobs=generation.logprobs if generation else (),
+            n_cached=generation.n_cached if generation else 0,
+            attempts=attempt + 1,
+            rejected=tuple(rejected),
+            reasoning=generation.reasoning if generation else None,
+            sampling=sampling,
+        )
+
+
+def _with_output_spans(trace: Trace, context: Context, action: Action, seat: int) -> Trace:
+    """The trace with its output named as what it was read as: own speech or own act."""
+    from msgspec.structs import replace
+
+    if not trace.output_ids:
+        return trace
+    kind = "own_speech" if action.text else "own_act"
+    start = len(context.ids)
+    return replace(trace, spans=(*trace.spans, Span(kind, start, start + len(trace.output_ids), seat)))
+
+
+def newline_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Ids of all tokens whose text contains a line break: any of them ends a line."""
+    control = control_ids(tokenizer)
+    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+    return tuple(i for i, text in enumerate(texts) if "\n" in text and i not in control)

@@ -1,0 +1,1 @@
+"""The small models that ship, and what reads a model folder."""

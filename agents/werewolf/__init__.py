@@ -1,0 +1,1 @@
+"""Players of Werewolf that are no language models, and the observers that invert their policies."""

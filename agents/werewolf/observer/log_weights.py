@@ -1,0 +1,271 @@
+"""The weight of every world of one game as a sum of log-factors, one for each seat, pack and night, kept up to date.
+
+An act changes only its actor's factor. Factors sum out the actor's hidden character (and those of a whole pack, whose
+choice of prey ties them together), the seer's hidden inspections and the doctor's hidden protections.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from agents.werewolf.observer.information_sets import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences
+from agents.werewolf.observer.inspections import consistent, inspect, reported
+from agents.werewolf.observer.nights import Nights
+from agents.werewolf.observer.worlds import Worlds
+from games.werewolf.config import WerewolfConfig
+
+FACTORED = ("werewolf", "seer", "doctor", "witch", "mason")
+"""Roles whose factor is not that of a plain human."""
+
+
+IMPOSSIBLE = -1e200
+"""Stands for log 0 where it is multiplied; a log-weight below half of it is no weight."""
+
+
+def log_sum(x: np.ndarray, axis: int) -> np.ndarray:
+    """log(sum(exp(x))) along an axis; -inf where everything is."""
+    top = x.max(axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        out: np.ndarray = np.log(np.exp(x - top).sum(axis=axis)) + top.squeeze(axis)
+    return out
+
+
+def _among(q: Sequences, rows: np.ndarray) -> Sequences:
+    """The sequences of the rows that are kept (bool over seer rows)."""
+    some = rows[q.of]
+    return Sequences((np.cumsum(rows) - 1)[q.of[some]], q.code[some], q.share[:, some])
+
+
+class Factors:
+    """The log-factors of one game.
+
+    `rows` are the indices of the worlds that are still possible; arrays over worlds follow it. With `uniform` every
+    legal hidden choice counts the same (the rules alone).
+    """
+
+    def __init__(self, config: WerewolfConfig, worlds: Worlds, c: Characters, uniform: bool) -> None:
+        self.config, self.worlds, self.c, self.uniform = config, worlds, c, uniform
+        n = worlds.n
+        self.nights = Nights(config, worlds, c, uniform)
+        side = (
+            worlds.faction_mask["werewolf"] if config.seer_learns == "faction" else worlds.mask_of["werewolf"]
+        )
+        self.shown, self._shown_of_all = np.unique(side, return_inverse=True)
+        """Bit masks of the seats that may show as werewolves to the seer."""
+        self.cells = [self._cells(seat) for seat in range(n)]
+        self.plain = np.zeros((n, len(worlds.roles)))
+        self.seer = np.zeros((n, len(self.shown)))
+        self.doctor = np.zeros((n, 1))
+        self.witch = np.zeros((n, 1))
+        self.pack = np.zeros((len(worlds.packs), 1))
+        self.lodge = np.zeros(len(worlds.lodges))
+        self._wolf = np.zeros((*worlds.packs.shape, len(c)))
+        self._mason = np.zeros(worlds.lodges.shape)
+        for seat in range(n):
+            self._wolf[(worlds.packs == seat)] = c.log_prior[seat]
+        self._fits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._take(np.arange(len(worlds.assignments)))
+
+    def fork(self) -> Factors:
+        """A copy that can be extended by itself."""
+        other = copy.copy(self)
+        other.nights = copy.copy(self.nights)
+        other.cells, other._fits = list(self.cells), dict(self._fits)
+        for name in ("plain", "seer", "doctor", "witch", "_wolf", "_mason"):
+            setattr(other, name, getattr(self, name).copy())
+        return other
+
+    def with_character(self, seat: int, style: int) -> Factors:
+        """A copy in which a seat is known to have had one character all along."""
+        other = self.fork()
+        other.c = copy.copy(self.c)
+        other.c.log_prior = self.c.log_prior.copy()
+        other.c.log_prior[seat] = -np.inf
+        other.c.log_prior[seat, style] = 0.0
+        other._refresh(seat)
+        other._packs()
+        return other
+
+    def _cells(self, seat: int) -> Cells:
+        worlds, n = self.worlds, self.worlds.n
+        packs = np.flatnonzero((worlds.packs == seat).any(1))
+        lodges = np.flatnonzero((worlds.lodges == seat).any(1)) if len(worlds.lodges) else packs[:0]
+        seer = 1 if "seer" in worlds.counts else 0
+        count = 2 + len(packs) + len(lodges) + seer
+        kind = np.full(count, HUMAN)
+        kind[2 : 2 + len(packs)] = WOLF
+        kind[count - seer :] = SEER
+        told, value, partner = np.zeros((count, n), dtype=bool), np.zeros((count, n)), np.zeros((count, n))
+        for row, pack in enumerate(packs, start=2):
+            partner[row, worlds.packs[pack]] = 1.0
+            partner[row, seat] = 0.0
+        for row, lodge in enumerate(lodges, start=2 + len(packs)):
+            told[row, worlds.lodges[lodge]] = True
+            told[row, seat] = False
+            value[row] = np.where(told[row], -8.0, 0.0)
+        return Cells(
+            kind=kind, told=told, value=value, partner=partner, ll=np.zeros((len(self.c), count)), packs=packs,
+            lodges=lodges,
+            sequences=Sequences(
+                np.zeros(seer, dtype=np.int64), np.zeros(seer, dtype=np.int64), np.ones((len(self.c), seer))
+            ),
+        )  # fmt: skip
+
+    def _take(self, rows: np.ndarray) -> None:
+        """Look only at these worlds from now on."""
+        w = self.worlds
+        self.rows = rows
+        self.assignments, self.onehot = w.assignments[rows], w.onehot[rows]
+        self.pack_of, self.lodge_of, self.shown_of = (
+            w.pack_of[rows],
+            w.lodge_of[rows],
+            self._shown_of_all[rows],
+        )
+        self.holders = {
+            role: np.nonzero(self.assignments == w.roles.index(role))[1].reshape(len(rows), -1)
+            for role in ("seer", "doctor", "witch")
+            if role in w.counts
+        }
+
+    def restrict(self, possible: np.ndarray) -> None:
+        """Drop the worlds that are not `possible` (bool over the present worlds) and the cells that only they had."""
+        if possible.all():
+            return
+        self._take(self.rows[possible])
+        packs, lodges = np.unique(self.pack_of), np.unique(self.lodge_of)
+        shown = self.shown[np.unique(self.shown_of)]
+        has_seer = set(self.holders["seer"].ravel().tolist()) if "seer" in self.holders else set()
+        for seat, cells in enumerate(self.cells):
+            keep = np.ones(len(cells.kind), dtype=bool)
+            keep[2 : 2 + len(cells.packs)] = np.isin(cells.packs, packs)
+            end = 2 + len(cells.packs) + len(cells.lodges)
+            if len(cells.lodges):
+                keep[2 + len(cells.packs) : end] = np.isin(cells.lodges, lodges)
+            if seat in has_seer:
+                keep[end:] = consistent(cells.told[end:], cells.value[end:], shown).any(1)
+            else:
+                keep[end:] = False
+            if keep.all():
+                continue
+            self.cells[seat] = Cells(
+                kind=cells.kind[keep], told=cells.told[keep], value=cells.value[keep], partner=cells.partner[keep],
+                ll=cells.ll[:, keep], packs=cells.packs[keep[2 : 2 + len(cells.packs)]],
+                lodges=cells.lodges[keep[2 + len(cells.packs) : end]],
+                sequences=_among(cells.sequences, keep[end:]),
+            )  # fmt: skip
+
+    def act(self, seat: int, p: np.ndarray, told: Sequence[int] = (), before: Sequence[int] = ()) -> None:
+        """Weigh an act of probability `p` `(n_styles, n_cells)` in the cells of its actor.
+
+        `told` are the seats that it reported with it, in order, `before` those that it had reported.
+        """
+        cells = self.cells[seat]
+        with np.errstate(divide="ignore"):
+            cells = msgspec.structs.replace(cells, ll=cells.ll + np.log(p))
+        if told:
+            shown = self.shown[np.unique(self.shown_of)]
+            cells = reported(cells, told, [*before, *told], shown, strict=not self.c.lapse)
+        self.cells[seat] = cells
+        self._refresh(seat)
+        self._packs()
+
+    def night(self, scene: Scene) -> None:
+        """Night has fallen on `scene`: seers have inspected; the other choices wait for the dead."""
+        if "seer" in self.worlds.counts and scene.rung:
+            shown = self.shown[np.unique(self.shown_of)]
+            for seat in range(self.worlds.n):
+                if scene.alive[seat] and len(self.cells[seat].kind) > self.cells[seat].seer:
+                    repeats = self.config.seer_repeats
+                    cells = inspect(self.c, scene, self.cells[seat], seat, repeats, shown, scene.rung < 3)
+                    self.cells[seat] = cells
+                    self._refresh(seat)
+        self.nights.fall(scene)
+
+    def refresh(self) -> None:
+        """Take in new paths of the nights."""
+        n_paths = len(self.nights.paths)
+        self.doctor = np.zeros((self.worlds.n, n_paths))
+        self.witch = np.zeros((self.worlds.n, n_paths))
+        for seat in range(self.worlds.n):
+            self._hidden(seat)
+        self._packs()
+
+    def _refresh(self, seat: int) -> None:
+        """Take in the cells of a seat."""
+        worlds, cells = self.worlds, self.cells[seat]
+        mixed = cells.ll + self.c.log_prior[seat][:, None]
+        end, start = 2 + len(cells.packs), cells.seer
+        total = log_sum(mixed, 0)
+        for r, role in enumerate(worlds.roles):
+            if role not in FACTORED:
+                self.plain[seat, r] = total[0] if role == "villager" else total[1]
+        self._wolf = self._wolf.copy()
+        at = np.nonzero(worlds.packs[cells.packs] == seat)[1]
+        self._wolf[cells.packs, at] = mixed[:, 2:end].T
+        if len(cells.lodges):
+            at = np.nonzero(worlds.lodges[cells.lodges] == seat)[1]
+            self._mason[cells.lodges, at] = total[end:start]
+        if len(cells.kind) > start:
+            fits = self._fitting(seat)
+            best = total[start:].max()
+            best = best if np.isfinite(best) else 0.0
+            with np.errstate(divide="ignore"):
+                self.seer[seat] = np.log(np.exp(total[start:] - best) @ fits) + best
+        else:  # no seer can have done what it did
+            self.seer[seat] = -np.inf
+        self._hidden(seat)
+
+    def _hidden(self, seat: int) -> None:
+        """Sum out the nights of a seat as the doctor and as the witch."""
+        if "doctor" not in self.worlds.counts and "witch" not in self.worlds.counts:
+            return
+        worlds, human = self.worlds, self.cells[seat].ll[:, 1] + self.c.log_prior[seat]
+        top = human.max()
+        top = top if np.isfinite(top) else 0.0
+        human = np.exp(human - top)
+        with np.errstate(divide="ignore"):
+            if "doctor" in worlds.counts:
+                self.doctor[seat] = np.log(self.nights.doctor[seat].sum(1) @ human) + top
+            if "witch" in worlds.counts:
+                self.witch[seat] = np.log(self.nights.witch[seat] @ human) + top
+
+    def _fitting(self, seat: int) -> np.ndarray:
+        """1 where the results of a seer cell fit a set that may show, `(n_seer_cells, n_shown)`; kept between acts."""
+        cells = self.cells[seat]
+        known = self._fits.get(seat)
+        if known is None or known[0] is not cells.told:
+            fits = consistent(cells.told[cells.seer :], cells.value[cells.seer :], self.shown)
+            known = self._fits[seat] = (cells.told, fits.astype(np.float64))
+        return known[1]
+
+    def _packs(self) -> None:
+        top = self._wolf.max(-1)
+        top = np.where(np.isfinite(top), top, 0.0)
+        e = np.exp(self._wolf - top[..., None])
+        t = self.nights.pack
+        for i in reversed(range(e.shape[1])):
+            shape = (len(e), 1, *[1] * (t.ndim - 3), e.shape[-1])
+            t = (t * e[:, i].reshape(shape)).sum(-1)
+        with np.errstate(divide="ignore"):
+            self.pack = np.log(t) + top.sum(1)[:, None]
+        self.lodge = self._mason.sum(1)
+
+    def log_weights(self) -> np.ndarray:
+        """Log-weight `(n_worlds, n_paths)` of every world that is still possible, up to a constant."""
+        base = self.onehot @ np.maximum(self.plain, IMPOSSIBLE).ravel()
+        if "seer" in self.holders:
+            for seats in self.holders["seer"].T:
+                base = base + self.seer[seats, self.shown_of]
+        if len(self.lodge):
+            base = base + self.lodge[self.lodge_of]
+        out: np.ndarray = base[:, None] + self.pack[self.pack_of]
+        for role, table in (("doctor", self.doctor), ("witch", self.witch)):
+            if role in self.holders:
+                for seats in self.holders[role].T:
+                    out = out + table[seats]
+        return out

@@ -1,0 +1,1 @@
+"""What players did: wins, ratings, ballots, deception, reliability."""

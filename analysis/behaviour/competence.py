@@ -1,0 +1,103 @@
+"""How good the players are, by behaviour alone: a probe of a model that cannot play says little about
+models that can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from analysis.stats.bootstrap import Interval, game_weights, interval
+
+
+def agents_table(
+    seats: pl.DataFrame, decisions: pl.DataFrame, ballots: pl.DataFrame, n_boot: int = 1000
+) -> pl.DataFrame:
+    """One row an agent: seats, decisions, fallbacks, wins by faction, ballots of its villagers against
+    chance.
+
+    `hit` is the share of the village's informed-by-nothing ballots that fell on a werewolf, `chance` the
+    share that a random living other would have given the same knowledge, `lift` their difference with an
+    interval over games.
+    """
+    rows = []
+    for agent in sorted(set(seats["agent"].drop_nulls())):
+        mine = seats.filter(pl.col("agent") == agent)
+        made = decisions.filter(pl.col("agent") == agent)
+        cast = ballots.filter(
+            (pl.col("agent") == agent) & ~pl.col("voter_role").is_in(["werewolf", "possessed", "jester"])
+        )
+        lift = ballot_lift(cast, n_boot)
+        rows.append(
+            {
+                "agent": agent,
+                "model": next(iter(made["model"].drop_nulls()), None),
+                "seats": len(mine),
+                "decisions": len(made),
+                "fallbacks": _share(made["fallback"].is_not_null()),
+                "wins_village": _share(mine.filter(pl.col("faction") == "village")["won"]),
+                "wins_werewolf": _share(mine.filter(pl.col("faction") == "werewolf")["won"]),
+                "ballots": len(cast),
+                "hit": _share(cast["target_is_werewolf"]),
+                "chance": float(np.mean(cast["p_chance"].to_numpy())) if len(cast) else None,
+                "lift": lift.value, "lift_low": lift.low, "lift_high": lift.high,
+            }
+        )  # fmt: skip
+    schema = {
+        "agent": pl.String, "model": pl.String, "seats": pl.Int64, "decisions": pl.Int64, "fallbacks": pl.Float64,
+        "wins_village": pl.Float64, "wins_werewolf": pl.Float64, "ballots": pl.Int64, "hit": pl.Float64,
+        "chance": pl.Float64, "lift": pl.Float64, "lift_low": pl.Float64, "lift_high": pl.Float64,
+    }  # fmt: skip
+    return pl.DataFrame(rows, schema=schema)
+
+
+def ballot_lift(cast: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Interval:
+    """Share of ballots on a werewolf minus that of a random choice, interval over games."""
+    if not len(cast):
+        return Interval(float("nan"), float("nan"), float("nan"), float("nan"))
+    per_game = cast.group_by("game_id").agg(
+        gain=(pl.col("target_is_werewolf").cast(pl.Float64) - pl.col("p_chance")).sum(), n=pl.len()
+    )
+    gain, n = per_game["gain"].to_numpy(), per_game["n"].to_numpy().astype(float)
+    weights = game_weights(len(per_game), n_boot, seed)
+    drawn = (weights @ gain) / np.maximum(weights @ n, 1e-9)
+    return interval(drawn, float(gain.sum() / n.sum()), n_games=len(per_game))
+
+
+def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:
+    """Sentences about each model-backed agent: legal play, ballots against chance, and what follows for the
+    probe.
+    """
+    out = []
+    for row in table.filter(pl.col("model").is_not_null()).iter_rows(named=True):
+        legal = 1 - (row["fallbacks"] or 0.0)
+        text = (
+            f"{row['agent']} ({row['model']}) answered {legal:.1%} of {row['decisions']:,} requests itself, "
+        )
+        text += f"{row['decisions'] * (1 - legal):,.0f} by a fallback."
+        if row["ballots"]:
+            low, high = row["lift_low"], row["lift_high"]
+            text += (
+                f" On the village side {row['hit']:.1%} of its {row['ballots']:,} ballots hit a werewolf; "
+                f"of random choices {row['chance']:.1%} would. The difference is "
+                f"{100 * row['lift']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]: "
+            )
+            text += (
+                "it votes better than chance." if low > 0
+                else "it votes worse than chance." if high < 0
+                else "its votes are not distinguishable from chance, so little can be expected of what it represents."
+            )  # fmt: skip
+        out.append(text)
+    if not out:
+        out.append(
+            "No seat was played by a model: there is nothing to probe, only the game and its labels "
+            "to look at."
+        )
+    return out
+
+
+def _share(values: pl.Series) -> float | None:
+    known = values.drop_nulls()
+    return float(known.cast(pl.Float64).to_numpy().mean()) if len(known) else None

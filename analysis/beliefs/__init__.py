@@ -1,0 +1,1 @@
+"""Beliefs of observers, of models and of read-outs, held against each other."""

@@ -1,0 +1,138 @@
+"""Is the whole posterior there: a linear map from activations to the beliefs of the ideal reader.
+
+A probe of the truth can succeed with less than a belief. Here the answer is the reader's log-odds (R2, out of fold,
+against the same map from everything public) and, in the simplex werewolf / seer / neither, where the predicted
+beliefs of held-out games lie. Second-order calibration asks the same one step further: what a seat expects another to
+believe, against what that other believes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.data.public_features import PUBLIC
+from analysis.data.targets import Target
+from analysis.probes.probes import PENALTIES
+from analysis.stats.metrics import r2
+from analysis.stats.moments import Doubles, Moments
+from analysis.stats.splits import Folds
+
+FLOOR = 0.01
+"""Beliefs are held within [FLOOR, 1 - FLOOR]: certainty has no finite log-odds."""
+
+
+def log_odds(p: NDArray[Any]) -> Doubles:
+    """Natural log-odds of probabilities held within `FLOOR`."""
+    q = np.clip(np.asarray(p, dtype=np.float64), FLOOR, 1 - FLOOR)
+    return np.asarray(np.log(q / (1 - q)))
+
+
+def ridge_map(x: NDArray[Any], y: NDArray[Any], folds: Folds) -> Doubles:
+    """Out-of-fold predictions `(n_rows, n_targets)` of ridge from `x` (n_rows, d) to `y` (n_rows, n_targets).
+
+    The penalty of each held-out fold is the one of least squared error on the next fold, which then is not trained on.
+    """
+    folds.require_grouped()
+    k, out = folds.n_folds, np.empty(y.shape)
+    moments = Moments(k, x.shape[1], y.shape[1]).add(x, folds.fold, y)
+    for f in range(k):
+        inner = (f + 1) % k
+        rest = moments.train(c for c in range(k) if c not in (f, inner))
+        rows = folds.fold == inner
+        z = x[rows].astype(np.float64)
+        fits = [rest.ridge(penalty * rest.n) for penalty in PENALTIES]
+        best = int(np.argmin([((z @ w + b - y[rows]) ** 2).mean() for w, b in fits]))
+        whole = moments.train(c for c in range(k) if c != f)
+        w, b = whole.ridge(PENALTIES[best] * whole.n)
+        held = folds.fold == f
+        out[held] = x[held].astype(np.float64) @ w + b
+    return out
+
+
+def posterior_r2(target: Target, folds: Folds, p: NDArray[np.float64]) -> pl.DataFrame:
+    """R2 of the log-odds of belief `p` (n_rows,): by layer, and from everything public. Columns layer, r2, kind."""
+    y = log_odds(p)[:, None]
+    main = target.readouts[0]
+    rows = [
+        {"layer": name, "r2": float(r2(y[:, 0], ridge_map(main.layer(i), y, folds)[:, 0])), "kind": "activations"}
+        for i, name in enumerate(main.layers)
+    ]  # fmt: skip
+    public = target.frame.select(
+        *PUBLIC, "turn", "n_living", "length", "p_rules", "day"
+    ).to_numpy().astype(np.float64)  # fmt: skip
+    rows.append(
+        {
+            "layer": "public",
+            "r2": float(r2(y[:, 0], ridge_map(public, y, folds)[:, 0])),
+            "kind": "public events",
+        }
+    )
+    return pl.DataFrame(rows)
+
+
+def simplex(
+    target: Target, folds: Folds, p_werewolf: NDArray[Any], p_seer: NDArray[Any], layer: int
+) -> pl.DataFrame:
+    """Exact and predicted beliefs as points: columns x, y, px, py (triangle coordinates), role, and the three each.
+
+    Corners: werewolf (0, 0), seer (1, 0), neither (1/2, sqrt(3)/2). `layer` is a position of the read-out's layers.
+    """
+    exact = np.stack([p_werewolf, p_seer, np.clip(1 - p_werewolf - p_seer, 0, 1)], axis=1)
+    predicted = ridge_map(target.readouts[0].layer(layer), exact, folds)
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    a, b = exact @ corners, predicted @ corners
+    return pl.DataFrame(
+        {
+            "x": a[:, 0], "y": a[:, 1], "px": b[:, 0], "py": b[:, 1],
+            "role": np.where(
+                target.y > 0, "werewolf", np.where(target.frame["subject_role"] == "seer", "seer", "other")
+            ),
+            "p_werewolf": p_werewolf, "predicted": predicted[:, 0],
+        }
+    )  # fmt: skip
+
+
+def calibration(predicted: NDArray[Any], actual: NDArray[Any], bins: int = 10) -> pl.DataFrame:
+    """Means of `actual` in bins of equal count of `predicted`: columns predicted, observed, n."""
+    order = np.argsort(predicted, kind="stable")
+    return pl.DataFrame(
+        [
+            {"predicted": float(predicted[r].mean()), "observed": float(actual[r].mean()), "n": len(r)}
+            for r in np.array_split(order, bins)
+            if len(r)
+        ],
+        schema={"predicted": pl.Float64, "observed": pl.Float64, "n": pl.Int64},
+    )
+
+
+def second_order(beliefs: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of what was expected of another's belief and what that other believes.
+
+    `beliefs` are the stated ones (with `about`), `exact` is `observers.SECOND`. Columns source, expected, actual.
+    Source `observer` holds the ideal reader's expectation against the ideal reader in the other's place; a stated
+    source holds what was stated against what the other stated at its latest decision before, and
+    `... against observer` against the ideal reader in its place.
+    """
+    parts = [exact.select(source=pl.lit("observer"), expected="expected", actual="actual")]
+    asked = beliefs.filter(pl.col("about").is_not_null() & pl.col("p_werewolf").is_not_null())
+    keys = ["game_id", "seq", "viewer", "subject", "about"]
+    for source in asked["source"].unique(maintain_order=True):
+        mine = asked.filter(pl.col("source") == source)
+        both = mine.join(exact, on=keys, how="inner")
+        parts.append(
+            both.select(source=pl.lit(f"{source} against observer"), expected="p_werewolf", actual="actual")
+        )
+        own = beliefs.filter((pl.col("source") == source) & pl.col("about").is_null()).select(
+            "game_id", "seq", subject="viewer", about="subject", theirs="p_werewolf"
+        )
+        joined = mine.sort("seq").join_asof(
+            own.drop_nulls("theirs").sort("seq"), on="seq", by=["game_id", "subject", "about"],
+            strategy="backward", check_sortedness=False,
+        )  # fmt: skip
+        known = joined.drop_nulls("theirs")
+        parts.append(known.select(source=pl.lit(str(source)), expected="p_werewolf", actual="theirs"))
+    return pl.concat([part.cast({"expected": pl.Float64, "actual": pl.Float64}) for part in parts])

@@ -1,0 +1,67 @@
+"""What an utterance moved: the public belief of an ideal reader before and after it, and, for a lie, against truths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from agents.werewolf.observer import Observer, belief_shift, truthful
+from games.records import Event
+
+UTTERANCES = {
+    "game_id": pl.String,
+    "seq": pl.Int32,  # of the decision that spoke
+    "speaker": pl.Int16,
+    "speaker_role": pl.String,
+    "kind": pl.String,  # of the first act; silence
+    "subject": pl.Int16,  # of the first act
+    "suspicion_before": pl.Float64,  # of the speaker, to one who knows only what is public
+    "suspicion_after": pl.Float64,
+    "subject_before": pl.Float64,
+    "subject_after": pl.Float64,
+    "advantage": pl.Float64,  # known lies: how much less suspect the speaker's side than after the truth
+    "nats": pl.Float64,  # known lies: how far the public belief over role assignments moved
+}
+
+
+def is_speech(event: Event) -> bool:
+    """Whether the event is words said aloud."""
+    return event.audience is None and event.kind in ("speech", "last_words")
+
+
+def utterance(
+    game_id: str,
+    seq: int,
+    observer: Observer,
+    event: Event,
+    roles: Sequence[str],
+    results: Sequence[tuple[int, bool]] | None,
+    facts: Sequence[Any],
+) -> tuple[Any, ...]:
+    """One row of `UTTERANCES`; the observer takes the speech in. `results` where it is to be held against truths."""
+    speaker = int(event.actor or 0)
+    before = observer.p_werewolf(None)
+    advantage = nats = None
+    living = [j for j, alive in enumerate(observer.seen.alive) if alive]
+    if results is not None:
+        others = truthful(roles, speaker, living, results)
+        shift = belief_shift(observer, event, None, others)
+        side = [j for j in living if facts[j].faction == facts[speaker].faction]
+        advantage, nats = _finite(shift.advantage(side)), _finite(shift.nats)
+    observer.update(event)
+    after = observer.p_werewolf(None)
+    act = event.acts[0] if event.acts else None
+    subject = None if act is None else act.subject
+    return (
+        game_id, seq, speaker, roles[speaker], "silence" if act is None else act.kind, subject,
+        float(before[speaker]), float(after[speaker]),
+        None if subject is None else float(before[subject]), None if subject is None else float(after[subject]),
+        advantage, nats,
+    )  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

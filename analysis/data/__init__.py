@@ -1,0 +1,1 @@
+"""Typed frames of a run: subjects, labels, targets, public features, captured rows."""

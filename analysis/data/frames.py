@@ -1,0 +1,187 @@
+"""Runs as typed frames: one row per (game, viewer, decision, subject), with the truth and everything public
+beside it.
+
+A row exists where the subject lives and its role neither was told to the viewer nor follows from what it
+was told: rows whose answer stands in the prompt are no evidence of a model of others. Beside the truth
+stand the columns that every baseline needs: counts of public acts up to the decision, seat, name, turn,
+length, the rules posterior, and the lines about the subject that the viewer could read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+from scipy import sparse
+
+from analysis.data.knowledge import Knowledge
+from analysis.data.public_features import PUBLIC, PublicRecord
+from games.records import NOBODY, Decision, Event, Record
+
+ROWS: dict[str, Any] = {
+    "game_id": pl.String,
+    "seq": pl.Int32,  # of the decision
+    "viewer": pl.Int16,
+    "subject": pl.Int16,
+    "viewer_role": pl.String,
+    "subject_role": pl.String,
+    "is_werewolf": pl.Boolean,  # the truth
+    "kind": pl.String,  # of the decision
+    "day": pl.Int16,
+    "turn": pl.Int32,  # decisions that the viewer has made before
+    "n_living": pl.Int16,
+    "length": pl.Int32,  # records that the viewer has seen
+    "name": pl.String,  # the subject's
+    "agent": pl.String,
+    "model": pl.String,
+    "p_rules": pl.Float64,  # that the subject is a werewolf
+    "p_rules_seer": pl.Float64,
+    "preset": pl.String,
+    **dict.fromkeys(PUBLIC, pl.Int16),
+}
+
+
+@dataclass(frozen=True)
+class GameLog:
+    """One game's whole log and the configuration that it was played under."""
+
+    game_id: str
+    game: Any
+    """The rules (`games.base.Game`)."""
+    config: Any
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The central frame and the text behind it."""
+
+    frame: pl.DataFrame
+    """Schema `ROWS`."""
+    lines: list[str]
+    """Lines about one subject, the subject's name replaced by `subject`, other names by `other`."""
+    reads: sparse.csr_matrix
+    """`(n_rows, n_lines)`: which lines about its subject each row's viewer had read."""
+
+
+def logs_of(run: Any) -> Iterator[GameLog]:
+    """Every ended game of a run (`harness.load_run(path)`)."""
+    for game_id, records in run.logs():
+        game, config, _ = run.game(game_id)
+        yield GameLog(game_id, game, config, records)
+
+
+def subject_rows(
+    logs: Iterable[GameLog], models_only: bool = True, about: Literal["others", "self"] = "others"
+) -> Rows:
+    """The rows of all games, in the order of the log.
+
+    `about="self"` gives one row a decision instead, with the viewer as its own subject: the same public
+    counts, for questions about what the viewer itself is up to (never about its role, which stands in its
+    prompt). With `models_only`, decisions that no model made are left out, unless no decision of the whole
+    set was made by one.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in ROWS}
+    lines: list[str] = []
+    row_of, line_of = [], []
+    for log in logs:
+        for row, seen in _game_rows(log, lines, about == "self"):
+            row_of += [len(columns["seq"])] * len(seen)
+            line_of += seen
+            for name, column in columns.items():
+                column.append(row[name])
+    frame = pl.DataFrame(columns, schema=ROWS)
+    reads = sparse.csr_matrix(
+        ([1.0] * len(row_of), (row_of, line_of)), shape=(len(frame), len(lines)), dtype="f4"
+    )
+    if models_only and frame["model"].is_not_null().any():
+        keep = frame["model"].is_not_null()
+        frame, reads = frame.filter(keep), reads[keep.to_numpy()]
+    return Rows(frame, lines, reads)
+
+
+def _game_rows(log: GameLog, lines: list[str], own: bool) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    facts = log.game.seats(log.config, log.records)
+    names = [fact.name for fact in facts]
+    n = len(names)
+    knowledge, public = Knowledge(log.config), PublicRecord(n)
+    about: list[list[tuple[tuple[int, ...] | None, int]]] = [[] for _ in range(n)]
+    seen, decided = [0] * n, [0] * n
+    preset = str(getattr(log.config, "preset", ""))
+    setup = log.records[0]
+    for record in log.records:
+        if isinstance(record, Event):
+            knowledge.see(record)
+            public.see(record)
+            for seat in range(n) if record.audience is None else record.audience:
+                seen[seat] += 1
+            if record is not setup and record.audience != ():
+                for text in log.game.transcript((setup, record), None, log.config)[1:]:
+                    for seat, line in _about(text, names):
+                        about[seat].append((record.audience, len(lines)))
+                        lines.append(line)
+            continue
+        viewer = record.seat
+        posterior = knowledge.posterior(viewer)
+        for subject in [viewer] if own else sorted(knowledge.living - {viewer}):
+            p = posterior[subject].get("werewolf", 0.0)
+            if not (own or 0 < p < 1):
+                continue
+            row = {
+                "game_id": log.game_id, "seq": record.seq, "viewer": viewer, "subject": subject,
+                "viewer_role": facts[viewer].role, "subject_role": facts[subject].role,
+                "is_werewolf": facts[subject].role == "werewolf", "kind": record.kind, "day": record.day,
+                "turn": decided[viewer], "n_living": len(knowledge.living), "length": seen[viewer],
+                "name": names[subject], "agent": record.agent, "model": _model(record), "p_rules": p,
+                "p_rules_seer": posterior[subject].get("seer", 0.0), "preset": preset,
+                **public.features(subject, viewer),
+            }  # fmt: skip
+            yield row, [i for audience, i in about[subject] if audience is None or viewer in audience]
+        decided[viewer] += 1
+        seen[viewer] += 1
+
+
+def _model(decision: Decision) -> str | None:
+    return None if decision.trace is None else decision.trace.model
+
+
+def _about(text: str, names: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The line once for every player that it names, seen from that player."""
+    words = text.replace('"', ' " ').replace(".", " . ").replace(":", " : ").split()
+    places = {name: seat for seat, name in enumerate(names)}
+    for seat in sorted({places[word] for word in words if word in places}):
+        yield (
+            seat,
+            " ".join(
+                ("subject" if places[word] == seat else "other") if word in places else word for word in words
+            ),
+        )
+
+
+def speaker_rows(logs: Iterable[GameLog]) -> pl.DataFrame:
+    """The seats of all games with their truth: game_id, seat, name, role, faction."""
+    return pl.DataFrame(
+        [
+            {
+                "game_id": log.game_id,
+                "seat": seat,
+                "name": fact.name,
+                "role": fact.role,
+                "faction": fact.faction,
+            }
+            for log in logs
+            for seat, fact in enumerate(log.game.seats(log.config, log.records))
+        ],
+        schema={
+            "game_id": pl.String,
+            "seat": pl.Int16,
+            "name": pl.String,
+            "role": pl.String,
+            "faction": pl.String,
+        },
+    )
+
+
+__all__ = ["NOBODY", "ROWS", "GameLog", "Rows", "logs_of", "speaker_rows", "subject_rows"]

@@ -1,0 +1,162 @@
+"""What the report asks: each target is a question with its rows, its label and the activations it is read
+from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from analysis.data.frames import Rows
+
+KEYS = ("game_id", "seq", "viewer", "subject")
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Activations of one site, for the rows of a target."""
+
+    site: str
+    layers: tuple[str, ...]
+    """Names of the layers, `embed` first where it was captured."""
+    x: NDArray[Any]
+    """`(n_stored, n_layers, d_model)`."""
+    at: NDArray[np.int64]
+    """`(n_rows,)`: which stored row belongs to each row of the target, -1 where none does."""
+    per_subject: bool = True
+    """Whether the site is bound to the subject; otherwise all subjects of a decision share the stored row."""
+    variant: str = "original"
+
+    def take(self, rows: NDArray[Any]) -> Readout:
+        """The read-out of a subset of the target's rows (mask or indices)."""
+        return replace(self, at=self.at[rows])
+
+    def layer(self, number: int) -> NDArray[Any]:
+        """`(n_rows, d_model)` of the layer at a position of `layers`; every row must be stored."""
+        if (self.at < 0).any():
+            raise ValueError(
+                f"site {self.site}: {(self.at < 0).sum()} of {len(self.at)} rows were not captured"
+            )
+        return np.ascontiguousarray(self.x[self.at, number])
+
+    @property
+    def probed(self) -> tuple[int, ...]:
+        """Positions of the layers that are probed: all but the embeddings, which are a baseline."""
+        return tuple(i for i, name in enumerate(self.layers) if name != "embed")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One question put to the rows."""
+
+    name: str
+    question: str
+    frame: pl.DataFrame
+    """Schema `frames.ROWS`, filtered to the rows that the question is about."""
+    y: NDArray[np.float64]
+    """`(n_rows,)` 0/1."""
+    member: NDArray[Any]
+    """`(n_rows,)`: with the game, the unit whose labels are permuted (the subject; the row where labels
+    vary by row).
+    """
+    reads: sparse.csr_matrix
+    lines: list[str]
+    readouts: tuple[Readout, ...] = ()
+    """The first is the one of the headline."""
+    stated: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Beliefs of other sources about the subject, `(n_rows,)`, NaN where there is none."""
+    role: str = ""
+    """The role that the subject is asked to have, where that is the question: `werewolf` or `seer`."""
+    note: str = ""
+    """What else a reader must know of these rows."""
+    missing: str = ""
+    """Why there is no read-out, where there is none."""
+
+    @property
+    def games(self) -> NDArray[Any]:
+        """`(n_rows,)` game ids."""
+        return self.frame["game_id"].to_numpy()
+
+    @property
+    def p_rules(self) -> NDArray[np.float64]:
+        """Probability `(n_rows,)` by the rules alone that the subject has the role asked about."""
+        return self.frame["p_rules_seer" if self.role == "seer" else "p_rules"].to_numpy()
+
+    @property
+    def n_games(self) -> int:
+        """Number of games with a row."""
+        return self.frame["game_id"].n_unique()
+
+    def take(self, rows: NDArray[Any]) -> Target:
+        """The target on a subset of its rows (indices)."""
+        return replace(
+            self, frame=self.frame[rows], y=self.y[rows], member=self.member[rows], reads=self.reads[rows],
+            readouts=tuple(r.take(rows) for r in self.readouts),
+            stated={name: p[rows] for name, p in self.stated.items()},
+        )  # fmt: skip
+
+
+def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
+    """The targets that a run of this project can answer, without their activations.
+
+    `others` and `own` come from `subject_rows(about=...)`, `speeches` from `labels.label`.
+    """
+    found = [
+        _of(
+            others, pl.lit(True), "werewolf",
+            "Is this other player a werewolf? Asked where the viewer has not been told and cannot deduce it.",
+        )
+    ]  # fmt: skip
+    seer_lives = (pl.col("subject_role") == "seer").any().over("game_id", "seq", "viewer")
+    if others.frame["subject_role"].is_in(["seer"]).any():
+        found.append(
+            _of(
+                others, seer_lives & (pl.col("viewer_role") != "seer"), "seer",
+                "Is this other player the seer? Asked while the seer lives.",
+            )
+        )  # fmt: skip
+    spoken = speeches.filter(pl.col("n_statements") > 0).select(
+        "game_id", "seq", pl.col("speaker").alias("viewer"), "any_known_false"
+    )
+    keyed = own.frame.with_row_index("row_").join(spoken, on=["game_id", "seq", "viewer"], how="inner")
+    wolves = keyed.filter(pl.col("viewer_role") == "werewolf").sort("row_")
+    rows = wolves["row_"].to_numpy()
+    found.append(
+        Target(
+            "own_lie_within_werewolves",
+            "Is the werewolf about to say what it knows to be false? Lies against true statements, werewolves only, "
+            "read before the first word.",
+            own.frame[rows], wolves["any_known_false"].to_numpy().astype(float), np.arange(len(rows)),
+            own.reads[rows], own.lines,
+        )
+    )  # fmt: skip
+    return found
+
+
+def _of(rows: Rows, where: pl.Expr, role: str, question: str) -> Target:
+    marked = rows.frame.select(keep=where, label=pl.col("subject_role") == role)
+    keep = np.flatnonzero(marked["keep"].to_numpy())
+    frame = rows.frame[keep]
+    return Target(
+        f"subject_is_{role}", question, frame, marked["label"].to_numpy().astype(float)[keep],
+        frame["subject"].to_numpy(), rows.reads[keep], rows.lines, role=role,
+    )  # fmt: skip
+
+
+def thin(target: Target, max_rows: int, seed: int = 0) -> Target:
+    """At most about `max_rows` rows: whole decisions are dropped at random, the same share of every game."""
+    if len(target.y) <= max_rows:
+        return target
+    decisions = target.frame.select("game_id", "seq", "viewer").unique(maintain_order=True)
+    drawn = np.random.default_rng(seed).random(len(decisions))
+    ranked = decisions.with_columns(place=pl.Series(drawn)).with_columns(
+        share=pl.col("place").rank("ordinal").over("game_id") / pl.len().over("game_id")
+    )
+    joined = target.frame.join(ranked, on=["game_id", "seq", "viewer"], how="left", maintain_order="left")
+    return target.take(np.flatnonzero(joined["share"].to_numpy() <= max_rows / len(target.y)))

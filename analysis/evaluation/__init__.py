@@ -1,0 +1,1 @@
+"""Probes against controls: rows, folds, baselines, audits, transfer, saved probes."""

@@ -1,0 +1,184 @@
+"""The audits beside a headline: leaks, selectivity, other sites, and what more games would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.data.targets import Readout, Target
+from analysis.probes.permutation import NULL_PENALTY, control_task
+from analysis.probes.probes import ProbeResult, cell_scores, leave_names_out
+from analysis.stats.metrics import auroc
+from analysis.stats.moments import Moments
+from analysis.stats.splits import Folds, buckets, game_folds, row_folds
+
+
+def leakage(
+    target: Target, x: NDArray[Any], folds: Folds, found: ProbeResult, seed: int, layer: int
+) -> pl.DataFrame:
+    """T3: the same layer and ridge penalty under splits that leak and splits that are stricter than ours.
+
+    `x` (n_rows, d_model) is the layer at position `layer` of the read-out. Captures of changed contexts (variants of
+    the headline's site) are scored by the fit on the unchanged ones, other games.
+    """
+    y, frame = target.y, target.frame
+    rows: list[dict[str, Any]] = []
+
+    def add(split: str, value: float, note: str) -> None:
+        rows.append({"split": split, "auroc": value, "note": note})
+
+    k = folds.n_folds
+    plan = [([c for c in range(k) if c != f], [f]) for f in range(k)]
+    leaking = row_folds(target.games, k, seed, force=True)
+    scores, _ = cell_scores(x, y, leaking.fold, plan)
+    add(
+        "rows at random",
+        auroc(y, scores, strata=leaking.fold),
+        "the mistake: games on both sides; claims nothing",
+    )
+    scores, _ = cell_scores(x, y, folds.fold, plan)
+    add("whole games", auroc(y, scores, strata=folds.fold), "what this report uses")
+    turns = folds.fold * 1000 + frame["turn"].to_numpy()
+    add(
+        "whole games, within a turn",
+        auroc(y, scores, strata=turns),
+        "only rows of the same turn are compared",
+    )
+    game = np.unique(target.games, return_inverse=True)[1]
+    within = np.unique(
+        np.stack([game, frame["seq"].to_numpy(), frame["viewer"].to_numpy()]), axis=1, return_inverse=True
+    )[1].reshape(-1)
+    if (frame["viewer"] != frame["subject"]).any():
+        add(
+            "whole games, within a decision",
+            auroc(y, scores, strata=within),
+            "only subjects of one moment are compared",
+        )
+    bucket = buckets(frame["name"].to_numpy(), 4, seed)
+    if bucket.max() > 0:
+        scores, fit = leave_names_out(x, y, folds, bucket)
+        add(
+            "whole games and unseen names",
+            auroc(y, scores, strata=fit),
+            "no name of the test rows was trained on",
+        )
+    for variant, value, share in changed_contexts(target, x, folds, layer):
+        add(
+            f"context changed: {variant}",
+            value,
+            f"trained on the unchanged contexts; {share:.0%} of the rows",
+        )
+    add("nested, logistic", found.auroc, "the headline: layer and penalty chosen inside")
+    return pl.DataFrame(rows)
+
+
+def changed_contexts(
+    target: Target, x: NDArray[Any], folds: Folds, layer: int
+) -> list[tuple[str, float, float]]:
+    """For each variant of the headline's site: its name, AUROC of fits on unchanged contexts, share of rows."""
+    site, out = target.readouts[0].site, []
+    moments = Moments(folds.n_folds, x.shape[1], 1).add(x, folds.fold, target.y[:, None])
+    fits = []
+    for f in range(folds.n_folds):
+        trained = moments.train(c for c in range(folds.n_folds) if c != f)
+        fits.append(trained.ridge(NULL_PENALTY * trained.n))
+    for readout in target.readouts:
+        if readout.variant in ("original", "untrained") or readout.site != site:
+            continue
+        stored = np.flatnonzero(readout.at >= 0)
+        z = readout.x[readout.at[stored], layer].astype(np.float64)
+        fold = folds.fold[stored]
+        scores = np.empty(len(stored))
+        for f, (w, b) in enumerate(fits):
+            scores[fold == f] = z[fold == f] @ w[:, 0] + b[0]
+        value = float(auroc(target.y[stored], scores, strata=fold))
+        out.append((readout.variant, value, len(stored) / len(target.y)))
+    return out
+
+
+def selectivity(
+    target: Target, x: Sequence[NDArray[Any]], folds: Folds, real: NDArray[np.float64], seed: int
+) -> pl.DataFrame:
+    """T5: real task against a control task whose labels are random by (name, kind of decision, day)."""
+    frame = target.frame
+    types = frame.select(
+        pl.concat_str("name", "kind", pl.col("day").cast(pl.String), separator="|")
+    ).to_series()
+    control = control_task(list(x), types.to_numpy(), float(target.y.mean()), folds, seed=seed)
+    return pl.DataFrame(
+        {"layer": list(range(len(control))), "real": real, "control": control, "selectivity": real - control}
+    )
+
+
+def ridge_by_layer(
+    readout: Readout, labels: NDArray[Any], folds: Folds, by: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
+    """AUROC `(n_layers,)` of ridge at a fixed penalty, over the rows that were captured.
+
+    With `by` (n_rows,), one read-out for each of its values (a seat); pairs are then compared within a value.
+    """
+    stored = np.flatnonzero(readout.at >= 0)
+    y, at, fold = labels[stored], readout.at[stored], folds.fold[stored]
+    groups = np.zeros(len(y), dtype=int) if by is None else np.asarray(by)[stored].astype(int)
+    if not len(y):
+        return np.full(len(readout.layers), np.nan)
+    strata = fold * (int(groups.max()) + 1) + groups
+    k, values = folds.n_folds, []
+    plan = [([c for c in range(k) if c != f], [f]) for f in range(k)]
+    for layer in range(len(readout.layers)):
+        x = readout.x[at, layer]
+        scores = np.full(len(y), np.nan)
+        for group in np.unique(groups):
+            rows = np.flatnonzero(groups == group)
+            present = np.unique(fold[rows])
+            if len(present) == k and np.ptp(y[rows]) > 0:
+                scores[rows] = cell_scores(x[rows], y[rows], fold[rows], plan, NULL_PENALTY)[0]
+        done = np.isfinite(scores)
+        values.append(auroc(y[done], scores[done], strata=strata[done]) if done.any() else float("nan"))
+    return np.asarray(values)
+
+
+def site_map(target: Target, folds: Folds) -> pl.DataFrame:
+    """F2: AUROC of every captured site and layer, the read-out shared by all subjects or one a seat."""
+    rows = []
+    for readout in target.readouts:
+        if readout.variant != "original":
+            continue
+        by = None if readout.per_subject else target.frame["subject"].to_numpy()
+        for layer, value in zip(readout.layers, ridge_by_layer(readout, target.y, folds, by)):
+            kind = "one for all subjects" if readout.per_subject else "one a seat"
+            rows.append({"site": readout.site, "layer": layer, "auroc": float(value), "read-out": kind})
+    return pl.DataFrame(
+        rows, schema={"site": pl.String, "layer": pl.String, "auroc": pl.Float64, "read-out": pl.String}
+    )
+
+
+def learning_curve(target: Target, x: NDArray[Any], folds: Folds, seed: int, parts: int = 8) -> pl.DataFrame:
+    """F9: AUROC on the same held-out games when only a share of the training games is used."""
+    code = np.unique(target.games, return_inverse=True)[1]
+    parts = max(2, min(parts, int(np.bincount(folds.fold[np.unique(code, return_index=True)[1]]).min())))
+    part = np.empty(len(code), dtype=np.int64)
+    for f in range(folds.n_folds):
+        rows = np.flatnonzero(folds.fold == f)
+        if len(np.unique(code[rows])) < parts:
+            return pl.DataFrame(schema={"training games": pl.Int64, "auroc": pl.Float64})
+        part[rows] = game_folds(code[rows], parts, seed + f).fold
+    cell, k, rows_out = folds.fold * parts + part, folds.n_folds, []
+    for used in sorted({1, 2, 3, parts // 2, 3 * parts // 4, parts} - {0}):
+        if used > parts:
+            continue
+        plan = [
+            (
+                [g * parts + p for g in range(k) if g != f for p in range(used)],
+                [f * parts + p for p in range(parts)],
+            )
+            for f in range(k)
+        ]
+        scores, _ = cell_scores(x, target.y, cell, plan, NULL_PENALTY)
+        n = round(target.n_games * (k - 1) / k * used / parts)
+        rows_out.append({"training games": n, "auroc": auroc(target.y, scores, strata=folds.fold)})
+    return pl.DataFrame(rows_out)

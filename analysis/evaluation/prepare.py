@@ -1,0 +1,114 @@
+"""From logs to what is evaluated: labels, observers, targets with their activations and everybody's beliefs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.beliefs.deception import grade, lies_of
+from analysis.beliefs.observers import Watched, fitted_posteriors, watch
+from analysis.data.captures import attach
+from analysis.data.frames import GameLog, subject_rows
+from analysis.data.labels import label
+from analysis.data.targets import Target, targets_of, thin
+from analysis.evaluation.contrasts import contrasts
+from analysis.evaluation.evaluate import Settings
+from games.records import Decision
+
+BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf", "p_seer")
+SECOND_GAMES = 200
+"""Of this many games, one decision each has its second-order expectations computed, besides those asked for."""
+
+
+@dataclass
+class Prepared:
+    """Everything that the evaluation and the descriptive sections rest on."""
+
+    targets: list[Target]
+    labels: dict[str, pl.DataFrame]
+    """`statements`, `speeches`, `ballots`, graded by the observer."""
+    beliefs: pl.DataFrame
+    """Columns `BELIEF` and `about`: all stated beliefs, first and second order."""
+    watched: Watched
+    contrasts: list[tuple[Target, bool]]
+    """Of speeches, with their activations, and whether each stays within a role."""
+
+
+def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: Settings) -> Prepared:
+    """The targets and label frames of all games. `runs` are (prefix of the game ids, run)."""
+    labels = label(logs)
+    others, own = subject_rows(logs), subject_rows(logs, about="self")
+    beliefs = pl.concat(
+        [
+            run.beliefs.with_columns(
+                game_id=pl.lit(prefix) + pl.col("game_id"),
+                p_seer=pl.col("probabilities").str.json_path_match("$.seer").cast(pl.Float64),
+            )
+            for prefix, run in runs
+        ]
+    ).select(*BELIEF, "about").collect()  # fmt: skip
+    watched = watch(logs, lies_of(labels), _second_at(logs, beliefs))
+    labels = grade(labels, watched)
+    fitted, no_fit = fitted_posteriors(logs, seed=settings.seed)
+    first = beliefs.filter(pl.col("about").is_null()).select(BELIEF)
+    sources = pl.concat([first, watched.beliefs.select(BELIEF), fitted.select(BELIEF)])
+    note = "; ".join(dict.fromkeys(filter(None, (watched.why, no_fit))))
+    targets = []
+    for target in targets_of(others, own, labels["speeches"]):
+        thinned = thin(target, settings.max_rows, settings.seed)
+        mine = attach(thinned, runs, target.name.startswith("own_"), settings.site)
+        if target.role:
+            mine = replace(with_beliefs(mine, sources), note=note)
+        targets.append(mine)
+    speech = contrasts(own, labels["statements"], labels["speeches"], runs)
+    return Prepared(targets, labels, beliefs, watched, speech)
+
+
+def _second_at(logs: Sequence[GameLog], beliefs: pl.DataFrame, most: int = 2000) -> set[tuple[str, int]]:
+    asked = (
+        beliefs.filter(pl.col("about").is_not_null()).select("game_id", "seq").unique().sort("game_id", "seq")
+    )
+    found = {(str(game), int(seq)) for game, seq in asked.head(most).iter_rows()}
+    for log in logs[:: max(1, len(logs) // SECOND_GAMES)]:
+        ballots = [r for r in log.records if isinstance(r, Decision) and r.kind == "ballot"]
+        if ballots:
+            found.add((log.game_id, ballots[len(ballots) // 2].seq))
+    return found
+
+
+def joined_belief(keys: pl.DataFrame, stated: pl.DataFrame, column: str = "p_werewolf") -> pl.Series:
+    """For each row of `keys` (game_id, seq, viewer, subject) the latest belief at or before it, null where none."""
+    numbered = keys.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject").with_row_index(
+        "row_"
+    )
+    mine = stated.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject", column)
+    joined = numbered.sort("seq").join_asof(
+        mine.drop_nulls(column).sort("seq"), on="seq", by=["game_id", "viewer", "subject"], strategy="backward",
+        check_sortedness=False,
+    )  # fmt: skip
+    return joined.sort("row_")[column]
+
+
+def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
+    """The target with every source's latest belief of the viewer at or before the decision that the subject has the
+    role asked about."""
+    found = {}
+    for source in stated["source"].drop_nulls().unique(maintain_order=True):
+        p = joined_belief(target.frame, stated.filter(pl.col("source") == source), f"p_{target.role}")
+        if p.is_not_null().any():
+            found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
+    return replace(target, stated=found)
+
+
+def posterior_of(target: Target, exact: pl.DataFrame, least: float = 0.9) -> NDArray[np.float64] | None:
+    """The ideal reader's P(werewolf) for each row, the rules' where it is silent; None where it covers too little."""
+    p = joined_belief(target.frame, exact, "p_werewolf").fill_null(float("nan")).to_numpy().astype(float)
+    known = np.isfinite(p)
+    if not len(p) or known.mean() <= least:
+        return None
+    return np.where(known, p, target.frame["p_rules"].to_numpy())

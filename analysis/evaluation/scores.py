@@ -1,0 +1,73 @@
+"""What saved probes say of a run, record by record: the table that the viewer shows beside the game.
+
+`RUN/derived/probe_scores.parquet` holds one row for each (record, viewer, subject) at the probe's own site, and one
+for each token of the sites `tokens:...` that were captured. Nothing is fitted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analysis.evaluation.saved import SavedProbe
+from analysis.stats.errors import AnalysisError
+from harness.activations.store import open_activations
+
+SCHEMA = {
+    "game_id": pl.String, "seq": pl.Int32, "seat": pl.Int16, "subject": pl.Int16, "token_index": pl.Int32,
+    "probe": pl.String, "score": pl.Float64,
+}  # fmt: skip
+KEYS = ("game_id", "seq", "seat", "subject", "token_index")
+
+
+def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
+    """Score a run's captures with probes by name and write the table; rows of other probes in it are kept.
+
+    `token_index` counts from the first token of the decision's output; tokens before it get no row. Raises
+    AnalysisError where no captured row is at a probe's site, ActivationsError without captures.
+    """
+    path = Path(run.path) / "derived" / "probe_scores.parquet"
+    store = open_activations(Path(run.path) / "activations")
+    captured = sorted(store.scan().select("site").unique().collect()["site"].to_list())
+    token_sites = [site for site in captured if site.startswith("tokens:")]
+    found = []
+    for name, probe in probes.items():
+        lines, x = store.select(probe.card.layer, site=probe.card.site)
+        if not len(lines):
+            raise AnalysisError(
+                f"probe {name!r} reads the site {probe.card.site!r}, and none of {run.path} is captured there "
+                f"(captured: {', '.join(captured) or 'nothing'}); "
+                f"run: wolfscope capture {run.path} --site {probe.card.site}"
+            )
+        scores = lines.with_columns(score=pl.Series(probe.score(x)), token_index=pl.lit(None, pl.Int32))
+        found.append(_rows(scores, name))
+        for site in token_sites:
+            lines, x = store.select(probe.card.layer, site=site)
+            scores = lines.with_columns(score=pl.Series(probe.score(x)))
+            found.append(_rows(_from_output(run, scores), name))
+    table = pl.concat(found)
+    if path.is_file():
+        before = pl.read_parquet(path).select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
+        table = pl.concat([before.filter(~pl.col("probe").is_in(list(probes))), table])
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    table.sort("probe", *KEYS).write_parquet(partial)
+    partial.replace(path)
+    return path
+
+
+def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
+    return scores.select(*KEYS, probe=pl.lit(name), score="score").cast(SCHEMA)  # type: ignore[arg-type]
+
+
+def _from_output(run: Any, scores: pl.DataFrame) -> pl.DataFrame:
+    """Token indices of whole contexts as indices into the decisions' outputs."""
+    keys = scores.select("game_id", "seq").unique()
+    starts = [len(run.prompt_ids(game_id, seq)) for game_id, seq in keys.sort("game_id", "seq").iter_rows()]
+    keys = keys.sort("game_id", "seq").with_columns(start=pl.Series(starts, dtype=pl.Int64))
+    joined = scores.join(keys, on=["game_id", "seq"], how="left")
+    shifted = joined.with_columns(token_index=pl.col("token_index").cast(pl.Int64) - pl.col("start"))
+    return shifted.filter(pl.col("token_index") >= 0)

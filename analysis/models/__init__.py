@@ -1,0 +1,1 @@
+"""Comparisons of models: checkpoints, evidence ladder, differences between two models."""

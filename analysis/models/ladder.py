@@ -1,0 +1,178 @@
+"""How deep a reader's inference goes: its belief beside observers that use the evidence only up to a rung.
+
+`agents.werewolf.observer.ladder` names the rungs. All sources are scored on the same rows, once for each
+model: those that played, each
+on its own games, and, where one model played, those that were captured on its contexts. Checkpoints whose names end in
+the tokens trained make a course. Only some games of each model are read, because every rung reads them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from agents.werewolf.observer import RUNGS, Observer
+from analysis.beliefs.observers import LAPSE, SCHEMA
+from analysis.data.frames import GameLog
+from analysis.data.targets import Readout
+from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Evaluation, Settings
+from analysis.models.checkpoints import tokens_trained
+from analysis.probes.probes import check_classes, probe
+from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
+from analysis.stats.splits import Folds, game_folds
+from games.records import Decision, Event
+
+GAMES = 100
+"""Games of each model that the rungs read, at most."""
+REPRESENTED, STATED = "represented", "stated"
+LADDER: dict[str, Any] = {
+    "model": pl.String,
+    "tokens": pl.Int64,  # trained on; null where the name tells no number
+    "source": pl.String,  # a rung of `RUNGS`, stated, represented
+    "auroc": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "above": pl.List(pl.String),  # rungs that it beats, paired over games, interval above 0
+    "below": pl.List(pl.String),  # rungs that beat it
+    "n_rows": pl.Int64,
+    "n_games": pl.Int64,
+}
+
+
+def rung_beliefs(logs: Sequence[GameLog], wanted: pl.DataFrame) -> pl.DataFrame:
+    """P(werewolf) on every rung (`observers.SCHEMA`, source: the rung's name) at the decisions `wanted`.
+
+    `wanted` has game_id, seq, viewer. Models' acts are read as scripted ones with a share `LAPSE` that follows no
+    policy. A game ends, for a rung, where that rung's observer cannot follow it.
+    """
+    asked: dict[str, set[int]] = {}
+    for game_id, seq in wanted.select("game_id", "seq").unique().iter_rows():
+        asked.setdefault(game_id, set()).add(int(seq))
+    rows: list[tuple[Any, ...]] = []
+    for log in logs:
+        if log.game_id not in asked:
+            continue
+        models = any(isinstance(r, Decision) and r.trace is not None for r in log.records)
+        for rung, name in enumerate(RUNGS):
+            try:
+                observer = (
+                    Observer("exact", log.config, rung=rung, lapse=LAPSE if models else 0.0)
+                    if rung
+                    else Observer("rules", log.config)
+                )
+                rows += _followed(log, observer, name, asked[log.game_id])
+            except ValueError:  # it cannot hold or follow the game: no rows from there on
+                continue
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _followed(log: GameLog, observer: Observer, name: str, asked: set[int]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for record in log.records:
+        if isinstance(record, Event):
+            try:
+                observer.update(record)
+            except ValueError:
+                return rows
+        elif record.seq in asked:
+            p = observer.p_werewolf(record.seat)
+            rows += [
+                (log.game_id, record.seq, record.seat, subject, name, float(p[subject]), None)
+                for subject, alive in enumerate(observer.seen.alive)
+                if alive and subject != record.seat
+            ]
+    return rows
+
+
+def ladder(
+    e: Evaluation, logs: Sequence[GameLog], checkpoints: Mapping[str, Readout], settings: Settings
+) -> tuple[pl.DataFrame, list[str]]:
+    """AUROC of every source for every model (schema `LADDER`), by tokens trained, and in words what is left out."""
+    target, absent, found = e.target, list[str](), list[dict[str, Any]]()
+    played = target.frame["model"].fill_null("").to_numpy()
+    models = [m for m in dict.fromkeys(played.tolist()) if m]
+    rng = np.random.default_rng(settings.seed)
+    for model in models:
+        rows = np.flatnonzero(played == model)
+        names = np.unique(target.games[rows])
+        kept = rng.choice(names, min(GAMES, len(names)), replace=False)
+        rows = rows[np.isin(target.games[rows], kept)]
+        by_rung = _joined(target.frame[rows], rung_beliefs(logs, target.frame[rows]))
+        known = np.isfinite(by_rung).all(axis=1)
+        rows, by_rung = rows[known], by_rung[known]
+        why = _too_few(target.y[rows], target.games[rows])
+        if why:
+            absent.append(f"{model.split('@')[0]}: {why}")
+            continue
+        main = target.readouts[0]
+        read = [(model, main)] if len(models) > 1 else [*checkpoints.items(), (model, main)]
+        for name, readout in read:
+            stated = target.stated.get("stated", target.stated.get("stated_words")) if name == model else None
+            part = rows[readout.at[rows] >= 0]
+            rungs = by_rung[np.isin(rows, part)]
+            why = _too_few(target.y[part], target.games[part])
+            if why:
+                absent.append(f"{name.split('@')[0]}: {why}")
+                continue
+            found += _scored(
+                name, target.y[part], target.games[part], rungs, readout.take(part),
+                None if stated is None else stated[part], e.folds.n_folds, settings,
+            )  # fmt: skip
+    frame = pl.DataFrame(found, schema=LADDER)
+    return frame.sort("tokens", "model", nulls_last=True, maintain_order=True), absent
+
+
+def _joined(frame: pl.DataFrame, beliefs: pl.DataFrame) -> NDArray[np.float64]:
+    """`(n_rows, n_rungs)`, NaN where a rung has no belief."""
+    keys = frame.select("game_id", pl.col("seq").cast(pl.Int32), "viewer", "subject").with_row_index("row_")
+    wide = keys.join(beliefs, on=["game_id", "seq", "viewer", "subject"], how="left")
+    out = np.full((len(frame), len(RUNGS)), np.nan)
+    for at, name in enumerate(RUNGS):
+        mine = wide.filter(pl.col("source") == name)
+        out[mine["row_"].to_numpy(), at] = mine["p_werewolf"].to_numpy()
+    return out
+
+
+def _too_few(y: NDArray[Any], games: NDArray[Any]) -> str:
+    n, fewest = len(np.unique(games)), int(min(y.sum(), (1 - y).sum())) if len(y) else 0
+    if n >= MIN_GAMES and fewest >= MIN_ROWS:
+        return ""
+    return f"{n} games with {fewest} rows of the rarer kind that every rung could follow"
+
+
+def _scored(
+    model: str, y: NDArray[Any], games: NDArray[Any], rungs: NDArray[np.float64], readout: Readout,
+    stated: NDArray[np.float64] | None, n_folds: int, settings: Settings,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The rows of one model. A stated belief that is absent for some rows is scored with the lowest rung there."""
+    folds: Folds = game_folds(games, min(n_folds, len(np.unique(games))), settings.seed)
+    check_classes(y, folds)
+    own = probe([readout.layer(i) for i in readout.probed], y, folds, games)
+    sources: dict[str, NDArray[np.float64]] = {name: rungs[:, i] for i, name in enumerate(RUNGS)}
+    if stated is not None and np.isfinite(stated).mean() > 0.5:
+        sources[STATED] = np.where(np.isfinite(stated), stated, rungs[:, 0])
+    sources[REPRESENTED] = own.scores
+    training = [own.training if name == REPRESENTED else np.zeros(1) for name in sources]
+    values, samples = bootstrap_auroc(
+        y, list(sources.values()), games, folds.fold, settings.n_boot // 2, settings.seed, training
+    )
+    n_games = len(np.unique(games))
+    found = []
+    for i, name in enumerate(sources):
+        mine = auroc_interval(samples[i], values[i], n_games=n_games)
+        gains = [
+            interval(samples[i] - samples[r], values[i] - values[r], n_games=n_games)
+            for r in range(len(RUNGS))
+        ]
+        found.append(
+            {
+                "model": model, "tokens": tokens_trained(model), "source": name, "auroc": mine.value, "low": mine.low,
+                "high": mine.high, "above": [r for r, g in zip(RUNGS, gains) if g.low > 0],
+                "below": [r for r, g in zip(RUNGS, gains) if g.high < 0], "n_rows": len(y), "n_games": n_games,
+            }
+        )  # fmt: skip
+    return found

@@ -1,0 +1,1 @@
+"""Planted truth: synthetic activations whose answer is known."""

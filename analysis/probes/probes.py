@@ -1,0 +1,230 @@
+"""Linear probes with a nested choice of layer and penalty on game-grouped folds.
+
+`probe` gives every row a score from a fit that saw nothing of its game: layer and penalty are chosen on the
+other folds alone (each of them held out in turn), so the headline never profits from looking. Kinds:
+`logistic` (the default), `ridge` (least squares on 0/1), `mass_mean`, `lda`. There is no PCA anywhere:
+belief can live in directions of little variance. One `Moments` pass and `n_folds (n_folds + 1) / 2`
+eigendecompositions a layer serve all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.stats.logistic import fit_logistic, probabilities
+from analysis.stats.metrics import auroc
+from analysis.stats.moments import Doubles, Moments, Trained, project
+from analysis.stats.splits import Folds, check_folds
+from analysis.stats.training_variance import TRAINING_DRAWS, FoldFit, one_layer_a_draw, training_draws
+
+Kind = Literal["logistic", "ridge", "mass_mean", "lda"]
+Layers = NDArray[Any] | Sequence[NDArray[Any]]
+
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Ridge penalties per row in standardised features: scikit-learn's `alpha = n_train * penalty`."""
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The out-of-fold read-out of one target."""
+
+    kind: str
+    scores: Doubles
+    """`(n_rows,)`, each from the fit that held the row's fold out; probabilities for `logistic`."""
+    folds: Folds
+    auroc: float
+    """Over pairs within a held-out fold, with layer and penalty chosen inside."""
+    by_layer: Doubles
+    """`(n_layers,)` the same with the layer fixed (penalty still chosen inside)."""
+    layer_scores: Doubles
+    """`(n_layers, n_rows)` the scores behind `by_layer`."""
+    chosen_layer: tuple[int, ...]
+    """For each fold, the position of its layer."""
+    chosen_penalty: tuple[float, ...]
+    n_games: int
+    training: Doubles
+    """`(TRAINING_DRAWS,)`: by how much `auroc` moves when the training games are drawn anew, on average 0
+    (`analysis.stats.training_variance`). Zeros for `mass_mean` and `lda`, whose uncertainty is that of the
+    test games alone."""
+
+    @property
+    def grouped(self) -> bool:
+        """False where the split put games on both sides; then nothing here may be claimed."""
+        return self.folds.grouped
+
+
+def as_layers(x: Layers) -> list[NDArray[Any]]:
+    """`(n_rows, n_layers, d_model)` or a sequence of `(n_rows, d)` as a list of layers; memory maps stay on
+    disk.
+    """
+    if isinstance(x, np.ndarray):
+        if x.ndim == 2:
+            return [x]
+        if x.ndim != 3:
+            raise ValueError(f"activations of shape {x.shape}; expected (n_rows, n_layers, d_model)")
+        return [x[:, layer] for layer in range(x.shape[1])]
+    return list(x)
+
+
+def probe(
+    x: Layers,
+    y: ArrayLike,
+    folds: Folds,
+    games: ArrayLike,
+    kind: Kind = "logistic",
+    penalties: Sequence[float] = PENALTIES,
+) -> ProbeResult:
+    """Out-of-fold scores of one 0/1 target.
+
+    `x` is `(n_rows, n_layers, d_model)` or a list of layers, `y` and `games` are `(n_rows,)`. The nested
+    choice is made with ridge; a logistic fit then takes the penalty of equal shrinkage, `penalty * p (1 -
+    p)` with p the base rate. Raises ValueError for fewer than 3 folds, or where a training set would hold
+    one class.
+    """
+    layers, labels = as_layers(x), np.asarray(y, dtype=np.float64)
+    check_classes(labels, folds)
+    fold, k = folds.fold, folds.n_folds
+    grid = np.asarray(penalties if kind in ("logistic", "ridge") else penalties[:1], dtype=float)
+    inner = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
+    errors = np.full(inner.shape, np.nan)
+    outer = np.empty((len(layers), len(grid), len(labels)))
+    factorised: list[list[Trained]] = []
+    weights: dict[tuple[int, int], tuple[Doubles, Doubles]] = {}  # of the logistic fits, by (layer, fold)
+    for number, rows_x in enumerate(layers):
+        moments = Moments(k, rows_x.shape[1], 1).add(rows_x, fold, labels[:, None])
+        own: list[Trained] = []
+        for f in range(k):
+            own.append(moments.train(c for c in range(k) if c != f))
+            test = np.flatnonzero(fold == f)
+            outer[number][:, test] = _scores(own[f], rows_x[test], kind, grid).T
+            for g in range(f + 1, k):
+                both = moments.train(c for c in range(k) if c not in (f, g))
+                for out, held in ((f, g), (g, f)):
+                    rows = np.flatnonzero(fold == held)
+                    tried = _scores(both, rows_x[rows], kind, grid)
+                    inner[out, held, number] = auroc(labels[rows], tried)
+                    errors[out, held, number] = ((tried - labels[rows, None]) ** 2).mean(axis=0)
+        factorised.append(own)
+    # The penalty by squared error, which AUROC is blind to: it would take any shrinkage that keeps the order.
+    best_penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
+    at_best = np.take_along_axis(np.nanmean(inner, axis=1), best_penalty[:, :, None], axis=2)[:, :, 0]
+    best_layer = at_best.argmax(axis=1)  # (fold,)
+    layer_scores = np.empty((len(layers), len(labels)))
+    for number, rows_x in enumerate(layers):
+        for f in range(k):
+            test, choice = np.flatnonzero(fold == f), best_penalty[f, number]
+            if kind == "logistic":
+                train, own_fit = np.flatnonzero(fold != f), factorised[number][f]
+                p = float(own_fit.y_mean[0])
+                fit = fit_logistic(own_fit, rows_x[train], labels[train], grid[[choice]] * p * (1 - p))
+                layer_scores[number, test] = probabilities(project(rows_x[test], *fit)[:, 0])
+                weights[number, f] = fit
+            else:
+                layer_scores[number, test] = outer[number, choice, test]
+    scores = np.empty(len(labels))
+    for f in range(k):
+        scores[fold == f] = layer_scores[best_layer[f], fold == f]
+    training = np.zeros(TRAINING_DRAWS)
+    if kind in ("logistic", "ridge"):
+        drawn = {}
+        for number in sorted(set(best_layer.tolist())):
+            parts = []
+            for f in range(k):
+                own_fit, penalty = factorised[number][f], float(grid[best_penalty[f, number]])
+                w, b = weights[number, f] if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
+                parts.append(FoldFit(own_fit, layers[number], w, b, penalty))
+            drawn[number] = training_draws(parts, labels, folds, games, kind == "logistic")
+        training = one_layer_a_draw([drawn[number] for number in best_layer.tolist()])
+    return ProbeResult(
+        kind,
+        scores,
+        folds,
+        auroc(labels, scores, strata=fold),
+        auroc(labels, layer_scores.T, strata=fold),
+        layer_scores,
+        tuple(int(b) for b in best_layer),
+        tuple(float(grid[best_penalty[f, best_layer[f]]]) for f in range(k)),
+        len(np.unique(np.asarray(games))),
+        training,
+    )
+
+
+def check_classes(labels: Doubles, folds: Folds) -> None:
+    """Raises ValueError where fewer than 3 folds or single-class training sets make a nested fit
+    impossible.
+    """
+    if folds.n_folds < 3:
+        raise ValueError(f"{folds.n_folds} folds; a nested choice needs at least 3, so at least 3 games")
+    for value in (0, 1):
+        holding = len(np.unique(folds.fold[labels == value]))
+        if holding < 3:
+            raise ValueError(
+                f"label {value} occurs in {holding} of {folds.n_folds} folds; every training set needs "
+                "both classes, so more games are needed"
+            )
+
+
+def _scores(trained: Trained, x: NDArray[Any], kind: Kind, grid: Doubles) -> Doubles:
+    """Scores `(n_rows, n_penalties)` of the closed-form read-outs (logistic is stood in for by ridge)."""
+    if kind == "mass_mean":
+        fits = [trained.mass_mean()]
+    elif kind == "lda":
+        fits = [trained.lda()]
+    else:
+        fits = [trained.ridge(penalty * trained.n) for penalty in grid]
+    return project(x, np.hstack([w for w, _ in fits]), np.hstack([b for _, b in fits]))
+
+
+def cell_scores(
+    x: NDArray[Any],
+    y: ArrayLike,
+    cell: ArrayLike,
+    plan: Sequence[tuple[Sequence[int], Sequence[int]]],
+    penalty: float = 0.1,
+) -> tuple[Doubles, NDArray[np.int64]]:
+    """Ridge scores under any plan of training and test cells, e.g. other games AND other names.
+
+    `x` (n_rows, d), `y` (n_rows,), `cell` (n_rows,) codes; `plan` lists (train cells, test cells). Returns
+    the scores `(n_rows,)` (NaN for rows never tested) and the number of the fit that scored each row, for
+    use as strata.
+    """
+    labels, cells = np.asarray(y, dtype=float), np.asarray(cell)
+    moments = Moments(int(cells.max()) + 1, x.shape[1], 1).add(x, cells, labels[:, None])
+    scores, fit = np.full(len(labels), np.nan), np.full(len(labels), -1, dtype=np.int64)
+    for number, (train, test) in enumerate(plan):
+        rows = np.flatnonzero(np.isin(cells, list(test)))
+        if len(rows) and moments.n[list(train)].sum() > 1:
+            trained = moments.train(train)
+            scores[rows] = project(x[rows], *trained.ridge(penalty * trained.n))[:, 0]
+            fit[rows] = number
+    return scores, fit
+
+
+def leave_names_out(
+    x: NDArray[Any], y: ArrayLike, folds: Folds, bucket: ArrayLike, penalty: float = 0.1
+) -> tuple[Doubles, NDArray[np.int64]]:
+    """As `cell_scores`, each row scored by a fit that saw neither its game nor any name of its `bucket`
+    (n_rows,).
+    """
+    folds.require_grouped()
+    part = np.asarray(bucket)
+    n = int(part.max()) + 1
+    plan = [
+        (
+            [f * n + b for f in range(folds.n_folds) if f != out for b in range(n) if b != held],
+            [out * n + held],
+        )
+        for out in range(folds.n_folds)
+        for held in range(n)
+    ]
+    return cell_scores(x, y, folds.fold * n + part, plan, penalty)
+
+
+def is_grouped(folds: Folds, games: ArrayLike) -> bool:
+    """Whether the folds really keep games together, whatever they say of themselves."""
+    return folds.grouped and check_folds(folds.fold, games)

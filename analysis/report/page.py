@@ -1,0 +1,92 @@
+"""What the page is made of: tables, figures, the numbers behind them, and how values are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from markupsafe import Markup
+
+from analysis.stats.bootstrap import Interval
+
+TITLES = {
+    "subject_is_werewolf": "Another player is a werewolf",
+    "subject_is_seer": "Another player is the seer",
+    "own_lie_within_werewolves": "A werewolf is about to lie",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page: text cells, `numeric` columns aligned right, a CSS class for each row."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[int] = ()
+    classes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the page."""
+
+    id: str
+    name: str
+    question: str
+    svg: str
+    caption: str
+
+
+@dataclass
+class Numbers:
+    """The frames behind tables and figures, by file name; written as parquet."""
+
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def add(self, name: str, frame: pl.DataFrame, **columns: Any) -> None:
+        """Appends rows to a frame, with constant columns in front."""
+        more = frame.select([pl.lit(value).alias(key) for key, value in columns.items()] + [pl.all()])
+        self.frames[name] = pl.concat([self.frames[name], more]) if name in self.frames else more
+
+
+def title_of(name: str) -> str:
+    """A target's name in words."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def within(i: Interval, signed: bool = False) -> str:
+    """`.62 [.58, .66]`."""
+    form = "{:+.3f}" if signed else "{:.3f}"
+    return f"{form.format(i.value)} [{form.format(i.low)}, {form.format(i.high)}]"
+
+
+def p_text(p: float) -> str:
+    """`< .001` or two digits."""
+    return "" if not np.isfinite(p) else "< .001" if p < 0.001 else f"{p:.3f}"
+
+
+def tokens_text(tokens: int) -> str:
+    """`234k`, `28M`: a number of tokens as an axis tells it."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if tokens >= size:
+            return f"{tokens / size:.3g}{unit}"
+    return str(tokens)
+
+
+def commands(text: str) -> Markup:
+    """Text for the page, what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))
+
+
+def grouped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The rows with the first cell empty where it repeats that of the row above."""
+    return [["", *row[1:]] if i and row[0] == rows[i - 1][0] else list(row) for i, row in enumerate(rows)]
+
+
+def share(value: float | None) -> str:
+    """A share in per cent; empty where there is none."""
+    return "" if value is None else f"{value:.1%}"

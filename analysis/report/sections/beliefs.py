@@ -1,0 +1,149 @@
+"""The report's section on beliefs: around events, in the simplex, of the second order, and how they are moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from analysis.beliefs import event_alignment as courses
+from analysis.beliefs import geometry
+from analysis.evaluation.baselines import NAMES
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.prepare import Prepared, joined_belief, posterior_of
+from analysis.report import charts
+from analysis.report.block import Block
+from analysis.report.page import Figure, Numbers, Table
+
+DRAWN = 600
+"""Points of the simplex figure at most."""
+
+
+def beliefs_block(e: Evaluation | None, prepared: Prepared, numbers: Numbers) -> Block:
+    """F4, F5, F7's ROC and F3 by event."""
+    block = Block("beliefs", "Beliefs")
+    exact = prepared.watched.beliefs
+    source = exact["source"][0] if len(exact) else ""
+    if e is not None:
+        _events(block, e, numbers)
+        p = posterior_of(e.target, exact)
+        if p is not None:
+            _posterior(block, e, p, exact, source, numbers)
+        else:
+            block.add(
+                note="F4 is not drawn: the ideal reader's posterior covers less than nine tenths of the rows."
+            )
+    pairs = geometry.second_order(prepared.beliefs, prepared.watched.second)
+    bins = [
+        geometry.calibration(g["expected"].to_numpy(), g["actual"].to_numpy()).with_columns(
+            source=pl.lit(name)
+        )
+        for (name,), g in pairs.group_by("source", maintain_order=True)
+        if len(g) >= 50
+    ]
+    if bins:
+        frame = pl.concat(bins)
+        numbers.add("F5_second_order", frame)
+        counts = ", ".join(
+            f"{n} ({c:,})" for n, c in pairs.group_by("source", maintain_order=True).len().rows()
+        )
+        stated = (
+            ""
+            if len(pairs["source"].unique()) > 1
+            else " No second-order belief was asked of the players here."
+        )
+        block.add(
+            figure=Figure(
+                "F5", "F5", "Does a seat know what another believes? Second-order calibration.",
+                charts.curves(frame, "predicted", "observed", "source", "Expected against actual belief of another",
+                              x_title="expected belief of another", y_title="what the other believes"),
+                f"Ten bins of equal count. n = {len(pairs):,} pairs: {counts}. “observer”: the ideal reader's "
+                f"expectation against the ideal reader in the other's place.{stated}",
+            )
+        )  # fmt: skip
+    _persuasion(block, prepared, numbers)
+    return block
+
+
+def _events(block: Block, e: Evaluation, numbers: Numbers) -> None:
+    columns = {"probe": e.probe.scores}
+    columns |= {
+        name: e.baseline_scores[name]
+        for name in ("exact posterior", "scripted-policy posterior", "stated belief")
+        if name in e.baseline_scores
+    }
+    frame = courses.aligned(e.target.frame, columns)
+    if not len(frame):
+        block.add(
+            note="F3 by event is not drawn: too few subjects were accused, reported or claimed in the middle of a game."
+        )
+        return
+    numbers.add("F3_events", frame)
+    absent = "" if "stated belief" in columns else " No belief was stated in this run."
+    rare = [words for words in courses.EVENTS.values() if words not in set(frame["event"])]
+    absent += f" Too rare to draw: {', '.join(rare)}." if rare else ""
+    block.add(
+        figure=Figure(
+            "F3-events", "F3", "What happens to each source's belief when something happens to a player?",
+            charts.courses(frame, "Beliefs aligned to public events"),
+            "Truth is in the dashes: solid lines are subjects that are werewolves, broken lines those that are not. "
+            "0 is the viewer's first decision after the event. Probe read-outs are out of fold; viewers are those of "
+            f"the headline target; cells of fewer than 40 rows are left out. n = {e.target.n_games:,} games.{absent}",
+        )
+    )  # fmt: skip
+
+
+def _posterior(
+    block: Block, e: Evaluation, p: np.ndarray, exact: pl.DataFrame, source: str, numbers: Numbers
+) -> None:
+    table = geometry.posterior_r2(e.target, e.folds, p)
+    numbers.add("F4_r2", table)
+    best = table.filter(pl.col("kind") == "activations").sort("r2", descending=True).row(0, named=True)
+    public = table.filter(pl.col("kind") == "public events")["r2"][0]
+    seer = joined_belief(e.target.frame, exact, "p_seer")
+    q = seer.fill_null(0.0).to_numpy().astype(float)
+    place = e.target.readouts[0].layers.index(best["layer"])
+    points = geometry.simplex(e.target, e.folds, p, np.minimum(q, 1 - p), place)
+    numbers.add("F4_simplex", points)
+    drawn = points.sample(min(DRAWN, len(points)), seed=0)
+    rows = [[r["layer"], f"{r['r2']:.3f}"] for r in table.to_dicts()]
+    verdict = "more than" if best["r2"] > public + 0.01 else "no more than"
+    block.add(
+        figure=Figure(
+            "F4", "F4", "Is the whole posterior there, as a linear map, or only the most likely answer?",
+            charts.simplex(drawn, "Exact and predicted beliefs in the simplex"),
+            f"Ridge from layer {best['layer']} to the {NAMES[source]}, held-out games; {len(drawn):,} of "
+            f"{len(points):,} rows drawn. R2 of its log-odds: {best['r2']:.3f}, against {public:.3f} from counts of "
+            f"public events: {verdict} these tell. n = {e.target.n_games:,} games.",
+        ),
+        table=Table(["layer", "R2 of the posterior's log-odds"], rows, (1,)),
+    )  # fmt: skip
+
+
+def _persuasion(block: Block, prepared: Prepared, numbers: Numbers) -> None:
+    frame = courses.persuasion(prepared.watched.utterances, prepared.beliefs)
+    if not len(frame):
+        return
+    numbers.add("T4_persuasion", frame)
+    rows = [
+        [r["speaker_role"], r["kind"].replace("_", " "), f"{r['n']:,}", f"{r['speaker_shift']:+.3f}",
+         _signed(r["subject_shift"]), _signed(r["stated_shift"]), f"{r['n_stated']:,}"]
+        for r in frame.filter(pl.col("n") >= 10).to_dicts()
+    ]  # fmt: skip
+    columns = [
+        "speaker",
+        "utterance",
+        "n",
+        "suspicion of the speaker",
+        "of its subject",
+        "stated by listeners",
+        "n stated",
+    ]
+    block.add(
+        note="Persuasion: mean change of P(werewolf) over an utterance, to an ideal reader of what is public, and as "
+        "listeners stated it before and after. Kinds with fewer than 10 utterances are left out.",
+        table=Table(columns, rows, (2, 3, 4, 5, 6)),
+    )
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.3f}"

@@ -1,0 +1,1 @@
+"""Metrics, bootstrap over games, splits, fits."""

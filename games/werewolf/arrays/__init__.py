@@ -1,0 +1,1 @@
+"""Werewolf as arrays: feature vectors, action indices, and thousands of games in lock-step."""

@@ -1,0 +1,1 @@
+"""The activation store: sites, shards, writer, reader, verification."""

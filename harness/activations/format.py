@@ -1,0 +1,138 @@
+"""What the files of a store of activations hold: `store.json`, the index, the names and hashes in them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harness.activations.shards import ActivationsDamaged, ActivationsError, open_shard, shard_remedy
+
+SCHEMA_VERSION = 1
+
+INDEX_SCHEMA = pl.Schema(
+    {
+        "game_id": pl.String,
+        "seq": pl.Int64,
+        "seat": pl.Int16,
+        "site": pl.String,
+        "subject": pl.Int16,  # the seat that the site is about, or null
+        "variant": pl.String,  # "original", or how the context was changed
+        "token_index": pl.Int32,  # first token of the site, in the whole context
+        "n_tokens": pl.Int32,  # tokens averaged
+        "token_hash": pl.String,  # of the context up to and including the site's last token
+        "shard": pl.String,
+        "row": pl.Int32,
+        "checksum": pl.String,  # blake2b of the row's bytes over all layers
+    }
+)
+
+KEY = ("game_id", "seq", "site", "subject", "variant", "token_index")
+
+
+class StoreInfo(msgspec.Struct, frozen=True):
+    """What `store.json` holds; every writer must agree with it."""
+
+    model: str
+    """`name@hash`."""
+    layers: tuple[str, ...]
+    """Names of the rows' first axis: `embed`, `resid_post.0`, ..., `attn_out.0`, `mlp_out.0`."""
+    d_model: int
+    dtype: str
+    schema_version: int = SCHEMA_VERSION
+
+
+def token_hash(ids: Sequence[int] | NDArray[np.integer]) -> str:
+    """blake2b (32 hex digits) of the token ids as little-endian int32."""
+    return blake2b(np.asarray(ids, dtype="<i4").tobytes(), digest_size=16).hexdigest()
+
+
+def bytes_hash(data: bytes) -> str:
+    """blake2b (32 hex digits) of a file's content."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def store_folders(run: Path) -> list[Path]:
+    """The stores of a run folder: `activations`, `activations-untrained`, those of other checkpoints."""
+    return sorted(path for path in run.glob("activations*") if path.is_dir())
+
+
+BELIEF_MENTION = "belief_mention"
+"""The site on forks: a seat's name in the question about that seat (`harness.capture.belief_forks`)."""
+
+
+ContextKey = tuple[str, int, str, int | None]
+"""(game_id, seq, variant, None) of a decision's whole context; with a seat in place of None, of the fork on which the
+decision's seat is asked about that one."""
+
+
+def split_site(name: str) -> tuple[str, int | None]:
+    """`mention:3` -> (`mention`, 3); `prompt_last` -> (`prompt_last`, None)."""
+    head, colon, tail = name.rpartition(":")
+    if colon and tail.isdigit():
+        return head, int(tail)
+    return name, None
+
+
+def layer_name(layer: int | str) -> str:
+    """The stored name: an int is the residual stream after that block, `resid_post.<int>`."""
+    return f"resid_post.{layer}" if isinstance(layer, int) else layer
+
+
+def read_part(part: Path) -> pl.DataFrame:
+    """One index part. Raises ActivationsDamaged where it is not what was written beside its shard."""
+    shard = part.parent.parent / "shards" / f"{part.stem}.safetensors"
+    try:
+        data = part.read_bytes()
+        found, written = bytes_hash(data), _index_hash(shard)
+        if written is not None and found != written:
+            raise ActivationsDamaged(
+                f"index part {part} has changed: its hash is {found}, it was written with {written}; "
+                f"{shard_remedy(shard)}"
+            )
+        lines = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise ActivationsDamaged(
+            f"index part {part} cannot be read ({error}); {shard_remedy(shard)}"
+        ) from error
+    if lines.schema != INDEX_SCHEMA:
+        raise ActivationsDamaged(
+            f"index part {part} has columns {lines.schema}, expected {INDEX_SCHEMA}; {shard_remedy(shard)}"
+        )
+    return lines
+
+
+def _index_hash(shard: Path) -> str | None:
+    """What the shard says of its index part; None where it cannot be read, or was written before it said so."""
+    try:
+        return open_shard(shard).metadata.get("index")
+    except ActivationsDamaged:
+        return None
+
+
+def read_info(path: Path) -> StoreInfo:
+    """`store.json` of a store. Raises ActivationsError."""
+    file = path / "store.json"
+    if not file.is_file():
+        raise ActivationsError(
+            f"{path} holds no activations (no store.json); run `wolfscope capture` on the run first"
+        )
+    try:
+        version = json.loads(file.read_bytes()).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ActivationsError(
+                f"{file} has schema version {version}, this version reads {SCHEMA_VERSION}; "
+                "capture again into a new folder, or use the version that wrote it"
+            )
+        return msgspec.json.decode(file.read_bytes(), type=StoreInfo)
+    except (ValueError, AttributeError) as error:  # msgspec's errors are ValueErrors
+        raise ActivationsDamaged(
+            f"{file} is damaged ({error}); restore it, or delete it and capture again as before"
+        ) from error

@@ -1,0 +1,158 @@
+"""Named sites: which tokens of a decision's context to read.
+
+prompt_last     the last token of the prompt: where the answer begins
+output_last     the last token of the answer (the line break or end token excluded where it ends the answer)
+output_mean     the mean over the answer's tokens
+speech_last, speech_mean    the same, of the words said aloud (a chat model's notes around them left out)
+reasoning_mean  the mean over the decision's thinking and private notes
+mention         for each other seat, the last token of its name where the prompt mentions it last; mention:3 for one
+role_line       the mean over the line that tells the seat its role
+belief_mention  for each living other seat, the last token of its name in the question what its role is, asked on a fork
+                of the context before the decision (`harness.capture.belief_forks`); before the decisions
+                of `beliefs.before`
+tokens:SPAN     every token by itself, of output, speech, reasoning, role_line, or question: one row a token
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from games.records import Decision, Record, Span
+from harness.capture.plan import CaptureItem, Site
+from harness.errors import ConfigurationError
+
+SITES = (
+    "prompt_last",
+    "output_last",
+    "output_mean",
+    "speech_last",
+    "speech_mean",
+    "reasoning_mean",
+    "mention",
+    "role_line",
+    "belief_mention",
+    "tokens:output",
+    "tokens:speech",
+    "tokens:reasoning",
+    "tokens:role_line",
+    "tokens:question",
+)
+
+
+class View(msgspec.Struct, frozen=True):
+    """One decision's whole context, as it was or as a variant has it."""
+
+    decision: Decision
+    ids: tuple[int, ...]
+    n_prompt: int
+    """Tokens before the output."""
+    own: int
+    """Index of the first token after the context that this one continues."""
+    spans: tuple[Span, ...]
+
+
+def check_sites(sites: Sequence[str]) -> None:
+    """Raises ConfigurationError for a site that does not exist."""
+    wrong = [site for site in sites if site not in SITES and not _is_mention_of_a_seat(site)]
+    if wrong or not sites:
+        raise ConfigurationError(
+            f"no site is called {wrong[0]!r}; there are: {', '.join(SITES)}, mention:SEAT"
+            if wrong
+            else "no site is named"
+        )
+
+
+def _is_mention_of_a_seat(site: str) -> bool:
+    head, _, seat = site.partition(":")
+    return head == "mention" and seat.isascii() and seat.isdigit() and seat == str(int(seat))
+
+
+def views(records: Sequence[Record], model: str | None) -> Iterator[View]:
+    """The contexts of the decisions of the model `name@hash` in one game; None: of all models."""
+    contexts: dict[int, tuple[list[int], list[Span]]] = {}
+    for decision in records:
+        if not isinstance(decision, Decision) or decision.trace is None:
+            continue
+        trace = decision.trace
+        before, spans = ([], []) if trace.continues is None else contexts[trace.continues]
+        prompt = [*before, *trace.prompt_ids]
+        spans = [*spans, *trace.spans]
+        context = [*prompt, *trace.output_ids]
+        contexts[decision.seq] = (context, spans)
+        if model is None or trace.model == model:
+            yield View(decision, tuple(context), len(prompt), len(before), tuple(spans))
+
+
+def game_items(
+    game_id: str,
+    records: Sequence[Record],
+    model: str,
+    sites: Sequence[str],
+    *,
+    variant: str = "original",
+    change: Callable[[View], View | None] | None = None,
+) -> Iterator[CaptureItem]:
+    """The items of one game. change: makes of each context that of the variant (None: it has none)."""
+    check_sites(sites)
+    for view in views(records, model):
+        changed = view if change is None else change(view)
+        found = {} if changed is None else dict(sites_of(changed, sites))
+        if changed is not None and found:
+            decision = changed.decision
+            yield CaptureItem(
+                game_id, decision.seq, decision.seat, changed.ids, found, variant, changed.n_prompt
+            )
+
+
+def sites_of(view: View, sites: Sequence[str]) -> Iterator[tuple[str, Site]]:
+    """(name, where) of every site that the context has."""
+    n_prompt, decision = view.n_prompt, view.decision
+    if "prompt_last" in sites:
+        yield "prompt_last", (None, (n_prompt - 1,))
+    stretches = {
+        "output": _output(view),
+        "speech": _said(view),
+        "reasoning": _inside(s for s in view.spans if s.kind == "reasoning" and s.start >= view.own),
+        "role_line": _inside([s for s in view.spans if s.kind == "role_line" and s.end <= n_prompt][:1]),
+        "question": _inside([s for s in view.spans if s.kind == "question" and s.end <= n_prompt][-1:]),
+    }
+    for kind, tokens in stretches.items():
+        if not tokens:
+            continue
+        if f"{kind}_last" in sites:
+            yield f"{kind}_last", (None, (tokens[-1],))
+        if f"{kind}_mean" in sites:
+            yield f"{kind}_mean", (None, tokens)
+        if kind == "role_line" and kind in sites:
+            yield kind, (None, tokens)
+        if f"tokens:{kind}" in sites:
+            for index in tokens:
+                yield f"tokens:{kind}#{index}", (None, (index,))
+    last = {s.seat: s.end - 1 for s in view.spans if s.kind == "mention" and s.end <= n_prompt}
+    for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
+        if "mention" in sites or f"mention:{seat}" in sites:
+            yield f"mention:{seat}", (seat, (last[seat],))
+
+
+def _inside(spans: Iterator[Span] | Sequence[Span]) -> tuple[int, ...]:
+    return tuple(sorted({i for s in spans for i in range(s.start, s.end)}))
+
+
+def _output(view: View) -> tuple[int, ...]:
+    end = len(view.ids)
+    trace = view.decision.trace
+    if trace is not None and end - view.n_prompt > 1 and trace.output_text.endswith(("\n", ">")):
+        end -= 1  # the token that ends the line says nothing of its own
+    return tuple(range(view.n_prompt, end))
+
+
+def _said(view: View) -> tuple[int, ...]:
+    """The tokens of the words said aloud: the last span of own speech, or all of the output."""
+    if not view.decision.action.text:
+        return ()
+    said = [s for s in view.spans if s.kind == "own_speech" and s.start >= view.own]
+    if not said or (said[-1].start, said[-1].end) == (view.n_prompt, len(view.ids)):
+        return _output(view)
+    return tuple(range(said[-1].start, said[-1].end))

@@ -1,0 +1,1 @@
+"""Continuing a recorded game from any point with one thing changed."""

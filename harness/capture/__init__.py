@@ -1,0 +1,1 @@
+"""Offline extraction of activations from the contexts that a run logged."""

@@ -1,0 +1,90 @@
+"""Questions about beliefs as contexts to read: what a seat holds of another where it is asked about that one.
+
+The question stands on a fork of the decision's context, which never entered the game; it is the one that `[beliefs]`
+asks, in the first of its wordings. It needs no answer: what is read comes before any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from agents.llm.beliefs import Question, chains, gone, questions, role_words
+from agents.llm.transcript_context import mentions
+from games.play import observe
+from games.records import Decision, Record
+from harness.activations.format import BELIEF_MENTION
+from harness.activations.sites import View
+from harness.capture.contexts import Players, asked
+from harness.capture.plan import CaptureItem
+from harness.run.folder import Run
+from harness.schedule.branched import schedule_of
+
+Variant = tuple[str, Callable[[View], View | None] | None]
+"""A variant's name and what makes it of a context; None makes nothing."""
+PLAIN: tuple[Variant, ...] = (("original", None),)
+
+
+class BeliefForks:
+    """The questions of a run's games about beliefs."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._schedule = run, schedule_of(run.manifest)
+        self._players = Players(self._schedule.configs)
+
+    def items(
+        self, game_id: str, records: Sequence[Record], model: str | None, variants: Sequence[Variant] = PLAIN
+    ) -> Iterator[CaptureItem]:
+        """One for each living other before each decision, before which `[beliefs]` asks, of the model `name@hash`,
+        or of any, and for each variant of that question's context."""
+        game, config, seed = self._run.game(game_id)
+        cell = self._run.manifest.cells.index(self._run.cell(game_id))
+        kinds = self._schedule.configs[cell].beliefs.before
+        wanted = _asked_before(records, model, kinds)
+        if not wanted:
+            return
+        for request, decision, before in asked(game, config, seed, records):
+            player = self._players.get(cell, decision.agent) if decision.seq in wanted else None
+            if player is not None and hasattr(player, "belief_questions"):
+                observation = observe(game, game_id, config, seed, before, request)
+                about = chains(observation, second_order=False)
+                put = questions(player, observation, about, role_words(observation), orders=1)
+                for (_, subject), (question,) in zip(about, put, strict=True):
+                    yield from _items(game_id, decision, subject, question, variants)
+
+
+def _items(
+    game_id: str, decision: Decision, subject: int, question: Question, variants: Sequence[Variant]
+) -> Iterator[CaptureItem]:
+    """None where the question has no token ids, as a server's has none."""
+    ids = question.prompt.ids
+    view = View(decision, ids, len(ids), 0, question.spans)
+    for name, change in variants if question.spans else ():
+        asked_in = view if change is None else change(view)
+        if asked_in is not None:
+            at = mentions(asked_in.spans)[subject]
+            start = max(span.start for span in asked_in.spans if span.kind == "question")
+            yield CaptureItem(
+                game_id, decision.seq, decision.seat, asked_in.ids, {f"{BELIEF_MENTION}:{subject}": (subject, (at,))},
+                name, n_prompt=asked_in.n_prompt, fork=start,
+            )  # fmt: skip
+
+
+def n_questions(
+    game: Any, n_seats: int, records: Sequence[Record], model: str, kinds: Collection[str]
+) -> int:
+    """How many items a game gives."""
+    asked_before = _asked_before(records, model, kinds)
+    return sum(n_seats - 1 - len(gone(game, records[:seq])) for seq in asked_before)
+
+
+def _asked_before(records: Sequence[Record], model: str | None, kinds: Collection[str]) -> set[int]:
+    """seq of the decisions of the model, or of any, before which a seat is asked."""
+    return {
+        r.seq
+        for r in records
+        if isinstance(r, Decision)
+        and r.kind in kinds
+        and r.trace is not None
+        and model in (None, r.trace.model)
+    }

@@ -1,0 +1,61 @@
+"""Prompts made again from a log: what each request of a game was asked on, and players who build its context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from agents.backends.base import BackendError
+from games.play import waves
+from games.records import Decision, Record, Request
+from harness.config.sections import Config
+from harness.errors import WolfscopeError
+from harness.play.factory import make_agent
+
+
+def asked(
+    game: Any, config: Any, seed: int, records: Sequence[Record]
+) -> Iterator[tuple[Request, Decision, Sequence[Record]]]:
+    """(request, the decision it got, the records before it was asked), for every whole wave of a sound log."""
+    for requests, wave, before in waves(game, config, seed, records):
+        for request, decision in zip(requests, wave, strict=True):
+            yield request, decision, before
+
+
+class Players:
+    """The model players of a run's configurations, made to be asked for their prompts alone."""
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        self._configs = configs
+        self._players: dict[tuple[int, str], Any] = {}
+        self.skipped: dict[str, None] = {}
+        """Why some could not be made."""
+
+    def get(self, cell: int, name: str) -> Any:
+        """The player `name`, with a method `context(observation)`; None where it has none or cannot be made."""
+        if (cell, name) not in self._players:
+            config = self._configs[cell]
+            self._players[cell, name] = None
+            if name in config.agents:
+                backend = config.agents[name].backend or ""
+                try:
+                    player = make_agent(name, config, {backend: _Silent()})
+                    self._players[cell, name] = player if hasattr(player, "context") else None
+                except WolfscopeError as error:
+                    self.skipped[str(error)] = None
+        return self._players[cell, name]
+
+
+class _Silent:
+    """A backend for players that are only asked for their prompts."""
+
+    model = "none"
+    steers = True
+    """Steered players are asked for their prompts too."""
+
+    async def generate(self, prompts: Sequence[Any]) -> list[Any]:
+        """Nobody asks. Raises BackendError."""
+        raise BackendError("this player is not meant to be asked", retryable=False)
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,138 @@
+"""What a second pass over a run shall read: from its configuration and the command line, checked before any work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.activations.shards import DTYPES
+from harness.activations.sites import check_sites
+from harness.capture.variants import ORIGINAL, check_variants
+from harness.config.sections import Config, SteeringSection
+from harness.errors import ConfigurationError
+from harness.run.folder import Run
+
+ENGINES = ("transformers", "vllm")
+DEVICES = r"auto|cpu|gpu|mps|cuda(:\d+)?"
+
+
+class CaptureJob(msgspec.Struct, frozen=True):
+    """What is read of a run, and how."""
+
+    backend: str
+    """The key of the `[backends.*]` whose model is read."""
+    sites: tuple[str, ...]
+    layers: tuple[str, ...]
+    """`all`, or words as `agents.hooks.hooks.named_points` takes them."""
+    variants: tuple[str, ...] = (ORIGINAL,)
+    steer: str | None = None
+    """A TOML file with a steering table: the contexts are read steered, as variants `steered-<hash>`."""
+    untrained: bool = False
+    engine: str = "transformers"
+    device: str = "auto"
+    dtype: str = "float32"
+    model: str | None = None
+    """A folder with another checkpoint of the model that played: the same contexts are read through it."""
+
+    def steering(self) -> SteeringSection | None:
+        """The steering table of the file. Raises ConfigurationError."""
+        if self.steer is None:
+            return None
+        from harness.activations.steering import read_steering
+
+        return read_steering(self.steer)
+
+    def suffix(self) -> str:
+        """What the names of its variants end in where it is steered, else nothing. Raises ConfigurationError."""
+        steering = self.steering()
+        if steering is None:
+            return ""
+        from harness.activations.steering import steering_key
+
+        return f"steered-{steering_key(steering)}"
+
+    def store(self, run: Path) -> Path:
+        """The folder that the job fills."""
+        if self.model is not None:
+            return run / f"activations-{Path(self.model).name}"
+        return run / ("activations-untrained" if self.untrained else "activations")
+
+
+def make_job(
+    config: Config,
+    *,
+    sites: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    lexicon: str = "neutral",
+    steer: str | Path | None = None,
+    dtype: str | None = None,
+    backend: str | None = None,
+    engine: str = "transformers",
+    device: str = "auto",
+    untrained: bool = False,
+    model: str | Path | None = None,
+) -> CaptureJob:
+    """The job of `capture_run`'s arguments; what is not given comes from `[activations]`. Raises ConfigurationError."""
+    wanted = config.activations
+    given = tuple(layers) or ("all" if wanted.layers == "all" else wanted.layers)
+    job = CaptureJob(
+        backend=chosen_backend(config, backend or wanted.backend),
+        sites=tuple(sites or wanted.sites),
+        layers=("all",) if given == "all" else tuple(map(str, given)),
+        variants=tuple(
+            f"{name}-{lexicon}" if name == "reskinned" else name for name in variants or wanted.variants
+        ),
+        steer=None if steer is None else str(Path(steer).resolve()),
+        untrained=untrained,
+        engine=engine,
+        device=device,
+        dtype=dtype or wanted.dtype,
+        model=None if model is None else str(Path(model).expanduser().resolve()),
+    )
+    check_sites(job.sites)
+    check_variants(job.variants)
+    if job.dtype not in DTYPES:
+        raise ConfigurationError(f"no number format is called {dtype!r}; there are: {', '.join(DTYPES)}")
+    if engine not in ENGINES:
+        raise ConfigurationError(f"no engine is called {engine!r}; there are: {', '.join(ENGINES)}")
+    if not re.fullmatch(DEVICES, device):
+        raise ConfigurationError(f"no device is called {device!r}; give auto, cpu, cuda, cuda:NUMBER or mps")
+    if engine == "vllm" and (steer is not None or untrained):
+        raise ConfigurationError(
+            "a vLLM engine is read as it is: --steer and --untrained need --engine transformers"
+        )
+    if untrained and model is not None:
+        raise ConfigurationError("--untrained draws the weights of the model that played; leave out --model")
+    return job
+
+
+def check_seats(run: Run, job: CaptureJob) -> None:
+    """Raises ConfigurationError where the job names a seat that no game of the run has."""
+    last = run.seats.select("seat").max().collect().item()
+    if last is None:
+        return
+    steering = job.steering()
+    named = {f"site {site}": int(site.partition(":")[2]) for site in job.sites if site.startswith("mention:")}
+    named |= {f"steering.seats of {job.steer}": seat for seat in (steering.seats or () if steering else ())}
+    for what, seat in named.items():
+        if seat > last:
+            raise ConfigurationError(
+                f"{what} names seat {seat}; the games of {run.path} have seats 0 to {last}"
+            )
+
+
+def chosen_backend(config: Config, name: str | None) -> str:
+    """The backend whose model is read: the one named, or the only one that plays. Raises ConfigurationError."""
+    seated = {agent for agent in config.roster.agents() if config.agents[agent].kind == "llm"}
+    used = sorted({config.agents[agent].backend or "" for agent in seated})
+    if name is None and len(used) == 1:
+        name = used[0]
+    if name is None or name not in config.backends:
+        what = "no player of this run is a model" if not used else f"the run's models are {', '.join(used)}"
+        found = "none is chosen" if name is None else f"{name!r} is not one of them"
+        raise ConfigurationError(f"{what}; {found}: name one as activations.backend or --backend")
+    return name

@@ -1,0 +1,1 @@
+"""Holding a run folder to its own log."""

@@ -1,0 +1,306 @@
+"""Is a run what it says it is? Schema, schedule, every game against its rules, prompts against what a seat may see,
+activation rows against their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from games.base import GameError
+from games.play import fold, observe
+from games.records import Decision, Record
+from harness.activations.format import ContextKey
+from harness.activations.store import (
+    Activations,
+    ActivationsDamaged,
+    ActivationsError,
+    open_activations,
+    store_folders,
+)
+from harness.capture.belief_forks import BeliefForks
+from harness.capture.contexts import Players, asked
+from harness.check.tables import Beside
+from harness.config.sections import Config
+from harness.errors import ConfigurationError
+from harness.exchange.imports.folder import source_of
+from harness.exchange.imports.verify import UNCHECKED, verify_games
+from harness.run import tables
+from harness.run.folder import Run, load_run
+from harness.schedule.branched import origin_of, schedule_of
+from harness.schedule.tournament import Planned
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong."""
+
+    where: str
+    """A file, a game, or a game and a sequence number."""
+    what: str
+
+
+def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) -> list[Finding]:
+    """Everything that is wrong with a run; an empty list is a sound one.
+
+    Raises RunFolderError where there is no run that could be checked.
+    """
+    run = load_run(path)
+    found = list(_tables(run)) if run.finished else []
+    if found:  # nothing below can be read
+        return found
+    if (source := source_of(run.manifest)) is not None:
+        say(f"{len(run.game_ids):,} games imported from {source.format}; {UNCHECKED}")
+        return [Finding(where, what) for where, what in verify_games(run, source)]
+    say(f"{run.manifest.n_games:,} games are scheduled, {len(run.game_ids):,} have ended")
+    schedule = schedule_of(run.manifest)
+    planned = {p.game_id: p for p in schedule}
+    found += _scheduled(run, planned)
+    say("folding every game through its rules")
+    beside = Beside(run)
+    found += [Finding(where, what) for where, what in beside.strangers()]
+    prompts = _Prompts(schedule.configs)
+    for game_id, records in run.logs():
+        if game_id in planned:
+            wrong = list(_game(run, planned[game_id], records, beside))
+            found += wrong or prompts.check(run, planned[game_id], records)
+    for reason in prompts.skipped:
+        say(f"prompts are not checked against the log: {reason}")
+    for store in store_folders(run.path):
+        say(f"holding the rows in {store.name} to their bytes and tokens")
+        found += _activations(run, store)
+    return found
+
+
+def _tables(run: Run) -> Iterator[Finding]:
+    for table, schema in tables.SCHEMAS.items():
+        path = run.path / f"{table}.parquet"
+        if not path.is_file():
+            yield Finding(path.name, "the file is missing")
+            continue
+        try:
+            found = dict(pl.read_parquet_schema(path))
+            pl.scan_parquet(path).select(pl.len()).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            yield Finding(path.name, f"the file cannot be read: {error}")
+            continue
+        wanted = dict(pl.Schema(schema))
+        if found != wanted:
+            keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+            yield Finding(
+                path.name, f"column {keys[0]!r} is {found.get(keys[0])}, expected {wanted.get(keys[0])}"
+            )
+
+
+def _scheduled(run: Run, planned: Mapping[str, Planned]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for game_id in run.game_ids:
+        if game_id in seen:
+            yield Finding(game_id, "the game is there twice")
+        elif game_id not in planned:
+            yield Finding(game_id, "the game is not in the schedule of the manifest's configuration")
+        seen.add(game_id)
+    missing = [game_id for game_id in planned if game_id not in seen]
+    if run.finished and missing:
+        yield Finding(missing[0], f"the game is scheduled and missing ({len(missing)} such games)")
+
+
+def _game(run: Run, planned: Planned, records: Sequence[Record], beside: Beside) -> Iterator[Finding]:
+    game, config, seed = run.game(planned.game_id)
+    if seed != planned.seed:
+        yield Finding(planned.game_id, f"the seed is {seed}, the schedule has {planned.seed}")
+    for i, record in enumerate(records):
+        if record.seq != i:
+            yield Finding(planned.game_id, f"record {i} of the log has seq {record.seq}")
+            return
+    try:
+        state, log = fold(game, config, seed, records)
+    except GameError as error:
+        yield Finding(planned.game_id, f"the rules do not give this log: {error}")
+        return
+    origin = origin_of(run.manifest)
+    own = 0 if origin is None else max(origin.first, origin.seq + 1)  # before it stands the parent's log
+    for decision in records:
+        if isinstance(decision, Decision):
+            if decision.seq >= own and decision.agent != planned.agents[decision.seat]:
+                yield Finding(
+                    f"{planned.game_id}/{decision.seq}",
+                    f"seat {decision.seat} was played by {decision.agent!r}, the schedule has "
+                    f"{planned.agents[decision.seat]!r}",
+                )
+            yield from _trace(f"{planned.game_id}/{decision.seq}", decision, records)
+    outcome, row = game.outcome(state), beside.games[planned.game_id]
+    for where, what in beside.wrong(planned, records, outcome):
+        yield Finding(where, what)
+    if row["status"] != "finished":
+        return
+    if len(log) != len(records) or outcome is None:
+        yield Finding(
+            planned.game_id, f"the log has {len(records)} records, but by the rules the game goes on"
+        )
+    elif outcome.winner != row["winner"]:
+        yield Finding(
+            planned.game_id, f"the winner is {row['winner']!r}, by the rules it is {outcome.winner!r}"
+        )
+
+
+def _trace(where: str, decision: Decision, records: Sequence[Record]) -> Iterator[Finding]:
+    trace = decision.trace
+    if trace is None:
+        return
+    if trace.logprobs and len(trace.logprobs) != len(trace.output_ids):
+        yield Finding(
+            where, f"{len(trace.output_ids)} output tokens have {len(trace.logprobs)} log-probabilities"
+        )
+    if trace.continues is None:
+        return
+    before = records[trace.continues] if 0 <= trace.continues < decision.seq else None
+    if not isinstance(before, Decision) or before.seat != decision.seat or before.trace is None:
+        yield Finding(where, f"continues {trace.continues}, which is no earlier model decision of this seat")
+
+
+class _Prompts:
+    """Are the prompts a function of what the seat may see? Builds each again from the seat's observation."""
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        self._players = Players(configs)
+        self.skipped = self._players.skipped
+
+    def check(self, run: Run, planned: Planned, records: Sequence[Record]) -> Iterator[Finding]:
+        game, config, seed = run.game(planned.game_id)
+        for request, decision, before in asked(game, config, seed, records):
+            player = self._players.get(planned.cell, decision.agent) if decision.trace is not None else None
+            if player is None:
+                continue
+            seen = observe(game, planned.game_id, config, seed, before, request)
+            ours = list(player.context(seen).ids)
+            logged = run.prompt_ids(planned.game_id, decision.seq)
+            if getattr(player, "multi_step", False):  # notes or repairs follow the first question
+                logged = logged[: len(ours)]
+            if ours != logged:
+                at = next((i for i, (a, b) in enumerate(zip(ours, logged, strict=False)) if a != b), None)
+                at = min(len(ours), len(logged)) if at is None else at
+                yield Finding(
+                    f"{planned.game_id}/{decision.seq}",
+                    f"the prompt ({len(logged)} tokens) is not what seat {decision.seat} may see gives "
+                    f"({len(ours)} tokens): they part at token {at}",
+                )
+
+
+class _Contexts(Mapping[ContextKey, Sequence[int]]):
+    """As `harness.activations.verify.Contexts`, read when asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._asked: dict[ContextKey, Sequence[int]] = {}
+        self._of: str | None = None
+        """The game that `_asked` is of."""
+
+    @cached_property
+    def _forks(self) -> BeliefForks:
+        return BeliefForks(self._run)
+
+    def __getitem__(self, key: ContextKey) -> Sequence[int]:
+        game_id, seq, variant, fork = key
+        if variant != "original":
+            raise KeyError(key)
+        if fork is not None:
+            if self._of != game_id:
+                self._of, self._asked = game_id, dict(self._asked_in(game_id))
+            return self._asked[key]
+        try:
+            return self._run.context_ids(game_id, seq)
+        except ValueError as error:
+            raise KeyError(key) from error
+
+    def _asked_in(self, game_id: str) -> Iterator[tuple[ContextKey, Sequence[int]]]:
+        for item in self._forks.items(game_id, self._run.records(game_id), None):
+            for subject, _ in item.sites.values():
+                yield (game_id, item.seq, "original", subject), item.ids
+
+    def __iter__(self) -> Iterator[ContextKey]:
+        found = self._run.decisions.filter(pl.col("model").is_not_null()).select("game_id", "seq").collect()
+        for game_id, seq in found.iter_rows():
+            yield game_id, seq, "original", None
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _activations(run: Run, path: Path) -> list[Finding]:
+    try:
+        damage = open_activations(path).verify(_Contexts(run))
+    except ActivationsError as error:
+        return [Finding(path.name, str(error))]
+    return [Finding(f"{path.name}/{d.where}", d.message) for d in damage]
+
+
+def check_activations(
+    path: str | Path, say: Callable[[str], None] = lambda text: None, *, n_contexts: int = 20, seed: int = 0
+) -> list[Finding]:
+    """Hold a sample of the stored rows of a run against a plain forward pass of each context alone, and say how well
+    they agree. What cannot be read is a finding, too.
+
+    Raises RunFolderError, ActivationsError where nothing was captured, ConfigurationError where the model is gone.
+    """
+    run = load_run(path)
+    try:
+        return _sample(run, open_activations(run.path / "activations"), say, n_contexts, seed)
+    except ActivationsDamaged as error:
+        return [Finding("activations", str(error))]
+
+
+def _sample(
+    run: Run, store: Activations, say: Callable[[str], None], n_contexts: int, seed: int
+) -> list[Finding]:
+    from agents.hooks.model import load_hooked_model
+    from harness.capture.job import CaptureJob
+    from harness.capture.parity import check_sample
+    from harness.capture.run import capture_items
+    from harness.play.engines import model_folder
+
+    named = [name for name, model in run.manifest.models.items() if model == store.info.model]
+    if not named:
+        return [
+            Finding(
+                "activations/store.json",
+                f"the rows are of {store.info.model}, no model of this run; its models are "
+                f"{', '.join(run.manifest.models.values()) or 'none'}",
+            )
+        ]
+    index = store.index(variant=None).select("game_id", "site", "variant").unique()
+    variants = [v for v in index["variant"].unique().sort().to_list() if "steered-" not in v]
+    if len(variants) < index["variant"].n_unique():
+        say("steered rows are left out: a plain forward pass is not what they should equal")
+    games = index["game_id"].unique().sort().sample(fraction=1.0, shuffle=True, seed=seed)[:n_contexts]
+    job = CaptureJob(named[0], tuple(index["site"].unique().sort()), ("all",), tuple(variants))
+    config = schedule_of(run.manifest).configs[0]
+    folder = model_folder(config.backends[named[0]])
+    hooked = load_hooked_model(folder)
+    if hooked.name != store.info.model:
+        raise ConfigurationError(
+            f"{folder} holds {hooked.name}, the rows were read with {store.info.model}: put the same weights back"
+        )
+    items = capture_items(run, store.info.model, job, games=set(games))
+    checks = check_sample(items, hooked, store, n_items=n_contexts, seed=seed)
+    worst = max(c.error for c in checks)
+    wrong = [c for c in checks if not c.agrees]
+    say(
+        f"{len(checks) - len(wrong)} of {len(checks)} rows of a sample agree with a plain forward pass in "
+        f"{str(hooked.dtype).removeprefix('torch.')}: largest relative error {worst:.1e}, tolerance "
+        f"{checks[0].tolerance:.0e}"
+    )
+    return [
+        Finding(
+            f"{c.game_id}/{c.seq}",
+            f"the activation at {c.site}{'' if c.subject is None else f':{c.subject}'} ({c.variant}) "
+            + (
+                "was read on other tokens than the context has"
+                if c.error == float("inf")
+                else f"differs from a plain forward pass by {c.error:.1e} of its length, tolerance {c.tolerance:.0e}"
+            ),
+        )
+        for c in wrong
+    ]

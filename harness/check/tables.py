@@ -1,0 +1,98 @@
+"""Do the tables beside a game's log say what the log says? Part of `wolfscope check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from games.base import Outcome
+from games.records import Record
+from harness.run.folder import Run
+from harness.run.journal import End, Start
+from harness.run.rows import game_rows
+from harness.run.tables import Row
+from harness.schedule.tournament import Planned
+
+TOLD = ("index", "status", "winner", "error", "seconds")
+"""Columns of `games` that no log holds, or that are held to the rules elsewhere."""
+
+
+class Beside:
+    """The rows of a run's `games`, `seats` and `beliefs`, by game."""
+
+    def __init__(self, run: Run) -> None:
+        """Reads the three tables."""
+        self._run = run
+        self.games: dict[str, Row] = {row["game_id"]: row for row in _rows(run.games)}
+        self._seats: dict[str, list[Row]] = {}
+        for row in _rows(run.seats):
+            self._seats.setdefault(row["game_id"], []).append(row)
+        self._beliefs: dict[str, list[Row]] = {}
+        for row in _rows(run.beliefs):
+            self._beliefs.setdefault(row["game_id"], []).append(row)
+
+    def strangers(self) -> Iterator[tuple[str, str]]:
+        """(file, what is wrong): rows of games that the run does not have."""
+        for table, rows in (("seats", self._seats), ("beliefs", self._beliefs)):
+            for game_id in rows:
+                if game_id not in self.games:
+                    yield f"{table}.parquet", f"it has rows of {game_id}, which is no game of this run"
+
+    def wrong(
+        self, planned: Planned, records: Sequence[Record], outcome: Outcome | None
+    ) -> Iterator[tuple[str, str]]:
+        """(file and game, what is wrong) for one game whose log is sound. outcome: by the rules, None without one."""
+        game_id = planned.game_id
+        row, cell = self.games[game_id], self._run.cell(game_id)
+        end = End(row["status"], reason=row["reason"])
+        if outcome is not None and row["status"] == "finished":
+            end = End(row["status"], outcome.winner, tuple(outcome.winners), outcome.reason)
+        start = Start(row["index"], planned.seed, row["cell"], planned.agents)
+        wanted = game_rows(cell, game_id, start, records, end)
+        row = {name: value for name, value in row.items() if name not in TOLD}
+        yield from _differences(f"games.parquet, {game_id}", row, wanted["games"][0])
+        seats = self._seats.get(game_id, [])
+        if len(seats) != len(wanted["seats"]):
+            yield (
+                f"seats.parquet, {game_id}",
+                f"it has {len(seats)} rows, the game has {len(wanted['seats'])} seats",
+            )
+        else:
+            for there, own in zip(seats, wanted["seats"], strict=True):
+                yield from _differences(f"seats.parquet, {game_id}, seat {own['seat']}", there, own)
+        for belief in self._beliefs.get(game_id, []):
+            what = _belief(belief, len(wanted["seats"]), len(records))
+            if what is not None:
+                yield f"beliefs.parquet, {game_id}/{belief['seq']}", what
+
+
+def _rows(frame: pl.LazyFrame) -> Iterator[Row]:
+    return frame.collect().iter_rows(named=True)
+
+
+def _differences(
+    where: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    for name, value in found.items():
+        if value != wanted[name]:
+            yield where, f"{name} is {value!r}, by the log it is {wanted[name]!r}"
+
+
+def _belief(row: Row, n_seats: int, n_records: int) -> str | None:
+    """What is wrong with a row of `beliefs`; None where nothing is."""
+    for name in ("viewer", "subject", "about"):
+        if row[name] is not None and not 0 <= row[name] < n_seats:
+            return f"{name} is {row[name]}, the game has the seats 0 to {n_seats - 1}"
+    if not 0 <= row["seq"] <= n_records:
+        return f"the log has {n_records} records"
+    try:
+        told = json.loads(row["probabilities"])
+    except (json.JSONDecodeError, TypeError) as error:
+        return f"probabilities cannot be read: {error}"
+    stated = told.get("werewolf", 0.0) if told else None
+    if row["p_werewolf"] != stated:
+        return f"p_werewolf is {row['p_werewolf']}, probabilities say {stated}"
+    return None

@@ -1,0 +1,1 @@
+"""Configurations: sections, files, names of models, hashing; those that ship are in `examples/`."""

@@ -1,0 +1,123 @@
+"""Configurations as they are written: TOML and overrides in, a validated model out, complaints that name the cure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness.config.sections import Config, Section
+from harness.errors import ConfigurationError
+
+Table = TypeVar("Table", bound=Section)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a TOML file, apply `key=value` overrides, validate. Raises ConfigurationError."""
+    return parse_config(read_toml(path, overrides), str(path))
+
+
+def read_toml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """A TOML file with `key=value` overrides as plain data. Raises ConfigurationError."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no configuration {path}{_nearby(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    try:
+        plain = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(plain, override)
+    return plain
+
+
+def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config:
+    """Validate a configuration given as plain data. Raises ConfigurationError naming every complaint."""
+    return validated(Config, plain, source)
+
+
+def validated(model: type[Table], plain: dict[str, Any], source: str) -> Table:
+    """Plain data as a kind of configuration. Raises ConfigurationError naming every complaint."""
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        complaints = [_complaint(model, dict(e)) for e in error.errors()]
+        raise ConfigurationError(f"{source}: " + "; ".join(complaints)) from error
+
+
+def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in place, making the tables on the way. Raises ConfigurationError at a non-table."""
+    *path, last = key.split(".")
+    table = plain
+    for i, part in enumerate(path):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigurationError(
+                f"{key} cannot be set: {'.'.join(path[: i + 1])} is a value, not a table"
+            )
+    table[last] = value
+
+
+def _override(plain: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigurationError(f"--set {override!r}: write key=value, for instance --set run.games=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    set_key(plain, key.strip(), value)
+
+
+def _complaint(model: type[BaseModel], error: dict[str, Any]) -> str:
+    where = [str(part) for part in error["loc"]]
+    key = ".".join(where) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(model, where[:-1])
+        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{key}: {message}" if where else message
+    return f"{key} = {json.dumps(error['input'], default=str)}: {message}"
+
+
+def _keys_at(model: Any, where: Sequence[str]) -> list[str]:
+    """The keys that the table at a path may have."""
+    for part in where:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(part)
+            model = None if field is None else field.annotation
+        elif typing.get_origin(model) is dict:
+            model = typing.get_args(model)[1]
+        if isinstance(model, types.UnionType):
+            model = next((m for m in typing.get_args(model) if m is not type(None)), None)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _nearby(path: Path) -> str:
+    """A hint at configurations that do exist."""
+    shipped = sorted(p.name for p in (Path(__file__).parent / "examples").glob("*.toml"))
+    if path.name in shipped:
+        return f"; the repository has harness/config/examples/{path.name}"
+    here = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*here, *shipped], n=1, cutoff=0.5)
+    return (
+        f"; did you mean {near[0]}?"
+        if near
+        else f"; examples are in harness/config/examples: {', '.join(shipped)}"
+    )

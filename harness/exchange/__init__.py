@@ -1,0 +1,1 @@
+"""Runs to and from elsewhere: export, merge, import."""

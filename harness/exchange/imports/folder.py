@@ -1,0 +1,146 @@
+"""From files of another program to a run folder, whose manifest says where the games came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.atomic import making_folder
+from harness.config.files import parse_config
+from harness.errors import ConfigurationError, RunFolderError
+from harness.exchange.imports.aiwolf import read_aiwolf
+from harness.exchange.imports.kaggle import read_kaggle
+from harness.exchange.imports.log import Imported, ImportFormatError
+from harness.run.folder import new_manifest
+from harness.run.journal import Start
+from harness.run.manifest import Cell, Manifest, hash_of, now
+from harness.run.rows import game_rows
+from harness.run.tables import Rows, write_tables
+
+FORMATS: dict[str, tuple[Callable[..., Imported], tuple[str, ...]]] = {
+    "kaggle": (read_kaggle, (".json", ".json.gz")),
+    "aiwolf": (read_aiwolf, (".log", ".txt", ".csv")),
+}
+"""Format -> its reader, and how the names of its files end."""
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """One file that a game was read from."""
+
+    name: str
+    sha256: str
+    game_id: str
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where imported games came from: `imported` of the manifest."""
+
+    format: str
+    options: dict[str, Any]
+    files: list[SourceFile]
+
+
+def source_of(manifest: Manifest) -> Source | None:
+    """Where a run's games were imported from, None for a run that was played. Raises ConfigurationError."""
+    if manifest.imported is None:
+        return None
+    try:
+        return msgspec.convert(manifest.imported, Source)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"manifest.json: imported: {error}") from error
+
+
+def import_games(
+    format: str,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    ballots_shown: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Read games of another program into the new run folder `out`; its path.
+
+    paths: files, or folders whose files of the format are read. ballots_shown: aiwolf: whether the players saw who
+    voted for whom, which the logs do not say.
+
+    Raises ImportFormatError naming file, line and field; RunFolderError where nothing is to be read or one game is in
+    two files; StorageError where `out` exists. Nothing is written then.
+    """
+    if format not in FORMATS:
+        raise RunFolderError(f"no format is called {format!r}; there are: {', '.join(FORMATS)}")
+    reader, endings = FORMATS[format]
+    if format == "aiwolf":
+        reader = partial(reader, ballots_shown=ballots_shown)
+    games: dict[str, Imported] = {}
+    files: list[SourceFile] = []
+    for file in _files(paths, endings):
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise ImportFormatError(f"{file} cannot be read: {error.strerror}") from error
+        game = reader(file, data)
+        if game.game_id in games:
+            first = next(f.name for f in files if f.game_id == game.game_id)
+            raise RunFolderError(f"{file} and {first} hold the same game: leave one of them out")
+        games[game.game_id] = game
+        files.append(SourceFile(file.name, hashlib.sha256(data).hexdigest(), game.game_id))
+        say(f"{file}: {len(game.records)} records, {game.end.winner} won")
+    if not files:
+        raise RunFolderError(f"{', '.join(map(str, paths))}: no file ends in {' or '.join(endings)}")
+    options = {"ballots_shown": ballots_shown} if format == "aiwolf" else {}
+    out = Path(out).resolve()
+    with making_folder(out) as part:
+        manifest = _manifest(out.name, list(games.values()), Source(format, options, files))
+        write_tables(part, _rows(manifest.cells, games.values()))
+        manifest.write(part)
+    return out
+
+
+def _files(paths: Sequence[str | Path], endings: tuple[str, ...]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from sorted(p for p in path.iterdir() if p.name.endswith(endings))
+        elif path.exists():
+            yield path
+        else:
+            raise ImportFormatError(f"there is no file {path}")
+
+
+def _rows(cells: Sequence[Cell], games: Any) -> Iterator[Rows]:
+    places = {hash_of(cell.settings): i for i, cell in enumerate(cells)}
+    for index, game in enumerate(games):
+        cell = places[hash_of(game.settings)]
+        start = Start(index, 0, cell, game.agents)
+        yield game_rows(cells[cell], game.game_id, start, game.records, game.end)
+
+
+def _manifest(name: str, games: Sequence[Imported], source: Source) -> Manifest:
+    settings = {hash_of(game.settings): game.settings for game in games}
+    cells = [Cell(factors={}, game="werewolf", settings=one) for one in settings.values()]
+    seats: dict[str, int] = {}
+    for game in games:
+        for agent in game.agents:
+            seats[agent] = seats.get(agent, 0) + 1
+    config = parse_config(
+        {
+            "run": {"name": _plain(name), "games": len(games)},
+            "game": cells[0].settings,
+            "agents": {agent: {"kind": "imported"} for agent in seats},
+            "roster": {"mix": seats},
+        }
+    )
+    found = new_manifest(name, config.plain(), hash_of([f.sha256 for f in source.files]), len(games), cells)
+    found.imported = msgspec.to_builtins(source)
+    found.status, found.finished = "finished", now()
+    return found
+
+
+def _plain(name: str) -> str:
+    """The name as a run's name may be."""
+    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in name if c.isascii())
+    return kept.lstrip("._-") or "imported"

@@ -1,0 +1,276 @@
+"""What a run will take before it is played: calls, tokens, time, disk and cost, from a few of its games.
+
+The games are either really played (a sample) or played by scripted stand-ins, where only the prompts are the models'
+own. What is multiplied up from a few games is an estimate; `Forecast.measured` and `assumed` say what is what.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from games import load_game
+from games.log import dumps
+from games.records import Decision
+from harness.activations.format import BELIEF_MENTION
+from harness.activations.sites import game_items
+from harness.capture.belief_forks import n_questions
+from harness.capture.variants import ORIGINAL
+from harness.config.sections import Config
+from harness.forecast.stand_in import POLICY, Played, StandIns
+from harness.play.budget import Usage, cost_of, prices_of
+from harness.play.engines import model_folder, model_names, used_backends
+from harness.play.factory import check_agents
+from harness.play.progress import Progress
+from harness.run.journal import End
+from harness.schedule.tournament import Schedule
+
+STAND_IN_GAMES = 4
+"""So many games of each combination are played by stand-ins; fewer where that would be more than 40 in all."""
+
+
+class Activations(msgspec.Struct, frozen=True):
+    """What `wolfscope capture` would write."""
+
+    rows: int
+    streams: int
+    """Tensors a row: layers, embeddings, parts of blocks."""
+    d_model: int
+    dtype: str
+    bytes: int
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """Of the whole run."""
+
+    games: int
+    from_games: int
+    """How many games were looked at."""
+    sampled: bool
+    """Whether they were really played."""
+    decisions: dict[str, dict[str, int]]
+    """Agent -> kind -> how many."""
+    usage: dict[str, Usage]
+    """Model -> calls and tokens, belief questions included."""
+    most_generated: dict[str, int]
+    """Model -> generated tokens if every call of the estimate used all that it may."""
+    seconds: float | None
+    """Of playing; None where it cannot be known without a sample."""
+    setup_seconds: float | None
+    log_bytes: int
+    activations: Activations | None
+    measured: tuple[str, ...]
+    assumed: tuple[str, ...]
+
+
+def forecast(config: Config, sample: int = 0, progress: Progress | None = None) -> Forecast:
+    """What the configuration will take. sample: so many games of each combination of factors are really played, into a
+    folder that is thrown away; 0: none.
+
+    Raises ConfigurationError and ModelFilesError, with a sample also what `run_tournament` raises.
+    """
+    schedule = Schedule(config)
+    check_agents(schedule.configs)
+    models = model_names(used_backends(schedule.configs))
+    if sample:
+        return _from_sample(config, schedule, models, sample, progress or Progress("quiet"))
+    return _from_stand_ins(config, schedule, models)
+
+
+def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str]) -> Forecast:
+    per_cell = min(config.run.games, max(1, min(STAND_IN_GAMES, 40 // len(schedule.cells))))
+    stand_ins = StandIns(schedule, dict(models))
+    games = list(stand_ins.play(per_cell))
+    scripted = all(config.agents[name].kind == "scripted" for name in _seated(schedule))
+    measured = [
+        f"decisions by kind: {len(games)} games, models and humans played by the scripted player {POLICY!r}"
+    ]
+    assumed = []
+    if not scripted:
+        measured.append("prompt tokens: the models' own prompts and tokenizers in those games")
+        assumed += [
+            "games are as long as the stand-ins' games, and one call a decision is enough",
+            "generated tokens: those of the stand-ins' words; at most: every call uses its whole max_tokens",
+            "cached tokens: a prefix cache serves all of a seat's earlier context, and no belief questions",
+        ]
+    if stand_ins.wordless:
+        assumed.append(
+            f"{', '.join(sorted(stand_ins.wordless))}: prompts are messages, whose tokens only the server can count; "
+            "they are not in these figures"
+        )
+    seconds = None
+    if scripted:
+        from os import cpu_count
+
+        runners = min(config.run.runners or cpu_count() or 1, len(schedule))
+        seconds = sum(g.seconds for g in games) * len(schedule) / len(games) / runners
+        measured.append("time: the same games on one core of this machine")
+        assumed.append(f"{runners} runners have a core each; starting Ray and writing the tables come on top")
+    return _scaled(config, schedule, models, games, (seconds, None), False, measured, assumed, stand_ins.most)
+
+
+def _from_sample(
+    config: Config, schedule: Schedule, models: Mapping[str, str], sample: int, progress: Progress
+) -> Forecast:
+    from harness.play.tournament import run_tournament
+    from harness.run.folder import load_run
+
+    run_section = config.run.model_copy(update={"games": min(sample, config.run.games)})
+    small = config.model_copy(update={"run": run_section})
+    watch = _Clock(progress)
+    with tempfile.TemporaryDirectory(prefix="wolfscope-sample-") as folder:
+        started = time.monotonic()
+        run = load_run(run_tournament(small, Path(folder) / "run", watch))
+        whole = time.monotonic() - started
+        ends = run.journal.ends
+        planned = {p.game_id: p for p in Schedule(small)}
+        games = [
+            Played(planned[game_id], records, ends[game_id].usage, ends[game_id].seconds)
+            for game_id, records in run.logs()
+        ]
+    n = len(games)
+    side_by_side = min(config.run.in_flight, n)
+    measured = [f"everything: {n} games really played, {side_by_side} of them at a time"]
+    assumed = ["the other games are like these"]
+    if side_by_side < min(config.run.in_flight, len(schedule)):
+        assumed.append(
+            f"time: no gain from playing {min(config.run.in_flight, len(schedule))} games at a time, so rather too long"
+        )
+    failed = sum(end.status == "failed" for end in ends.values())
+    if failed:
+        assumed.append(f"{failed} of the {n} games failed, and count with what they had used by then")
+    seconds = watch.played * len(schedule) / n
+    return _scaled(
+        config, schedule, models, games, (seconds, whole - watch.played), True, measured, assumed, {}
+    )
+
+
+class _Clock(Progress):
+    """Passes messages on and measures how long games are being played."""
+
+    def __init__(self, inner: Progress) -> None:
+        super().__init__("quiet")
+        self._inner = inner
+        self._start = self._end = time.monotonic()
+
+    def say(self, text: str) -> None:
+        self._inner.say(f"sample: {text}")
+
+    def begin(self, total: int, kept: list[End]) -> None:
+        self._start = self._end = time.monotonic()
+        super().begin(total, kept)
+
+    def ended(self, end: End) -> None:
+        self._end = time.monotonic()
+        super().ended(end)
+
+    @property
+    def played(self) -> float:
+        """Seconds from the start of playing to the last game's end."""
+        return self._end - self._start
+
+
+def _scaled(
+    config: Config,
+    schedule: Schedule,
+    models: Mapping[str, str],
+    games: Sequence[Played],
+    seconds: tuple[float | None, float | None],
+    sampled: bool,
+    measured: list[str],
+    assumed: list[str],
+    bounds: Mapping[tuple[int, str], int],
+) -> Forecast:
+    """Multiply the games of each combination of factors up to what is scheduled of it."""
+    n_of_cell = Counter(game.planned.cell for game in games)
+    weight = {cell: config.run.games / n for cell, n in n_of_cell.items()}
+    prices = prices_of(config, models)
+    decisions: dict[str, dict[str, float]] = {}
+    sums: dict[str, np.ndarray[Any, Any]] = {}
+    most: dict[str, float] = {}
+    log_bytes = 0.0
+    for game in games:
+        w = weight[game.planned.cell]
+        log_bytes += w * len(dumps(game.records))
+        for model, used in game.usage.items():
+            row = np.array([used.calls, used.prompt, used.cached, used.generated], dtype=float)
+            sums[model] = sums.get(model, np.zeros(4)) + w * row
+        for record in game.records:
+            if isinstance(record, Decision):
+                agent = game.planned.agents[record.seat]
+                kinds = decisions.setdefault(agent, {})
+                kinds[record.kind] = kinds.get(record.kind, 0.0) + w
+                if record.trace is not None:
+                    model = record.trace.model
+                    most[model] = most.get(model, 0.0) + w * bounds.get((game.planned.cell, agent), 0)
+    usage: dict[str, Usage] = {}
+    for model, row in sums.items():
+        calls, prompt, cached, generated = (round(x) for x in row)
+        usage[model] = Usage(
+            calls, prompt, cached, generated, cost_of(prices.get(model), prompt, cached, generated)
+        )
+    activations = _activations(config, models, games, weight) if config.activations.enabled else None
+    if activations is not None and set(config.activations.variants) != {ORIGINAL}:
+        assumed.append("activations: every variant has as many rows as the original")
+    return Forecast(
+        games=len(schedule),
+        from_games=len(games),
+        sampled=sampled,
+        decisions={a: {k: round(n) for k, n in kinds.items()} for a, kinds in sorted(decisions.items())},
+        usage=usage,
+        most_generated={model: round(n) for model, n in most.items()},
+        seconds=seconds[0],
+        setup_seconds=seconds[1],
+        log_bytes=round(log_bytes),
+        activations=activations,
+        measured=tuple(measured),
+        assumed=tuple(assumed),
+    )
+
+
+def _activations(
+    config: Config, models: Mapping[str, str], games: Iterable[Played], weight: Mapping[int, float]
+) -> Activations | None:
+    from harness.capture.job import chosen_backend
+
+    section = config.activations
+    backend = chosen_backend(config, section.backend)
+    rows = 0.0
+    for game in games:
+        items = game_items(game.planned.game_id, game.records, models[backend], section.sites)
+        n = len(section.variants) * sum(len(item.sites) for item in items)
+        if BELIEF_MENTION in section.sites:
+            seats, rules = len(game.planned.agents), load_game(config.game.name)
+            asked = n_questions(rules, seats, game.records, models[backend], config.beliefs.before)
+            n += asked * sum(variant != "other_seat" for variant in section.variants)
+        rows += weight[game.planned.cell] * n
+    streams, d_model = _shape(config, backend)
+    size = {"float32": 4}.get(section.dtype, 2)
+    n = round(rows)
+    return Activations(n, streams, d_model, section.dtype, n * streams * d_model * size)
+
+
+def _shape(config: Config, backend: str) -> tuple[int, int]:
+    """(streams a row, d_model), from the model's own configuration file."""
+    from agents.models.folder import read_config
+
+    plain = read_config(model_folder(config.backends[backend]))
+    plain = plain.get("text_config", plain)
+    depth, layers = int(plain["num_hidden_layers"]), config.activations.layers
+    if layers == "all" or "all" in layers:
+        whole = depth + (layers == "all" or layers == ("all",) or "embed" in layers)
+    else:
+        whole = len(set(layers) - {"attn_out", "mlp_out"})
+    parts = 0 if layers == "all" else depth * len(set(layers) & {"attn_out", "mlp_out"})
+    return whole + parts, int(plain["hidden_size"])
+
+
+def _seated(schedule: Schedule) -> set[str]:
+    return {name for one in schedule.configs for name in one.roster.agents()}

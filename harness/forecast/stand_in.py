@@ -1,0 +1,156 @@
+"""Games for a forecast: a scripted player decides in each model's seat, and what the model would have been asked is
+made token for token, with its own tokenizer and prompt, but asked of nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from agents.backends.base import Generation, Prompt
+from agents.werewolf.scripted import Scripted
+from games import load_game
+from games.base import Observation
+from games.play import Answer, observe, play
+from games.records import NOBODY, Record, Reply, Span, Trace
+from harness.config.sections import Config
+from harness.play.budget import Booked, Meter, Usage, prices_of
+from harness.play.elicitation import elicit_game
+from harness.play.factory import make_agent
+from harness.schedule.tournament import Planned, Schedule
+
+POLICY = "naive"
+"""The scripted player that stands in for models and humans."""
+
+
+class Played(msgspec.Struct, frozen=True):
+    """One game that a forecast is made from."""
+
+    planned: Planned
+    records: Sequence[Record]
+    usage: dict[str, Usage]
+    """Model -> what the game asked of it, belief questions included."""
+    seconds: float
+
+
+class StandIns:
+    """Plays the first games of a schedule without any model."""
+
+    def __init__(self, schedule: Schedule, models: dict[str, str]) -> None:
+        """`models`: backend name -> model. Raises ConfigurationError where a model's tokenizer cannot be had."""
+        self.schedule, self.models = schedule, models
+        self.wordless: set[str] = set()
+        """Agents whose prompts are messages: their tokens are the server's secret."""
+        self.most: dict[tuple[int, str], int] = {}
+        """(cell, agent) -> tokens that it may generate for one decision, all attempts together."""
+        self._agents: dict[tuple[int, str], Any] = {}
+
+    def play(self, per_cell: int) -> Iterator[Played]:
+        """The first `per_cell` games of each combination of factors."""
+        left = [per_cell] * len(self.schedule.cells)
+        for planned in self.schedule:
+            if left[planned.cell]:
+                left[planned.cell] -= 1
+                yield asyncio.run(self._play(planned))
+            if not any(left):
+                return
+
+    async def _play(self, planned: Planned) -> Played:
+        game, rules = self.schedule.cells[planned.cell].rules()
+        config = self.schedule.configs[planned.cell]
+        agents = [self._agent(planned.cell, config, name) for name in planned.agents]
+        meter = Meter(config.budget, prices_of(config, self.models))
+        began = time.process_time()
+        steps = play(game, rules, planned.seed)
+        step, log = next(steps), list[Record]()
+        while step.requests:
+            log += step.new
+            answers = []
+            for request in step.requests:
+                seen = observe(game, planned.game_id, rules, planned.seed, log, request)
+                reply = await meter.asking(request.seat, agents[request.seat].act(seen))
+                answers.append(Answer(reply, planned.agents[request.seat]))
+            step = steps.send(answers)
+        log += step.new
+        seconds = time.process_time() - began
+        if config.beliefs.enabled:
+            asked = elicit_game(config.beliefs, game, planned.game_id, rules, planned.seed, log, agents)
+            await meter.asking(NOBODY, asked)
+        return Played(planned, log, meter.usage(), seconds)
+
+    def _agent(self, cell: int, config: Config, name: str) -> Any:
+        if (cell, name) not in self._agents:
+            section = config.agents[name]
+            if section.kind == "scripted":
+                self._agents[cell, name] = make_agent(name, config, {})
+            elif section.kind == "human":
+                self._agents[cell, name] = Scripted(name, POLICY)
+            else:
+                backend = section.backend or ""
+                silent = Booked(_Silent(self.models.get(backend, backend), config.backends[backend].kind))
+                player: Any = make_agent(name, config, {backend: silent})
+                if getattr(player, "encoder", None) is None:
+                    self.wordless.add(name)
+                    self._agents[cell, name] = Scripted(name, POLICY)
+                else:
+                    self.most[cell, name] = int(player.settings["max_tokens"]) * (1 + section.retries)
+                    self._agents[cell, name] = StandIn(player, silent, Scripted(name, POLICY))
+        return self._agents[cell, name]
+
+
+class StandIn:
+    """A scripted player that is logged as if a model had said what it says."""
+
+    def __init__(self, player: Any, backend: Booked, scripted: Scripted) -> None:
+        self.name, self.backend = player.name, backend
+        self._player, self._scripted = player, scripted
+
+    def belief_questions(self, *given: Any) -> Any:
+        """As the model is asked."""
+        return self._player.belief_questions(*given)
+
+    async def act(self, observation: Observation) -> Reply:
+        """The scripted player's move, with the prompt that the model would have been given."""
+        reply = await self._scripted.act(observation)
+        context = self._player.context(observation)
+        text = load_game(observation.game).text
+        words = text.words_of(observation.config, observation.records)
+        said = text.answer(observation.request, reply.action, words) + "\n"
+        ids = tuple(self._player.encoder.encode(said)[0])
+        start = len(context.ids)
+        kind = "own_speech" if reply.action.text else "own_act"
+        spans = tuple(Span(k, start, start + len(ids), observation.request.seat) for k in ("output", kind))
+        trace = Trace(
+            model=self.backend.model,
+            prompt_ids=context.delta(),
+            output_ids=ids,
+            output_text=said,
+            continues=context.continues,
+            spans=(*context.own_spans(), *spans),
+            n_cached=context.own,
+        )
+        self.backend.book(Usage(1, start, context.own, len(ids)))
+        return msgspec.structs.replace(reply, trace=trace)
+
+
+class _Silent:
+    """A backend that answers nothing in no time; what it was asked is counted around it."""
+
+    def __init__(self, model: str, kind: str) -> None:
+        self.model = model
+        self.steers = True
+        self.reads = kind != "openai"
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
+        """The first choice of each, with probability 1."""
+        return [self._one(prompt) for prompt in prompts]
+
+    def _one(self, prompt: Prompt) -> Generation:
+        ids = prompt.sampling.choices[0] if prompt.sampling.choices else (0,)
+        return Generation(ids, "", logprobs=(0.0,) * len(ids), read=(0.0,) * len(prompt.sampling.read))
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,1 @@
+"""Playing a tournament: driver, worker pool, engines, budget, progress."""

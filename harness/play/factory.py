@@ -1,0 +1,192 @@
+"""Makes players from their configuration, inside the process that plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+
+from agents.backends.base import Backend
+from agents.base import Agent
+from games import load_game
+from harness.config.sections import AgentSection, BackendSection, Config, GameSection
+from harness.errors import ConfigurationError
+
+PROMPTS = ("transcript", "chat")
+"""The prompt styles that a model player can have."""
+
+
+def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Agent:
+    """The player called `name`. Raises ConfigurationError where the configuration names nothing that exists.
+
+    A policy `package.module:callable` is a player of one's own: the callable is given the name and the settings
+    (as keyword arguments) and returns an `agents.base.Agent`.
+    """
+    section = config.agents[name]
+    try:
+        if section.kind == "scripted":
+            return _scripted(name, section)
+        if section.kind == "imported":
+            raise ValueError('it played in another program (kind = "imported") and cannot play here')
+        if section.kind == "human":
+            from agents.human import HumanPlayer
+
+            return HumanPlayer(name, **section.settings)
+        backend = section.backend or ""
+        return _model_player(name, section, _steered(section, backends[backend]), config.backends[backend])
+    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
+        raise ConfigurationError(f"agents.{name}: {error}") from error
+
+
+def _scripted(name: str, section: AgentSection) -> Agent:
+    policy = section.policy or ""
+    if ":" in policy:
+        module, _, attribute = policy.partition(":")
+        made: Agent = getattr(import_module(module), attribute)(name, **section.settings)
+        return made
+    if policy == "bayesian":
+        from agents.werewolf.bayesian import Bayesian
+
+        return Bayesian(name, **section.settings)
+    from agents.werewolf.scripted import STYLES, Scripted
+
+    player = Scripted(name, policy)  # refuses an unknown policy, naming the known ones
+    if not section.settings:
+        return player
+    if policy not in STYLES:
+        raise ValueError(f"the policy {policy!r} has no settings; found {', '.join(section.settings)}")
+    known = STYLES[policy].__struct_fields__
+    wrong = [key for key in section.settings if key not in known]
+    if wrong:
+        raise ValueError(f"the policy {policy!r} has no setting {wrong[0]!r}; it has: {', '.join(known)}")
+    return Scripted(name, msgspec.structs.replace(STYLES[policy], **section.settings))
+
+
+def _model_player(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
+    from agents.models.folder import load_tokenizer
+    from harness.play.engines import model_folder
+
+    _check_prompt(section)
+    if "prefix" in section.settings:
+        return _begun(name, section, backend, source)
+    words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"
+    tokenizer = None if words_only else load_tokenizer(model_folder(source))
+    common = {
+        **section.sampling.model_dump(exclude_none=True),
+        "retries": section.retries,
+    }
+    if section.prompt == "chat":
+        from agents.llm.chat import ChatPlayer
+
+        return ChatPlayer(name, backend, tokenizer, **common, **section.settings)
+    from agents.llm.transcript import TranscriptPlayer
+
+    if tokenizer is None:
+        raise ValueError('api = "chat" takes messages, which only prompt = "chat" makes')
+    return TranscriptPlayer(name, backend, tokenizer, **common, **section.settings)
+
+
+def _steered(section: AgentSection, backend: Backend) -> Backend:
+    if section.steering is None:
+        return backend
+    from agents.backends.steered import Steered
+    from harness.activations.steering import intervention_of
+
+    return Steered(backend, [intervention_of(section.steering)], section.steering.seats)
+
+
+def _begun(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
+    """The player with one decision that begins with given words: settings.prefix = { text, decision }.
+
+    In `chat` style they begin its thinking (a model that thinks goes on from them), else its answer.
+    """
+    from agents.llm.encoder import Encoder
+    from agents.llm.prefill import Begun, OneDecision
+    from agents.models.folder import load_tokenizer
+    from harness.play.engines import model_folder
+
+    settings = dict(section.settings)
+    given = settings.pop("prefix")
+    usual = section.model_copy(update={"settings": settings})
+    other, begun = usual, backend
+    if section.prompt == "chat":
+        thinking = {**(settings.get("thinking") or {}), "given": given["text"], "given_whole": False}
+        other = section.model_copy(update={"settings": settings | {"thinking": thinking}})
+    else:
+        ids = Encoder(load_tokenizer(model_folder(source))).encode(given["text"])[0]
+        begun = Begun(backend, ids)
+    return OneDecision(
+        name,
+        _model_player(name, usual, backend, source),
+        _model_player(name, other, begun, source),
+        given["decision"],
+    )
+
+
+def _check_prompt(section: AgentSection) -> None:
+    if section.prompt not in PROMPTS:
+        raise ValueError(f"no prompt style is called {section.prompt!r}; there are: {', '.join(PROMPTS)}")
+
+
+def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
+    """Agent -> version and hash of its prompt templates, of all seated agents that have any."""
+    from agents.llm.chat_prompt import prompts_hash
+
+    return {
+        name: prompts_hash()
+        for config in configs
+        for name in config.roster.agents()
+        if config.agents[name].kind == "llm" and config.agents[name].prompt == "chat"
+    }
+
+
+def check_agents(configs: Iterable[Config]) -> None:
+    """Find wrong names before anything is started: makes every scripted player once a cell, and asks every model's
+    tokenizer once for the words of each lexicon. Raises ConfigurationError, ModelFilesError."""
+    known = set[tuple[Path, str]]()
+    for config in configs:
+        _check_agents(config, known)
+
+
+def _check_agents(config: Config, known: set[tuple[Path, str]]) -> None:
+    for name, section in config.agents.items():
+        if section.kind in ("scripted", "imported"):
+            make_agent(name, config, {})
+            continue
+        try:
+            _check_prompt(section)
+        except ValueError as error:
+            raise ConfigurationError(f"agents.{name}: {error}") from error
+        if section.kind == "llm" and section.prompt == "transcript" and name in config.roster.agents():
+            _check_words(name, config.backends[section.backend or ""], config.game, known)
+
+
+def _check_words(name: str, source: BackendSection, game: GameSection, known: set[tuple[Path, str]]) -> None:
+    """A model of few words must know those that the game is shown in: unknown ones would all look the same to it.
+
+    known: the tokenizers' folders and the lexicons that they were found to know; one more is added.
+    """
+    from agents.llm.encoder import Encoder
+    from agents.models.folder import load_tokenizer
+    from games.werewolf.lexicon import lexicon as load_lexicon
+    from harness.play.engines import model_folder
+
+    shown = getattr(load_game(game.name).configure(**game.settings), "lexicon", None)
+    if shown is None:
+        return
+    folder = model_folder(source)
+    if (folder, shown) in known:
+        return
+    words = load_lexicon(shown).words
+    encoder = Encoder(load_tokenizer(folder))
+    unknown = encoder.tokenizer.unk_token_id
+    missing = [word for word in words if unknown is not None and unknown in encoder.encode(f" {word}")[0]]
+    if missing:
+        raise ConfigurationError(
+            f"agents.{name}: the tokenizer of {source.model} does not know {len(missing)} of the {len(words)} words of "
+            f"the lexicon {shown!r} ({', '.join(missing[:3])}, ...): set game.lexicon to the one that the model was "
+            "trained under, or take a model trained under this one (`small-nonsense` knows nonsense)"
+        )
+    known.add((folder, shown))

@@ -1,0 +1,203 @@
+"""A judge over a run: every speech with a statement, asked of a model, into the table that the report reads.
+
+    RUN/derived/judge.parquet     one row a judge and speech
+
+The speeches are those that the automatic labels speak of; what they say of them is not shown to the judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from agents.backends.base import Backend, BackendError
+from agents.llm.encoder import TokenizerError
+from agents.llm.judge import Judge, question_hash
+from games.records import Decision
+from harness.atomic import replacing, storage
+from harness.config.files import read_toml, validated
+from harness.config.sections import BackendSection, Section
+from harness.errors import ConfigurationError
+from harness.play.cluster import ray_for_now
+from harness.play.engines import close_backends, model_folder, model_names, start_backends
+from harness.play.progress import Progress
+from harness.run.folder import Run, RunFolder, load_run
+
+WHERE = Path("derived") / "judge.parquet"
+JUDGEMENTS: dict[str, Any] = {
+    "game_id": pl.String, "seq": pl.Int32,  # of the decision that spoke
+    "judge": pl.String,
+    "p_lie": pl.Float64,  # that the speech states what its speaker knows to be false; null: no answer could be had
+    "source": pl.String,  # stated, stated_words, failed
+    "model": pl.String,  # name@hash of the judge's weights, or a served model's name
+    "question": pl.String,  # version and hash of the words and how they were put
+}  # fmt: skip
+GAMES_AT_ONCE = 8
+"""Written after so many games, which are asked about at the same time."""
+
+
+class JudgeSection(Section):
+    """`[judge]`: who is asked, and how."""
+
+    backend: str
+    """The key of a `[backends.*]` table."""
+    name: str | None = Field(default=None, min_length=1)
+    """What it is called in the table and the report; None: the backend's key."""
+    prompt: Literal["chat", "transcript"] = "chat"
+    """The model's own chat template, or plain text for a model without one."""
+    orders: int = Field(default=2, ge=1, le=2)
+    """Orders of `yes` and `no` to average over."""
+    games: int | None = Field(default=None, ge=1)
+    """At most so many games, the first of the schedule."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Of an answer in words."""
+    template: dict[str, Any] = Field(default_factory=dict)
+    """Variables of the model's chat template, e.g. `{ enable_thinking = false }`."""
+
+
+class JudgeConfig(Section):
+    """The file that `wolfscope judge` reads."""
+
+    judge: JudgeSection
+    backends: dict[str, BackendSection]
+
+    @model_validator(mode="after")
+    def _backend_known(self) -> JudgeConfig:
+        if self.judge.backend not in self.backends:
+            raise ValueError(
+                f"judge.backend is {self.judge.backend!r}, which no [backends.*] defines; "
+                f"there are: {', '.join(self.backends) or 'none'}"
+            )
+        return self
+
+
+def judge_run(path: str | Path, config: str | Path, overrides: tuple[str, ...], progress: Progress) -> Path:
+    """Ask the judge of a TOML file about a run's speeches; the table's path. Goes on where an earlier call stopped.
+
+    Raises ConfigurationError, RunFolderError, ModelFilesError, BackendError, EngineLost, StorageError.
+    """
+    settings = validated(JudgeConfig, read_toml(config, overrides), str(config))
+    source = settings.backends[settings.judge.backend]
+    run = load_run(path)
+    with RunFolder.hold(run.path), contextlib.ExitStack() as stack:
+        table = JudgeTable(run.path / WHERE, settings.judge, model_names({"": source})[""])
+        if not any(True for _ in _unasked(run, table, settings.judge.games)):
+            progress.say(
+                f"{table.name} has {len(table.answered()):,} answers: no speech with a statement is left"
+            )
+            return table.path
+        if source.kind != "openai":
+            stack.enter_context(ray_for_now(None, progress))
+        backends = start_backends({settings.judge.backend: source}, progress.say)
+
+        async def ask() -> None:
+            try:
+                judge = _judge(backends[settings.judge.backend], settings.judge, source)
+                await ask_about(run, judge, table, settings.judge.games, progress)
+            finally:
+                await close_backends(backends)
+
+        asyncio.run(ask())
+    return table.path
+
+
+async def ask_about(run: Run, judge: Judge, table: JudgeTable, games: int | None, progress: Progress) -> None:
+    """Ask about all speeches that the table has no answer for, and write it after every few games.
+
+    Raises BackendError where the first games bring no answer at all, or the backend fails for good.
+    """
+    todo = list(_unasked(run, table, games))
+    failures: list[str] = []
+    n = 0
+    for at in range(0, len(todo), GAMES_AT_ONCE):
+        batch = todo[at : at + GAMES_AT_ONCE]
+        found = await asyncio.gather(
+            *(judge.judge(*run.game(g)[:2], run.records(g), g, only) for g, only in batch)
+        )
+        rows = [
+            {"game_id": game_id, "seq": one.seq, "p_lie": one.p_lie, "source": one.source}
+            for (game_id, _), some in zip(batch, found, strict=True)
+            for one in some
+        ]
+        n += len(rows)
+        failures += [one.error for some in found for one in some if one.p_lie is None]
+        if len(failures) == n:
+            raise BackendError(
+                f"{table.model} answered on none of {n:,} speeches: {failures[0]}", retryable=False
+            )
+        table.add(rows)
+        progress.say(f"{min(at + GAMES_AT_ONCE, len(todo)):,} of {len(todo):,} games judged")
+    if failures:
+        progress.say(
+            f"{len(failures):,} of {n:,} speeches have no answer ({failures[0]}); the same command asks again"
+        )
+
+
+class JudgeTable:
+    """`derived/judge.parquet`: the answers of this judge so far, and those of others, which stay."""
+
+    def __init__(self, path: Path, section: JudgeSection, model: str) -> None:
+        """Raises ConfigurationError where the name has answers of another model, or to another question."""
+        self.path, self.name, self.model = path, section.name or section.backend, model
+        self.question = question_hash(section.prompt, section.orders, section.template)
+        self.frame = pl.DataFrame(schema=JUDGEMENTS)
+        if path.is_file():
+            self.frame = pl.concat([self.frame, pl.read_parquet(path)], how="diagonal_relaxed")
+        mine = self.frame.filter(pl.col("judge") == self.name)
+        for column, wanted in (("model", self.model), ("question", self.question)):
+            other = [found for found in mine[column].unique() if found != wanted]
+            if other:
+                raise ConfigurationError(
+                    f"{path} holds {len(mine):,} answers of judge {self.name!r} whose {column} is {other[0]}, here it "
+                    f"is {wanted}: give this judge another judge.name, or remove the file"
+                )
+
+    def answered(self) -> set[tuple[str, int]]:
+        """(game_id, seq) of the speeches that have an answer."""
+        mine = self.frame.filter((pl.col("judge") == self.name) & pl.col("p_lie").is_not_null())
+        return set(mine.select("game_id", "seq").iter_rows())
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Write the table with these rows. Raises StorageError; what was there stays then."""
+        same = {"judge": self.name, "model": self.model, "question": self.question}
+        new = pl.DataFrame([row | same for row in rows], schema=JUDGEMENTS)
+        kept = self.frame.join(new, on=["game_id", "seq", "judge"], how="anti")
+        self.frame = pl.concat([kept, new], how="diagonal_relaxed")
+        with storage(self.path.parent):
+            self.path.parent.mkdir(exist_ok=True)
+        with replacing(self.path) as part:
+            self.frame.write_parquet(part)
+
+
+def _unasked(run: Run, table: JudgeTable, games: int | None) -> Iterator[tuple[str, set[int]]]:
+    """(game id, seqs of its speeches with a statement that are to be asked about), of games that have any."""
+    answered = table.answered()
+    for number, (game_id, records) in enumerate(run.logs()):
+        if games is not None and number >= games:
+            return
+        game, config, _ = run.game(game_id)
+        speeches = {r.seq for r in records if isinstance(r, Decision) and r.kind == "speech"}
+        stated = {s.seq for s in game.statements(config, records) if s.is_false is not None}
+        left = {seq for seq in stated & speeches if (game_id, seq) not in answered}
+        if left:
+            yield game_id, left
+
+
+def _judge(backend: Backend, section: JudgeSection, source: BackendSection) -> Judge:
+    from agents.models.folder import load_tokenizer
+
+    words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"
+    tokenizer = None if words_only else load_tokenizer(model_folder(source))
+    try:
+        return Judge(
+            backend, tokenizer, prompt=section.prompt, orders=section.orders, max_tokens=section.max_tokens,
+            template=section.template,
+        )  # fmt: skip
+    except (TokenizerError, ValueError) as error:
+        raise ConfigurationError(f"judge: {error}") from error

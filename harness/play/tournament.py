@@ -1,0 +1,265 @@
+"""A tournament: every scheduled game once, on Ray, into a run folder that survives whatever happens to us.
+
+There is one way to recover from anything: read the journals, keep what has ended, go on with what has not. The
+same command after a kill does it, and so does a running tournament when a runner or an engine dies under it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from agents.backends.base import Backend, BackendError, EngineLost
+from agents.backends.restart import Deaths
+from games.records import Record
+from harness.config.sections import Config
+from harness.errors import ConfigurationError, RunFolderError, TournamentError
+from harness.play.budget import BudgetSpent, Ledger
+from harness.play.cluster import n_cpus, ray_for_now
+from harness.play.crew import Crew, RunnerLost
+from harness.play.engines import engine_actors, model_names, start_backends, stop_backends, used_backends
+from harness.play.factory import check_agents, prompt_hashes
+from harness.play.progress import Progress, clock
+from harness.play.runner import slow_agents
+from harness.run.folder import RunFolder, new_manifest
+from harness.run.journal import End, Journal, repair
+from harness.schedule.tournament import Planned, Schedule
+
+MAX_FRUITLESS = 5
+"""So many recoveries in a row after which not one line was logged, and the run gives up (after half a minute)."""
+MAX_RECOVERIES = 100
+"""So many lost runners and engines one command recovers from."""
+GAMES_A_RUNNER = 256
+GAMES_A_CALL = 16
+"""Of scripted players, who play a game in a few milliseconds."""
+MAX_RUNNERS = 1024
+
+
+def run_tournament(
+    config: Config, out: str | Path, progress: Progress | None = None, address: str | None = None
+) -> Path:
+    """Play what is left of a configuration's games into the run folder `out`; its absolute path.
+
+    The folder is made, or taken up where it was left. address: a Ray cluster's, None: a Ray of its own (or the one
+    that this process already has).
+
+    Raises ConfigurationError, RunFolderError, StorageError, BackendError, ModelFilesError and TournamentError;
+    after each of them the same command goes on where it stopped.
+    """
+    progress = progress or Progress("quiet")
+    seated = sorted({name for name in config.roster.agents() if config.agents[name].kind == "human"})
+    if seated:
+        raise ConfigurationError(
+            f"{', '.join(seated)} is a human, and a tournament has no terminal: play it with wolfscope sit"
+        )
+    schedule = Schedule(config)
+    check_agents(schedule.configs)
+    wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
+    wanted.models = model_names(used_backends(schedule.configs))
+    wanted.prompts = prompt_hashes(schedule.configs)
+    with RunFolder.claim(Path(out), wanted) as folder:
+        for note in folder.notes:
+            progress.say(note)
+        if folder.manifest.status == "finished":
+            progress.say(
+                f"{folder.path} is complete: all {folder.manifest.n_games:,} games were played before"
+            )
+            return folder.path
+        if folder.manifest.models != wanted.models:
+            raise RunFolderError(
+                f"{folder.path} was begun with the models {folder.manifest.models}, now they are {wanted.models}: "
+                "put the same weights back, or choose another --out"
+            )
+        if folder.manifest.prompts != wanted.prompts:
+            raise RunFolderError(
+                f"{folder.path} was begun with the prompts {folder.manifest.prompts}, now they are {wanted.prompts}: "
+                "use the version of Wolfscope that began it, or choose another --out"
+            )
+        _Tournament(folder, schedule, progress, address).run()
+    return folder.path
+
+
+def play_schedule(
+    folder: RunFolder,
+    schedule: Schedule,
+    progress: Progress | None = None,
+    address: str | None = None,
+    backends: Mapping[str, Backend] | None = None,
+) -> None:
+    """Play what is left of a schedule into a claimed run folder, on Ray, and write its tables. Raises as above.
+
+    backends: engines that run already, by the configuration's names; they are left running.
+    """
+    _Tournament(folder, schedule, progress or Progress("quiet"), address, backends).run()
+
+
+class _Tournament:
+    def __init__(
+        self,
+        folder: RunFolder,
+        schedule: Schedule,
+        progress: Progress,
+        address: str | None,
+        backends: Mapping[str, Backend] | None = None,
+    ) -> None:
+        self.folder, self.schedule, self.progress, self.address = folder, schedule, progress, address
+        self.borrowed = dict(backends or {})
+        self.backends = dict(self.borrowed)
+        self.n_ended = 0
+
+    def run(self) -> None:
+        with ray_for_now(self.address, self.progress):
+            try:
+                self._play_all()
+            except KeyboardInterrupt:
+                self.progress.pause()
+                raise KeyboardInterrupt(
+                    f"{self.n_ended:,} of {len(self.schedule):,} games have ended, those under way are kept"
+                ) from None
+            finally:
+                self._stop_engines()
+        self.progress.say("writing the tables")
+        self.folder.finish()
+
+    def _play_all(self) -> None:
+        """Play until every game has ended by the journals, whatever is lost on the way."""
+        fruitless, logged, lost = 0, -1, ""
+        for attempt in range(MAX_RECOVERIES + 1):
+            journal = self._journal()
+            if len(journal.ends) == len(self.schedule):
+                return
+            size = sum(path.stat().st_size for path in journal.paths)
+            fruitless, logged = (fruitless + 1 if size == logged else 0), size
+            if attempt:
+                if fruitless >= MAX_FRUITLESS:
+                    break
+                self.progress.lost(f"{lost}; going on from the journal")
+                time.sleep(2.0**fruitless - 1)
+            try:
+                self._play_rest(journal)
+                lost = "the journals do not hold every game that has ended"
+            except (RunnerLost, EngineLost) as error:
+                lost = str(error)
+                if isinstance(error, EngineLost):
+                    self._stop_engines()
+            except BackendError as error:  # an engine that has run before may not start at once again
+                if not attempt:
+                    raise
+                lost = str(error)
+        raise TournamentError(
+            f"{lost}; "
+            + (
+                f"{fruitless} times in a row nothing could be played on, so the run stops"
+                if fruitless >= MAX_FRUITLESS
+                else f"it was recovered from {MAX_RECOVERIES} times, so the run stops"
+            )
+            + "; the same command goes on"
+        )
+
+    def _stop_engines(self) -> None:
+        backends, self.backends = self.backends, {}
+        stop_backends({name: b for name, b in backends.items() if self.borrowed.get(name) is not b})
+
+    def _play_rest(self, journal: Journal) -> None:
+        """Play every game that has not ended by the journals."""
+        self.n_ended = len(journal.ends)
+        self.ledger = Ledger(self.schedule.config.budget.run, self.folder.path, journal.ends.values())
+        self._stop_if_spent()
+        if not self.backends:
+            self.backends = start_backends(
+                used_backends(self.schedule.configs), self.progress.say, self.schedule.config.activations
+            )
+        if journal.ends or journal.unfinished:
+            self.progress.say(
+                f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "
+                f"{len(journal.unfinished):,} are continued from their last logged step"
+            )
+        deaths = Deaths(engine_actors(self.backends))
+        n_left = len(self.schedule) - len(journal.ends)
+        in_flight = self.schedule.config.run.in_flight
+        n_runners = min(self.schedule.config.run.runners or self._default_runners(), n_left, in_flight)
+        arguments = (self.schedule.cells, self.schedule.configs, self.backends)
+        try:
+            together = 1 if any(slow_agents(config) for config in self.schedule.configs) else GAMES_A_CALL
+            with Crew(self.folder.journal_folder, n_runners, in_flight, arguments, together) as crew:
+                self.progress.begin(len(self.schedule), list(journal.ends.values()))
+                self.progress.publish(self.folder.path)
+                for end in crew.play(
+                    itertools.takewhile(
+                        lambda _: self.ledger.spent() is None, todo_of(self.schedule, journal)
+                    )
+                ):
+                    if end is not None:
+                        self._ended(end)
+                    else:
+                        self._tell(deaths)
+                        self.progress.show(crew.counts())
+                self._tell(deaths, final=True)
+                self.progress.show(crew.counts(), force=True)
+        finally:
+            self.progress.pause()
+            self.ledger.keep()
+        if self.n_ended < len(self.schedule):
+            self._stop_if_spent()
+
+    def _tell(self, deaths: Deaths, final: bool = False) -> None:
+        for name, away in deaths.news(final):
+            if away is None:
+                self.progress.lost(
+                    f"the engine of {name} has died: it is started again, its games wait for it"
+                )
+            else:
+                self.progress.say(f"the engine of {name} is back after {clock(away)}")
+
+    def _stop_if_spent(self) -> None:
+        if (spent := self.ledger.spent()) is not None:
+            raise BudgetSpent(
+                f"the run has {spent}, {self.n_ended:,} of {len(self.schedule):,} games have ended: no more are "
+                "started; the same command goes on with a larger budget"
+            )
+
+    def _ended(self, end: End) -> None:
+        self.n_ended += 1
+        self.ledger.add(end)
+        self.progress.ended(end)
+        most, broken = self.schedule.config.run.fail_on_error, self.ledger.broken
+        if end.status == "failed" and most and broken >= most:
+            raise TournamentError(
+                f"{broken} games have failed, the last one with {end.error}: the run stops here "
+                "(run.fail_on_error = N allows more, 0 any number); failed games stay recorded"
+            )
+
+    def _default_runners(self) -> int:
+        cores = n_cpus()
+        if not self.backends:
+            return min(cores, MAX_RUNNERS)
+        return max(1, min(cores // 2, -(-self.schedule.config.run.in_flight // GAMES_A_RUNNER)))
+
+    def _journal(self) -> Journal:
+        repair(sorted(self.folder.journal_folder.glob("*.jsonl")))
+        return self.folder.journal()
+
+
+def todo_of(schedule: Schedule, journal: Journal) -> Iterator[tuple[Planned, list[Record]]]:
+    """The games that have not ended, unfinished ones first, with the records that they have.
+
+    Raises RunFolderError where the journal has games that are not in the schedule.
+    """
+    open_games = set(journal.unfinished)
+    known = set(journal.game_ids)
+    unplayed = len(schedule) - len(known)
+    planned_open = [p for p in schedule if p.game_id in known] if known else []
+    if len(planned_open) != len(known):
+        raise RunFolderError(
+            f"the journal holds {len(known) - len(planned_open)} games that this configuration does not schedule: "
+            "the rules or their defaults have changed since; use the version of Wolfscope that began the run"
+        )
+    for planned in planned_open:
+        if planned.game_id in open_games:
+            yield planned, journal.records(planned.game_id)
+    if unplayed:
+        for planned in schedule:
+            if planned.game_id not in known:
+                yield planned, []

@@ -1,0 +1,1 @@
+"""A logged game as any seat saw it."""

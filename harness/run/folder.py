@@ -1,0 +1,370 @@
+"""The run folder: everything one tournament leaves behind, and the way back into it.
+
+    manifest.json           what was asked for, what it ran on (harness.run.manifest)
+    journal/*.jsonl         append-only, while playing (harness.run.journal)
+    games|seats|events|decisions|beliefs.parquet    once all games have ended (harness.run.tables)
+    activations/            harness.activations.store
+
+`load_run(path)` reads any of it; `RunFolder` is for the one process that writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from games.records import Decision, Record
+from harness.atomic import storage
+from harness.config.sections import identity
+from harness.errors import RunFolderError
+from harness.lock import RunLock
+from harness.run import tables
+from harness.run.journal import End, Journal, Start, repair
+from harness.run.manifest import NAME, SCHEMA_VERSION, Cell, Manifest, now, read_manifest, this_session
+from harness.run.rows import journal_rows
+
+__all__ = ["Run", "RunFolder", "load_run"]
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a run folder for reading, finished or still being played.
+
+    Raises RunFolderError: no such folder, not a run folder, another schema version.
+    """
+    return Run(Path(path))
+
+
+class Run:
+    """A run folder, read. The frames are lazy: `run.decisions.filter(...).collect()`.
+
+    Of a run that is still being played, the frames hold the games that have ended, as of the first look.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the manifest alone."""
+        self.path = path
+        self.manifest: Manifest = read_manifest(path)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self.manifest.n_games} games, {self.manifest.status}>"
+
+    @property
+    def finished(self) -> bool:
+        """Whether every scheduled game has ended and the tables are written."""
+        return self.manifest.status == "finished"
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journals, as of the first look."""
+        return Journal(_journals(self.path))
+
+    @cached_property
+    def _live(self) -> dict[str, pl.DataFrame]:
+        ids = sorted(self.journal.ends, key=lambda game: self.journal.starts[game].index)
+        return tables.frames_of(journal_rows(self.manifest, self.journal, game) for game in ids)
+
+    def frame(self, table: str) -> pl.LazyFrame:
+        """One table (`games`, `seats`, `events`, `decisions`, `beliefs`). Raises RunFolderError where it is missing."""
+        if not self.finished:
+            return self._live[table].lazy()
+        path = self.path / f"{table}.parquet"
+        if not path.is_file():
+            raise RunFolderError(
+                f'{path} is missing from a finished run: restore it, or set status to "playing" in '
+                f"{NAME} and run the same command again, which writes it from the journal"
+            )
+        return pl.scan_parquet(path)
+
+    @property
+    def games(self) -> pl.LazyFrame:
+        """One row a game."""
+        return self.frame("games")
+
+    @property
+    def seats(self) -> pl.LazyFrame:
+        """One row a seat of a game: who it was, who played it, how it left."""
+        return self.frame("seats")
+
+    @property
+    def events(self) -> pl.LazyFrame:
+        """One row an event."""
+        return self.frame("events")
+
+    @property
+    def decisions(self) -> pl.LazyFrame:
+        """One row a decision, with its tokens."""
+        return self.frame("decisions")
+
+    @property
+    def beliefs(self) -> pl.LazyFrame:
+        """One row a stated or computed belief of one seat about another."""
+        return self.frame("beliefs")
+
+    def activations(self) -> Any:
+        """The run's activations (`harness.activations.store.Activations`)."""
+
+        return import_module("harness.activations.store").open_activations(self.path / "activations")
+
+    @cached_property
+    def game_ids(self) -> list[str]:
+        """The ids of the ended games in the order of the schedule."""
+        return self.games.select("game_id").collect()["game_id"].to_list()
+
+    @cached_property
+    def _starts(self) -> dict[str, tuple[int, int]]:
+        rows = self.games.select("game_id", "cell", "seed").collect().iter_rows()
+        return {game_id: (cell, seed) for game_id, cell, seed in rows}
+
+    def cell(self, game_id: str) -> Cell:
+        """The combination of factors that a game belongs to. Raises KeyError for an unknown id."""
+        return self.manifest.cells[self._start(game_id)[0]]
+
+    def game(self, game_id: str) -> tuple[Any, Any, int]:
+        """(rules, configuration, seed): with the records, all that a game is made of."""
+        game, config = self.cell(game_id).rules()
+        return game, config, self._start(game_id)[1]
+
+    def _start(self, game_id: str) -> tuple[int, int]:
+        if game_id in self._starts:
+            return self._starts[game_id]
+        if not self.finished and game_id in self.journal:
+            start = self.journal.starts[game_id]
+            return start.cell, start.seed
+        raise KeyError(f"{self.path} has no game {game_id!r}")
+
+    @cached_property
+    def _slices(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """table -> game id -> (first row, number of rows)."""
+        return {table: self._slices_of(table) for table in ("events", "decisions")}
+
+    def _slices_of(self, table: str) -> dict[str, tuple[int, int]]:
+        ids = self.frame(table).select("game_id").collect()["game_id"].rle().struct.unnest()
+        found: dict[str, tuple[int, int]] = {}
+        row = 0
+        for length, game_id in ids.select("len", "value").iter_rows():
+            if game_id in found:
+                raise RunFolderError(f"{table}.parquet: the rows of game {game_id} do not stand together")
+            found[game_id] = (row, length)
+            row += length
+        return found
+
+    def _rows(self, table: str, game_id: str) -> pl.DataFrame:
+        first, length = self._slices[table].get(game_id, (0, 0))
+        return self.frame(table).slice(first, length).collect()
+
+    def records(self, game_id: str) -> list[Record]:
+        """A game's whole log in order, also of a game that is still being played. Raises KeyError."""
+        if not self.finished:
+            if game_id not in self.journal:
+                raise KeyError(f"{self.path} has no game {game_id!r}")
+            return self.journal.records(game_id)
+        self._start(game_id)
+        return tables.records_of(self._rows("events", game_id), self._rows("decisions", game_id))
+
+    def logs(self, games_at_once: int = 100) -> Iterator[tuple[str, list[Record]]]:
+        """(game id, records) of every ended game in the order of the schedule, with flat memory."""
+        if not self.finished:
+            for game_id in self.game_ids:
+                yield game_id, self.journal.records(game_id)
+            return
+        for at in range(0, len(self.game_ids), games_at_once):
+            ids = self.game_ids[at : at + games_at_once]
+            chunk = {table: self._chunk(table, ids) for table in ("events", "decisions")}
+            for game_id in ids:
+                rows = [
+                    chunk[table].get(game_id, pl.DataFrame(schema=tables.SCHEMAS[table]))
+                    for table in ("events", "decisions")
+                ]
+                yield game_id, tables.records_of(*rows)
+
+    def _chunk(self, table: str, ids: list[str]) -> dict[str, pl.DataFrame]:
+        spans = [self._slices[table][game] for game in ids if game in self._slices[table]]
+        if not spans:
+            return {}
+        first, end = min(a for a, _ in spans), max(a + n for a, n in spans)
+        rows = self.frame(table).slice(first, end - first).collect()
+        return {str(key[0]): part for key, part in rows.partition_by("game_id", as_dict=True).items()}
+
+    def prompt_ids(self, game_id: str, seq: int) -> list[int]:
+        """The token ids of the whole prompt of the decision `seq`: the context that it continues, then its own.
+
+        Raises KeyError where there is no such decision, ValueError where no model was asked.
+        """
+        decision = self._decisions(game_id)[seq]
+        if decision.trace is None:
+            raise ValueError(f"decision {seq} of game {game_id} was made without a model: it has no tokens")
+        before = (
+            [] if decision.trace.continues is None else self.context_ids(game_id, decision.trace.continues)
+        )
+        return [*before, *decision.trace.prompt_ids]
+
+    def context_ids(self, game_id: str, seq: int) -> list[int]:
+        """`prompt_ids` and the output of the decision: the context that a later decision may continue."""
+        prompt = self.prompt_ids(game_id, seq)
+        trace = self._decisions(game_id)[seq].trace
+        return prompt if trace is None else [*prompt, *trace.output_ids]
+
+    def _decisions(self, game_id: str) -> dict[int, Decision]:
+        if self._last[0] != game_id:
+            decisions = {r.seq: r for r in self.records(game_id) if isinstance(r, Decision)}
+            self._last = (game_id, decisions)
+        return self._last[1]
+
+    @cached_property
+    def _last(self) -> tuple[str, dict[int, Decision]]:
+        """The game looked at last; most callers ask for one decision of it after the other."""
+        return ("", {})
+
+
+class RunFolder:
+    """A run folder, written. Enter it to own it: `with RunFolder.claim(path, wanted) as folder: ...`."""
+
+    def __init__(self, path: Path, manifest: Manifest, lock: RunLock, notes: list[str]) -> None:
+        """Use `claim`."""
+        self.path = path
+        self.manifest = manifest
+        self.notes = notes
+        """What was repaired, for the user to see."""
+        self._lock = lock
+
+    @classmethod
+    def claim(cls, path: Path, wanted: Manifest) -> RunFolder:
+        """Make the folder, or take up the run that is in it if it is the one that is `wanted`.
+
+        Raises RunFolderError: in use by another process, another run, another schema version, a folder or file that
+        is no run (nothing in it is touched). Raises StorageError where nothing can be written.
+        """
+        path = path.resolve()
+        fresh = _check_free(path)
+        with storage(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(path)
+        lock.__enter__()
+        try:
+            if fresh and not (path / NAME).exists():
+                with storage(path):
+                    (path / "journal").mkdir(exist_ok=True)
+                wanted.write(path)
+                return cls(path, wanted, lock, [])
+            manifest = read_manifest(path)
+            _check_same(path, manifest, wanted)
+            notes = repair(_journals(path))
+            if wanted.n_games > manifest.n_games and manifest.status == "finished":
+                _check_journal(path, manifest)
+                manifest.status, manifest.finished = "playing", None
+            if manifest.status == "playing":
+                manifest.sessions = [*manifest.sessions, this_session()]
+                manifest.config, manifest.n_games = wanted.config, wanted.n_games
+                manifest.write(path)
+            return cls(path, manifest, lock, notes)
+        except BaseException:
+            lock.__exit__(None, None, None)
+            raise
+
+    @classmethod
+    def hold(cls, path: Path) -> RunLock:
+        """The lock of an existing run, for who adds something to it (activations): `with RunFolder.hold(path): ...`."""
+        read_manifest(path)
+        return RunLock(path, "wait until it is done, or stop it, and give the same command again")
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(None, None, None)
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where runners put their journals."""
+        return self.path / "journal"
+
+    def journal(self) -> Journal:
+        """All journals as they are now."""
+        return Journal(_journals(self.path))
+
+    def finish(self) -> None:
+        """Write the tables from the journals and mark the run finished. Raises StorageError."""
+        journal = self.journal()
+        ids = sorted(journal.ends, key=lambda game: journal.starts[game].index)
+        tables.write_tables(self.path, (journal_rows(self.manifest, journal, game) for game in ids))
+        self.manifest.status, self.manifest.finished = "finished", now()
+        self.manifest.write(self.path)
+
+
+def _journals(path: Path) -> list[Path]:
+    return sorted((path / "journal").glob("*.jsonl"))
+
+
+def _check_free(path: Path) -> bool:
+    """True where a new run can be made at `path`, False where there is a run. Raises RunFolderError otherwise."""
+    if not path.exists():
+        return True
+    if not path.is_dir():
+        raise RunFolderError(f"{path} exists and is a file: choose another --out")
+    if (path / NAME).exists():
+        return False
+    ours = {"lock", "journal"}
+    foreign = [p.name for p in path.iterdir() if p.name not in ours and not p.name.startswith(f".{NAME}.")]
+    if foreign or any((path / "journal").glob("*")):
+        raise RunFolderError(
+            f"{path} exists and is not a run folder (it holds {', '.join(sorted(foreign)[:3]) or 'journals'} and no "
+            f"{NAME}): choose another --out"
+        )
+    return True
+
+
+def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
+    if found.config_hash != wanted.config_hash:
+        differences = list(_differences(identity(found.config), identity(wanted.config)))
+        raise RunFolderError(
+            f"{path} holds another run ({'; '.join(differences[:4]) or 'other games'}): "
+            "choose another --out, or use the configuration that the run was started with"
+        )
+    if wanted.n_games < found.n_games:
+        raise RunFolderError(
+            f"{path} has {found.n_games} games scheduled, this command asks for {wanted.n_games}: "
+            "choose another --out for a smaller run"
+        )
+
+
+def _check_journal(path: Path, manifest: Manifest) -> None:
+    """A finished run can get more games as long as its journal, from which the tables are written, is there."""
+    n = len(Journal(_journals(path)).ends)
+    if n != manifest.n_games:
+        raise RunFolderError(
+            f"{path} is finished and its journal holds {n} of its {manifest.n_games} games, so no games can be "
+            "added: choose another --out"
+        )
+
+
+def _differences(found: Any, wanted: Any, where: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted({*found, *wanted}):
+            yield from _differences(found.get(key), wanted.get(key), f"{where}.{key}" if where else key)
+    elif found != wanted:
+        yield f"{where} is {found!r} there and {wanted!r} here"
+
+
+def new_manifest(
+    name: str, config: dict[str, Any], config_hash: str, n_games: int, cells: list[Cell]
+) -> Manifest:
+    """The manifest of a run that starts now."""
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        status="playing",
+        name=name,
+        created=now(),
+        n_games=n_games,
+        config=config,
+        config_hash=config_hash,
+        cells=cells,
+        sessions=[this_session()],
+    )
+
+
+__all__ += ["End", "Start", "new_manifest"]

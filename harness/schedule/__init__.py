@@ -1,0 +1,1 @@
+"""Who plays whom in which game: tournaments, branches, merged runs."""

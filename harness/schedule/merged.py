@@ -1,0 +1,89 @@
+"""The schedule of runs that were joined or imported: what `harness.schedule.tournament.Schedule` is to a
+run that was played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from harness.config.files import parse_config
+from harness.config.sections import Config, GameSection
+from harness.errors import ConfigurationError
+from harness.run.manifest import Cell, Manifest, Session
+from harness.schedule.tournament import Planned, Schedule
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One of the runs that a merged run was made of: an element of `merged` in its manifest."""
+
+    name: str
+    created: str
+    config: dict[str, Any]
+    config_hash: str
+    n_games: int
+    """How many games it had."""
+    first: int
+    """Index of its first own game in the merged run."""
+    n_kept: int
+    """How many of its games are not in an earlier part."""
+    sessions: list[Session]
+    models: dict[str, str] = {}
+    prompts: dict[str, str] = {}
+
+
+def parts_of(manifest: Manifest) -> list[Part]:
+    """The runs that a merged run was made of. Raises ConfigurationError where they cannot be read."""
+    try:
+        return msgspec.convert(manifest.merged, list[Part])
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"manifest.json: merged: {error}") from error
+
+
+class MergedSchedule(Schedule):
+    """The games of several schedules, one after the other, each game once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Raises ConfigurationError where a part's configuration cannot be read any more."""
+        self.config: Config = parse_config(manifest.config, "manifest.json")
+        self.parts = [
+            Schedule(parse_config(p.config, f"manifest.json: merged: {p.name}")) for p in parts_of(manifest)
+        ]
+        self.cells: list[Cell] = [cell for part in self.parts for cell in part.cells]
+        self.configs: list[Config] = [config for part in self.parts for config in part.configs]
+        self._n_games = manifest.n_games
+
+    def __len__(self) -> int:
+        return self._n_games
+
+    def __iter__(self) -> Iterator[Planned]:
+        """The games in the order of the parts."""
+        seen: set[str] = set()
+        first_cell = 0
+        for part in self.parts:
+            for planned in part:
+                if planned.game_id not in seen:
+                    yield msgspec.structs.replace(planned, index=len(seen), cell=first_cell + planned.cell)
+                    seen.add(planned.game_id)
+            first_cell += len(part.cells)
+
+
+class ImportedSchedule(Schedule):
+    """Of games of another program: their settings and players; nothing was scheduled here."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.config = parse_config(manifest.config, "manifest.json")
+        self.cells = manifest.cells
+        self.configs = [self.config.model_copy(update={"game": _game(cell)}) for cell in self.cells]
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Planned]:
+        """Nothing."""
+        return iter(())
+
+
+def _game(cell: Cell) -> GameSection:
+    return GameSection.model_validate({"name": cell.game, **cell.settings})

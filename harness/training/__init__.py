@@ -1,0 +1,1 @@
+"""Training small models on logged and generated games."""

@@ -1,0 +1,216 @@
+"""Views of games as batches of tokens: each view once, and after it the questions that were asked on the way.
+
+A question is answered as if it were asked alone, on a fork of the view, though all share one pass: that is what the
+attention mask and the positions say. It makes an answer cost two or three tokens instead of a whole view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import IterableDataset
+
+from agents.models.small import make_tokenizer
+from harness.training.curriculum import View, stream
+from harness.training.soft_targets import Turn
+
+TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
+"""What a target is: anything that is read, the seat's choice, its answer to a question, its own words, and a name
+among those. 0 is nothing."""
+
+ANSWERED = -100
+"""Stands for a target of which the probabilities are known."""
+
+
+class Batch(NamedTuple):
+    """Views side by side, padded; all tensors but the last are `(n_views, n_tokens)`, int64 where nothing is said.
+
+    A row holds a view and after it the questions asked on the way, which see only what they would see alone: the
+    `limit` tokens before their point, their own stem (`Ada believes`), and their own rest (`Ben`).
+    """
+
+    ids: torch.Tensor
+    target: torch.Tensor
+    """The token to be predicted at each position, or `ANSWERED` where its probabilities are in `answer`."""
+    kind: torch.Tensor
+    """What the target is, `TEXT` to `NAMING`."""
+    worth: torch.Tensor
+    """How much the target counts among those of its kind, float32."""
+    position: torch.Tensor
+    limit: torch.Tensor
+    """How many of the view's tokens may be seen."""
+    stem: torch.Tensor
+    """0 for the view's tokens, -1 for padding, else the number of the point at which the question is asked."""
+    rest: torch.Tensor
+    """0 for the view's tokens and stems, else the number of the question at its point."""
+    answer: torch.Tensor
+    """Probability of each word `(n_answered, n_words)` float32 at the targets that are `ANSWERED`, row by row."""
+
+    def nats(self, logits: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy `(n_views, n_tokens)` of what was predicted `(n_views, n_tokens, n_words)`."""
+        out = cross_entropy(logits.transpose(1, 2), self.target, reduction="none", ignore_index=ANSWERED)
+        asked = self.target == ANSWERED
+        return out.masked_scatter(asked, cross_entropy(logits[asked], self.answer, reduction="none"))
+
+    def mask(self) -> torch.Tensor:
+        """Which positions each one sees `(n_views, 1, n_tokens, n_tokens)`, bool."""
+        n = self.ids.shape[1]
+        at = torch.arange(n, device=self.ids.device)
+        view = (self.stem[:, None, :] == 0) & (at[None, None, :] < self.limit[:, :, None])
+        same = self.stem[:, None, :] == self.stem[:, :, None]
+        branch = (self.rest[:, None, :] == 0) | (self.rest[:, None, :] == self.rest[:, :, None])
+        own = same & branch & (at[None, :] <= at[:, None])[None] & (self.stem[:, :, None] != 0)
+        return (view | own)[:, None]
+
+    def to(self, device: str) -> Batch:
+        """The same on a device."""
+        return Batch(*(x.to(device) for x in self))
+
+
+def expected_words(
+    turn: Turn, line: Sequence[int], n_given: int, words: Mapping[str, int], tokenizer: Any
+) -> Iterator[tuple[int, dict[int, float], float]]:
+    """For each token of a turn's line but the last, from the last that was given on: (its index, the probability of
+    each next token given those before, weighed by `Turn.worth`; how much it counts).
+
+    line: the `n_given` tokens that the seat was given, then its own, as the game went.
+    """
+    worth = {
+        words[verb]: {words[name]: value for name, value in named.items()}
+        for verb, named in turn.worth.items()
+    }
+    texts = tokenizer([text + "\n" for text, _ in turn.answers], add_special_tokens=False)["input_ids"]
+    agree = [(ids, p) for ids, (_, p) in zip(texts, turn.answers, strict=True)]
+    verb = next((i for i in line[:n_given] if i in worth), 0)
+    for i in range(n_given, len(line)):
+        likely: dict[int, float] = {}
+        for ids, p in agree:
+            likely[ids[i - n_given]] = likely.get(ids[i - n_given], 0.0) + p
+        total = sum(likely.values())
+        likely = {word: p * worth.get(verb, {}).get(word, 1.0) for word, p in likely.items()}
+        value = sum(likely.values())
+        yield i - 1, {word: p / value for word, p in likely.items()}, value / total
+        agree = [(ids, p) for ids, p in agree if ids[i - n_given] == line[i]]
+        verb = line[i] if line[i] in worth else 0 if line[i] == words["."] else verb
+
+
+class Row:
+    """One view as columns of a batch."""
+
+    def __init__(self, view: View, words: Mapping[str, int], tokenizer: Any) -> None:
+        lines = [tokenizer(line + "\n", add_special_tokens=False)["input_ids"] for line in view.lines]
+        ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
+        ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
+        n = len(ids)
+        target, kind, worth = [*ids[1:], 0], [TEXT] * (n - 1) + [0], [1.0] * n
+        names = {words[name] for name in view.names}
+        for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):
+            says = bool(view.name) and line.startswith(f"{view.name} says ")
+            for i in range(start + 1, end - 1):
+                if ids[i] == words[":"] and ids[i - 1] == words[")"]:
+                    kind[i] = CHOICE
+                elif says:
+                    kind[i] = NAMING if ids[i + 1] in names else SPEECH
+        self.words = words
+        self.answers: list[dict[int, float]] = []
+        for turn in view.turns:
+            start, end = ends[turn.line], ends[turn.line + 1]
+            n_given = len(tokenizer(turn.given, add_special_tokens=False)["input_ids"])
+            for i, likely, value in expected_words(turn, ids[start:end], n_given, words, tokenizer):
+                if kind[start + i] != TEXT:
+                    target[start + i], worth[start + i] = ANSWERED, value
+                    self.answers.append(likely)
+        self.columns: list[list[Any]] = [
+            ids, target, kind, worth, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
+        ]  # fmt: skip
+        for stem, fork in enumerate(view.forks, 1):
+            limit = ends[fork.n_lines]
+            first = tokenizer(f"{fork.viewer} believes", add_special_tokens=False)["input_ids"]
+            self._add(first, limit, 0, stem, 0, None)
+            for number, (question, answer) in enumerate(fork.asked, 1):
+                rest = tokenizer(question, add_special_tokens=False)["input_ids"]
+                self._add(rest, limit, len(first), stem, number, answer)
+
+    def _add(
+        self, ids: list[int], limit: int, after: int, stem: int, rest: int, answer: dict[str, float] | None
+    ) -> None:
+        n = len(ids)
+        target, kind = [0] * n, [0] * n
+        if answer is not None:
+            target[-1], kind[-1] = ANSWERED, BELIEF
+            self.answers.append({self.words[word]: p for word, p in answer.items()})
+        at = list(range(limit + after, limit + after + n))
+        new: list[list[Any]] = [ids, target, kind, [1.0] * n, at, [limit] * n, [stem] * n, [rest] * n]
+        for column, values in zip(self.columns, new, strict=True):
+            column += values
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def answer(self) -> torch.Tensor:
+        """The part of `Batch.answer` that is this view's."""
+        out = torch.zeros(len(self.answers), len(self.words))
+        for i, answer in enumerate(self.answers):
+            out[i, list(answer)] = torch.tensor(list(answer.values()))
+        return out
+
+
+PADDING = (0, 0, 0, 1.0, 0, 0, -1, 0)
+"""What each column of a row is padded with."""
+
+
+def collate(rows: Sequence[Row]) -> Batch:
+    """Rows as one batch, padded to the longest."""
+    longest = max(map(len, rows))
+    columns = [
+        torch.tensor([row.columns[c] + [fill] * (longest - len(row)) for row in rows])
+        for c, fill in enumerate(PADDING)
+    ]
+    columns.append(torch.cat([row.answer() for row in rows]))
+    return Batch(*columns)
+
+
+class Batches(IterableDataset):
+    """Batches of views of similar length, made in a worker process while the model trains.
+
+    Views are drawn together from pools of 64 batches, which mixes some hundred games: a batch of one game's views
+    would teach little.
+
+    Yields (index of the last game used, `Batch`).
+    """
+
+    def __init__(
+        self, seed: int, lexicon: str, belief_share: float, games: int, start: int, tokens: int
+    ) -> None:
+        self.args = (seed, lexicon, belief_share, games, start)
+        self.lexicon, self.tokens = lexicon, tokens
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        tokenizer = make_tokenizer((self.lexicon,))
+        words = tokenizer.get_vocab()
+        pool: list[Row] = []
+        size = 0
+        seed = self.args[0]
+        for index, found in stream(*self.args):
+            pool += [Row(view, words, tokenizer) for view in found]
+            size += sum(map(len, pool[-len(found) :]))
+            if size < 64 * self.tokens:
+                continue
+            # Rows of like length need little padding; within 16 tokens the order is random.
+            order = np.random.default_rng((seed, index)).permutation(len(pool))
+            pool = sorted((pool[i] for i in order), key=lambda row: len(row) // 16)
+            batches: list[list[Row]] = []
+            batch: list[Row] = []
+            for row in pool:
+                if batch and (len(batch) + 1) * max(len(row), len(batch[0])) > self.tokens:
+                    batches.append(batch)
+                    batch = []
+                batch.append(row)
+            batches.append(batch)
+            for i in np.random.default_rng((seed, index, 1)).permutation(len(batches)):
+                yield index, collate(batches[i])
+            pool, size = [], 0

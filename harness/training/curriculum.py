@@ -1,0 +1,197 @@
+"""Training text for the small model: games of the scripted players, seen from a seat, without end.
+
+Game `i` of a stream is a pure function of (seed, i), so training resumes where it stopped by its game counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from agents.llm.transcript_context import document, document_lengths
+from agents.werewolf.scripted import Distribution
+from games import chance, load_game
+from games.records import Record
+from games.werewolf.lexicon import lexicon as load_lexicon
+from harness.training.games import EARLY, LAST_MIX, MIX, game_with_options
+from harness.training.questions import (
+    Fork,
+    belief_questions,
+    cuts,
+    expect,
+    living,
+    opens_ballot,
+    second_order_questions,
+)
+from harness.training.soft_targets import Turn, decisions, turns
+
+OPENINGS, ALL_RULES = 0.28, 0.42
+"""Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
+ASKED = (4, 10)
+"""Points of a game at which a seat's view is asked, before and after `ASKED_MORE` of the games."""
+ASKED_MORE = 0.8
+EXPECTED = 4.0
+"""Games, in units of those that the curriculum is laid over, after which training is no longer by one draw of what
+might have been: a question's answer is not the truth but what the exact observer expects of it in the viewer's place,
+and a seat's own lines are to be as likely as its teacher made them.
+
+Both teach the same on average: that expectation is the truth's mean over all games that look like this to the viewer.
+But the truth is one draw, and the same one at every point of a game, and by then most of a step's direction was its
+chance (the answers improved most while the learning rate fell, which averages chance out).
+"""
+CHARACTERS_ASKED, CHARACTER_POINTS = 5.1, 2
+"""Games, in the same units, after which it is also asked how the others play, and at how many points of a game."""
+SECOND_ORDER = (0.1, 0.4, 0.8, 1.0)
+"""Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games, from
+`CHARACTERS_ASKED` on, and from `INFERENCE` on."""
+SECOND_ORDER_POINTS = (2, 3)
+"""At how many points of a game, before and after `INFERENCE`."""
+INFERENCE, VILLAGE = 7.5, 0.75
+"""Games, in the same units, after which more is to be inferred: the rule sets are those of `LAST_MIX`, and in a share
+`VILLAGE` of the games no view is a werewolf's, who knows the answers. By then the seats' play and its form had long
+been as good as their teachers'."""
+LATER, LOTS = 7.93, 4
+"""Games, in the same units, after which each point from the second day on has so many lots in the draw of those at
+which is asked, and seats that live to see a ballot there are preferred as those of the village are: there the answers
+still lacked most."""
+PLAIN = 9.2
+"""Games, in the same units, after which plain villagers, who are told least, are preferred among those seats."""
+
+
+class View(msgspec.Struct, frozen=True):
+    """What one seat reads and writes in a game, and the questions on the way."""
+
+    lines: list[str]
+    forks: list[Fork]
+    name: str = ""
+    """The seat's name; empty for the moderator."""
+    names: tuple[str, ...] = ()
+    """Those of all seats."""
+    turns: list[Turn] = []
+    """What its own lines might have been; empty where training is by what they are."""
+
+
+def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
+    """All that the moderator reads, or of that the opening, in which every role is stated; and questions about the
+    roles of all seats, by the name of one of them, at its end or at three points."""
+    game = load_game("werewolf")
+    facts = game.seats(config, log)
+    terms = load_lexicon(config.lexicon).terms
+    lines = document(game.text, log, None, config)
+    first = 1 + config.n_players
+    before = document_lengths(game.text, log, None, config)
+    ends = [first] if opening else [before[cut] for cut in cuts(log, key, 3)]
+    forks = []
+    for n_lines in ends:
+        viewer = chance.key(key, "viewer", n_lines) % config.n_players
+        asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
+        forks.append(Fork(n_lines, facts[viewer].name, asked))
+    return View(lines[:first] if opening else lines, forks)
+
+
+def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
+    """The training texts of game `index`: two seats' views, or early in training the moderator's.
+
+    `progress` is the share of the curriculum's games done, above 1 beyond them. The curriculum starts with what the
+    moderator reads before the first night, where all roles are stated, and questions about them: a model that has not
+    learned to look up a name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden
+    change, through the moderator's views of whole games to the seats' views, and from short games to all rule sets. In
+    a share `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten
+    (one where the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later
+    more, also about others' beliefs, and from `CHARACTERS_ASKED` on about their characters. From `EXPECTED` on the
+    answers are what the exact observer expects, and a seat's lines what its player might have done. With a share of 0
+    no text holds a question, the moderator's neither.
+    """
+    game = load_game("werewolf")
+    key = chance.key(seed, "training", index)
+    blend = min(1.0, max(0.0, (progress - OPENINGS) / (ALL_RULES - OPENINGS)))
+    mix = EARLY if blend < 0.5 else MIX if progress < INFERENCE else LAST_MIX
+    settings = mix[chance.draw([share for _, share in mix], chance.mix(key))][0]
+    config = game.configure(**settings, lexicon=lexicon)
+    log, options = game_with_options(config, key >> 1)
+    kind = chance.uniform(chance.key(key, "view"))
+    if kind >= blend:
+        if belief_share == 0.0:  # an opening teaches by its questions alone
+            return [View(document(game.text, log, None, config), [])]
+        opening = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
+        return [moderators_view(log, config, chance.key(key, "look-ups"), opening)]
+    return seats_views(log, options, config, key, progress, belief_share)
+
+
+def seats_views(
+    log: list[Record],
+    options: Sequence[Sequence[Distribution]],
+    config: Any,
+    key: int,
+    progress: float,
+    belief_share: float,
+) -> list[View]:
+    """What two seats read and wrote, with the questions that `views` tells of; `options` as in `game_with_options`."""
+    game = load_game("werewolf")
+    seats = list(chance.shuffled(range(config.n_players), chance.key(key, "seats")))
+    facts = game.seats(config, log)
+    inference, later = progress >= INFERENCE, progress >= LATER
+    if inference and chance.uniform(chance.key(key, "village")) < VILLAGE:
+        seats = [seat for seat in seats if facts[seat].role != "werewolf"]
+        if later:
+            second_day = next((i for i, r in enumerate(log) if opens_ballot(log, i) and r.day > 1), 0)
+            alive = living(log[:second_day], config.n_players)
+            plain = progress >= PLAIN
+            seats.sort(key=lambda seat: (seat not in alive, plain and facts[seat].role != "villager"))
+    seats = seats[:2]
+    lots = LOTS if later else 1
+    asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
+    more, late, last = progress >= ASKED_MORE, progress >= EXPECTED, progress >= CHARACTERS_ASKED
+    points = {
+        seat: cuts(
+            log,
+            chance.key(key, "questions", seat),
+            1 if facts[seat].role == "werewolf" else ASKED[more],
+            lots,
+        )
+        for seat in asked
+    }
+    deeper, share = chance.key(key, "deeper"), SECOND_ORDER[more + last + inference]
+    is_deeper = bool(asked) and chance.uniform(chance.key(key, "second order")) < share
+    deeper_points = cuts(log, deeper, SECOND_ORDER_POINTS[inference], lots) if is_deeper else []
+    wanted = {*deeper_points}
+    characters = list[tuple[int, int]]()
+    if late:
+        wanted.update(*points.values(), (point for seat in seats for point, _ in decisions(log, seat)))
+    if last:
+        characters = [
+            (point, seat)
+            for seat in asked
+            for point in points[seat][:CHARACTER_POINTS]
+            if seat in living(log[:point], config.n_players)
+        ]
+    expected = expect(log, config, wanted, characters) if wanted else None
+    forks = {
+        seat: belief_questions(log, seat, config, points[seat], expected if late else None) for seat in asked
+    }
+    if expected is not None and deeper_points:
+        found = second_order_questions(log, asked, config, deeper_points, deeper, expected, drawn=not late)
+        forks = {seat: forks[seat] + found[seat] for seat in asked}
+    names = tuple(fact.name for fact in facts)
+    return [
+        View(
+            document(game.text, log, seat, config),
+            forks.get(seat, []),
+            names[seat],
+            names,
+            turns(log, seat, config, options[seat], expected) if late and expected is not None else [],
+        )
+        for seat in seats
+    ]
+
+
+def stream(
+    seed: int, lexicon: str, belief_share: float, games: int, start: int = 0
+) -> Iterator[tuple[int, list[View]]]:
+    """(index, views) of the games from `start` on; `games` is the number that the curriculum is laid over."""
+    index = start
+    while True:
+        yield index, views(index, seed, index / games, lexicon, belief_share)
+        index += 1

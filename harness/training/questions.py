@@ -1,0 +1,188 @@
+"""What a seat is asked on the way through a game, and what it is to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agents.llm.beliefs import gone
+from agents.llm.transcript_context import document_lengths
+from agents.models.small import PLAYS
+from agents.werewolf.observer import Observer
+from agents.werewolf.scripted import CHARACTERS
+from games import chance, load_game
+from games.records import Decision, Event, Record
+from games.werewolf.lexicon import lexicon as load_lexicon
+from harness.training.games import MIXTURE
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """Questions asked at one point of a view, each of them as if the others were not."""
+
+    n_lines: int
+    """How many lines of the view were read before."""
+    viewer: str
+    """Name of the seat that is asked; every question begins with `NAME believes`."""
+    asked: list[tuple[str, dict[str, float]]]
+    """(rest of the question, the probability of each answer; none where it is only read)."""
+
+
+def opens_ballot(log: Sequence[Record], i: int) -> bool:
+    """Whether record `i` is the first decision of a ballot."""
+    record = log[i]
+    before = log[i - 1] if i else None
+    return (
+        isinstance(record, Decision)
+        and record.kind == "ballot"
+        and not (isinstance(before, Decision) and before.kind == "ballot")
+    )
+
+
+def cuts(log: list[Record], key: int, n: int, later: int = 1) -> list[int]:
+    """Up to `n` points of a log at which to ask: half of them before a ballot is cast, the others anywhere by day; each
+    from the second day on has `later` lots in the draw."""
+    ballots, others = list[int](), list[int]()
+    for i, record in enumerate(log):
+        lots = later if isinstance(record, Decision | Event) and record.day > 1 else 1
+        if opens_ballot(log, i):
+            ballots += [i] * lots
+        elif isinstance(record, Event) and record.kind in ("phase", "speech", "ballot", "exile"):
+            others += [i + 1] * lots
+    chosen = drawn(ballots, chance.key(key, "ballots"))[: (n + 1) // 2]
+    return [*chosen, *drawn(others, chance.key(key, "others"))[: n - len(chosen)]]
+
+
+def drawn(lots: Sequence[int], key: int) -> list[int]:
+    """The numbers in the order in which their first lots are drawn."""
+    return list(dict.fromkeys(chance.shuffled(lots, key)))
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What the exact observer expects at some points of a game, in every seat's place."""
+
+    roles: tuple[str, ...]
+    beliefs: dict[int, np.ndarray]
+    """Point -> probability `(n_viewers, n_seats, n_roles)` of each role of each seat to each viewer."""
+    characters: dict[tuple[int, int], np.ndarray]
+    """(point, viewer) -> probability `(n_seats, n_characters)` of each seat's character, as in `CHARACTERS`."""
+
+
+def expect(
+    log: Sequence[Record], config: Any, points: Iterable[int], characters: Collection[tuple[int, int]] = ()
+) -> Expected:
+    """What the exact observer expects after the first `point` records; of characters where (point, viewer) is named.
+
+    One pass over the log serves all questions: taking in records is most of the cost.
+    """
+    observer = Observer("exact", config, MIXTURE)
+    out = Expected(observer.roles, {}, {})
+    read = 0
+    for point in sorted({*points, *(point for point, _ in characters)}):
+        for record in log[read:point]:
+            observer.update(record)
+        read = point
+        out.beliefs[point] = observer.all_beliefs()
+        for at, viewer in characters:
+            if at == point:
+                out.characters[at, viewer] = observer.p_characters(viewer)
+    return out
+
+
+def belief_questions(
+    log: list[Record], seat: int, config: Any, points: Iterable[int], expected: Expected | None = None
+) -> list[Fork]:
+    """What the seat is asked at some points of the log while it lives: the role of each living other, answered with the
+    truth, or with what the exact observer expects of it; and how that other plays, where that is known too."""
+    game = load_game("werewolf")
+    facts = game.seats(config, log)
+    terms = load_lexicon(config.lexicon).terms
+    before = document_lengths(game.text, log, seat, config)
+    forks = []
+    for point in sorted(points):
+        alive = living(log[:point], config.n_players)
+        if seat not in alive:
+            break
+        others = [i for i in alive if i != seat]
+        asked = [(facts[i].name, {terms[facts[i].role]: 1.0}) for i in others]
+        if expected is not None:
+            beliefs = expected.beliefs[point][seat]
+            asked = [(facts[i].name, in_words(beliefs[i], expected.roles, terms)) for i in others]
+            if (point, seat) in expected.characters:
+                characters = expected.characters[point, seat]
+                asked += [(character_question(facts[i].name), by_character(characters[i])) for i in others]
+        forks.append(Fork(before[point], facts[seat].name, asked))
+    return forks
+
+
+def character_question(subject: str) -> str:
+    """What comes after `NAME believes` where it is asked for a player's character
+    (`agents.werewolf.scripted.STYLES`)."""
+    return f"{subject} {PLAYS}"
+
+
+def by_character(p: np.ndarray) -> dict[str, float]:
+    """Probabilities `(n_characters,)` by the character's word; impossible ones are left out."""
+    return {name: float(x) for name, x in zip(CHARACTERS, p, strict=True) if x > 0.0}
+
+
+def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
+    """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
+    p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
+    return {terms[role]: float(x) for role, x in zip(roles, p, strict=True) if x > 0.0}
+
+
+def second_order_questions(
+    log: list[Record],
+    seats: Sequence[int],
+    config: Any,
+    points: Iterable[int],
+    key: int,
+    expected: Expected,
+    drawn: bool = False,
+) -> dict[int, list[Fork]]:
+    """What each seat is asked of the beliefs of each living other: four about itself, and about all living up to eight.
+
+    The answer is what the exact observer believes in the other's place, or a role `drawn` from that, so that a well
+    calibrated answer is what the viewer expects of that belief.
+    """
+    game = load_game("werewolf")
+    facts = game.seats(config, log)
+    terms = load_lexicon(config.lexicon).terms
+    before = {seat: document_lengths(game.text, log, seat, config) for seat in seats}
+    forks: dict[int, list[Fork]] = {seat: [] for seat in seats}
+
+    def answer(point: int, seat: int, j: int, k: int) -> dict[str, float]:
+        p = expected.beliefs[point][j, k]
+        if drawn:
+            role = chance.draw(np.maximum(p, 0.0).tolist(), chance.key(key, "answer", point, seat, j, k))
+            p = np.eye(len(p))[role]
+        return in_words(p, expected.roles, terms)
+
+    for point in sorted(points):
+        alive = living(log[:point], config.n_players)
+        for seat in seats:
+            if seat not in alive:
+                continue
+            pairs = [(j, k) for j in alive for k in alive if j not in (k, seat)]
+            mine, others = (
+                chance.shuffled(
+                    [(j, k) for j, k in pairs if (k == seat) == own],
+                    chance.key(key, "asked", point, seat, own),
+                )
+                for own in (True, False)
+            )
+            asked = [
+                (f"{facts[j].name} believes {facts[k].name}", answer(point, seat, j, k))
+                for j, k in (*mine[:4], *others)[:8]
+            ]
+            forks[seat].append(Fork(before[seat][point], facts[seat].name, asked))
+    return forks
+
+
+def living(log: Sequence[Record], n: int) -> list[int]:
+    """The seats that are alive after these records."""
+    out = gone(load_game("werewolf"), log)
+    return [i for i in range(n) if i not in out]

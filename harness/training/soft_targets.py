@@ -1,0 +1,76 @@
+"""What a seat's own lines might have been: the teachers' policies as targets, in place of one draw of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agents.llm.transcript_context import ask, document_lengths
+from agents.werewolf.scripted import Distribution, in_sentences
+from games import load_game
+from games.records import Decision, Record
+from games.werewolf.lexicon import lexicon as load_lexicon
+from harness.training.questions import Expected
+
+HUNTS, SPARES = ("accuse", "question", "vote", "votes", "inspects", "shoots", "poisons"), ("defend",)
+"""Acts that serve the village where they name a werewolf, and where they do not."""
+SERVED, FAILED = 3.0, 0.05
+"""How much naming a player counts where it serves the village, and where it does not."""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One of the seat's own lines."""
+
+    line: int
+    """Its index among the view's lines."""
+    given: str
+    """What the seat was given of it."""
+    answers: list[tuple[str, float]]
+    """(rest of the line, probability) of all that its player might have written, given what it knew."""
+    worth: dict[str, dict[str, float]]
+    """Verb -> name -> how much naming that player counts; 1 where it is not said."""
+
+
+def turns(
+    log: Sequence[Record], seat: int, config: Any, options: Sequence[Distribution], expected: Expected
+) -> list[Turn]:
+    """The turns of a seat, given what its player might have done at each of its decisions, in their order."""
+    game = load_game("werewolf")
+    words = game.text.words_of(config, log)
+    faction = game.seats(config, log)[seat].faction
+    before = document_lengths(game.text, log, seat, config)
+    found = []
+    for (point, decision), distribution in zip(decisions(log, seat), options, strict=True):
+        answers: dict[str, float] = {}
+        for action, p in distribution:
+            if p > 0.0:
+                text = game.text.answer(decision, in_sentences(action, words), words)
+                answers[text] = answers.get(text, 0.0) + p
+        judged = worth(expected, point, seat, words.names, config.lexicon) if faction == "village" else {}
+        found.append(Turn(before[point], ask(game.text, decision, words), list(answers.items()), judged))
+    return found
+
+
+def decisions(log: Sequence[Record], seat: int) -> list[tuple[int, Decision]]:
+    """The seat's decisions and where in the log they are."""
+    return [(i, r) for i, r in enumerate(log) if isinstance(r, Decision) and r.seat == seat]
+
+
+def worth(
+    expected: Expected, point: int, seat: int, names: Sequence[str], lexicon: str
+) -> dict[str, dict[str, float]]:
+    """`Turn.worth` of one of the village: the mean over all deals that the exact observer holds possible in its place.
+
+    Imitation weighed by what comes of it, as in advantage-weighted regression (Peng et al. 2019, arXiv:1910.00177). A
+    seat does not know the deal, so what it learns is to do what its teacher does where that is likely to be right.
+    Without it a model that was a little less sure than its teachers at every choice won the village's games less than
+    half as often.
+    """
+    terms = load_lexicon(lexicon).terms
+    p: np.ndarray = expected.beliefs[point][seat, :, expected.roles.index("werewolf")]
+    hunts = {name: FAILED + (SERVED - FAILED) * float(q) for name, q in zip(names, p, strict=True)}
+    spares = {name: SERVED - (SERVED - FAILED) * float(q) for name, q in zip(names, p, strict=True)}
+    return {terms[verb]: hunts for verb in HUNTS} | {terms[verb]: spares for verb in SPARES}

@@ -1,0 +1,167 @@
+"""What a dry run says about a run, held against the run."""
+
+import json
+
+import pytest
+
+from agents.models.small import SMALL_MODEL
+from games.records import Decision
+from harness import load_run
+from harness.cli.main import main
+from harness.config.files import parse_config
+from harness.config.sections import Config
+from harness.errors import ConfigurationError
+from harness.forecast.dry_run import forecast_lines, size_of
+from harness.forecast.forecast import forecast
+from harness.play.tournament import run_tournament
+
+
+def config(games: int = 4, **more: object) -> Config:
+    return parse_config(
+        {
+            "run": {"games": games, "seed": 5, "runners": 1},
+            "agents": {
+                "loud": {"kind": "scripted", "policy": "loud"},
+                "r": {"kind": "scripted", "policy": "random"},
+            },
+            "roster": {"mix": {"loud": 3, "r": 4}},
+            **more,
+        }
+    )
+
+
+def with_model(games: int = 2, prompt: str = "transcript", **more: object) -> Config:
+    small = {"kind": "llm", "backend": "b", "prompt": prompt, "sampling": {"max_tokens": 40}, "retries": 2}
+    return parse_config(
+        {
+            "run": {"games": games, "seed": 5},
+            "agents": {"small": small, "r": {"kind": "scripted", "policy": "random"}},
+            "backends": {"b": {"kind": "transformers", "prices": {"prompt": 1.0, "generated": 2.0}}},
+            "roster": {"mix": {"small": 3, "r": 4}},
+            **more,
+        }
+    )
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestScripted:
+    def test_decisions_of_all_games_are_those_of_the_run(self, run_path):
+        found = forecast(config())
+        run_tournament(config(), run_path)
+        counts = load_run(run_path).decisions.collect().group_by("agent", "kind").len()
+        assert found.decisions == {
+            agent: dict(counts.filter(agent=agent).select("kind", "len").iter_rows())
+            for agent in ("loud", "r")
+        }
+        assert found.seconds is not None and found.usage == {}
+
+    def test_sample_is_multiplied_up_and_leaves_nothing_behind(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr("tempfile.tempdir", None)
+        found = forecast(config(games=30), sample=3)
+        assert (found.games, found.from_games, found.sampled) == (30, 3, True)
+        assert found.seconds is not None and found.seconds > 0
+        assert list(tmp_path.glob("wolfscope-sample-*")) == []
+        assert any("really played" in line for line in forecast_lines(found))
+
+
+class TestModels:
+    def test_prompts_and_calls_are_counted_with_the_model_s_own_tokenizer(self):
+        found = forecast(with_model())
+        ((_, usage),) = found.usage.items()
+        n = sum(found.decisions["small"].values())
+        assert usage.calls == n
+        assert found.most_generated[next(iter(found.usage))] == n * 40 * 3
+        assert 0 < usage.cached < usage.prompt
+        assert usage.cost == pytest.approx((usage.prompt + 2 * usage.generated) / 1e6)
+        assert found.seconds is None
+        assert any("--sample" in line for line in forecast_lines(found))
+
+    def test_belief_questions_are_calls_too(self):
+        plain = forecast(with_model())
+        asked = forecast(with_model(beliefs={"enabled": True, "before": ["ballot"]}))
+        (model,) = plain.usage
+        assert plain.decisions == asked.decisions
+        ballots = plain.decisions["small"]["ballot"]
+        assert asked.usage[model].calls - plain.usage[model].calls >= 2 * ballots
+
+    def test_activations_have_a_row_a_decision_and_site_of_all_streams(self):
+        found = forecast(with_model(activations={"enabled": True, "sites": ["prompt_last"]})).activations
+        n = sum(forecast(with_model()).decisions["small"].values())
+        assert found is not None
+        streams = 1 + json.loads((SMALL_MODEL / "config.json").read_text())["num_hidden_layers"]
+        assert (found.rows, found.streams, found.d_model) == (n, streams, 128)
+        assert found.bytes == n * streams * 128 * 4
+        some = {"enabled": True, "sites": ["prompt_last"], "layers": [0, 0.5, "embed"], "dtype": "bfloat16"}
+        fewer = forecast(with_model(activations=some)).activations
+        assert fewer is not None and (fewer.streams, fewer.bytes) == (3, n * 3 * 128 * 2)
+        on_forks = {"enabled": True, "sites": ["prompt_last", "belief_mention"]}
+        more = forecast(with_model(activations=on_forks))
+        asked = forecast(with_model(beliefs={"enabled": True}))
+        questions = sum(u.calls for u in asked.usage.values()) - sum(u.calls for u in more.usage.values())
+        assert more.activations is not None and more.activations.rows == n + questions > n
+
+    def test_games_of_each_combination_count_by_how_many_of_it_are_scheduled(self):
+        factors = {"factors": {"game.preset": ["classic-7", "probe-6"]}}
+        mix = {"roles": {"others": "small"}}
+        found = forecast(with_model(games=50, experiment=factors, roster=mix))
+        assert (found.games, found.from_games) == (100, 8)
+        assert "inspect" in found.decisions["small"]
+
+    def test_stand_in_s_log_is_one_that_the_rules_give(self):
+        from games.play import fold
+        from harness.forecast.stand_in import StandIns
+        from harness.play.engines import model_names, used_backends
+        from harness.schedule.tournament import Schedule
+
+        schedule = Schedule(with_model(games=1))
+        (game,) = StandIns(schedule, model_names(used_backends(schedule.configs))).play(1)
+        rules, settings = schedule.cells[0].rules()
+        fold(rules, settings, game.planned.seed, game.records)
+        traced = [r for r in game.records if isinstance(r, Decision) and r.trace]
+        assert any(r.trace.continues is not None for r in traced if r.trace)
+
+
+def test_a_model_that_does_not_know_the_game_s_words_is_refused_before_anything_starts(tmp_path):
+    def under(lexicon: str, model: str, **more: object) -> Config:
+        backend = {"kind": "transformers", "model": model}
+        return with_model(game={"lexicon": lexicon}, backends={"b": backend}, **more)
+
+    words = (
+        r"agents\.small: the tokenizer of small does not know 62 of the 62 words of the lexicon 'nonsense'"
+    )
+    with pytest.raises(ConfigurationError, match=words):
+        forecast(under("nonsense", "small"))
+    with pytest.raises(ConfigurationError, match=words):
+        run_tournament(under("nonsense", "small"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    crossed = {"factors": {"game.lexicon": ["classic", "nonsense"]}}
+    with pytest.raises(ConfigurationError, match=words):
+        forecast(under("classic", "small", experiment=crossed))
+    assert forecast(under("nonsense", "small-nonsense")).usage
+
+
+class TestCommand:
+    def test_dry_run_prints_schedule_and_estimate_as_json(self, tmp_path, capsys):
+        file = tmp_path / "c.toml"
+        file.write_text(
+            '[agents.r]\nkind = "scripted"\npolicy = "random"\n[roster]\nmix = { r = 7 }\n[run]\ngames = 12\n'
+        )
+        with pytest.raises(SystemExit) as stopped:
+            main(["run", str(file), "--dry-run", "--json", "--out", str(tmp_path / "run")])
+        assert stopped.value.code == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["games"], found["seats"]) == (12, {"r": 84})
+        assert found["forecast"]["decisions"]["r"]["ballot"] > 0
+        assert not (tmp_path / "run").exists()
+
+    def test_sample_without_dry_run_is_refused(self, tmp_path, capsys):
+        file = tmp_path / "c.toml"
+        file.write_text('[agents.r]\nkind = "scripted"\npolicy = "random"\n[roster]\nmix = { r = 7 }\n')
+        with pytest.raises(SystemExit) as stopped:
+            main(["run", str(file), "--sample", "2", "--out", str(tmp_path / "run")])
+        assert stopped.value.code == 2
+        assert "--sample belongs to --dry-run" in capsys.readouterr().err
+
+    def test_sizes_are_said_in_units_of_a_thousand(self):
+        assert [size_of(n) for n in (999, 1500, 2.5e9)] == ["999 B", "1.5 KB", "2.5 GB"]

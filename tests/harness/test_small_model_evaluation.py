@@ -1,0 +1,203 @@
+"""What `wolfscope eval-small-model` measures: the questions, the sites, the read-outs, the games."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.models.small import PLAYS, SMALL_MODEL, find_model, make_tokenizer, unpack_checkpoints
+from harness.training.batches import Row, collate
+from harness.training.evaluation.held_out import Sitting, sittings, stack
+from harness.training.evaluation.readings import SITES, positions
+from harness.training.evaluation.readouts import auroc, characters, log_odds, represented
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Sitting]:
+    return list(sittings("classic-7", 4))
+
+
+def test_every_site_is_a_token_that_names_who_is_asked_about(found: list[Sitting]) -> None:
+    tokenizer = make_tokenizer()
+    words = tokenizer.get_vocab()
+    offered = 0
+    for sitting in found:
+        batch = collate([Row(sitting.view, words, tokenizer)])
+        places = positions(batch, 0, sitting, words)
+        assert len(places) == len(sitting.inquiries)
+        for item, row in zip(sitting.inquiries, places, strict=True):
+            name = words[sitting.names[item.subject]]
+            *of_subject, second, character = row
+            assert all(int(batch.ids[0, at]) == name for at in of_subject if at >= 0)
+            assert int(batch.ids[0, second]) == words[sitting.names[item.viewer]]
+            assert tokenizer.decode(batch.ids[0, character - 1 : character + 1]).split() == [
+                sitting.names[item.subject],
+                PLAYS,
+            ]
+            assert row[0] < row[2]
+            if row[SITES.index("offer")] >= 0:
+                line = tokenizer.decode(batch.ids[0, row[0] : row[1] + 1])
+                assert "votes (" in " ".join(line.split()) or "votes(" in line.replace(" ", "")
+                offered += 1
+    assert offered > 20
+
+
+def test_the_subject_is_known_only_by_what_the_viewer_has_read(found: list[Sitting]) -> None:
+    for sitting in found:
+        for item in sitting.inquiries:
+            assert sitting.names[item.viewer] not in item.text.split()
+            assert "SUBJECT" in item.text
+            assert "votes (" not in item.text.rpartition("day")[2]  # its own ballot comes after
+
+
+def test_deeper_evidence_leaves_the_observer_less_surprised() -> None:
+    asked = stack([item for sitting in sittings("probe-6", 40) for item in sitting.inquiries])
+    truth = asked["is_werewolf"]
+
+    def surprise(kind: str) -> float:
+        p = np.clip(asked[kind], 1e-6, 1 - 1e-6)
+        return float(-np.where(truth, np.log(p), np.log(1 - p)).mean())
+
+    assert surprise("exact") < surprise("habits") < surprise("told")
+
+
+def planted(n_games: int = 60, per_game: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Activations `(n, n_sites, 3, 8)` that hold a target in site 1, layer 2 alone; the target; each row's game."""
+    rng = np.random.default_rng(0)
+    n = n_games * per_game
+    x = rng.normal(size=(n, len(SITES), 3, 8))
+    target = rng.normal(size=n)
+    x[:, 1, 2, 3] = target + 0.1 * rng.normal(size=n)
+    return x, target, np.repeat(np.arange(n_games), per_game)
+
+
+def test_a_read_out_is_found_where_it_was_planted_and_nowhere_else() -> None:
+    x, target, games = planted()
+    noise = np.random.default_rng(1).normal(size=x.shape)
+    counts = np.random.default_rng(2).normal(size=(len(target), 5))
+    texts = [f"word{i % 7} other{i % 5}" for i in range(len(target))]
+    found = {
+        r.source: r
+        for r in represented({"small model": x, "other": noise}, target, counts, texts, games, SITES)
+    }
+    assert found["small model"].value > 0.95
+    assert found["small model"].chosen == f"{SITES[1]}, layer 2"
+    for source in ("small model, embedding", "other", "event counts, linear", "TF-IDF of the text"):
+        assert found[source].value < 0.05
+
+
+def test_the_area_under_a_curve_is_that_of_the_whole_curve() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    for n_levels in (1, 2, 5, 10**6):  # with few levels most pairs are ties
+        truth, guess = rng.random(200) < 0.3, rng.integers(0, n_levels, 200)
+        assert auroc(truth, guess) == pytest.approx(roc_auc_score(truth, guess))
+    assert np.isnan(auroc(np.ones(3, bool), np.arange(3)))
+
+
+def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
+    x, target, games = planted()
+    labels = np.digitize(target, [-0.5, 0.5])
+    counts = np.random.default_rng(2).normal(size=(len(target), 5))
+    exact = np.eye(3)[labels]
+    stated = np.random.default_rng(3).random(exact.shape)
+    found = {r.source: r for r in characters(x, counts, exact, labels, games, SITES, stated)}
+    assert found["exact observer"].value == found["exact observer"].low == 1.0
+    assert found["small model"].value > 0.9
+    assert found["event counts, linear"].value < 0.6
+    assert 0.4 < found["stated"].value < 0.6
+    silent = characters(x[:, :1, :2], counts, exact, labels, games, SITES, np.full(exact.shape, np.nan))
+    assert "stated" not in {r.source for r in silent}
+
+
+def test_the_distance_from_the_exact_posterior_is_told_with_the_share_of_the_worst_answers() -> None:
+    from harness.training.evaluation.evaluate import surprise
+
+    exact = np.array([1.0] + [0.5] * 99)
+    assert surprise(exact, np.array([0.25] + [0.5] * 99)) == pytest.approx((np.log(4) / 100, 1.0))
+    even = surprise(exact[1:], np.full(99, 0.25))
+    assert even == pytest.approx((0.5 * np.log(4 / 3), 3 / 99))
+    assert np.isfinite(surprise(np.array([1.0 + 1e-15] * 50), np.full(50, 0.5))).all()
+
+
+def test_log_odds_of_certainty_are_bounded() -> None:
+    assert log_odds(np.array([0.0, 0.5, 1.0])) == pytest.approx([-np.log(99), 0.0, np.log(99)])
+
+
+def test_the_same_deals_are_played_again_by_the_same_opponents() -> None:
+    from harness.training.evaluation.evaluate import play_side
+
+    first, second = play_side("village", None, 12), play_side("village", None, 12)
+    assert (first == second).all()
+    assert (first != play_side("werewolf", None, 12)).all()  # one side or the other wins
+
+
+def test_the_shipped_model_is_read_at_every_site(found: list[Sitting]) -> None:
+    from agents.hooks.model import load_hooked_model
+    from harness.training.evaluation.readings import read
+
+    hooked = load_hooked_model(SMALL_MODEL)
+    got = read(hooked.model, hooked.tokenizer, found, "classic")
+    n = sum(len(sitting.inquiries) for sitting in found)
+    assert got.stated.shape == got.second.shape == (n,)
+    assert ((got.stated >= 0) & (got.stated <= 1)).all()
+    assert got.activations.shape[:2] == (n, len(SITES))
+    assert not np.isnan(got.activations[:, [0, 2, 4]]).any()
+    assert got.characters.sum(1) == pytest.approx(np.ones(n))
+
+
+def test_a_model_without_words_for_characters_is_read_without_them(found: list[Sitting]) -> None:
+    from agents.hooks.model import load_hooked_model
+    from harness.training.evaluation.readings import read
+
+    hooked = load_hooked_model(find_model("small-unasked"))
+    got = read(hooked.model, hooked.tokenizer, found, "classic")
+    assert np.isnan(got.characters).all()
+    assert np.isnan(got.activations[:, SITES.index("character")]).all()
+    assert not np.isnan(got.activations[:, SITES.index("name")]).any()
+
+
+def test_the_shipped_model_states_more_than_habits_tell() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    from agents.hooks.model import load_hooked_model
+    from harness.training.evaluation.readings import read
+
+    held_out = list(sittings("classic-7", 30))
+    asked = stack([item for sitting in held_out for item in sitting.inquiries])
+    hooked = load_hooked_model(SMALL_MODEL)
+    stated = read(hooked.model, hooked.tokenizer, held_out, "classic").stated
+    truth = asked["is_werewolf"]
+    # Over 400 games .89, .73 and .56.
+    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["habits"]) + 0.05
+    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["told"]) + 0.2
+
+
+def test_only_what_the_rules_leave_open_is_in_doubt_before_the_first_word() -> None:
+    from harness.training.evaluation.course import known
+
+    items = list(known("classic-7", 12, "classic"))
+    early = [p for item in items for p, spoken in zip(item.p, item.spoken, strict=True) if not spoken]
+    werewolves = [item for item in items if any(line.endswith("werewolf.") for line in item.view.lines[1:2])]
+    assert werewolves
+    assert all(p in (0.0, 1.0) for item in werewolves for p in item.p)  # who know each other
+    assert 0.2 < np.mean([0.0 < p < 1.0 for p in early]) < 0.9
+
+
+def test_the_course_tells_a_model_that_has_learned_to_look_up_from_one_that_has_not(tmp_path: Path) -> None:
+    from agents.hooks.model import load_hooked_model
+    from harness.training.evaluation.course import known, stage
+
+    told, held_out = list(known("classic-7", 8, "classic")), list(sittings("classic-7", 8))
+    folders = unpack_checkpoints(SMALL_MODEL, tmp_path)
+    first, last = (
+        stage(path.name, load_hooked_model(path).model, make_tokenizer(), told, held_out, "classic")
+        for path in (folders[0], folders[-1])
+    )
+    assert first.look_up < 0.8 < 0.98 < last.look_up
+    assert last.rules < 0.05 < first.rules
+    assert last.behaviour > first.behaviour
+    assert last.stated > 0.5 > first.stated
