@@ -89,6 +89,13 @@ def named_points(layout: DecoderLayout, names: Sequence[str]) -> Points:
     )
 
 
+def configured_points(layout: DecoderLayout, names: Sequence[str]) -> Points:
+    """As `named_points`; `all` alone includes the embeddings. Raises ValueError."""
+    if tuple(names) == ("all",):
+        return choose_points(layout, embed=True)
+    return named_points(layout, names)
+
+
 @dataclass(frozen=True)
 class Reads:
     """Positions to read in one forward pass. Positions of the same slot are averaged."""

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from agents.backends.base import BackendError, Generation, Prompt, Sampling
+from agents.backends.base import Backend, BackendError, Generation, Prompt, Sampling
 from agents.backends.retry import ask as ask_backend
 from agents.llm.chat_context import Ask, ChatBuilder
 from agents.llm.chat_reply import Part, Unreadable, last
 from agents.llm.dialogue import TokenDialogue, Words
 from agents.llm.encoder import Encoder
+from agents.llm.template import Turns
 from agents.llm.transcript_context import Context
 from agents.replies import silent
 from games import chance
 from games.base import Observation
 from games.records import Action, Span, Trace
-
-if TYPE_CHECKING:
-    from agents.llm.chat import ChatPlayer
 
 
 class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,12 +39,38 @@ class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the text is logged as `reasoning` (the tokens are in the log either way)."""
 
 
+class Speaker(Protocol):
+    """What a turn needs of the player whose decision it is."""
+
+    backend: Backend
+    encoder: Encoder | None
+    turns: Turns | None
+    thinking: Thinking
+    settings: dict[str, Any]
+    """temperature, top_p, max_tokens."""
+    retries: int
+    backend_retries: int
+    first_wait_s: float
+    prompts: str
+    """Version and hash of the prompt templates."""
+    close_ids: tuple[int, ...]
+    """Token ids that end the thinking."""
+
+    def stage(self, asked: Ask) -> str:
+        """`free` where the request's first question is answered in free words, else `choice`."""
+        ...
+
+    def read_answer(self, game: Any, asked: Ask, answer: str, words: Any) -> tuple[Action, list[Part]]:
+        """An answer's action and parts. Raises Unreadable."""
+        ...
+
+
 class Turn:
     """One decision in the making."""
 
     def __init__(
         self,
-        player: ChatPlayer,
+        player: Speaker,
         observation: Observation,
         builder: ChatBuilder,
         fork: Any,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agents.werewolf.scripted import CHARACTERS
 from games.werewolf.lexicon import FUNCTION_WORDS, LEXICONS, Lexicon, lexicon
 
 SMALL_MODEL = Path(__file__).parent / "small"
@@ -26,6 +25,9 @@ SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
 PLAYS = "plays"
 """The last word of the question for a player's character, which is answered with the name of a scripted one."""
+CHARACTER_WORDS = ("naive", "cautious", "loud", "bluffer", "claimer", "busser", "random")
+"""The answers to that question: the characters that the shipped weights were trained on, in the order of their token
+ids. Frozen with the weights: a new scripted style has no word here."""
 NUMBERS = tuple(str(i) for i in range(21))
 
 
@@ -39,7 +41,7 @@ def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:
     words = [*SPECIALS, *PUNCTUATION, *NUMBERS, *FUNCTION_WORDS]
     for lex in lexicons:
         words += lex.words
-    words += [PLAYS, *CHARACTERS]
+    words += [PLAYS, *CHARACTER_WORDS]
     return list(dict.fromkeys(words))
 
 

@@ -18,8 +18,8 @@ from agents.werewolf.observer import Mix, Observer
 from agents.werewolf.scripted import Distribution, Drawn
 from games.base import Observation
 from games.records import NOBODY, Action, Event, Record, Request, SpeechAct
-from games.werewolf.config import species_of
 from games.werewolf.discussion import SPEAK
+from games.werewolf.roles import species_of
 
 COVER, PUSH = 2.0, 2.0
 """As a werewolf: what a nat of suspicion of its pack is worth, and an accusation that others may follow."""

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
+from statsmodels.stats.proportion import proportion_confint
 
-from harness.errors import WolfscopeError
-from harness.play.progress import wilson
+from analysis.stats.errors import AnalysisError
 from harness.run.folder import Run
 
 
@@ -53,14 +53,14 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def standings(run: Run) -> list[Standing]:
-    """Every contender on every side. Raises WolfscopeError where no side of the run has one agent alone."""
+    """Every contender on every side. Raises AnalysisError where no side of the run has one agent alone."""
     won = _won(run)
     lost = run.decisions.group_by("agent").agg(share=pl.col("fallback").is_not_null().mean()).collect()
     fallbacks = dict(lost.iter_rows())
     found = []
     for (side, agent), rows in won.group_by("side", "agent", maintain_order=True):
         wins, n = int(rows["won"].sum()), len(rows)
-        low, high = wilson(wins, n)
+        low, high = proportion_confint(wins, n, method="wilson")
         found.append(
             Standing(
                 str(side),
@@ -121,7 +121,7 @@ def _contenders(run: Run) -> pl.DataFrame:
             others = sorted({a for other, agents in by_side.items() if other != side for a in agents})
             rows.append({"cell": cell, "side": side, "agent": agent, "opponents": ", ".join(others)})
     if not rows:
-        raise WolfscopeError(
+        raise AnalysisError(
             f"{run.path} seats no agent alone on a side, so nobody's wins can be told from the others': "
             "play harness/config/examples/competence.toml"
         )

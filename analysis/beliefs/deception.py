@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from analysis.beliefs.observers import Watched
-from games.werewolf.config import faction_of, species_of
+from games.werewolf.roles import faction_of, species_of
 
 BELIEVED = 0.2
 """A proposition below this probability to its speaker is believed false."""

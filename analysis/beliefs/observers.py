@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.werewolf.observer import Impossible, Observer, TooLarge, fit
+from agents.werewolf.observer import Impossible, Observer, TooLarge, fit, second_order_beliefs
 from analysis.beliefs.utterances import UTTERANCES, is_speech, utterance
 from analysis.data.frames import GameLog
 from games.records import Decision, Event
-from games.werewolf.config import species_of
+from games.werewolf.roles import species_of
 
 SCHEMA = {
     "game_id": pl.String,
@@ -191,7 +191,7 @@ def _follow(
 
 
 def _second(game_id: str, seq: int, viewer: int, observer: Observer) -> list[tuple[Any, ...]]:
-    expected = observer.second_order(viewer)
+    expected = second_order_beliefs(observer, viewer)
     living = [j for j, alive in enumerate(observer.seen.alive) if alive]
     found = []
     for j in living:

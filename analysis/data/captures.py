@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.data.spans import Spans
 from analysis.data.targets import Readout, Target
-from analysis.probes.attention import Spans
 from harness.activations.store import Activations, ActivationsError, open_activations
 
 HEADLINE, OWN_HEADLINE = ("belief_mention", "mention"), ("prompt_last",)

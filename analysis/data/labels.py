@@ -17,7 +17,7 @@ import polars as pl
 from analysis.data.frames import GameLog
 from analysis.data.knowledge import Knowledge
 from games.records import NOBODY, Decision, Event, SpeechAct
-from games.werewolf.config import faction_of, species_of
+from games.werewolf.roles import faction_of, species_of
 
 STATEMENTS: dict[str, Any] = {
     "game_id": pl.String,

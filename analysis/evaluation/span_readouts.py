@@ -15,9 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.data.captures import spans_of
+from analysis.data.spans import Spans
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Settings
-from analysis.probes.attention import SpanResult, Spans, fit_spans, read_spans
+from analysis.probes.attention import SpanResult, fit_spans, read_spans
 from analysis.probes.probes import check_classes
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
 from analysis.stats.splits import Folds, game_folds

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.data.spans import Spans
 from analysis.probes.permutation import LayerNull, permute_within_games
 from analysis.stats.logistic import probabilities
 from analysis.stats.metrics import auroc
@@ -31,40 +32,6 @@ PENALTIES = (2e-2, 1e-3)
 COLUMNS = 32
 """Labellings fitted side by side at most."""
 Singles = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Spans:
-    """The tokens of the rows of a target."""
-
-    site: str
-    layers: tuple[str, ...]
-    x: NDArray[np.float32]
-    """`(n_tokens, n_layers, d_model)`, the tokens of a row one after the other."""
-    start: NDArray[np.int64]
-    """`(n_rows + 1,)`: row i holds tokens `start[i]` to `start[i + 1]`, at least one."""
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self.start) - 1
-
-    def mean(self) -> Spans:
-        """Spans of one token: the mean of each row's."""
-        counts = np.diff(self.start)[:, None, None]
-        x = np.add.reduceat(self.x, self.start[:-1], axis=0) / counts
-        return Spans(self.site, self.layers, x.astype(np.float32), np.arange(self.n_rows + 1))
-
-    def last(self) -> Spans:
-        """Spans of one token: the last of each row's."""
-        return Spans(self.site, self.layers, self.x[self.start[1:] - 1], np.arange(self.n_rows + 1))
-
-    def take(self, rows: NDArray[np.int64]) -> Spans:
-        """The spans of some rows (indices)."""
-        counts = np.diff(self.start)[rows]
-        start = np.concatenate([[0], np.cumsum(counts)])
-        tokens = np.repeat(self.start[rows] - start[:-1], counts) + np.arange(start[-1])
-        return Spans(self.site, self.layers, self.x[tokens], start)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from analysis.evaluation.prepare import Prepared, prepare
 from analysis.evaluation.saved import config_hash, fit_probe, save
 from analysis.evaluation.span_readouts import read_outs
 from analysis.evaluation.transfer import factors_of
-from analysis.report import block as blocks
 from analysis.report import cards
 from analysis.report.block import Block
 from analysis.report.methods import methods, missing
@@ -39,8 +38,12 @@ from analysis.report.sections.audits import audit_section
 from analysis.report.sections.behaviour import behaviour_block
 from analysis.report.sections.beliefs import beliefs_block
 from analysis.report.sections.deception import add_spans, windows_block
+from analysis.report.sections.effects import effects_block
 from analysis.report.sections.ladder import ladder_block
+from analysis.report.sections.planted import appendix
+from analysis.report.sections.recipes import recipes_block
 from analysis.report.sections.training import training_block
+from analysis.report.sections.transfer import transfer_block
 from analysis.stats.bootstrap import holm
 from analysis.stats.errors import AnalysisError
 from harness.run.folder import load_run
@@ -183,11 +186,11 @@ def _blocks(
                 deception,
                 beliefs_block(headline, prepared, numbers),
                 ladder_block(headline, logs, runs, settings, numbers),
-                blocks.recipes_block(done, settings, numbers),
-                blocks.transfer_block(done, factors_of(runs), settings, numbers),
+                recipes_block(done, settings, numbers),
+                transfer_block(done, factors_of(runs), settings, numbers),
                 training_block(headline, prepared, runs, settings, numbers),
-                blocks.effects_block(branches, numbers),
-                blocks.appendix(numbers),
+                effects_block(branches, numbers),
+                appendix(numbers),
             ]
 
     return make

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from games.records import SpeechAct
 from games.werewolf.lexicon import Lexicon
+from games.werewolf.roles import ROLE_TERMS
 
 SENTENCES: dict[str, str] = {
     "claim_role": "I am the {role}.",
@@ -19,11 +20,6 @@ SENTENCES: dict[str, str] = {
     "retract": "I {retract}.",
 }
 """The sentence of each kind of act; `{subject}` is a player's name, every other slot a term of the lexicon."""
-
-ROLE_TERMS = (
-    "villager werewolf seer doctor witch hunter medium possessed jester mason village human"
-).split()
-"""The terms that can stand in a `{role}` slot."""
 
 
 def say(acts: Sequence[SpeechAct], names: Sequence[str], lex: Lexicon) -> str:

@@ -8,25 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from games.base import ConfigError
 from games.werewolf.lexicon import lexicon
+from games.werewolf.roles import Role
 
-Role = Literal[
-    "villager", "werewolf", "seer", "doctor", "witch", "hunter", "medium", "possessed", "jester", "mason"
-]
 Reveal = Literal["none", "role", "faction", "species"]
 NightAct = Literal["chat", "night_kill", "inspect", "protect", "witch"]
-
-FACTION = {"werewolf": "werewolf", "possessed": "werewolf", "jester": "jester"}
-"""The faction of each role that is not of the village."""
-
-
-def faction_of(role: str) -> str:
-    """The faction that a role wins with."""
-    return FACTION.get(role, "village")
-
-
-def species_of(role: str) -> str:
-    """What a species inspection shows: only werewolves are werewolves."""
-    return "werewolf" if role == "werewolf" else "human"
 
 
 class WerewolfConfig(BaseModel):

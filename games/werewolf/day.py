@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from games.records import EVERYONE, MODERATOR, NOBODY
-from games.werewolf.config import species_of
 from games.werewolf.discussion import discussion
 from games.werewolf.leaving import bury
 from games.werewolf.night import chat
+from games.werewolf.roles import species_of
 from games.werewolf.state import Asking, Moderator, Rules, choice_of, leaders, shown_role, without
 
 

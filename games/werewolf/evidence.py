@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import msgspec
 
 from games.records import NOBODY, Event, Record
-from games.werewolf.config import WerewolfConfig, species_of
+from games.werewolf.config import WerewolfConfig
+from games.werewolf.roles import species_of
 
 WOLF_VALUES = ("werewolf",)
 

@@ -8,11 +8,13 @@ from games import chance
 from games.base import ReplayError, SeatFacts
 from games.records import NOBODY, Action, Event, Record, Request
 from games.werewolf import rules, text, truth
-from games.werewolf.config import WerewolfConfig, faction_of
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SKIP
 from games.werewolf.lines import words_of
 from games.werewolf.presets import configure
+from games.werewolf.roles import faction_of
 from games.werewolf.rules_text import rules_text
+from games.werewolf.snapshot import restore, snapshot
 
 
 class Werewolf:
@@ -27,6 +29,8 @@ class Werewolf:
     transcript = staticmethod(text.transcript)
     rules_text = staticmethod(rules_text)
     statements = staticmethod(truth.statements)
+    snapshot = staticmethod(snapshot)
+    restore = staticmethod(restore)
     text = text
 
     @staticmethod

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from games.records import EVERYONE, NOBODY
-from games.werewolf.config import faction_of
 from games.werewolf.discussion import say
+from games.werewolf.roles import faction_of
 from games.werewolf.state import Moderator, Rules, choice_of, shown_role
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from games.records import MODERATOR, NOBODY, Decision, Request
 from games.werewolf.leaving import bury
+from games.werewolf.roles import ACTOR
 from games.werewolf.state import Asking, Moderator, Rules, choice_of, leaders, shown_role, without
 
 
@@ -99,10 +99,6 @@ def act(m: Moderator, tonight: Night, acts: Sequence[str]) -> Rules:
         told = tuple([i for i in m.living("witch") if m.heals[i]])
         if told and tonight.prey != NOBODY:
             m.emit("attacked", told, target=tonight.prey)
-
-
-ACTOR: Final = {"inspect": "seer", "protect": "doctor", "heal": "witch", "poison": "witch"}
-"""The role that each act of one seat alone belongs to."""
 
 
 def asked(m: Moderator, tonight: Night, act: str) -> list[Request]:

@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from games.werewolf.acts import SENTENCES
-from games.werewolf.config import WerewolfConfig, faction_of
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import lexicon
-
-NIGHT_ACTS = {
-    "night_kill": "werewolf",
-    "chat": "werewolf",
-    "inspect": "seer",
-    "protect": "doctor",
-    "witch": "witch",
-}
-"""The role that has each act of the night."""
+from games.werewolf.roles import NIGHT_ACTS, faction_of
 
 
 def rules_text(config: WerewolfConfig, role: str | None = None) -> str:

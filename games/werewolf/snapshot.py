@@ -6,6 +6,7 @@ written. `restore(snapshot(state)) == state`, and the two go on alike.
 
 from __future__ import annotations
 
+from copyreg import pickle as teach_pickle
 from typing import Any
 
 import msgspec
@@ -50,3 +51,11 @@ def restore(data: bytes | str) -> State:
     except (msgspec.DecodeError, GameError, ValueError) as error:
         raise ReplayError(f"this is no snapshot of a game of werewolf: {error}") from error
     return msgspec.structs.replace(state, seed=found.seed)
+
+
+def _reduced(state: State) -> tuple[Any, ...]:
+    """A state as pickle and copy take it: a generator cannot be copied, what it follows from can."""
+    return restore, (snapshot(state),)
+
+
+teach_pickle(State, _reduced)

@@ -15,8 +15,9 @@ import msgspec
 from games import chance
 from games.base import Outcome
 from games.records import EVERYONE, MODERATOR, NOBODY, Action, Decision, Event, Request, SpeechAct
-from games.werewolf.config import WerewolfConfig, faction_of, species_of
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import N_NAMES
+from games.werewolf.roles import faction_of, species_of
 
 T = TypeVar("T")
 Asking = Generator[tuple[Request, ...], Sequence[Decision], T]
@@ -170,14 +171,6 @@ class State(msgspec.Struct, frozen=True, eq=False, gc=False):
         one, two = self.moderator, other.moderator
         same = (one.config, one.roles, one.first_seed) == (two.config, two.roles, two.first_seed)
         return same and self.seed == other.seed and self.past == other.past
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from games.werewolf.snapshot import (  # a snapshot is made by the rules, which need states
-            restore,
-            snapshot,
-        )
-
-        return restore, (snapshot(self),)
 
     @property
     def past(self) -> list[tuple[int, list[Action]]]:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from games.base import ReplayError
 from games.records import Decision, Event, Record, SpeechAct
 from games.statements import Statement
-from games.werewolf.config import WerewolfConfig, faction_of, species_of
+from games.werewolf.config import WerewolfConfig
+from games.werewolf.roles import faction_of, species_of
 
 SPOKEN = ("speech", "last_words", "whisper")
 """Decisions whose words others hear."""

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from agents.backends.base import OUTPUT_TOKENS, Backend, Capture, Generation, Prompt
 from games.records import Action, Decision
+from harness.activations.items import CaptureItem, Site, wanted_rows
 from harness.activations.sites import View, check_sites, sites_of
 from harness.activations.store import StoreInfo
 from harness.activations.writer import ActivationWriter
-from harness.capture.plan import CaptureItem, Site, wanted_rows
 from harness.config.sections import ActivationsSection
 
 Rows = dict[tuple[int, ...], NDArray[np.float32]]

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from games.records import Decision, Record, Span
-from harness.capture.plan import CaptureItem, Site
+from harness.activations.items import CaptureItem, Site
 from harness.errors import ConfigurationError
 
 SITES = (

@@ -12,12 +12,11 @@ unfinished write, or has lost it: it is never read, and `verify` names it. Needs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -26,7 +25,6 @@ from harness.activations.format import (
     INDEX_SCHEMA,
     KEY,
     SCHEMA_VERSION,
-    ContextKey,
     StoreInfo,
     layer_name,
     read_info,
@@ -53,7 +51,6 @@ __all__ = [
     "Activations",
     "ActivationsDamaged",
     "ActivationsError",
-    "Damage",
     "StoreInfo",
     "layer_name",
     "open_activations",
@@ -61,17 +58,6 @@ __all__ = [
     "store_folders",
     "token_hash",
 ]
-
-
-class Damage(msgspec.Struct, frozen=True):
-    """One thing that `verify` found."""
-
-    kind: str
-    """missing_shard | broken_shard | unindexed_shard | broken_index | changed_bytes | missing_row | unindexed_row |
-    duplicate_key | wrong_tokens."""
-    where: str
-    """The shard or index part, with the row where there is one."""
-    message: str
 
 
 def open_activations(path: str | Path) -> Activations:
@@ -201,15 +187,6 @@ class Activations:
         """The words behind token ids, where a capture of single tokens has kept them; else empty."""
         path = self.path / "vocabulary.parquet"
         return dict(pl.read_parquet(path).iter_rows()) if path.is_file() else {}
-
-    def verify(self, contexts: Mapping[ContextKey, Sequence[int]] | None = None) -> list[Damage]:
-        """Read everything and name all that is wrong; an empty list is a sound store.
-
-        contexts: the token ids of contexts and forks; rows of these are held to them.
-        """
-        from harness.activations.verify import verify
-
-        return verify(self, contexts or {})
 
     def _known(self, layer: int | str) -> str:
         name = layer_name(layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -17,14 +18,17 @@ from harness.activations.shards import (
     open_shard,
     shard_remedy,
 )
-from harness.activations.store import Activations, Damage
+from harness.activations.store import Activations
 
 Contexts = Mapping[ContextKey, Sequence[int]]
 """The token ids of contexts."""
 
 
-def verify(store: Activations, contexts: Contexts) -> list[Damage]:
-    """All damage found in `store`; see `Activations.verify`."""
+def verify(store: Activations, contexts: Contexts | None = None) -> list[Damage]:
+    """Read everything of a store and name all that is wrong; an empty list is a sound store.
+
+    contexts: the token ids of contexts and forks; rows of these are held to them.
+    """
     written = sorted((store.path / "shards").glob("[!.]*.safetensors"))
     found: list[Damage] = []
     frames: list[pl.DataFrame] = []
@@ -41,7 +45,7 @@ def verify(store: Activations, contexts: Contexts) -> list[Damage]:
     if frames:
         found += _duplicates(pl.concat(frames))
         for frame in frames:
-            found += _tokens(frame, contexts)
+            found += _tokens(frame, contexts or {})
     return found
 
 
@@ -127,3 +131,14 @@ def _tokens(lines: pl.DataFrame, contexts: Contexts) -> list[Damage]:
 
 def _key(line: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={line[name]}" for name in KEY)
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """One thing that `verify` found."""
+
+    kind: str
+    """missing_shard | broken_shard | unindexed_shard | broken_index | changed_bytes | missing_row | unindexed_row |
+    duplicate_key | wrong_tokens."""
+    where: str
+    """The shard or index part, with the row where there is one."""
+    message: str

@@ -41,13 +41,14 @@ from harness.branch.changes import (
 )
 from harness.branch.effects import Effects, effects, effects_table, measure
 from harness.config.files import parse_config, set_key
+from harness.config.hashing import hash_of
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.play.progress import Progress
 from harness.replay.replay import Replay, open_replay
 from harness.run.folder import RunFolder, load_run, new_manifest
 from harness.run.journal import JournalWriter, Start
-from harness.run.manifest import Cell, Manifest, hash_of
+from harness.run.manifest import Cell, Manifest
 from harness.schedule.branched import Arm, BranchSchedule, Origin, schedule_of
 
 __all__ = [
@@ -355,7 +356,7 @@ def _seated(replay: Replay) -> tuple[str, ...]:
 
 
 def _play(plan: _Plan, out: Path, progress: Progress | None, address: str | None) -> Path:
-    from harness.play.engines import model_names, used_backends
+    from harness.config.models import model_names, used_backends
     from harness.play.factory import check_agents
 
     progress = progress or Progress("quiet")

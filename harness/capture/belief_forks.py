@@ -14,9 +14,9 @@ from agents.llm.transcript_context import mentions
 from games.play import observe
 from games.records import Decision, Record
 from harness.activations.format import BELIEF_MENTION
+from harness.activations.items import CaptureItem
 from harness.activations.sites import View
 from harness.capture.contexts import Players, asked
-from harness.capture.plan import CaptureItem
 from harness.run.folder import Run
 from harness.schedule.branched import schedule_of
 

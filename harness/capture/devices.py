@@ -11,14 +11,14 @@ from pathlib import Path
 
 import ray
 
+from agents.backends.environment import checkout
 from agents.backends.vllm.settings import engine_env
 from harness.capture.job import CaptureJob
 from harness.capture.progress import CaptureProgress, together
-from harness.capture.run import capture_share
+from harness.capture.share import capture_share
 from harness.errors import WolfscopeError
 from harness.play.cluster import ray_for_now
 from harness.play.progress import Progress
-from harness.run.manifest import checkout
 
 
 class CaptureActor:

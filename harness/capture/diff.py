@@ -27,11 +27,10 @@ from agents.hooks.hooks import Hooks, Points, Reads
 from agents.hooks.model import HookedModel, load_hooked_model
 from agents.models.small import find_model
 from harness.capture.job import chosen_backend
-from harness.capture.reader import points_of
 from harness.capture.whole_contexts import Context, batches_of, kinds_of
 from harness.config.files import parse_config
+from harness.config.models import model_folder, points_of
 from harness.errors import ConfigurationError
-from harness.play.engines import model_folder
 from harness.run.folder import load_run
 
 SCHEMA_VERSION = 1

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from agents.hooks.model import HookedModel
+from harness.activations.items import CaptureItem, wanted_rows
 from harness.activations.store import KEY, Activations, ActivationsError, token_hash
-from harness.capture.plan import CaptureItem, wanted_rows
 
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 8e-2}
 """Largest relative error |stored - plain| / |plain| of a row at a layer, by the coarser of store and model dtype.

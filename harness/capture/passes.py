@@ -21,9 +21,10 @@ from agents.hooks.hooks import Edit, Hooks, Points, Reads, choose_points
 from agents.hooks.intervention import Intervention
 from agents.hooks.model import HookedModel
 from agents.hooks.steering import Steering
+from harness.activations.items import CaptureItem, Row, wanted_rows
 from harness.activations.store import ActivationsError, StoreInfo, open_activations
 from harness.activations.writer import ActivationWriter
-from harness.capture.plan import CaptureItem, Pass, Row, batches, plan_passes, wanted_rows
+from harness.capture.plan import Pass, batches, plan_passes
 from harness.capture.progress import CaptureProgress
 
 __all__ = ["CaptureItem", "CaptureProgress", "HookedReader", "Reader", "capture_pass", "read_passes"]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.capture.job import CaptureJob
+from harness.config.models import model_folder, points_of
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
-from harness.play.engines import model_folder
 from harness.run.folder import Run
 
 if TYPE_CHECKING:
-    from agents.hooks.hooks import Points
     from agents.hooks.model import HookedModel
 
 
@@ -89,18 +88,6 @@ def _check_words(own: Path, folder: Path) -> None:
             f"{len(ours):,}, and id {at} is {theirs.get(at)!r}, not {ours.get(at)!r}; give a checkpoint that shares "
             "the tokenizer of the model that played"
         )
-
-
-def points_of(hooked: HookedModel, layers: Sequence[str]) -> Points:
-    """The streams that a configuration's words name; `all` alone includes the embeddings. Raises ConfigurationError."""
-    from agents.hooks.hooks import choose_points, named_points
-
-    try:
-        if tuple(layers) == ("all",):
-            return choose_points(hooked.layout, embed=True)
-        return named_points(hooked.layout, tuple(layers))
-    except ValueError as error:
-        raise ConfigurationError(f"activations.layers (--layer): {error}") from error
 
 
 def reinitialised(hooked: HookedModel, seed: int = 0) -> HookedModel:

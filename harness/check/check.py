@@ -21,6 +21,7 @@ from harness.activations.store import (
     open_activations,
     store_folders,
 )
+from harness.activations.verify import verify
 from harness.capture.belief_forks import BeliefForks
 from harness.capture.contexts import Players, asked
 from harness.check.tables import Beside
@@ -231,7 +232,7 @@ class _Contexts(Mapping[ContextKey, Sequence[int]]):
 
 def _activations(run: Run, path: Path) -> list[Finding]:
     try:
-        damage = open_activations(path).verify(_Contexts(run))
+        damage = verify(open_activations(path), _Contexts(run))
     except ActivationsError as error:
         return [Finding(path.name, str(error))]
     return [Finding(f"{path.name}/{d.where}", d.message) for d in damage]
@@ -258,8 +259,8 @@ def _sample(
     from agents.hooks.model import load_hooked_model
     from harness.capture.job import CaptureJob
     from harness.capture.parity import check_sample
-    from harness.capture.run import capture_items
-    from harness.play.engines import model_folder
+    from harness.capture.share import capture_items
+    from harness.config.models import model_folder
 
     named = [name for name, model in run.manifest.models.items() if model == store.info.model]
     if not named:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.run.manifest import hash_of
+from harness.config.hashing import hash_of
 
 
 class Section(BaseModel):

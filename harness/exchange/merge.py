@@ -16,10 +16,11 @@ from harness.activations.store import open_activations, store_folders
 from harness.activations.vocabulary import NAME as VOCABULARY
 from harness.activations.writer import ActivationWriter, RowKey
 from harness.atomic import making_folder, replacing, storage
+from harness.config.hashing import hash_of
 from harness.errors import RunFolderError
 from harness.run import tables
 from harness.run.folder import Run, load_run, new_manifest
-from harness.run.manifest import Cell, Manifest, hash_of, now, this_session
+from harness.run.manifest import Cell, Manifest, now, this_session
 from harness.schedule.merged import Part, parts_of
 
 PLACE = ("index", "cell", "factors", "seconds")

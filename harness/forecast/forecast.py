@@ -23,13 +23,14 @@ from harness.activations.format import BELIEF_MENTION
 from harness.activations.sites import game_items
 from harness.capture.belief_forks import n_questions
 from harness.capture.variants import ORIGINAL
+from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.forecast.stand_in import POLICY, Played, StandIns
-from harness.play.budget import Usage, cost_of, prices_of
-from harness.play.engines import model_folder, model_names, used_backends
+from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
 from harness.play.progress import Progress
 from harness.run.journal import End
+from harness.run.usage import Usage
 from harness.schedule.tournament import Schedule
 
 STAND_IN_GAMES = 4

@@ -17,9 +17,10 @@ from games.base import Observation
 from games.play import Answer, observe, play
 from games.records import NOBODY, Record, Reply, Span, Trace
 from harness.config.sections import Config
-from harness.play.budget import Booked, Meter, Usage, prices_of
+from harness.play.budget import Booked, Meter, prices_of
 from harness.play.elicitation import elicit_game
 from harness.play.factory import make_agent
+from harness.run.usage import Usage
 from harness.schedule.tournament import Planned, Schedule
 
 POLICY = "naive"

@@ -20,6 +20,7 @@ from games.records import NOBODY, Decision, Record
 from harness.atomic import write_whole
 from harness.config.sections import BackendSection, BudgetSection, Config, LimitSection, PriceSection
 from harness.errors import RunFolderError, TournamentError
+from harness.run.usage import Usage
 
 REASON = "budget"
 """`reason` of a game that a budget has ended."""
@@ -36,29 +37,6 @@ class BudgetExceeded(Exception):
 
 class BudgetSpent(TournamentError):
     """The run's own budget is spent; the run folder can be resumed with a larger one."""
-
-
-class Usage(msgspec.Struct, omit_defaults=True):
-    """What was asked of one model."""
-
-    calls: int = 0
-    prompt: int = 0
-    """Tokens of prompts, whole, however many of them came from a cache."""
-    cached: int = 0
-    """Of these, taken from an engine's prefix cache."""
-    generated: int = 0
-    cost: float = 0.0
-    """By the backend's price table, in its currency; 0 where there is none."""
-
-    @property
-    def tokens(self) -> int:
-        """Prompt and generated tokens."""
-        return self.prompt + self.generated
-
-    def add(self, other: Usage) -> None:
-        """Add up, field by field."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def cost_of(price: PriceSection | None, prompt: int, cached: int, generated: int) -> float:

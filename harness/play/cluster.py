@@ -13,9 +13,9 @@ from typing import Any
 
 import ray
 
+from agents.backends.environment import checkout
 from harness.errors import ConfigurationError, TournamentError
 from harness.play.progress import Progress, clock
-from harness.run.manifest import checkout
 
 OBJECT_STORE_BYTES = 256 * 2**20
 

@@ -66,7 +66,7 @@ def _scripted(name: str, section: AgentSection) -> Agent:
 
 def _model_player(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
     from agents.models.folder import load_tokenizer
-    from harness.play.engines import model_folder
+    from harness.config.models import model_folder
 
     _check_prompt(section)
     if "prefix" in section.settings:
@@ -105,7 +105,7 @@ def _begun(name: str, section: AgentSection, backend: Backend, source: BackendSe
     from agents.llm.encoder import Encoder
     from agents.llm.prefill import Begun, OneDecision
     from agents.models.folder import load_tokenizer
-    from harness.play.engines import model_folder
+    from harness.config.models import model_folder
 
     settings = dict(section.settings)
     given = settings.pop("prefix")
@@ -171,7 +171,7 @@ def _check_words(name: str, source: BackendSection, game: GameSection, known: se
     from agents.llm.encoder import Encoder
     from agents.models.folder import load_tokenizer
     from games.werewolf.lexicon import lexicon as load_lexicon
-    from harness.play.engines import model_folder
+    from harness.config.models import model_folder
 
     shown = getattr(load_game(game.name).configure(**game.settings), "lexicon", None)
     if shown is None:

@@ -22,10 +22,11 @@ from agents.llm.judge import Judge, question_hash
 from games.records import Decision
 from harness.atomic import replacing, storage
 from harness.config.files import read_toml, validated
+from harness.config.models import model_folder, model_names
 from harness.config.sections import BackendSection, Section
 from harness.errors import ConfigurationError
 from harness.play.cluster import ray_for_now
-from harness.play.engines import close_backends, model_folder, model_names, start_backends
+from harness.play.engines import close_backends, start_backends
 from harness.play.progress import Progress
 from harness.run.folder import Run, RunFolder, load_run
 

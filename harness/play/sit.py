@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.play.cluster import ray_for_now
-from harness.play.engines import model_names, start_backends, stop_backends, used_backends
+from harness.play.engines import start_backends, stop_backends
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.progress import Progress
 from harness.play.runner import Runner

@@ -14,12 +14,13 @@ from pathlib import Path
 from agents.backends.base import Backend, BackendError, EngineLost
 from agents.backends.restart import Deaths
 from games.records import Record
+from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.cluster import n_cpus, ray_for_now
 from harness.play.crew import Crew, RunnerLost
-from harness.play.engines import engine_actors, model_names, start_backends, stop_backends, used_backends
+from harness.play.engines import engine_actors, start_backends, stop_backends
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.progress import Progress, clock
 from harness.play.runner import slow_agents

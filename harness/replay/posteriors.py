@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.werewolf.observer import Impossible, Mix, Observer, TooLarge, trajectories
@@ -14,7 +14,6 @@ from harness.errors import ConfigurationError
 from harness.replay.replay import Replay
 from harness.run.folder import Run
 from harness.schedule.branched import schedule_of
-from harness.view.sources import Points, Posterior
 
 STEP = 0.004
 """A smaller change of a probability is not shown."""
@@ -84,3 +83,11 @@ def _points(replay: Replay, observer: Observer) -> Points:
                 last[viewer, subject] = p
                 points.append((seq, viewer, subject, round(p, 3)))
     return points
+
+
+Points = list[tuple[int, int, int, float]]
+"""(seq, viewer, subject, probability that the subject is a werewolf), in the order of seq."""
+
+
+Posterior = Callable[[Replay], Points]
+"""Computes beliefs from a log."""

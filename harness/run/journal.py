@@ -22,7 +22,7 @@ from games.records import Decision, Event, Record
 from harness.atomic import storage_error
 from harness.errors import RunFolderError, StorageError
 from harness.lock import try_lock, wait_for_lock
-from harness.play.budget import Usage
+from harness.run.usage import Usage
 
 
 class Start(msgspec.Struct, frozen=True, omit_defaults=True):

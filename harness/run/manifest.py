@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from agents.backends.environment import checkout
 from games import load_game
 from games.branching import Fork, Forked
 from harness.atomic import write_whole
@@ -127,21 +127,6 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunFolderError(f"{path} does not follow schema version {SCHEMA_VERSION}: {error}") from error
 
 
-def hash_of(value: Any) -> str:
-    """A 16-digit hash of plain data, the same on every machine."""
-    return hash_of_text(canonical(value))
-
-
-def canonical(value: Any) -> str:
-    """The JSON of plain data that is hashed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def hash_of_text(text: str) -> str:
-    """The hash of data whose `canonical` JSON this is."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
 def now() -> str:
     """The time of day for the manifest: UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -150,11 +135,6 @@ def now() -> str:
 def this_session() -> Session:
     """What this process runs on."""
     return Session(started=now(), revision=_revision(), versions=_versions(), hardware=_hardware())
-
-
-def checkout() -> Path:
-    """The folder that holds the packages `games`, `agents`, `harness`, `analysis`."""
-    return Path(__file__).resolve().parents[2]
 
 
 def _revision() -> str | None:

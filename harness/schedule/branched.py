@@ -13,9 +13,10 @@ import msgspec
 
 from games import chance
 from harness.config.files import parse_config
+from harness.config.hashing import hash_of
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
-from harness.run.manifest import Cell, Manifest, hash_of
+from harness.run.manifest import Cell, Manifest
 from harness.schedule.merged import ImportedSchedule, MergedSchedule
 from harness.schedule.tournament import SEED_MASK, Planned, Schedule
 

@@ -19,9 +19,10 @@ import numpy as np
 from games import chance, load_game
 from games.base import SeatFacts
 from harness.config.files import parse_config, set_key
+from harness.config.hashing import canonical, hash_of_text
 from harness.config.sections import AgentSection, Config
 from harness.errors import ConfigurationError
-from harness.run.manifest import Cell, canonical, hash_of_text
+from harness.run.manifest import Cell
 
 SEED_MASK = 2**63 - 1
 

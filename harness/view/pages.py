@@ -12,12 +12,13 @@ from typing import Any
 
 from harness.atomic import storage
 from harness.branch.branch import parent_of
+from harness.replay.posteriors import Posterior
 from harness.replay.replay import Replay, game_of
 from harness.run.folder import Run, load_run
 from harness.schedule.branched import Origin, origin_of
 from harness.view.game_data import game_records, seat_rows
 from harness.view.html import ASSETS, page
-from harness.view.sources import Posterior, Sources
+from harness.view.sources import Sources
 
 
 def write_view(

@@ -16,7 +16,7 @@ Rows with a subject and no token are beliefs (a matrix cell); rows with a token 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -25,14 +25,9 @@ import polars as pl
 from games.base import GameError
 from games.records import Decision
 from harness.errors import WolfscopeError
+from harness.replay.posteriors import Points, Posterior
 from harness.replay.replay import Replay
 from harness.run.folder import Run
-
-Points = list[tuple[int, int, int, float]]
-"""(seq, viewer, subject, probability that the subject is a werewolf), in the order of seq."""
-
-Posterior = Callable[[Replay], Points]
-"""Computes beliefs from a log."""
 
 SCORES = "derived/probe_scores.parquet"
 COLUMNS = ("game_id", "seq", "seat", "subject", "token_index", "probe", "score")
@@ -141,7 +136,7 @@ class Sources:
         """Model name -> its tokenizer, of the run's models that are still where they were."""
         from agents.models.folder import load_tokenizer
         from harness.config.files import parse_config
-        from harness.play.engines import model_folder
+        from harness.config.models import model_folder
 
         config = parse_config(self.run.manifest.config, "manifest.json")
         found = {}

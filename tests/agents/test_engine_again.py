@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from agents.backends.base import EngineLost, Generation, Prompt, Sampling
+from agents.backends.hooked.actor import ActorBackend
 from agents.backends.restart import Deaths, Mortal, answered
 from agents.backends.vllm.engine import VllmBackend
 from agents.backends.vllm.link import Box
-from harness.play.engines import ActorBackend
 
 ray = pytest.importorskip("ray")
 SLOW, DEADLY = 1, 2

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from agents.werewolf.bayesian import Bayesian
-from agents.werewolf.observer import Impossible, Observer, TooLarge, belief_shift, fit, trajectories, truthful
+from agents.werewolf.observer import (
+    Impossible,
+    Observer,
+    TooLarge,
+    belief_shift,
+    fit,
+    second_order_beliefs,
+    trajectories,
+    truthful,
+)
 from agents.werewolf.scripted import STYLES, Scripted
 from games import chance, load_game
 from games.play import Answer, observe, play
@@ -165,7 +174,7 @@ def test_exact_observer_equals_brute_force_in_first_and_second_order(name, seed)
                 assert np.isnan(found[viewer]).all()
             if checked % 9 == 0:
                 np.testing.assert_allclose(
-                    observer.second_order(viewer),
+                    second_order_beliefs(observer, viewer),
                     brute.second_order(viewer, private, style),
                     atol=1e-9,
                     rtol=0,
@@ -316,7 +325,7 @@ def test_every_tractable_preset_is_read_to_its_end(preset):
         assert {i for i, q in enumerate(observer.p_werewolf(None)) if q > 1 - 1e-9} <= {
             i for i, role in enumerate(roles) if role == "werewolf"
         }
-    second = observer.second_order(0)
+    second = second_order_beliefs(observer, 0)
     np.testing.assert_allclose(second.sum(1), config.roles["werewolf"], atol=1e-9)
 
 
@@ -434,5 +443,5 @@ def test_who_reports_as_no_seer_can_is_no_seer():
             living = [i for i, alive in enumerate(observer.seen.alive) if alive and i != claimed]
             for viewer in living:
                 assert observer.beliefs(viewer)[claimed, observer.roles.index("seer")] < 1e-9
-                assert np.isfinite(observer.second_order(viewer)[living]).all()
+                assert np.isfinite(second_order_beliefs(observer, viewer)[living]).all()
     assert claimed == 0

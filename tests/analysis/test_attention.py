@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from analysis.probes.attention import Spans, fit_spans, loss, read_spans
+from analysis.data.spans import Spans
+from analysis.probes.attention import fit_spans, loss, read_spans
 from analysis.stats.splits import UngroupedSplit, game_folds, row_folds
 
 

@@ -35,9 +35,10 @@ from safetensors.numpy import save_file  # noqa: E402
 from agents.hooks.hooks import Hooks, Reads, choose_points  # noqa: E402
 from agents.hooks.model import HookedModel, load_hooked_model  # noqa: E402
 from agents.models.small import SMALL_MODEL  # noqa: E402
+from harness.activations.items import wanted_rows  # noqa: E402
 from harness.activations.store import Activations, open_activations  # noqa: E402
 from harness.capture.passes import CaptureItem, capture_pass  # noqa: E402
-from harness.capture.plan import batches, plan_passes, wanted_rows  # noqa: E402
+from harness.capture.plan import batches, plan_passes  # noqa: E402
 
 N_POSITIONS = 4
 BATCH_TOKENS = 4096

@@ -22,7 +22,7 @@ from agents.werewolf.scripted import STYLES, Scripted
 from games import load_game
 from games.play import Answer, observe, play
 from games.records import Event, Reply
-from games.werewolf.config import faction_of
+from games.werewolf.roles import faction_of
 from tests.agents.test_observer import EVEN, auroc, event_counts, scores, scripted_game
 
 GAME = load_game("werewolf")

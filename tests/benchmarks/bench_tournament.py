@@ -32,9 +32,10 @@ from agents.backends.base import Prompt, Sampling
 from agents.backends.vllm.settings import EngineSettings, engine_env
 from games.play import Answer, observe, play
 from harness.config.files import parse_config
+from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
 from harness.play.cluster import ray_for_now
-from harness.play.engines import model_names, start_backends, stop_backends, used_backends
+from harness.play.engines import start_backends, stop_backends
 from harness.play.factory import make_agent
 from harness.play.progress import Progress
 from harness.play.runner import Counts, Runner
@@ -168,7 +169,7 @@ def engine(args: argparse.Namespace, folder: Path) -> None:
     """Tokens a second of a tournament and of the engine alone."""
     from agents.llm.transcript import newline_ids
     from agents.models.folder import load_tokenizer
-    from harness.play.engines import model_folder
+    from harness.config.models import model_folder
 
     sampling = {"temperature": 1.0, "top_p": 1.0, "max_tokens": args.max_tokens}
     name = random_model(folder / "100m") if args.model == "100m" else args.model

@@ -13,9 +13,10 @@ from games import chance
 from games.play import Answer, Step, fold, observe, play, stamp, waves
 from games.records import NOBODY, Action, Decision, Event, Record, Reply, Request, visible
 from games.werewolf import GAME
-from games.werewolf.config import WerewolfConfig, faction_of
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SPEAK
 from games.werewolf.presets import NAMES, configure
+from games.werewolf.roles import faction_of
 from tests.fixtures.random_games import random_game, view, views_of
 from tests.fixtures.werewolf_configs import configs, seeds
 

@@ -22,6 +22,7 @@ from harness.activations.store import (
     open_activations,
     token_hash,
 )
+from harness.activations.verify import verify
 from harness.activations.writer import ActivationWriter, RowKey, remove_unfinished
 from harness.errors import StorageError
 
@@ -66,7 +67,7 @@ def test_rows_come_back_within_the_dtypes_rounding(tmp_path: Path, dtype: str, e
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, data[order, i], rtol=error, atol=1e-7)
     np.testing.assert_allclose(store.read_rows(lines), data[order], rtol=error, atol=1e-7)
-    assert store.verify() == []
+    assert verify(store) == []
 
 
 def test_bfloat16_rounds_to_nearest_even_as_torch_does(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_many_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     assert lines.height == 160
     expected = [100 * int(g[1]) + s for g, s in lines.select("game_id", "seq").iter_rows()]
     np.testing.assert_array_equal(found[:, 0], expected)
-    assert store.verify() == []
+    assert verify(store) == []
 
 
 def test_float16_overflow_is_counted_and_refused(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_truncated_shard_is_named_by_reading_and_by_verify(tmp_path: Path) -> 
     shard.write_bytes(shard.read_bytes()[:-5])
     with pytest.raises(ActivationsDamaged, match=f"{shard.name}.*truncated"):
         store.select(0)
-    damage = store.verify()
+    damage = verify(store)
     assert [d.kind for d in damage] == ["broken_shard"]
     assert shard.name in damage[0].message
 
@@ -198,7 +199,7 @@ def test_a_flipped_bit_is_named_with_its_row(tmp_path: Path) -> None:
     data = bytearray(shard.read_bytes())
     data[8 + struct.unpack("<Q", data[:8])[0] + 4 * D + 3] ^= 1  # layer 0, row 1
     shard.write_bytes(bytes(data))
-    damage = store.verify()
+    damage = verify(store)
     assert [(d.kind, d.where) for d in damage] == [("changed_bytes", f"{shard.name} row 1")]
     assert "game_id=g1, seq=1" in damage[0].message
 
@@ -208,14 +209,14 @@ def test_missing_rows_shards_and_parts_are_named(tmp_path: Path) -> None:
     part = store.parts()[0]
     lines = pl.read_parquet(part)
     pl.concat([lines.slice(1), lines.slice(0, 1).with_columns(row=pl.lit(77, pl.Int32))]).write_parquet(part)
-    assert [(d.kind, d.where) for d in store.verify()] == [("broken_index", part.name)]
+    assert [(d.kind, d.where) for d in verify(store)] == [("broken_index", part.name)]
     forget_the_index(tmp_path / "shards" / f"{part.stem}.safetensors")
-    assert sorted(d.kind for d in store.verify()) == ["missing_row", "unindexed_row"]
+    assert sorted(d.kind for d in verify(store)) == ["missing_row", "unindexed_row"]
     part.unlink()
-    assert [d.kind for d in store.verify()] == ["unindexed_shard"]
+    assert [d.kind for d in verify(store)] == ["unindexed_shard"]
     shard = sorted((tmp_path / "shards").glob("*"))[-1]
     shard.unlink()
-    assert sorted(d.kind for d in store.verify()) == ["missing_shard", "unindexed_shard"]
+    assert sorted(d.kind for d in verify(store)) == ["missing_shard", "unindexed_shard"]
 
 
 def forget_the_index(path: Path) -> None:
@@ -234,9 +235,9 @@ def test_what_a_killed_writer_has_left_is_named_never_read_and_removed(tmp_path:
     part.unlink()  # as if the writer had been killed between a shard and its part
     (tmp_path / "index" / ".w9-00000.parquet.x.part").write_bytes(b"half")
     assert store.index().height == len(data) - n_lost
-    assert [(d.kind, d.where) for d in store.verify()] == [("unindexed_shard", f"{lost}.safetensors")]
+    assert [(d.kind, d.where) for d in verify(store)] == [("unindexed_shard", f"{lost}.safetensors")]
     assert remove_unfinished(tmp_path) == [f"{lost}.safetensors"]
-    assert store.verify() == [] and not list((tmp_path / "index").glob(".*"))
+    assert verify(store) == [] and not list((tmp_path / "index").glob(".*"))
     assert remove_unfinished(tmp_path) == [] and remove_unfinished(tmp_path / "nowhere") == []
     assert store.index().height == len(data) - n_lost
 
@@ -248,7 +249,7 @@ def test_a_killed_writer_loses_no_more_than_the_rows_of_its_last_seconds(tmp_pat
         for i in range(2):
             out.add([key(seq=i)], data[i : i + 1])  # and nothing is flushed or closed: the process is gone
         assert len(list((tmp_path / folder).glob("shards/*.safetensors"))) == kept
-    assert open_activations(tmp_path / "at-once").verify() == []
+    assert verify(open_activations(tmp_path / "at-once")) == []
 
 
 def test_any_changed_byte_of_an_index_part_is_named(tmp_path: Path) -> None:
@@ -259,11 +260,11 @@ def test_any_changed_byte_of_an_index_part_is_named(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[at] ^= 0x10
         part.write_bytes(damaged)
-        assert [(d.kind, d.where) for d in store.verify()] == [("broken_index", part.name)], at
+        assert [(d.kind, d.where) for d in verify(store)] == [("broken_index", part.name)], at
         with pytest.raises(ActivationsDamaged, match=f"{part.name} has changed"):
             store.check_readable()
     part.write_bytes(whole)
-    assert store.verify() == []
+    assert verify(store) == []
 
 
 @pytest.mark.parametrize("left", [0, 100])
@@ -277,7 +278,7 @@ def test_reading_beside_a_cut_index_part_names_it_and_the_remedy(tmp_path: Path,
             ActivationsDamaged, match=f"index part {part} has changed.*delete {shard} and {part}"
         ):
             read()
-    assert [d.kind for d in store.verify()] == ["broken_index"]
+    assert [d.kind for d in verify(store)] == ["broken_index"]
 
 
 def test_keys_are_told_for_some_games_alone(tmp_path: Path) -> None:
@@ -307,15 +308,15 @@ def test_the_same_row_twice_is_named(tmp_path: Path) -> None:
     for _ in range(2):
         with ActivationWriter(tmp_path, info()) as out:
             out.add([key()], values(1))
-    assert [d.kind for d in open_activations(tmp_path).verify()] == ["duplicate_key"]
+    assert [d.kind for d in verify(open_activations(tmp_path))] == ["duplicate_key"]
 
 
 def test_rows_of_other_tokens_are_named(tmp_path: Path) -> None:
     store, _ = filled(tmp_path)
     contexts = {(f"g{i % 2}", i, "original", None): CONTEXT for i in range(12)}
-    assert store.verify(contexts) == []
+    assert verify(store, contexts) == []
     contexts["g1", 3, "original", None] = (*CONTEXT[:5], 99, *CONTEXT[6:])
-    damage = store.verify(contexts)
+    damage = verify(store, contexts)
     assert [d.kind for d in damage] == ["wrong_tokens"]
     assert "seq=3" in damage[0].message
 
@@ -365,8 +366,8 @@ def test_a_full_disk_says_so_and_loses_nothing_written_before(tmp_path: Path) ->
         signal.signal(signal.SIGXFSZ, handler)
     store = open_activations(tmp_path)
     assert store.index()["seq"].to_list() == [0]
-    assert store.verify() == []
+    assert verify(store) == []
     out.flush()  # room again: the rows are still held
     lines = store.index()
     np.testing.assert_array_equal(store.read_rows(lines), data[lines["seq"].to_numpy()])
-    assert store.verify() == []
+    assert verify(store) == []

@@ -21,7 +21,6 @@ from harness.play.budget import (
     BudgetSpent,
     Ledger,
     Meter,
-    Usage,
     cost_of,
     usage_lines,
     usage_of,
@@ -29,6 +28,7 @@ from harness.play.budget import (
 from harness.play.runner import Runner
 from harness.play.tournament import run_tournament
 from harness.run.journal import End, Journal
+from harness.run.usage import Usage
 from harness.schedule.tournament import Schedule
 from tests.fixtures.player_fixtures import FakeBackend, transcript_line
 

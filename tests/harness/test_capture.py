@@ -12,6 +12,7 @@ import torch
 from agents.hooks.hooks import choose_points, named_points
 from agents.hooks.model import HookedModel, hook_model
 from harness.activations.store import ActivationsError, open_activations
+from harness.activations.verify import verify
 from harness.capture.parity import check_sample
 from harness.capture.passes import CaptureItem, CaptureProgress, capture_pass
 from tests.fixtures.tiny_models import D_MODEL, N_LAYERS, tiny_model
@@ -86,7 +87,7 @@ def test_rows_equal_a_plain_forward_pass(
     assert len(checks) == 32
     assert all(c.agrees for c in checks), max(c.error for c in checks)
     assert max(c.error for c in checks) < tolerance
-    assert store.verify({(i.game_id, i.seq, "original", None): i.ids for i in items}) == []
+    assert verify(store, {(i.game_id, i.seq, "original", None): i.ids for i in items}) == []
 
 
 def test_shared_prefixes_are_computed_once(tmp_path: Path) -> None:
@@ -156,10 +157,10 @@ def test_questions_on_forks_are_read_beside_their_context(
     assert max(c.error for c in checks) < 1e-5
     contexts = {(i.game_id, i.seq, "original", None): i.ids for i in items}
     contexts |= {(i.game_id, i.seq, "original", s): i.ids for i in forks for s, _ in i.sites.values()}
-    assert store.verify(contexts) == []
+    assert verify(store, contexts) == []
     wrong = forks[0]
     contexts[wrong.game_id, wrong.seq, "original", 0] = (*wrong.ids[:-1], 3)
-    assert [d.kind for d in store.verify(contexts)] == ["wrong_tokens"]
+    assert [d.kind for d in verify(store, contexts)] == ["wrong_tokens"]
 
 
 def test_an_interrupted_capture_goes_on_and_doubles_nothing(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_an_interrupted_capture_goes_on_and_doubles_nothing(tmp_path: Path) -> N
     done = capture_pass(items, model, tmp_path)
     assert (done.n_skipped, done.n_rows) == (kept, 4 * len(items) - kept)
     store = open_activations(tmp_path)
-    assert store.verify() == []
+    assert verify(store) == []
     assert all(c.agrees for c in check_sample(items, model, store, n_items=len(items)))
     again = capture_pass(items, model, tmp_path)
     assert (again.n_rows, again.n_computed_tokens) == (0, 0)

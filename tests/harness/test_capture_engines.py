@@ -11,6 +11,7 @@ import pytest
 
 from agents.models.small import SMALL_MODEL
 from harness.activations.store import Activations, open_activations
+from harness.activations.verify import verify
 from harness.capture.job import CaptureJob
 from harness.capture.parity import TOLERANCE
 from harness.capture.run import capture_run
@@ -91,7 +92,7 @@ def test_two_readers_append_to_one_store(
     assert keys(store).equals(keys(plain))
     assert {name.split("-")[0] for name in store.index()["shard"]} == {"w0", "w1"}
     assert relative(store.read_rows(store.index()), plain.read_rows(plain.index())) < 1e-4
-    assert store.verify() == []
+    assert verify(store) == []
     capture_run(copy, sites=SITES, device="cpu", devices=2, say=said.append)
     assert said[-1].startswith("0 rows")
 

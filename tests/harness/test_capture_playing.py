@@ -19,12 +19,13 @@ from agents.models.small import SMALL_MODEL
 from games.records import Decision
 from harness.activations.steering import intervention_of
 from harness.activations.store import open_activations
+from harness.activations.verify import verify
 from harness.capture.run import capture_run
 from harness.check.check import check_activations, check_run
 from harness.config.files import parse_config
+from harness.config.models import model_names
 from harness.config.sections import Config, SteeringSection
 from harness.errors import ConfigurationError
-from harness.play.engines import model_names
 from harness.play.factory import make_agent
 from harness.play.runner import Runner
 from harness.run.folder import RunFolder, load_run, new_manifest
@@ -53,7 +54,7 @@ def played(path: Path, config: Config) -> Path:
     """The run of a configuration, played in this process."""
     from agents.backends.hooked.backend import HookedBackend
     from agents.hooks.model import load_hooked_model
-    from harness.capture.reader import points_of
+    from harness.config.models import points_of
 
     schedule = Schedule(config)
     wanted = new_manifest("test", config.plain(), config.hash(), len(schedule), schedule.cells)
@@ -80,7 +81,7 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 def test_rows_kept_while_playing_equal_those_of_the_second_pass(tmp_path: Path) -> None:
     run = played(tmp_path / "run", config_of(activations={"while_playing": True}))
     kept = open_activations(run / "activations")
-    assert kept.verify() == [] and check_run(run) == []
+    assert verify(kept) == [] and check_run(run) == []
     lines, values = kept.index(), kept.read_rows(kept.index())
     assert set(lines["site"]) == set(SITES)
     (run / "activations").rename(run / "kept")
@@ -127,7 +128,7 @@ def test_the_row_of_a_belief_question_holds_the_belief_that_was_stated(tmp_path:
         (*key, "original", subject): [1] * 300
         for *key, subject in lines.select("game_id", "seq", "subject").rows()
     }
-    assert [d.kind for d in store.verify(other)] == ["wrong_tokens"] * lines.height  # type: ignore[arg-type]
+    assert [d.kind for d in verify(store, other)] == ["wrong_tokens"] * lines.height  # type: ignore[arg-type]
 
 
 def test_the_second_pass_adds_only_what_play_has_not_kept(tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_rescoring_with_a_vector_is_a_variant_of_its_own(tmp_path: Path) -> None
     expected = before + 2.0 * np.linalg.norm(before, axis=1, keepdims=True) * unit
     assert relative(store.read(moved, 2), expected) < 1e-4
     assert not np.allclose(store.read(plain, 3), store.read(moved, 3))
-    assert store.verify() == [] and check_activations(run) == []
+    assert verify(store) == [] and check_activations(run) == []
 
 
 def test_what_one_decision_had_is_patched_into_another(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from harness import load_run
 from harness.activations.store import StoreInfo, open_activations, token_hash
+from harness.activations.verify import verify
 from harness.activations.writer import ActivationWriter, RowKey
 from harness.check.check import check_run
 from harness.errors import RunFolderError, StorageError
@@ -167,7 +168,7 @@ class TestMergedActivations:
         four, _ = self.captured(runs["four"], tmp_path / "four")
         six, values = self.captured(runs["six"], tmp_path / "six")
         store = open_activations(merge_runs([four, six], tmp_path / "all") / "activations")
-        assert store.verify() == []
+        assert verify(store) == []
         lines = store.index()
         assert sorted(lines["game_id"]) == sorted(values)
         found = store.read_rows(lines)

@@ -7,8 +7,8 @@ import pytest
 
 from games import load_game
 from harness.config.files import parse_config
+from harness.config.hashing import hash_of
 from harness.errors import ConfigurationError
-from harness.run.manifest import hash_of
 from harness.schedule.tournament import Planned, Schedule
 
 

@@ -21,14 +21,16 @@ from games.records import Action, Decision, Span
 from games.werewolf.lexicon import lexicon
 from harness.activations.sites import View, game_items, sites_of, views
 from harness.activations.store import open_activations
+from harness.activations.verify import verify
 from harness.capture.contexts import asked
 from harness.capture.job import CaptureJob
-from harness.capture.run import capture_items, capture_run
+from harness.capture.run import capture_run
+from harness.capture.share import capture_items
 from harness.capture.variants import INSTRUCTIONS, VARIANTS, GameVariants, splice
 from harness.check.check import check_activations, check_run
 from harness.config.files import parse_config
+from harness.config.models import model_names
 from harness.errors import ConfigurationError
-from harness.play.engines import model_names
 from harness.play.runner import Runner
 from harness.run.folder import Run, RunFolder, load_run, new_manifest
 from harness.schedule.tournament import Schedule
@@ -177,7 +179,7 @@ def test_reskinned_decisions_of_a_model_that_knows_both_words_are_captured_and_c
     for lines in by_variant.values():
         assert lines.height == len(was)
         assert not np.allclose(store.read(lines, 0), was)
-    assert store.verify() == [] and check_activations(path) == []
+    assert verify(store) == [] and check_activations(path) == []
 
 
 def test_reskinned_line_has_the_other_words_and_the_same_names(run: Run) -> None:
@@ -328,7 +330,7 @@ def test_variants_are_stored_beside_untouched_originals_and_resumed(run: Run, tm
     both = store.index(variant=None, site="prompt_last")
     n = both.filter(variant="original").height
     assert both.filter(variant="no_role_line").height == both.filter(variant="other_seat").height == n
-    assert store.verify() == []
+    assert verify(store) == []
     heard: list[str] = []
     assert check_activations(path, heard.append) == []
     assert re.fullmatch(
@@ -402,7 +404,7 @@ def test_tokens_are_stored_with_their_index_and_average_to_the_mean(run: Run, tm
     np.testing.assert_allclose(
         store.read(own, half).mean(0), store.read(mean[:1], half)[0], rtol=1e-4, atol=1e-5
     )
-    assert store.verify() == []
+    assert verify(store) == []
 
 
 def test_job_names_all_variants(run: Run) -> None:

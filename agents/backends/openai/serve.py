@@ -18,10 +18,10 @@ from typing import Any
 import httpx
 
 from agents.backends.base import BackendError
+from agents.backends.environment import checkout
 from agents.backends.openai.client import ServerBackend
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.models.folder import check_model_dir, checkpoint_dtype, max_context, model_name
-from harness.run.manifest import checkout
 
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.25

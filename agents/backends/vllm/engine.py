@@ -23,6 +23,7 @@ import msgspec
 import ray
 
 from agents.backends.base import BackendError, EngineLost, Generation, Prompt, check_prompt, next_choices
+from agents.backends.environment import checkout
 from agents.backends.restart import RESTARTS, Mortal, answered
 from agents.backends.vllm.link import Box, Link
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
@@ -285,8 +286,7 @@ def start_engines(model_dir: str | Path, settings: EngineSettings | None = None)
     device = settings.device
     if device == "auto":
         device = "gpu" if ray.cluster_resources().get("GPU", 0) > 0 else "cpu"
-    checkout = str(Path(__file__).resolve().parents[3])
-    env = engine_env(device, settings.kv_cache_gb) | {"PYTHONPATH": checkout}
+    env = engine_env(device, settings.kv_cache_gb) | {"PYTHONPATH": str(checkout())}
     remote = ray.remote(EngineActor).options(
         num_cpus=settings.cpus,
         num_gpus=settings.tensor_parallel if device == "gpu" else 0,

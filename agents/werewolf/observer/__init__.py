@@ -9,9 +9,10 @@ seat's beliefs over the viewer's worlds. Three kinds, never to be mixed up:
     fitted  inverts one character that was fitted on other games (`fit`), for any player who uses the typed acts
     rules   uses no policy: what contradicts nothing is equally likely; for any player
 
-This is the module to import from. Where the pieces are: `worlds` (assignments), `cells` and `likelihood` (policies as
-arrays), `inspections`, `prey` and `nights` (hidden choices), `factors` (weights of worlds), `reading` and `posterior`
-(`Observer`), `second_order`, `ladder`, `fitted`, `trajectory`. `Observer.approximations` lists what is not exact.
+This is the module to import from. Where the pieces are: `worlds` (assignments), `information_sets` and `likelihood`
+(policies as arrays), `inspections`, `pack_vote` and `nights` (hidden choices), `log_weights` (weights of worlds),
+`reader` and `posterior` (`Observer`), `second_order`, `ladder`, `fitted`, `trajectory`. `Observer.approximations`
+lists what is not exact.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from agents.werewolf.observer.fitted import Fitted, fit
 from agents.werewolf.observer.information_sets import Mix
 from agents.werewolf.observer.ladder import RUNGS
 from agents.werewolf.observer.posterior import EVEN, Impossible, Kind, Observer
+from agents.werewolf.observer.second_order import all_second_order, second_order_beliefs
 from agents.werewolf.observer.trajectory import Shift, Trajectory, belief_shift, trajectories, truthful
 from agents.werewolf.observer.worlds import TooLarge
 
@@ -34,8 +36,10 @@ __all__ = [
     "Shift",
     "TooLarge",
     "Trajectory",
+    "all_second_order",
     "belief_shift",
     "fit",
+    "second_order_beliefs",
     "trajectories",
     "truthful",
 ]

@@ -27,8 +27,9 @@ from agents.werewolf.observer.information_sets import (
 from agents.werewolf.observer.likelihood import parse
 from agents.werewolf.scripted import Style
 from games.records import NOBODY, Event, Record
-from games.werewolf.config import WerewolfConfig, species_of
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.evidence import Evidence
+from games.werewolf.roles import species_of
 
 GRID: dict[str, tuple[float, ...]] = {
     "sharpness": (0.0, 0.1, 0.25, 0.5, 0.7, 1.0, 1.3, 1.8),

@@ -179,23 +179,6 @@ class Observer(Reader):
         out[viewer] = np.nan
         return out
 
-    def second_order(self, viewer: int) -> np.ndarray:
-        """`[j, k]`: what `viewer` expects j to believe of k, probability of being a werewolf `(n_seats, n_seats)`."""
-        from agents.werewolf.observer.second_order import expected_beliefs
-
-        out: np.ndarray = expected_beliefs(self, [viewer])[0]
-        return out
-
-    def all_second_order(self) -> np.ndarray:
-        """`second_order` of all viewers `(n_viewers, n_seats, n_seats)`; NaN where no record told the role."""
-        from agents.werewolf.observer.second_order import expected_beliefs
-
-        out = np.full((self.n, self.n, self.n), np.nan)
-        known = [i for i in range(self.n) if self.role[i] is not None]
-        if known:
-            out[known] = expected_beliefs(self, known)
-        return out
-
 
 def evenly(possible: np.ndarray) -> np.ndarray:
     """Weight 1 for each world `(n_worlds, n_paths)` with a possible path, the same for each of its paths."""

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agents.werewolf.observer.inspections import consistent
+from agents.werewolf.observer.posterior import Observer
 from games.werewolf.state import shown_role
 
-if TYPE_CHECKING:
-    from agents.werewolf.observer.posterior import Observer
+
+def second_order_beliefs(observer: Observer, viewer: int) -> np.ndarray:
+    """`[j, k]`: what `viewer` expects j to believe of k, probability of being a werewolf `(n_seats, n_seats)`."""
+    out: np.ndarray = expected_beliefs(observer, [viewer])[0]
+    return out
+
+
+def all_second_order(observer: Observer) -> np.ndarray:
+    """`second_order_beliefs` of all viewers `(n_viewers, n_seats, n_seats)`; NaN where no record told the role."""
+    n = observer.n
+    out = np.full((n, n, n), np.nan)
+    known = [i for i in range(n) if observer.role[i] is not None]
+    if known:
+        out[known] = expected_beliefs(observer, known)
+    return out
 
 
 def expected_beliefs(observer: Observer, viewers: Sequence[int]) -> np.ndarray:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from agents.werewolf.observer.posterior import Observer
+from agents.werewolf.observer.second_order import all_second_order
 from games.records import Event, Record, SpeechAct
 
 
@@ -41,7 +42,7 @@ def trajectories(observer: Observer, records: Iterable[Record], second_order: bo
         revealed.append([shown is not None for shown in observer.seen.revealed])
         p.append(observer.all_beliefs())
         if second_order:
-            second.append(observer.all_second_order())
+            second.append(all_second_order(observer))
     return Trajectory(
         np.array(seq), np.array(day), kinds, np.array(alive), np.array(revealed), np.array(p),
         np.array(second) if second_order else None,

@@ -9,7 +9,8 @@ from math import factorial, prod
 
 import numpy as np
 
-from games.werewolf.config import WerewolfConfig, faction_of
+from games.werewolf.config import WerewolfConfig
+from games.werewolf.roles import faction_of
 
 MAX_ASSIGNMENTS = 200_000
 """More assignments than this are refused: each public event would cost tenths of a second and more."""

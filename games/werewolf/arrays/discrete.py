@@ -12,9 +12,10 @@ import numpy as np
 
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf.acts import say
-from games.werewolf.config import Role, WerewolfConfig, species_of
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.lines import SPEECHES, VERBS, Words
+from games.werewolf.roles import Role, species_of
 
 ROLES: tuple[str, ...] = get_args(Role)
 KINDS = (*VERBS, *SPEECHES, "bid", "candidacy")

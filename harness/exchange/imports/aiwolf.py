@@ -15,12 +15,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from games.records import EVERYONE, MODERATOR, NOBODY
-from games.werewolf.config import species_of
 from games.werewolf.discussion import OVER, SKIP, SPEAK
+from games.werewolf.roles import species_of
+from harness.config.hashing import hash_of
 from harness.exchange.imports.aiwolf_talk import acts_of
 from harness.exchange.imports.log import Imported, ImportFormatError, LogBuilder
 from harness.run.journal import End
-from harness.run.manifest import hash_of
 
 ROLES = {
     "VILLAGER": "villager", "WEREWOLF": "werewolf", "SEER": "seer", "BODYGUARD": "doctor", "MEDIUM": "medium",

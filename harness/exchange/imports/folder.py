@@ -12,13 +12,14 @@ import msgspec
 
 from harness.atomic import making_folder
 from harness.config.files import parse_config
+from harness.config.hashing import hash_of
 from harness.errors import ConfigurationError, RunFolderError
 from harness.exchange.imports.aiwolf import read_aiwolf
 from harness.exchange.imports.kaggle import read_kaggle
 from harness.exchange.imports.log import Imported, ImportFormatError
 from harness.run.folder import new_manifest
 from harness.run.journal import Start
-from harness.run.manifest import Cell, Manifest, hash_of, now
+from harness.run.manifest import Cell, Manifest, now
 from harness.run.rows import game_rows
 from harness.run.tables import Rows, write_tables
 

@@ -16,10 +16,10 @@ import msgspec
 
 from games import load_game
 from games.records import EVERYONE, MODERATOR, NOBODY, Trace
-from games.werewolf.config import faction_of
+from games.werewolf.roles import faction_of
+from harness.config.hashing import hash_of
 from harness.exchange.imports.log import Imported, ImportFormatError, LogBuilder
 from harness.run.journal import End
-from harness.run.manifest import hash_of
 
 ROLES = {"Villager": "villager", "Werewolf": "werewolf", "Doctor": "doctor", "Seer": "seer"}
 TEAMS = {"Villagers": "village", "Werewolves": "werewolf"}

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from games.records import EVERYONE, MODERATOR, NOBODY, Action, Decision, Event, Record, SpeechAct, Trace
-from games.werewolf.config import faction_of
+from games.werewolf.roles import faction_of
 from harness.errors import WolfscopeError
 from harness.run.journal import End
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from games.records import Decision, Event, Record
-from games.werewolf.config import faction_of
+from games.werewolf.roles import faction_of
 from harness.exchange.imports.folder import Source
 
 UNCHECKED = (

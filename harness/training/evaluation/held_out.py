@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from agents.llm.transcript_context import document
-from agents.werewolf.observer import RUNGS, Observer
+from agents.werewolf.observer import RUNGS, Observer, second_order_beliefs
 from agents.werewolf.scripted import CHARACTERS
 from games import chance, load_game
 from games.records import Decision
@@ -98,7 +98,7 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
                 asked = Fork(len(lines), names[viewer], [(question, {}) for question in questions])
                 forks.setdefault(viewer, []).append(asked)
                 p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
-                expected = observers["exact"].second_order(viewer)
+                expected = second_order_beliefs(observers["exact"], viewer)
                 styles = observers["exact"].p_characters(viewer)
                 inquiries.setdefault(viewer, []).extend(
                     Inquiry(

@@ -19,8 +19,8 @@ import torch
 
 from agents.models.small import PLAYS
 from agents.werewolf.scripted import CHARACTERS
-from games.werewolf.config import Role
 from games.werewolf.lexicon import lexicon as load_lexicon
+from games.werewolf.roles import Role
 from harness.training.batches import BELIEF, Row, collate
 from harness.training.evaluation.held_out import Sitting
 

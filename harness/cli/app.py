@@ -1,0 +1,63 @@
+"""What the verbs of the command line share: the app itself, the console, derived tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from harness.errors import WolfscopeError
+
+if TYPE_CHECKING:
+    from harness.play.progress import Mode, Progress
+
+RUNS = Path("runs")
+SHOWN = 20
+"""So many findings of a check are printed."""
+
+app = App(
+    name="wolfscope",
+    help="A microscope for social deception: play tournaments of language models and scripted players, read what "
+    "the models represent while they play, and report it against honest baselines.",
+    version_flags=["--version"],
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def named(runs: tuple[Path, ...], verb: str) -> tuple[Path, ...]:
+    if not runs:
+        raise WolfscopeError(f"name at least one run folder: wolfscope {verb} RUN")
+    return runs
+
+
+def write_derived(run: Path, tables: dict[str, Any]) -> Path:
+    """Write tables into RUN/derived; the folder."""
+    from harness.atomic import replacing, storage
+
+    folder = run / "derived"
+    with storage(folder):
+        folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        with replacing(folder / f"{name}.parquet") as part:
+            table.write_parquet(part)
+    return folder
+
+
+def progress_of(quiet: bool, json: bool) -> Progress:
+    from harness.play.progress import Progress
+
+    return Progress(mode_of(quiet, json))
+
+
+def mode_of(quiet: bool, json: bool) -> Mode | None:
+    return "quiet" if quiet else "json" if json else None
+
+
+def last_line(text: object) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,151 @@
+"""Verbs that go on from a recorded moment: branch, resample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from harness.cli.app import Flag, app, last_line, progress_of
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command
+def branch(
+    run: Path,
+    game: str,
+    *,
+    at: int,
+    out: Path | None = None,
+    n: int = 50,
+    say: str | None = None,
+    act: Annotated[tuple[str, ...], Parameter(name="--act", negative="")] = (),
+    choose: str | None = None,
+    swap_roles: str | None = None,
+    seat: str | None = None,
+    agent: str | None = None,
+    set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    prefix: str | None = None,
+    steer: Path | None = None,
+    layer: int | None = None,
+    scale: float = 1.0,
+    ray_address: str | None = None,
+    quiet: Flag = False,
+) -> int:
+    """Play a recorded game on from one decision with one thing changed, n times, and n times without the change.
+
+    Parameters
+    ----------
+    run
+        The run folder that holds the game.
+    game
+        The game's number, its id, or the beginning of its id.
+    at
+        The record: a decision, or the event that repeats it (`wolfscope replay` shows the numbers).
+    out
+        The branch's run folder (default: beside the parent's, <parent>-branch-<game>-<at>-<hash of the change>).
+    n
+        Continuations with the change, and as many without.
+    say
+        Other words at this speech; their typed acts are read from them, unless --act gives them.
+    act
+        A typed act at this speech: accuse:player_3, claim_role:seer, report_inspection:player_3:werewolf. May be given
+        again. Without --say it is put into words.
+    choose
+        Another choice at this ballot or night act: player_3, a name, nobody, or a number.
+    swap_roles
+        Two seats with each other's role from the deal on, player_1,player_4, where nothing yet contradicts it.
+    seat
+        Whose player is changed by --agent, --set or --steer (default: the seat that decides at --at).
+    agent
+        Another player of the run's configuration takes the seat from here on.
+    set
+        Another setting of the seat's player from here on: policy=loud, sampling.temperature=0.5, backend.model=FOLDER.
+    prefix
+        The model's output at this decision begins with these words.
+    steer
+        A .npy or .safetensors file with one vector (d_model,), added at --layer from here on.
+    layer
+        The layer for --steer, 0 = output of block 0.
+    scale
+        Multiples of the residual's own length for --steer.
+    """
+    from harness.branch.branch import branch as play_branch
+    from harness.branch.branch import effects, effects_table
+    from harness.branch.change_words import change_of
+    from harness.replay.replay import open_replay
+
+    replay = open_replay(run, game)
+    change = change_of(
+        replay,
+        at,
+        say=say,
+        acts=act,
+        choose=choose,
+        swap_roles=swap_roles,
+        seat=seat,
+        agent=agent,
+        settings=set,
+        prefix=prefix,
+        steer=steer,
+        layer=layer,
+        scale=scale,
+    )
+    path = out or _branch_folder(run, replay.game_id, at, str(change))
+    made = play_branch(run, replay.game_id, at, change, n, path, progress_of(quiet, False), ray_address)
+    if not quiet:
+        last_line(effects_table(effects(made)))
+    last_line(made)
+    return 0
+
+
+@app.command
+def resample(
+    run: Path,
+    game: str,
+    *,
+    at: int,
+    out: Path | None = None,
+    n: int = 50,
+    keep: Flag = False,
+    ray_address: str | None = None,
+    quiet: Flag = False,
+) -> int:
+    """Play a recorded game on from one decision n times without any change: how determined was this moment?
+
+    Parameters
+    ----------
+    run
+        The run folder that holds the game.
+    game
+        The game's number, its id, or the beginning of its id.
+    at
+        The record: a decision, or the event that repeats it. The decision itself is made anew.
+    out
+        The run folder of the continuations.
+    n
+        How many.
+    keep
+        Keep the decision itself, and make only what follows anew.
+    """
+    from harness.branch.branch import effects, effects_table
+    from harness.branch.branch import resample as play_resample
+    from harness.replay.replay import open_replay
+
+    replay = open_replay(run, game)
+    path = out or _branch_folder(run, replay.game_id, at, f"resample {keep}")
+    made = play_resample(run, replay.game_id, at, n, path, keep, progress_of(quiet, False), ray_address)
+    if not quiet:
+        last_line(effects_table(effects(made)))
+    last_line(made)
+    return 0
+
+
+def _branch_folder(run: Path, game_id: str, at: int, change: str) -> Path:
+    """Beside the parent, a name of its own for each change."""
+    from harness.config.hashing import hash_of
+
+    return run.resolve().parent / f"{run.resolve().name}-branch-{game_id[:6]}-{at}-{hash_of(change)[:4]}"

@@ -1,0 +1,49 @@
+"""The demo: the main job from beginning to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.analyse import report_of
+from harness.cli.app import RUNS, Flag, app, last_line, progress_of
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command
+def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
+    """The main job from beginning to end: tournament, activations, probe, report.html (about 5 minutes).
+
+    A demo that was interrupted is gone on with; a finished one is kept, and a new one gets a folder of its own.
+
+    Parameters
+    ----------
+    out
+        The folder that holds the demos' run folders.
+    """
+    from harness.capture.run import capture_run
+    from harness.config.files import load_config
+    from harness.play.tournament import run_tournament
+
+    progress = progress_of(quiet, False)
+    path = _demo_folder(out)
+    config = load_config(Path(__file__).parents[1] / "config" / "examples" / "demo.toml")
+    progress.say(f"1 of 3: a tournament of {config.run.games} games, into {path}")
+    run_tournament(config, path, progress)
+    progress.say("2 of 3: reading the small model's activations on what it saw in those games")
+    capture_run(path, say=progress.say)
+    capture_run(path, untrained=True, say=progress.say)
+    progress.say("3 of 3: what do they say about the other players? Probing, against every baseline")
+    last_line(report_of([path], None, progress))
+    return 0
+
+
+def _demo_folder(out: Path) -> Path:
+    """The newest demo that lacks its report, else the next free number."""
+    numbers = [int(p.name[5:]) for p in out.glob("demo-*") if p.name[5:].isdigit()]
+    newest = max(numbers, default=0)
+    if newest and not (out / f"demo-{newest}" / "report.html").exists():
+        return out / f"demo-{newest}"
+    return out / f"demo-{newest + 1}"

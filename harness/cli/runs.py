@@ -1,0 +1,117 @@
+"""Verbs for run folders: check, import, export, merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from harness.cli.app import SHOWN, Flag, app, last_line, progress_of
+from harness.errors import WolfscopeError
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command
+def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
+    """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
+
+    Exit status 0 means sound, 1 that something is wrong.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    activations
+        Also compute a sample of the captured activations again, by a plain forward pass of each context alone.
+    quiet
+        Print findings alone.
+    """
+    from harness.check.check import check_run
+
+    progress = progress_of(quiet, False)
+    found = check_run(run, progress.say)
+    if activations:
+        from harness.check.check import check_activations
+
+        found += check_activations(run, progress.say)
+    for finding in found[:SHOWN]:
+        last_line(f"{finding.where}: {finding.what}")
+    if len(found) > SHOWN:
+        last_line(f"and {len(found) - SHOWN:,} more")
+    progress.say(
+        f"{len(found):,} {'thing is' if len(found) == 1 else 'things are'} wrong"
+        if found
+        else "sound: nothing is wrong"
+    )
+    return 1 if found else 0
+
+
+@app.command(name="import")
+def import_(
+    format: Literal["kaggle", "aiwolf"], *paths: Path, ballots_shown: Flag = False, quiet: Flag = False
+) -> int:
+    """Read games of another program into a run folder: wolfscope import kaggle REPLAY.json ... OUT.
+
+    Parameters
+    ----------
+    format
+        kaggle: replays of kaggle-environments' werewolf; aiwolf: logs of the AIWolf servers.
+    paths
+        Files, or folders that hold them, then the new run folder.
+    ballots_shown
+        aiwolf: the players saw who voted for whom, which the logs do not say.
+    quiet
+        Print nothing but the run folder.
+    """
+    from harness.exchange.imports import import_games
+
+    if len(paths) < 2:
+        raise WolfscopeError(
+            f"name at least one file and the new run folder: wolfscope import {format} FILE OUT"
+        )
+    say = progress_of(quiet, False).say
+    last_line(import_games(format, paths[:-1], paths[-1], ballots_shown=ballots_shown, say=say))
+    return 0
+
+
+@app.command
+def export(run: Path, out: Path, *, license: str | None = None, activations: Flag = False) -> int:
+    """Write a run as a data set for others: parquet tables and a dataset card (README.md) made from what is there.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    out
+        The new folder.
+    license
+        The data's licence for the card, an SPDX identifier such as Apache-2.0.
+    activations
+        Copy the captured activations too.
+    """
+    from harness.exchange.export import export_run
+
+    last_line(export_run(run, out, license, activations))
+    return 0
+
+
+@app.command
+def merge(*folders: Path, activations: Annotated[bool, Parameter(negative="--no-activations")] = True) -> int:
+    """Join finished runs: wolfscope merge RUN RUN ... OUT. The same game is kept once, different ones are refused.
+
+    Parameters
+    ----------
+    folders
+        The run folders, then the new folder.
+    activations
+        Join the captured activations too.
+    """
+    from harness.exchange.merge import merge_runs
+
+    if len(folders) < 3:
+        raise WolfscopeError("name at least two run folders and a new one: wolfscope merge RUN RUN OUT")
+    last_line(merge_runs(folders[:-1], folders[-1], activations))
+    return 0

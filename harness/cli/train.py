@@ -1,0 +1,115 @@
+"""Verbs for the small model: train-small-model, checkpoints, eval-small-model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.app import Flag, app, last_line, progress_of
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(name="train-small-model")
+def train_small_model(
+    out: Path,
+    *,
+    seed: int = 0,
+    tokens: int | None = None,
+    belief_share: float = 1.0,
+    hidden: int = 128,
+    layers: int = 4,
+    lexicon: str = "classic",
+    device: str = "auto",
+    compiled: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Train the small model from scratch on games of the scripted players; goes on where an earlier call stopped, or
+    ended with fewer tokens.
+
+    Parameters
+    ----------
+    out
+        The model's folder, in Hugging Face format.
+    seed
+        Of the initial weights and of the games.
+    tokens
+        How many tokens to train on, those of questions among them; as many as the shipped model had where it is
+        left out.
+    belief_share
+        Share of the seats' views on whose way it is asked about the others' roles; 0 trains a model that only ever
+        saw play.
+    hidden
+        Width of the model.
+    layers
+        Depth of the model at first; two more layers join after 96 million tokens, and two after 212 million.
+    lexicon
+        The words under which it sees the game.
+    device
+        cpu, cuda or auto.
+    compiled
+        Fuse the model's kernels by torch.compile: a third faster, where there is a C++ compiler.
+    """
+    from harness.training.train import SHIPPED_TOKENS, train
+
+    train(
+        out,
+        seed=seed,
+        tokens=SHIPPED_TOKENS if tokens is None else tokens,
+        belief_share=belief_share,
+        hidden=hidden,
+        layers=layers,
+        lexicon=lexicon,
+        device=device,
+        compiled=compiled,
+        say=progress_of(quiet, False).say,
+    )
+    last_line(out)
+    return 0
+
+
+@app.command
+def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
+    """Write the checkpoints kept along a model's training as folders that every other command takes for a model.
+
+    Parameters
+    ----------
+    out
+        Where the folders `tokens-NNN` go.
+    model
+        The model's folder, or `small`, `small-nonsense` or `small-unasked` for those in the repository.
+    """
+    from agents.models.small import find_model, unpack_checkpoints
+
+    for folder in unpack_checkpoints(find_model(model), out):
+        last_line(folder)
+    return 0
+
+
+@app.command(name="eval-small-model")
+def eval_small_model(
+    folder: Path = Path("small"), *, games: int = 200, belief_games: int = 400, course: Flag = False
+) -> int:
+    """Measure a small model: is what it says well-formed, and what does it say it believes, against the truth.
+
+    Parameters
+    ----------
+    folder
+        The model's folder, or `small`, `small-nonsense` or `small-unasked` for those in the repository.
+    games
+        Games that it plays, for the form of its answers and for win rates; 0 leaves them out.
+    belief_games
+        Games of scripted players before whose ballots it is asked what it believes; 0 leaves them out.
+    course
+        Follow it along training instead: looking up, counting and inferring at every checkpoint that was kept.
+    """
+    from agents.models.small import find_model
+    from harness.training.evaluation.course import print_course
+    from harness.training.evaluation.evaluate import evaluate
+
+    if course:
+        print_course(find_model(folder), belief_games, last_line)
+        return 0
+    evaluate(find_model(folder), n_games=games, n_belief_games=belief_games, say=last_line)
+    return 0
