@@ -23,7 +23,10 @@ from types import ModuleType
 SOURCES = Path(__file__).resolve().parent
 MODULES = (
     *("chance", "play", "view"),
-    *(f"werewolf/{name}" for name in "day discussion leaving lines night rules state text".split()),
+    *(
+        f"werewolf/{name}"
+        for name in "day discussion leaving night rules state words/lines words/text".split()
+    ),
 )
 """What is compiled, as paths under `games/`: all that runs once a decision or more often."""
 

@@ -72,13 +72,14 @@ from pettingzoo.utils import wrappers
 
 from games.records import Action, Reply, Request, seat_id
 from games.table import Table
+from games.text_space import MAX_OBSERVED_CHARS, MAX_SPOKEN_CHARS, AnyText
 from games.werewolf import GAME
-from games.werewolf.acts import read
 from games.werewolf.arrays.discrete import Catalogue, Features
 from games.werewolf.discussion import SKIP, SPEAK
-from games.werewolf.lines import words_of, writable
 from games.werewolf.presets import configure
-from games.werewolf.rules_text import rules_text
+from games.werewolf.words.acts import read
+from games.werewolf.words.lines import words_of, writable
+from games.werewolf.words.rules_text import rules_text
 
 Form = Literal["discrete", "text"]
 RenderMode = Literal["human", "ansi"]
@@ -89,24 +90,6 @@ METADATA: dict[str, Any] = {
     "is_parallelizable": True,
     "render_fps": 4,
 }
-MAX_OBSERVED_CHARS = 10_000_000
-MAX_SPOKEN_CHARS = 100_000
-
-
-class AnyText(spaces.Text):
-    """All strings up to a length. Samples are short and plain; membership does not restrict the alphabet."""
-
-    def __init__(self, max_length: int) -> None:
-        super().__init__(max_length=max_length, min_length=0)
-
-    def contains(self, x: Any) -> bool:
-        """Whether `x` is a string that is not too long."""
-        return isinstance(x, str) and len(x) <= self.max_length
-
-    def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """A string of at most 40 letters and digits."""
-        length = int(self.np_random.integers(40)) if mask is None or mask[0] is None else mask[0]
-        return super().sample(mask=(length, None if mask is None else mask[1]))
 
 
 class _Seats:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import blake2b
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +58,13 @@ def prompts_hash() -> str:
     return f"{VERSION}@{digest.hexdigest()}"
 
 
-def rules_of(game: Any, config: Any) -> str:
-    """The rules of a game in words, generated from its configuration."""
-    module = import_module(f"{type(game).__module__.rpartition('.')[0]}.rules_text")
-    return str(module.rules_text(config))
-
-
 def system_text(game: Any, config: Any, words: Any, seat: int, factors: Factors) -> str:
     """What a seat is told before the game."""
     return render(
         "system",
         name=words.names[seat],
         names=words.names,
-        rules=rules_of(game, config).strip(),
+        rules=game.rules_text(config).strip(),
         scratchpad=factors.scratchpad,
         max_chars=words.max_chars,
         advice=_own(factors.advice, "advice"),

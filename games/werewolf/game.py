@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from games import chance
 from games.base import ReplayError, SeatFacts
 from games.records import NOBODY, Action, Event, Record, Request
-from games.werewolf import rules, text, truth
+from games.werewolf import rules, truth
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SKIP
-from games.werewolf.lines import words_of
 from games.werewolf.presets import configure
 from games.werewolf.roles import faction_of
-from games.werewolf.rules_text import rules_text
 from games.werewolf.snapshot import restore, snapshot
+from games.werewolf.words import text
+from games.werewolf.words.lines import words_of
+from games.werewolf.words.rules_text import rules_text
 
 
 class Werewolf:

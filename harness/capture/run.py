@@ -14,7 +14,8 @@ from harness.capture.share import capture_share
 from harness.config.files import parse_config
 from harness.config.models import model_folder
 from harness.errors import ConfigurationError
-from harness.run.folder import Run, RunFolder, load_run
+from harness.run.folder import Run, load_run
+from harness.run.held import RunFolder
 
 
 def capture_run(

@@ -35,6 +35,7 @@ def report(*runs: Path, out: Path | None = None, site: str | None = None, quiet:
 
 def report_of(runs: list[Path], out: Path | None, progress: Progress, site: str | None = None) -> Path:
     from analysis.evaluation.evaluate import Settings
+    from analysis.report.report import write_report
 
     return write_report(runs, out=out, say=progress.say, settings=Settings(site=site))
 

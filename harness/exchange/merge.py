@@ -19,7 +19,8 @@ from harness.atomic import making_folder, replacing, storage
 from harness.config.hashing import hash_of
 from harness.errors import RunFolderError
 from harness.run import tables
-from harness.run.folder import Run, load_run, new_manifest
+from harness.run.folder import Run, load_run
+from harness.run.held import new_manifest
 from harness.run.manifest import Cell, Manifest, now, this_session
 from harness.schedule.merged import Part, parts_of
 

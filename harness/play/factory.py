@@ -50,7 +50,8 @@ def _scripted(name: str, section: AgentSection) -> Agent:
         from agents.werewolf.bayesian import Bayesian
 
         return Bayesian(name, **section.settings)
-    from agents.werewolf.scripted import STYLES, Scripted
+    from agents.werewolf.scripted import Scripted
+    from agents.werewolf.styles import STYLES
 
     player = Scripted(name, policy)  # refuses an unknown policy, naming the known ones
     if not section.settings:

@@ -28,7 +28,8 @@ from harness.errors import ConfigurationError
 from harness.play.cluster import ray_for_now
 from harness.play.engines import close_backends, start_backends
 from harness.play.progress import Progress
-from harness.run.folder import Run, RunFolder, load_run
+from harness.run.folder import Run, load_run
+from harness.run.held import RunFolder
 
 WHERE = Path("derived") / "judge.parquet"
 JUDGEMENTS: dict[str, Any] = {

@@ -15,7 +15,7 @@ from harness.play.factory import check_agents, prompt_hashes
 from harness.play.progress import Progress
 from harness.play.runner import Runner
 from harness.play.tournament import todo_of
-from harness.run.folder import RunFolder, new_manifest
+from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import repair
 from harness.schedule.tournament import Schedule
 

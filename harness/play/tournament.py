@@ -24,7 +24,7 @@ from harness.play.engines import engine_actors, start_backends, stop_backends
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.progress import Progress, clock
 from harness.play.runner import slow_agents
-from harness.run.folder import RunFolder, new_manifest
+from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import End, Journal, repair
 from harness.schedule.tournament import Planned, Schedule
 

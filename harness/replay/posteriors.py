@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.werewolf.observer import Impossible, Mix, Observer, TooLarge, trajectories
-from agents.werewolf.scripted import CHARACTERS, Style
+from agents.werewolf.styles import CHARACTERS, Style
 from games.base import GameError
 from harness.config.sections import Config
 from harness.errors import ConfigurationError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from agents.werewolf.observer import Mix
-from agents.werewolf.scripted import CHARACTERS, STYLES, Distribution, Scripted, draw
+from agents.werewolf.scripted import Distribution, Scripted, draw
+from agents.werewolf.styles import CHARACTERS, STYLES
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Record, Reply

@@ -12,7 +12,7 @@ from agents.llm.beliefs import gone
 from agents.llm.transcript_context import document_lengths
 from agents.models.small import PLAYS
 from agents.werewolf.observer import Observer
-from agents.werewolf.scripted import CHARACTERS
+from agents.werewolf.styles import CHARACTERS
 from games import chance, load_game
 from games.records import Decision, Event, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
@@ -119,7 +119,7 @@ def belief_questions(
 
 def character_question(subject: str) -> str:
     """What comes after `NAME believes` where it is asked for a player's character
-    (`agents.werewolf.scripted.STYLES`)."""
+    (`agents.werewolf.styles.STYLES`)."""
     return f"{subject} {PLAYS}"
 
 

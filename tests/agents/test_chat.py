@@ -21,13 +21,14 @@ from agents.models.small import make_tokenizer
 from games import chance, load_game
 from games.play import observe, play
 from games.records import Decision, Request
-from games.werewolf.rules_text import rules_text
+from games.werewolf.words.rules_text import rules_text
 from harness.activations.sites import game_items
 from harness.check.check import check_run
 from harness.config.files import parse_config
 from harness.play.factory import prompt_hashes
 from harness.play.runner import Runner
-from harness.run.folder import RunFolder, load_run, new_manifest
+from harness.run.folder import load_run
+from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
 from tests.fixtures.player_fixtures import (
     STYLES,

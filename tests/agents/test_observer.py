@@ -20,7 +20,8 @@ from agents.werewolf.observer import (
     trajectories,
     truthful,
 )
-from agents.werewolf.scripted import STYLES, Scripted
+from agents.werewolf.scripted import Scripted
+from agents.werewolf.styles import STYLES
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Reply, Request, SpeechAct

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from agents.werewolf.scripted import STYLES, Scripted, Style, ballot, policy, random_policy, speech
+from agents.werewolf.scripted import Scripted, ballot, policy, random_policy, speech
+from agents.werewolf.styles import STYLES, Style
 from games import load_game
 from games.play import Answer, observe, play
 from games.records import NOBODY, Event, Reply, Request, SpeechAct

@@ -13,7 +13,8 @@ from analysis.behaviour.standings import competence_lines, differences, standing
 from harness.config.files import load_config, parse_config
 from harness.errors import WolfscopeError
 from harness.play.runner import Runner
-from harness.run.folder import RunFolder, load_run, new_manifest
+from harness.run.folder import load_run
+from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
 from tests.agents.test_llm_player import nonsense, player_of
 

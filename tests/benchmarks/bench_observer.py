@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from agents.werewolf.bayesian import Bayesian
 from agents.werewolf.observer import Observer, fit, trajectories
-from agents.werewolf.scripted import STYLES, Scripted
+from agents.werewolf.scripted import Scripted
+from agents.werewolf.styles import STYLES
 from games import load_game
 from games.play import Answer, observe, play
 from games.records import Event, Reply

@@ -40,7 +40,7 @@ from harness.play.factory import make_agent
 from harness.play.progress import Progress
 from harness.play.runner import Counts, Runner
 from harness.play.tournament import play_schedule
-from harness.run.folder import RunFolder, new_manifest
+from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import End
 from harness.schedule.tournament import Schedule
 from tests.benchmarks.engine_alone import Alone, Fed, prompts_of, random_model

@@ -29,7 +29,7 @@ from games.records import Decision
 from games.werewolf import GAME
 from games.werewolf.arrays.discrete import Catalogue, Features
 from games.werewolf.presets import NAMES, configure
-from games.werewolf.rules_text import rules_text
+from games.werewolf.words.rules_text import rules_text
 
 FORMS = ("discrete", "text")
 HARMLESS = (

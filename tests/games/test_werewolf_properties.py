@@ -346,7 +346,7 @@ def test_two_games_side_by_side_do_not_disturb_each_other() -> None:
     configs_ = [configure("kaggle-8"), configure("arena-8", lexicon="neutral"), configure("kaggle-8")]
     alone = [random_game(c, 9, i) for i, c in enumerate(configs_)]
     from games.werewolf.arrays.discrete import Catalogue
-    from games.werewolf.text import words_of
+    from games.werewolf.words.text import words_of
     from tests.fixtures.random_games import random_action
 
     games = [play(GAME, c, 9) for c in configs_]

@@ -20,7 +20,7 @@ from games.werewolf.arrays.discrete import Catalogue
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.presets import NAMES, configure
 from games.werewolf.snapshot import restore, snapshot
-from games.werewolf.text import words_of
+from games.werewolf.words.text import words_of
 from tests.fixtures.random_games import random_action, random_game, view
 from tests.fixtures.werewolf_configs import configs, seeds
 

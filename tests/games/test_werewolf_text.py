@@ -14,15 +14,15 @@ from games.base import ConfigError
 from games.play import observe
 from games.records import NOBODY, Action, Decision, Event, Request, SpeechAct
 from games.werewolf import GAME
-from games.werewolf.acts import read, say
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.lexicon import FUNCTION_WORDS, lexicon, random_lexicon
-from games.werewolf.lines import Words, vocabulary
 from games.werewolf.presets import NAMES, configure
 from games.werewolf.roles import ROLE_TERMS
-from games.werewolf.rules_text import rules_text
-from games.werewolf.text import Malformed, answer, parse, question, quote, words_of
+from games.werewolf.words.acts import read, say
+from games.werewolf.words.lines import Words, vocabulary
+from games.werewolf.words.rules_text import rules_text
+from games.werewolf.words.text import Malformed, answer, parse, question, quote, words_of
 from tests.fixtures.random_games import random_game, view
 from tests.fixtures.werewolf_configs import LEXICONS, configs, seeds
 from tests.fixtures.werewolf_table import Board

@@ -31,12 +31,12 @@ from harness.branch.branch import (
     branch,
     effects,
     effects_table,
-    emitted,
     resample,
 )
 from harness.branch.change_words import change_of
 from harness.branch.changes import EXPERIMENTER, locate
 from harness.branch.effects import paired_shares
+from harness.branch.plan import emitted
 from harness.check.check import check_run
 from harness.config.files import parse_config
 from harness.config.sections import Config
@@ -393,7 +393,7 @@ def test_command_line_names_the_effect_and_the_folder(run: Path, replay: Replay,
 
 
 def test_edited_decision_of_a_model_keeps_its_prompt(replay: Replay) -> None:
-    from harness.branch.branch import _untraced
+    from harness.branch.plan import _untraced
 
     traced = msgspec.structs.replace(first(replay, "speech"), trace=Trace(model="m@0", prompt_ids=(1, 2)))
     assert _untraced(traced, traced.seat) == msgspec.structs.replace(traced, trace=None)

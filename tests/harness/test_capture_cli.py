@@ -19,7 +19,7 @@ import pytest
 from agents.models.small import SMALL_MODEL
 from harness.activations.store import KEY, open_activations
 from harness.cli.main import main
-from harness.run.folder import RunFolder
+from harness.run.held import RunFolder
 from tests.fixtures.tiny_models import save_tiny_model
 from tests.harness.test_capture_playing import config_of, played
 

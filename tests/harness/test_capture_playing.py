@@ -28,7 +28,8 @@ from harness.config.sections import Config, SteeringSection
 from harness.errors import ConfigurationError
 from harness.play.factory import make_agent
 from harness.play.runner import Runner
-from harness.run.folder import RunFolder, load_run, new_manifest
+from harness.run.folder import load_run
+from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
 
 SITES = ["prompt_last", "output_mean", "speech_last", "tokens:speech", "mention", "role_line"]

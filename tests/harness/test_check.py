@@ -9,7 +9,7 @@ import pytest
 from harness.check.check import check_run
 from harness.config.files import parse_config
 from harness.play.runner import Runner
-from harness.run.folder import RunFolder, new_manifest
+from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
 
 

@@ -18,7 +18,7 @@ from harness.config.files import parse_config
 from harness.config.sections import Config
 from harness.errors import RunFolderError, StorageError
 from harness.run import tables
-from harness.run.folder import RunFolder, new_manifest
+from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import End, JournalWriter, Start
 from harness.run.manifest import Manifest
 from harness.schedule.tournament import Schedule

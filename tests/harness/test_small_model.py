@@ -22,7 +22,7 @@ from agents.models.small import (
     make_tokenizer,
     unpack_checkpoints,
 )
-from agents.werewolf.scripted import CHARACTERS
+from agents.werewolf.styles import CHARACTERS
 from games import load_game
 from games.base import SeatFacts
 from games.records import Decision, Event

@@ -32,7 +32,8 @@ from harness.config.files import parse_config
 from harness.config.models import model_names
 from harness.errors import ConfigurationError
 from harness.play.runner import Runner
-from harness.run.folder import Run, RunFolder, load_run, new_manifest
+from harness.run.folder import Run, load_run
+from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
 from tests.fixtures.tiny_models import tiny_model
 

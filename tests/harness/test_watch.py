@@ -11,7 +11,7 @@ from harness.errors import RunFolderError
 from harness.play.progress import NAME, Progress, table, words
 from harness.play.runner import Counts
 from harness.play.watch import remark, state, watch
-from harness.run.folder import RunFolder
+from harness.run.held import RunFolder
 from harness.run.journal import End
 from tests.harness.test_run_folder import finished_run, manifest
 

@@ -25,7 +25,7 @@ from agents.werewolf.observer.information_sets import (
     encode,
 )
 from agents.werewolf.observer.likelihood import parse
-from agents.werewolf.scripted import Style
+from agents.werewolf.styles import Style
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.evidence import Evidence

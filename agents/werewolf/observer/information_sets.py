@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from agents.werewolf.scripted import CHARACTERS, STYLES, Style
+from agents.werewolf.styles import CHARACTERS, STYLES, Style
 from games.werewolf.evidence import Evidence
 
 HUMAN, SEER, WOLF = 0, 1, 2
 """What a cell's policy depends on; all roles but seer and werewolf are HUMAN."""
 
 Mix = Mapping[str | Style, float]
-"""A prior over characters: names of `agents.werewolf.scripted.STYLES`, `random`, or styles of one's own -> weight."""
+"""A prior over characters: names of `agents.werewolf.styles.STYLES`, `random`, or styles of one's own -> weight."""
 
 RATES = tuple(Style.__struct_fields__)
 

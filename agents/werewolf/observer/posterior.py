@@ -22,7 +22,7 @@ class Observer(Reader):
     Args:
         kind: `exact`, `fitted` or `rules` (see `agents.werewolf.observer`).
         config: the game's rules.
-        mix: prior over characters, name (of `agents.werewolf.scripted.STYLES`, or `random`) or `Style` ->
+        mix: prior over characters, name (of `agents.werewolf.styles.STYLES`, or `random`) or `Style` ->
         weight, drawn for each
             seat independently; or one such prior for each seat. `exact` only; all shipped ones equally by default.
         rung: the deepest evidence that counts (`agents.werewolf.observer.ladder`).

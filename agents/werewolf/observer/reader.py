@@ -12,7 +12,7 @@ from agents.werewolf.observer.information_sets import Characters, Mix, Scene
 from agents.werewolf.observer.ladder import HIGHEST, check_rung
 from agents.werewolf.observer.log_weights import IMPOSSIBLE, Factors
 from agents.werewolf.observer.worlds import TooLarge, worlds_of
-from agents.werewolf.scripted import CHARACTERS
+from agents.werewolf.styles import CHARACTERS
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.evidence import Evidence

@@ -11,11 +11,11 @@ from typing import Any, get_args
 import numpy as np
 
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
-from games.werewolf.acts import say
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
-from games.werewolf.lines import SPEECHES, VERBS, Words
 from games.werewolf.roles import Role, species_of
+from games.werewolf.words.acts import say
+from games.werewolf.words.lines import SPEECHES, VERBS, Words
 
 ROLES: tuple[str, ...] = get_args(Role)
 KINDS = (*VERBS, *SPEECHES, "bid", "candidacy")

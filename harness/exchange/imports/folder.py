@@ -17,7 +17,7 @@ from harness.errors import ConfigurationError, RunFolderError
 from harness.exchange.imports.aiwolf import read_aiwolf
 from harness.exchange.imports.kaggle import read_kaggle
 from harness.exchange.imports.log import Imported, ImportFormatError
-from harness.run.folder import new_manifest
+from harness.run.held import new_manifest
 from harness.run.journal import Start
 from harness.run.manifest import Cell, Manifest, now
 from harness.run.rows import game_rows

@@ -16,7 +16,7 @@ import numpy as np
 
 from agents.llm.transcript_context import document
 from agents.werewolf.observer import RUNGS, Observer, second_order_beliefs
-from agents.werewolf.scripted import CHARACTERS
+from agents.werewolf.styles import CHARACTERS
 from games import chance, load_game
 from games.records import Decision
 from games.werewolf.evidence import Evidence

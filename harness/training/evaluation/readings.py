@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from agents.models.small import PLAYS
-from agents.werewolf.scripted import CHARACTERS
+from agents.werewolf.styles import CHARACTERS
 from games.werewolf.lexicon import lexicon as load_lexicon
 from games.werewolf.roles import Role
 from harness.training.batches import BELIEF, Row, collate

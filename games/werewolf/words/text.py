@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from games.base import GameError
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
-from games.werewolf import acts as codec
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
-from games.werewolf.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, quote, words_of
+from games.werewolf.words import acts as codec
+from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, quote, words_of
 
 
 class Malformed(GameError):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from games.werewolf.acts import SENTENCES
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import lexicon
 from games.werewolf.roles import NIGHT_ACTS, faction_of
+from games.werewolf.words.acts import SENTENCES
 
 
 def rules_text(config: WerewolfConfig, role: str | None = None) -> str:

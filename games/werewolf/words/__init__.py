@@ -1,0 +1,1 @@
+"""Werewolf in words: lexicons, typed acts as sentences, the lines that a seat reads, the rules as text."""

@@ -1,0 +1,162 @@
+"""A run folder held for writing: claimed under a lock, written whole, finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.atomic import storage
+from harness.config.sections import identity
+from harness.errors import RunFolderError
+from harness.lock import RunLock
+from harness.run import tables
+from harness.run.journal import Journal, repair
+from harness.run.manifest import NAME, SCHEMA_VERSION, Cell, Manifest, now, read_manifest, this_session
+from harness.run.rows import journal_rows
+
+
+class RunFolder:
+    """A run folder, written. Enter it to own it: `with RunFolder.claim(path, wanted) as folder: ...`."""
+
+    def __init__(self, path: Path, manifest: Manifest, lock: RunLock, notes: list[str]) -> None:
+        """Use `claim`."""
+        self.path = path
+        self.manifest = manifest
+        self.notes = notes
+        """What was repaired, for the user to see."""
+        self._lock = lock
+
+    @classmethod
+    def claim(cls, path: Path, wanted: Manifest) -> RunFolder:
+        """Make the folder, or take up the run that is in it if it is the one that is `wanted`.
+
+        Raises RunFolderError: in use by another process, another run, another schema version, a folder or file that
+        is no run (nothing in it is touched). Raises StorageError where nothing can be written.
+        """
+        path = path.resolve()
+        fresh = _check_free(path)
+        with storage(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = RunLock(path)
+        lock.__enter__()
+        try:
+            if fresh and not (path / NAME).exists():
+                with storage(path):
+                    (path / "journal").mkdir(exist_ok=True)
+                wanted.write(path)
+                return cls(path, wanted, lock, [])
+            manifest = read_manifest(path)
+            _check_same(path, manifest, wanted)
+            notes = repair(_journals(path))
+            if wanted.n_games > manifest.n_games and manifest.status == "finished":
+                _check_journal(path, manifest)
+                manifest.status, manifest.finished = "playing", None
+            if manifest.status == "playing":
+                manifest.sessions = [*manifest.sessions, this_session()]
+                manifest.config, manifest.n_games = wanted.config, wanted.n_games
+                manifest.write(path)
+            return cls(path, manifest, lock, notes)
+        except BaseException:
+            lock.__exit__(None, None, None)
+            raise
+
+    @classmethod
+    def hold(cls, path: Path) -> RunLock:
+        """The lock of an existing run, for who adds something to it (activations): `with RunFolder.hold(path): ...`."""
+        read_manifest(path)
+        return RunLock(path, "wait until it is done, or stop it, and give the same command again")
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(None, None, None)
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where runners put their journals."""
+        return self.path / "journal"
+
+    def journal(self) -> Journal:
+        """All journals as they are now."""
+        return Journal(_journals(self.path))
+
+    def finish(self) -> None:
+        """Write the tables from the journals and mark the run finished. Raises StorageError."""
+        journal = self.journal()
+        ids = sorted(journal.ends, key=lambda game: journal.starts[game].index)
+        tables.write_tables(self.path, (journal_rows(self.manifest, journal, game) for game in ids))
+        self.manifest.status, self.manifest.finished = "finished", now()
+        self.manifest.write(self.path)
+
+
+def _journals(path: Path) -> list[Path]:
+    return sorted((path / "journal").glob("*.jsonl"))
+
+
+def _check_free(path: Path) -> bool:
+    """True where a new run can be made at `path`, False where there is a run. Raises RunFolderError otherwise."""
+    if not path.exists():
+        return True
+    if not path.is_dir():
+        raise RunFolderError(f"{path} exists and is a file: choose another --out")
+    if (path / NAME).exists():
+        return False
+    ours = {"lock", "journal"}
+    foreign = [p.name for p in path.iterdir() if p.name not in ours and not p.name.startswith(f".{NAME}.")]
+    if foreign or any((path / "journal").glob("*")):
+        raise RunFolderError(
+            f"{path} exists and is not a run folder (it holds {', '.join(sorted(foreign)[:3]) or 'journals'} and no "
+            f"{NAME}): choose another --out"
+        )
+    return True
+
+
+def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
+    if found.config_hash != wanted.config_hash:
+        differences = list(_differences(identity(found.config), identity(wanted.config)))
+        raise RunFolderError(
+            f"{path} holds another run ({'; '.join(differences[:4]) or 'other games'}): "
+            "choose another --out, or use the configuration that the run was started with"
+        )
+    if wanted.n_games < found.n_games:
+        raise RunFolderError(
+            f"{path} has {found.n_games} games scheduled, this command asks for {wanted.n_games}: "
+            "choose another --out for a smaller run"
+        )
+
+
+def _check_journal(path: Path, manifest: Manifest) -> None:
+    """A finished run can get more games as long as its journal, from which the tables are written, is there."""
+    n = len(Journal(_journals(path)).ends)
+    if n != manifest.n_games:
+        raise RunFolderError(
+            f"{path} is finished and its journal holds {n} of its {manifest.n_games} games, so no games can be "
+            "added: choose another --out"
+        )
+
+
+def _differences(found: Any, wanted: Any, where: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted({*found, *wanted}):
+            yield from _differences(found.get(key), wanted.get(key), f"{where}.{key}" if where else key)
+    elif found != wanted:
+        yield f"{where} is {found!r} there and {wanted!r} here"
+
+
+def new_manifest(
+    name: str, config: dict[str, Any], config_hash: str, n_games: int, cells: list[Cell]
+) -> Manifest:
+    """The manifest of a run that starts now."""
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        status="playing",
+        name=name,
+        created=now(),
+        n_games=n_games,
+        config=config,
+        config_hash=config_hash,
+        cells=cells,
+        sessions=[this_session()],
+    )
