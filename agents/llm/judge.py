@@ -19,7 +19,7 @@ import msgspec
 from agents.backends.base import Backend, BackendError, Generation, Prompt, Sampling
 from agents.backends.retry import ask
 from agents.llm.beliefs import FAILED, STATED, WORDS, Question, distributions
-from agents.llm.chat_prompt import FOLDER, render, rules_of
+from agents.llm.chat_prompt import FOLDER, render
 from agents.llm.dialogue import Dialogue, MessageDialogue, TokenDialogue, Words
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.template import Turns
@@ -113,7 +113,7 @@ class Judge:
     ) -> dict[int, list[Question]]:
         """By seq of the speech, the question in each order of the options. only: these speeches; None: all."""
         words = game.text.words_of(config, records)
-        system = render("judge/system", names=words.names, rules=rules_of(game, config).strip()).strip()
+        system = render("judge/system", names=words.names, rules=game.rules_text(config).strip()).strip()
         found = {}
         for seq, events in public_until(records):
             if only is not None and seq not in only:
