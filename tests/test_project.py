@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def loaded_by(*modules: str) -> set[str]:
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_module_is_longer_than_350_lines_and_no_room_holds_more_than_16() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 350}
+    assert long == {}, "is it one idea?"
+    rooms = Counter(path.parent for path in SOURCES)
+    assert {str(room.relative_to(ROOT)): n for room, n in rooms.items() if n > 16} == {}
+
+
+def test_tests_mirror_the_packages() -> None:
+    beside = {path.name for path in (ROOT / "tests").glob("*.py")}
+    assert beside <= {"conftest.py", "test_project.py", "test_readme.py", "test_setup.py"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"}
+    assert folders == {*PACKAGES, "fixtures", "benchmarks"}
 
 
 def test_command_line_imports_nothing_heavy() -> None:

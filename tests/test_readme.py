@@ -14,10 +14,15 @@ from harness.config.files import parse_config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+MODELS = (ROOT / "docs/models.md").read_text()
+RUN_FOLDER = (ROOT / "docs/run-folder.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+TABLES = [*blocks("toml"), *blocks("toml", MODELS)]
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -30,17 +35,16 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def columns(table: str) -> list[str]:
-    row = re.search(rf"^\| `{table}.*$", README, re.MULTILINE)
+    row = re.search(rf"^\| `{table}.*$", RUN_FOLDER, re.MULTILINE)
     assert row is not None, table
     found = re.search(r"`(game_id, [^`]*)`", row[0])
     assert found is not None, table
     return found[1].split(", ")
 
 
-@pytest.mark.parametrize("number", range(len(blocks("toml"))))
+@pytest.mark.parametrize("number", range(len(TABLES)))
 def test_configurations_are_valid(number: int) -> None:
-    first, *_ = blocks("toml")
-    config = merged(tomllib.loads(first), tomllib.loads(blocks("toml")[number]))
+    config = merged(tomllib.loads(TABLES[0]), tomllib.loads(TABLES[number]))
     assert parse_config(config, "README.md").run.name == "first-tournament"
 
 
@@ -70,8 +74,9 @@ def test_verbs_and_shipped_configurations_exist() -> None:
     )
     assert "run" in verbs
     assert verbs <= set(app)
-    for name in re.findall(r"harness/config/examples/[\w-]+\.toml", README):
-        assert (ROOT / name).is_file(), name
+    shipped = {path.stem for path in (ROOT / "harness/config/examples").glob("*.toml")}
+    named = set(re.findall(r"wolfscope run ([\w-]+)(?=[ `\n])", README + MODELS)) - {"my"}
+    assert {"first-tournament", "vllm-8b"} <= named <= shipped
 
 
 def test_modules_of_the_map_exist() -> None:
@@ -83,9 +88,24 @@ def test_modules_of_the_map_exist() -> None:
             assert place.is_dir() or place.with_suffix(".py").is_file(), f"{package}/{name}"
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert "://" in target or (ROOT / target).exists(), target
+PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "agents/models").glob("*/README.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    assert len(README.split()) <= 900
+
+
+def test_every_shipped_model_has_its_card() -> None:
+    for folder in (ROOT / "agents/models").glob("*/"):
+        if (folder / "config.json").is_file():
+            card = (folder / "README.md").read_text()
+            assert card.startswith("---\nlicense:")
 
 
 def test_first_snippet_runs(ray_cluster: None, run_path: Path) -> None:

@@ -6,7 +6,7 @@ written. `restore(snapshot(state)) == state`, and the two go on alike.
 
 from __future__ import annotations
 
-from copyreg import pickle as teach_pickle
+from copyreg import dispatch_table
 from typing import Any
 
 import msgspec
@@ -58,4 +58,4 @@ def _reduced(state: State) -> tuple[Any, ...]:
     return restore, (snapshot(state),)
 
 
-teach_pickle(State, _reduced)
+dispatch_table[State] = _reduced
