@@ -10,8 +10,8 @@ import pytest
 
 from analysis.behaviour.reliability import fallback_counts, own_decisions, reliability_lines
 from analysis.behaviour.standings import competence_lines, differences, standings
+from analysis.stats.errors import AnalysisError
 from harness.config.files import load_config, parse_config
-from harness.errors import WolfscopeError
 from harness.play.runner import Runner
 from harness.run.folder import load_run
 from harness.run.held import RunFolder, new_manifest
@@ -102,7 +102,7 @@ def test_run_without_sides_of_their_own_is_refused_with_the_remedy(tmp_path: Pat
     mixed = plain("random", games=2)
     del mixed["experiment"]
     mixed["roster"] = {"mix": {"cautious": 4, "loud": 3}}
-    with pytest.raises(WolfscopeError, match=r"competence\.toml"):
+    with pytest.raises(AnalysisError, match=r"competence\.toml"):
         standings(played(tmp_path / "r", mixed))
 
 

@@ -191,7 +191,7 @@ class TestRuns:
             return parse_config(
                 {
                     "run": {"games": 16, "in_flight": 2, "runners": 1},
-                    "agents": {"a": {"kind": "scripted", "policy": "tests.test_budget:Spender"}},
+                    "agents": {"a": {"kind": "scripted", "policy": "tests.harness.test_budget:Spender"}},
                     "roster": {"mix": {"a": 7}},
                     "budget": {"run": {"tokens": tokens}},
                 }

@@ -36,7 +36,7 @@ from harness.run.journal import Journal, Line
 from harness.schedule.tournament import Schedule
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = "tests.test_tournament"
+HERE = "tests.harness.test_tournament"
 
 
 class Fallback:
@@ -272,7 +272,7 @@ in_flight = 8
 runners = 2
 [agents.a]
 kind = "scripted"
-policy = "tests.test_tournament:Fallback"
+policy = "tests.harness.test_tournament:Fallback"
 settings = { delay = 0.02 }
 [agents.b]
 kind = "scripted"
