@@ -54,7 +54,7 @@ def restore(data: bytes | str) -> State:
 
 
 def _reduced(state: State) -> tuple[Any, ...]:
-    """A state as pickle and copy take it: a generator cannot be copied, what it follows from can."""
+    """A state as `copy` and workers take it: a generator cannot be copied, what it follows from can."""
     return restore, (snapshot(state),)
 
 
