@@ -136,7 +136,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 def test_demo_goes_on_with_the_one_that_lacks_its_report_and_keeps_the_others(tmp_path):
-    from harness.cli.main import _demo_folder
+    from harness.cli.demo import _demo_folder
 
     assert _demo_folder(tmp_path) == tmp_path / "demo-1"
     (tmp_path / "demo-1").mkdir()
@@ -150,7 +150,7 @@ def test_shipped_configurations_are_valid():
     from harness.play.judge import JudgeConfig
     from harness.schedule.tournament import Schedule
 
-    paths = sorted((ROOT / "harness" / "configs").glob("*.toml"))
+    paths = sorted((ROOT / "harness" / "config" / "examples").glob("*.toml"))
     assert len(paths) >= 4
     for path in paths:
         try:
