@@ -30,7 +30,7 @@ import polars as pl
 from analysis.behaviour.effects import refuse_branches
 from analysis.data.frames import GameLog, logs_of
 from analysis.data.labels import label
-from analysis.stats.bootstrap import Interval, game_weights, interval
+from analysis.stats.bootstrap import ratio_interval
 from analysis.stats.errors import AnalysisError
 from games.records import NOBODY, Decision, Event, SpeechAct
 
@@ -81,7 +81,11 @@ def behaviour_counts(
         cast = ballots.get(log.game_id, [])
         rows += _game(log, said, cast, told.get(log.game_id))
     frame = pl.DataFrame(rows, schema=COUNTS, orient="row")
-    return frame.group_by("game_id", "agent", "side", "metric").agg(pl.col("value", "n").sum()).sort(pl.all())
+    return (
+        frame.group_by("game_id", "agent", "side", "metric", maintain_order=True)
+        .agg(pl.col("value", "n").sum())
+        .sort(pl.all(), maintain_order=True)
+    )
 
 
 def behaviour_of(runs: Sequence[Any], n_boot: int = 1000) -> pl.DataFrame:
@@ -202,7 +206,7 @@ def _moved(log: GameLog, beliefs: pl.DataFrame) -> Iterator[tuple[int, float, fl
                     said.setdefault(act.subject, []).append((record.seq, record.seat, direction))
     gains: dict[tuple[int, int, int], list[float]] = {}
     for (viewer, subject), part in (
-        beliefs.sort("seq").partition_by("viewer", "subject", as_dict=True).items()
+        beliefs.sort("seq", maintain_order=True).partition_by("viewer", "subject", as_dict=True).items()
     ):
         stated = list(part.select("seq", "p_werewolf").iter_rows())
         for (before, p), (after, q) in pairwise(stated):
@@ -233,17 +237,10 @@ def behaviour_table(counts: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> 
     for metric in METRICS:
         part = counts.filter(metric=metric)
         for (side, agent), games in sorted(part.partition_by("side", "agent", as_dict=True).items()):
-            found = _ratio(games["value"], games["n"], n_boot, seed)
+            found = ratio_interval(games["game_id"], games["value"], games["n"], n_boot, seed)
             n = int(games["n"].sum())
             rows.append((metric, side, agent, len(games), n, found.value, found.low, found.high))
     return pl.DataFrame(rows, schema=BEHAVIOUR, orient="row")
-
-
-def _ratio(value: pl.Series, n: pl.Series, n_boot: int, seed: int) -> Interval:
-    tops, bottoms = value.to_numpy(), n.to_numpy()
-    weights = game_weights(len(tops), n_boot, seed)
-    drawn = (weights @ tops) / (weights @ bottoms)
-    return interval(drawn, float(tops.sum() / bottoms.sum()), n_games=len(tops))
 
 
 def behaviour_lines(table: pl.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from analysis.stats.bootstrap import Interval, game_weights, interval
+from analysis.stats.bootstrap import Interval, ratio_interval
 
 
 def agents_table(
@@ -55,15 +55,10 @@ def agents_table(
 
 def ballot_lift(cast: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Interval:
     """Share of ballots on a werewolf minus that of a random choice, interval over games."""
-    if not len(cast):
-        return Interval(float("nan"), float("nan"), float("nan"), float("nan"))
-    per_game = cast.group_by("game_id").agg(
+    per_game = cast.group_by("game_id", maintain_order=True).agg(
         gain=(pl.col("target_is_werewolf").cast(pl.Float64) - pl.col("p_chance")).sum(), n=pl.len()
     )
-    gain, n = per_game["gain"].to_numpy(), per_game["n"].to_numpy().astype(float)
-    weights = game_weights(len(per_game), n_boot, seed)
-    drawn = (weights @ gain) / np.maximum(weights @ n, 1e-9)
-    return interval(drawn, float(gain.sum() / n.sum()), n_games=len(per_game))
+    return ratio_interval(per_game["game_id"], per_game["gain"], per_game["n"], n_boot, seed)
 
 
 def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:

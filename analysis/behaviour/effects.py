@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.stats.bootstrap import game_weights, interval
+from analysis.stats.bootstrap import ratio_interval
 from analysis.stats.errors import AnalysisError
 
 EFFECTS: dict[str, Any] = {
@@ -110,15 +110,13 @@ def pooled(effects: pl.DataFrame, least: int = 5, n_boot: int = 2000, seed: int 
     for key, games in by_game.group_by(keys, maintain_order=True):
         if len(games) < least:
             continue
-        values = games["difference"].to_numpy()
-        drawn = game_weights(len(values), n_boot, seed) @ values / len(values)
-        i = interval(drawn, float(values.mean()), n_games=len(values))
+        i = ratio_interval(games["game_id"], games["difference"], n_boot=n_boot, seed=seed)
         named = dict(zip(keys, key))
         push = "" if named["scale"] is None else f", strength {named['scale']:g}"
         rows.append(
             {
                 "change": f"{named['change']}{push}", "kind": named["kind"], "what": named["what"],
-                "difference": i.value, "low": i.low, "high": i.high, "p": i.p, "n_games": len(values),
+                "difference": i.value, "low": i.low, "high": i.high, "p": i.p, "n_games": len(games),
                 "n": int(games["n"].sum()),
             }
         )  # fmt: skip
@@ -131,5 +129,11 @@ def doses(effects: pl.DataFrame, least: int = 3) -> pl.DataFrame:
     steered = effects.filter(
         pl.col("steered") & pl.col("kind").is_in(["outcome", "votes", "belief", "next_exile"])
     )
-    many = steered.group_by(keys).agg(n_doses=pl.col("scale").n_unique()).filter(pl.col("n_doses") >= least)
-    return steered.join(many, on=keys, how="semi", nulls_equal=True).sort("what", "scale")
+    many = (
+        steered.group_by(keys, maintain_order=True)
+        .agg(n_doses=pl.col("scale").n_unique())
+        .filter(pl.col("n_doses") >= least)
+    )
+    return steered.join(many, on=keys, how="semi", nulls_equal=True).sort(
+        "what", "scale", maintain_order=True
+    )

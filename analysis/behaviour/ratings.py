@@ -24,6 +24,7 @@ from analysis.behaviour.effects import refuse_branches
 from analysis.stats.bootstrap import Interval, interval
 from analysis.stats.errors import AnalysisError
 from analysis.stats.logistic import probabilities
+from analysis.stats.threads import one_thread
 
 PRIOR, BASE_PRIOR = 1.5, 5.0
 SIDES = ("werewolf", "village")
@@ -91,7 +92,11 @@ def results_of(runs: Sequence[Any]) -> pl.DataFrame:
             schema={"cell": pl.Int32, "rules": pl.String},
         )
         seats = run.seats.select("game_id", "agent", "won", side="faction")
-        frames.append(games.join(rules.lazy(), on="cell").join(seats, on="game_id").collect())
+        frames.append(
+            games.join(rules.lazy(), on="cell", maintain_order="left")
+            .join(seats, on="game_id", maintain_order="left")
+            .collect()
+        )
     found = pl.concat(frames).drop("cell")
     if found.is_empty():
         raise AnalysisError("no finished game to rate anybody by; let a run finish first")
@@ -121,7 +126,7 @@ def rate(results: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Fit:
     for row, game in enumerate(games):
         won[row] = game["winner"][0] == "werewolf"
         rows[row, n_strengths + rules.index(game["rules"][0])] = 1
-        sizes = dict(game.group_by("side").len().iter_rows())
+        sizes = dict(game.group_by("side", maintain_order=True).len().iter_rows())
         for side, agent in game.select("side", "agent").iter_rows():
             rows[row, places[side, agent]] += (1 if side == "werewolf" else -1) / sizes[side]
     # Games that are alike in every respect share a row; resampling games is drawing how many there are of each.
@@ -129,7 +134,8 @@ def rate(results: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Fit:
     drawn = np.random.default_rng(seed).multinomial(n_games, counts / n_games, size=n_boot)
     weights = np.vstack([counts, drawn]).astype(float)
     prior = np.repeat([PRIOR, BASE_PRIOR], [n_strengths, len(rules)]) ** -2.0
-    beta = _newton(alike[:, :-1], alike[:, -1], weights, prior)
+    with one_thread():
+        beta = _newton(alike[:, :-1], alike[:, -1], weights, prior)
     edge = len(agents["werewolf"])
     shares = rows[:, n_strengths:].mean(axis=0)
     return Fit(
@@ -186,7 +192,9 @@ def ratings_table(fit: Fit, results: pl.DataFrame) -> pl.DataFrame:
                     "p_high": chance.high,
                 }
             )
-    return pl.DataFrame(rows, schema=RATINGS).sort("side", "strength", descending=[True, True])
+    return pl.DataFrame(rows, schema=RATINGS).sort(
+        "side", "strength", descending=[True, True], maintain_order=True
+    )
 
 
 def head_to_head(results: pl.DataFrame) -> pl.DataFrame:
@@ -195,16 +203,18 @@ def head_to_head(results: pl.DataFrame) -> pl.DataFrame:
     Columns werewolf, village, games, wins, rate, low, high (Wilson, 95%). A game counts once for each pair in it.
     """
     sides = [
-        results.filter(side=side).select("game_id", "winner", pl.col("agent").alias(side)).unique()
+        results.filter(side=side)
+        .select("game_id", "winner", pl.col("agent").alias(side))
+        .unique(maintain_order=True)
         for side in SIDES
     ]
     met = (
         sides[0]
-        .join(sides[1].drop("winner"), on="game_id")
+        .join(sides[1].drop("winner"), on="game_id", maintain_order="left")
         .filter(pl.col("winner").is_in(SIDES))
-        .group_by("werewolf", "village")
+        .group_by("werewolf", "village", maintain_order=True)
         .agg(games=pl.len().cast(pl.Int64), wins=(pl.col("winner") == "werewolf").sum().cast(pl.Int64))
-        .sort("werewolf", "village")
+        .sort("werewolf", "village", maintain_order=True)
     )
     low, high = proportion_confint(met["wins"].to_numpy(), met["games"].to_numpy(), method="wilson")
     return met.with_columns(

@@ -16,11 +16,11 @@ def fallback_counts(run: Run) -> pl.DataFrame:
     Columns: agent, model (null for agents without one), fallback, n, decisions (of the agent and model), share.
     """
     return (
-        run.decisions.group_by("agent", "model", pl.col("fallback").fill_null(NONE))
+        run.decisions.group_by("agent", "model", pl.col("fallback").fill_null(NONE), maintain_order=True)
         .agg(n=pl.len())
         .with_columns(decisions=pl.col("n").sum().over("agent", "model"))
         .with_columns(share=pl.col("n") / pl.col("decisions"))
-        .sort("agent", "model", "fallback", nulls_last=True)
+        .sort("agent", "model", "fallback", nulls_last=True, maintain_order=True)
         .collect()
     )
 

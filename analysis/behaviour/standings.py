@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
 from statsmodels.stats.proportion import proportion_confint
 
+from analysis.stats.bootstrap import ratio_interval
 from analysis.stats.errors import AnalysisError
 from harness.run.folder import Run
 
@@ -48,14 +48,18 @@ class Difference(msgspec.Struct, frozen=True):
     """Deals that both finished."""
     value: float
     low: float
-    """Percentile interval of a bootstrap over games, 95%."""
+    """Its interval over games, 95% (`analysis.stats.bootstrap`)."""
     high: float
 
 
 def standings(run: Run) -> list[Standing]:
     """Every contender on every side. Raises AnalysisError where no side of the run has one agent alone."""
     won = _won(run)
-    lost = run.decisions.group_by("agent").agg(share=pl.col("fallback").is_not_null().mean()).collect()
+    lost = (
+        run.decisions.group_by("agent", maintain_order=True)
+        .agg(share=pl.col("fallback").is_not_null().mean())
+        .collect()
+    )
     fallbacks = dict(lost.iter_rows())
     found = []
     for (side, agent), rows in won.group_by("side", "agent", maintain_order=True):
@@ -79,7 +83,6 @@ def standings(run: Run) -> list[Standing]:
 def differences(run: Run, agent: str, n_boot: int = 2000, seed: int = 0) -> list[Difference]:
     """The agent against every other contender on the same side, paired by deal."""
     won = _won(run)
-    rng = np.random.default_rng(seed)
     found = []
     for side in won["side"].unique(maintain_order=True):
         here = won.filter(pl.col("side") == side)
@@ -87,15 +90,16 @@ def differences(run: Run, agent: str, n_boot: int = 2000, seed: int = 0) -> list
         for baseline in here["agent"].unique(maintain_order=True):
             if baseline == agent:
                 continue
-            both = mine.join(here.filter(pl.col("agent") == baseline).select("deal", theirs="won"), on="deal")
+            both = mine.join(
+                here.filter(pl.col("agent") == baseline).select("deal", theirs="won"),
+                on="deal",
+                maintain_order="left",
+            )
             if not len(both):
                 continue
-            gain = both["mine"].cast(pl.Float64).to_numpy() - both["theirs"].cast(pl.Float64).to_numpy()
-            means = gain[rng.integers(0, len(gain), size=(n_boot, len(gain)))].mean(axis=1)
-            low, high = np.percentile(means, [2.5, 97.5])
-            found.append(
-                Difference(side, agent, baseline, len(gain), float(gain.mean()), float(low), float(high))
-            )
+            gain = both["mine"].cast(pl.Float64) - both["theirs"].cast(pl.Float64)
+            i = ratio_interval(both["deal"], gain, n_boot=n_boot, seed=seed)
+            found.append(Difference(side, agent, baseline, len(gain), i.value, i.low, i.high))
     return found
 
 
@@ -103,15 +107,21 @@ def _won(run: Run) -> pl.DataFrame:
     """One row a finished game of a contender: side, agent, opponents, deal (equal for equal seeds), won."""
     cells = _contenders(run)
     games = run.games.filter(pl.col("status") == "finished").select("cell", "winner", deal="seed").collect()
-    won = games.join(cells, on="cell").with_columns(won=pl.col("winner") == pl.col("side"))
+    won = games.join(cells, on="cell", maintain_order="left").with_columns(
+        won=pl.col("winner") == pl.col("side")
+    )
     return won.sort("cell", maintain_order=True)
 
 
 def _contenders(run: Run) -> pl.DataFrame:
     """cell, side, agent, opponents: the sides that one agent has alone, against several or against one."""
     rows: list[dict[str, Any]] = []
-    seats = run.seats.join(run.games.select("game_id", "cell"), on="game_id").collect()
-    sides = seats.group_by("cell", "faction").agg(pl.col("agent").unique().sort()).sort("cell", "faction")
+    seats = run.seats.join(run.games.select("game_id", "cell"), on="game_id", maintain_order="left").collect()
+    sides = (
+        seats.group_by("cell", "faction", maintain_order=True)
+        .agg(pl.col("agent").unique(maintain_order=True).sort())
+        .sort("cell", "faction", maintain_order=True)
+    )
     for (cell,), parts in sides.group_by("cell", maintain_order=True):
         by_side = dict(parts.select("faction", "agent").iter_rows())
         alone = {side: agents[0] for side, agents in by_side.items() if len(agents) == 1}
@@ -141,7 +151,12 @@ def competence_lines(run: Run) -> list[str]:
             f"{s.side:<10} {s.agent:<12} {s.games:>6,} {s.rate:>6.1%}  {interval:<16} {s.fallbacks:>9.2%}"
             f"  {s.opponents}"
         )
-    models = run.decisions.filter(pl.col("model").is_not_null()).select("agent").unique().collect()["agent"]
+    models = (
+        run.decisions.filter(pl.col("model").is_not_null())
+        .select("agent")
+        .unique(maintain_order=True)
+        .collect()["agent"]
+    )
     for agent in sorted(set(models) & {s.agent for s in found}):
         lines += [""] + [
             f"{d.agent} - {d.baseline} as {d.side}: {100 * d.value:+.1f} points "

@@ -41,11 +41,11 @@ def grade(
     )
     any_believed = (
         statements.filter(pl.col("believed_false").is_not_null())
-        .group_by("game_id", "seq")
+        .group_by("game_id", "seq", maintain_order=True)
         .agg(any_believed_false=pl.col("believed_false").any())
     )
     moved = watched.utterances.select("game_id", "seq", "advantage", "nats").unique(
-        ["game_id", "seq"], keep="first"
+        ["game_id", "seq"], keep="first", maintain_order=True
     )
     speeches = (
         labels["speeches"]

@@ -35,27 +35,31 @@ def aligned(
     rows = frame.select("game_id", "viewer", "subject", "seq", "is_werewolf", *EVENTS).with_columns(
         **{f"belief_{i}": np.asarray(columns[name], dtype=float) for i, name in enumerate(names)}
     )
-    rows = rows.sort("game_id", "viewer", "subject", "seq")
+    rows = rows.sort("game_id", "viewer", "subject", "seq", maintain_order=True)
     unit = ["game_id", "viewer", "subject"]
     rows = rows.with_columns(place=pl.int_range(pl.len()).over(unit))
     found = []
     for event, words in EVENTS.items():
-        first = rows.filter(pl.col(event) > 0).group_by(unit).agg(start=pl.col("place").min())
+        first = (
+            rows.filter(pl.col(event) > 0)
+            .group_by(unit, maintain_order=True)
+            .agg(start=pl.col("place").min())
+        )
         around = (
-            rows.join(first.filter(pl.col("start") > 0), on=unit)
+            rows.join(first.filter(pl.col("start") > 0), on=unit, maintain_order="left")
             .with_columns(offset=pl.col("place").cast(pl.Int32) - pl.col("start").cast(pl.Int32))
             .filter(pl.col("offset").is_between(-before, after))
         )
         for i, name in enumerate(names):
             found.append(
                 around.filter(pl.col(f"belief_{i}").is_not_nan())
-                .group_by("offset", werewolf="is_werewolf")
+                .group_by("offset", werewolf="is_werewolf", maintain_order=True)
                 .agg(belief=pl.col(f"belief_{i}").mean(), n_rows=pl.len().cast(pl.Int64))
                 .filter(pl.col("n_rows") >= least)
                 .select(event=pl.lit(words), offset="offset", source=pl.lit(name), werewolf="werewolf",
                         belief="belief", n_rows="n_rows")
             )  # fmt: skip
-    return pl.concat(found).sort("event", "source", "werewolf", "offset")
+    return pl.concat(found).sort("event", "source", "werewolf", "offset", maintain_order=True)
 
 
 def persuasion(utterances: pl.DataFrame, beliefs: pl.DataFrame) -> pl.DataFrame:
@@ -73,27 +77,30 @@ def persuasion(utterances: pl.DataFrame, beliefs: pl.DataFrame) -> pl.DataFrame:
     if len(stated):
         pairs = said.filter(pl.col("subject").is_not_null()).select(
             "row_", "game_id", pl.col("seq").cast(pl.Int64), "speaker", "subject"
-        ).join(stated.select("game_id", "viewer", "subject").unique(), on=["game_id", "subject"])  # fmt: skip
+        ).join(
+            stated.select("game_id", "viewer", "subject").unique(maintain_order=True), on=["game_id", "subject"],
+            maintain_order="left",
+        )  # fmt: skip
         pairs = pairs.filter(
             (pl.col("viewer") != pl.col("speaker")) & (pl.col("viewer") != pl.col("subject"))
         )
         by = ["game_id", "viewer", "subject"]
-        ordered = stated.sort("seq")
-        last = pairs.sort("seq").join_asof(
+        ordered = stated.sort("seq", maintain_order=True)
+        last = pairs.sort("seq", maintain_order=True).join_asof(
             ordered, on="seq", by=by, strategy="backward", check_sortedness=False
         ).rename({"p": "p_before"})  # fmt: skip
-        both = last.sort("seq").join_asof(
+        both = last.sort("seq", maintain_order=True).join_asof(
             ordered.with_columns(then=pl.col("seq")), on="seq", by=by, strategy="forward",
             allow_exact_matches=False, check_sortedness=False,
         )  # fmt: skip
         moved = (
             both.drop_nulls(["p", "p_before"])
-            .group_by("row_")
+            .group_by("row_", maintain_order=True)
             .agg(stated=(pl.col("p") - pl.col("p_before")).mean())
         )
     return (
-        said.join(moved, on="row_", how="left")
-        .group_by("speaker_role", "kind")
+        said.join(moved, on="row_", how="left", maintain_order="left")
+        .group_by("speaker_role", "kind", maintain_order=True)
         .agg(
             n=pl.len().cast(pl.Int64),
             speaker_shift=(pl.col("suspicion_after") - pl.col("suspicion_before")).mean(),
@@ -101,5 +108,5 @@ def persuasion(utterances: pl.DataFrame, beliefs: pl.DataFrame) -> pl.DataFrame:
             stated_shift=pl.col("stated").mean(),
             n_stated=pl.col("stated").count().cast(pl.Int64),
         )
-        .sort("speaker_role", "n", descending=[False, True])
+        .sort("speaker_role", "n", descending=[False, True], maintain_order=True)
     )

@@ -122,15 +122,15 @@ def second_order(beliefs: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
     keys = ["game_id", "seq", "viewer", "subject", "about"]
     for source in asked["source"].unique(maintain_order=True):
         mine = asked.filter(pl.col("source") == source)
-        both = mine.join(exact, on=keys, how="inner")
+        both = mine.join(exact, on=keys, how="inner", maintain_order="left")
         parts.append(
             both.select(source=pl.lit(f"{source} against observer"), expected="p_werewolf", actual="actual")
         )
         own = beliefs.filter((pl.col("source") == source) & pl.col("about").is_null()).select(
             "game_id", "seq", subject="viewer", about="subject", theirs="p_werewolf"
         )
-        joined = mine.sort("seq").join_asof(
-            own.drop_nulls("theirs").sort("seq"), on="seq", by=["game_id", "subject", "about"],
+        joined = mine.sort("seq", maintain_order=True).join_asof(
+            own.drop_nulls("theirs").sort("seq", maintain_order=True), on="seq", by=["game_id", "subject", "about"],
             strategy="backward", check_sortedness=False,
         )  # fmt: skip
         known = joined.drop_nulls("theirs")

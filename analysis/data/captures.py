@@ -140,7 +140,7 @@ def spans_of(
             mine = mine.filter(pl.col("game_id").is_in(games[np.sort(kept)].to_list()))
         if names == layers and mine.height:
             probed = [name for name in names if name != "embed"]
-            mine = mine.sort("target_row", "token_index")
+            mine = mine.sort("target_row", "token_index", maintain_order=True)
             parts.append(mine.select("target_row"))
             values.append(store.read_rows(mine, probed))
     if not parts:
@@ -161,19 +161,19 @@ def _read(
     own: bool,
     parts: dict[tuple[str, str], list[tuple[pl.DataFrame, NDArray[np.float32]]]],
 ) -> None:
-    keys = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").unique()
+    keys = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").unique(maintain_order=True)
     # Of the run's own store, contexts that were changed (the role line removed, say) are read as variants too.
     only = "original" if variant != "original" else None
     lines = store.index(variant=only).with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
     lines = lines.filter(
         ~pl.col("site").str.starts_with("tokens:")
     )  # many rows a decision: `spans_of` reads them
-    for (site, changed), group in lines.group_by("site", "variant"):
+    for (site, changed), group in lines.group_by("site", "variant", maintain_order=True):
         bound = bool(group["subject"].is_not_null().any())
         on = ["game_id", "seq", "subject"] if bound else ["game_id", "seq"]
         if own and bound:
             continue  # a mention of oneself is not where one's own next words are
-        needed = group.join(keys.select(on).unique(), on=on, how="semi")
+        needed = group.join(keys.select(on).unique(maintain_order=True), on=on, how="semi")
         if needed.height:
             values = store.read_rows(needed, list(names))
             name = variant if changed == "original" else str(changed)
@@ -194,7 +194,7 @@ def _joined(
     values = np.concatenate([value for _, value in pieces])
     bound = bool(lines["subject"].is_not_null().any())
     on = ["game_id", "seq", "subject"] if bound else ["game_id", "seq"]
-    lines = lines.select(*on, "stored").unique(on, keep="last")
+    lines = lines.select(*on, "stored").unique(on, keep="last", maintain_order=True)
     at = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").join(
         lines, on=on, how="left", maintain_order="left"
     )["stored"].cast(pl.Int64).fill_null(-1)  # fmt: skip

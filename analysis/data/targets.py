@@ -124,8 +124,10 @@ def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
     spoken = speeches.filter(pl.col("n_statements") > 0).select(
         "game_id", "seq", pl.col("speaker").alias("viewer"), "any_known_false"
     )
-    keyed = own.frame.with_row_index("row_").join(spoken, on=["game_id", "seq", "viewer"], how="inner")
-    wolves = keyed.filter(pl.col("viewer_role") == "werewolf").sort("row_")
+    keyed = own.frame.with_row_index("row_").join(
+        spoken, on=["game_id", "seq", "viewer"], how="inner", maintain_order="left"
+    )
+    wolves = keyed.filter(pl.col("viewer_role") == "werewolf").sort("row_", maintain_order=True)
     rows = wolves["row_"].to_numpy()
     found.append(
         Target(

@@ -43,7 +43,7 @@ def contrasts(
 ) -> list[tuple[Target, bool]]:
     """The speech contrasts with their activations, and whether each stays within a role."""
     mistaken = (
-        statements.group_by("game_id", "seq")
+        statements.group_by("game_id", "seq", maintain_order=True)
         .agg(mistake=(pl.col("honest_mistake") & ~pl.col("believed_false").fill_null(False)).any())
         .with_columns(pl.col("mistake").fill_null(False))
     )
@@ -52,10 +52,10 @@ def contrasts(
     )
     keyed = (
         own.frame.with_row_index("row_")
-        .join(said, on=["game_id", "seq", "viewer"], how="inner")
-        .join(mistaken, on=["game_id", "seq"], how="left")
+        .join(said, on=["game_id", "seq", "viewer"], how="inner", maintain_order="left")
+        .join(mistaken, on=["game_id", "seq"], how="left", maintain_order="left")
         .with_columns(wolf=pl.col("viewer_role") == "werewolf")
-        .sort("row_")
+        .sort("row_", maintain_order=True)
     )
     lie, wolf = pl.col("lie"), pl.col("wolf")
     honest = ~lie & pl.col("mistake")

@@ -54,7 +54,7 @@ def agreement(judged: pl.DataFrame, speeches: pl.DataFrame) -> pl.DataFrame:
     """By judge: n, agreement at p = .5, Cohen's kappa, AUROC against `any_known_false`."""
     both = judged.join(
         speeches.filter(pl.col("n_statements") > 0).select("game_id", "seq", "any_known_false"), on=["game_id", "seq"]
-    ).drop_nulls()  # fmt: skip
+    , maintain_order="left").drop_nulls()  # fmt: skip
     rows = []
     for (judge,), g in both.group_by("judge", maintain_order=True):
         lie, p = g["any_known_false"].to_numpy().astype(bool), g["p_lie"].to_numpy()

@@ -71,7 +71,10 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
 
 def _second_at(logs: Sequence[GameLog], beliefs: pl.DataFrame, most: int = 2000) -> set[tuple[str, int]]:
     asked = (
-        beliefs.filter(pl.col("about").is_not_null()).select("game_id", "seq").unique().sort("game_id", "seq")
+        beliefs.filter(pl.col("about").is_not_null())
+        .select("game_id", "seq")
+        .unique(maintain_order=True)
+        .sort("game_id", "seq", maintain_order=True)
     )
     found = {(str(game), int(seq)) for game, seq in asked.head(most).iter_rows()}
     for log in logs[:: max(1, len(logs) // SECOND_GAMES)]:
@@ -87,11 +90,11 @@ def joined_belief(keys: pl.DataFrame, stated: pl.DataFrame, column: str = "p_wer
         "row_"
     )
     mine = stated.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject", column)
-    joined = numbered.sort("seq").join_asof(
-        mine.drop_nulls(column).sort("seq"), on="seq", by=["game_id", "viewer", "subject"], strategy="backward",
-        check_sortedness=False,
+    joined = numbered.sort("seq", maintain_order=True).join_asof(
+        mine.drop_nulls(column).sort("seq", maintain_order=True), on="seq", by=["game_id", "viewer", "subject"],
+        strategy="backward", check_sortedness=False,
     )  # fmt: skip
-    return joined.sort("row_")[column]
+    return joined.sort("row_", maintain_order=True)[column]
 
 
 def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:

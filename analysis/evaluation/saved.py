@@ -122,7 +122,7 @@ def fit_probe(e: Evaluation, runs: Sequence[str] = ()) -> SavedProbe:
     name = e.layers[place]
     card = Card(
         target.name, target.question, main.site, f"resid_post.{name}" if name.isdigit() else name, x.shape[1],
-        tuple(sorted(target.frame["model"].drop_nulls().unique())), tuple(runs), len(y), target.n_games, penalty,
+        tuple(sorted(set(target.frame["model"].drop_nulls()))), tuple(runs), len(y), target.n_games, penalty,
         float(b[0] + trained.mean @ w[:, 0]),
         {"AUROC": e.probe.auroc, "increment": e.increment.value, **e.quality}, e.verdict,
     )  # fmt: skip

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analysis.evaluation.saved import SavedProbe
 from analysis.stats.errors import AnalysisError
+from analysis.stats.threads import one_thread
 from harness.activations.store import open_activations
 
 SCHEMA = {
@@ -31,7 +34,7 @@ def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
     """
     path = Path(run.path) / "derived" / "probe_scores.parquet"
     store = open_activations(Path(run.path) / "activations")
-    captured = sorted(store.scan().select("site").unique().collect()["site"].to_list())
+    captured = sorted(store.scan().select("site").unique(maintain_order=True).collect()["site"].to_list())
     token_sites = [site for site in captured if site.startswith("tokens:")]
     found = []
     for name, probe in probes.items():
@@ -42,11 +45,11 @@ def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
                 f"(captured: {', '.join(captured) or 'nothing'}); "
                 f"run: wolfscope capture {run.path} --site {probe.card.site}"
             )
-        scores = lines.with_columns(score=pl.Series(probe.score(x)), token_index=pl.lit(None, pl.Int32))
+        scores = lines.with_columns(score=pl.Series(_score(probe, x)), token_index=pl.lit(None, pl.Int32))
         found.append(_rows(scores, name))
         for site in token_sites:
             lines, x = store.select(probe.card.layer, site=site)
-            scores = lines.with_columns(score=pl.Series(probe.score(x)))
+            scores = lines.with_columns(score=pl.Series(_score(probe, x)))
             found.append(_rows(_from_output(run, scores), name))
     table = pl.concat(found)
     if path.is_file():
@@ -54,9 +57,14 @@ def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
         table = pl.concat([before.filter(~pl.col("probe").is_in(list(probes))), table])
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".tmp")
-    table.sort("probe", *KEYS).write_parquet(partial)
+    table.sort("probe", *KEYS, maintain_order=True).write_parquet(partial)
     partial.replace(path)
     return path
+
+
+def _score(probe: SavedProbe, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    with one_thread():
+        return probe.score(x)
 
 
 def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -65,9 +73,14 @@ def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def _from_output(run: Any, scores: pl.DataFrame) -> pl.DataFrame:
     """Token indices of whole contexts as indices into the decisions' outputs."""
-    keys = scores.select("game_id", "seq").unique()
-    starts = [len(run.prompt_ids(game_id, seq)) for game_id, seq in keys.sort("game_id", "seq").iter_rows()]
-    keys = keys.sort("game_id", "seq").with_columns(start=pl.Series(starts, dtype=pl.Int64))
-    joined = scores.join(keys, on=["game_id", "seq"], how="left")
+    keys = scores.select("game_id", "seq").unique(maintain_order=True)
+    starts = [
+        len(run.prompt_ids(game_id, seq))
+        for game_id, seq in keys.sort("game_id", "seq", maintain_order=True).iter_rows()
+    ]
+    keys = keys.sort("game_id", "seq", maintain_order=True).with_columns(
+        start=pl.Series(starts, dtype=pl.Int64)
+    )
+    joined = scores.join(keys, on=["game_id", "seq"], how="left", maintain_order="left")
     shifted = joined.with_columns(token_index=pl.col("token_index").cast(pl.Int64) - pl.col("start"))
     return shifted.filter(pl.col("token_index") >= 0)

@@ -131,10 +131,12 @@ def strip(
 
     The game is the one with most rows among those with both a lie and a truth; else the one with most rows.
     """
-    games = target.frame.select("game_id", y=target.y).group_by("game_id").agg(
+    games = target.frame.select("game_id", y=target.y).group_by("game_id", maintain_order=True).agg(
         n=pl.len(), both=(pl.col("y").max() > pl.col("y").min())
     )  # fmt: skip
-    game = games.sort("both", "n", "game_id", descending=[True, True, False])["game_id"][0]
+    game = games.sort("both", "n", "game_id", descending=[True, True, False], maintain_order=True)["game_id"][
+        0
+    ]
     mine = np.flatnonzero(target.games == game)
     fold = int(folds.fold[mine[0]])
     train = spans.take(np.flatnonzero(folds.fold != fold))
@@ -166,7 +168,7 @@ def _words(
     prefix, run = next((p, r) for p, r in runs if game.startswith(p) and game[len(p) :] in set(r.game_ids))
     own = game[len(prefix) :]
     store = run.activations()
-    lines = store.index(site=site, games=[own]).sort("seq", "token_index")
+    lines = store.index(site=site, games=[own]).sort("seq", "token_index", maintain_order=True)
     words = store.vocabulary()
     indices = {
         int(seq): group["token_index"].to_list()

@@ -160,7 +160,7 @@ def in_words(matrix: pl.DataFrame) -> str:
     if not len(away):
         return "one group only"
     fpr, recall = away["fpr"].to_numpy(), away["recall"].to_numpy()
-    worst: Mapping[str, Any] = away.sort("auroc").row(0, named=True)
+    worst: Mapping[str, Any] = away.sort("auroc", maintain_order=True).row(0, named=True)
     return (
         f"Held out within its own group {own.mean():.2f} on average, on another group "
         f"{float(away['auroc'].to_numpy().mean()):.2f}; lowest {worst['auroc']:.2f} "

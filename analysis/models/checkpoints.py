@@ -20,7 +20,7 @@ from analysis.data.targets import Readout
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.probes.permutation import NULL_PENALTY
 from analysis.probes.probes import check_classes, probe
-from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, game_weights, interval
+from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, ratio_interval
 from analysis.stats.moments import Moments, project
 from analysis.stats.splits import game_folds
 
@@ -112,7 +112,5 @@ def _r2(
     code = np.unique(games, return_inverse=True)[1]
     missed = np.bincount(code, weights=(truth - predicted) ** 2)
     spread = np.bincount(code, weights=(truth - truth.mean()) ** 2)
-    drawn = game_weights(len(missed), settings.n_boot // 4, settings.seed)
-    value = float(1 - missed.sum() / spread.sum())
-    i = interval(1 - (drawn @ missed) / (drawn @ spread), value, n_games=len(missed))
-    return i.value, i.low, i.high
+    i = ratio_interval(np.unique(games), missed, spread, settings.n_boot // 4, settings.seed)
+    return 1 - i.value, 1 - i.high, 1 - i.low

@@ -50,7 +50,7 @@ def rung_beliefs(logs: Sequence[GameLog], wanted: pl.DataFrame) -> pl.DataFrame:
     policy. A game ends, for a rung, where that rung's observer cannot follow it.
     """
     asked: dict[str, set[int]] = {}
-    for game_id, seq in wanted.select("game_id", "seq").unique().iter_rows():
+    for game_id, seq in wanted.select("game_id", "seq").unique(maintain_order=True).iter_rows():
         asked.setdefault(game_id, set()).add(int(seq))
     rows: list[tuple[Any, ...]] = []
     for log in logs:
@@ -129,7 +129,7 @@ def ladder(
 def _joined(frame: pl.DataFrame, beliefs: pl.DataFrame) -> NDArray[np.float64]:
     """`(n_rows, n_rungs)`, NaN where a rung has no belief."""
     keys = frame.select("game_id", pl.col("seq").cast(pl.Int32), "viewer", "subject").with_row_index("row_")
-    wide = keys.join(beliefs, on=["game_id", "seq", "viewer", "subject"], how="left")
+    wide = keys.join(beliefs, on=["game_id", "seq", "viewer", "subject"], how="left", maintain_order="left")
     out = np.full((len(frame), len(RUNGS)), np.nan)
     for at, name in enumerate(RUNGS):
         mine = wide.filter(pl.col("source") == name)

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import load_file
 
-from analysis.stats.bootstrap import game_weights, interval
+from analysis.stats.bootstrap import ratio_interval
 from analysis.stats.errors import AnalysisError
 
 VERSION = 1
@@ -75,29 +75,30 @@ def by_kind(tokens: pl.DataFrame, n_boot: int = 500, seed: int = 0) -> pl.DataFr
     named = tokens.with_columns(kind=pl.when("emitted").then(pl.lit("answers")).otherwise("kind"))
     whole = float(named["kl"].cast(pl.Float64).to_numpy().sum()) or 1.0
     rows = []
-    for (kind,), part in named.group_by("kind"):
-        sums = part.group_by("game_id").agg(kl=pl.col("kl").cast(pl.Float64).sum(), n=pl.len())
-        kl, n = sums["kl"].to_numpy(), sums["n"].to_numpy().astype(float)
-        drawn = game_weights(len(kl), n_boot, seed)
-        i = interval((drawn @ kl) / (drawn @ n), float(kl.sum() / n.sum()), n_games=len(kl))
+    for (kind,), part in named.group_by("kind", maintain_order=True):
+        sums = part.group_by("game_id", maintain_order=True).agg(
+            kl=pl.col("kl").cast(pl.Float64).sum(), n=pl.len()
+        )
+        i = ratio_interval(sums["game_id"], sums["kl"], sums["n"], n_boot, seed)
+        kl, n = sums["kl"].to_numpy(), sums["n"]
         rows.append(
             {
                 "kind": kind, "n": int(n.sum()), "kl": i.value, "low": i.low, "high": i.high,
                 "share": float(kl.sum()) / whole, "gain": float((part["logp_b"] - part["logp_a"]).to_numpy().mean()),
             }
         )  # fmt: skip
-    return pl.DataFrame(rows).sort("share", descending=True)
+    return pl.DataFrame(rows).sort("share", descending=True, maintain_order=True)
 
 
 def by_word(tokens: pl.DataFrame) -> pl.DataFrame:
     """Words by their mean KL, those with `LEAST` tokens or more."""
     kl = pl.col("kl").cast(pl.Float64)
     return (
-        tokens.group_by("text")
+        tokens.group_by("text", maintain_order=True)
         .agg(n=pl.len(), kl=kl.mean(), total=kl.sum(), gain=(pl.col("logp_b") - pl.col("logp_a")).mean())
         .with_columns(share=pl.col("total") / pl.col("total").sum())
         .filter(pl.col("n") >= LEAST)
-        .sort("kl", descending=True)
+        .sort("kl", descending=True, maintain_order=True)
         .select("text", "n", "kl", "share", "gain")
     )
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from scipy import sparse
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from analysis.data.frames import ROWS
 from analysis.data.targets import Readout, Target
 from analysis.evaluation.evaluate import Evaluation, Settings, evaluate
 from analysis.planted.planted import Plant, Planted, mistakes, plant
+from analysis.stats.threads import one_thread
 
 OUT = Path(__file__).with_name("planted_truth.json")
 CASES: tuple[tuple[Plant, float], ...] = (
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     rows = []
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         for n_games in asked.games:
             for kind, strength in CASES:
                 repeats = asked.repeats if strength else asked.null_repeats

@@ -13,16 +13,18 @@ from analysis.report.page import Numbers, Table, share, title_of
 def said_table(statements: pl.DataFrame, speeches: pl.DataFrame, numbers: Numbers) -> Table:
     """Statements by role: false, known false, honest mistakes; and what was withheld."""
     proposed = statements.filter(pl.col("statement_is_false").is_not_null())
-    by_role = proposed.group_by("speaker_role").agg(
+    by_role = proposed.group_by("speaker_role", maintain_order=True).agg(
         statements=pl.len(), false=pl.col("statement_is_false").mean(), known=pl.col("speaker_knows_false").mean(),
         mistake=pl.col("honest_mistake").mean(), believed=pl.col("believed_false").mean(),
     )  # fmt: skip
     lied = pl.col("any_known_false")
-    spoken = speeches.group_by("speaker_role").agg(
+    spoken = speeches.group_by("speaker_role", maintain_order=True).agg(
         speeches=pl.len(), withheld=pl.col("withheld").mean(), lies=lied.sum(),
         strategic=pl.col("strategic_deception").filter(lied).mean(), advantage=pl.col("advantage").filter(lied).mean(),
     )  # fmt: skip
-    frame = spoken.join(by_role, on="speaker_role", how="left").sort("speaker_role")
+    frame = spoken.join(by_role, on="speaker_role", how="left", maintain_order="left").sort(
+        "speaker_role", maintain_order=True
+    )
     numbers.add("T4_said", frame)
 
     rows = [
@@ -57,17 +59,29 @@ def agents_rows(table: pl.DataFrame) -> Table:
 def card(tables: dict[str, pl.DataFrame], done: Sequence[Evaluation]) -> Table:
     games, decisions = tables["games"], tables["decisions"]
     finished = games.filter(pl.col("status") == "finished")
-    winners = finished.group_by("winner").len().sort("winner").rows()
+    winners = (
+        finished.group_by("winner", maintain_order=True).len().sort("winner", maintain_order=True).rows()
+    )
     rows = [
         ["games", f"{len(finished):,} finished, {len(games) - len(finished):,} failed"],
         [
             "presets",
-            ", ".join(f"{name} ({n:,})" for name, n in games.group_by("preset").len().sort("preset").rows()),
+            ", ".join(
+                f"{name} ({n:,})"
+                for name, n in games.group_by("preset", maintain_order=True)
+                .len()
+                .sort("preset", maintain_order=True)
+                .rows()
+            ),
         ],
         [
             "lexicons",
             ", ".join(
-                f"{name} ({n:,})" for name, n in games.group_by("lexicon").len().sort("lexicon").rows()
+                f"{name} ({n:,})"
+                for name, n in games.group_by("lexicon", maintain_order=True)
+                .len()
+                .sort("lexicon", maintain_order=True)
+                .rows()
             ),
         ],
         ["won by", ", ".join(f"{name} {n / max(1, len(finished)):.0%}" for name, n in winners)],

@@ -175,7 +175,7 @@ def strip(tokens: pl.DataFrame, label: str) -> str:
     )
     base = alt.Chart(data(drawn))
     order = drawn["seq"].unique(maintain_order=True).to_list()
-    names = dict(drawn.select("seq", "row").unique().iter_rows())
+    names = dict(drawn.select("seq", "row").unique(maintain_order=True).iter_rows())
     y = alt.Y(
         "seq:O", sort=order,
         axis=alt.Axis(

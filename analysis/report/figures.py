@@ -130,9 +130,9 @@ def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
     )
     bottom = max(0.0, min(0.45, _least(curves["auroc"]) - 0.03))
     scale = _auroc_axis(bottom, min(1.0, top))
-    order = curves.sort("position")["layer"].unique(maintain_order=True).to_list()
+    order = curves.sort("position", maintain_order=True)["layer"].unique(maintain_order=True).to_list()
     last = order[-1]
-    marks = curves.join(bands, on="target")
+    marks = curves.join(bands, on="target", maintain_order="left")
     base = alt.Chart(data(marks.with_columns(last=pl.lit(last), first=pl.lit(order[0]))))
     x = alt.X(
         "layer:N",
@@ -191,7 +191,7 @@ def apart(ends: pl.DataFrame, column: str, room: float, span: float | None = Non
 
     `span` is what the axis holds; by default what the column does. Highest first.
     """
-    values = ends.sort(column, descending=True)
+    values = ends.sort(column, descending=True, maintain_order=True)
     held = float(np.ptp(values[column].to_numpy())) if span is None else span
     placed: list[float] = []
     for value in values[column]:
@@ -216,7 +216,7 @@ def lines(
     names = points[series].unique(maintain_order=True).to_list()
     low = max(0.0, min(0.45, _least(points["auroc"]) - 0.02))
     high = min(1.0, max(0.75, 0.03 - _least(-points["auroc"])))
-    ends = points.sort(x).group_by(series, maintain_order=True).last()
+    ends = points.sort(x, maintain_order=True).group_by(series, maintain_order=True).last()
     placed = apart(ends, "auroc", 15 / height, high - low)
     ticks = sorted(set(points[x].to_list()))
     axis = alt.Axis(

@@ -16,7 +16,6 @@ from typing import Any
 
 import jinja2
 import polars as pl
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from analysis.behaviour.competence import agents_table, in_words
 from analysis.behaviour.effects import is_branch
@@ -46,7 +45,8 @@ from analysis.report.sections.training import training_block
 from analysis.report.sections.transfer import transfer_block
 from analysis.stats.bootstrap import holm
 from analysis.stats.errors import AnalysisError
-from harness.run.folder import load_run
+from analysis.stats.threads import one_thread
+from harness.run.folder import Run, load_run
 
 __all__ = ["render", "write_report"]
 
@@ -80,6 +80,13 @@ def write_report(
             f"{', '.join(map(str, runs))}: branches only; name the run that they continue beside them, their own games "
             "share a beginning and are no sample"
         )
+    with one_thread():
+        _write(page, opened, branches, tell, settings or Settings())
+    return page
+
+
+def _write(page: Path, opened: Sequence[Run], branches: Sequence[Run], tell: Say, settings: Settings) -> None:
+    """The page and the numbers beside it."""
     prefixes = [""] if len(opened) == 1 else [f"{i}:" for i in range(len(opened))]
     start = time.monotonic()
     tell("reading the games")
@@ -89,9 +96,10 @@ def write_report(
         for log in logs_of(run)
     ]
     if not logs:
-        raise AnalysisError(f"no game of {', '.join(map(str, runs))} has ended yet; let the run finish first")
+        raise AnalysisError(
+            f"no game of {', '.join(str(run.path) for run in opened)} has ended yet; let the run finish first"
+        )
     pairs = list(zip(prefixes, opened))
-    settings = settings or Settings()
     tell("following the games with observers")
     prepared = prepare(logs, pairs, settings)
     evaluations = evaluate_all(prepared.targets, settings, tell)
@@ -112,7 +120,6 @@ def write_report(
     part.write_text(html, encoding="utf-8")
     part.replace(page)
     tell(f"report of {len(logs):,} games in {time.monotonic() - start:,.0f} s")
-    return page
 
 
 def _place(out: Path, overwrite: bool) -> Path:
@@ -133,11 +140,7 @@ def evaluate_all(targets: Sequence[Target], settings: Settings, tell: Say) -> li
         tell(f"{title_of(target.name).lower()}: {len(target.y):,} rows of {target.n_games:,} games")
         return evaluate(target, settings)
 
-    # One thread a target and none inside: BLAS threads that wait for one another lose most on a busy machine.
-    with (
-        threadpool_limits(1, "blas"),
-        ThreadPoolExecutor(max(1, min(len(targets), os.cpu_count() or 1))) as pool,
-    ):
+    with one_thread(), ThreadPoolExecutor(max(1, min(len(targets), os.cpu_count() or 1))) as pool:
         found = list(pool.map(one, targets))
     done = [e for e in found if isinstance(e, Evaluation)]
     for e, p in zip(done, holm([e.increment.p for e in done])):
@@ -176,22 +179,21 @@ def _blocks(
         answers = judge.judgements(runs)
         judged = judge.agreement(answers, prepared.labels["speeches"])
         numbers.add("T4_judge", judged)
-        with threadpool_limits(1, "blas"):
-            found, absent = windows(prepared.contrasts, settings)
-            judges = judge.scores(answers, [target for target, _ in prepared.contrasts], settings)
-            deception = windows_block(found, absent, judge.in_words(judged), judges, numbers)
-            add_spans(deception, *read_outs(prepared.contrasts, runs, settings), numbers)
-            return [
-                behaviour_block(logs, prepared.beliefs, prepared.labels, numbers),
-                deception,
-                beliefs_block(headline, prepared, numbers),
-                ladder_block(headline, logs, runs, settings, numbers),
-                recipes_block(done, settings, numbers),
-                transfer_block(done, factors_of(runs), settings, numbers),
-                training_block(headline, prepared, runs, settings, numbers),
-                effects_block(branches, numbers),
-                appendix(numbers),
-            ]
+        found, absent = windows(prepared.contrasts, settings)
+        judges = judge.scores(answers, [target for target, _ in prepared.contrasts], settings)
+        deception = windows_block(found, absent, judge.in_words(judged), judges, numbers)
+        add_spans(deception, *read_outs(prepared.contrasts, runs, settings), numbers)
+        return [
+            behaviour_block(logs, prepared.beliefs, prepared.labels, numbers),
+            deception,
+            beliefs_block(headline, prepared, numbers),
+            ladder_block(headline, logs, runs, settings, numbers),
+            recipes_block(done, settings, numbers),
+            transfer_block(done, factors_of(runs), settings, numbers),
+            training_block(headline, prepared, runs, settings, numbers),
+            effects_block(branches, numbers),
+            appendix(numbers),
+        ]
 
     return make
 
@@ -213,7 +215,7 @@ def render(
     done = [e for e in evaluations if isinstance(e, Evaluation)]
     agents = agents_table(tables["seats"], tables["decisions"], labels["ballots"])
     numbers.add("T1_agents", agents)
-    models = sorted(tables["decisions"]["model"].drop_nulls().unique())
+    models = sorted(tables["decisions"]["model"].drop_nulls().unique(maintain_order=True))
     headline = next((e for e in done if e.target.name == "subject_is_werewolf"), None)
     over_time = sections.time_figure(headline, numbers) if headline else None
     context = {

@@ -7,7 +7,7 @@ game h: the matrices are built once, after which a thousand resamples cost a mat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,9 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from analysis.stats.metrics import Floats
+
+BLOCK = 4_000_000
+"""So many game weights of a bootstrap of sums are in memory at once."""
 
 
 class Interval(NamedTuple):
@@ -29,10 +32,37 @@ class Interval(NamedTuple):
 
 def game_weights(n_games: int, n_boot: int, seed: int) -> NDArray[np.float64]:
     """How often each game is drawn in each resample, `(n_boot, n_games)`: multinomial, equal chances."""
+    return np.vstack(list(_weights(n_games, n_boot, seed)))
+
+
+def _weights(n_games: int, n_boot: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """The rows of `game_weights` in blocks of at most `BLOCK` numbers."""
     if n_games < 1:
         raise ValueError("no games to resample; the bootstrap needs at least one")
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n_games, np.full(n_games, 1.0 / n_games), size=n_boot).astype(np.float64)
+    rng, chances = np.random.default_rng(seed), np.full(n_games, 1.0 / n_games)
+    step = max(1, BLOCK // n_games)
+    for first in range(0, n_boot, step):
+        yield rng.multinomial(n_games, chances, size=min(step, n_boot - first)).astype(np.float64)
+
+
+def ratio_interval(
+    games: ArrayLike, top: ArrayLike, bottom: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
+) -> Interval:
+    """`sum(top) / sum(bottom)` with its interval over games; `bottom` None: the mean of `top`.
+
+    All are `(n_games,)`, one value a game. `games` names them: rows are sorted by it first, so the interval does not
+    depend on the order in which they are given. Sums are made one product after the other, on no number of threads.
+    Without games, or where `bottom` sums to 0, every number is NaN.
+    """
+    order = np.argsort(np.asarray(games), kind="stable")
+    tops = np.asarray(top, dtype=float)[order]
+    bottoms = np.ones(len(tops)) if bottom is None else np.asarray(bottom, dtype=float)[order]
+    if not len(tops) or not bottoms.sum():
+        return Interval(float("nan"), float("nan"), float("nan"), float("nan"))
+    both = np.stack([tops, bottoms])
+    sums = np.concatenate([np.einsum("bg,kg->bk", w, both) for w in _weights(len(tops), n_boot, seed)])
+    known = sums[:, 1] > 0
+    return interval(sums[known, 0] / sums[known, 1], float(tops.sum() / bottoms.sum()), n_games=len(tops))
 
 
 class GamePairs:

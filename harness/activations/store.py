@@ -121,7 +121,7 @@ class Activations:
             lines = lines.filter(pl.col("seat") == seat)
         if variant is not None:
             lines = lines.filter(pl.col("variant") == variant)
-        return self._collect(lines.sort(*KEY, nulls_last=False))
+        return self._collect(lines.sort(*KEY, nulls_last=False, maintain_order=True))
 
     def read(self, lines: pl.DataFrame, layer: int | str) -> NDArray[np.float32]:
         """Values of one layer for index lines, in their order: float32 (n_rows, d_model).
@@ -180,7 +180,7 @@ class Activations:
         """Read every index part and the head of its shard. Raises ActivationsDamaged for the first that is not what was
         written; a changed byte in the rows is found by `verify` alone."""
         for part in self.parts():
-            for name in read_part(part)["shard"].unique():
+            for name in read_part(part)["shard"].unique(maintain_order=True):
                 self._shard(name)
 
     def vocabulary(self) -> dict[int, str]:
@@ -211,7 +211,7 @@ class Activations:
 
     def _by_shard(self, lines: pl.DataFrame) -> Iterator[tuple[Shard, NDArray[np.int64], NDArray[np.int64]]]:
         """For each shard: (shard, positions in `lines`, rows in the shard), rows ascending."""
-        numbered = lines.select("shard", "row").with_row_index("where").sort("row")
+        numbered = lines.select("shard", "row").with_row_index("where").sort("row", maintain_order=True)
         for (name,), group in numbered.group_by("shard", maintain_order=True):
             shard = self._shard(str(name))
             rows = group["row"].to_numpy().astype(np.int64)

@@ -104,7 +104,12 @@ def _rows(shard: Shard, name: str, lines: pl.DataFrame, step: int = 1024) -> lis
 
 
 def _duplicates(lines: pl.DataFrame) -> list[Damage]:
-    twice = lines.group_by(KEY).len().filter(pl.col("len") > 1).sort(KEY)
+    twice = (
+        lines.group_by(KEY, maintain_order=True)
+        .len()
+        .filter(pl.col("len") > 1)
+        .sort(KEY, maintain_order=True)
+    )
     return [
         Damage("duplicate_key", str(key), f"{key} is stored {n} times; keep one capture's shards")
         for *key, n in twice.iter_rows()

@@ -185,10 +185,10 @@ def _beliefs(run: Run, seen: _Seen, names: Sequence[str]) -> list[Effect]:
     rows = (
         run.beliefs.filter(pl.col("about").is_null(), pl.col("seq") >= origin.first)
         .filter(pl.col("viewer") != pl.col("subject"), ~pl.col("viewer").is_in(sorted(seen.own)))
-        .sort("seq")
+        .sort("seq", maintain_order=True)
         .group_by("game_id", "source", "viewer", "subject", maintain_order=True)
         .first()
-        .group_by("game_id", "source", "subject")
+        .group_by("game_id", "source", "subject", maintain_order=True)
         .agg(pl.col("p_werewolf").mean())
         .collect()
     )

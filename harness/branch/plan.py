@@ -277,5 +277,5 @@ def _seated(replay: Replay) -> tuple[str, ...]:
         return run.journal.starts[replay.game_id].agents
     import polars as pl
 
-    rows = run.seats.filter(pl.col("game_id") == replay.game_id).sort("seat").collect()
+    rows = run.seats.filter(pl.col("game_id") == replay.game_id).sort("seat", maintain_order=True).collect()
     return tuple(rows["agent"].to_list())

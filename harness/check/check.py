@@ -271,12 +271,21 @@ def _sample(
                 f"{', '.join(run.manifest.models.values()) or 'none'}",
             )
         ]
-    index = store.index(variant=None).select("game_id", "site", "variant").unique()
-    variants = [v for v in index["variant"].unique().sort().to_list() if "steered-" not in v]
+    index = store.index(variant=None).select("game_id", "site", "variant").unique(maintain_order=True)
+    variants = [
+        v for v in index["variant"].unique(maintain_order=True).sort().to_list() if "steered-" not in v
+    ]
     if len(variants) < index["variant"].n_unique():
         say("steered rows are left out: a plain forward pass is not what they should equal")
-    games = index["game_id"].unique().sort().sample(fraction=1.0, shuffle=True, seed=seed)[:n_contexts]
-    job = CaptureJob(named[0], tuple(index["site"].unique().sort()), ("all",), tuple(variants))
+    games = (
+        index["game_id"]
+        .unique(maintain_order=True)
+        .sort()
+        .sample(fraction=1.0, shuffle=True, seed=seed)[:n_contexts]
+    )
+    job = CaptureJob(
+        named[0], tuple(index["site"].unique(maintain_order=True).sort()), ("all",), tuple(variants)
+    )
     config = schedule_of(run.manifest).configs[0]
     folder = model_folder(config.backends[named[0]])
     hooked = load_hooked_model(folder)

@@ -118,9 +118,9 @@ def _counts(frames: dict[str, pl.LazyFrame], games: pl.DataFrame) -> Iterator[st
         yield f"| {table} | {frame.select(pl.len()).collect().item():,} |"
     yield ""
     by = (
-        games.group_by("preset", "factors", "status", "winner")
+        games.group_by("preset", "factors", "status", "winner", maintain_order=True)
         .len()
-        .sort("preset", "factors", "status", "winner")
+        .sort("preset", "factors", "status", "winner", maintain_order=True)
     )
     yield from ("| rules | factors | status | winner | games |", "| --- | --- | --- | --- | --- |")
     for row in by.iter_rows():
@@ -131,10 +131,14 @@ def _counts(frames: dict[str, pl.LazyFrame], games: pl.DataFrame) -> Iterator[st
         )
     yield ""
     agents = (
-        frames["seats"].group_by("agent", "model", "faction").agg(seats=pl.len(), won=pl.col("won").mean())
+        frames["seats"]
+        .group_by("agent", "model", "faction", maintain_order=True)
+        .agg(seats=pl.len(), won=pl.col("won").mean())
     )
     yield from ("| agent | model | faction | seats | won |", "| --- | --- | --- | --- | --- |")
-    for agent, model, faction, seats, won in agents.sort("agent", "model", "faction").collect().iter_rows():
+    for agent, model, faction, seats, won in (
+        agents.sort("agent", "model", "faction", maintain_order=True).collect().iter_rows()
+    ):
         share = "" if won is None else f"{won:.1%}"
         yield f"| {_cell(agent)} | {_cell(model or '')} | {_cell(faction)} | {seats:,} | {share} |"
     yield ""

@@ -153,7 +153,7 @@ class JudgeTable:
             self.frame = pl.concat([self.frame, pl.read_parquet(path)], how="diagonal_relaxed")
         mine = self.frame.filter(pl.col("judge") == self.name)
         for column, wanted in (("model", self.model), ("question", self.question)):
-            other = [found for found in mine[column].unique() if found != wanted]
+            other = [found for found in mine[column].unique(maintain_order=True) if found != wanted]
             if other:
                 raise ConfigurationError(
                     f"{path} holds {len(mine):,} answers of judge {self.name!r} whose {column} is {other[0]}, here it "

@@ -55,9 +55,9 @@ def write_view(
 class _Writer:
     def __init__(self, run: Run, folder: Path, portable: bool, sources: Sources) -> None:
         self.run, self.folder, self.portable, self.sources = run, folder, portable, sources
-        self.games = run.games.sort("index").collect().to_dicts()
+        self.games = run.games.sort("index", maintain_order=True).collect().to_dicts()
         self.seats = {
-            str(key[0]): part.sort("seat").to_dicts()
+            str(key[0]): part.sort("seat", maintain_order=True).to_dicts()
             for key, part in run.seats.collect().partition_by("game_id", as_dict=True).items()
         }
         self.origin: Origin | None = origin_of(run.manifest)

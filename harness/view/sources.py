@@ -70,7 +70,9 @@ class Sources:
         rows = self._beliefs.get(replay.game_id)
         if rows is not None:
             for (source,), part in (
-                rows.sort("seq").partition_by("source", as_dict=True, maintain_order=True).items()
+                rows.sort("seq", maintain_order=True)
+                .partition_by("source", as_dict=True, maintain_order=True)
+                .items()
             ):
                 columns = part.select("seq", "viewer", "subject", "p_werewolf")
                 found[str(source)] = [(s, v, t, round(p, 4)) for s, v, t, p in columns.iter_rows()]
@@ -87,7 +89,7 @@ class Sources:
         scores = self._scores.get(replay.game_id)
         if scores is not None:
             about = scores.filter(pl.col("subject").is_not_null(), pl.col("token_index").is_null()).sort(
-                "seq"
+                "seq", maintain_order=True
             )
             for (probe,), part in about.partition_by("probe", as_dict=True, maintain_order=True).items():
                 columns = part.select("seq", "seat", "subject", "score")
@@ -105,7 +107,9 @@ class Sources:
         scores = self._scores.get(replay.game_id)
         if scores is None:
             return {}
-        rows = scores.filter(pl.col("token_index").is_not_null()).sort("seq", "token_index")
+        rows = scores.filter(pl.col("token_index").is_not_null()).sort(
+            "seq", "token_index", maintain_order=True
+        )
         decisions = {r.seq: r for r in replay.records if isinstance(r, Decision)}
         out: dict[str, list[dict[str, Any]]] = {}
         for (seq, probe), part in rows.partition_by(

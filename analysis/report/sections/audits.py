@@ -26,7 +26,7 @@ def audit_section(e: Evaluation, numbers: Numbers) -> dict[str, Any]:
         both = e.selectivity.unpivot(
             on=["real", "control"], index="layer", variable_name="task", value_name="auroc"
         )
-        best = e.selectivity.sort("real", descending=True).row(0, named=True)
+        best = e.selectivity.sort("real", descending=True, maintain_order=True).row(0, named=True)
         pieces.append(
             Figure(
                 f"T5-{name}", "T5", "Does the read-out answer the question, or could it memorise anything?",

@@ -27,10 +27,10 @@ def behaviour_block(
     table = behaviour_table(behaviour_counts(logs, beliefs, labels))
     numbers.add("T1_behaviour", table)
     cells = {(r["side"], r["agent"], r["metric"]): r for r in table.to_dicts()}
-    agents = sorted(table["agent"].unique())
+    agents = sorted(table["agent"].unique(maintain_order=True))
     rows = [
         [side, metric.replace("_", " "), *(_cell(cells.get((side, agent, metric))) for agent in agents)]
-        for side in sorted(table["side"].unique(), reverse=True)
+        for side in sorted(table["side"].unique(maintain_order=True), reverse=True)
         for metric in METRICS
         if any((side, agent, metric) in cells for agent in agents)
     ]

@@ -48,7 +48,7 @@ def beliefs_block(e: Evaluation | None, prepared: Prepared, numbers: Numbers) ->
         )
         stated = (
             ""
-            if len(pairs["source"].unique()) > 1
+            if len(pairs["source"].unique(maintain_order=True)) > 1
             else " No second-order belief was asked of the players here."
         )
         block.add(
@@ -97,7 +97,11 @@ def _posterior(
 ) -> None:
     table = geometry.posterior_r2(e.target, e.folds, p)
     numbers.add("F4_r2", table)
-    best = table.filter(pl.col("kind") == "activations").sort("r2", descending=True).row(0, named=True)
+    best = (
+        table.filter(pl.col("kind") == "activations")
+        .sort("r2", descending=True, maintain_order=True)
+        .row(0, named=True)
+    )
     public = table.filter(pl.col("kind") == "public events")["r2"][0]
     seer = joined_belief(e.target.frame, exact, "p_seer")
     q = seer.fill_null(0.0).to_numpy().astype(float)

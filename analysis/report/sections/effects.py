@@ -29,7 +29,7 @@ def effects_block(branches: Sequence[Any], numbers: Numbers) -> Block:
          f"{r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]", f"{r['n']:,}"]
         for (_,), g in found.filter(pl.col("kind").is_in(["outcome", "next_exile", "votes", "belief"])).group_by(
             "branch", maintain_order=True)
-        for r in g.sort(pl.col("difference").abs(), descending=True).head(6).to_dicts()
+        for r in g.sort(pl.col("difference").abs(), descending=True, maintain_order=True).head(6).to_dicts()
     ]  # fmt: skip
     over_games = pooled(found)
     if len(over_games):
@@ -37,7 +37,7 @@ def effects_block(branches: Sequence[Any], numbers: Numbers) -> Block:
         pooled_rows = [
             [r["change"], r["what"], f"{r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]",
              p_text(min(1.0, r["p"] * len(over_games))), f"{r['n_games']:,}", f"{r['n']:,}"]
-            for r in over_games.sort("p").head(12).to_dicts()
+            for r in over_games.sort("p", maintain_order=True).head(12).to_dicts()
         ]  # fmt: skip
         block.add(
             note="The same change in many games: each game one vote, intervals over games; p-values times the "
@@ -61,9 +61,9 @@ def effects_block(branches: Sequence[Any], numbers: Numbers) -> Block:
     if len(dosed):
         numbers.add("F8_doses", dosed)
         top = (
-            dosed.group_by("what")
+            dosed.group_by("what", maintain_order=True)
             .agg(size=pl.col("difference").abs().max())
-            .sort("size", descending=True)["what"]
+            .sort("size", descending=True, maintain_order=True)["what"]
         )
         shown = dosed.filter(pl.col("what").is_in(top.head(4).to_list()))
         block.add(

@@ -152,7 +152,7 @@ def layer_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure:
             }
         )  # fmt: skip
     frame, band = pl.DataFrame(curves), pl.DataFrame(bands)
-    numbers.add("F1_layers", frame.join(band, on="target"))
+    numbers.add("F1_layers", frame.join(band, on="target", maintain_order="left"))
     n = ", ".join(f"{title_of(e.target.name).lower()} {e.target.n_games}" for e in done)
     best = "; ".join(
         f"{title_of(e.target.name).lower()}: {'above' if e.null.p[0] < 0.05 else 'within'} what the "
@@ -177,7 +177,7 @@ def site_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure | None:
         return None
     numbers.add("F2_sites", e.sites, target=e.target.name)
     cells = e.sites.with_columns(site=pl.col("site") + " (" + pl.col("read-out") + ")")
-    top = e.sites.drop_nulls().sort("auroc", descending=True).row(0, named=True)
+    top = e.sites.drop_nulls().sort("auroc", descending=True, maintain_order=True).row(0, named=True)
     captured = e.sites["site"].n_unique()
     return Figure(
         "F2", "F2", f"Where is it bound? Sites and layers for “{title_of(e.target.name).lower()}”.",
@@ -215,7 +215,7 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
     if len({row["turn"] for row in rows}) < 2:
         return None
     frame = pl.DataFrame(rows).sort(
-        pl.col("source").replace_strict({n: i for i, n in enumerate(sources)}), "turn"
+        pl.col("source").replace_strict({n: i for i, n in enumerate(sources)}), "turn", maintain_order=True
     )
     counts = frame["n_rows"].to_numpy()
     numbers.add("F3_over_time", frame, target=e.target.name)

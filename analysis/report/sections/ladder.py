@@ -96,7 +96,7 @@ def _forest(last: pl.DataFrame) -> pl.DataFrame:
     kinds = {REPRESENTED: "probe", STATED: "stated"}
     return last.with_columns(
         name=pl.col("source"), kind=pl.col("source").replace_strict(kinds, default="baseline")
-    ).sort("auroc", descending=True)
+    ).sort("auroc", descending=True, maintain_order=True)
 
 
 def _labelled(found: pl.DataFrame) -> pl.DataFrame:
