@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -11,10 +10,9 @@ from typing import TextIO
 from agents.replies import labels, silent, speaks, stand_in
 from games import load_game
 from games.base import Observation
+from games.printable import printable
 from games.records import Action, Reply
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What must not reach a terminal from another player's mouth."""
 GONE = "left"
 """The fallback of a human who has ended the input."""
 
@@ -75,7 +73,7 @@ class HumanPlayer:
         return None
 
     def _write(self, line: str) -> None:
-        self._sink.write(CONTROL.sub(" ", line) + "\n")
+        self._sink.write(printable(line) + "\n")
         self._sink.flush()
 
 

@@ -25,7 +25,7 @@ def dumps(records: Iterable[Record]) -> bytes:
 def loads(data: bytes) -> list[Record]:
     """The records of JSON lines. Raises ReplayError, naming the line that is none."""
     out: list[Record] = []
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
         try:
             found = _DECODER.decode(line)
         except msgspec.DecodeError as error:

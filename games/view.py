@@ -2,11 +2,13 @@
 
 A view numbers its records 0, 1, 2, ... on its own. The log's numbers count hidden records too: their gaps would tell a
 seat how many werewolves voted last night, or that a doctor has died. `in_log` leads back from a view's number to the
-log's. `see` is the plain definition; `Views` keeps all views of a running game up to date record by record.
+log's. Whom else an event was shown to (another witch, another medium) is not told: its audience is the seat alone.
+`see` is the plain definition; `Views` keeps all views of a running game up to date record by record.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -26,18 +28,21 @@ def see(records: Iterable[Record], seat: int) -> tuple[Record, ...]:
     numbers: dict[int, int] = {}
     for record in records:
         if visible(record, seat):
-            out.append(_numbered(record, len(out), numbers))
+            out.append(_numbered(record, seat, len(out), numbers))
     return tuple(out)
 
 
-def _numbered(record: Record, number: int, numbers: dict[int, int]) -> Record:
-    """The record as number `number` of a view; `numbers` maps the seqs of the seat's decisions to the view's."""
+def _numbered(record: Record, seat: int, number: int, numbers: dict[int, int]) -> Record:
+    """The record as number `number` of the view of `seat`, which is told of nobody else that sees it; `numbers` maps
+    the seqs of the seat's decisions to the view's."""
     if isinstance(record, Decision):
         numbers[record.seq] = number
         trace = record.trace
         if trace is not None and trace.continues is not None:
             trace = msgspec.structs.replace(trace, continues=numbers[trace.continues])
             return msgspec.structs.replace(record, seq=number, trace=trace)
+    elif record.audience is not None and len(record.audience) > 1:
+        return msgspec.structs.replace(record, seq=number, audience=(seat,))
     return record if record.seq == number else msgspec.structs.replace(record, seq=number)
 
 
@@ -50,6 +55,17 @@ def in_log(records: Iterable[Record], seat: int, number: int) -> int:
                 return record.seq
             n_before += 1
     raise GameError(f"seat {seat} refers to record {number} of its view, which is not that long")
+
+
+def sealed(observation: Observation) -> Observation:
+    """The observation with a one-way hash of its key, for players that are not this project's code.
+
+    The key itself is a bijection of the game's seed: from it the deal could be computed.
+    """
+    digest = hashlib.blake2b(
+        observation.seed.to_bytes(8, "little"), digest_size=8, person=b"observation"
+    ).digest()
+    return msgspec.structs.replace(observation, seed=int.from_bytes(digest, "little"))
 
 
 def private_key(seed: int, seat: int, n_seen: int) -> int:
@@ -120,7 +136,7 @@ class Views:
         out, numbers = self._records[seat], self._numbers[seat]
         for record in self._log[self._n_sorted[seat] :]:
             if visible(record, seat):
-                out.append(_numbered(record, len(out), numbers))
+                out.append(_numbered(record, seat, len(out), numbers))
         self._n_sorted[seat] = len(self._log)
         return out
 

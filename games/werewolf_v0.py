@@ -70,6 +70,7 @@ from pettingzoo import AECEnv, ParallelEnv, register
 from pettingzoo.env_registry import registration
 from pettingzoo.utils import wrappers
 
+from games.printable import printable
 from games.records import Action, Reply, Request, seat_id
 from games.table import Table
 from games.text_space import MAX_OBSERVED_CHARS, MAX_SPOKEN_CHARS, AnyText
@@ -238,7 +239,7 @@ class _Seats:
             return "\n".join(GAME.transcript(self.table.log, None, self.config))
         lines = GAME.transcript(self.table.log, None, self.config)
         for line in lines[self._n_shown :]:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(printable(line) + "\n")
         sys.stdout.flush()
         self._n_shown = len(lines)
         return None

@@ -42,6 +42,7 @@ from harness.activations.shards import (
     shard_remedy,
     widen,
 )
+from harness.gate import check_links, segment
 
 __all__ = [
     "INDEX_SCHEMA",
@@ -70,6 +71,8 @@ class Activations:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.is_dir():
+            check_links(path)
         self.info = read_info(path)
         self._open = lru_cache(maxsize=512)(open_shard)
 
@@ -207,7 +210,7 @@ class Activations:
             raise ActivationsDamaged(f"the index of {self.path} cannot be read ({error})") from error
 
     def _shard(self, name: str) -> Shard:
-        return self._open(self.path / "shards" / name)
+        return self._open(self.path / "shards" / segment(name, f"a shard in the index of {self.path}"))
 
     def _by_shard(self, lines: pl.DataFrame) -> Iterator[tuple[Shard, NDArray[np.int64], NDArray[np.int64]]]:
         """For each shard: (shard, positions in `lines`, rows in the shard), rows ascending."""

@@ -70,16 +70,18 @@ def branch(
     out: str | Path,
     progress: Progress | None = None,
     address: str | None = None,
+    trust_policies: bool = False,
 ) -> Path:
     """Play `n` continuations with the change and `n` without it into the run folder `out`; its absolute path.
 
-    at: seq of a decision, or of the event that repeats it. The same call goes on after a stop.
+    at: seq of a decision, or of the event that repeats it. trust_policies: run the code of players that the folder
+    names from outside the repository. The same call goes on after a stop.
 
     Raises ChangeError where the game has no room for the change, RunFolderError, ConfigurationError, and whatever
     playing a tournament raises.
     """
     replay = open_replay(run, game)
-    return _play(Plan(replay, locate(replay, at), change, n), Path(out), progress, address)
+    return _play(Plan(replay, locate(replay, at), change, n), Path(out), progress, address, trust_policies)
 
 
 def resample(
@@ -91,20 +93,25 @@ def resample(
     keep: bool = False,
     progress: Progress | None = None,
     address: str | None = None,
+    trust_policies: bool = False,
 ) -> Path:
     """Play `n` continuations without any change; the decision `at` itself is made anew unless it is to be kept.
 
     Decisions that were made together with it (one wave: ballots, night acts) are made anew with it.
     """
     replay = open_replay(run, game)
-    return _play(Plan(replay, locate(replay, at), Nothing(), n, keep), Path(out), progress, address)
+    return _play(
+        Plan(replay, locate(replay, at), Nothing(), n, keep), Path(out), progress, address, trust_policies
+    )
 
 
-def _play(plan: Plan, out: Path, progress: Progress | None, address: str | None) -> Path:
+def _play(plan: Plan, out: Path, progress: Progress | None, address: str | None, trusted: bool) -> Path:
     from harness.config.models import model_names, used_backends
     from harness.play.factory import check_agents
+    from harness.play.outside import refuse_outside
 
     progress = progress or Progress("quiet")
+    refuse_outside(plan.schedule.configs, trusted)
     check_agents(plan.schedule.configs)
     beginnings = [plan.prefix(arm) for arm in plan.arms]
     wanted = plan.manifest()

@@ -11,6 +11,7 @@ from games.records import Decision, Record, Request
 from harness.config.sections import Config
 from harness.errors import WolfscopeError
 from harness.play.factory import make_agent
+from harness.play.outside import is_outside
 
 
 def asked(
@@ -36,7 +37,11 @@ class Players:
         if (cell, name) not in self._players:
             config = self._configs[cell]
             self._players[cell, name] = None
-            if name in config.agents:
+            if name in config.agents and is_outside(config.agents[name]):
+                self.skipped[
+                    f"agents.{name} is {config.agents[name].policy!r}, code from outside, which is not run to check it"
+                ] = None
+            elif name in config.agents and config.agents[name].kind == "llm":
                 backend = config.agents[name].backend or ""
                 try:
                     player = make_agent(name, config, {backend: _Silent()})

@@ -13,6 +13,7 @@ from harness.activations.sites import check_sites
 from harness.capture.variants import ORIGINAL, check_variants
 from harness.config.sections import Config, SteeringSection
 from harness.errors import ConfigurationError
+from harness.gate import segment_of
 from harness.run.folder import Run
 
 ENGINES = ("transformers", "vllm")
@@ -57,7 +58,7 @@ class CaptureJob(msgspec.Struct, frozen=True):
     def store(self, run: Path) -> Path:
         """The folder that the job fills."""
         if self.model is not None:
-            return run / f"activations-{Path(self.model).name}"
+            return run / f"activations-{segment_of(Path(self.model).resolve().name)}"
         return run / ("activations-untrained" if self.untrained else "activations")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from harness.console import write
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
@@ -59,5 +59,4 @@ def mode_of(quiet: bool, json: bool) -> Mode | None:
 
 
 def last_line(text: object) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    write(text)

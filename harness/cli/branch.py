@@ -33,6 +33,7 @@ def branch(
     layer: int | None = None,
     scale: float = 1.0,
     ray_address: str | None = None,
+    trust_policies: Flag = False,
     quiet: Flag = False,
 ) -> int:
     """Play a recorded game on from one decision with one thing changed, n times, and n times without the change.
@@ -72,6 +73,8 @@ def branch(
         The layer for --steer, 0 = output of block 0.
     scale
         Multiples of the residual's own length for --steer.
+    trust_policies
+        Run the code of players that the run folder names from outside the repository (policy = "module:name").
     """
     from harness.branch.branch import branch as play_branch
     from harness.branch.branch import effects, effects_table
@@ -95,7 +98,8 @@ def branch(
         scale=scale,
     )
     path = out or _branch_folder(run, replay.game_id, at, str(change))
-    made = play_branch(run, replay.game_id, at, change, n, path, progress_of(quiet, False), ray_address)
+    progress = progress_of(quiet, False)
+    made = play_branch(run, replay.game_id, at, change, n, path, progress, ray_address, trust_policies)
     if not quiet:
         last_line(effects_table(effects(made)))
     last_line(made)
@@ -112,6 +116,7 @@ def resample(
     n: int = 50,
     keep: Flag = False,
     ray_address: str | None = None,
+    trust_policies: Flag = False,
     quiet: Flag = False,
 ) -> int:
     """Play a recorded game on from one decision n times without any change: how determined was this moment?
@@ -130,6 +135,8 @@ def resample(
         How many.
     keep
         Keep the decision itself, and make only what follows anew.
+    trust_policies
+        Run the code of players that the run folder names from outside the repository (policy = "module:name").
     """
     from harness.branch.branch import effects, effects_table
     from harness.branch.branch import resample as play_resample
@@ -137,7 +144,8 @@ def resample(
 
     replay = open_replay(run, game)
     path = out or _branch_folder(run, replay.game_id, at, f"resample {keep}")
-    made = play_resample(run, replay.game_id, at, n, path, keep, progress_of(quiet, False), ray_address)
+    progress = progress_of(quiet, False)
+    made = play_resample(run, replay.game_id, at, n, path, keep, progress, ray_address, trust_policies)
     if not quiet:
         last_line(effects_table(effects(made)))
     last_line(made)

@@ -11,6 +11,7 @@ import sys
 
 from harness.cli import analyse, branch, capture, demo, play, runs, show, train
 from harness.cli.app import app, last_line
+from harness.console import write
 from harness.errors import WolfscopeError
 
 GROUPS = (play, capture, analyse, branch, runs, show, train, demo)
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = app(words, exit_on_error=False, print_error=False)
     except KeyboardInterrupt as stopped:
         where = f": {stopped}" if str(stopped) else "; what was written is whole"
-        sys.stderr.write(f"stopped{where}; the same command goes on from there\n")
+        write(f"stopped{where}; the same command goes on from there", error=True)
         status = 128 + by
     except BrokenPipeError:
         # Whoever read the output (`| head`) has gone; what Python still holds of it must not fail again at exit.
@@ -78,11 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _explain(error: Exception) -> int:
     """One line about an error; the exit status."""
     if isinstance(error, WolfscopeError) or _is_users(error):
-        sys.stderr.write(f"error: {error}\n")
+        write(f"error: {error}", error=True)
         return 2
-    sys.stderr.write(
+    write(
         f"error: {type(error).__name__}: {error}\nThis is a fault of Wolfscope; the same command with --debug shows "
-        "where. What was written before is whole.\n"
+        "where. What was written before is whole.",
+        error=True,
     )
     return 1
 

@@ -51,7 +51,11 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
 
 @app.command(name="import")
 def import_(
-    format: Literal["kaggle", "aiwolf"], *paths: Path, ballots_shown: Flag = False, quiet: Flag = False
+    format: Literal["kaggle", "aiwolf"],
+    *paths: Path,
+    ballots_shown: Flag = False,
+    skip_bad: Flag = False,
+    quiet: Flag = False,
 ) -> int:
     """Read games of another program into a run folder: wolfscope import kaggle REPLAY.json ... OUT.
 
@@ -63,6 +67,8 @@ def import_(
         Files, or folders that hold them, then the new run folder.
     ballots_shown
         aiwolf: the players saw who voted for whom, which the logs do not say.
+    skip_bad
+        Leave out files that cannot be read; the manifest names them. Default: nothing is imported, and all are named.
     quiet
         Print nothing but the run folder.
     """
@@ -73,7 +79,10 @@ def import_(
             f"name at least one file and the new run folder: wolfscope import {format} FILE OUT"
         )
     say = progress_of(quiet, False).say
-    last_line(import_games(format, paths[:-1], paths[-1], ballots_shown=ballots_shown, say=say))
+    made = import_games(
+        format, paths[:-1], paths[-1], ballots_shown=ballots_shown, skip_bad=skip_bad, say=say
+    )
+    last_line(made)
     return 0
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.config.sections import Config, Section
 from harness.errors import ConfigurationError
+from harness.gate import Untrusted, check_name
 
 Table = TypeVar("Table", bound=Section)
 
@@ -44,7 +45,20 @@ def read_toml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]
 
 def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config:
     """Validate a configuration given as plain data. Raises ConfigurationError naming every complaint."""
-    return validated(Config, plain, source)
+    config = validated(Config, plain, source)
+    for section in ("agents", "backends"):
+        for name in getattr(config, section):
+            _check_name(name, f"{source}: one of [{section}.*]")
+    for key in config.experiment.factors:
+        _check_name(key, f"{source}: a factor of experiment.factors")
+    return config
+
+
+def _check_name(name: str, what: str) -> None:
+    try:
+        check_name(name, what)
+    except Untrusted as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def validated(model: type[Table], plain: dict[str, Any], source: str) -> Table:

@@ -18,6 +18,7 @@ from harness.activations.writer import ActivationWriter, RowKey
 from harness.atomic import making_folder, replacing, storage
 from harness.config.hashing import hash_of
 from harness.errors import RunFolderError
+from harness.gate import name_of
 from harness.run import tables
 from harness.run.folder import Run, load_run
 from harness.run.held import new_manifest
@@ -41,7 +42,7 @@ def merge_runs(paths: Sequence[str | Path], out: str | Path, activations: bool =
     runs = [load_run(path) for path in paths]
     _check(runs)
     kept = _kept(runs)
-    manifest = _manifest(runs, kept, Path(out).resolve().name)
+    manifest = _manifest(runs, kept, name_of(Path(out).resolve().name))
     with making_folder(Path(out).resolve()) as part:
         for table in tables.TABLES:
             with replacing(part / f"{table}.parquet") as file:

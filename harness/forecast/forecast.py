@@ -78,7 +78,7 @@ def forecast(config: Config, sample: int = 0, progress: Progress | None = None) 
     Raises ConfigurationError and ModelFilesError, with a sample also what `run_tournament` raises.
     """
     schedule = Schedule(config)
-    check_agents(schedule.configs)
+    check_agents(schedule.configs, outside=sample > 0)
     models = model_names(used_backends(schedule.configs))
     if sample:
         return _from_sample(config, schedule, models, sample, progress or Progress("quiet"))
@@ -101,6 +101,11 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
             "generated tokens: those of the stand-ins' words; at most: every call uses its whole max_tokens",
             "cached tokens: a prefix cache serves all of a seat's earlier context, and no belief questions",
         ]
+    if stand_ins.outside:
+        assumed.append(
+            f"{', '.join(sorted(stand_ins.outside))}: code from outside, which a dry run does not run; {POLICY!r} "
+            "decided in its place"
+        )
     if stand_ins.wordless:
         assumed.append(
             f"{', '.join(sorted(stand_ins.wordless))}: prompts are messages, whose tokens only the server can count; "

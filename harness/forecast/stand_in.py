@@ -20,6 +20,7 @@ from harness.config.sections import Config
 from harness.play.budget import Booked, Meter, prices_of
 from harness.play.elicitation import elicit_game
 from harness.play.factory import make_agent
+from harness.play.outside import is_outside
 from harness.run.usage import Usage
 from harness.schedule.tournament import Planned, Schedule
 
@@ -45,6 +46,8 @@ class StandIns:
         self.schedule, self.models = schedule, models
         self.wordless: set[str] = set()
         """Agents whose prompts are messages: their tokens are the server's secret."""
+        self.outside: set[str] = set()
+        """Agents that are code from outside, which is not run."""
         self.most: dict[tuple[int, str], int] = {}
         """(cell, agent) -> tokens that it may generate for one decision, all attempts together."""
         self._agents: dict[tuple[int, str], Any] = {}
@@ -85,7 +88,10 @@ class StandIns:
     def _agent(self, cell: int, config: Config, name: str) -> Any:
         if (cell, name) not in self._agents:
             section = config.agents[name]
-            if section.kind == "scripted":
+            if is_outside(section):
+                self.outside.add(name)
+                self._agents[cell, name] = Scripted(name, POLICY)
+            elif section.kind == "scripted":
                 self._agents[cell, name] = make_agent(name, config, {})
             elif section.kind == "human":
                 self._agents[cell, name] = Scripted(name, POLICY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from agents.base import Agent
 from games import load_game
 from harness.config.sections import AgentSection, BackendSection, Config, GameSection
 from harness.errors import ConfigurationError
+from harness.play.outside import is_outside, make_outside
 
 PROMPTS = ("transcript", "chat")
 """The prompt styles that a model player can have."""
@@ -21,8 +21,8 @@ PROMPTS = ("transcript", "chat")
 def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Agent:
     """The player called `name`. Raises ConfigurationError where the configuration names nothing that exists.
 
-    A policy `package.module:callable` is a player of one's own: the callable is given the name and the settings
-    (as keyword arguments) and returns an `agents.base.Agent`.
+    A policy `package.module:name` is a player of one's own: `harness.play.outside` says what it may be. It is code, and
+    making the player runs it.
     """
     section = config.agents[name]
     try:
@@ -42,10 +42,8 @@ def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Ag
 
 def _scripted(name: str, section: AgentSection) -> Agent:
     policy = section.policy or ""
-    if ":" in policy:
-        module, _, attribute = policy.partition(":")
-        made: Agent = getattr(import_module(module), attribute)(name, **section.settings)
-        return made
+    if is_outside(section):
+        return make_outside(name, policy, section.settings)
     if policy == "bayesian":
         from agents.werewolf.bayesian import Bayesian
 
@@ -143,16 +141,19 @@ def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
     }
 
 
-def check_agents(configs: Iterable[Config]) -> None:
+def check_agents(configs: Iterable[Config], outside: bool = True) -> None:
     """Find wrong names before anything is started: makes every scripted player once a cell, and asks every model's
-    tokenizer once for the words of each lexicon. Raises ConfigurationError, ModelFilesError."""
+    tokenizer once for the words of each lexicon. outside: make those from outside the repository too, whose code then
+    runs. Raises ConfigurationError, ModelFilesError."""
     known = set[tuple[Path, str]]()
     for config in configs:
-        _check_agents(config, known)
+        _check_agents(config, known, outside)
 
 
-def _check_agents(config: Config, known: set[tuple[Path, str]]) -> None:
+def _check_agents(config: Config, known: set[tuple[Path, str]], outside: bool) -> None:
     for name, section in config.agents.items():
+        if not outside and is_outside(section):
+            continue
         if section.kind in ("scripted", "imported"):
             make_agent(name, config, {})
             continue

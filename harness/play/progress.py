@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from harness.console import console as plain_console
+from harness.console import say, shown, write_json
 from harness.play.runner import Counts
 from harness.run.journal import End
 
@@ -30,7 +31,7 @@ class Progress:
 
     def __init__(self, mode: Mode | None = None, console: Console | None = None, every: float = 5.0) -> None:
         """mode None: a live table on a terminal, else plain lines. every: seconds between plain or JSON lines."""
-        self.console = console or Console(stderr=mode == "json", highlight=False)
+        self.console = console or plain_console(error=mode == "json")
         self.mode: Mode = mode or ("live" if self.console.is_terminal else "plain")
         self.total = 0
         self.kept = 0
@@ -59,7 +60,7 @@ class Progress:
         if self.mode == "json":
             self._emit({"message": text})
         elif self.mode != "quiet":
-            self.console.print(text, markup=False, soft_wrap=True)
+            say(self.console, text)
 
     def lost(self, text: str) -> None:
         """One line about a runner or an engine that has died and is replaced."""
@@ -100,7 +101,7 @@ class Progress:
             if self.mode == "json":
                 self._emit(self.facts())
             else:
-                self.console.print(line(self.facts()), markup=False, soft_wrap=True)
+                say(self.console, line(self.facts()))
 
     def publish(self, folder: Path) -> None:
         """From now on, keep the state in the run folder as well, for `harness.play.watch`."""
@@ -147,8 +148,7 @@ class Progress:
         }
 
     def _emit(self, facts: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        write_json(facts)
 
 
 def words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -187,7 +187,7 @@ def table(facts: Mapping[str, Any]) -> Table:
     """The state as a table for the terminal."""
     made = Table(show_header=False, box=None)
     for name, value in words(facts):
-        made.add_row(name, value)
+        made.add_row(shown(name), shown(value))
     return made
 
 

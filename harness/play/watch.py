@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 
+from harness.console import console, shown, write, write_json
+from harness.gate import TooLarge, parse_json, read_bounded
 from harness.play.progress import NAME, clock, line, table
 from harness.run.folder import Run, load_run
 
+MOST_BYTES = 2**20
+"""A published state is not larger."""
 OLD_S = 15.0
 """A playing run says something about once a second; after so many seconds of silence it has probably been stopped."""
 
@@ -28,13 +29,25 @@ def state(path: Path) -> dict[str, Any]:
     run = load_run(path)
     published = path / NAME
     try:
-        facts = json.loads(published.read_text())
+        facts = _read(published)
         age = time.time() - published.stat().st_mtime
-    except FileNotFoundError:
+    except (OSError, ValueError, TooLarge):  # none, or none of ours
         facts, age = _from_games(run), None
     if run.finished:
         facts, age = _from_games(run), None
     return facts | {"status": run.manifest.status, "age": None if age is None else round(max(age, 0.0), 1)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The published state. Raises OSError, TooLarge, and ValueError where it is none."""
+    facts = parse_json(read_bounded(path, MOST_BYTES), path)
+    if not isinstance(facts, dict) or not {"games", "ended", "failed", "winners"} <= facts.keys():
+        raise ValueError(f"{path} holds no state of a run")
+    for key, value in facts.items():
+        numbers = value.values() if key == "winners" and isinstance(value, dict) else (value,)
+        if not all(number is None or isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"{path}: {key} is no number")
+    return facts
 
 
 def _from_games(run: Run) -> dict[str, Any]:
@@ -68,26 +81,27 @@ def remark(facts: dict[str, Any]) -> str | None:
 
 def watch(path: Path, *, as_json: bool = False, once: bool = False, every: float = 1.0) -> None:
     """Show the state until the run is finished: a live table on a terminal, else lines. Raises RunFolderError."""
-    console = Console(highlight=False)
+    out = console()
     live = None
-    if console.is_terminal and not as_json and not once:
-        live = Live(console=console, refresh_per_second=4, transient=True)
+    if out.is_terminal and not as_json and not once:
+        live = Live(console=out, refresh_per_second=4, transient=True)
         live.start()
     try:
         while True:
             facts = state(path)
             done = once or facts["status"] == "finished"
             if live is not None and not done:
-                shown = table(facts)
+                rows = table(facts)
                 if (said := remark(facts)) is not None:
-                    shown.add_row("", said)
-                live.update(shown)
+                    rows.add_row("", shown(said))
+                live.update(rows)
             else:
                 if live is not None:
                     live.stop()
-                text = json.dumps(facts, ensure_ascii=False) if as_json else _plain(facts)
-                sys.stdout.write(text + "\n")
-                sys.stdout.flush()
+                if as_json:
+                    write_json(facts)
+                else:
+                    write(_plain(facts))
             if done:
                 return
             time.sleep(every)

@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 
 from games.base import SeatFacts
-from games.records import NOBODY, Decision, Event, Record, seat_id, visible
+from games.records import NOBODY, Decision, Event, Record, seat_id
 from games.statements import Statement
+from games.view import see
 from harness.errors import RunFolderError
 from harness.run.folder import Run, load_run
 from harness.run.rows import exits
@@ -29,6 +30,7 @@ class Moment(msgspec.Struct, frozen=True):
     """One record as one reader sees it."""
 
     seq: int
+    """The record's number: in the log for the moderator, in the seat's own view (`games.view`) for a seat."""
     day: int
     phase: str
     kind: str
@@ -99,9 +101,7 @@ class Replay:
         if seat is not None:
             self.check_seat(seat)
         decisions = {r.seq: r for r in self.records if isinstance(r, Decision)}
-        for record in self.records:
-            if seat is not None and not visible(record, seat):
-                continue
+        for record in self.records if seat is None else see(self.records, seat):
             line = self.line(record, seat)
             if line is None and seat is None and isinstance(record, Event):
                 line = self._unsaid(record)

@@ -16,15 +16,13 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from games.printable import printable
 from games.records import EVERYONE, Event, seat_id
+from harness.console import console as plain_console
 from harness.replay.replay import Moment, Replay
 
 Mode = Literal["step", "timed", "all"]
 
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\ufe00-\ufe0f\ufeff]"
-)
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red", "bright_cyan", "bright_magenta")
 LABELS = {
     "lie": ("bold red", "lie"),
@@ -33,11 +31,6 @@ LABELS = {
 }
 PLAIN_KINDS = {"death": "bold red", "exile": "bold red", "shoot": "bold red", "outcome": "bold"}
 KEYS = "space next   n next phase   g go on to the end   q quit"
-
-
-def printable(text: str) -> str:
-    """Text that a terminal shows and does not obey: unseen characters become `<U+XXXX>`."""
-    return UNSEEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
 class Stage:
@@ -60,10 +53,11 @@ class Stage:
         head.append(f"  as {reader} sees it", style="dim")
         self._print(head)
         if self.seat is None:
+            width = max(6, *(len(self._name(seat)) for seat in range(len(replay.seats))))
             for seat, fact in enumerate(replay.seats):
                 row = Text(f"  {seat_id(seat):<10}")
-                row.append(f"{fact.name:<8}", style=self._colour.get(fact.name, ""))
-                row.append(f"{fact.role:<10}", style="red" if fact.faction == "werewolf" else "")
+                row.append(f"{self._name(seat):<{width}}  ", style=self._colour.get(fact.name, ""))
+                row.append(f"{printable(fact.role):<10}", style="red" if fact.faction == "werewolf" else "")
                 self._print(row)
 
     def show(self, moment: Moment) -> None:
@@ -73,7 +67,7 @@ class Stage:
             self._print(Text(printable(moment.line), style="bold reverse"))
             return
         row = Text(f"{moment.seq:>5}  ", style="dim")
-        line = self._coloured(printable(self._cut(moment.line)))
+        line = self._coloured(printable(self._cut(moment.line)).replace("\n", "<U+000A>"))
         if style := PLAIN_KINDS.get(moment.kind):
             line.stylize(style)
         row.append_text(line)
@@ -105,7 +99,7 @@ class Stage:
 
     def _note(self, word: str, text: str, style: str) -> None:
         row = Text(" " * 9)
-        row.append(f"{word}: ", style=style)
+        row.append(f"{printable(word)}: ", style=style)
         row.append(printable(" ".join(text.split())), style="dim")
         self._print(row)
 
@@ -114,7 +108,7 @@ class Stage:
         return f"[only {', '.join(self._name(i) for i in seats)}]" if seats else "[moderator]"
 
     def _name(self, seat: int) -> str:
-        return self.replay.seats[seat].name
+        return printable(self.replay.seats[seat].name)
 
     def _cut(self, text: str) -> str:
         if len(text) <= self.max_chars:
@@ -146,7 +140,7 @@ def show(
     mode None: step by step where both input and output are a terminal, else everything at once. delay: seconds between
     the lines of a timed replay. Outside a terminal nothing is coloured and nothing waits.
     """
-    out = console or Console(highlight=False)
+    out = console or plain_console()
     stage = Stage(replay, seat, out)
     interactive = out.is_terminal and (read_key is not None or sys.stdin.isatty())
     if mode is None:

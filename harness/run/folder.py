@@ -20,6 +20,7 @@ import polars as pl
 
 from games.records import Decision, Record
 from harness.errors import RunFolderError
+from harness.gate import check_game_ids
 from harness.run import tables
 from harness.run.held import RunFolder, _journals, new_manifest
 from harness.run.journal import End, Journal, Start
@@ -47,6 +48,7 @@ class Run:
         """Reads the manifest alone."""
         self.path = path
         self.manifest: Manifest = read_manifest(path)
+        self._ids_are_checked = False
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: {self.manifest.n_games} games, {self.manifest.status}>"
@@ -76,7 +78,16 @@ class Run:
                 f'{path} is missing from a finished run: restore it, or set status to "playing" in '
                 f"{NAME} and run the same command again, which writes it from the journal"
             )
+        self._check_ids()
         return pl.scan_parquet(path)
+
+    def _check_ids(self) -> None:
+        """Once: the ids of the games, from which names of files are made, are ids. Raises Untrusted."""
+        if not self._ids_are_checked:
+            path = self.path / "games.parquet"
+            if path.is_file() and "game_id" in pl.read_parquet_schema(path):
+                check_game_ids(pl.read_parquet(path, columns=["game_id"])["game_id"], path)
+            self._ids_are_checked = True
 
     @property
     def games(self) -> pl.LazyFrame:

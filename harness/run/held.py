@@ -9,6 +9,7 @@ from typing import Any
 from harness.atomic import storage
 from harness.config.sections import identity
 from harness.errors import RunFolderError
+from harness.gate import check_links
 from harness.lock import RunLock
 from harness.run import tables
 from harness.run.journal import Journal, repair
@@ -35,6 +36,8 @@ class RunFolder:
         is no run (nothing in it is touched). Raises StorageError where nothing can be written.
         """
         path = path.resolve()
+        if path.is_dir():
+            check_links(path)
         fresh = _check_free(path)
         with storage(path):
             path.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -17,8 +16,10 @@ import msgspec
 from agents.backends.environment import checkout
 from games import load_game
 from games.branching import Fork, Forked
+from games.printable import lines_of
 from harness.atomic import write_whole
 from harness.errors import RunFolderError
+from harness.gate import check_game_id, check_links, check_name, parse_json
 
 SCHEMA_VERSION = 1
 """The version of everything in a run folder. It changes when a reader of the old one would go wrong."""
@@ -97,7 +98,8 @@ class Manifest(msgspec.Struct):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The folder's manifest. Raises RunFolderError where there is none, or one that this version cannot read."""
+    """The folder's manifest. Raises RunFolderError where there is none, one that this version cannot read, or one that
+    does not pass the gate (`harness.gate`): all verbs that open a run folder come through here."""
     path = folder / NAME
     if not folder.exists():
         raise RunFolderError(
@@ -105,8 +107,9 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if not path.is_file():
         raise RunFolderError(f"{folder} is not a run folder: it has no {NAME}")
+    check_links(folder)
     try:
-        plain = json.loads(path.read_bytes())
+        plain = parse_json(path.read_bytes(), path)
         version = plain["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
@@ -122,9 +125,29 @@ def read_manifest(folder: Path) -> Manifest:
             )
         )
     try:
-        return msgspec.convert(plain, Manifest)
+        manifest = msgspec.convert(plain, Manifest)
     except msgspec.ValidationError as error:
         raise RunFolderError(f"{path} does not follow schema version {SCHEMA_VERSION}: {error}") from error
+    check_manifest(manifest, path)
+    return manifest
+
+
+def check_manifest(manifest: Manifest, path: Path) -> None:
+    """Raises Untrusted for a name in the manifest that is none, or a parent's game id that is none."""
+    check_name(manifest.name, f"{path}: the run")
+    for section in ("agents", "backends"):
+        named = manifest.config.get(section)
+        for name in named if isinstance(named, dict) else ():
+            check_name(name, f"{path}: one of [{section}.*]")
+    for kind, table in (("models", manifest.models), ("prompts", manifest.prompts)):
+        for key, value in table.items():
+            check_name(key, f"{path}: {kind}: a name")
+            check_name(value, f"{path}: {kind}.{key}")
+    for cell in manifest.cells:
+        for key in cell.factors:
+            check_name(key, f"{path}: a factor")
+    if manifest.parent is not None and "game_id" in manifest.parent:
+        check_game_id(manifest.parent["game_id"], f"{path}: parent")
 
 
 def now() -> str:
@@ -176,7 +199,7 @@ def _hardware() -> dict[str, Any]:
             timeout=10,
             check=True,
         )
-        hardware["gpus"] = done.stdout.strip().splitlines()
+        hardware["gpus"] = lines_of(done.stdout.strip())
     except (OSError, subprocess.SubprocessError):
         hardware["gpus"] = []
     return hardware

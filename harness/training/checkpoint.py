@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
+from games.printable import lines_of
+
 
 def save(out: Path, model: Any, tokenizer: Any) -> None:
     """Weights, configuration and tokenizer in Hugging Face format, readable by everyone."""
@@ -68,6 +70,6 @@ def resume(
         optim.load_state_dict(loaded)
     curve = work / "loss.jsonl"
     if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
-        kept = [x for x in curve.read_text().splitlines() if json.loads(x)["tokens"] <= state["tokens"]]
+        kept = [x for x in lines_of(curve.read_text()) if json.loads(x)["tokens"] <= state["tokens"]]
         curve.write_text("".join(line + "\n" for line in kept))
     return state

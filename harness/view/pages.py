@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.atomic import storage
 from harness.branch.branch import parent_of
+from harness.gate import check_links
 from harness.replay.posteriors import Posterior
 from harness.replay.replay import Replay, game_of
 from harness.run.folder import Run, load_run
@@ -39,6 +40,8 @@ def write_view(
     """
     opened = load_run(run)
     folder = Path(out) if out is not None else opened.path / "view"
+    if folder.is_dir():
+        check_links(folder)
     with storage(folder):
         (folder / "games").mkdir(parents=True, exist_ok=True)
         if not portable:

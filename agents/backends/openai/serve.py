@@ -22,6 +22,7 @@ from agents.backends.environment import checkout
 from agents.backends.openai.client import ServerBackend
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.models.folder import check_model_dir, checkpoint_dtype, max_context, model_name
+from games.printable import lines_of
 
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.25
@@ -154,7 +155,7 @@ def _wait(server: VllmServer, timeout_s: float) -> None:
     while not server.healthy():
         ended = server.process.poll() is not None
         if ended or time.monotonic() > until:
-            words = server.log.read_text(errors="replace").strip().splitlines()[-8:]
+            words = lines_of(server.log.read_text(errors="replace").strip())[-8:]
             what = "ended" if ended else f"was not healthy within {timeout_s:g} s"
             raise BackendError(
                 f"vLLM's server of {server.served} {what}; its last words: {' | '.join(words) or 'none'}. Check that "

@@ -36,6 +36,7 @@ from agents.models.folder import (
     model_name,
     vocab_size,
 )
+from games.printable import lines_of
 
 _MAX_SESSIONS = (
     200_000  # remembered routes; beyond it the oldest are forgotten and may move to another replica
@@ -322,5 +323,5 @@ async def _stop(actor: Any) -> None:
 
 
 def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in lines_of(str(error)) if line.strip()]
     return lines[-1] if lines else type(error).__name__

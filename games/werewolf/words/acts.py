@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from games.records import SpeechAct
 from games.werewolf.lexicon import Lexicon
@@ -45,8 +46,7 @@ def read(text: str, names: Sequence[str], lex: Lexicon) -> tuple[SpeechAct, ...]
     keys = lex.keys
     single = all(len(word) == 1 for word in keys)
     found = []
-    for sentence in re.split(r"(?<=[.!?])", text):
-        words = re.findall(r"\w+|[^\w\s]", sentence)
+    for words in _sentences(_tokens(tuple(names)).findall(text)):
         if len(words) < 3 or words[-1] not in ".!":
             continue
         for kind, template in SENTENCES.items():
@@ -55,6 +55,32 @@ def read(text: str, names: Sequence[str], lex: Lexicon) -> tuple[SpeechAct, ...]
                 found.append(act)
                 break
     return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _tokens(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Words and single marks; a name that is more than one word (`Player 1`, `gemini-2.5-pro`) is one word all the
+    same, the longest first."""
+    odd = sorted((n for n in names if not re.fullmatch(r"\w+", n)), key=len, reverse=True)
+    first = f"(?<!\\w)(?:{'|'.join(map(re.escape, odd))})(?!\\w)|" if odd else ""
+    return re.compile(rf"{first}\w+|[^\w\s]")
+
+
+def first_word(text: str, names: Sequence[str]) -> re.Match[str] | None:
+    """The word or name that a text begins with, as group 1, and the rest, as group 2."""
+    odd = sorted((n for n in names if not re.fullmatch(r"\w+", n)), key=len, reverse=True)
+    first = f"(?:{'|'.join(map(re.escape, odd))})(?!\\w)|" if odd else ""
+    return re.match(rf"({first}\w+)\s*(.*)", text, re.DOTALL)
+
+
+def _sentences(words: Sequence[str]) -> Iterator[list[str]]:
+    """Whole sentences: each with the mark that ends it."""
+    sentence: list[str] = []
+    for word in words:
+        sentence.append(word)
+        if word in (".", "!", "?"):
+            yield sentence
+            sentence = []
 
 
 def _match(

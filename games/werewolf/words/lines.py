@@ -16,6 +16,7 @@ from games.base import GameError
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import Lexicon, lexicon
+from games.werewolf.words.names import public_names
 
 VERBS: Final = {
     "night_kill": "kills",
@@ -69,14 +70,18 @@ class Words(msgspec.Struct, frozen=True):
 def words_of(config: WerewolfConfig, records: Sequence[Record]) -> Words:
     """The words of a game, from its first record (the set-up event).
 
-    A name that is a number is the lexicon's; games of other programs bring names of their own.
+    A name that is a number is the lexicon's; games of other programs bring names of their own, which are shown as
+    `games.werewolf.words.names` says.
     """
     setup = records[0] if records else None
     if not isinstance(setup, Event) or setup.data is None or "names" not in setup.data:
         raise GameError("the first record of a log must be its set-up event, which holds the names")
     lex = lexicon(config.lexicon)
-    names = [name if isinstance(name, str) else lex.names[name] for name in setup.data["names"]]
-    return vocabulary(lex, names, config.max_speech_chars)
+    given = setup.data["names"]
+    if any(isinstance(name, str) for name in given):
+        names = public_names([name if isinstance(name, str) else lex.names[name] for name in given], lex.name)
+        return vocabulary(lex, names, config.max_speech_chars)
+    return vocabulary(lex, [lex.names[name] for name in given], config.max_speech_chars)
 
 
 def vocabulary(lex: Lexicon, names: Sequence[str], max_chars: int) -> Words:
@@ -106,6 +111,11 @@ def writable(text: str) -> bool:
     return not any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names one after the other: with commas where some are more than one word."""
+    return (", " if any(" " in name for name in names) else " ").join(names)
+
+
 Writer = Callable[[Event, Words, WerewolfConfig], str | None]
 
 
@@ -124,7 +134,7 @@ def _chose(e: Event, w: Words, config: WerewolfConfig) -> str:
 
 def _setup(e: Event, w: Words, config: WerewolfConfig) -> str:
     roles = " ".join([f"{count} {w.term(role)}" for role, count in config.roles.items() if count])
-    return f"Players: {' '.join(w.names)}. Roles: {roles}."
+    return f"Players: {listed(w.names)}. Roles: {roles}."
 
 
 def _role(e: Event, w: Words, config: WerewolfConfig) -> str:
@@ -164,7 +174,7 @@ def _mayor(e: Event, w: Words, config: WerewolfConfig) -> str:
 
 
 def _tie(e: Event, w: Words, config: WerewolfConfig) -> str:
-    return f"{w.term('tied')} {' '.join([w.called[i] for i in (e.data or {})['tied']])}."
+    return f"{w.term('tied')} {listed([w.called[i] for i in (e.data or {})['tied']])}."
 
 
 def _outcome(e: Event, w: Words, config: WerewolfConfig) -> str:

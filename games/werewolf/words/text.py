@@ -13,7 +13,7 @@ from games.records import NOBODY, Action, Decision, Event, Record, Request, Spee
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.words import acts as codec
-from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, quote, words_of
+from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, listed, quote, words_of
 
 
 class Malformed(GameError):
@@ -38,7 +38,7 @@ def offer(request: Request | Decision, w: Words) -> str:
     """
     if not request.options or (request.kind not in VERBS and request.kind != "whisper"):
         return ""
-    return f" ({' '.join([w.called[i] for i in request.options])}):"
+    return f" ({listed([w.called[i] for i in request.options])}):"
 
 
 def question(request: Request | Decision, w: Words) -> str:
@@ -99,7 +99,7 @@ def parse(request: Request, reply: str, w: Words) -> Action:
             raise Malformed(f"found {reply!r}; expected ' says \"...\"', ' skips.' or ' ends.'")
         return Action(option=SPEAK, **_spoken(rest.strip(), w))
     if kind in VERBS or (kind in SPEECHES and request.options):
-        match = re.match(r"(\w+)\s*(.*)", rest, re.DOTALL)
+        match = codec.first_word(rest, w.names)
         if not match:
             raise Malformed(f"found {reply!r}; expected a player's name")
         option = (

@@ -2,24 +2,28 @@
 the natural-language division write them.
 
     day,status,index,ROLE,ALIVE|DEAD,agent[,name]       all seats, at the start of each day and at the end
-    day,talk|whisper,number,turn,index,text             the text may hold commas
+    day,talk|whisper,number,turn,index,text[,time]      the text may hold commas; time: unix time, in all or none
     day,vote|attackVote,index,target        day,execute,index,ROLE      day,attack,target|-1,true|false
     day,divine,index,target,HUMAN|WEREWOLF  day,guard,index,target,ROLE day,result,humans,werewolves,WINNER
 
-Indices count from 1. A night comes before its day here: what the log puts into the night of day d is night d + 1. The
-log does not say whether ballots were shown to the players, so the caller must.
+A blank in place of ALIVE or DEAD says nothing. Indices count from 1. A night comes before its day here: what the log
+puts into the night of day d is night d + 1. The log does not say whether ballots were shown to the players, so the
+caller must.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from games.printable import lines_of
 from games.records import EVERYONE, MODERATOR, NOBODY
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.roles import species_of
 from harness.config.hashing import hash_of
 from harness.exchange.imports.aiwolf_talk import acts_of
-from harness.exchange.imports.log import Imported, ImportFormatError, LogBuilder
+from harness.exchange.imports.log import Imported, ImportFormatError, LogBuilder, with_what_was_done
 from harness.run.journal import End
 
 ROLES = {
@@ -33,6 +37,8 @@ FIELDS = {
     "result": 5,
 }  # fmt: skip
 """Fields of each kind of line but `status`, day and kind included."""
+TIME = re.compile(r",\d{10}(?:\d{3})?$")
+"""A unix time in seconds or milliseconds at the end of an utterance."""
 
 
 def read_aiwolf(file: Path, data: bytes, ballots_shown: bool = False) -> Imported:
@@ -41,17 +47,27 @@ def read_aiwolf(file: Path, data: bytes, ballots_shown: bool = False) -> Importe
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ImportFormatError(f"{file}: not UTF-8 at byte {error.start}") from error
+    lines = lines_of(text)
     reader = _Reader(file, ballots_shown)
-    for number, line in enumerate(text.splitlines(), 1):
+    reader.timed = _is_timed(lines)
+    for number, line in enumerate(lines, 1):
         if line.strip():
             reader.read(number, line)
     return reader.game(hash_of(["aiwolf", text]))
+
+
+def _is_timed(lines: Sequence[str]) -> bool:
+    """Whether the log's utterances end in a unix time: by its first utterance."""
+    spoken = (line for line in lines if line.split(",", 2)[1:2] in (["talk"], ["whisper"]))
+    return TIME.search(next(spoken, "")) is not None
 
 
 class _Reader:
     def __init__(self, file: Path, ballots_shown: bool) -> None:
         self.file, self.ballots_shown = file, ballots_shown
         self.number = 0
+        self.timed = False
+        """Whether utterances end in a unix time."""
         self.end: End | None = None
         self.seats: list[tuple[str, str, str]] = []
         """(name, role, agent), while the first block of status lines is read."""
@@ -78,7 +94,19 @@ class _Reader:
         fields = line.split(",", FIELDS[kind] - 1)
         if len(fields) != FIELDS[kind]:
             raise self.fail(f"a {kind} line has {FIELDS[kind]} fields, this one {len(fields)}")
+        if kind in ("talk", "whisper"):
+            fields[-1] = self.said(fields[-1])
         getattr(self, kind)(self.started(), day, *fields[2:])
+
+    def said(self, text: str) -> str:
+        """An utterance without the time that follows it in logs that have one."""
+        time = TIME.search(text)
+        if (time is not None) != self.timed:
+            has, others = ("ends", "does not") if time is not None else ("does not end", "does")
+            raise self.fail(
+                f"the utterance {has} in a unix time, and the log's first one {others}: {text[-40:]!r}"
+            )
+        return text if time is None else text[: time.start()]
 
     def started(self) -> LogBuilder:
         if self.log is None:
@@ -114,7 +142,7 @@ class _Reader:
             raise self.fail(f"a status line has 6 or 7 fields, this one {len(fields)}")
         index = self.integer(fields[2], "index")
         role = self.word(fields[3], "role", ROLES)
-        alive = self.word(fields[4], "status", {"ALIVE": "y", "DEAD": ""})
+        alive = self.word(fields[4], "status", {"ALIVE": "y", "DEAD": "", "": "unknown"})
         if self.log is None:
             if index != len(self.seats) + 1 or day != 0:
                 raise self.fail(
@@ -127,7 +155,7 @@ class _Reader:
         self.morning(self.log, day)
         if role != self.seats[seat][1]:
             raise self.fail(f"role of agent {index} is {role}, it was {self.seats[seat][1]}")
-        if bool(alive) != (seat in self.log.living):
+        if alive != "unknown" and bool(alive) != (seat in self.log.living):
             what = "alive" if seat in self.log.living else "dead"
             raise self.fail(f"status of agent {index} is {fields[4]}, but by the lines before it is {what}")
 
@@ -187,7 +215,9 @@ class _Reader:
         shown = self.word(species, "species", {"HUMAN": "human", "WEREWOLF": "werewolf"})
         if shown != species_of(log.roles[subject]):
             raise self.fail(f"species of agent {target} is {species}, but it is a {log.roles[subject]}")
-        log.decide(seat, "inspect", option=subject, options=sorted({*log.living, subject} - {seat}))
+        log.decide(
+            seat, "inspect", option=subject, options=sorted({*log.living, subject} - ({seat} - {subject}))
+        )
         log.event("inspect", (seat,), actor=seat, target=subject, value=shown)
 
     def guard(self, log: LogBuilder, day: int, index: str, target: str, role: str) -> None:
@@ -236,4 +266,5 @@ class _Reader:
             "ballot_self": True, "ballot_public": self.ballots_shown, "revotes": 1, "tie": "random",
             "first_night": "inspect_only", "reveal_night": "none", "reveal_day": "none",
         }  # fmt: skip
+        settings = with_what_was_done(settings, self.log.records, self.log.roles)
         return Imported(game_id, settings, self.log.agents, tuple(self.log.records), self.end)

@@ -16,7 +16,8 @@ from harness.config.hashing import hash_of
 from harness.errors import ConfigurationError, RunFolderError
 from harness.exchange.imports.aiwolf import read_aiwolf
 from harness.exchange.imports.kaggle import read_kaggle
-from harness.exchange.imports.log import Imported, ImportFormatError
+from harness.exchange.imports.log import MOST_BYTES, Imported, ImportFormatError
+from harness.gate import TooLarge, name_of, read_bounded
 from harness.run.held import new_manifest
 from harness.run.journal import Start
 from harness.run.manifest import Cell, Manifest, now
@@ -28,6 +29,10 @@ FORMATS: dict[str, tuple[Callable[..., Imported], tuple[str, ...]]] = {
     "aiwolf": (read_aiwolf, (".log", ".txt", ".csv")),
 }
 """Format -> its reader, and how the names of its files end."""
+
+
+SHOWN = 50
+"""So many bad files are named in one message."""
 
 
 class SourceFile(msgspec.Struct, frozen=True):
@@ -62,15 +67,17 @@ def import_games(
     out: str | Path,
     *,
     ballots_shown: bool = False,
+    skip_bad: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Read games of another program into the new run folder `out`; its path.
 
     paths: files, or folders whose files of the format are read. ballots_shown: aiwolf: whether the players saw who
-    voted for whom, which the logs do not say.
+    voted for whom, which the logs do not say. skip_bad: leave out files that cannot be read, and name them in the
+    manifest.
 
-    Raises ImportFormatError naming file, line and field; RunFolderError where nothing is to be read or one game is in
-    two files; StorageError where `out` exists. Nothing is written then.
+    Raises ImportFormatError naming file, line and field of every bad file; RunFolderError where nothing is to be read
+    or one game is in two files; StorageError where `out` exists. Nothing is written then.
     """
     if format not in FORMATS:
         raise RunFolderError(f"no format is called {format!r}; there are: {', '.join(FORMATS)}")
@@ -79,27 +86,54 @@ def import_games(
         reader = partial(reader, ballots_shown=ballots_shown)
     games: dict[str, Imported] = {}
     files: list[SourceFile] = []
+    bad: list[tuple[Path, str]] = []
     for file in _files(paths, endings):
         try:
-            data = file.read_bytes()
+            data = read_bounded(file, MOST_BYTES)
+            game = reader(file, data)
+        except (ImportFormatError, TooLarge) as error:
+            bad.append((file, str(error)))
+            continue
         except OSError as error:
-            raise ImportFormatError(f"{file} cannot be read: {error.strerror}") from error
-        game = reader(file, data)
+            bad.append((file, f"{file} cannot be read: {error.strerror}"))
+            continue
+        except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            bad.append(
+                (file, f"{file}: something in it has not the shape that it should have ({error!r:.200})")
+            )
+            continue
         if game.game_id in games:
             first = next(f.name for f in files if f.game_id == game.game_id)
             raise RunFolderError(f"{file} and {first} hold the same game: leave one of them out")
         games[game.game_id] = game
         files.append(SourceFile(file.name, hashlib.sha256(data).hexdigest(), game.game_id))
         say(f"{file}: {len(game.records)} records, {game.end.winner} won")
+    if bad and not (skip_bad and files):
+        raise ImportFormatError(_complaint([why for _, why in bad], len(files)))
+    for _, why in bad:
+        say(f"left out: {why}")
     if not files:
         raise RunFolderError(f"{', '.join(map(str, paths))}: no file ends in {' or '.join(endings)}")
-    options = {"ballots_shown": ballots_shown} if format == "aiwolf" else {}
+    options: dict[str, Any] = {"ballots_shown": ballots_shown} if format == "aiwolf" else {}
+    if bad:
+        options["left_out"] = [file.name for file, _ in bad]
     out = Path(out).resolve()
     with making_folder(out) as part:
-        manifest = _manifest(out.name, list(games.values()), Source(format, options, files))
+        manifest = _manifest(name_of(out.name), list(games.values()), Source(format, options, files))
         write_tables(part, _rows(manifest.cells, games.values()))
         manifest.write(part)
     return out
+
+
+def _complaint(bad: Sequence[str], n_good: int) -> str:
+    """All bad files in one message."""
+    if len(bad) == 1 and not n_good:
+        return bad[0]
+    shown = [f"  {why}" for why in bad[:SHOWN]]
+    if len(bad) > SHOWN:
+        shown.append(f"  and {len(bad) - SHOWN:,} more")
+    head = f"{len(bad):,} of {len(bad) + n_good:,} files cannot be read, so nothing was imported"
+    return "\n".join([f"{head} (--skip-bad imports the others):", *shown])
 
 
 def _files(paths: Sequence[str | Path], endings: tuple[str, ...]) -> Iterator[Path]:

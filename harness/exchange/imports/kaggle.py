@@ -7,8 +7,8 @@ was kept it becomes the decision's output text, without token ids, which the rep
 
 from __future__ import annotations
 
-import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from games import load_game
 from games.records import EVERYONE, MODERATOR, NOBODY, Trace
 from games.werewolf.roles import faction_of
 from harness.config.hashing import hash_of
-from harness.exchange.imports.log import Imported, ImportFormatError, LogBuilder
+from harness.exchange.imports.log import (
+    MOST_BYTES,
+    Imported,
+    ImportFormatError,
+    LogBuilder,
+    with_what_was_done,
+)
+from harness.gate import TooLarge, gunzip
 from harness.run.journal import End
 
 ROLES = {"Villager": "villager", "Werewolf": "werewolf", "Doctor": "doctor", "Seer": "seer"}
@@ -52,7 +59,6 @@ class _Replay(msgspec.Struct):
     """The parts of a replay that are read."""
 
     name: str
-    module_version: str
     configuration: dict[str, Any]
     info: dict[str, Any]
 
@@ -60,12 +66,14 @@ class _Replay(msgspec.Struct):
 def read_kaggle(file: Path, data: bytes) -> Imported:
     """The game of a replay, gzipped or not. Raises ImportFormatError naming file, step, event and field."""
     try:
-        plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        plain = gunzip(data, MOST_BYTES, file) if data[:2] == b"\x1f\x8b" else data
         replay = msgspec.json.decode(plain, type=_Replay)
         if replay.name != "werewolf":
             raise ImportFormatError(f"{file}: name is {replay.name!r}, a replay of werewolf has 'werewolf'")
         steps = msgspec.convert(replay.info.get("MODERATOR_OBSERVATION"), list[list[_Raw]])
-    except (OSError, EOFError, msgspec.DecodeError, msgspec.ValidationError) as error:
+    except RecursionError:
+        raise ImportFormatError(f"{file}: brackets are nested too deeply for a replay") from None
+    except (TooLarge, zlib.error, EOFError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ImportFormatError(f"{file}: no replay of Kaggle's werewolf: {error}") from error
     reader = _Reader(file, replay)
     for step, raws in enumerate(steps):
@@ -78,6 +86,8 @@ def read_kaggle(file: Path, data: bytes) -> Imported:
 class _Reader:
     def __init__(self, file: Path, replay: _Replay) -> None:
         self.file, self.place, self.config = file, "configuration", replay.configuration
+        self.players: list[dict[str, Any]] = []
+        """What the replay's end says of each player."""
         self.agents = self._agents(replay.info)
         self.reveals = tuple(
             self.word(self.config, key, REVEALS)
@@ -96,10 +106,13 @@ class _Reader:
         return ImportFormatError(f"{self.file}, {self.place}: {what}")
 
     def _agents(self, info: dict[str, Any]) -> dict[str, str]:
-        found = {}
-        for one in info.get("GAME_END", {}).get("all_players", []):
-            agent = one.get("agent", {})
-            found[one.get("id")] = agent.get("display_name") or agent.get("agent_id")
+        found: dict[Any, Any] = {}
+        end = info.get("GAME_END")
+        for one in end.get("all_players") or [] if isinstance(end, dict) else []:
+            agent = one.get("agent") if isinstance(one, dict) else None
+            if isinstance(agent, dict):
+                self.players.append(agent)
+                found[one.get("id")] = agent.get("display_name") or agent.get("agent_id")
         if not found or None in found or None in found.values():
             raise self.fail(
                 "info.GAME_END.all_players does not name the players: was the game played to its end?"
@@ -276,18 +289,36 @@ class _Reader:
         self.place = "its end"
         if self.log is None or self.end is None:
             raise self.fail("there is no game_end event: the game was not played to its end")
-        bids = any(record.kind == "bid" for record in self.log.records)
-        voting = str(self.config.get("day_voting_protocol", {}).get("name", ""))
-        settings = {
-            "roles": self._counts(self.log),
-            "seer_learns": self.seer_learns or "role",
-            "doctor_self": False,
-            "discussion": "bidding" if bids else "round_robin",
+        log = self.log
+        settings = {"roles": self._counts(log), "seer_learns": self.seer_learns or "role", **self._rules(log)}
+        settings |= {"reveal_night": self.reveals[0], "reveal_day": self.reveals[1]}
+        settings = with_what_was_done(settings, log.records, log.roles)
+        return Imported(game_id, settings, log.agents, tuple(log.records), self.end)
+
+    def _rules(self, log: LogBuilder) -> dict[str, Any]:
+        """What the replay's configuration says of its rules, in this project's terms."""
+        talk, talk_params = self._protocol("discussion_protocol")
+        voting, voting_params = self._protocol("day_voting_protocol")
+        doctors = [p for p in self.players if p.get("role") == "Doctor"]
+        if any(record.kind == "bid" for record in log.records):
+            form = "bidding"
+        else:
+            form = "simultaneous" if talk.startswith("Parallel") else "round_robin"
+        rules = {
+            "doctor_self": any((p.get("role_params") or {}).get("allow_self_save") is True for p in doctors),
+            "discussion": form,
             "ballot": "sequential" if voting.startswith("Sequential") else "simultaneous",
             "ballot_abstain": True,
             "kill_abstain": True,
-            "tie": "random",
-            "reveal_night": self.reveals[0],
-            "reveal_day": self.reveals[1],
+            "tie": "random" if voting_params.get("tie_break", "random") == "random" else "no_exile",
         }
-        return Imported(game_id, settings, self.log.agents, tuple(self.log.records), self.end)
+        rounds = talk_params.get("max_rounds")
+        if form != "bidding" and isinstance(rounds, int) and 1 <= rounds <= 10:
+            rules["speech_rounds"] = rounds
+        return rules
+
+    def _protocol(self, key: str) -> tuple[str, dict[str, Any]]:
+        found = self.config.get(key)
+        found = found if isinstance(found, dict) else {}
+        params = found.get("params")
+        return str(found.get("name", "")), params if isinstance(params, dict) else {}

@@ -7,15 +7,22 @@ to who lives.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from games.records import EVERYONE, MODERATOR, NOBODY, Action, Decision, Event, Record, SpeechAct, Trace
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.roles import faction_of
+from games.werewolf.words.names import public_names
 from harness.errors import WolfscopeError
+from harness.gate import name_of
 from harness.run.journal import End
+
+MOST_BYTES = 256 * 2**20
+"""A file of one game is read up to this size, unpacked."""
 
 
 class ImportFormatError(WolfscopeError, ValueError):
@@ -35,7 +42,10 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class LogBuilder:
-    """Writes one game's log in order. `fail` raises ImportFormatError, with the place in the file added."""
+    """Writes one game's log in order. `fail` raises ImportFormatError, with the place in the file added.
+
+    Players are called what `games.werewolf.words.names` makes of the file's names.
+    """
 
     def __init__(
         self,
@@ -44,12 +54,14 @@ class LogBuilder:
         agents: Sequence[str],
         fail: Callable[[str], ImportFormatError],
     ) -> None:
-        self.names, self.roles, self.agents, self.fail = list(names), list(roles), tuple(agents), fail
+        self.names, self.roles, self.fail = list(names), list(roles), fail
+        self.agents = tuple(name_of(agent) for agent in agents)
         self.records: list[Record] = []
         self.living = set(range(len(roles)))
         self.day, self.phase = 0, "setup"
         if len(set(self.names)) != len(self.names):
             raise fail(f"two players have one name: {self.names}")
+        self.names = list(public_names(self.names))
         self.event("setup", data={"names": self.names})
         self.event("deal", MODERATOR, data={"roles": self.roles})
         wolves = {seat for seat, role in enumerate(roles) if role == "werewolf"}
@@ -134,3 +146,47 @@ class LogBuilder:
         winners = tuple(i for i, role in enumerate(self.roles) if faction_of(role) == winner)
         self.event("outcome", value=winner, data={"winners": list(winners), "reason": reason})
         return End("finished", winner, winners, reason, seconds=seconds)
+
+
+def with_what_was_done(
+    settings: dict[str, Any], records: Sequence[Record], roles: Sequence[str]
+) -> dict[str, Any]:
+    """The settings of a game, corrected by what its log shows to be allowed: nothing that was done is against them."""
+    found = dict(settings)
+    usual = {name: field.default for name, field in WerewolfConfig.model_fields.items()}
+    decisions = [r for r in records if isinstance(r, Decision)]
+    inspected: set[tuple[int, int]] = set()
+    protected: dict[int, int] = {}
+    for d in decisions:
+        target = NOBODY if d.action.option is None else d.action.option
+        if d.kind == "inspect":
+            if (d.seat, target) in inspected:
+                found["seer_repeats"] = True
+            inspected.add((d.seat, target))
+        elif d.kind == "protect":
+            if target == d.seat:
+                found["doctor_self"] = True
+            if target != NOBODY and protected.get(d.seat) == target:
+                found["doctor_repeats"] = True
+            protected[d.seat] = target
+        elif d.kind == "night_kill" and target != NOBODY and roles[target] == "werewolf":
+            found["kill_targets"] = "anyone"
+        elif d.kind == "ballot" and target == d.seat:
+            found["ballot_self"] = True
+        if target == NOBODY and d.kind in ("night_kill", "ballot"):
+            found["kill_abstain" if d.kind == "night_kill" else "ballot_abstain"] = True
+    for key, most in (("max_days", max((r.day for r in records), default=0)), *_spoken(decisions, found)):
+        if most > found.get(key, usual[key]):
+            found[key] = most
+    return found
+
+
+def _spoken(decisions: Sequence[Decision], settings: dict[str, Any]) -> list[tuple[str, int]]:
+    """How often a seat, or all of them, spoke on one day, in the terms of the form of discussion."""
+    by_day = Counter(d.day for d in decisions if d.kind == "speech" and d.action.text)
+    by_seat = Counter((d.day, d.seat) for d in decisions if d.kind == "speech" and d.action.text)
+    most_of_all, most_of_one = max(by_day.values(), default=0), max(by_seat.values(), default=0)
+    form = settings.get("discussion")
+    if form == "free":
+        return [("free_per_day", most_of_all), ("free_per_seat", most_of_one)]
+    return [("speech_turns", most_of_all)] if form == "bidding" else [("speech_rounds", most_of_one)]

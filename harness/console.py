@@ -1,0 +1,46 @@
+"""All that the command line writes to a terminal or a pipe: one gate for text that others wrote.
+
+Names, errors, paths and words may come from a run folder, a server or a model. What a terminal would obey is shown as
+`<U+XXXX>` (`games.printable`), whoever says it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from games.printable import printable
+
+__all__ = ["console", "say", "shown", "write", "write_json"]
+
+
+def write(text: object, error: bool = False) -> None:
+    """One or more lines to standard output, or to standard error."""
+    stream = sys.stderr if error else sys.stdout
+    stream.write(f"{printable(str(text))}\n")
+    stream.flush()
+
+
+def write_json(value: Any) -> None:
+    """A value as one line of JSON in ASCII."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=True) + "\n")
+    sys.stdout.flush()
+
+
+def console(error: bool = False) -> Console:
+    """A console that gives no text a meaning of its own: no markup, no emoji codes, no highlighting."""
+    return Console(stderr=error, highlight=False, markup=False, emoji=False)
+
+
+def say(to: Console, text: str) -> None:
+    """One message to a console."""
+    to.print(shown(text), soft_wrap=True)
+
+
+def shown(text: object, style: str = "") -> Text:
+    """Text for a cell or a line of a console."""
+    return Text(printable(str(text)), style=style)

@@ -1,0 +1,103 @@
+"""Players from outside the repository: `policy = "package.module:name"`, and who may have their code run.
+
+A configuration of one's own may name any. A run folder may come from anywhere: what only reads it never imports what
+its manifest names, and what plays on from it refuses to unless the user trusts it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from agents.base import Agent
+from games.base import Observation
+from games.records import Reply
+from games.view import sealed
+from harness.config.sections import AgentSection, Config
+from harness.errors import ConfigurationError
+
+
+def is_outside(section: AgentSection) -> bool:
+    """Whether the player is code from outside the repository."""
+    return section.kind == "scripted" and ":" in (section.policy or "")
+
+
+def refuse_outside(configs: Iterable[Config], trusted: bool) -> None:
+    """Raises ConfigurationError where a folder names players from outside, and they are not `trusted`."""
+    named = {
+        f"agents.{name}.policy = {section.policy!r}": None
+        for config in configs
+        for name, section in config.agents.items()
+        if is_outside(section)
+    }
+    if named and not trusted:
+        raise ConfigurationError(
+            f"the run folder names code to be run ({', '.join(named)}): where you trust it as a program of your own, "
+            "say --trust-policies"
+        )
+
+
+def make_outside(name: str, policy: str, settings: Mapping[str, Any]) -> Agent:
+    """The player that `package.module:name` makes, given its name and the settings as keyword arguments.
+
+    It is a class with a coroutine function `act`, or a function whose annotation says that it returns such a class.
+    Raises ImportError, AttributeError, TypeError.
+    """
+    module, _, attribute = policy.partition(":")
+    make = getattr(import_module(module), attribute)
+    if not (_acts(make) or _acts(_returned(make))):
+        raise TypeError(
+            f"the policy {policy!r} is {type(make).__name__} {getattr(make, '__name__', '')!r}; a policy is a class "
+            "with `async def act(self, observation) -> Reply`, or a function annotated to return one (`-> Agent`)"
+        )
+    made: Agent = make(name, **settings)
+    if not _acts(type(made)):
+        raise TypeError(f"the policy {policy!r} made {type(made).__name__}, which has no `async def act`")
+    return Sealed(made)
+
+
+class Sealed:
+    """A player from outside: whatever it is asked, it is given sealed observations (`games.view.sealed`)."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self.name = agent.name
+
+    async def act(self, observation: Observation) -> Reply:
+        """The player's own answer."""
+        return await self._agent.act(sealed(observation))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_agent":  # not while a copy is being made
+            raise AttributeError(name)
+        value = getattr(self._agent, name)
+        if not callable(value):
+            return value
+
+        @functools.wraps(value)
+        def asked(*given: Any, **named: Any) -> Any:
+            return value(*map(_sealed, given), **{key: _sealed(one) for key, one in named.items()})
+
+        return asked
+
+
+def _sealed(value: Any) -> Any:
+    return sealed(value) if isinstance(value, Observation) else value
+
+
+def _acts(kind: Any) -> bool:
+    return inspect.isclass(kind) and inspect.iscoroutinefunction(getattr(kind, "act", None))
+
+
+def _returned(make: Any) -> Any:
+    """The class that a function of Python says it returns; None for anything else."""
+    if not inspect.isfunction(make):
+        return None
+    try:
+        return typing.get_type_hints(make).get("return")
+    except (NameError, TypeError, AttributeError):  # an annotation that names nothing
+        return None
