@@ -22,7 +22,7 @@ from games.records import Decision, Record
 from harness.errors import RunFolderError
 from harness.gate import check_game_ids
 from harness.run import tables
-from harness.run.held import RunFolder, _journals, new_manifest
+from harness.run.held import RunFolder, new_manifest, read_journals
 from harness.run.journal import End, Journal, Start
 from harness.run.manifest import NAME, Cell, Manifest, read_manifest
 from harness.run.rows import journal_rows
@@ -61,7 +61,7 @@ class Run:
     @cached_property
     def journal(self) -> Journal:
         """The journals, as of the first look."""
-        return Journal(_journals(self.path))
+        return read_journals(self.path)
 
     @cached_property
     def _live(self) -> dict[str, pl.DataFrame]:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.atomic import storage
 from harness.config.sections import identity
 from harness.errors import RunFolderError
-from harness.gate import check_links
+from harness.gate import check_game_ids, check_links
 from harness.lock import RunLock
 from harness.run import tables
 from harness.run.journal import Journal, repair
@@ -83,7 +83,7 @@ class RunFolder:
 
     def journal(self) -> Journal:
         """All journals as they are now."""
-        return Journal(_journals(self.path))
+        return read_journals(self.path)
 
     def finish(self) -> None:
         """Write the tables from the journals and mark the run finished. Raises StorageError."""
@@ -92,6 +92,13 @@ class RunFolder:
         tables.write_tables(self.path, (journal_rows(self.manifest, journal, game) for game in ids))
         self.manifest.status, self.manifest.finished = "finished", now()
         self.manifest.write(self.path)
+
+
+def read_journals(path: Path) -> Journal:
+    """All journals of a run folder as they are now. Raises RunFolderError, also for a game's id that is none."""
+    journal = Journal(_journals(path))
+    check_game_ids(journal.game_ids, path / "journal")
+    return journal
 
 
 def _journals(path: Path) -> list[Path]:
@@ -132,7 +139,7 @@ def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
 
 def _check_journal(path: Path, manifest: Manifest) -> None:
     """A finished run can get more games as long as its journal, from which the tables are written, is there."""
-    n = len(Journal(_journals(path)).ends)
+    n = len(read_journals(path).ends)
     if n != manifest.n_games:
         raise RunFolderError(
             f"{path} is finished and its journal holds {n} of its {manifest.n_games} games, so no games can be "

@@ -21,7 +21,6 @@ from agents.llm.beliefs import Belief
 from games.records import Decision, Event, Record
 from harness.atomic import storage_error
 from harness.errors import RunFolderError, StorageError
-from harness.gate import check_game_id
 from harness.lock import try_lock, wait_for_lock
 from harness.run.usage import Usage
 
@@ -193,8 +192,6 @@ class Journal:
                     head = _decode_head(line)
                 except msgspec.DecodeError as error:
                     raise _damaged(path, offset, error) from error
-                if head.game not in self._where:
-                    check_game_id(head.game, f"{path}, byte {offset}")
                 self._where.setdefault(head.game, []).append((number, offset, len(line)))
                 if head.start is not None:
                     self.starts.setdefault(head.game, head.start)
