@@ -242,6 +242,8 @@ class Turn:
         sampling = self.sampling | ({"error": error} if error else {})
         if generation is not None and not ids:
             sampling["token_ids"] = "the server tells none"
+        if player.encoder is not None and (unknown := player.encoder.count_unknown(c.delta())):
+            sampling["unknown"] = unknown
         spans = list(c.own_spans())
         if ids:
             spans.append(Span("output", len(c.ids), len(c.ids) + len(ids), self.seat))

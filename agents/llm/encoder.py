@@ -8,6 +8,7 @@ differ in what they call special) is spelt out character by character. The words
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -72,6 +73,22 @@ class Encoder:
                 found += inner
                 ranges += [(a + at, b + at) for a, b in where]
         return tuple(found), tuple(ranges)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that this tokenizer turns into its token for what it does not know, each once."""
+        unknown = self.tokenizer.unk_token_id
+        ids, offsets = self.encode(text)
+        if unknown is None or unknown not in ids:
+            return []
+        lost = [where for token, where in zip(ids, offsets, strict=True) if token == unknown]
+        words = [match for match in re.finditer(r"\w+|[^\w\s]", text)]
+        found = [w.group() for w in words if any(a < w.end() and b > w.start() for a, b in lost)]
+        return list(dict.fromkeys(found)) or [text[a:b] for a, b in lost]
+
+    def count_unknown(self, ids: Sequence[int]) -> int:
+        """How many of some token ids stand for words that this tokenizer does not know."""
+        unknown = self.tokenizer.unk_token_id
+        return 0 if unknown is None else sum(token == unknown for token in ids)
 
     def template(self, text: str) -> tuple[int, ...]:
         """Token ids of a template's own text, whose markers are control tokens."""

@@ -108,6 +108,8 @@ class TranscriptPlayer:
             plan = ["constrained"] if self.choice == "constrained" else [*plan, "constrained"]
         rejected: list[str] = []
         trace: Trace | None = None
+        unknown = self.encoder.count_unknown(context.delta())
+        noted = {"unknown": unknown} if unknown else {}
         for attempt, how in enumerate(plan):
             seed = chance.key(observation.seed, "sampling", attempt) >> 33
             sampling = Sampling(
@@ -120,7 +122,8 @@ class TranscriptPlayer:
             )
             session = f"{observation.game_id}/{request.seat}"
             spans = tuple(context.spans) if getattr(self.backend, "wants_spans", False) else ()
-            settings = {**self.settings, "seed": seed} | ({"choices": len(legal)} if sampling.choices else {})
+            settings = {**self.settings, "seed": seed, **noted}
+            settings |= {"choices": len(legal)} if sampling.choices else {}
             try:
                 generation = await ask(
                     self.backend,

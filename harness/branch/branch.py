@@ -112,7 +112,7 @@ def _play(plan: Plan, out: Path, progress: Progress | None, address: str | None,
 
     progress = progress or Progress("quiet")
     refuse_outside(plan.schedule.configs, trusted)
-    check_agents(plan.schedule.configs)
+    check_agents(plan.schedule.configs, plan.said())
     beginnings = [plan.prefix(arm) for arm in plan.arms]
     wanted = plan.manifest()
     backends = used_backends(plan.schedule.configs)

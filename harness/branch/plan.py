@@ -22,6 +22,7 @@ from harness.branch.changes import (
     Say,
     Steer,
     describe,
+    edited,
     fork_of,
     keeps,
     prefix,
@@ -77,6 +78,13 @@ class Plan:
             arms=tuple(self.arms),
         )
         self.schedule = BranchSchedule(self.config, self.cells, self.origin)
+
+    def said(self) -> list[tuple[str, str]]:
+        """(where it stands, text) of what the change puts into a player's mouth, for all to read."""
+        if not isinstance(self.change, Say):
+            return []
+        text = edited(self.change, self.replay, self.point.decision).text
+        return [("the changed speech (--say)", text)] if text else []
 
     def _arms(self) -> list[Arm]:
         """The changed arm before the unchanged one; new players are added to the configuration on the way."""

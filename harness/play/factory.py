@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import msgspec
 
 from agents.backends.base import Backend
 from agents.base import Agent
-from games import load_game
-from harness.config.sections import AgentSection, BackendSection, Config, GameSection
+from harness.config.sections import AgentSection, BackendSection, Config
 from harness.errors import ConfigurationError
 from harness.play.outside import is_outside, make_outside
+from harness.play.words import Known, check_words
 
 PROMPTS = ("transcript", "chat")
 """The prompt styles that a model player can have."""
@@ -141,16 +140,23 @@ def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
     }
 
 
-def check_agents(configs: Iterable[Config], outside: bool = True) -> None:
-    """Find wrong names before anything is started: makes every scripted player once a cell, and asks every model's
-    tokenizer once for the words of each lexicon. outside: make those from outside the repository too, whose code then
-    runs. Raises ConfigurationError, ModelFilesError."""
-    known = set[tuple[Path, str]]()
+def check_agents(
+    configs: Iterable[Config], said: Iterable[tuple[str, str]] = (), outside: bool = True
+) -> None:
+    """Find wrong names before anything is started: makes every scripted player once a cell, and holds every text that
+    models will read to their tokenizers (`said`: see `harness.play.words.check_words`).
+
+    outside: make players from outside the repository too, whose code then runs. Raises ConfigurationError,
+    ModelFilesError.
+    """
+    known: Known = set()
+    said = [*said]
     for config in configs:
-        _check_agents(config, known, outside)
+        _check_agents(config, outside)
+        check_words(config, said, known)
 
 
-def _check_agents(config: Config, known: set[tuple[Path, str]], outside: bool) -> None:
+def _check_agents(config: Config, outside: bool) -> None:
     for name, section in config.agents.items():
         if not outside and is_outside(section):
             continue
@@ -161,34 +167,3 @@ def _check_agents(config: Config, known: set[tuple[Path, str]], outside: bool) -
             _check_prompt(section)
         except ValueError as error:
             raise ConfigurationError(f"agents.{name}: {error}") from error
-        if section.kind == "llm" and section.prompt == "transcript" and name in config.roster.agents():
-            _check_words(name, config.backends[section.backend or ""], config.game, known)
-
-
-def _check_words(name: str, source: BackendSection, game: GameSection, known: set[tuple[Path, str]]) -> None:
-    """A model of few words must know those that the game is shown in: unknown ones would all look the same to it.
-
-    known: the tokenizers' folders and the lexicons that they were found to know; one more is added.
-    """
-    from agents.llm.encoder import Encoder
-    from agents.models.folder import load_tokenizer
-    from games.werewolf.lexicon import lexicon as load_lexicon
-    from harness.config.models import model_folder
-
-    shown = getattr(load_game(game.name).configure(**game.settings), "lexicon", None)
-    if shown is None:
-        return
-    folder = model_folder(source)
-    if (folder, shown) in known:
-        return
-    words = load_lexicon(shown).words
-    encoder = Encoder(load_tokenizer(folder))
-    unknown = encoder.tokenizer.unk_token_id
-    missing = [word for word in words if unknown is not None and unknown in encoder.encode(f" {word}")[0]]
-    if missing:
-        raise ConfigurationError(
-            f"agents.{name}: the tokenizer of {source.model} does not know {len(missing)} of the {len(words)} words of "
-            f"the lexicon {shown!r} ({', '.join(missing[:3])}, ...): set game.lexicon to the one that the model was "
-            "trained under, or take a model trained under this one (`small-nonsense` knows nonsense)"
-        )
-    known.add((folder, shown))
