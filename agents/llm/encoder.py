@@ -81,7 +81,7 @@ class Encoder:
         if unknown is None or unknown not in ids:
             return []
         lost = [where for token, where in zip(ids, offsets, strict=True) if token == unknown]
-        words = [match for match in re.finditer(r"\w+|[^\w\s]", text)]
+        words = list(re.finditer(r"\w+|[^\w\s]", text))
         found = [w.group() for w in words if any(a < w.end() and b > w.start() for a, b in lost)]
         return list(dict.fromkeys(found)) or [text[a:b] for a, b in lost]
 

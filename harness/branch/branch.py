@@ -141,7 +141,7 @@ def _write_beginnings(folder: RunFolder, plan: Plan, beginnings: list[list[Recor
     if not todo:
         return
     session = len(list(folder.journal_folder.glob("s0000-*.jsonl")))
-    journal = JournalWriter(folder.journal_folder / f"s0000-r{session:03d}.jsonl")
+    journal = JournalWriter(folder.journal_folder / f"s0000-r{session:03d}.jsonl", folder.session)
     for planned in todo:
         start = Start(planned.index, planned.seed, planned.cell, planned.agents)
         journal.add(planned.game_id, beginnings[planned.cell], start=start)
@@ -155,7 +155,7 @@ async def _play_here(folder: RunFolder, schedule: BranchSchedule, progress: Prog
     journal = folder.journal()
     numbers = [int(p.name[1:5]) for p in folder.journal_folder.glob("s[0-9][0-9][0-9][0-9]-*.jsonl")]
     path = folder.journal_folder / f"s{1 + max(numbers, default=0):04d}-r000.jsonl"
-    runner = Runner(path, schedule.cells, schedule.configs, {})
+    runner = Runner(path, schedule.cells, schedule.configs, {}, folder.session)
     progress.begin(len(schedule), list(journal.ends.values()))
     try:
         for planned in schedule:

@@ -88,6 +88,8 @@ def _tables(run: Run) -> Iterator[Finding]:
             yield Finding(path.name, f"the file cannot be read: {error}")
             continue
         wanted = dict(pl.Schema(schema))
+        later = tables.LATER.get(table, ())
+        wanted = {name: dtype for name, dtype in wanted.items() if name in found or name not in later}
         if found != wanted:
             keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
             yield Finding(

@@ -16,7 +16,7 @@ from harness.run.rows import game_rows
 from harness.run.tables import Row
 from harness.schedule.tournament import Planned
 
-TOLD = ("index", "status", "winner", "error", "seconds")
+TOLD = ("index", "status", "winner", "error", "seconds", "session")
 """Columns of `games` that no log holds, or that are held to the rules elsewhere."""
 
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from harness.cli import analyse, branch, capture, demo, play, runs, show, train
 from harness.cli.app import app, last_line
@@ -56,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    warnings.showwarning = partial(_note, warnings.showwarning)
     try:
         from harness.checkout import check_packages
 
@@ -74,6 +79,16 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         status = _explain(error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _note(
+    usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any
+) -> None:
+    """A warning of ours is a line for the user: what has to be said of a run besides a verb's result."""
+    if category.__name__ == "MixedRun":
+        sys.stderr.write(f"note: {message}\n")
+    else:
+        usual(message, category, *where, **more)
 
 
 def _explain(error: Exception) -> int:

@@ -43,6 +43,19 @@ def read_toml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]
     return plain
 
 
+def _check_not_varied(plain: dict[str, Any], key: str, override: str) -> None:
+    """Raises ConfigurationError for a key that a factor decides: its levels would replace the value in every game."""
+    experiment = plain.get("experiment")
+    factors = experiment.get("factors") if isinstance(experiment, dict) else None
+    for factor, levels in (factors if isinstance(factors, dict) else {}).items():
+        if f"{key}.".startswith(f"{factor}.") or f"{factor}.".startswith(f"{key}."):
+            raise ConfigurationError(
+                f"--set {override}: experiment.factors varies {factor!r} over {json.dumps(levels)}, which decides it "
+                f"in every game: change the levels (--set 'experiment.factors={{\"{factor}\"=[...]}}') or remove the "
+                "factor"
+            )
+
+
 def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config:
     """Validate a configuration given as plain data. Raises ConfigurationError naming every complaint."""
     config = validated(Config, plain, source)
@@ -91,6 +104,7 @@ def _override(plain: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string
+    _check_not_varied(plain, key.strip(), override)
     set_key(plain, key.strip(), value)
 
 

@@ -32,6 +32,7 @@ COLUMN_DOCS: dict[str, dict[str, str]] = {
         "status": "finished or failed.",
         "error": "Why a failed game could not go on.",
         "seconds": "Wall-clock time; games played side by side share the machine.",
+        "session": "Index into the manifest's sessions: the start of the command that ended the game.",
     },
     "seats": {
         "game_id": _GAME,

@@ -22,10 +22,10 @@ from harness.gate import name_of
 from harness.run import tables
 from harness.run.folder import Run, load_run
 from harness.run.held import new_manifest
-from harness.run.manifest import Cell, Manifest, now, this_session
+from harness.run.manifest import Cell, Manifest, now
 from harness.schedule.merged import Part, parts_of
 
-PLACE = ("index", "cell", "factors", "seconds")
+PLACE = ("index", "cell", "factors", "seconds", "session")
 """Columns of `games` that say where and when a game was played, not what happened in it."""
 ROWS_AT_ONCE = 4096
 
@@ -122,17 +122,19 @@ def _short(value: Any) -> str:
 
 def _rows(runs: Sequence[Run], kept: Sequence[Sequence[str]], table: str) -> Iterator[pl.LazyFrame]:
     """The rows of the kept games, with the merged run's own numbers of games and cells."""
-    first_game = first_cell = 0
+    first_game = first_cell = first_session = 0
     for run, ids in zip(runs, kept, strict=True):
         rows = run.frame(table).filter(pl.col("game_id").is_in(list(ids)))
         if table == "games":
             rows = rows.with_columns(
                 index=first_game + pl.int_range(pl.len(), dtype=pl.Int64),
                 cell=(pl.col("cell") + first_cell).cast(pl.Int32),
+                session=(pl.col("session") + first_session).cast(pl.Int32),
             )
         yield rows
         first_game += len(ids)
         first_cell += len(run.manifest.cells)
+        first_session += len(run.manifest.sessions)
 
 
 def _manifest(runs: Sequence[Run], kept: Sequence[Sequence[str]], name: str) -> Manifest:
@@ -152,7 +154,7 @@ def _manifest(runs: Sequence[Run], kept: Sequence[Sequence[str]], name: str) -> 
     made = new_manifest(name, config, hash_of([p.config_hash for p in parts]), first, cells)
     made.merged = msgspec.to_builtins(parts)
     made.status, made.finished = "finished", now()
-    made.sessions = [this_session()]
+    made.sessions = [session for one in manifests for session in one.sessions]
     for one in manifests:
         made.models |= one.models
         made.prompts |= one.prompts

@@ -73,9 +73,11 @@ class Runner:
         cells: Sequence[Cell],
         configs: Sequence[Config],
         backends: Mapping[str, Backend],
+        session: int = 0,
     ) -> None:
-        """Creates the journal. `cells` and `configs` are those of the schedule, in its order."""
-        self._journal = JournalWriter(journal)
+        """Creates the journal. `cells` and `configs` are those of the schedule, in its order; session is the index of
+        the manifest's session that plays."""
+        self._journal = JournalWriter(journal, session)
         self._cells = [cell.rules() for cell in cells]
         self._configs = configs
         self._backends: dict[str, Backend] = {name: Booked(backend) for name, backend in backends.items()}

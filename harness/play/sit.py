@@ -17,6 +17,7 @@ from harness.play.runner import Runner
 from harness.play.tournament import todo_of
 from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import repair
+from harness.schedule.branched import schedule_in
 from harness.schedule.tournament import Schedule
 
 
@@ -41,6 +42,7 @@ def sit(config: Config, out: str | Path, progress: Progress) -> Path:
     wanted.models, wanted.prompts = model_names(used), prompt_hashes(schedule.configs)
     with RunFolder.claim(Path(out), wanted) as folder, contextlib.ExitStack() as stack:
         repair(sorted(folder.journal_folder.glob("*.jsonl")))
+        schedule = schedule_in(folder.manifest, config)
         journal = folder.journal()
         todo = list(todo_of(schedule, journal))
         if todo:
@@ -50,7 +52,7 @@ def sit(config: Config, out: str | Path, progress: Progress) -> Path:
             stack.callback(stop_backends, backends)
             number = 1 + sum(1 for _ in folder.journal_folder.glob("*.jsonl"))
             path = folder.journal_folder / f"s{number:04d}-r000.jsonl"
-            runner = Runner(path, schedule.cells, schedule.configs, backends)
+            runner = Runner(path, schedule.cells, schedule.configs, backends, folder.session)
 
             async def play() -> None:
                 for planned, records in todo:

@@ -26,6 +26,7 @@ from harness.play.progress import Progress, clock
 from harness.play.runner import slow_agents
 from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import End, Journal, repair
+from harness.schedule.branched import schedule_in
 from harness.schedule.tournament import Planned, Schedule
 
 MAX_FRUITLESS = 5
@@ -78,7 +79,7 @@ def run_tournament(
                 f"{folder.path} was begun with the prompts {folder.manifest.prompts}, now they are {wanted.prompts}: "
                 "use the version of Wolfscope that began it, or choose another --out"
             )
-        _Tournament(folder, schedule, progress, address).run()
+        _Tournament(folder, schedule_in(folder.manifest, config), progress, address).run()
     return folder.path
 
 
@@ -181,7 +182,7 @@ class _Tournament:
         n_left = len(self.schedule) - len(journal.ends)
         in_flight = self.schedule.config.run.in_flight
         n_runners = min(self.schedule.config.run.runners or self._default_runners(), n_left, in_flight)
-        arguments = (self.schedule.cells, self.schedule.configs, self.backends)
+        arguments = (self.schedule.cells, self.schedule.configs, self.backends, self.folder.session)
         try:
             together = 1 if any(slow_agents(config) for config in self.schedule.configs) else GAMES_A_CALL
             with Crew(self.folder.journal_folder, n_runners, in_flight, arguments, together) as crew:

@@ -31,9 +31,7 @@ Known = set[tuple[Path, str]]
 """(folder of a tokenizer, text or lexicon) that were held to each other and fit."""
 
 
-def check_words(
-    config: Config, said: Iterable[tuple[str, str]] = (), known: Known | None = None
-) -> None:
+def check_words(config: Config, said: Iterable[tuple[str, str]] = (), known: Known | None = None) -> None:
     """Hold every text of a configuration to the tokenizers of the seated models that read it.
 
     said: further (where it stands, text) that all seated models will read. known: pairs that were held before; those

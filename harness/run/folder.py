@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
@@ -25,6 +26,7 @@ from harness.run import tables
 from harness.run.held import RunFolder, new_manifest, read_journals
 from harness.run.journal import End, Journal, Start
 from harness.run.manifest import NAME, Cell, Manifest, read_manifest
+from harness.run.mixed import MixedRun, mixture
 from harness.run.rows import journal_rows
 
 __all__ = ["Run", "RunFolder", "load_run"]
@@ -33,9 +35,13 @@ __all__ = ["Run", "RunFolder", "load_run"]
 def load_run(path: str | Path) -> Run:
     """Open a run folder for reading, finished or still being played.
 
-    Raises RunFolderError: no such folder, not a run folder, another schema version.
+    Raises RunFolderError: no such folder, not a run folder, another schema version. Warns (`MixedRun`) of a run whose
+    games were played with several configurations.
     """
-    return Run(Path(path))
+    run = Run(Path(path))
+    if (mixed := mixture(run.manifest)) is not None:
+        warnings.warn(mixed, MixedRun, stacklevel=2)
+    return run
 
 
 class Run:
@@ -79,7 +85,14 @@ class Run:
                 f"{NAME} and run the same command again, which writes it from the journal"
             )
         self._check_ids()
-        return pl.scan_parquet(path)
+        found = pl.scan_parquet(path)
+        if later := tables.LATER.get(table):
+            there = set(found.collect_schema().names())
+            schema = tables.SCHEMAS[table]
+            found = found.with_columns(
+                pl.lit(None, schema[name]).alias(name) for name in later if name not in there
+            )
+        return found
 
     def _check_ids(self) -> None:
         """Once: the ids of the games, from which names of files are made, are ids. Raises Untrusted."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.atomic import storage
 from harness.config.sections import identity
 from harness.errors import RunFolderError
@@ -13,7 +15,16 @@ from harness.gate import check_game_ids, check_links
 from harness.lock import RunLock
 from harness.run import tables
 from harness.run.journal import Journal, repair
-from harness.run.manifest import NAME, SCHEMA_VERSION, Cell, Manifest, now, read_manifest, this_session
+from harness.run.manifest import (
+    NAME,
+    SCHEMA_VERSION,
+    Cell,
+    Manifest,
+    Session,
+    now,
+    read_manifest,
+    this_session,
+)
 from harness.run.rows import journal_rows
 
 
@@ -50,13 +61,18 @@ class RunFolder:
                 wanted.write(path)
                 return cls(path, wanted, lock, [])
             manifest = read_manifest(path)
-            _check_same(path, manifest, wanted)
             notes = repair(_journals(path))
+            if manifest.status == "playing" and not Journal(_journals(path)).game_ids:
+                wanted.write(
+                    path
+                )  # an earlier start played nothing: there is no run that this could differ from
+                return cls(path, wanted, lock, notes)
+            _check_same(path, manifest, wanted)
             if wanted.n_games > manifest.n_games and manifest.status == "finished":
                 _check_journal(path, manifest)
                 manifest.status, manifest.finished = "playing", None
             if manifest.status == "playing":
-                manifest.sessions = [*manifest.sessions, this_session()]
+                manifest.sessions = [*_playing(manifest, path), this_session(wanted.config)]
                 manifest.config, manifest.n_games = wanted.config, wanted.n_games
                 manifest.write(path)
             return cls(path, manifest, lock, notes)
@@ -75,6 +91,11 @@ class RunFolder:
 
     def __exit__(self, *error: object) -> None:
         self._lock.__exit__(None, None, None)
+
+    @property
+    def session(self) -> int:
+        """The index of this session among the manifest's."""
+        return len(self.manifest.sessions) - 1
 
     @property
     def journal_folder(self) -> Path:
@@ -124,8 +145,9 @@ def _check_free(path: Path) -> bool:
 
 
 def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
-    if found.config_hash != wanted.config_hash:
-        differences = list(_differences(identity(found.config), identity(wanted.config)))
+    differences = list(_differences(identity(found.config), identity(wanted.config)))
+    same = not differences and found.parent is None and wanted.parent is None  # hashed by an older version
+    if found.config_hash != wanted.config_hash and not same:
         raise RunFolderError(
             f"{path} holds another run ({'; '.join(differences[:4]) or 'other games'}): "
             "choose another --out, or use the configuration that the run was started with"
@@ -135,6 +157,14 @@ def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
             f"{path} has {found.n_games} games scheduled, this command asks for {wanted.n_games}: "
             "choose another --out for a smaller run"
         )
+
+
+def _playing(manifest: Manifest, path: Path) -> list[Session]:
+    """The sessions of a run that goes on; a last one that played nothing is left out."""
+    *before, last = manifest.sessions
+    if last.config is None:  # by an older version, which kept the last session's configuration alone
+        return [*before, msgspec.structs.replace(last, config=manifest.config)]
+    return [*before, last] if len(before) in Journal(_journals(path)).sessions.values() else before
 
 
 def _check_journal(path: Path, manifest: Manifest) -> None:
@@ -168,5 +198,5 @@ def new_manifest(
         config=config,
         config_hash=config_hash,
         cells=cells,
-        sessions=[this_session()],
+        sessions=[this_session(config)],
     )

@@ -58,6 +58,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
     game: str
     """The game's id."""
+    session: int = 0
+    """Index into the manifest's sessions: which start of the command wrote the line."""
     start: Start | None = None
     events: tuple[Event, ...] = ()
     decisions: tuple[Decision, ...] = ()
@@ -68,6 +70,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class _Head(msgspec.Struct):
     game: str
+    session: int = 0
     start: Start | None = None
     end: End | None = None
 
@@ -80,9 +83,10 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 class JournalWriter:
     """Appends lines to one new file, which it alone may write (held by a lock)."""
 
-    def __init__(self, path: Path) -> None:
-        """Creates the file. Raises StorageError, also where the file exists."""
-        self.path = path
+    def __init__(self, path: Path, session: int = 0) -> None:
+        """Creates the file. session: index into the manifest's sessions. Raises StorageError, also where the file
+        exists."""
+        self.path, self.session = path, session
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         except OSError as error:
@@ -105,7 +109,7 @@ class JournalWriter:
         events = tuple(r for r in records if isinstance(r, Event))
         decisions = tuple(r for r in records if isinstance(r, Decision))
         line = Line(
-            game=game, start=start, events=events, decisions=decisions, beliefs=tuple(beliefs), end=end
+            game, self.session, start, events=events, decisions=decisions, beliefs=tuple(beliefs), end=end
         )
         data = memoryview(_encode(line) + b"\n")
         try:
@@ -178,6 +182,8 @@ class Journal:
         """What determines each started game, by game id."""
         self.ends: dict[str, End] = {}
         """How each ended game ended, by game id."""
+        self.sessions: dict[str, int] = {}
+        """Of each game, the session that wrote its last line: an index into the manifest's sessions."""
         self._where: dict[str, list[tuple[int, int, int]]] = {}
         for number, path in enumerate(self.paths):
             self._index(number, path)
@@ -193,6 +199,7 @@ class Journal:
                 except msgspec.DecodeError as error:
                     raise _damaged(path, offset, error) from error
                 self._where.setdefault(head.game, []).append((number, offset, len(line)))
+                self.sessions[head.game] = max(head.session, self.sessions.get(head.game, 0))
                 if head.start is not None:
                     self.starts.setdefault(head.game, head.start)
                 if head.end is not None:

@@ -37,6 +37,9 @@ class Session(msgspec.Struct, frozen=True):
     """The git revision of the checkout, with `+changes` where files differ from it; None outside git."""
     versions: dict[str, str]
     hardware: dict[str, Any]
+    config: dict[str, Any] | None = None
+    """The whole configuration that this session played with, as `Manifest.config`; None in folders of older versions,
+    which kept the last one alone."""
 
 
 class Cell(msgspec.Struct, frozen=True, dict=True):
@@ -73,11 +76,12 @@ class Manifest(msgspec.Struct):
     n_games: int
     """How many games are scheduled."""
     config: dict[str, Any]
-    """The resolved configuration: defaults filled in, overrides applied."""
+    """The resolved configuration of the last session: defaults filled in, overrides applied."""
     config_hash: str
     """Hash of the part of `config` that decides what is played."""
     cells: list[Cell]
     sessions: list[Session]
+    """Every start that played something, oldest first; `games.session` is an index into it."""
     finished: str | None = None
     prompts: dict[str, str] = {}
     """Agent -> version and hash of the prompt templates that it is asked with, of agents that have any."""
@@ -90,6 +94,11 @@ class Manifest(msgspec.Struct):
     imported: dict[str, Any] | None = None
     """For games of another program: which one, and the files that they were read from
     (`harness.exchange.imports.Source`)."""
+
+    @property
+    def first_config(self) -> dict[str, Any]:
+        """The configuration that the run was begun with, as far as it is known."""
+        return next((s.config for s in self.sessions if s.config is not None), self.config)
 
     def write(self, folder: Path) -> None:
         """Replace the folder's manifest at once. Raises StorageError."""
@@ -155,9 +164,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def this_session() -> Session:
-    """What this process runs on."""
-    return Session(started=now(), revision=_revision(), versions=_versions(), hardware=_hardware())
+def this_session(config: dict[str, Any] | None = None) -> Session:
+    """What this process runs on, and the whole configuration that it plays with."""
+    return Session(now(), _revision(), _versions(), _hardware(), config)
 
 
 def _revision() -> str | None:

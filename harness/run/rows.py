@@ -50,8 +50,9 @@ def game_rows(
     records: Sequence[Record],
     end: End,
     beliefs: Sequence[Belief] = (),
+    session: int | None = None,
 ) -> Rows:
-    """All rows of one game, by table."""
+    """All rows of one game, by table. session: the index of the session that ended it, where it is known."""
     game, config = cell.rules()
     facts = game.seats(config, records)
     left = exits(game, records)
@@ -74,6 +75,7 @@ def game_rows(
         "status": end.status,
         "error": end.error,
         "seconds": end.seconds,
+        "session": session,
     }
     seats = [
         {
@@ -99,4 +101,11 @@ def journal_rows(manifest: Manifest, journal: Journal, game_id: str) -> Rows:
     start = journal.starts[game_id]
     cell = manifest.cells[start.cell]
     records, beliefs = journal.log(game_id)
-    return game_rows(cell, game_id, start, records, journal.ends[game_id], beliefs)
+    end, session = journal.ends[game_id], _session(manifest, journal.sessions[game_id])
+    return game_rows(cell, game_id, start, records, end, beliefs, session)
+
+
+def _session(manifest: Manifest, logged: int) -> int | None:
+    """The session of a line of the journal; None where an older version wrote it, which told none."""
+    known = len(manifest.sessions) == 1 or manifest.sessions[logged].config is not None
+    return logged if known else None

@@ -55,6 +55,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "status": pl.String,  # finished | failed
         "error": pl.String,
         "seconds": pl.Float64,
+        "session": pl.Int32,  # index into the manifest's sessions, whose configuration played it; null: not known
     },
     "seats": {
         "game_id": pl.String,
@@ -120,6 +121,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
 }
 TABLES = tuple(SCHEMAS)
+LATER = {"games": ("session",)}
+"""Columns that folders of older versions lack; they are read as null there."""
 
 
 _WIDE = {

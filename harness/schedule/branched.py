@@ -103,4 +103,13 @@ def schedule_of(manifest: Manifest) -> Schedule:
         return ImportedSchedule(manifest)
     config = parse_config(manifest.config, "manifest.json")
     origin = origin_of(manifest)
-    return Schedule(config) if origin is None else BranchSchedule(config, manifest.cells, origin)
+    if origin is not None:
+        return BranchSchedule(config, manifest.cells, origin)
+    return schedule_in(manifest, config)
+
+
+def schedule_in(manifest: Manifest, config: Config) -> Schedule:
+    """The schedule of a configuration in a run that was begun: games keep their ids where an engine's settings changed
+    since. Raises ConfigurationError."""
+    first = parse_config(manifest.first_config, "manifest.json: sessions")
+    return Schedule(config, {**config.backends, **first.backends})

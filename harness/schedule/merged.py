@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from harness.config.files import parse_config
-from harness.config.sections import Config, GameSection
+from harness.config.sections import BackendSection, Config, GameSection
 from harness.errors import ConfigurationError
 from harness.run.manifest import Cell, Manifest, Session
 from harness.schedule.tournament import Planned, Schedule
@@ -41,6 +41,12 @@ def parts_of(manifest: Manifest) -> list[Part]:
         raise ConfigurationError(f"manifest.json: merged: {error}") from error
 
 
+def _first_backends(part: Part) -> dict[str, BackendSection] | None:
+    """The backends that a part was begun with; None where its only configuration is the last one's."""
+    first = next((s.config for s in part.sessions if s.config is not None), None)
+    return None if first is None else parse_config(first, f"manifest.json: merged: {part.name}").backends
+
+
 class MergedSchedule(Schedule):
     """The games of several schedules, one after the other, each game once."""
 
@@ -48,7 +54,8 @@ class MergedSchedule(Schedule):
         """Raises ConfigurationError where a part's configuration cannot be read any more."""
         self.config: Config = parse_config(manifest.config, "manifest.json")
         self.parts = [
-            Schedule(parse_config(p.config, f"manifest.json: merged: {p.name}")) for p in parts_of(manifest)
+            Schedule(parse_config(p.config, f"manifest.json: merged: {p.name}"), _first_backends(p))
+            for p in parts_of(manifest)
         ]
         self.cells: list[Cell] = [cell for part in self.parts for cell in part.cells]
         self.configs: list[Config] = [config for part in self.parts for config in part.configs]

@@ -20,7 +20,7 @@ from games import chance, load_game
 from games.base import SeatFacts
 from harness.config.files import parse_config, set_key
 from harness.config.hashing import canonical, hash_of_text
-from harness.config.sections import AgentSection, Config
+from harness.config.sections import AgentSection, BackendSection, Config
 from harness.errors import ConfigurationError
 from harness.run.manifest import Cell
 
@@ -42,9 +42,13 @@ class Planned(msgspec.Struct, frozen=True):
 class Schedule:
     """All games of a configuration, made one after the other."""
 
-    def __init__(self, config: Config) -> None:
-        """Raises ConfigurationError for factors, settings or rosters that do not fit."""
+    def __init__(self, config: Config, backends: Mapping[str, BackendSection] | None = None) -> None:
+        """backends: those that the games' ids are made with, where a run was begun with others that play the same.
+
+        Raises ConfigurationError for factors, settings or rosters that do not fit.
+        """
         self.config = config
+        self._backends = config.backends if backends is None else backends
         self.cells: list[Cell] = []
         self.configs: list[Config] = []
         """The configuration of each cell, its factors applied."""
@@ -68,7 +72,7 @@ class Schedule:
     def __iter__(self) -> Iterator[Planned]:
         """The games in order; cells take turns. Raises ConfigurationError where two games would be the same."""
         seen: dict[str, int] = {}
-        tables = [_Seating(config) for config in self.configs]
+        tables = [_Seating(config, self._backends) for config in self.configs]
         for index in range(len(self)):
             k, cell = divmod(index, len(self.cells))
             seed = chance.key(self.config.run.seed, "games", k) & SEED_MASK
@@ -104,8 +108,9 @@ def check_game(config: Config) -> None:
 class _Seating:
     """Deals the players of one cell to seats."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, backends: Mapping[str, BackendSection] | None = None) -> None:
         self._config = config
+        self._backends = config.backends if backends is None else backends
         try:
             self._game = load_game(config.game.name)
             self._check_settings()
@@ -132,7 +137,7 @@ class _Seating:
     def _spec(self, agent: AgentSection) -> dict[str, Any]:
         spec = agent.model_dump(mode="json")
         if agent.backend is not None:
-            backend = self._config.backends[agent.backend]
+            backend = self._backends[agent.backend]
             spec["backend"] = backend.model_dump(
                 mode="json", include={"kind", "model", "tokenizer", "settings"}
             )
