@@ -393,11 +393,11 @@ def test_command_line_names_the_effect_and_the_folder(run: Path, replay: Replay,
 
 
 def test_edited_decision_of_a_model_keeps_its_prompt(replay: Replay) -> None:
-    from harness.branch.plan import _untraced
+    from harness.branch.plan import untraced
 
     traced = msgspec.structs.replace(first(replay, "speech"), trace=Trace(model="m@0", prompt_ids=(1, 2)))
-    assert _untraced(traced, traced.seat) == msgspec.structs.replace(traced, trace=None)
-    assert _untraced(traced, traced.seat + 1) is traced
+    assert untraced(traced, traced.seat) == msgspec.structs.replace(traced, trace=None)
+    assert untraced(traced, traced.seat + 1) is traced
 
 
 # --- models ---
