@@ -47,6 +47,10 @@ class EngineLost(RuntimeError):
     """
 
 
+class ModelBroken(EngineLost):
+    """A model whose numbers are not numbers: whatever it answers is no answer, and starting it again does not help."""
+
+
 def _rebuild_error(
     kind: type[BackendError], message: str, retryable: bool, wait_s: float | None
 ) -> BackendError:

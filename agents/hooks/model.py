@@ -12,7 +12,9 @@ from torch import nn
 from agents.hooks.layers import DecoderLayout, find_layout
 from agents.models.folder import (
     ModelFilesError,
+    check_loaded,
     check_model_dir,
+    check_tensor_names,
     checkpoint_dtype,
     eos_ids,
     load_tokenizer,
@@ -56,7 +58,7 @@ def load_hooked_model(
     device: `auto` is the first GPU, or the CPU.
     attention: transformers' attn_implementation. sdpa reads 512-token contexts 3 times as fast as eager on a CPU
     and 2,000-token contexts 6 times; eager decodes short contexts about 1.2 times as fast.
-    Raises ModelFilesError, UnknownArchitecture.
+    Raises ModelFilesError (also where a tensor is missing, left over, or of another shape), UnknownArchitecture.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -68,15 +70,26 @@ def load_hooked_model(
         raise ValueError(f"dtype '{dtype}' is not known; give auto, {', '.join(_DTYPES)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_tensor_names(folder)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=_DTYPES[name], attn_implementation=attention, local_files_only=True
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=_DTYPES[name],
+            attn_implementation=attention,
+            local_files_only=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelFilesError(
             f"the model in '{folder}' cannot be loaded ({type(error).__name__}: {error}); "
             "check that config.json and the weights are of the same checkpoint and complete"
         ) from error
+    check_loaded(
+        folder,
+        loaded["missing_keys"],
+        loaded["unexpected_keys"],
+        [str(key[0]) for key in loaded["mismatched_keys"]],
+    )
     return hook_model(
         model.to(device).eval(),
         model_name(folder),

@@ -7,6 +7,7 @@ when called. Every failure names the folder, what is missing, and the remedy.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +15,16 @@ from typing import Any
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 """Any one of these makes a tokenizer."""
+
+WRAPPERS = {
+    "_orig_mod.": "they were saved from a compiled model (torch.compile): save model._orig_mod instead",
+    "module.": "they were saved from a parallel wrapper: save model.module instead",
+    "_fsdp_wrapped_module.": "they were saved from an FSDP wrapper: save its whole state dict instead",
+    "base_model.model.": "they are adapter weights (PEFT): merge them first (merge_and_unload)",
+}
+"""How the tensors' names begin in a checkpoint that was saved from inside a wrapper, and what to do."""
+LONGEST_HEADER = 100_000_000
+"""Bytes; safetensors' own bound of a header."""
 
 _HASH_BYTES = 6  # 12 hex digits: enough to name a checkpoint, short enough to read in a table
 
@@ -70,6 +81,58 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelFilesError(f"'{path}' holds a JSON {type(config).__name__}, expected an object")
     return config
+
+
+def tensor_names(folder: Path) -> dict[str, Path]:
+    """Name of every tensor of a folder's weights -> its file, by the files' headers alone. Raises ModelFilesError."""
+    found: dict[str, Path] = {}
+    for file in _weight_files(folder):
+        try:
+            with file.open("rb") as handle:
+                size = int.from_bytes(handle.read(8), "little")
+                header = json.loads(handle.read(size)) if 0 < size <= LONGEST_HEADER else None
+        except (OSError, ValueError) as error:
+            raise ModelFilesError(
+                f"'{file}' cannot be read ({error}); copy it again from its source"
+            ) from error
+        if not isinstance(header, dict):
+            raise ModelFilesError(f"'{file}' is no safetensors file; save the model with save_pretrained()")
+        found |= {name: file for name in header if name != "__metadata__"}
+    return found
+
+
+def check_tensor_names(folder: Path) -> None:
+    """Refuse weights that were saved from inside a wrapper, whose names no loader knows. Raises ModelFilesError."""
+    for prefix, cause in WRAPPERS.items():
+        named = [name for name in tensor_names(folder) if name.startswith(prefix)]
+        if named:
+            raise ModelFilesError(
+                f"the weights in '{folder}' are called {named[0]} and so on ({len(named)} tensors): {cause}; their "
+                f"names must not begin with {prefix!r}, or the model would be left with random weights"
+            )
+
+
+def check_loaded(
+    folder: Path, missing: Iterable[str], unexpected: Iterable[str], other_shape: Iterable[str]
+) -> None:
+    """Refuse a model that was not filled from its folder to the last tensor. Raises ModelFilesError naming them.
+
+    missing: tensors of the model that no file has, which stay random. unexpected: tensors of the files that the model
+    has no place for. other_shape: those that do not fit in their place.
+    """
+    wrong = {
+        "missing": sorted(missing),
+        "without a place in the model": sorted(unexpected),
+        "of another shape": sorted(other_shape),
+    }
+    told = [f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for what, names in wrong.items() if names]  # fmt: skip
+    if told:
+        raise ModelFilesError(
+            f"the tensors in '{folder}' are not those of its config.json: {'; '.join(told)}. The model would play with "
+            "random or ignored weights: the config is of another model (layers, biases, tied embeddings), a file is "
+            "lacking, or the weights were saved from a wrapper; save it again with save_pretrained()"
+        )
 
 
 def model_hash(path: str | Path) -> str:

@@ -27,12 +27,14 @@ def used_backends(configs: Iterable[Config]) -> dict[str, BackendSection]:
 
 def model_folder(section: BackendSection) -> Path:
     """The folder with the tokenizer (and, but for a server, the weights) of a backend. Raises ModelFilesError."""
-    from agents.models.folder import check_model_dir
+    from agents.models.folder import check_model_dir, check_tensor_names
     from agents.models.small import find_model
 
     if section.kind == "openai" and not section.serve:
         return Path(section.tokenizer or section.model).expanduser().resolve()
-    return check_model_dir(find_model(section.model))
+    folder = check_model_dir(find_model(section.model))
+    check_tensor_names(folder)
+    return folder
 
 
 def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agents.backends.base import Backend, EngineLost
+from agents.backends.base import Backend, EngineLost, ModelBroken
 from agents.base import Agent
 from agents.llm.beliefs import Belief
 from games.base import Game, ReplayError
@@ -109,6 +109,9 @@ class Runner:
             self._journal.add(
                 planned.game_id, start=Start(planned.index, planned.seed, planned.cell, planned.agents)
             )
+        for record in replayed:  # what was said before an interruption is context of what comes
+            if isinstance(record, Decision):
+                self._length(planned.game_id, record)
         beliefs: Sequence[Belief] = ()
         meter = Meter(self._configs[planned.cell].budget, self._prices, replayed)
         try:
@@ -216,12 +219,22 @@ class Runner:
             counts.decisions += 1
             counts.fallbacks += record.fallback is not None
             if (trace := record.trace) is not None:
-                before = self._contexts.get((game_id, record.seat), 0) if trace.continues is not None else 0
-                length = before + len(trace.prompt_ids)
+                length = self._length(game_id, record)
                 counts.prompt_tokens += length
-                counts.cached_tokens += trace.n_cached
+                counts.cached_tokens += min(
+                    trace.n_cached, length
+                )  # a server may count by other rules than ours
                 counts.output_tokens += len(trace.output_ids)
-                self._contexts[game_id, record.seat] = length + len(trace.output_ids)
+
+    def _length(self, game_id: str, record: Decision) -> int:
+        """Tokens of a decision's whole prompt, the context that it continues included."""
+        trace = record.trace
+        if trace is None:
+            return 0
+        before = self._contexts.get((game_id, record.seat), 0) if trace.continues is not None else 0
+        length = before + len(trace.prompt_ids)
+        self._contexts[game_id, record.seat] = length + len(trace.output_ids)
+        return length
 
     async def counts(self) -> Counts:
         """What was done so far."""
@@ -239,6 +252,8 @@ def _finite(reply: Reply) -> Reply:
     trace = reply.trace
     if trace is None or all(map(math.isfinite, trace.logprobs)):
         return reply
+    if any(map(math.isnan, trace.logprobs)):
+        raise ModelBroken(f"{trace.model} gives NaN instead of probabilities: its weights are broken")
     finite = tuple(p if math.isfinite(p) else -sys.float_info.max for p in trace.logprobs)
     return msgspec.structs.replace(reply, trace=msgspec.structs.replace(trace, logprobs=finite))
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agents.backends.base import Backend, BackendError, EngineLost
+from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken
 from agents.backends.restart import Deaths
 from games.records import Record
 from harness.config.models import model_names, used_backends
@@ -142,6 +142,11 @@ class _Tournament:
             try:
                 self._play_rest(journal)
                 lost = "the journals do not hold every game that has ended"
+            except ModelBroken as error:
+                raise TournamentError(
+                    f"{error}. The run stops: {self.n_ended:,} of {len(self.schedule):,} games have ended, those under "
+                    "way are kept"
+                ) from error
             except (RunnerLost, EngineLost) as error:
                 lost = str(error)
                 if isinstance(error, EngineLost):

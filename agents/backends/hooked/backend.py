@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from agents.backends.base import BackendError, Generation, Prompt, check_prompt
+from agents.backends.base import BackendError, Generation, ModelBroken, Prompt, check_prompt
 from agents.backends.hooked.decode import decode
 from agents.backends.hooked.session_cache import SessionCache
 from agents.hooks.hooks import Hooks, Points, choose_points
@@ -75,7 +75,7 @@ class HookedBackend:
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Answer all prompts; activations are float32 (n_points, d_model) in the order of `points.names()`.
 
-        Raises BackendError, and SteeringError when an intervention touched nothing.
+        Raises BackendError, SteeringError when an intervention touched nothing, ModelBroken at the first NaN.
         """
         if self._closed:
             raise BackendError(f"the backend of {self.model} was closed; make a new one", retryable=False)
@@ -146,7 +146,7 @@ class HookedBackend:
                 [a.interventions for a in batch],
             )
             self.n_batches += 1
-        except SteeringError as error:
+        except (SteeringError, ModelBroken) as error:
             outcome = error
         except (RuntimeError, ValueError, IndexError, torch.OutOfMemoryError) as error:
             longest = max(len(a.prompt.ids) for a in batch)

@@ -19,11 +19,13 @@ from agents.backends.base import (
     OUTPUT_SITES,
     OUTPUT_TOKENS,
     Generation,
+    ModelBroken,
     Prompt,
     next_choices,
 )
 from agents.backends.hooked.sampling import generator_for, sample_row
 from agents.backends.hooked.session_cache import Aligned, LayerKV, SessionCache, align, keep_rows, row_layers
+from agents.hooks.broken import where_not_a_number
 from agents.hooks.hooks import Hooks, Reads
 from agents.hooks.model import HookedModel
 from agents.hooks.steering import Intervention, Steering
@@ -77,7 +79,8 @@ def decode(
     sessions: SessionCache,
     interventions: Sequence[Sequence[Intervention]] | None = None,
 ) -> list[Generation]:
-    """Answer a batch; `hooks` must be attached. Raises SteeringError when an intervention missed.
+    """Answer a batch; `hooks` must be attached. Raises SteeringError when an intervention missed, ModelBroken at the
+    first NaN.
 
     A steered prompt neither uses nor leaves cached keys and values: they would belong to another stream.
     """
@@ -102,6 +105,14 @@ def decode(
     mask, cache = batch.attention_mask, batch.cache
     while True:
         logprobs = torch.log_softmax(logits.float(), dim=-1).cpu()
+        if bool(torch.isnan(logprobs).any()):
+            b = int(torch.isnan(logprobs).any(dim=-1).nonzero()[0])
+            row = rows[active[b]]
+            where = where_not_a_number(hooked, (*row.prompt.ids, *row.output))
+            raise ModelBroken(
+                f"{hooked.name} gives NaN instead of probabilities after {len(row.prompt.ids)} tokens of prompt and "
+                f"{len(row.output)} of output; {where}"
+            )
         for b, i in enumerate(active):
             if rows[i].finish is None:
                 rows[i].take(logprobs[b])

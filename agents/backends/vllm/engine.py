@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -22,13 +23,22 @@ from typing import Any
 import msgspec
 import ray
 
-from agents.backends.base import BackendError, EngineLost, Generation, Prompt, check_prompt, next_choices
+from agents.backends.base import (
+    BackendError,
+    EngineLost,
+    Generation,
+    ModelBroken,
+    Prompt,
+    check_prompt,
+    next_choices,
+)
 from agents.backends.environment import checkout
 from agents.backends.restart import RESTARTS, Mortal, answered
 from agents.backends.vllm.link import Box, Link
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.models.folder import (
     check_model_dir,
+    check_tensor_names,
     checkpoint_dtype,
     eos_ids,
     load_tokenizer,
@@ -50,6 +60,8 @@ class EngineFailure(msgspec.Struct, frozen=True):
     retryable: bool
     lost: bool = False
     """Not this prompt's failure: the engine is gone."""
+    broken: bool = False
+    """Nor this one: the model's numbers are not numbers."""
 
 
 class EngineActor(Mortal):
@@ -60,6 +72,7 @@ class EngineActor(Mortal):
 
         folder = Path(model_dir)
         self._context = min(settings.max_context or max_context(folder), max_context(folder))
+        self._folder = folder
         self._vocab = vocab_size(folder)
         self._tokenizer = load_tokenizer(folder)
         self._eos = eos_ids(folder)
@@ -109,6 +122,11 @@ class EngineActor(Mortal):
             return EngineFailure(f"vLLM refused the prompt of {len(prompt.ids)} tokens: {error}", False)
         except Exception as error:  # noqa: BLE001 - the client has to hear of it
             return EngineFailure(f"{type(error).__name__}: {error}", False)
+        if any(map(math.isnan, (*generation.logprobs, *generation.read))):
+            from agents.hooks.broken import not_a_number_on_disk
+
+            where = not_a_number_on_disk(self._folder)
+            return EngineFailure(f"NaN instead of probabilities; {where}", False, broken=True)
         for name, n in (
             ("requests", 1),
             ("prompt_tokens", len(prompt.ids)),
@@ -228,6 +246,8 @@ class VllmBackend:
         for i in range(len(prompts)):
             result = found[i]
             if isinstance(result, EngineFailure):
+                if result.broken:
+                    raise ModelBroken(f"{self.model} gives {result.message}")
                 if result.lost:
                     raise EngineLost(f"{self.model}: {result.message}")
                 raise BackendError(f"{self.model}, prompt {i}: {result.message}", retryable=result.retryable)
@@ -283,6 +303,7 @@ def start_engines(model_dir: str | Path, settings: EngineSettings | None = None)
     """
     settings = settings or EngineSettings()
     folder = check_model_dir(model_dir)
+    check_tensor_names(folder)
     load_tokenizer(folder)  # fails here, with a clear message, rather than in the actor
     device = settings.device
     if device == "auto":
