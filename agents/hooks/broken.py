@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -27,9 +27,13 @@ def where_not_a_number(hooked: HookedModel, ids: Sequence[int]) -> str:
 
         return module.register_forward_hook(look)
 
-    layout = hooked.layout
+    layout, model = hooked.layout, cast(Any, hooked.model)
     named = [(f"layer {i}", layer) for i, layer in enumerate(layout.layers)]
-    named = [("embed", hooked.model.get_input_embeddings()), *named, ("the head", hooked.model.get_output_embeddings())]
+    named = [
+        ("embed", model.get_input_embeddings()),
+        *named,
+        ("the head", model.get_output_embeddings()),
+    ]
     handles = [watch(name, module) for name, module in named if isinstance(module, nn.Module)]
     try:
         with torch.inference_mode():

@@ -89,6 +89,7 @@ def card(tables: dict[str, pl.DataFrame], done: Sequence[Evaluation]) -> Table:
         ["decisions", f"{len(decisions):,}, {decisions['model'].is_not_null().sum():,} of them by a model"],
         ["fallbacks", f"{decisions['fallback'].is_not_null().sum():,} decisions were not the agent's own"],
     ]
+    rows += [["to be read with", text] for text in tables["remarks"]["remark"]]
     for e in done:
         main = e.target.readouts[0]
         sites = ", ".join(dict.fromkeys(r.site for r in e.target.readouts))

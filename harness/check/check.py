@@ -62,6 +62,7 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
     say("folding every game through its rules")
     beside = Beside(run)
     found += [Finding(where, what) for where, what in beside.strangers()]
+    found += [Finding("decisions.parquet", str(one)) for one in run.failing()]
     prompts = _Prompts(schedule.configs)
     for game_id, records in run.logs():
         if game_id in planned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 SHOWN = 20
 """So many findings of a check are printed."""
+
+FAILING = 3
+"""Exit status of a run whose models' backends failed too often."""
 
 app = App(
     name="wolfscope",
@@ -46,6 +50,16 @@ def write_derived(run: Path, tables: dict[str, Any]) -> Path:
         with replacing(folder / f"{name}.parquet") as part:
             table.write_parquet(part)
     return folder
+
+
+def status_of(run: Path, say: Callable[[str], None]) -> int:
+    """The exit status of a verb that played: 3 where a model's backend failed too often, which is said, else 0."""
+    from harness.run.folder import load_run
+
+    found = load_run(run).failing()
+    for one in found:
+        say(str(one))
+    return FAILING if found else 0
 
 
 def progress_of(quiet: bool, json: bool) -> Progress:

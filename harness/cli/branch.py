@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from harness.cli.app import Flag, app, last_line, progress_of
+from harness.cli.app import Flag, app, last_line, progress_of, status_of
 
 if TYPE_CHECKING:
-    pass
+    from harness.play.progress import Progress
 
 
 @app.command
@@ -77,7 +77,6 @@ def branch(
         Run the code of players that the run folder names from outside the repository (policy = "module:name").
     """
     from harness.branch.branch import branch as play_branch
-    from harness.branch.branch import effects, effects_table
     from harness.branch.change_words import change_of
     from harness.replay.replay import open_replay
 
@@ -100,10 +99,7 @@ def branch(
     path = out or _branch_folder(run, replay.game_id, at, str(change))
     progress = progress_of(quiet, False)
     made = play_branch(run, replay.game_id, at, change, n, path, progress, ray_address, trust_policies)
-    if not quiet:
-        last_line(effects_table(effects(made)))
-    last_line(made)
-    return 0
+    return _done(made, progress, quiet)
 
 
 @app.command
@@ -138,7 +134,6 @@ def resample(
     trust_policies
         Run the code of players that the run folder names from outside the repository (policy = "module:name").
     """
-    from harness.branch.branch import effects, effects_table
     from harness.branch.branch import resample as play_resample
     from harness.replay.replay import open_replay
 
@@ -146,10 +141,18 @@ def resample(
     path = out or _branch_folder(run, replay.game_id, at, f"resample {keep}")
     progress = progress_of(quiet, False)
     made = play_resample(run, replay.game_id, at, n, path, keep, progress, ray_address, trust_policies)
+    return _done(made, progress, quiet)
+
+
+def _done(made: Path, progress: Progress, quiet: bool) -> int:
+    """Say what came out; the exit status."""
+    from harness.branch.branch import effects, effects_table
+
+    status = status_of(made, progress.say)
     if not quiet:
         last_line(effects_table(effects(made)))
     last_line(made)
-    return 0
+    return status
 
 
 def _branch_folder(run: Path, game_id: str, at: int, change: str) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from harness.cli.app import RUNS, Flag, app, last_line, mode_of, progress_of
+from harness.cli.app import RUNS, Flag, app, last_line, mode_of, progress_of, status_of
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def run(
     json: Flag = False,
 ) -> int:
     """Play a tournament into a run folder; the same command goes on after a stop, and plays no game twice.
+
+    Exit status 3 means that a model's backend failed more often than run.max_backend_errors allows.
 
     Parameters
     ----------
@@ -80,8 +82,9 @@ def run(
         progress.say(
             f"runners and engines lost and replaced on the way: {progress.losses:,}; no game is missing"
         )
+    status = status_of(path, progress.say)
     last_line(path)
-    return 0
+    return status
 
 
 @app.command
@@ -127,8 +130,11 @@ def sit(
     from harness.play.sit import sit as take_seat
 
     settings = load_config(config, set)
-    last_line(take_seat(settings, out or RUNS / settings.run.name, progress_of(False, False)))
-    return 0
+    progress = progress_of(False, False)
+    path = take_seat(settings, out or RUNS / settings.run.name, progress)
+    status = status_of(path, progress.say)
+    last_line(path)
+    return status
 
 
 def _say_fallbacks(path: Path, progress: Progress) -> None:

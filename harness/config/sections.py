@@ -32,6 +32,9 @@ class RunSection(Section):
     """Processes that play games; None: one a CPU core for scripted players alone, else one for 256 games in flight."""
     fail_on_error: int = Field(default=10, ge=0)
     """Stop the run when this many games have failed; 0 never stops. Failed games are recorded either way."""
+    max_backend_errors: float = Field(default=0.05, ge=0, le=1)
+    """Share of a model's decisions that may be fallbacks because its backend failed. Above it the run ends with exit
+    status 3, and `check`, `watch` and the report say so."""
 
 
 class GameSection(BaseModel):

@@ -138,6 +138,8 @@ class Progress:
             "winners": dict(self.winners.most_common()),
             "decisions": counts.decisions,
             "fallbacks": counts.fallbacks,
+            "model_decisions": counts.model_decisions,
+            "backend_errors": counts.backend_errors,
             "decisions_per_second": round(counts.decisions / seconds, 1),
             "prompt_tokens": counts.prompt_tokens,
             "cached_tokens": counts.cached_tokens,
@@ -169,6 +171,9 @@ def words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if facts.get("fallbacks"):
         share = facts["fallbacks"] / facts["decisions"]
         rows.append(("unusable replies replaced", f"{facts['fallbacks']:,} ({share:.1%})"))
+    if facts.get("backend_errors"):
+        share = facts["backend_errors"] / facts["model_decisions"]
+        rows.append(("answers that a backend failed to give", f"{facts['backend_errors']:,} ({share:.1%})"))
     if facts["failed"]:
         rows.append(("failed games", f"{facts['failed']:,}"))
     if facts.get("losses"):

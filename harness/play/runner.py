@@ -20,6 +20,7 @@ import msgspec
 from agents.backends.base import Backend, EngineLost, ModelBroken
 from agents.base import Agent
 from agents.llm.beliefs import Belief
+from agents.replies import BACKEND_ERROR
 from games.base import Game, ReplayError
 from games.play import Answer, observe, play
 from games.records import NOBODY, Decision, Record, Reply, Request
@@ -42,6 +43,9 @@ class Counts(msgspec.Struct):
 
     decisions: int = 0
     fallbacks: int = 0
+    model_decisions: int = 0
+    backend_errors: int = 0
+    """Decisions of models that are fallbacks because the backend failed."""
     prompt_tokens: int = 0
     """Tokens of prompts, those of the context that they continue included."""
     cached_tokens: int = 0
@@ -218,6 +222,8 @@ class Runner:
                 continue
             counts.decisions += 1
             counts.fallbacks += record.fallback is not None
+            counts.model_decisions += record.trace is not None
+            counts.backend_errors += record.fallback == BACKEND_ERROR
             if (trace := record.trace) is not None:
                 length = self._length(game_id, record)
                 counts.prompt_tokens += length

@@ -35,7 +35,10 @@ def state(path: Path) -> dict[str, Any]:
         facts, age = _from_games(run), None
     if run.finished:
         facts, age = _from_games(run), None
-    return facts | {"status": run.manifest.status, "age": None if age is None else round(max(age, 0.0), 1)}
+    facts |= {"status": run.manifest.status, "age": None if age is None else round(max(age, 0.0), 1)}
+    if run.finished and (found := run.failing()):
+        facts["failing"] = [str(one) for one in found]
+    return facts
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -69,7 +72,9 @@ def _from_games(run: Run) -> dict[str, Any]:
 def remark(facts: dict[str, Any]) -> str | None:
     """What has to be said besides the numbers."""
     if facts["status"] == "finished":
-        return "finished"
+        return "; ".join(["finished", *facts.get("failing", ())])
+    if facts.get("backend_errors", 0) > facts.get("max_backend_errors", 1) * facts.get("model_decisions", 0):
+        return f"the backend failed on {facts['backend_errors']:,} of {facts['model_decisions']:,} decisions of models"
     if facts["age"] is None:
         return "not playing yet, or stopped"
     if facts["age"] > OLD_S:

@@ -23,6 +23,7 @@ from games.records import Decision, Record
 from harness.errors import RunFolderError
 from harness.gate import check_game_ids
 from harness.run import tables
+from harness.run.failures import Failing, failing
 from harness.run.held import RunFolder, new_manifest, read_journals
 from harness.run.journal import End, Journal, Start
 from harness.run.manifest import NAME, Cell, Manifest, read_manifest
@@ -126,6 +127,15 @@ class Run:
     def beliefs(self) -> pl.LazyFrame:
         """One row a stated or computed belief of one seat about another."""
         return self.frame("beliefs")
+
+    def failing(self) -> list[Failing]:
+        """The agents whose backends failed more often than the run's configuration allows, worst first."""
+        return failing(self.decisions, self.manifest.config)
+
+    def remarks(self) -> list[str]:
+        """What every figure about the run has to be read with; an empty list where there is nothing of the kind."""
+        mixed = mixture(self.manifest)
+        return [*([] if mixed is None else [mixed]), *map(str, self.failing())]
 
     def activations(self) -> Any:
         """The run's activations (`harness.activations.store.Activations`)."""
