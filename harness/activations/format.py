@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 from collections.abc import Sequence
@@ -47,6 +48,32 @@ class StoreInfo(msgspec.Struct, frozen=True):
     d_model: int
     dtype: str
     schema_version: int = SCHEMA_VERSION
+
+
+SITES = (
+    "prompt_last",
+    "output_last",
+    "output_mean",
+    "speech_last",
+    "speech_mean",
+    "reasoning_mean",
+    "mention",
+    "role_line",
+    "belief_mention",
+    "tokens:output",
+    "tokens:speech",
+    "tokens:reasoning",
+    "tokens:role_line",
+    "tokens:question",
+)
+"""The named sites (`harness.activations.sites` says what each is)."""
+
+
+def no_site(name: str) -> str:
+    """What is said of a site that does not exist: the nearest name, and all of them."""
+    near = difflib.get_close_matches(name, SITES, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+    return f"no site is called {name!r}; {hint}: {', '.join(SITES)}, mention:SEAT"
 
 
 def token_hash(ids: Sequence[int] | NDArray[np.integer]) -> str:

@@ -20,25 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from games.records import Decision, Record, Span
+from harness.activations.format import SITES, no_site
 from harness.activations.items import CaptureItem, Site
 from harness.errors import ConfigurationError
-
-SITES = (
-    "prompt_last",
-    "output_last",
-    "output_mean",
-    "speech_last",
-    "speech_mean",
-    "reasoning_mean",
-    "mention",
-    "role_line",
-    "belief_mention",
-    "tokens:output",
-    "tokens:speech",
-    "tokens:reasoning",
-    "tokens:role_line",
-    "tokens:question",
-)
 
 
 class View(msgspec.Struct, frozen=True):
@@ -57,11 +41,7 @@ def check_sites(sites: Sequence[str]) -> None:
     """Raises ConfigurationError for a site that does not exist."""
     wrong = [site for site in sites if site not in SITES and not _is_mention_of_a_seat(site)]
     if wrong or not sites:
-        raise ConfigurationError(
-            f"no site is called {wrong[0]!r}; there are: {', '.join(SITES)}, mention:SEAT"
-            if wrong
-            else "no site is named"
-        )
+        raise ConfigurationError(no_site(wrong[0]) if wrong else "no site is named")
 
 
 def _is_mention_of_a_seat(site: str) -> bool:

@@ -25,8 +25,10 @@ from harness.activations.format import (
     INDEX_SCHEMA,
     KEY,
     SCHEMA_VERSION,
+    SITES,
     StoreInfo,
     layer_name,
+    no_site,
     read_info,
     read_part,
     split_site,
@@ -110,11 +112,14 @@ class Activations:
     ) -> pl.DataFrame:
         """Index lines of some rows, sorted by game, seq, site, subject, variant, token.
 
-        site: `mention` for all subjects, `mention:3` for one. variant: None for all.
+        site: `mention` for all subjects, `mention:3` for one. variant: None for all. Raises ActivationsError for a site
+        that does not exist; one that was not captured has no lines.
         """
         lines = self.scan()
         if site is not None:
             name, subject = split_site(site)
+            if name not in SITES and name not in self.sites():
+                raise ActivationsError(no_site(site))
             lines = lines.filter(pl.col("site") == name)
             if subject is not None:
                 lines = lines.filter(pl.col("subject") == subject)
@@ -125,6 +130,10 @@ class Activations:
         if variant is not None:
             lines = lines.filter(pl.col("variant") == variant)
         return self._collect(lines.sort(*KEY, nulls_last=False, maintain_order=True))
+
+    def sites(self) -> list[str]:
+        """The names of the sites that are stored, without subjects, sorted."""
+        return self._collect(self.scan().select("site").unique().sort("site"))["site"].to_list()
 
     def read(self, lines: pl.DataFrame, layer: int | str) -> NDArray[np.float32]:
         """Values of one layer for index lines, in their order: float32 (n_rows, d_model).

@@ -123,6 +123,15 @@ def test_sites_are_found_for_one_subject_or_all(tmp_path: Path) -> None:
     assert store.index(site="prompt_last")["subject"].to_list() == [None]
 
 
+@pytest.mark.parametrize("read", ["index", "select"])
+def test_site_that_does_not_exist_is_refused_with_the_nearest_name(read: str, tmp_path: Path) -> None:
+    store, _ = filled(tmp_path)
+    arguments = {"site": "menton"} if read == "index" else {"layer": 0, "site": "menton"}
+    with pytest.raises(ActivationsError, match="no site is called 'menton'; did you mean 'mention'"):
+        getattr(store, read)(**arguments)
+    assert store.index(site="role_line").height == 0  # it exists, and was not captured
+
+
 def test_many_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     def write(n: int) -> None:
         with ActivationWriter(tmp_path, info(), shard_bytes=500) as out:  # the same name for all on purpose

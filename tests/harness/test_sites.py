@@ -79,5 +79,7 @@ def test_role_line_is_found_through_the_chain():
 
 def test_unknown_site_is_refused():
     check_sites(SITES)
-    with pytest.raises(ConfigurationError, match="no site is called 'prompt_lst'; there are: prompt_last"):
+    with pytest.raises(
+        ConfigurationError, match="no site is called 'prompt_lst'; did you mean 'prompt_last'"
+    ):
         check_sites(["prompt_lst"])
