@@ -18,11 +18,14 @@ from analysis.evaluation.saved import SavedProbe
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from harness.activations.store import open_activations
+from harness.run.derived import inputs_of, write_table
 
 SCHEMA = {
     "game_id": pl.String, "seq": pl.Int32, "seat": pl.Int16, "subject": pl.Int16, "token_index": pl.Int32,
     "probe": pl.String, "score": pl.Float64,
 }  # fmt: skip
+INPUTS = ("decisions.parquet", "activations")
+"""What scores are made from, in a run folder."""
 KEYS = ("game_id", "seq", "seat", "subject", "token_index")
 
 
@@ -55,10 +58,7 @@ def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
     if path.is_file():
         before = pl.read_parquet(path).select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
         table = pl.concat([before.filter(~pl.col("probe").is_in(list(probes))), table])
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    table.sort("probe", *KEYS, maintain_order=True).write_parquet(partial)
-    partial.replace(path)
+    write_table(path, table.sort("probe", *KEYS, maintain_order=True), inputs_of([run.path], INPUTS))
     return path
 
 

@@ -46,6 +46,7 @@ from analysis.report.sections.transfer import transfer_block
 from analysis.stats.bootstrap import holm
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
+from harness.run.derived import inputs_of, with_inputs
 from harness.run.folder import Run, load_run
 
 __all__ = ["render", "write_report"]
@@ -117,7 +118,10 @@ def _write(page: Path, opened: Sequence[Run], branches: Sequence[Run], tell: Say
         if isinstance(e, Evaluation):
             save(fit_probe(e, [config_hash(run) for run in opened]), folder / "probes")
     part = page.with_name(page.name + ".part")
-    part.write_text(html, encoding="utf-8")
+    home = page.parent if (page.parent / "manifest.json").is_file() else None
+    part.write_text(
+        with_inputs(html, inputs_of([run.path for run in (*opened, *branches)], home=home)), encoding="utf-8"
+    )
     part.replace(page)
     tell(f"report of {len(logs):,} games in {time.monotonic() - start:,.0f} s")
 

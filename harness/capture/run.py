@@ -14,6 +14,7 @@ from harness.capture.share import capture_share
 from harness.config.files import parse_config
 from harness.config.models import model_folder
 from harness.errors import ConfigurationError
+from harness.run.derived import mark_stale
 from harness.run.folder import Run, load_run
 from harness.run.held import RunFolder
 
@@ -78,6 +79,8 @@ def capture_run(
         _tell(run, job, done, say)
         if any(site.startswith("tokens:") for site in job.sites):
             _write_vocabulary(run, job)
+        for one in mark_stale(run.path):
+            say(str(one))
     return job.store(run.path)
 
 

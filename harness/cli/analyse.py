@@ -121,7 +121,7 @@ def ratings(*runs: Path) -> int:
         "head_to_head": head_to_head(results),
         "rating_differences": differences_table(fit),
     }
-    last_line(write_derived(runs[0], tables))
+    last_line(write_derived(runs, tables, ("games.parquet", "seats.parquet")))
     return 0
 
 
@@ -140,7 +140,7 @@ def behaviour(*runs: Path) -> int:
     table = behaviour_of([load_run(run) for run in named(runs, "behaviour")])
     for line in behaviour_lines(table):
         last_line(line)
-    last_line(write_derived(runs[0], {"behaviour": table}))
+    last_line(write_derived(runs, {"behaviour": table}, ("*.parquet",)))
     return 0
 
 

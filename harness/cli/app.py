@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,17 +39,14 @@ def named(runs: tuple[Path, ...], verb: str) -> tuple[Path, ...]:
     return runs
 
 
-def write_derived(run: Path, tables: dict[str, Any]) -> Path:
-    """Write tables into RUN/derived; the folder."""
-    from harness.atomic import replacing, storage
+def write_derived(runs: Sequence[Path], tables: dict[str, Any], names: Sequence[str]) -> Path:
+    """Write tables that were made from `names` of some runs into the first one's folder `derived`; the folder."""
+    from harness.run.derived import inputs_of, write_table
 
-    folder = run / "derived"
-    with storage(folder):
-        folder.mkdir(exist_ok=True)
+    inputs = inputs_of(runs, names)
     for name, table in tables.items():
-        with replacing(folder / f"{name}.parquet") as part:
-            table.write_parquet(part)
-    return folder
+        write_table(runs[0] / "derived" / f"{name}.parquet", table, inputs)
+    return runs[0] / "derived"
 
 
 def status_of(run: Path, say: Callable[[str], None]) -> int:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
 
-    Exit status 0 means sound, 1 that something is wrong.
+    Exit status 0 means sound, 1 that something is wrong. Derived files (report, ratings, scores, pages) that were made
+    from something else than is there now are said to be stale; that is no fault of the run.
 
     Parameters
     ----------
@@ -30,6 +31,7 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
         Print findings alone.
     """
     from harness.check.check import check_run
+    from harness.run.derived import stale
 
     progress = progress_of(quiet, False)
     found = check_run(run, progress.say)
@@ -37,6 +39,9 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
         from harness.check.check import check_activations
 
         found += check_activations(run, progress.say)
+    old = list(stale(run))
+    for one in old:
+        last_line(str(one))
     for finding in found[:SHOWN]:
         last_line(f"{finding.where}: {finding.what}")
     if len(found) > SHOWN:
@@ -44,7 +49,7 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     progress.say(
         f"{len(found):,} {'thing is' if len(found) == 1 else 'things are'} wrong"
         if found
-        else "sound: nothing is wrong"
+        else "sound: nothing is wrong" + (f"; {len(old)} derived files are stale" if old else "")
     )
     return 1 if found else 0
 

@@ -20,7 +20,6 @@ from agents.backends.base import Backend, BackendError
 from agents.llm.encoder import TokenizerError
 from agents.llm.judge import Judge, question_hash
 from games.records import Decision
-from harness.atomic import replacing, storage
 from harness.config.files import read_toml, validated
 from harness.config.models import model_folder, model_names
 from harness.config.sections import BackendSection, Section
@@ -28,6 +27,7 @@ from harness.errors import ConfigurationError
 from harness.play.cluster import ray_for_now
 from harness.play.engines import close_backends, start_backends
 from harness.play.progress import Progress
+from harness.run.derived import inputs_of, mark_stale, write_table
 from harness.run.folder import Run, load_run
 from harness.run.held import RunFolder
 
@@ -40,6 +40,8 @@ JUDGEMENTS: dict[str, Any] = {
     "model": pl.String,  # name@hash of the judge's weights, or a served model's name
     "question": pl.String,  # version and hash of the words and how they were put
 }  # fmt: skip
+INPUTS = ("events.parquet", "decisions.parquet")
+"""What is read of a run."""
 GAMES_AT_ONCE = 8
 """Written after so many games, which are asked about at the same time."""
 
@@ -106,6 +108,7 @@ def judge_run(path: str | Path, config: str | Path, overrides: tuple[str, ...], 
                 await close_backends(backends)
 
         asyncio.run(ask())
+        mark_stale(run.path)
     return table.path
 
 
@@ -171,10 +174,7 @@ class JudgeTable:
         new = pl.DataFrame([row | same for row in rows], schema=JUDGEMENTS)
         kept = self.frame.join(new, on=["game_id", "seq", "judge"], how="anti")
         self.frame = pl.concat([kept, new], how="diagonal_relaxed")
-        with storage(self.path.parent):
-            self.path.parent.mkdir(exist_ok=True)
-        with replacing(self.path) as part:
-            self.frame.write_parquet(part)
+        write_table(self.path, self.frame, inputs_of([self.path.parents[1]], INPUTS))
 
 
 def _unasked(run: Run, table: JudgeTable, games: int | None) -> Iterator[tuple[str, set[int]]]:

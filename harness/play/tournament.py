@@ -123,7 +123,10 @@ class _Tournament:
             finally:
                 self._stop_engines()
         self.progress.say("writing the tables")
+        told = len(self.folder.notes)
         self.folder.finish()
+        for note in self.folder.notes[told:]:
+            self.progress.say(note)
 
     def _play_all(self) -> None:
         """Play until every game has ended by the journals, whatever is lost on the way."""

@@ -23,6 +23,7 @@ from games.records import Decision, Record
 from harness.errors import RunFolderError
 from harness.gate import check_game_ids
 from harness.run import tables
+from harness.run.derived import READ_AGAIN, stale
 from harness.run.failures import Failing, failing
 from harness.run.held import RunFolder, new_manifest, read_journals
 from harness.run.journal import End, Journal, Start
@@ -135,7 +136,8 @@ class Run:
     def remarks(self) -> list[str]:
         """What every figure about the run has to be read with; an empty list where there is nothing of the kind."""
         mixed = mixture(self.manifest)
-        return [*([] if mixed is None else [mixed]), *map(str, self.failing())]
+        old = [str(one) for one in stale(self.path) if one.path.name in READ_AGAIN]
+        return [*([] if mixed is None else [mixed]), *map(str, self.failing()), *old]
 
     def activations(self) -> Any:
         """The run's activations (`harness.activations.store.Activations`)."""

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from harness.atomic import storage
-from harness.config.sections import identity
+from harness.config.identity import identity
 from harness.errors import RunFolderError
 from harness.gate import check_game_ids, check_links
 from harness.lock import RunLock
 from harness.run import tables
+from harness.run.derived import mark_stale
 from harness.run.journal import Journal, repair
 from harness.run.manifest import (
     NAME,
@@ -113,6 +114,7 @@ class RunFolder:
         tables.write_tables(self.path, (journal_rows(self.manifest, journal, game) for game in ids))
         self.manifest.status, self.manifest.finished = "finished", now()
         self.manifest.write(self.path)
+        self.notes += map(str, mark_stale(self.path))
 
 
 def read_journals(path: Path) -> Journal:

@@ -15,6 +15,7 @@ from harness.branch.branch import parent_of
 from harness.gate import check_links
 from harness.replay.posteriors import Posterior
 from harness.replay.replay import Replay, game_of
+from harness.run.derived import inputs_of, with_inputs
 from harness.run.folder import Run, load_run
 from harness.schedule.branched import Origin, origin_of
 from harness.view.game_data import game_records, seat_rows
@@ -53,6 +54,10 @@ def write_view(
     for name, reason in writer.sources.skipped.items():
         say(f"not shown: {name} ({reason})")
     return index
+
+
+INPUTS = ("*.parquet", "derived/probe_scores.parquet", "branch.json")
+"""What the pages are made from, in the run folder."""
 
 
 class _Writer:
@@ -210,8 +215,11 @@ class _Writer:
     def _write(self, place: str, kind: str, title: str, value: Any) -> Path:
         assets = None if self.portable else "../assets" if "/" in place else "assets"
         path = self.folder / place
+        html = page(kind, f"{title} \N{MIDDLE DOT} Wolfscope", value, assets)
+        if kind == "index" and self.folder == self.run.path / "view":
+            html = with_inputs(html, inputs_of([self.run.path], INPUTS))
         with storage(path):
-            path.write_text(page(kind, f"{title} \N{MIDDLE DOT} Wolfscope", value, assets), encoding="utf-8")
+            path.write_text(html, encoding="utf-8")
         return path
 
 

@@ -12,7 +12,7 @@ from harness import load_run
 from harness.check.check import check_run
 from harness.cli import main
 from harness.config.files import load_config, parse_config
-from harness.config.sections import identity
+from harness.config.identity import identity
 from harness.errors import ConfigurationError, RunFolderError
 from harness.exchange.merge import merge_runs
 from harness.run.held import RunFolder, new_manifest

@@ -1,0 +1,165 @@
+"""What is made from a run: each such file says what it was made from, and is stale where that has changed.
+
+A derived file carries the digests of its inputs: a parquet file under the key `wolfscope-inputs` of its metadata, a
+page in a `<meta name="wolfscope-inputs">`. An input is a table of a run, a store of activations, or a file in a run
+folder. `stale` compares, `mark_stale` says it at the head of pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from html import escape, unescape
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from harness.atomic import replacing, storage, write_whole
+from harness.run import tables
+
+KEY = "wolfscope-inputs"
+PLACES = ("report*.html", "view/index.html", "derived/*.parquet")
+"""Where derived files stand in a run folder."""
+REMEDY = {
+    "report.html": "report", "index.html": "view", "judge.parquet": "judge", "probe_scores.parquet": "score",
+    "behaviour.parquet": "behaviour",
+    **dict.fromkeys(("ratings.parquet", "head_to_head.parquet", "rating_differences.parquet"), "ratings"),
+}  # fmt: skip
+"""Derived file -> the verb that makes it again."""
+READ_AGAIN = ("judge.parquet", "probe_scores.parquet")
+"""Derived files that reports and pages are made from in their turn."""
+ALL = (*(f"{table}.parquet" for table in tables.TABLES), "activations*", "derived/judge.parquet")
+"""The inputs of what reads everything of a run."""
+_META = re.compile(rf'<meta name="{KEY}" content="([^"]*)">')
+_MARK = re.compile(r'<p id="wolfscope-stale".*?</p>', re.DOTALL)
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What a derived file was made from."""
+
+    runs: tuple[str, ...]
+    """The run folders, as paths from the derived file's own."""
+    names: tuple[str, ...]
+    """What was read of each: names of files and folders in it, with `*`."""
+    digests: dict[str, str]
+    """Path of an input, from the derived file's run folder -> its digest; what was not there is not in it."""
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """A derived file that was made from something else than is there now."""
+
+    path: Path
+    """From the run folder."""
+    changed: tuple[str, ...]
+    """The inputs that changed, came or went."""
+
+    def __str__(self) -> str:
+        verb = REMEDY.get(self.path.name, "report" if self.path.suffix == ".html" else None)
+        again = f"; wolfscope {verb} makes it again" if verb else ""
+        return f"{self.path} is stale: {', '.join(self.changed)} changed since it was made{again}"
+
+
+def inputs_of(
+    runs: Sequence[str | Path], names: Iterable[str] = ALL, home: str | Path | None = None
+) -> Inputs:
+    """The inputs of a derived file of the first run, as they are now.
+
+    runs: run folders. names: see `Inputs`. home: the run folder that the file stands in, where it is not the first one.
+    """
+    home = Path(runs[0] if home is None else home).resolve()
+    names, folders = tuple(names), [Path(run).resolve() for run in runs]
+    paths = [path for run in folders for name in names for path in sorted(run.glob(name))]
+    return Inputs(
+        tuple(os.path.relpath(run, home) for run in folders),
+        names,
+        {os.path.relpath(path, home): _digest(path) for path in paths},
+    )
+
+
+def _digest(path: Path) -> str:
+    """Of a file's bytes; of a store, of its index parts, each of which holds its shard's checksums."""
+    files = (
+        [path] if path.is_file() else [path / "store.json", *sorted((path / "index").glob("[!.]*.parquet"))]
+    )
+    parts = [f"{f.name} {_file_digest(str(f), *_state(f))}" for f in files if f.is_file()]
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: str, size: int, changed: int) -> str:
+    """Read once per state of the file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
+def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:
+    """Write a derived table that says what it was made from; its folder is made. Raises StorageError."""
+    with storage(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        table.write_parquet(part, metadata={KEY: msgspec.json.encode(inputs).decode()})
+
+
+def with_inputs(html: str, inputs: Inputs) -> str:
+    """A page that says what it was made from."""
+    meta = f'<meta name="{KEY}" content="{escape(msgspec.json.encode(inputs).decode(), quote=True)}">'
+    return re.sub(r"<head>", lambda found: found[0] + meta, html, count=1)
+
+
+def inputs_in(path: Path) -> Inputs | None:
+    """What a derived file was made from; None where it does not say (older versions did not)."""
+    try:
+        if path.suffix == ".parquet":
+            text = pl.read_parquet_metadata(path).get(KEY)
+        else:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                found = _META.search(file.read(1_000_000))
+            text = None if found is None else unescape(found[1])
+        return msgspec.json.decode(text, type=Inputs) if text else None
+    except (
+        OSError,
+        ValueError,
+        pl.exceptions.PolarsError,
+    ):  # a table that cannot be read is for others to say
+        return None
+
+
+def stale(run: str | Path) -> Iterator[Stale]:
+    """The derived files of a run folder whose inputs are not what they were made from."""
+    home = Path(run).resolve()
+    for path in _derived(home):
+        told = inputs_in(path)
+        if told is None:
+            continue
+        now = inputs_of([home / run for run in told.runs], told.names, home).digests
+        changed = sorted(name for name in {**told.digests, **now} if told.digests.get(name) != now.get(name))
+        if changed:
+            yield Stale(path.relative_to(home), tuple(changed))
+
+
+def _derived(home: Path) -> Iterator[Path]:
+    for place in PLACES:
+        yield from sorted(path for path in home.glob(place) if path.is_file())
+
+
+def mark_stale(run: str | Path) -> list[Stale]:
+    """Say at the head of every stale page of a run that it is; all stale files. Raises StorageError."""
+    home, found = Path(run).resolve(), list(stale(run))
+    for one in found:
+        path = home / one.path
+        if path.suffix == ".html":
+            html = _MARK.sub("", path.read_text(encoding="utf-8"))
+            mark = f'<p id="wolfscope-stale" role="alert"><strong>{escape(str(one))}</strong></p>'
+            write_whole(
+                path, re.sub(r"<body[^>]*>", lambda body, mark=mark: body[0] + mark, html, count=1).encode()
+            )
+    return found

@@ -1,0 +1,101 @@
+"""Every file that is made from a run says what it was made from, and is said to be stale where that has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from analysis.evaluation.scores import INPUTS as SCORED
+from harness.check.check import check_run
+from harness.cli import main
+from harness.play.judge import INPUTS as JUDGED
+from harness.run.derived import KEY, REMEDY, inputs_in, inputs_of, mark_stale, stale, with_inputs, write_table
+from tests.fixtures.local_runs import play_run, scripted
+
+
+def call(*words: object) -> Any:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return ended.value.code
+
+
+@pytest.fixture
+def derived(tmp_path: Path) -> Path:
+    """A run with one file of every kind."""
+    path = play_run(scripted(2), tmp_path / "run")
+    assert call("ratings", path) == call("behaviour", path) == 0
+    write_table(path / "derived" / "judge.parquet", pl.DataFrame({"a": [1]}), inputs_of([path], JUDGED))
+    write_table(
+        path / "derived" / "probe_scores.parquet", pl.DataFrame({"a": [1]}), inputs_of([path], SCORED)
+    )
+    assert call("view", path, "--posterior", "no") == 0
+    page = "<!doctype html><html><head></head><body class='x'><p>a report</p></body></html>"
+    (path / "report.html").write_text(with_inputs(page, inputs_of([path])))
+    return path
+
+
+def test_files_of_every_kind_carry_the_digests_of_their_inputs(derived):
+    made = {
+        p for place in ("report.html", "view/index.html", "derived/*.parquet") for p in derived.glob(place)
+    }
+    assert {p.name for p in made} == set(REMEDY)
+    for path in made:
+        told = inputs_in(path)
+        assert told is not None and any(name.endswith(".parquet") for name in told.digests), path
+    assert list(stale(derived)) == []
+
+
+def test_run_that_grows_makes_every_derived_file_stale_and_marks_pages(derived, capsys):
+    play_run(scripted(3), derived)
+    assert {one.path.name for one in stale(derived)} == set(REMEDY)
+    for page in (derived / "report.html", derived / "view" / "index.html"):
+        assert page.read_text().count(f'id="{"wolfscope-stale"}"') == 1
+    assert call("check", derived) == 0
+    said = capsys.readouterr().out
+    assert "derived/ratings.parquet is stale: games.parquet, seats.parquet changed since it was made" in said
+    assert "wolfscope ratings makes it again" in said
+    assert said.splitlines()[-1] == f"sound: nothing is wrong; {len(REMEDY)} derived files are stale"
+    assert check_run(derived) == []
+
+
+def test_derived_file_made_again_is_fresh(derived):
+    play_run(scripted(3), derived)
+    call("ratings", derived)
+    call("view", derived, "--posterior", "no")
+    left = {one.path.name for one in stale(derived)}
+    assert not left & {"ratings.parquet", "head_to_head.parquet", "index.html"}
+    assert "wolfscope-stale" not in (derived / "view" / "index.html").read_text()
+
+
+def test_report_is_stale_where_an_input_came_that_was_not_there(derived):
+    (derived / "derived" / "judge.parquet").unlink()
+    page = (derived / "report.html").read_text()
+    assert KEY in page
+    changed = {one.path.name: one.changed for one in stale(derived)}
+    assert changed == {"report.html": ("derived/judge.parquet",)}
+
+
+def test_file_of_several_runs_is_stale_where_any_of_them_changed(derived, tmp_path):
+    other = play_run(scripted(1, run={"seed": 9}), tmp_path / "other")
+    call("ratings", derived, other)
+    assert [one for one in stale(derived) if one.path.name == "ratings.parquet"] == []
+    play_run(scripted(2, run={"seed": 9}), other)
+    (found,) = [one for one in stale(derived) if one.path.name == "ratings.parquet"]
+    assert found.changed == ("../other/games.parquet", "../other/seats.parquet")
+
+
+def test_mark_is_written_once_and_stays_out_of_fresh_pages(derived):
+    assert mark_stale(derived) == []
+    play_run(scripted(3), derived)
+    mark_stale(derived)
+    mark_stale(derived)
+    assert (derived / "report.html").read_text().count("<p id=") == 1
+
+
+def test_files_of_older_versions_say_nothing(derived):
+    pl.DataFrame({"a": [1]}).write_parquet(derived / "derived" / "ratings.parquet")
+    play_run(scripted(3), derived)
+    assert "ratings.parquet" not in {one.path.name for one in stale(derived)}
