@@ -112,7 +112,12 @@ def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:
 def with_inputs(html: str, inputs: Inputs) -> str:
     """A page that says what it was made from."""
     meta = f'<meta name="{KEY}" content="{escape(msgspec.json.encode(inputs).decode(), quote=True)}">'
-    return re.sub(r"<head>", lambda found: found[0] + meta, html, count=1)
+    return _after(r"<head>", meta, html)
+
+
+def _after(pattern: str, more: str, html: str) -> str:
+    """A page with something after the first match of a pattern."""
+    return re.sub(pattern, lambda found: found[0] + more, html, count=1)
 
 
 def inputs_in(path: Path) -> Inputs | None:
@@ -159,7 +164,5 @@ def mark_stale(run: str | Path) -> list[Stale]:
         if path.suffix == ".html":
             html = _MARK.sub("", path.read_text(encoding="utf-8"))
             mark = f'<p id="wolfscope-stale" role="alert"><strong>{escape(str(one))}</strong></p>'
-            write_whole(
-                path, re.sub(r"<body[^>]*>", lambda body, mark=mark: body[0] + mark, html, count=1).encode()
-            )
+            write_whole(path, _after(r"<body[^>]*>", mark, html).encode())
     return found

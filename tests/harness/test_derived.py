@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from analysis.evaluation.scores import INPUTS as SCORED
+from analysis.evaluation.scores import SCHEMA
 from harness.check.check import check_run
 from harness.cli import main
 from harness.play.judge import INPUTS as JUDGED
@@ -29,7 +30,7 @@ def derived(tmp_path: Path) -> Path:
     assert call("ratings", path) == call("behaviour", path) == 0
     write_table(path / "derived" / "judge.parquet", pl.DataFrame({"a": [1]}), inputs_of([path], JUDGED))
     write_table(
-        path / "derived" / "probe_scores.parquet", pl.DataFrame({"a": [1]}), inputs_of([path], SCORED)
+        path / "derived" / "probe_scores.parquet", pl.DataFrame(schema=SCHEMA), inputs_of([path], SCORED)
     )
     assert call("view", path, "--posterior", "no") == 0
     page = "<!doctype html><html><head></head><body class='x'><p>a report</p></body></html>"
