@@ -86,7 +86,7 @@ def _note(
 ) -> None:
     """A warning of ours is a line for the user: what has to be said of a run besides a verb's result."""
     if category.__name__ == "MixedRun":
-        sys.stderr.write(f"note: {message}\n")
+        write(f"note: {message}", error=True)
     else:
         usual(message, category, *where, **more)
 
