@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class WolfscopeError(Exception):
-    """Shown as one line by the command line, without a traceback; exit status 2."""
+    """Shown as one line by the command line, without a traceback."""
+
+    status = 2
+    """The command's exit status: asked wrongly."""
 
 
 class ConfigurationError(WolfscopeError, ValueError):
@@ -13,6 +16,12 @@ class ConfigurationError(WolfscopeError, ValueError):
 
 class RunFolderError(WolfscopeError, RuntimeError):
     """A folder that cannot be used as the run folder that was asked for."""
+
+
+class RunDamaged(RunFolderError):
+    """A file of a run folder is not what was written; the message names it and says what to do."""
+
+    status = 1
 
 
 class StorageError(WolfscopeError, OSError):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.data.spans import Spans
 from analysis.data.targets import Readout, Target
-from harness.activations.store import Activations, ActivationsError, open_activations
+from harness.activations.store import Activations, ActivationsDamaged, ActivationsError
 
 HEADLINE, OWN_HEADLINE = ("belief_mention", "mention"), ("prompt_last",)
 """Sites of the headline in order of preference, unless one is named: of a belief about another where that one is asked
@@ -36,7 +36,9 @@ def stores_of(run: Any) -> tuple[list[tuple[str, Activations]], str]:
     why = ""
     for variant, folder in (("original", "activations"), ("untrained", UNTRAINED)):
         try:
-            found.append((variant, open_activations(Path(run.path) / folder)))
+            found.append((variant, run.activations(folder)))
+        except ActivationsDamaged:
+            raise
         except ActivationsError as error:
             why = why or str(error)
     if not any(variant == "original" for variant, _ in found):
@@ -101,7 +103,7 @@ def checkpoints_of(target: Target, runs: Sequence[tuple[str, Any]]) -> dict[str,
         for folder in sorted(Path(run.path).glob("activations-*")):
             if folder.name == UNTRAINED or not (folder / "store.json").is_file():
                 continue
-            store = open_activations(folder)
+            store = run.activations(folder.name)
             same = set(names) <= set(store.layers) and store.d_model == main.x.shape[2]
             if same:
                 mine = parts.setdefault(store.info.model, {})

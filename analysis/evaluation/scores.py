@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from analysis.evaluation.saved import SavedProbe
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
-from harness.activations.store import open_activations
 from harness.run.derived import inputs_of, write_table
 
 SCHEMA = {
@@ -36,7 +35,7 @@ def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
     AnalysisError where no captured row is at a probe's site, ActivationsError without captures.
     """
     path = Path(run.path) / "derived" / "probe_scores.parquet"
-    store = open_activations(Path(run.path) / "activations")
+    store = run.activations()
     captured = sorted(store.scan().select("site").unique(maintain_order=True).collect()["site"].to_list())
     token_sites = [site for site in captured if site.startswith("tokens:")]
     found = []

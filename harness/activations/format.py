@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harness.activations.shards import ActivationsDamaged, ActivationsError, open_shard, shard_remedy
+from harness.digest import digest_of
 
 SCHEMA_VERSION = 1
 
@@ -81,11 +82,6 @@ def token_hash(ids: Sequence[int] | NDArray[np.integer]) -> str:
     return blake2b(np.asarray(ids, dtype="<i4").tobytes(), digest_size=16).hexdigest()
 
 
-def bytes_hash(data: bytes) -> str:
-    """blake2b (32 hex digits) of a file's content."""
-    return blake2b(data, digest_size=16).hexdigest()
-
-
 def store_folders(run: Path) -> list[Path]:
     """The stores of a run folder: `activations`, `activations-untrained`, those of other checkpoints."""
     return sorted(path for path in run.glob("activations*") if path.is_dir())
@@ -118,7 +114,7 @@ def read_part(part: Path) -> pl.DataFrame:
     shard = part.parent.parent / "shards" / f"{part.stem}.safetensors"
     try:
         data = part.read_bytes()
-        found, written = bytes_hash(data), _index_hash(shard)
+        found, written = digest_of(data), _index_hash(shard)
         if written is not None and found != written:
             raise ActivationsDamaged(
                 f"index part {part} has changed: its hash is {found}, it was written with {written}; "

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.atomic import replacing, storage
+from harness.digest import digest_of
 from harness.errors import WolfscopeError
 
 DTYPES: dict[str, tuple[str, type[np.generic]]] = {
@@ -37,6 +38,8 @@ class ActivationsError(WolfscopeError, RuntimeError):
 
 class ActivationsDamaged(ActivationsError):
     """A shard is not what was written: truncated, changed, or missing."""
+
+    status = 1
 
 
 class ActivationOverflow(WolfscopeError, ValueError):
@@ -99,8 +102,11 @@ def checksums(raw: NDArray[Any]) -> list[str]:
 
 def write_shard(
     path: Path, raw: NDArray[Any], layers: Sequence[str], dtype: str, metadata: Mapping[str, str]
-) -> None:
-    """Write raw (n_rows, n_layers, d_model) whole or not at all. Raises StorageError."""
+) -> tuple[str, dict[str, str]]:
+    """Write raw (n_rows, n_layers, d_model) whole or not at all; the digests of its head and of each layer's bytes.
+
+    Raises StorageError.
+    """
     n_rows, _, d_model = raw.shape
     name = DTYPES[dtype][0]
     size = n_rows * d_model * raw.itemsize
@@ -113,11 +119,14 @@ def write_shard(
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # keeps the tensors aligned
+    head, digests = struct.pack("<Q", len(text)) + text, dict[str, str]()
     with replacing(path) as part, storage(path), part.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)))
-        file.write(text)
-        for i in range(len(layers)):
-            file.write(np.ascontiguousarray(raw[:, i]).data)
+        file.write(head)
+        for i, layer in enumerate(layers):
+            values = np.ascontiguousarray(raw[:, i]).data
+            file.write(values)
+            digests[layer] = digest_of(values)
+    return digest_of(head), digests
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,8 @@ class Shard:
     tensors: dict[str, NDArray[Any]]
     """Layer -> raw (n_rows, d_model), mapped read-only."""
     metadata: dict[str, str]
+    head: bytes
+    """Everything before the first tensor."""
 
     def row_raw(self, row: int) -> NDArray[Any]:
         """Raw (n_layers, d_model) of one row."""
@@ -177,7 +188,7 @@ def open_shard(path: Path) -> Shard:
         layer: whole[start : start + size].view(kind).reshape(n_rows, d_model)
         for layer, start in starts.items()
     }
-    return Shard(path, dtype, layers, n_rows, d_model, tensors, metadata)
+    return Shard(path, dtype, layers, n_rows, d_model, tensors, metadata, head + text)
 
 
 def _refuse(

@@ -2,7 +2,8 @@
 
     store.json                  schema version, model, layers, d_model, dtype; the same for every writer
     shards/<writer>-<n>.safetensors     one tensor (n_rows, d_model) per layer
-    index/<writer>-<n>.parquet          one line per row, written after its shard
+    digests/<writer>-<n>.json           of the shard's bytes (`harness.activations.seal`), written after it
+    index/<writer>-<n>.parquet          one line per row, written last
 
 A row is one site of one decision: (game_id, seq, site, subject, variant, token_index). A site whose name ends in the
 seat that it is about, such as `mention:3`, is stored as site `mention`, subject 3. `token_hash` binds the row to the
@@ -35,6 +36,7 @@ from harness.activations.format import (
     store_folders,
     token_hash,
 )
+from harness.activations.seal import changed_parts, check_index
 from harness.activations.shards import (
     ActivationOverflow,
     ActivationsDamaged,
@@ -77,6 +79,8 @@ class Activations:
             check_links(path)
         self.info = read_info(path)
         self._open = lru_cache(maxsize=512)(open_shard)
+        self._held: set[tuple[str, str]] = set()
+        """Shards and layers that were found to be what was written."""
 
     def __repr__(self) -> str:
         return (
@@ -92,10 +96,12 @@ class Activations:
         return self.info.d_model
 
     def scan(self) -> pl.LazyFrame:
-        """The index, one line per row (`INDEX_SCHEMA`), in no particular order of games."""
+        """The index, one line per row (`INDEX_SCHEMA`), in no particular order of games. Raises ActivationsDamaged."""
         parts = self.parts()
         if not parts:
             return pl.LazyFrame(schema=INDEX_SCHEMA)
+        for part in parts:
+            check_index(part)
         return pl.scan_parquet(parts, schema=INDEX_SCHEMA)
 
     def parts(self) -> list[Path]:
@@ -143,7 +149,7 @@ class Activations:
         name = self._known(layer)
         out = np.empty((lines.height, self.d_model), dtype=np.float32)
         for shard, where, rows in self._by_shard(lines):
-            out[where] = widen(shard.tensors[name][rows], shard.dtype)
+            out[where] = widen(self._tensor(shard, name)[rows], shard.dtype)
         return out
 
     def read_rows(
@@ -154,7 +160,7 @@ class Activations:
         out = np.empty((lines.height, len(names), self.d_model), dtype=np.float32)
         for shard, where, rows in self._by_shard(lines):
             for i, name in enumerate(names):
-                out[where, i] = widen(shard.tensors[name][rows], shard.dtype)
+                out[where, i] = widen(self._tensor(shard, name)[rows], shard.dtype)
         return out
 
     def select(
@@ -179,7 +185,7 @@ class Activations:
 
     def tensor(self, shard: str, layer: int | str) -> NDArray[np.generic]:
         """The memory-mapped tensor (n_rows, d_model) of one shard, raw (bfloat16 as uint16), read-only."""
-        return self._shard(shard).tensors[self._known(layer)]
+        return self._tensor(self._shard(shard), self._known(layer))
 
     def keys(self, games: Iterable[str] | None = None) -> set[tuple[Any, ...]]:
         """What is stored, of some games or of all: (game_id, seq, site, subject, variant, token_index)."""
@@ -220,6 +226,14 @@ class Activations:
 
     def _shard(self, name: str) -> Shard:
         return self._open(self.path / "shards" / segment(name, f"a shard in the index of {self.path}"))
+
+    def _tensor(self, shard: Shard, layer: str) -> NDArray[Any]:
+        """One layer of a shard, held to its digest when it is first asked for. Raises ActivationsDamaged."""
+        if (shard.path.name, layer) not in self._held:
+            for what in changed_parts(shard, [layer]):
+                raise ActivationsDamaged(f"shard {shard.path} is damaged: {what}; {shard_remedy(shard.path)}")
+            self._held.add((shard.path.name, layer))
+        return shard.tensors[layer]
 
     def _by_shard(self, lines: pl.DataFrame) -> Iterator[tuple[Shard, NDArray[np.int64], NDArray[np.int64]]]:
         """For each shard: (shard, positions in `lines`, rows in the shard), rows ascending."""

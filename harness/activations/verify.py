@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import polars as pl
 
-from harness.activations.format import BELIEF_MENTION, KEY, ContextKey, read_part, token_hash
+from harness.activations.format import BELIEF_MENTION, KEY, ContextKey, read_part
+from harness.activations.seal import SEALED, changed_parts, check_index
 from harness.activations.shards import (
     ActivationsDamaged,
     Shard,
@@ -34,6 +36,7 @@ def verify(store: Activations, contexts: Contexts | None = None) -> list[Damage]
     frames: list[pl.DataFrame] = []
     for part in store.parts():
         try:
+            check_index(part)
             lines = read_part(part)
         except ActivationsDamaged as error:
             found.append(Damage("broken_index", part.name, str(error)))
@@ -67,7 +70,18 @@ def _shard(store: Activations, name: str, lines: pl.DataFrame) -> list[Damage]:
             f"store.json says {len(store.layers)} of {store.d_model} {store.info.dtype}; {shard_remedy(path)}"
         )
         return [Damage("broken_shard", name, message)]
-    return _rows(shard, name, lines)
+    try:
+        changed = list(changed_parts(shard))
+    except ActivationsDamaged as error:
+        return [Damage("broken_shard", name, str(error))]
+    whole = SEALED in shard.metadata and not changed
+    if whole and lines["row"].sort().equals(pl.Series("row", range(shard.n_rows), pl.Int32)):
+        return []  # what was written, byte for byte
+    found = _rows(shard, name, lines)
+    if changed and not found:
+        message = f"shard {path} is damaged: {'; '.join(changed)}; {shard_remedy(path)}"
+        found = [Damage("broken_shard", name, message)]
+    return found
 
 
 def _unindexed(shard: Path) -> Damage:
@@ -125,13 +139,22 @@ def _tokens(lines: pl.DataFrame, contexts: Contexts) -> list[Damage]:
         if ids is None:
             continue
         low = line["token_index"] + line["n_tokens"]  # the last token is at least here
-        if not any(token_hash(ids[:end]) == line["token_hash"] for end in range(low, len(ids) + 1)):
+        if line["token_hash"] not in _hashes(ids, low):
             message = (
                 f"row {line['row']} of {line['shard']} ({_key(line)}) was read on other token ids than the "
                 f"{len(ids)} given (hash {line['token_hash']}); capture again on this log"
             )
             found.append(Damage("wrong_tokens", f"{line['shard']} row {line['row']}", message))
     return found
+
+
+def _hashes(ids: Sequence[int], low: int) -> Iterator[str]:
+    """`token_hash` of `ids[:low]`, `ids[:low + 1]`, and so on, reading the ids once."""
+    data = np.asarray(ids, dtype="<i4").tobytes()
+    digest = blake2b(data[: 4 * low], digest_size=16)
+    for end in range(low, len(ids) + 1):
+        yield digest.copy().hexdigest()
+        digest.update(data[4 * end : 4 * end + 4])
 
 
 def _key(line: Mapping[str, object]) -> str:

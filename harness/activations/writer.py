@@ -22,7 +22,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harness.activations.format import INDEX_SCHEMA, StoreInfo, bytes_hash, read_info
+from harness.activations.format import INDEX_SCHEMA, StoreInfo, read_info
+from harness.activations.seal import SEALED, digests_file, write_digests
 from harness.activations.shards import (
     DTYPES,
     ActivationsError,
@@ -33,6 +34,7 @@ from harness.activations.shards import (
     write_shard,
 )
 from harness.atomic import storage, write_whole
+from harness.digest import digest_of
 
 
 class RowKey(msgspec.Struct, frozen=True):
@@ -117,9 +119,11 @@ class ActivationWriter:
             "model": self.info.model,
             "schema_version": str(self.info.schema_version),
             "layers": " ".join(self.info.layers),
-            "index": bytes_hash(index),
+            "index": digest_of(index),
+            SEALED: "1",
         }
-        write_shard(shard, raw, self.info.layers, self.info.dtype, metadata)
+        head, layers = write_shard(shard, raw, self.info.layers, self.info.dtype, metadata)
+        write_digests(shard, head, layers, index)
         write_whole(index_part(shard), index)
         self.n_rows += len(self._keys)
         self.n_bytes += raw.nbytes
@@ -129,7 +133,7 @@ class ActivationWriter:
     def create(self) -> None:
         """Make the folders and `store.json` if they are not there. Raises StorageError, ActivationsError."""
         with storage(self.path):
-            for folder in (self.path, self.path / "shards", self.path / "index"):
+            for folder in (self.path, *(self.path / name for name in ("shards", "index", "digests"))):
                 folder.mkdir(parents=True, exist_ok=True)
         file = self.path / "store.json"
         if not file.exists():
@@ -181,6 +185,8 @@ def remove_unfinished(path: Path) -> list[str]:
         for file in (
             *found,
             *shards.glob(".*.part"),
+            *(digests_file(shard) for shard in found),
+            *(path / "digests").glob(".*.part"),
             *(path / "index").glob(".*.part"),
             *path.glob(".*.part"),
         ):

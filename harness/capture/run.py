@@ -16,7 +16,7 @@ from harness.config.models import model_folder
 from harness.errors import ConfigurationError
 from harness.run.derived import mark_stale
 from harness.run.folder import Run, load_run
-from harness.run.held import RunFolder
+from harness.run.held import RunFolder, sealing
 
 
 def capture_run(
@@ -70,15 +70,16 @@ def capture_run(
     check_seats(run, job)
     with RunFolder.hold(run.path):
         _tidy(job.store(run.path), say)
-        if devices > 1:
-            from harness.capture.devices import capture_on_devices
+        with sealing(run.path, job.store(run.path).name):
+            if devices > 1:
+                from harness.capture.devices import capture_on_devices
 
-            done = capture_on_devices(run.path.resolve(), job, devices, say)
-        else:
-            done = capture_share(run.path, job, 0, 1, say)
-        _tell(run, job, done, say)
-        if any(site.startswith("tokens:") for site in job.sites):
-            _write_vocabulary(run, job)
+                done = capture_on_devices(run.path.resolve(), job, devices, say)
+            else:
+                done = capture_share(run.path, job, 0, 1, say)
+            _tell(run, job, done, say)
+            if any(site.startswith("tokens:") for site in job.sites):
+                _write_vocabulary(run, job)
         for one in mark_stale(run.path):
             say(str(one))
     return job.store(run.path)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from games.base import GameError
@@ -17,30 +16,21 @@ from harness.activations.format import ContextKey
 from harness.activations.store import (
     Activations,
     ActivationsDamaged,
-    ActivationsError,
     open_activations,
     store_folders,
 )
-from harness.activations.verify import verify
 from harness.capture.belief_forks import BeliefForks
 from harness.capture.contexts import Players, asked
-from harness.check.tables import Beside
+from harness.check.files import Finding, store_damage, tables_damage
+from harness.check.tables import Beside, held_to_journal
+from harness.config.files import parse_config
 from harness.config.sections import Config
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, RunDamaged
 from harness.exchange.imports.folder import source_of
 from harness.exchange.imports.verify import UNCHECKED, verify_games
-from harness.run import tables
 from harness.run.folder import Run, load_run
 from harness.schedule.branched import origin_of, schedule_of
 from harness.schedule.tournament import Planned
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that is wrong."""
-
-    where: str
-    """A file, a game, or a game and a sequence number."""
-    what: str
 
 
 def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) -> list[Finding]:
@@ -48,10 +38,18 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
 
     Raises RunFolderError where there is no run that could be checked.
     """
-    run = load_run(path)
-    found = list(_tables(run)) if run.finished else []
-    if found:  # nothing below can be read
-        return found
+    try:
+        run = load_run(path)
+    except RunDamaged as error:
+        return [Finding("manifest.json", str(error))]
+    say("holding the files to their digests")
+    found = tables_damage(run)
+    if not run.manifest.sealed:
+        say("the folder is from before there were digests: only what the log holds can be checked")
+        found = found or list(held_to_journal(run))
+    if any(f.where.endswith((".parquet", "journal")) for f in found):  # nothing below can be read
+        return [*found, *_stores(run, say, tokens=False)]
+    found += _manifest(run)
     if (source := source_of(run.manifest)) is not None:
         say(f"{len(run.game_ids):,} games imported from {source.format}; {UNCHECKED}")
         return [Finding(where, what) for where, what in verify_games(run, source)]
@@ -70,32 +68,34 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
             found += wrong or prompts.check(run, planned[game_id], records)
     for reason in prompts.skipped:
         say(f"prompts are not checked against the log: {reason}")
+    return [*found, *_stores(run, say)]
+
+
+def _stores(run: Run, say: Callable[[str], None], tokens: bool = True) -> Iterator[Finding]:
     for store in store_folders(run.path):
         say(f"holding the rows in {store.name} to their bytes and tokens")
-        found += _activations(run, store)
-    return found
+        yield from store_damage(run, store, _Contexts(run) if tokens else None)
 
 
-def _tables(run: Run) -> Iterator[Finding]:
-    for table, schema in tables.SCHEMAS.items():
-        path = run.path / f"{table}.parquet"
-        if not path.is_file():
-            yield Finding(path.name, "the file is missing")
-            continue
+def _manifest(run: Run) -> Iterator[Finding]:
+    """The configuration held to its hash, and the models that the decisions name to those of the run."""
+    manifest = run.manifest
+    if manifest.parent is None and manifest.imported is None and not manifest.merged:
         try:
-            found = dict(pl.read_parquet_schema(path))
-            pl.scan_parquet(path).select(pl.len()).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            yield Finding(path.name, f"the file cannot be read: {error}")
-            continue
-        wanted = dict(pl.Schema(schema))
-        later = tables.LATER.get(table, ())
-        wanted = {name: dtype for name, dtype in wanted.items() if name in found or name not in later}
-        if found != wanted:
-            keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+            found = parse_config(manifest.config, "manifest.json").hash()
+        except ConfigurationError as error:
+            yield Finding("manifest.json", f"its configuration cannot be read: {error}")
+            return
+        if found != manifest.config_hash:
             yield Finding(
-                path.name, f"column {keys[0]!r} is {found.get(keys[0])}, expected {wanted.get(keys[0])}"
+                "manifest.json", f"config_hash is {manifest.config_hash}, its configuration has {found}"
             )
+    used = run.decisions.select("model").unique(maintain_order=True).collect()["model"].drop_nulls()
+    for model in sorted(set(used) - set(manifest.models.values())):
+        yield Finding(
+            "manifest.json",
+            f"decisions were made by {model}; the run's models are {', '.join(manifest.models.values()) or 'none'}",
+        )
 
 
 def _scheduled(run: Run, planned: Mapping[str, Planned]) -> Iterator[Finding]:
@@ -231,14 +231,6 @@ class _Contexts(Mapping[ContextKey, Sequence[int]]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def _activations(run: Run, path: Path) -> list[Finding]:
-    try:
-        damage = verify(open_activations(path), _Contexts(run))
-    except ActivationsError as error:
-        return [Finding(path.name, str(error))]
-    return [Finding(f"{path.name}/{d.where}", d.message) for d in damage]
 
 
 def check_activations(

@@ -10,10 +10,13 @@ import polars as pl
 
 from games.base import Outcome
 from games.records import Record
+from harness.check.files import Finding
+from harness.errors import RunDamaged
 from harness.run.folder import Run
-from harness.run.journal import End, Start
-from harness.run.rows import game_rows
-from harness.run.tables import Row
+from harness.run.journal import End, Journal, Start
+from harness.run.rows import game_rows, journal_rows
+from harness.run.sound import journals_of, remedy
+from harness.run.tables import Row, frames_of
 from harness.schedule.tournament import Planned
 
 TOLD = ("index", "status", "winner", "error", "seconds", "session")
@@ -69,6 +72,46 @@ class Beside:
                 yield f"beliefs.parquet, {game_id}/{belief['seq']}", what
 
 
+def held_to_journal(run: Run, games_at_once: int = 200) -> Iterator[Finding]:
+    """Where a finished run's tables say something else than its journal, which has to hold all of its games."""
+    journals = journals_of(run.path)
+    if not run.finished or not journals:
+        return
+    try:
+        journal = Journal(journals)
+        ids = [game for game in run.game_ids if game in journal.ends]
+        for at in range(0, len(ids), games_at_once):
+            chunk = ids[at : at + games_at_once]
+            wanted = frames_of(journal_rows(run.manifest, journal, game) for game in chunk)
+            for table, frame in wanted.items():
+                found = run.frame(table).filter(pl.col("game_id").is_in(chunk)).collect()
+                if not found.equals(frame):
+                    yield Finding(
+                        f"{table}.parquet",
+                        f"it says something else than the journal: {_first(found, frame)}; "
+                        + remedy(run.path, run.manifest),
+                    )
+                    return
+    except RunDamaged as error:
+        yield Finding("journal", str(error))
+
+
+def _first(found: pl.DataFrame, wanted: pl.DataFrame) -> str:
+    """The first difference, in words."""
+    if len(found) != len(wanted):
+        return f"{len(found):,} rows, the journal has {len(wanted):,}"
+    for there, own in zip(found.iter_rows(named=True), wanted.iter_rows(named=True), strict=True):
+        for name, value in there.items():
+            if value != own[name]:
+                return f"{name} of game {own['game_id']} is {_cut(value)}, by the journal it is {_cut(own[name])}"
+    return "the order of rows"
+
+
+def _cut(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
+
+
 def _rows(frame: pl.LazyFrame) -> Iterator[Row]:
     return frame.collect().iter_rows(named=True)
 
@@ -92,6 +135,11 @@ def _belief(row: Row, n_seats: int, n_records: int) -> str | None:
         told = json.loads(row["probabilities"])
     except (json.JSONDecodeError, TypeError) as error:
         return f"probabilities cannot be read: {error}"
+    values: list[Any] = list(told.values()) if isinstance(told, dict) else [None]
+    if not all(isinstance(p, float | int) and 0 <= p <= 1 for p in values) or (
+        told and abs(sum(values) - 1) > 1e-3
+    ):
+        return f"probabilities are {row['probabilities']}: numbers from 0 to 1 that add up to 1 are expected"
     stated = told.get("werewolf", 0.0) if told else None
     if row["p_werewolf"] != stated:
         return f"p_werewolf is {row['p_werewolf']}, probabilities say {stated}"

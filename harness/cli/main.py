@@ -78,6 +78,11 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         status = _explain(error)
+    except BaseException as error:
+        if debug or type(error).__name__ != "PanicException":  # polars' own, which is no Exception
+            raise
+        write(f"error: a table cannot be read ({error}): wolfscope check RUN names the file", error=True)
+        status = 1
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -95,7 +100,7 @@ def _explain(error: Exception) -> int:
     """One line about an error; the exit status."""
     if isinstance(error, WolfscopeError) or _is_users(error):
         write(f"error: {error}", error=True)
-        return 2
+        return getattr(error, "status", 2)
     write(
         f"error: {type(error).__name__}: {error}\nThis is a fault of Wolfscope; the same command with --debug shows "
         "where. What was written before is whole.",

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
+from harness.activations.seal import store_digest
 from harness.atomic import making_folder, replacing, storage, write_whole
+from harness.digest import file_digest
 from harness.errors import RunFolderError
 from harness.exchange.columns import COLUMN_DOCS, TABLE_DOCS
 from harness.run import tables
 from harness.run.folder import Run, load_run
-from harness.run.manifest import NAME
 
 CARD = "README.md"
 
@@ -30,19 +32,22 @@ def export_run(
     the captured activations too. Raises RunFolderError where `out` is taken or the run has no ended game.
     """
     run, out = load_run(path), Path(out).resolve()
+    manifest = msgspec.structs.replace(run.manifest, digests={}, stores={})
     with making_folder(out) as part:
         for table in tables.TABLES:
             with replacing(part / f"{table}.parquet") as file:
                 run.frame(table).sink_parquet(file, compression="zstd")
+                manifest.digests[f"{table}.parquet"] = file_digest(file)
         if not pl.scan_parquet(part / "games.parquet").select(pl.len()).collect().item():
             raise RunFolderError(f"no game of {path} has ended yet, so there is nothing to export")
-        if run.finished:
-            write_whole(part / NAME, (run.path / NAME).read_bytes())
         if activations:
             if not (run.path / "activations").is_dir():
                 raise RunFolderError(f"{path} has no activations; run: wolfscope capture {path}")
             with storage(part):
                 shutil.copytree(run.path / "activations", part / "activations")
+            manifest.stores["activations"] = store_digest(part / "activations")
+        if run.finished:
+            manifest.write(part)
         write_whole(part / CARD, "\n".join(card_lines(run, part, license)).encode() + b"\n")
     return out
 

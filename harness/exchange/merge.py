@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from harness.activations.seal import store_digest
 from harness.activations.store import open_activations, store_folders
 from harness.activations.vocabulary import NAME as VOCABULARY
 from harness.activations.writer import ActivationWriter, RowKey
 from harness.atomic import making_folder, replacing, storage
 from harness.config.hashing import hash_of
+from harness.digest import file_digest
 from harness.errors import RunFolderError
 from harness.gate import name_of
 from harness.run import tables
@@ -47,9 +49,11 @@ def merge_runs(paths: Sequence[str | Path], out: str | Path, activations: bool =
         for table in tables.TABLES:
             with replacing(part / f"{table}.parquet") as file:
                 pl.concat(_rows(runs, kept, table)).sink_parquet(file, compression="zstd")
+                manifest.digests[f"{table}.parquet"] = file_digest(file)
         if activations:
             for store in sorted({path.name for run in runs for path in store_folders(run.path)}):
                 _join_stores(runs, kept, store, part / store)
+                manifest.stores[store] = store_digest(part / store)
         manifest.write(part)
     return Path(out).resolve()
 
@@ -194,7 +198,8 @@ def _join_stores(runs: Sequence[Run], kept: Sequence[Sequence[str]], name: str, 
         lost = set(run.game_ids) - set(ids)
         taken = {file.name for file in (out / "shards").iterdir()}
         if not lost and not taken & {file.name for file in (store.path / "shards").iterdir()}:
-            for file in [*(store.path / "shards").glob("[!.]*"), *store.parts()]:
+            digests = (store.path / "digests").glob("[!.]*")
+            for file in [*(store.path / "shards").glob("[!.]*"), *digests, *store.parts()]:
                 _link(file, out / file.parent.name / file.name)
             continue
         lines = store.index(games=ids, variant=None)

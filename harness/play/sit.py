@@ -14,7 +14,7 @@ from harness.play.engines import start_backends, stop_backends
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.progress import Progress
 from harness.play.runner import Runner
-from harness.play.tournament import todo_of
+from harness.play.tournament import starts_of, todo_of
 from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import repair
 from harness.schedule.branched import schedule_in
@@ -61,5 +61,5 @@ def sit(config: Config, out: str | Path, progress: Progress) -> Path:
                 await runner.close()
 
             asyncio.run(play())
-        folder.finish()
+        folder.finish(starts_of(schedule))
     return folder.path

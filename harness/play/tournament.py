@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken
@@ -25,7 +25,7 @@ from harness.play.factory import check_agents, prompt_hashes
 from harness.play.progress import Progress, clock
 from harness.play.runner import slow_agents
 from harness.run.held import RunFolder, new_manifest
-from harness.run.journal import End, Journal, repair
+from harness.run.journal import End, Journal, Start, repair
 from harness.schedule.branched import schedule_in
 from harness.schedule.tournament import Planned, Schedule
 
@@ -124,7 +124,7 @@ class _Tournament:
                 self._stop_engines()
         self.progress.say("writing the tables")
         told = len(self.folder.notes)
-        self.folder.finish()
+        self.folder.finish(starts_of(self.schedule))
         for note in self.folder.notes[told:]:
             self.progress.say(note)
 
@@ -194,6 +194,7 @@ class _Tournament:
         try:
             together = 1 if any(slow_agents(config) for config in self.schedule.configs) else GAMES_A_CALL
             with Crew(self.folder.journal_folder, n_runners, in_flight, arguments, together) as crew:
+                self.folder.keep(self.n_ended)
                 self.progress.begin(len(self.schedule), list(journal.ends.values()))
                 self.progress.publish(self.folder.path)
                 for end in crew.play(
@@ -211,6 +212,7 @@ class _Tournament:
         finally:
             self.progress.pause()
             self.ledger.keep()
+            self.folder.keep(self.n_ended)
         if self.n_ended < len(self.schedule):
             self._stop_if_spent()
 
@@ -250,6 +252,11 @@ class _Tournament:
     def _journal(self) -> Journal:
         repair(sorted(self.folder.journal_folder.glob("*.jsonl")))
         return self.folder.journal()
+
+
+def starts_of(schedule: Iterable[Planned]) -> dict[str, Start]:
+    """What a journal must say of the beginning of each game of a schedule."""
+    return {p.game_id: Start(p.index, p.seed, p.cell, p.agents) for p in schedule}
 
 
 def todo_of(schedule: Schedule, journal: Journal) -> Iterator[tuple[Planned, list[Record]]]:

@@ -7,11 +7,9 @@ folder. `stale` compares, `mark_stale` says it at the head of pages.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from html import escape, unescape
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import msgspec
 import polars as pl
 
 from harness.atomic import replacing, storage, write_whole
+from harness.digest import digest_of, file_digest
 from harness.run import tables
 
 KEY = "wolfscope-inputs"
@@ -85,20 +84,7 @@ def _digest(path: Path) -> str:
     files = (
         [path] if path.is_file() else [path / "store.json", *sorted((path / "index").glob("[!.]*.parquet"))]
     )
-    parts = [f"{f.name} {_file_digest(str(f), *_state(f))}" for f in files if f.is_file()]
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
-
-
-def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: str, size: int, changed: int) -> str:
-    """Read once per state of the file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    return digest_of("\n".join(f"{f.name} {file_digest(f)}" for f in files if f.is_file()).encode())
 
 
 def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from games.records import Decision, Record
+from harness.activations.seal import store_digest
+from harness.activations.store import Activations, ActivationsDamaged, open_activations
 from harness.errors import RunFolderError
 from harness.gate import check_game_ids
 from harness.run import tables
@@ -27,9 +28,10 @@ from harness.run.derived import READ_AGAIN, stale
 from harness.run.failures import Failing, failing
 from harness.run.held import RunFolder, new_manifest, read_journals
 from harness.run.journal import End, Journal, Start
-from harness.run.manifest import NAME, Cell, Manifest, read_manifest
+from harness.run.manifest import Cell, Manifest, read_manifest
 from harness.run.mixed import MixedRun, mixture
 from harness.run.rows import journal_rows
+from harness.run.sound import refuse_damaged
 
 __all__ = ["Run", "RunFolder", "load_run"]
 
@@ -56,7 +58,7 @@ class Run:
         """Reads the manifest alone."""
         self.path = path
         self.manifest: Manifest = read_manifest(path)
-        self._ids_are_checked = False
+        self._sound = False
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: {self.manifest.n_games} games, {self.manifest.status}>"
@@ -77,17 +79,11 @@ class Run:
         return tables.frames_of(journal_rows(self.manifest, self.journal, game) for game in ids)
 
     def frame(self, table: str) -> pl.LazyFrame:
-        """One table (`games`, `seats`, `events`, `decisions`, `beliefs`). Raises RunFolderError where it is missing."""
+        """One table (`games`, `seats`, `events`, `decisions`, `beliefs`). Raises RunDamaged where any has changed."""
         if not self.finished:
             return self._live[table].lazy()
-        path = self.path / f"{table}.parquet"
-        if not path.is_file():
-            raise RunFolderError(
-                f'{path} is missing from a finished run: restore it, or set status to "playing" in '
-                f"{NAME} and run the same command again, which writes it from the journal"
-            )
-        self._check_ids()
-        found = pl.scan_parquet(path)
+        self.refuse_damaged()
+        found = pl.scan_parquet(self.path / f"{table}.parquet")
         if later := tables.LATER.get(table):
             there = set(found.collect_schema().names())
             schema = tables.SCHEMAS[table]
@@ -96,13 +92,14 @@ class Run:
             )
         return found
 
-    def _check_ids(self) -> None:
-        """Once: the ids of the games, from which names of files are made, are ids. Raises Untrusted."""
-        if not self._ids_are_checked:
-            path = self.path / "games.parquet"
-            if path.is_file() and "game_id" in pl.read_parquet_schema(path):
-                check_game_ids(pl.read_parquet(path, columns=["game_id"])["game_id"], path)
-            self._ids_are_checked = True
+    def refuse_damaged(self) -> None:
+        """Raises RunDamaged where a table of a finished run is not what was written, Untrusted where the id of a game,
+        from which names of files are made, is none; looks once."""
+        if not self._sound:
+            refuse_damaged(self.path, self.manifest)
+            games = self.path / "games.parquet"
+            check_game_ids(pl.read_parquet(games, columns=["game_id"])["game_id"], games)
+            self._sound = True
 
     @property
     def games(self) -> pl.LazyFrame:
@@ -139,10 +136,29 @@ class Run:
         old = [str(one) for one in stale(self.path) if one.path.name in READ_AGAIN]
         return [*([] if mixed is None else [mixed]), *map(str, self.failing()), *old]
 
-    def activations(self) -> Any:
-        """The run's activations (`harness.activations.store.Activations`)."""
+    def activations(self, name: str = "activations") -> Activations:
+        """A store of the run's activations, held to the manifest; name: its folder.
 
-        return import_module("harness.activations.store").open_activations(self.path / "activations")
+        Raises ActivationsError where there is none, ActivationsDamaged where it is not what was captured on this run.
+        """
+        store = open_activations(self.path / name)
+        for what in self.store_faults(store):
+            raise ActivationsDamaged(f"{store.path} is damaged: {what}")
+        return store
+
+    def store_faults(self, store: Activations) -> Iterator[str]:
+        """In words, why a store is not what was captured on this run."""
+        written, models = self.manifest.stores.get(store.path.name), set(self.manifest.models.values())
+        if written and written != store_digest(store.path):
+            yield (
+                "its files are not those that the manifest names, so a capture was cut short or files were changed; "
+                "run the same `wolfscope capture` again, or restore them from a copy"
+            )
+        if store.path.name == "activations" and models and store.info.model not in models:
+            yield (
+                f"it holds rows of {store.info.model}, the run was played by {', '.join(sorted(models))}; put the "
+                "run's own store back, or capture again"
+            )
 
     @cached_property
     def game_ids(self) -> list[str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from harness.activations.seal import store_digest
+from harness.activations.store import store_folders
 from harness.atomic import storage
 from harness.config.identity import identity
+from harness.digest import file_digest
 from harness.errors import RunFolderError
 from harness.gate import check_game_ids, check_links
 from harness.lock import RunLock
 from harness.run import tables
 from harness.run.derived import mark_stale
-from harness.run.journal import Journal, repair
+from harness.run.journal import Journal, Start, repair
 from harness.run.manifest import (
     NAME,
     SCHEMA_VERSION,
@@ -27,18 +31,23 @@ from harness.run.manifest import (
     this_session,
 )
 from harness.run.rows import journal_rows
+from harness.run.rules import ends_by_rules, hold_to_schedule
+from harness.run.sound import journals_of
 
 
 class RunFolder:
     """A run folder, written. Enter it to own it: `with RunFolder.claim(path, wanted) as folder: ...`."""
 
-    def __init__(self, path: Path, manifest: Manifest, lock: RunLock, notes: list[str]) -> None:
-        """Use `claim`."""
+    def __init__(
+        self, path: Path, manifest: Manifest, lock: RunLock, notes: list[str], before: Iterable[str] = ()
+    ) -> None:
+        """Use `claim`. before: the games that had ended when it was claimed."""
         self.path = path
         self.manifest = manifest
         self.notes = notes
         """What was repaired, for the user to see."""
         self._lock = lock
+        self._before = frozenset(before)
 
     @classmethod
     def claim(cls, path: Path, wanted: Manifest) -> RunFolder:
@@ -62,8 +71,11 @@ class RunFolder:
                 wanted.write(path)
                 return cls(path, wanted, lock, [])
             manifest = read_manifest(path)
-            notes = repair(_journals(path))
-            if manifest.status == "playing" and not Journal(_journals(path)).game_ids:
+            notes = repair(journals_of(path))
+            journal = Journal(journals_of(path))
+            if manifest.status == "playing":
+                notes += _lost(path, manifest, journal)
+            if manifest.status == "playing" and not journal.game_ids:
                 wanted.write(
                     path
                 )  # an earlier start played nothing: there is no run that this could differ from
@@ -72,11 +84,12 @@ class RunFolder:
             if wanted.n_games > manifest.n_games and manifest.status == "finished":
                 _check_journal(path, manifest)
                 manifest.status, manifest.finished = "playing", None
+                manifest.digests = {}
             if manifest.status == "playing":
-                manifest.sessions = [*_playing(manifest, path), this_session(wanted.config)]
+                manifest.sessions = [*_playing(manifest, journal), this_session(wanted.config)]
                 manifest.config, manifest.n_games = wanted.config, wanted.n_games
                 manifest.write(path)
-            return cls(path, manifest, lock, notes)
+            return cls(path, manifest, lock, notes, journal.ends)
         except BaseException:
             lock.__exit__(None, None, None)
             raise
@@ -107,25 +120,80 @@ class RunFolder:
         """All journals as they are now."""
         return read_journals(self.path)
 
-    def finish(self) -> None:
-        """Write the tables from the journals and mark the run finished. Raises StorageError."""
+    def keep(self, n_ended: int) -> None:
+        """Note in the manifest what the journals hold now, so that a later command can tell if some of it is lost."""
+        self.manifest.segments = {path.name: path.stat().st_size for path in journals_of(self.path)}
+        self.manifest.ended = n_ended
+        self.manifest.write(self.path)
+
+    def finish(self, schedule: Mapping[str, Start] | None = None) -> None:
+        """Write the tables from the journals and mark the run finished; what has to be said goes to `notes`.
+
+        schedule: what the journal must say of each game's beginning. Games that had ended before the folder was
+        claimed are held to their rules; one whose log ends by them has not failed, whatever the journal says.
+
+        Raises StorageError, and RunDamaged where a journal is not what was written.
+        """
         journal = self.journal()
+        hold_to_schedule(journal, schedule or {})
+        right = ends_by_rules(self.manifest, journal, self._before & journal.ends.keys())
+        journal.ends |= right
         ids = sorted(journal.ends, key=lambda game: journal.starts[game].index)
-        tables.write_tables(self.path, (journal_rows(self.manifest, journal, game) for game in ids))
+        digests = tables.write_tables(self.path, (journal_rows(self.manifest, journal, game) for game in ids))
+        digests |= {f"journal/{path.name}": file_digest(path) for path in journal.paths}
+        self.manifest.digests, self.manifest.segments = digests, {}
+        self.manifest.stores = {path.name: store_digest(path) for path in store_folders(self.path)}
         self.manifest.status, self.manifest.finished = "finished", now()
         self.manifest.write(self.path)
+        self.notes += [
+            f"game {game_id} was noted as failed ({end.error}); its log ends by the rules: {end.winner} has won"
+            for game_id, end in right.items()
+        ]
         self.notes += map(str, mark_stale(self.path))
 
 
 def read_journals(path: Path) -> Journal:
     """All journals of a run folder as they are now. Raises RunFolderError, also for a game's id that is none."""
-    journal = Journal(_journals(path))
+    journal = Journal(journals_of(path))
     check_game_ids(journal.game_ids, path / "journal")
     return journal
 
 
-def _journals(path: Path) -> list[Path]:
-    return sorted((path / "journal").glob("*.jsonl"))
+@contextmanager
+def sealing(path: Path, store: str) -> Iterator[None]:
+    """While it is entered, the manifest of a finished run says that a store is being written; then it has its digest.
+
+    Hold the run's lock. Runs that are being played, and those from before there were digests, are left as they are.
+    """
+    _note_store(path, store, "")
+    try:
+        yield
+    finally:
+        if (path / store).is_dir():
+            _note_store(path, store, store_digest(path / store))
+
+
+def _note_store(path: Path, store: str, digest: str) -> None:
+    manifest = read_manifest(path)
+    if manifest.sealed and manifest.status == "finished":
+        manifest.stores[store] = digest
+        manifest.write(path)
+
+
+def _lost(path: Path, manifest: Manifest, journal: Journal) -> Iterator[str]:
+    """In words, which journals hold less than they did when a command last looked."""
+    lost = []
+    for name, size in manifest.segments.items():
+        file = path / "journal" / name
+        found = file.stat().st_size if file.is_file() else None
+        if found is None:
+            lost.append(f"{name} is missing")
+        elif found < size:
+            lost.append(f"{name} is {size - found:,} bytes shorter than it was")
+    if lost:
+        n = manifest.ended - len(journal.ends)
+        games = f"{n:,} games that had ended are" if n > 1 else "the games that it held are"
+        yield f"journal {', '.join(lost)}: {games} played again"
 
 
 def _check_free(path: Path) -> bool:
@@ -161,12 +229,12 @@ def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
         )
 
 
-def _playing(manifest: Manifest, path: Path) -> list[Session]:
+def _playing(manifest: Manifest, journal: Journal) -> list[Session]:
     """The sessions of a run that goes on; a last one that played nothing is left out."""
     *before, last = manifest.sessions
     if last.config is None:  # by an older version, which kept the last session's configuration alone
         return [*before, msgspec.structs.replace(last, config=manifest.config)]
-    return [*before, last] if len(before) in Journal(_journals(path)).sessions.values() else before
+    return [*before, last] if len(before) in journal.sessions.values() else before
 
 
 def _check_journal(path: Path, manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ answers that were still outstanding. A torn last line is cut off when the run is
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ import msgspec
 from agents.llm.beliefs import Belief
 from games.records import Decision, Event, Record
 from harness.atomic import storage_error
-from harness.errors import RunFolderError, StorageError
+from harness.errors import RunDamaged, RunFolderError, StorageError
 from harness.lock import try_lock, wait_for_lock
 from harness.run.usage import Usage
 
@@ -116,6 +117,8 @@ class JournalWriter:
             written = 0
             while written < len(data):
                 written += os.write(self._handle, data[written:])
+            if not os.fstat(self._handle).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "it was removed while the run was being played")
         except OSError as error:
             self._failed = storage_error(error, self.path)
             os.ftruncate(self._handle, self._size)  # half a line must not be followed by another one
@@ -176,7 +179,7 @@ class Journal:
     """All journals of a run, indexed by game. Read-only; a torn last line is passed over."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Reads every line's game once. Raises RunFolderError where a line before the last is damaged."""
+        """Reads every line's game once. Raises RunDamaged where a line before the last is damaged."""
         self.paths = list(paths)
         self.starts: dict[str, Start] = {}
         """What determines each started game, by game id."""
@@ -196,7 +199,7 @@ class Journal:
                     break
                 try:
                     head = _decode_head(line)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise _damaged(path, offset, error) from error
                 self._where.setdefault(head.game, []).append((number, offset, len(line)))
                 self.sessions[head.game] = max(head.session, self.sessions.get(head.game, 0))
@@ -220,7 +223,7 @@ class Journal:
         return game_id in self._where
 
     def records(self, game_id: str) -> list[Record]:
-        """The game's records in order. Raises KeyError, and RunFolderError where one is missing or double."""
+        """The game's records in order. Raises KeyError, and RunDamaged where one is missing or double."""
         return self.log(game_id)[0]
 
     def log(self, game_id: str) -> tuple[list[Record], list[Belief]]:
@@ -235,11 +238,15 @@ class Journal:
         for i, record in enumerate(records):
             if record.seq != i:
                 what = "twice" if record.seq < i else f"not, but goes on with {record.seq}"
-                names = sorted({self.paths[number].name for number, _, _ in self._where[game_id]})
-                raise RunFolderError(
-                    f"game {game_id} has record {min(i, record.seq)} {what} ({', '.join(names)})"
+                raise RunDamaged(
+                    f"{self.names(game_id)} is damaged: game {game_id} has record {min(i, record.seq)} {what}; "
+                    "restore the file from a copy"
                 )
         return records, beliefs
+
+    def names(self, game_id: str) -> str:
+        """The files that hold a game, in words."""
+        return ", ".join(str(self.paths[number]) for number in sorted({at[0] for at in self._where[game_id]}))
 
     def _lines(self, game_id: str) -> Iterator[Line]:
         for number, places in itertools.groupby(self._where[game_id], key=itemgetter(0)):
@@ -248,7 +255,7 @@ class Journal:
                 for _, offset, length in places:
                     try:
                         yield _decode(os.pread(file.fileno(), length, offset))
-                    except msgspec.DecodeError as error:
+                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                         raise _damaged(path, offset, error) from error
 
     def games(self) -> Iterator[tuple[str, list[Record]]]:
@@ -257,8 +264,8 @@ class Journal:
             yield game_id, self.records(game_id)
 
 
-def _damaged(path: Path, offset: int, error: Exception) -> RunFolderError:
-    return RunFolderError(
+def _damaged(path: Path, offset: int, error: Exception) -> RunDamaged:
+    return RunDamaged(
         f"{path}, byte {offset}: a line that is not the last one cannot be read ({error}); "
         "restore the file from a copy, or delete that line to play its game's rest again"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,7 +19,8 @@ from games import load_game
 from games.branching import Fork, Forked
 from games.printable import lines_of
 from harness.atomic import write_whole
-from harness.errors import RunFolderError
+from harness.digest import digest_of
+from harness.errors import RunDamaged, RunFolderError
 from harness.gate import check_game_id, check_links, check_name, parse_json
 
 SCHEMA_VERSION = 1
@@ -94,6 +96,16 @@ class Manifest(msgspec.Struct):
     imported: dict[str, Any] | None = None
     """For games of another program: which one, and the files that they were read from
     (`harness.exchange.imports.Source`)."""
+    digests: dict[str, str] = {}
+    """File of a finished run, tables and journals -> digest (`harness.digest`) of what was written."""
+    stores: dict[str, str] = {}
+    """Store of activations -> its digest (`harness.activations.seal`); empty while it is being written."""
+    segments: dict[str, int] = {}
+    """Journal -> bytes that it held when a command on this run last looked."""
+    ended: int = 0
+    """Games that had ended then."""
+    manifest_digest: str = ""
+    """Digest of the manifest's own text with this value left empty; empty in folders from before there were digests."""
 
     @property
     def first_config(self) -> dict[str, Any]:
@@ -102,13 +114,28 @@ class Manifest(msgspec.Struct):
 
     def write(self, folder: Path) -> None:
         """Replace the folder's manifest at once. Raises StorageError."""
-        data = msgspec.json.format(msgspec.json.encode(self), indent=2)
-        write_whole(folder / NAME, data + b"\n")
+        self.manifest_digest = ""
+        self.manifest_digest = digest_of(self._text())
+        write_whole(folder / NAME, self._text())
+
+    def _text(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the folder's files have digests."""
+        return bool(self.manifest_digest)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The folder's manifest. Raises RunFolderError where there is none, one that this version cannot read, or one that
-    does not pass the gate (`harness.gate`): all verbs that open a run folder come through here."""
+_OWN = re.compile(rb'"manifest_digest": "([0-9a-f]{32})"')
+
+
+def read_manifest(folder: Path, changed: bool = False) -> Manifest:
+    """The folder's manifest. changed: also one that is not what was written, as long as it can be read.
+
+    Raises RunFolderError where there is none, one of another version, or one that does not pass the gate
+    (`harness.gate`): all verbs that open a run folder come through here. Raises RunDamaged where it has changed.
+    """
     path = folder / NAME
     if not folder.exists():
         raise RunFolderError(
@@ -118,12 +145,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunFolderError(f"{folder} is not a run folder: it has no {NAME}")
     check_links(folder)
     try:
-        plain = parse_json(path.read_bytes(), path)
+        data = path.read_bytes()
+        plain = parse_json(data, path)
         version = plain["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunDamaged(
             f"{path} cannot be read ({error!r}): restore it from a copy, or play the run again in another folder"
         ) from error
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read ({error.strerror}): make it readable") from error
     if version != SCHEMA_VERSION:
         raise RunFolderError(
             f"{folder} has run-folder schema version {version}, this Wolfscope reads {SCHEMA_VERSION}: "
@@ -133,12 +163,25 @@ def read_manifest(folder: Path) -> Manifest:
                 else "use the Wolfscope version that wrote it, or play the run again in another folder"
             )
         )
+    if not changed and not _as_written(data, plain):
+        raise RunDamaged(
+            f"{path} is damaged: it is not what was written (its digest is another); restore it from a copy, or, where "
+            f"you have changed it yourself, `wolfscope repair {folder}` takes it as it is if the games agree with it"
+        )
     try:
         manifest = msgspec.convert(plain, Manifest)
     except msgspec.ValidationError as error:
-        raise RunFolderError(f"{path} does not follow schema version {SCHEMA_VERSION}: {error}") from error
+        raise RunDamaged(f"{path} does not follow schema version {SCHEMA_VERSION}: {error}") from error
     check_manifest(manifest, path)
     return manifest
+
+
+def _as_written(data: bytes, plain: dict[str, Any]) -> bool:
+    """Whether a manifest's text has the digest that it names; one from before there were digests passes."""
+    own = _OWN.findall(data)
+    if not own:
+        return not {"manifest_digest", "digests", "stores"} & plain.keys()
+    return own == [digest_of(_OWN.sub(b'"manifest_digest": ""', data)).encode()]
 
 
 def check_manifest(manifest: Manifest, path: Path) -> None:

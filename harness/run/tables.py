@@ -16,6 +16,7 @@ import polars as pl
 
 from games.records import Action, Decision, Event, Record, Span, SpeechAct, Trace
 from harness.atomic import replacing, storage
+from harness.digest import file_digest
 from harness.errors import StorageError
 
 _json = msgspec.json.Encoder().encode
@@ -255,8 +256,9 @@ def frames_of(games: Iterable[Rows]) -> dict[str, pl.DataFrame]:
     return {table: frame(table, rows[table]) for table in TABLES}
 
 
-def write_tables(folder: Path, games: Iterable[Rows], games_a_part: int = 200) -> None:
-    """Write all tables of a run, each file complete or absent; memory holds `games_a_part` games at a time.
+def write_tables(folder: Path, games: Iterable[Rows], games_a_part: int = 200) -> dict[str, str]:
+    """Write all tables of a run, each file complete or absent; memory holds `games_a_part` games at a time. Their
+    digests, by file name.
 
     Rows keep the order of `games`, so the rows of one game stand together. Raises StorageError.
     """
@@ -265,10 +267,12 @@ def write_tables(folder: Path, games: Iterable[Rows], games_a_part: int = 200) -
     try:
         with storage(folder):
             counts = _write_parts(parts, games, games_a_part)
+        digests: dict[str, str] = {}
         for table in TABLES:
             files = [parts / f"{table}-{i:06d}.parquet" for i in range(counts)]
             with replacing(folder / f"{table}.parquet") as part:
                 pl.scan_parquet(files).sink_parquet(part, compression="zstd")
+                digests[f"{table}.parquet"] = file_digest(part)
     except pl.exceptions.PolarsError as error:
         raise StorageError(
             f"the tables of {folder} could not be written ({error}): the journal is whole, "
@@ -276,6 +280,7 @@ def write_tables(folder: Path, games: Iterable[Rows], games_a_part: int = 200) -
         ) from error
     finally:
         shutil.rmtree(parts, ignore_errors=True)
+    return digests
 
 
 def _write_parts(parts: Path, games: Iterable[Rows], games_a_part: int) -> int:

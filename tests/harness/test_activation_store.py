@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from harness.activations.seal import digests_file
 from harness.activations.shards import open_shard, write_shard
 from harness.activations.store import (
     INDEX_SCHEMA,
@@ -229,12 +230,17 @@ def test_missing_rows_shards_and_parts_are_named(tmp_path: Path) -> None:
 
 
 def forget_the_index(path: Path) -> None:
-    """Write a shard as stores had it before shards held the hash of their index part."""
+    """Write a shard as stores had it before shards held the hash of their index part, and had digests."""
     shard = open_shard(path)
     raw = np.stack([shard.tensors[layer] for layer in shard.layers], axis=1)
     write_shard(
-        path, raw, shard.layers, shard.dtype, {k: v for k, v in shard.metadata.items() if k != "index"}
+        path,
+        raw,
+        shard.layers,
+        shard.dtype,
+        {k: v for k, v in shard.metadata.items() if k not in ("index", "sealed")},
     )
+    digests_file(path).unlink()
 
 
 def test_what_a_killed_writer_has_left_is_named_never_read_and_removed(tmp_path: Path) -> None:

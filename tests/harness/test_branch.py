@@ -45,6 +45,7 @@ from harness.play.factory import make_agent
 from harness.replay.replay import Replay, open_replay
 from harness.run.folder import load_run
 from harness.schedule.branched import continuation_seed, origin_of, schedule_of
+from tests.fixtures.edits import edit_manifest
 from tests.fixtures.local_runs import play_run
 from tests.fixtures.player_fixtures import FakeBackend, transcript_line
 from tests.fixtures.view_runs import scripted_run
@@ -181,8 +182,7 @@ def test_interrupted_branch_goes_on_and_plays_nothing_twice(
     journal = cut / "journal" / "s0001-r000.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[: len(lines) // 2]) + lines[len(lines) // 2][:20])
-    manifest = (cut / "manifest.json").read_text().replace('"finished"', '"playing"', 1)
-    (cut / "manifest.json").write_text(manifest)
+    edit_manifest(cut, status="playing")
     branch(run, "0", ballot.seq, change, 3, cut)
     assert arms(cut) == arms(whole)
 

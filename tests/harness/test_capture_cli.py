@@ -20,6 +20,7 @@ from agents.models.small import SMALL_MODEL
 from harness.activations.store import KEY, open_activations
 from harness.cli.main import main
 from harness.run.held import RunFolder
+from tests.fixtures.edits import reseal
 from tests.fixtures.tiny_models import save_tiny_model
 from tests.harness.test_capture_playing import config_of, played
 
@@ -94,6 +95,7 @@ def test_a_changed_token_id_is_named_with_its_decision(run: Path, capsys: pytest
     ids[number] = [ids[number][0] + 1, *ids[number][1:]]
     column = pl.Series("prompt_ids", ids, decisions.schema["prompt_ids"])
     decisions.with_columns(column).write_parquet(run / "decisions.parquet")
+    reseal(run)
     game, seq = decisions.row(number, named=True)["game_id"], decisions["seq"][number]
     named = findings(run, capsys, "--activations")
     assert any(re.match(rf"{game}/{seq}: the prompt .* part at token", line) for line in named)

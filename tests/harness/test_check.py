@@ -11,6 +11,7 @@ from harness.config.files import parse_config
 from harness.play.runner import Runner
 from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
+from tests.fixtures.edits import edit_manifest, reseal
 
 
 @pytest.fixture
@@ -38,7 +39,9 @@ def run(run_path):
 
 
 def change(path, edit):
+    """An edit whose digest is made to fit, so that what the log says has to find it."""
     edit(pl.read_parquet(path)).write_parquet(path)
+    reseal(path.parent)
 
 
 def findings(run):
@@ -145,7 +148,8 @@ def test_belief_that_cannot_be_is_found(run):
 
 def test_other_schema_is_found(run):
     change(run / "seats.parquet", lambda table: table.with_columns(pl.col("seat").cast(pl.Int64)))
-    assert findings(run) == ["seats.parquet: column 'seat' is Int64, expected Int16"]
+    (found,) = findings(run)
+    assert found.startswith("seats.parquet: column 'seat' is Int64, expected Int16; `wolfscope repair ")
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500])
@@ -153,12 +157,11 @@ def test_truncated_table_is_found(run, keep):
     path = run / "events.parquet"
     path.write_bytes(path.read_bytes()[:keep])
     (found,) = findings(run)
-    assert found.startswith("events.parquet: the file cannot be read")
+    assert found.startswith("events.parquet: the file has changed")
 
 
 def test_changed_seed_in_the_configuration_is_found(run):
-    path = run / "manifest.json"
-    plain = json.loads(path.read_text())
-    plain["config"]["run"]["seed"] = 9
-    path.write_text(json.dumps(plain))
+    config = json.loads((run / "manifest.json").read_text())["config"]
+    config["run"]["seed"] = 9
+    edit_manifest(run, config=config)
     assert any("is not in the schedule" in f for f in findings(run))

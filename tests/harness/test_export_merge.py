@@ -20,6 +20,7 @@ from harness.exchange.export import export_run, sha256_of
 from harness.exchange.merge import merge_runs
 from harness.run import tables
 from harness.schedule.merged import parts_of
+from tests.fixtures.edits import reseal
 from tests.fixtures.local_runs import play_run, scripted
 
 
@@ -126,6 +127,7 @@ class TestMerge:
             .alias(column)
         )
         changed.write_parquet(other / f"{table}.parquet")
+        reseal(other)
         with pytest.raises(
             RunFolderError, match=rf"{table}\.{column} is .*{frame[column][row]!r} in .* and {value!r} in"
         ):

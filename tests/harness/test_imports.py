@@ -22,6 +22,7 @@ from harness.errors import ConfigurationError, RunFolderError
 from harness.exchange.imports import ImportFormatError, import_games
 from harness.exchange.imports.aiwolf_talk import acts_of
 from harness.play.tournament import run_tournament
+from tests.fixtures.edits import reseal
 
 REPLAYS = Path(__file__).parent / "replays"
 KAGGLE = sorted(REPLAYS.glob("kaggle*.json.gz"))
@@ -272,6 +273,7 @@ class TestFolder:
         out = import_games("aiwolf", [FREE], tmp_path / "run")
         games = pl.read_parquet(out / "games.parquet")
         games.with_columns(winner=pl.lit("werewolf")).write_parquet(out / "games.parquet")
+        reseal(out)
         assert any("by who lives at the end it is 'village'" in f.what for f in check_run(out))
 
     def test_imported_players_cannot_play(self, tmp_path):

@@ -22,6 +22,7 @@ from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import End, JournalWriter, Start
 from harness.run.manifest import Manifest
 from harness.schedule.tournament import Schedule
+from tests.fixtures.edits import edit_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,8 +92,7 @@ def test_finished_run_is_read_without_its_journal(run_path):
 def test_unfinished_run_reads_the_same_from_its_journal(run_path):
     logs = finished_run(run_path)
     frames = {table: load_run(run_path).frame(table).collect() for table in tables.TABLES}
-    plain = json.loads((run_path / "manifest.json").read_text())
-    (run_path / "manifest.json").write_text(json.dumps(plain | {"status": "playing"}))
+    edit_manifest(run_path, status="playing")
     run = load_run(run_path)
     assert dict(run.logs()) == logs
     for table, frame in frames.items():

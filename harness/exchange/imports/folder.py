@@ -120,7 +120,7 @@ def import_games(
     out = Path(out).resolve()
     with making_folder(out) as part:
         manifest = _manifest(name_of(out.name), list(games.values()), Source(format, options, files))
-        write_tables(part, _rows(manifest.cells, games.values()))
+        manifest.digests = write_tables(part, _rows(manifest.cells, games.values()))
         manifest.write(part)
     return out
 

@@ -1,0 +1,132 @@
+"""Is a finished run's folder what was written? Files against their digests; without any, tables against one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from harness.digest import file_digest
+from harness.errors import RunDamaged
+from harness.run.manifest import Manifest
+from harness.run.tables import LATER, SCHEMAS, TABLES
+
+FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What reading a damaged table may raise; polars' panic is no `Exception`."""
+
+
+def journals_of(path: Path) -> list[Path]:
+    """The journals of a run folder, by name."""
+    return sorted((path / "journal").glob("*.jsonl"))
+
+
+def remedy(path: Path, manifest: Manifest) -> str:
+    """What to do about a damaged table."""
+    if manifest.imported is not None:
+        return "import the games again into a new folder"
+    if manifest.merged:
+        return "merge the runs again into a new folder"
+    if not journals_of(path):
+        return "restore it from a copy (there is no journal to write it from)"
+    return f"`wolfscope repair {path}` writes it anew from the journal"
+
+
+def changed_files(path: Path, manifest: Manifest, afresh: bool = False) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong) of every table and journal of a finished run that is not what was written.
+
+    afresh: read files again that this process has read before.
+    """
+    files = {f"{table}.parquet" for table in TABLES} | set(manifest.digests)
+    files |= {f"journal/{file.name}" for file in journals_of(path)} if manifest.sealed else set()
+    for name in sorted(files):
+        what = remedy(path, manifest) if name.endswith(".parquet") else "restore it from a copy"
+        written = manifest.digests.get(name)
+        try:
+            found = file_digest(path / name, afresh)
+        except FileNotFoundError:
+            yield name, f"the file is missing; {what}"
+            continue
+        except OSError as error:
+            yield name, f"the file cannot be read ({error.strerror}); {what}"
+            continue
+        if manifest.sealed and written is None:
+            yield name, f"the manifest has no digest of the file, so it was not written with this run; {what}"
+        elif written is not None and found != written:
+            yield name, f"the file has changed: its digest is {found}, it was written with {written}; {what}"
+
+
+def refuse_damaged(path: Path, manifest: Manifest) -> None:
+    """Raises RunDamaged where a table of a finished run is not what was written.
+
+    Folders from before there were digests are held to the schema, and their tables to one another.
+    """
+    if manifest.sealed:
+        found = [one for one in changed_files(path, manifest) if one[0].endswith(".parquet")]
+    else:
+        found = list(misfits(path, manifest))
+    if found:
+        name, what = found[0]
+        more = f" ({len(found) - 1} more files are damaged)" if len(found) > 1 else ""
+        raise RunDamaged(f"{path / name} is damaged: {what}{more}")
+
+
+def misfits(path: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong) of tables that cannot be read to their last value, or do not fit one another."""
+    found = list(unreadable(path, manifest))
+    yield from found
+    if not found:
+        yield from ((name, f"{what}; {remedy(path, manifest)}") for name, what in _unfitting(path))
+
+
+def unreadable(path: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong) of tables that cannot be read to their last value, or have other columns."""
+    for table in TABLES:
+        what = _unreadable(path, table)
+        if what is not None:
+            yield f"{table}.parquet", f"{what}; {remedy(path, manifest)}"
+
+
+def _unreadable(path: Path, table: str) -> str | None:
+    file, wanted = path / f"{table}.parquet", dict(pl.Schema(SCHEMAS[table]))
+    if not file.is_file():
+        return "the file is missing"
+    try:
+        found = dict(pl.read_parquet_schema(file))
+        pl.scan_parquet(file).select(pl.all().null_count()).collect(engine="streaming")  # reads every page
+    except FAULTS as error:
+        return f"the file cannot be read: {error}"
+    wanted = {
+        name: dtype for name, dtype in wanted.items() if name in found or name not in LATER.get(table, ())
+    }
+    for key in [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]:
+        return f"column {key!r} is {found.get(key)}, expected {wanted.get(key)}"
+    return None
+
+
+def _unfitting(path: Path) -> Iterator[tuple[str, str]]:
+    games = pl.read_parquet(path / "games.parquet", columns=["game_id", "n_players", "n_decisions"])
+    known = set(games["game_id"])
+    if len(known) < len(games):
+        yield "games.parquet", f"{len(games) - len(known)} games are there twice"
+    for table in TABLES[1:]:
+        counts = (
+            pl.scan_parquet(path / f"{table}.parquet")
+            .group_by("game_id", maintain_order=True)
+            .len()
+            .collect()
+        )
+        rows = dict(counts.iter_rows())
+        foreign = next((str(game) for game in rows if game not in known), None)
+        if foreign is not None:
+            yield f"{table}.parquet", f"it has rows of {foreign}, which is no game of this run"
+        for column, owner in (("n_players", "seats"), ("n_decisions", "decisions")):
+            if owner != table:
+                continue
+            for game, n in games.select("game_id", column).iter_rows():
+                if rows.get(game, 0) != n:
+                    yield (
+                        f"{table}.parquet",
+                        f"it has {rows.get(game, 0)} rows of game {game}, games.parquet says {n}",
+                    )
+                    break

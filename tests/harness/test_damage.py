@@ -1,0 +1,269 @@
+"""What was written is what is read: a damaged folder is refused in one line that names the file and the remedy."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis.report.report import write_report
+from harness import load_run
+from harness.check.check import check_run
+from harness.check.files import damage_of
+from harness.errors import RunDamaged, StorageError
+from harness.play.tournament import starts_of
+from harness.run.held import RunFolder
+from harness.run.journal import JournalWriter
+from harness.run.manifest import read_manifest
+from harness.schedule.tournament import Schedule
+from tests.fixtures.edits import edit_manifest
+from tests.fixtures.local_runs import play_run, scripted
+from tests.fixtures.planted_runs import planted_run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return play_run(scripted(games=3), tmp_path_factory.mktemp("played") / "run")
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return planted_run(tmp_path_factory.mktemp("captured") / "run", 2, 1.0, d_model=4)
+
+
+@pytest.fixture
+def run(played: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(played, tmp_path / "run"))
+
+
+def flip(file: Path, bit: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+
+
+def files_of(run: Path) -> list[Path]:
+    return sorted(p for p in run.rglob("*") if p.is_file() and p.stat().st_size and p.name != "lock")
+
+
+def forget_digests(run: Path) -> None:
+    """The folder as it was written before there were digests."""
+    lines = (run / "manifest.json").read_text().splitlines()
+    manifest = read_manifest(run)
+    text = "\n".join(lines)
+    for name in ("digests", "stores", "segments"):
+        value = getattr(manifest, name)
+        inner = ",\n".join(f'    "{key}": "{one}"' for key, one in value.items())
+        text = text.replace(f'  "{name}": {{\n{inner}\n  }},\n', "").replace(f'  "{name}": {{}},\n', "")
+    text = text.replace(f',\n  "ended": {manifest.ended}', "")
+    text = text.replace(f',\n  "manifest_digest": "{manifest.manifest_digest}"', "")
+    (run / "manifest.json").write_text(text)
+    assert not read_manifest(run).sealed
+
+
+@pytest.mark.parametrize("what", ["played", "captured"])
+def test_check_finds_every_flipped_bit_of_every_file_and_names_the_file(
+    request: pytest.FixtureRequest, tmp_path: Path, what: str
+) -> None:
+    copy = Path(shutil.copytree(request.getfixturevalue(what), tmp_path / "copy"))
+    rng = random.Random(what)
+    for file in files_of(copy):
+        before = file.read_bytes()
+        for bit in rng.sample(range(8 * len(before)), 5):
+            flip(file, bit)
+            found = damage_of(copy)
+            assert any(file.stem in f.where + f.what for f in found), (file, bit, found)
+            file.write_bytes(before)
+    assert damage_of(copy) == []
+
+
+@pytest.mark.parametrize("table", ["games", "seats", "events", "decisions", "beliefs"])
+def test_a_reader_refuses_a_changed_table_by_name_and_with_the_remedy(run: Path, table: str) -> None:
+    flip(run / f"{table}.parquet", 8 * 100)
+    with pytest.raises(
+        RunDamaged, match=rf"{table}\.parquet is damaged: .*`wolfscope repair .*run` writes it anew"
+    ):
+        load_run(run).games.collect()
+
+
+def test_a_change_after_the_first_look_is_seen_by_the_next_reader(run: Path) -> None:
+    load_run(run).games.collect()
+    flip(run / "games.parquet", 8 * 100)
+    with pytest.raises(RunDamaged, match=r"games\.parquet"):
+        load_run(run).games.collect()
+
+
+def test_a_changed_manifest_is_refused(run: Path) -> None:
+    text = (run / "manifest.json").read_text()
+    (run / "manifest.json").write_text(text.replace('"n_games": 3', '"n_games": 2'))
+    with pytest.raises(RunDamaged, match=r"manifest\.json is damaged"):
+        load_run(run)
+
+
+def verb(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_verb_says_in_its_first_line_that_a_folder_is_damaged(run: Path) -> None:
+    flip(run / "seats.parquet", 8 * 100)
+    done = verb("ratings", run)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {run}/seats.parquet is damaged: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+class TestFoldersWithoutDigests:
+    def test_they_are_read_and_marked(self, run: Path) -> None:
+        forget_digests(run)
+        said: list[str] = []
+        assert load_run(run).games.collect().height == 3
+        assert check_run(run, said.append) == []
+        assert any("before there were digests" in line for line in said)
+
+    @pytest.mark.parametrize(
+        ("damage", "says"),
+        [
+            (lambda t: t.slice(1), "rows of game"),
+            (lambda t: t.drop("role"), "column 'role' is None"),
+            (lambda t: t.with_columns(seat=pl.col("seat").cast(pl.Int64)), "column 'seat' is Int64"),
+            (lambda t: t.with_columns(game_id=pl.lit("x")), "rows of x, which is no game of this run"),
+        ],
+    )
+    def test_tables_that_do_not_fit_are_refused(self, run: Path, damage, says: str) -> None:
+        forget_digests(run)
+        damage(pl.read_parquet(run / "seats.parquet")).write_parquet(run / "seats.parquet")
+        with pytest.raises(RunDamaged, match=rf"seats\.parquet is damaged: .*{says}"):
+            load_run(run).seats.collect()
+
+    @pytest.mark.parametrize("keep", [0, 4, 900])
+    def test_a_table_that_is_cut_is_refused(self, run: Path, keep: int) -> None:
+        forget_digests(run)
+        path = run / "events.parquet"
+        path.write_bytes(path.read_bytes()[:keep])
+        with pytest.raises(RunDamaged, match=r"events\.parquet is damaged: the file cannot be read"):
+            load_run(run).games.collect()
+
+    def test_a_flipped_bit_in_a_table_that_the_journal_contradicts_is_found(self, run: Path) -> None:
+        forget_digests(run)
+        edited = pl.read_parquet(run / "decisions.parquet").with_columns(attempts=pl.lit(3, pl.Int16))
+        edited.with_columns(model=pl.lit("m@0")).write_parquet(run / "decisions.parquet")
+        assert any("decisions.parquet" in f.where for f in check_run(run))
+
+
+class TestStores:
+    def test_a_reader_refuses_a_changed_layer_and_reads_the_others(
+        self, captured: Path, tmp_path: Path
+    ) -> None:
+        copy = Path(shutil.copytree(captured, tmp_path / "copy"))
+        shard = next((copy / "activations" / "shards").glob("*.safetensors"))
+        flip(shard, 8 * (shard.stat().st_size - 1))  # of the last layer
+        store = load_run(copy).activations()
+        lines = store.index()
+        assert len(store.read(lines, 0)) == len(lines)
+        with pytest.raises(RuntimeError, match=r"layer resid_post\.2 has changed"):
+            store.read(lines, 2)
+
+    def test_another_store_in_its_place_is_refused_by_the_report_and_found_by_check(
+        self, captured: Path, tmp_path: Path
+    ) -> None:
+        other = planted_run(tmp_path / "other", 2, 1.0, d_model=4, seed=7)
+        shutil.rmtree(other / "activations")
+        shutil.copytree(captured / "activations", other / "activations")
+        with pytest.raises(RuntimeError, match="activations is damaged: its files are not those"):
+            write_report([other], out=tmp_path / "r.html")
+        assert any(f.where.startswith("activations") for f in damage_of(other))
+
+    def test_a_store_of_a_model_that_did_not_play_is_refused(self, captured: Path, tmp_path: Path) -> None:
+        copy = Path(shutil.copytree(captured, tmp_path / "copy"))
+        edit_manifest(copy, models={"b": "someone@1"}, stores={})
+        with pytest.raises(
+            RuntimeError, match="it holds rows of planted@0000, the run was played by someone@1"
+        ):
+            load_run(copy).activations()
+
+
+def test_a_folder_that_is_removed_while_it_is_played_is_noticed_at_the_next_line(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    writer = JournalWriter(tmp_path / "journal" / "a.jsonl")
+    writer.add("g", [])
+    shutil.rmtree(tmp_path / "journal")
+    with pytest.raises(StorageError, match="removed while the run was being played"):
+        writer.add("g", [])
+
+
+class TestJournals:
+    """A run that was stopped, whose journal was changed before it goes on."""
+
+    @pytest.fixture
+    def stopped(self, tmp_path: Path) -> Path:
+        return play_run(scripted(games=3), tmp_path / "stopped", finish=False)
+
+    def change(self, run: Path, old: str, new: str) -> None:
+        journal = run / "journal" / "s0001-r000.jsonl"
+        text = journal.read_text()
+        assert old in text
+        journal.write_text(text.replace(old, new, 1))
+
+    def finish(self, run: Path) -> list[str]:
+        with RunFolder.claim(run, read_manifest(run)) as folder:
+            folder.finish(starts_of(Schedule(scripted(games=3))))
+            return folder.notes
+
+    def test_a_game_that_ends_by_the_rules_has_not_failed(self, stopped: Path) -> None:
+        self.change(stopped, '"status":"finished"', '"status":"failed"')
+        (said,) = self.finish(stopped)
+        assert "its log ends by the rules" in said
+        assert load_run(stopped).games.collect()["status"].to_list() == ["finished"] * 3
+        assert check_run(stopped) == []
+
+    @pytest.mark.parametrize(
+        ("old", "new", "says"),
+        [
+            ('"index":1', '"index":7', "begins with"),
+            ('"winner":"', '"winner":"x', "has won, by the rules it is"),
+            (
+                '"kind":"ballot","action":{"option":',
+                '"kind":"ballot","action":{"option":9',
+                "rules do not give its log",
+            ),
+        ],
+    )
+    def test_what_the_rules_or_the_schedule_contradict_is_refused_with_the_file(
+        self, stopped: Path, old: str, new: str, says: str
+    ) -> None:
+        self.change(stopped, old, new)
+        with pytest.raises(RunDamaged, match=rf"s0001-r000\.jsonl is damaged: .*{says}"):
+            self.finish(stopped)
+        assert read_manifest(stopped).status == "playing"
+
+    def test_a_lost_journal_is_said_with_the_number_of_its_games(self, stopped: Path) -> None:
+        with RunFolder.claim(stopped, read_manifest(stopped)) as folder:
+            folder.keep(3)
+        (stopped / "journal" / "s0001-r000.jsonl").unlink()
+        with RunFolder.claim(stopped, read_manifest(stopped)) as folder:
+            assert folder.notes == [
+                "journal s0001-r000.jsonl is missing: 3 games that had ended are played again"
+            ]
+
+    def test_a_journal_that_is_no_text_is_refused_with_the_file(self, stopped: Path) -> None:
+        journal = stopped / "journal" / "s0001-r000.jsonl"
+        data = bytearray(journal.read_bytes())
+        data[data.index(b'"game":"') + 9] = 0xFF
+        journal.write_bytes(data)
+        with pytest.raises(RunDamaged, match=r"s0001-r000\.jsonl, byte 0: "):
+            load_run(stopped).games.collect()
