@@ -45,7 +45,7 @@ from harness.play.factory import make_agent
 from harness.replay.replay import Replay, open_replay
 from harness.run.folder import load_run
 from harness.schedule.branched import continuation_seed, origin_of, schedule_of
-from tests.fixtures.edits import edit_manifest
+from tests.fixtures.edits import edit_manifest, reseal
 from tests.fixtures.local_runs import play_run
 from tests.fixtures.player_fixtures import FakeBackend, transcript_line
 from tests.fixtures.view_runs import scripted_run
@@ -250,6 +250,7 @@ def test_what_the_changed_seat_itself_believes_is_not_what_others_do(
     pl.DataFrame(stated, schema_overrides=pl.read_parquet_schema(file)).pipe(
         lambda rows: pl.concat([pl.read_parquet(file), rows], how="diagonal_relaxed")
     ).write_parquet(file)
+    reseal(path)
     (effect,) = [e for e in effects(path).effects if e.kind == "belief"]
     assert (effect.unchanged, effect.changed) == (0.5, 0.5)
 
