@@ -27,6 +27,9 @@ check: setup ## lint, format, types and import contracts, without running tests
 	@status=0; for command in "ruff check ." "ruff format --check ." mypy "lint-imports --cache-dir .cache/imports"; do \
 	echo "$(BIN)/$$command"; $(BIN)/$$command || status=1; done; exit $$status
 
+real-models: setup ## build folders of real pretrained models for the tests, once (ARGS="smollm2 gemma"; 100 to 350 MB)
+	@$(BIN)/python .ci/real_models.py $(ARGS)
+
 format: setup ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
