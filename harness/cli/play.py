@@ -12,6 +12,7 @@ from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     from harness.play.progress import Progress
+    from harness.play.tournament import Executor
 
 
 @app.command
@@ -26,6 +27,8 @@ def run(
     sample: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     track: Annotated[tuple[str, ...], Parameter(name="--track", negative="")] = (),
     ray_address: str | None = None,
+    local: Flag = False,
+    ray: Flag = False,
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -53,6 +56,11 @@ def run(
         Report progress to a tracker too: jsonl:FILE, wandb:PROJECT or mlflow:URI. May be given again.
     ray_address
         Work on a running Ray cluster.
+    local
+        Play in processes of this machine, without Ray; the way by itself where no player asks a model and the run is
+        small.
+    ray
+        Play on Ray, also where the run needs no cluster.
     quiet
         Print nothing but the run folder.
     json
@@ -76,7 +84,7 @@ def run(
     place = out or RUNS / settings.run.name
     progress = TrackedProgress(mode_of(quiet, json), [tracker_of(words) for words in track])
     with progress.tracked(settings, place):
-        path = run_tournament(settings, place, progress, ray_address)
+        path = run_tournament(settings, place, progress, ray_address, _executor(local, ray))
     _say_fallbacks(path, progress)
     if progress.losses:
         progress.say(
@@ -158,3 +166,9 @@ def _dry_run(settings: Any, sample: int, progress: Progress, json: bool) -> int:
     for line in [msgspec.json.encode(found).decode()] if json else dry_run_lines(found):
         last_line(line)
     return 0
+
+
+def _executor(local: bool, ray: bool) -> Executor:
+    if local and ray:
+        raise WolfscopeError("--local and --ray exclude each other; give one, or neither")
+    return "local" if local else "ray" if ray else "auto"

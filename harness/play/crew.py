@@ -19,18 +19,14 @@ from games.base import ReplayError
 from games.records import Record
 from harness.errors import StorageError, TournamentError
 from harness.play.cluster import spread
-from harness.play.runner import Counts, Runner
-from harness.run.journal import End
+from harness.play.runner import Counts, Runner, RunnerLost
+from harness.run.journal import End, next_journals
 from harness.schedule.tournament import Planned
 
 LOOK_S = 1.0
 """Seconds between two questions to the runners what they have done."""
 VISIBLE_S = 30.0
 """A network file system may take so long to show a file that another machine has made."""
-
-
-class RunnerLost(TournamentError):
-    """A runner's process is gone, or the node that it was on."""
 
 
 class RunnerActor:
@@ -72,10 +68,7 @@ class Crew:
         """
         self.share = -(-in_flight // n_runners)
         """Games in flight a runner."""
-        session = 1 + max(
-            (int(p.name[1:5]) for p in journals.glob("s[0-9][0-9][0-9][0-9]-*.jsonl")), default=0
-        )
-        paths = [journals / f"s{session:04d}-r{i:03d}.jsonl" for i in range(n_runners)]
+        paths = next_journals(journals, n_runners)
         actor, options = ray.remote(RunnerActor), {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0}
         options["max_concurrency"] = self.share + 16
         self._runners = [

@@ -25,7 +25,7 @@ from games.base import Game, ReplayError
 from games.play import Answer, observe, play
 from games.records import NOBODY, Decision, Record, Reply, Request
 from harness.config.sections import Config
-from harness.errors import StorageError
+from harness.errors import StorageError, TournamentError
 from harness.play.budget import REASON as OVER_BUDGET
 from harness.play.budget import Booked, BudgetExceeded, Meter, prices_of
 from harness.play.elicitation import elicit_game
@@ -36,6 +36,10 @@ from harness.schedule.tournament import Planned
 
 if TYPE_CHECKING:
     from harness.activations.recorder import Watched
+
+
+class RunnerLost(TournamentError):
+    """A runner's process is gone, or the node that it was on."""
 
 
 class Counts(msgspec.Struct):

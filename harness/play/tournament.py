@@ -1,4 +1,6 @@
-"""A tournament: every scheduled game once, on Ray, into a run folder that survives whatever happens to us.
+"""A tournament: every scheduled game once, into a run folder that survives whatever happens to us.
+
+Games are played on Ray, or, where a run needs no cluster, in processes of this machine.
 
 There is one way to recover from anything: read the journals, keep what has ended, go on with what has not. The
 same command after a kill does it, and so does a running tournament when a runner or an engine dies under it.
@@ -6,28 +8,31 @@ same command after a kill does it, and so does a running tournament when a runne
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken
-from agents.backends.restart import Deaths
 from games.records import Record
 from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.play.budget import BudgetSpent, Ledger
-from harness.play.cluster import n_cpus, ray_for_now
-from harness.play.crew import Crew, RunnerLost
-from harness.play.engines import engine_actors, start_backends, stop_backends
 from harness.play.factory import check_agents, prompt_hashes
+from harness.play.local import LocalPool, local_cpus
 from harness.play.progress import Progress, clock
-from harness.play.runner import slow_agents
+from harness.play.runner import RunnerLost, slow_agents
 from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import End, Journal, Start, repair
 from harness.schedule.branched import schedule_in
 from harness.schedule.tournament import Planned, Schedule
+
+if TYPE_CHECKING:
+    from agents.backends.restart import Deaths
+    from harness.play.crew import Crew
 
 MAX_FRUITLESS = 5
 """So many recoveries in a row after which not one line was logged, and the run gives up (after half a minute)."""
@@ -37,15 +42,25 @@ GAMES_A_RUNNER = 256
 GAMES_A_CALL = 16
 """Of scripted players, who play a game in a few milliseconds."""
 MAX_RUNNERS = 1024
+LOCAL_GAMES = 5_000
+"""With no more games to play than this, and no model, a run needs no cluster."""
+
+Executor = Literal["auto", "local", "ray"]
+"""Where games are played: in processes of this machine, on Ray, or as the run is (local where no player asks a model,
+no cluster is named and at most `LOCAL_GAMES` games are left)."""
 
 
 def run_tournament(
-    config: Config, out: str | Path, progress: Progress | None = None, address: str | None = None
+    config: Config,
+    out: str | Path,
+    progress: Progress | None = None,
+    address: str | None = None,
+    executor: Executor = "auto",
 ) -> Path:
     """Play what is left of a configuration's games into the run folder `out`; its absolute path.
 
     The folder is made, or taken up where it was left. address: a Ray cluster's, None: a Ray of its own (or the one
-    that this process already has).
+    that this process already has). executor: see `Executor`.
 
     Raises ConfigurationError, RunFolderError, StorageError, BackendError, ModelFilesError and TournamentError;
     after each of them the same command goes on where it stopped.
@@ -79,7 +94,8 @@ def run_tournament(
                 f"{folder.path} was begun with the prompts {folder.manifest.prompts}, now they are {wanted.prompts}: "
                 "use the version of Wolfscope that began it, or choose another --out"
             )
-        _Tournament(folder, schedule_in(folder.manifest, config), progress, address).run()
+        settled = schedule_in(folder.manifest, config)
+        _Tournament(folder, settled, progress, address, executor=executor).run()
     return folder.path
 
 
@@ -105,14 +121,17 @@ class _Tournament:
         progress: Progress,
         address: str | None,
         backends: Mapping[str, Backend] | None = None,
+        executor: Executor = "auto",
     ) -> None:
+        self.executor = executor
         self.folder, self.schedule, self.progress, self.address = folder, schedule, progress, address
         self.borrowed = dict(backends or {})
         self.backends = dict(self.borrowed)
         self.n_ended = 0
 
     def run(self) -> None:
-        with ray_for_now(self.address, self.progress):
+        self.local = self._is_local()
+        with self._place():
             try:
                 self._play_all()
             except KeyboardInterrupt:
@@ -127,6 +146,31 @@ class _Tournament:
         self.folder.finish(starts_of(self.schedule))
         for note in self.folder.notes[told:]:
             self.progress.say(note)
+
+    def _is_local(self) -> bool:
+        """Whether the games are played in processes of this machine. Raises ConfigurationError."""
+        asked = sorted(used_backends(self.schedule.configs))
+        if self.executor == "local":
+            if asked:
+                raise ConfigurationError(
+                    f"--local plays without Ray, and the models of {', '.join(asked)} are asked through it: leave out "
+                    "--local"
+                )
+            if self.address is not None:
+                raise ConfigurationError(
+                    f"--local plays on this machine, --ray-address {self.address} on a cluster: leave out one of them"
+                )
+            return True
+        if self.executor == "ray" or self.address is not None or asked or self.borrowed:
+            return False
+        return len(self.schedule) - len(self._journal().ends) <= LOCAL_GAMES
+
+    def _place(self) -> contextlib.AbstractContextManager[None]:
+        if self.local:
+            return contextlib.nullcontext()
+        from harness.play.cluster import ray_for_now
+
+        return ray_for_now(self.address, self.progress)
 
     def _play_all(self) -> None:
         """Play until every game has ended by the journals, whatever is lost on the way."""
@@ -170,6 +214,10 @@ class _Tournament:
 
     def _stop_engines(self) -> None:
         backends, self.backends = self.backends, {}
+        if not backends:
+            return
+        from harness.play.engines import stop_backends
+
         stop_backends({name: b for name, b in backends.items() if self.borrowed.get(name) is not b})
 
     def _play_rest(self, journal: Journal) -> None:
@@ -177,7 +225,9 @@ class _Tournament:
         self.n_ended = len(journal.ends)
         self.ledger = Ledger(self.schedule.config.budget.run, self.folder.path, journal.ends.values())
         self._stop_if_spent()
-        if not self.backends:
+        if not self.backends and not self.local:
+            from harness.play.engines import start_backends
+
             self.backends = start_backends(
                 used_backends(self.schedule.configs), self.progress.say, self.schedule.config.activations
             )
@@ -186,14 +236,14 @@ class _Tournament:
                 f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "
                 f"{len(journal.unfinished):,} are continued from their last logged step"
             )
-        deaths = Deaths(engine_actors(self.backends))
         n_left = len(self.schedule) - len(journal.ends)
         in_flight = self.schedule.config.run.in_flight
         n_runners = min(self.schedule.config.run.runners or self._default_runners(), n_left, in_flight)
         arguments = (self.schedule.cells, self.schedule.configs, self.backends, self.folder.session)
         try:
             together = 1 if any(slow_agents(config) for config in self.schedule.configs) else GAMES_A_CALL
-            with Crew(self.folder.journal_folder, n_runners, in_flight, arguments, together) as crew:
+            pool, deaths = self._pool()
+            with pool(self.folder.journal_folder, n_runners, in_flight, arguments, together) as crew:
                 self.folder.keep(self.n_ended)
                 self.progress.begin(len(self.schedule), list(journal.ends.values()))
                 self.progress.publish(self.folder.path)
@@ -216,7 +266,19 @@ class _Tournament:
         if self.n_ended < len(self.schedule):
             self._stop_if_spent()
 
-    def _tell(self, deaths: Deaths, final: bool = False) -> None:
+    def _pool(self) -> tuple[type[LocalPool] | type[Crew], Deaths | None]:
+        """What plays the games, and what looks on when engines die."""
+        if self.local:
+            return LocalPool, None
+        from agents.backends.restart import Deaths
+        from harness.play.crew import Crew
+        from harness.play.engines import engine_actors
+
+        return Crew, Deaths(engine_actors(self.backends))
+
+    def _tell(self, deaths: Deaths | None, final: bool = False) -> None:
+        if deaths is None:
+            return
         for name, away in deaths.news(final):
             if away is None:
                 self.progress.lost(
@@ -244,6 +306,10 @@ class _Tournament:
             )
 
     def _default_runners(self) -> int:
+        if self.local:
+            return local_cpus()
+        from harness.play.cluster import n_cpus
+
         cores = n_cpus()
         if not self.backends:
             return min(cores, MAX_RUNNERS)

@@ -81,6 +81,12 @@ _decode = msgspec.json.Decoder(Line).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
+def next_journals(folder: Path, n: int) -> list[Path]:
+    """The names of the journals of `n` runners that begin to play now: a session's number, then the runner's."""
+    session = 1 + max((int(p.name[1:5]) for p in folder.glob("s[0-9][0-9][0-9][0-9]-*.jsonl")), default=0)
+    return [folder / f"s{session:04d}-r{i:03d}.jsonl" for i in range(n)]
+
+
 class JournalWriter:
     """Appends lines to one new file, which it alone may write (held by a lock)."""
 

@@ -1,4 +1,4 @@
-"""Tournaments on a real Ray: every scheduled game once, whatever is killed."""
+"""Tournaments in processes of this machine and on a real Ray: every scheduled game once, whatever is killed."""
 
 import asyncio
 import itertools
@@ -106,11 +106,18 @@ def ids(wanted: Config) -> list[str]:
     return [planned.game_id for planned in Schedule(wanted)]
 
 
-@pytest.mark.usefixtures("ray_cluster")
-class TestOnRay:
-    def test_run_has_exactly_the_scheduled_games_and_is_sound(self, run_path):
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("engine"))])
+def executor(request):
+    """Both places where games are played."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    return request.param
+
+
+class TestWherever:
+    def test_run_has_exactly_the_scheduled_games_and_is_sound(self, executor, run_path):
         wanted = config()
-        assert run_tournament(wanted, run_path) == run_path
+        assert run_tournament(wanted, run_path, executor=executor) == run_path
         assert load_run(run_path).game_ids == ids(wanted)
         assert check_run(run_path) == []
 
@@ -136,9 +143,9 @@ class TestOnRay:
         assert all(after.ends[game] == end for game, end in journal.ends.items())
         assert check_run(run_path) == []
 
-    def test_game_that_cannot_go_on_is_recorded_with_its_reason(self, run_path):
+    def test_game_that_cannot_go_on_is_recorded_with_its_reason(self, executor, run_path):
         wanted = config(policy=f"{HERE}:Fallback", settings={"breaks": True}, fail_on_error=0)
-        run_tournament(wanted, run_path)
+        run_tournament(wanted, run_path, executor=executor)
         games = load_run(run_path).games.collect()
         failed = games.filter(games["status"] == "failed")
         assert 0 < failed.height < 20
@@ -156,35 +163,84 @@ class TestOnRay:
         )
         assert load_run(run_path).game_ids == ids(wanted)
 
-    def test_full_disk_stops_the_run_and_with_room_again_it_goes_on(self, run_path, tmp_path):
+    def test_full_disk_stops_the_run_and_with_room_again_it_goes_on(self, executor, run_path, tmp_path):
         settings = {"fills": str(tmp_path / "full"), "delay": 0.001}
         wanted = config(policy=f"{HERE}:Fallback", settings=settings)
         with pytest.raises(
             StorageError, match=r"no room to write .* free some space and run the same command"
         ):
-            run_tournament(wanted, run_path)
+            run_tournament(wanted, run_path, executor=executor)
         kept = dict(load_run(run_path).journal.ends)
-        run_tournament(wanted, run_path)
+        run_tournament(wanted, run_path, executor=executor)
         assert load_run(run_path).game_ids == ids(wanted)
         assert all(load_run(run_path).journal.ends[game] == end for game, end in kept.items())
         assert check_run(run_path) == []
 
-    def test_killed_runner_is_replaced_and_no_game_is_lost(self, run_path, tmp_path):
+    def test_killed_runner_is_replaced_and_no_game_is_lost(self, executor, run_path, tmp_path):
         settings = {"kills": str(tmp_path / "killed"), "delay": 0.001}
         wanted = config(policy=f"{HERE}:Fallback", settings=settings)
-        run_tournament(wanted, run_path)
+        run_tournament(wanted, run_path, executor=executor)
         assert (tmp_path / "killed").exists()
         assert load_run(run_path).game_ids == ids(wanted)
         assert check_run(run_path) == []
         assert len({p.name[:5] for p in (run_path / "journal").iterdir()}) == 2
 
+    def test_unknown_policy_is_found_before_anything_is_started(self, run_path):
+        with pytest.raises(ConfigurationError, match=r"agents\.a: no scripted player is called 'clever'"):
+            run_tournament(config(policy="clever"), run_path)
+        assert not run_path.exists()
+
+    def test_factors_are_played_as_cells(self, run_path):
+        plain = config(games=4).plain()
+        plain["experiment"] = {"factors": {"game.preset": ["classic-7", "probe-6"]}}
+        run_tournament(parse_config(plain), run_path)
+        games = load_run(run_path).games.collect()
+        assert Counter(games["preset"]) == {"classic-7": 4, "probe-6": 4}
+        assert set(games["factors"]) == {'{"game.preset": "classic-7"}', '{"game.preset": "probe-6"}'}
+        assert check_run(run_path) == []
+
+    def test_no_more_games_are_handed_out_than_may_be_in_flight(self, executor, run_path, monkeypatch):
+        import harness.play.tournament as tournament
+
+        class Counting(Progress):
+            def ended(self, end):
+                super().ended(end)
+                waiting.append(taken[0] - self.done)
+
+        def todo_of(*args):
+            for one in plain_todo_of(*args):
+                taken[0] += 1
+                yield one
+
+        taken, waiting, plain_todo_of = [0], [], tournament.todo_of
+        monkeypatch.setattr(tournament, "todo_of", todo_of)
+        run_tournament(config(games=40), run_path, Counting("quiet"))
+        assert taken == [40]
+        assert max(waiting) < 8  # in_flight; the one that has just ended is not counted
+
+    def test_progress_counts_every_game_once(self, executor, run_path, capsys):
+        run_tournament(config(), run_path, Progress("json", every=0.1))
+        lines = capsys.readouterr().out.splitlines()
+        last = json.loads([line for line in lines if '"ended"' in line][-1])
+        decisions = load_run(run_path).decisions.collect().height
+        assert (last["games"], last["ended"], last["decisions"]) == (20, 20, decisions)
+        assert sum(last["winners"].values()) == 20
+
+    def test_both_play_the_same_games(self, ray_cluster, tmp_path):
+        runs = [load_run(run_tournament(config(), tmp_path / e, executor=e)) for e in ("local", "ray")]
+        for table in ("events", "decisions", "seats"):
+            assert runs[0].frame(table).collect().equals(runs[1].frame(table).collect())
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestOnRay:
     @pytest.mark.slow
     def test_killed_engine_is_started_again_under_its_games_and_none_is_lost(
         self, run_path, tmp_path, monkeypatch, capsys
     ):
         import ray
 
-        import harness.play.tournament as tournament
+        import harness.play.engines as engines
 
         plain = config(games=3, fail_on_error=1).plain()
         plain["agents"]["b"] = {"kind": "llm", "backend": "m", "sampling": {"max_tokens": 8}, "retries": 0}
@@ -205,7 +261,7 @@ class TestOnRay:
                 threading.Thread(target=kill, args=(pid,), daemon=True).start()
             return backends
 
-        monkeypatch.setattr(tournament, "start_backends", start_and_kill)
+        monkeypatch.setattr(engines, "start_backends", start_and_kill)
         run_tournament(wanted, run_path, Progress("json", every=0.1))
         lines = capsys.readouterr().out.splitlines()  # Ray's own among them, since it is not the command's
         told = [json.loads(line) for line in lines if line.startswith("{")]
@@ -221,47 +277,6 @@ class TestOnRay:
         assert games["game_id"].to_list() == ids(wanted)
         assert set(games["status"]) == {"finished"}
         assert check_run(run_path) == []
-
-    def test_unknown_policy_is_found_before_anything_is_started(self, run_path):
-        with pytest.raises(ConfigurationError, match=r"agents\.a: no scripted player is called 'clever'"):
-            run_tournament(config(policy="clever"), run_path)
-        assert not run_path.exists()
-
-    def test_factors_are_played_as_cells(self, run_path):
-        plain = config(games=4).plain()
-        plain["experiment"] = {"factors": {"game.preset": ["classic-7", "probe-6"]}}
-        run_tournament(parse_config(plain), run_path)
-        games = load_run(run_path).games.collect()
-        assert Counter(games["preset"]) == {"classic-7": 4, "probe-6": 4}
-        assert set(games["factors"]) == {'{"game.preset": "classic-7"}', '{"game.preset": "probe-6"}'}
-        assert check_run(run_path) == []
-
-    def test_no_more_games_are_handed_out_than_may_be_in_flight(self, run_path, monkeypatch):
-        import harness.play.tournament as tournament
-
-        class Counting(Progress):
-            def ended(self, end):
-                super().ended(end)
-                waiting.append(taken[0] - self.done)
-
-        def todo_of(*args):
-            for one in plain_todo_of(*args):
-                taken[0] += 1
-                yield one
-
-        taken, waiting, plain_todo_of = [0], [], tournament.todo_of
-        monkeypatch.setattr(tournament, "todo_of", todo_of)
-        run_tournament(config(games=40), run_path, Counting("quiet"))
-        assert taken == [40]
-        assert max(waiting) < 8  # in_flight; the one that has just ended is not counted
-
-    def test_progress_counts_every_game_once(self, run_path, capsys):
-        run_tournament(config(), run_path, Progress("json", every=0.1))
-        lines = capsys.readouterr().out.splitlines()
-        last = json.loads([line for line in lines if '"ended"' in line][-1])
-        decisions = load_run(run_path).decisions.collect().height
-        assert (last["games"], last["ended"], last["decisions"]) == (20, 20, decisions)
-        assert sum(last["winners"].values()) == 20
 
 
 SLOW = """
@@ -466,3 +481,48 @@ def test_tokens_are_counted_over_the_whole_context(tmp_path):
     traced = [r for r in records if isinstance(r, Decision) and r.trace is not None]
     assert counts.output_tokens == len(traced) == counts.prompt_tokens
     assert counts.decisions == sum(isinstance(r, Decision) for r in records)
+
+
+def test_small_runs_without_models_load_no_cluster(run_path):
+    file = run_path.parent / "run.toml"
+    plain = SLOW.replace("games = 40", "games = 2").replace(f"{HERE}:Fallback", "loud")
+    file.write_text(plain.replace("settings = { delay = 0.02 }", ""))
+    code = (
+        "import sys\nfrom harness.cli import main\ntry:\n    main(sys.argv[1:])\n"
+        "except SystemExit as done:\n    print(done.code, 'ray' in sys.modules, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", str(file), "--out", str(run_path), "--quiet"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout.split()[-3:] == ["0", "False", "False"], done.stdout + done.stderr
+
+
+def test_models_cannot_be_asked_without_ray(run_path):
+    plain = config(games=1).plain()
+    plain["agents"]["b"] = {"kind": "llm", "backend": "m"}
+    plain["backends"] = {"m": {"kind": "transformers", "model": "small"}}
+    with pytest.raises(ConfigurationError, match=r"--local plays without Ray, and the models of m are asked"):
+        run_tournament(parse_config(plain), run_path, executor="local")
+
+
+def test_killed_driver_leaves_no_process_and_no_lock(run_path):
+    from tests.fixtures.kill_runs import processes
+
+    process = start(run_path)
+    try:
+        wait_for_games(run_path, 1, process)
+        mine = [pid for pid, parent, _ in processes() if parent == process.pid]
+        assert mine
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    deadline = time.monotonic() + 20
+    while {pid for pid, _, _ in processes()} & set(mine):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    again = start(run_path)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert check_run(run_path) == []
