@@ -17,7 +17,7 @@ from harness.capture.job import CaptureJob
 from harness.capture.progress import CaptureProgress, together
 from harness.capture.share import capture_share
 from harness.errors import WolfscopeError
-from harness.play.cluster import ray_for_now
+from harness.play.pools.cluster import ray_for_now
 from harness.play.progress import Progress
 
 

@@ -24,8 +24,8 @@ from harness.config.files import read_toml, validated
 from harness.config.models import model_folder, model_names
 from harness.config.sections import BackendSection, Section
 from harness.errors import ConfigurationError
-from harness.play.cluster import ray_for_now
 from harness.play.engines import close_backends, start_backends
+from harness.play.pools.cluster import ray_for_now
 from harness.play.progress import Progress
 from harness.run.derived import inputs_of, mark_stale, write_table
 from harness.run.folder import Run, load_run

@@ -9,9 +9,9 @@ from pathlib import Path
 from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
-from harness.play.cluster import ray_for_now
 from harness.play.engines import start_backends, stop_backends
 from harness.play.factory import check_agents, prompt_hashes
+from harness.play.pools.cluster import ray_for_now
 from harness.play.progress import Progress
 from harness.play.runner import Runner
 from harness.play.tournament import starts_of, todo_of

@@ -22,7 +22,7 @@ from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
-from harness.play.local import LocalPool, local_cpus
+from harness.play.pools.local import LocalPool, local_cpus
 from harness.play.progress import Progress, clock
 from harness.play.runner import RunnerLost, slow_agents
 from harness.run.held import RunFolder, new_manifest
@@ -32,7 +32,7 @@ from harness.schedule.tournament import Planned, Schedule
 
 if TYPE_CHECKING:
     from agents.backends.restart import Deaths
-    from harness.play.crew import Crew
+    from harness.play.pools.on_ray import RayPool
 
 MAX_FRUITLESS = 5
 """So many recoveries in a row after which not one line was logged, and the run gives up (after half a minute)."""
@@ -168,7 +168,7 @@ class _Tournament:
     def _place(self) -> contextlib.AbstractContextManager[None]:
         if self.local:
             return contextlib.nullcontext()
-        from harness.play.cluster import ray_for_now
+        from harness.play.pools.cluster import ray_for_now
 
         return ray_for_now(self.address, self.progress)
 
@@ -243,11 +243,11 @@ class _Tournament:
         try:
             together = 1 if any(slow_agents(config) for config in self.schedule.configs) else GAMES_A_CALL
             pool, deaths = self._pool()
-            with pool(self.folder.journal_folder, n_runners, in_flight, arguments, together) as crew:
+            with pool(self.folder.journal_folder, n_runners, in_flight, arguments, together) as workers:
                 self.folder.keep(self.n_ended)
                 self.progress.begin(len(self.schedule), list(journal.ends.values()))
                 self.progress.publish(self.folder.path)
-                for end in crew.play(
+                for end in workers.play(
                     itertools.takewhile(
                         lambda _: self.ledger.spent() is None, todo_of(self.schedule, journal)
                     )
@@ -256,9 +256,9 @@ class _Tournament:
                         self._ended(end)
                     else:
                         self._tell(deaths)
-                        self.progress.show(crew.counts())
+                        self.progress.show(workers.counts())
                 self._tell(deaths, final=True)
-                self.progress.show(crew.counts(), force=True)
+                self.progress.show(workers.counts(), force=True)
         finally:
             self.progress.pause()
             self.ledger.keep()
@@ -266,15 +266,15 @@ class _Tournament:
         if self.n_ended < len(self.schedule):
             self._stop_if_spent()
 
-    def _pool(self) -> tuple[type[LocalPool] | type[Crew], Deaths | None]:
+    def _pool(self) -> tuple[type[LocalPool] | type[RayPool], Deaths | None]:
         """What plays the games, and what looks on when engines die."""
         if self.local:
             return LocalPool, None
         from agents.backends.restart import Deaths
-        from harness.play.crew import Crew
         from harness.play.engines import engine_actors
+        from harness.play.pools.on_ray import RayPool
 
-        return Crew, Deaths(engine_actors(self.backends))
+        return RayPool, Deaths(engine_actors(self.backends))
 
     def _tell(self, deaths: Deaths | None, final: bool = False) -> None:
         if deaths is None:
@@ -308,7 +308,7 @@ class _Tournament:
     def _default_runners(self) -> int:
         if self.local:
             return local_cpus()
-        from harness.play.cluster import n_cpus
+        from harness.play.pools.cluster import n_cpus
 
         cores = n_cpus()
         if not self.backends:

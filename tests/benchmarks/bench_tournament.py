@@ -34,9 +34,9 @@ from games.play import Answer, observe, play
 from harness.config.files import parse_config
 from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
-from harness.play.cluster import ray_for_now
 from harness.play.engines import start_backends, stop_backends
 from harness.play.factory import make_agent
+from harness.play.pools.cluster import ray_for_now
 from harness.play.progress import Progress
 from harness.play.runner import Counts, Runner
 from harness.play.tournament import play_schedule

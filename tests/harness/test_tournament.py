@@ -26,9 +26,9 @@ from harness.check.check import check_run
 from harness.config.files import parse_config
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, StorageError, TournamentError
-from harness.play.cluster import ray_for_now
-from harness.play.crew import await_journals
 from harness.play.engines import start_backends
+from harness.play.pools.cluster import ray_for_now
+from harness.play.pools.on_ray import await_journals
 from harness.play.progress import Progress
 from harness.play.runner import Runner
 from harness.play.tournament import run_tournament

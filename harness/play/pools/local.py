@@ -1,6 +1,6 @@
 """Runners in processes of this machine, without a cluster: for players that need no engine.
 
-The same journals, resume and records as on Ray (`harness.play.crew`); what differs is who starts the processes. They
+The same journals, resume and records as on Ray (`harness.play.pools.on_ray`); what differs is who starts the processes. They
 are forked, so they begin to play at once: importing everything anew would take longer than a small tournament.
 """
 
@@ -41,7 +41,7 @@ class LocalPool:
     def __init__(
         self, journals: Path, n_runners: int, in_flight: int, arguments: Sequence[Any], together: int = 1
     ) -> None:
-        """As `harness.play.crew.Crew`. Raises StorageError, RunnerLost."""
+        """As `harness.play.pools.on_ray.RayPool`. Raises StorageError, RunnerLost."""
         self.share = -(-in_flight // n_runners)
         """Games in flight a runner."""
         self._load = [0] * n_runners

@@ -1,4 +1,4 @@
-"""A crew: the runners of one attempt at a tournament, in Ray actors on any node, and the games they are playing."""
+"""A worker pool on Ray: the runners of one attempt at a tournament, in actors on any node, and the games they play."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from games.base import ReplayError
 from games.records import Record
 from harness.errors import StorageError, TournamentError
-from harness.play.cluster import spread
+from harness.play.pools.cluster import spread
 from harness.play.runner import Counts, Runner, RunnerLost
 from harness.run.journal import End, next_journals
 from harness.schedule.tournament import Planned
@@ -52,7 +52,7 @@ class RunnerActor:
         await self._runner.close()
 
 
-class Crew:
+class RayPool:
     """Runners that play games together. Use as a context manager; leaving it ends the runners."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Crew:
             self._end()
             raise
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> RayPool:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

@@ -1,0 +1,1 @@
+"""Worker pools: where the runners of a tournament live, on Ray or in processes of this machine."""
