@@ -1,7 +1,7 @@
 """Runners in processes of this machine, without a cluster: for players that need no engine.
 
-The same journals, resume and records as on Ray (`harness.play.pools.on_ray`); what differs is who starts the processes. They
-are forked, so they begin to play at once: importing everything anew would take longer than a small tournament.
+The same journals, resume and records as on Ray (`harness.play.pools.on_ray`); what differs is who starts the processes.
+They are forked, so they begin to play at once: importing everything anew would take longer than a small tournament.
 """
 
 from __future__ import annotations
