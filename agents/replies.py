@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from games import chance
-from games.base import Observation
+from games.base import Game, Observation, Text
 from games.records import Action, Decision, Request
 
 Policy = Literal["abstain", "random", "forfeit"]
@@ -27,13 +27,12 @@ def check_policy(policy: str) -> Policy:
     raise ValueError(f"no fallback policy is called {policy!r}; there are: {', '.join(POLICIES)}")
 
 
-def stand_in(game: Any, policy: Policy, observation: Observation) -> Action:
+def stand_in(game: Game, policy: Policy, observation: Observation) -> Action:
     """The legal action that is recorded instead of a reply; a function of the observation and its seed."""
     request = observation.request
     if policy == "random" and request.options:
         return Action(option=chance.choice(request.options, chance.key(observation.seed, "fallback")))
-    action: Action = game.legal_fallback(request, observation.seed)
-    return action
+    return game.legal_fallback(request, observation.seed)
 
 
 def has_forfeited(observation: Observation) -> bool:
@@ -41,10 +40,10 @@ def has_forfeited(observation: Observation) -> bool:
     return any(isinstance(r, Decision) and r.fallback is not None for r in observation.records)
 
 
-def labels(text: Any, request: Request, words: Any) -> dict[str, int]:
+def labels(text: Text, request: Request | Decision, words: Any) -> dict[str, int]:
     """Word -> option, in the order in which the seat is shown them: the first word of the option's answer.
 
-    `text` is the game's text module; a seat's name stands for the seat, `nobody` for none, numbers for bids.
+    A seat's name stands for the seat, `nobody` for none, numbers for bids.
     """
     found: dict[str, int] = {}
     for option in request.options:
@@ -53,7 +52,7 @@ def labels(text: Any, request: Request, words: Any) -> dict[str, int]:
     return found
 
 
-def speaks(text: Any, request: Request, words: Any) -> bool:
+def speaks(text: Text, request: Request | Decision, words: Any) -> bool:
     """Whether the request takes words, from its kind and options alone (a logged decision has no more)."""
     probe = "probe"
     return any(
@@ -62,7 +61,7 @@ def speaks(text: Any, request: Request, words: Any) -> bool:
     )
 
 
-def silent(text: Any, request: Request, option: int, words: Any) -> bool:
+def silent(text: Text, request: Request | Decision, option: int, words: Any) -> bool:
     """Whether this option of a request that takes words takes none."""
     probe = "probe"
     return probe not in text.answer(request, Action(option=option, text=probe), words)

@@ -1,13 +1,19 @@
-"""What every game of the harness is: a pure state machine over records, and what one seat sees of it."""
+"""What every game of the harness is: a pure state machine over records, its words, and what one seat sees of it.
+
+A new game is a package with a `GAME` that follows `Game`, and one line in `games.GAMES` (or an entry point of its own
+package, see `games.known`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from pydantic import BaseModel, ConfigDict
 
-from games.records import Action, Decision, Event, Record, Request
+from games.records import Action, Decision, Event, Record, Request, SpeechAct
 from games.statements import Statement
 
 
@@ -21,6 +27,10 @@ class ConfigError(GameError):
 
 class IllegalAction(GameError):
     """A decision outside what its request allows."""
+
+
+class Malformed(GameError):
+    """A reply that cannot be read as an answer to its request; the message says why."""
 
 
 class ReplayError(GameError):
@@ -62,25 +72,203 @@ class Observation(msgspec.Struct, frozen=True):
     one-way hash of it (`games.view.sealed`)."""
 
 
-class Game(Protocol):
-    """The rules of one game. All functions are pure; `State` is the game's own frozen structure."""
+class SpeechForm(msgspec.Struct, frozen=True):
+    """How one kind of typed speech act is said."""
 
-    name: str
+    sentence: str
+    """`{subject}` stands for a player's name, `{team}` for several, `{role}` for one of `roles`, every other slot for a
+    term of the lexicon."""
+    roles: tuple[str, ...] = ()
+    """The terms (keys, not words) that can stand in the slot `{role}`."""
 
     @property
-    def text(self) -> Any:
-        """The module that puts records into words: `words_of(config, records)`, `line(record, seat, config, words)`,
-        `question(request, words)`, `answer(request, action, words)`, `parse(request, reply, words)`."""
+    def slots(self) -> tuple[str, ...]:
+        """Which of `subject`, `team` and `role` an act of this kind has, in this order."""
+        found = re.findall(r"\{(\w+)\}", self.sentence)
+        return tuple(slot for slot in ("subject", "team", "role") if slot in found)
+
+
+class BeliefTarget(msgspec.Struct, frozen=True):
+    """A question about another seat that beliefs are held to, probes are fitted to and reports answer."""
+
+    name: str
+    """A role or a side, as the key of a term of the game's lexicon."""
+    roles: tuple[str, ...]
+    """The roles (keys) that make the answer yes."""
+    phrase: str
+    """What the seat is asked to be, as it stands after "is": `a werewolf`."""
+
+    def p(self, probabilities: Mapping[str, float]) -> float:
+        """The probability of yes. probabilities: role key -> probability."""
+        return sum(probabilities.get(role, 0.0) for role in self.roles)
+
+
+class GameConfig(BaseModel):
+    """One rule set of a game; each game's own configuration adds its settings. Unknown settings are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    preset: str = "custom"
+    """The name of the preset that these settings came from."""
+    lexicon: str = "classic"
+    """The words under which the game is shown."""
+
+    @property
+    def n_players(self) -> int:
+        """The number of seats."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how many seats it has")
+
+
+class Words(Protocol):
+    """The vocabulary of one game in play: what each seat and each term is called."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Public name of each seat."""
+        ...
+
+    @property
+    def lexicon(self) -> str:
+        """The name of the lexicon that the terms come from."""
+        ...
+
+    @property
+    def max_chars(self) -> int:
+        """Longest speech that others are shown."""
+        ...
+
+    def name(self, seat: int | None) -> str:
+        """What a target is called: a seat by its name, NOBODY and None `nobody`."""
+        ...
+
+    def term(self, key: str) -> str:
+        """The lexicon's word for a key."""
+        ...
+
+
+class Text(Protocol):
+    """The language of a game; a module serves. `words` are those that `words_of` gives for the same log.
+
+    `question` + `answer` is the line of a decision, `parse` is the inverse of `answer`, `read_acts` that of `say`.
+    """
+
+    def words_of(self, config: Any, records: Sequence[Record]) -> Any:
+        """The `Words` of a game, from the first record of its log. Raises GameError where that is no set-up event."""
+        ...
+
+    def words_in(self, config: Any) -> Sequence[str]:
+        """Every word with a meaning that a game of this configuration can show, and all names."""
+        ...
+
+    def line(self, record: Record, seat: int | None, config: Any, words: Any) -> str | None:
+        """One record as `seat` reads it (None: the moderator's view), without a line break; None if it adds nothing."""
+        ...
+
+    def own_line(self, decision: Decision, words: Any) -> str:
+        """A decision as its own seat reads it afterwards: question and answer in one line."""
+        ...
+
+    def question(self, request: Request | Decision, words: Any) -> str:
+        """The beginning of the seat's next line, which its answer completes."""
+        ...
+
+    def offer(self, request: Request | Decision, words: Any) -> str:
+        """What may be chosen, between question and answer; empty where the kind of question fixes it."""
+        ...
+
+    def answer(self, request: Request | Decision, action: Action, words: Any) -> str:
+        """The text that completes `question(request)` to the line of a decision."""
+        ...
+
+    def parse(self, request: Request, reply: str, words: Any) -> Action:
+        """Read a reply as the completion of `question(request)`. Raises Malformed, saying what was expected."""
+        ...
+
+    def say(self, acts: Sequence[SpeechAct], words: Any) -> str:
+        """Typed acts as sentences."""
+        ...
+
+    def read_acts(self, text: str, words: Any) -> tuple[SpeechAct, ...]:
+        """The typed acts in a speech, in order."""
+        ...
+
+    def role_words(self, config: Any, words: Any) -> dict[str, str]:
+        """Role key -> word, of the roles that are dealt: what the answer to a belief question may be."""
+        ...
+
+    def belief(self, seats: Sequence[int], words: Any) -> str:
+        """The beginning of a line about a belief that a role word completes: `Ada believes Ben` for (0, 1)."""
+        ...
+
+
+class State(Protocol):
+    """One moment of a game; a frozen `msgspec.Struct`."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the draws to come; `games.branching` replaces it."""
+        ...
+
+
+class Game(Protocol):
+    """The rules of one game. All functions are pure; configurations and states are the game's own frozen types."""
+
+    @property
+    def name(self) -> str:
+        """The key of `games.load_game`."""
+        ...
+
+    @property
+    def text(self) -> Text:
+        """How records become words, and words actions."""
+        ...
+
+    @property
+    def exit_kinds(self) -> tuple[str, ...]:
+        """Kinds of events whose target leaves the game."""
+        ...
+
+    @property
+    def speech_kinds(self) -> tuple[str, ...]:
+        """Kinds of decisions that take words."""
+        ...
+
+    @property
+    def speech_acts(self) -> Mapping[str, SpeechForm]:
+        """Every kind of typed speech act."""
+        ...
+
+    @property
+    def belief_targets(self) -> tuple[BeliefTarget, ...]:
+        """What is asked about other seats, at least one; the first is what "suspicion" means in this game: the tables'
+        `p_werewolf` is its probability, whatever the game."""
+        ...
+
+    @property
+    def players(self) -> str:
+        """Import path of the module with the game's scripted policies and observers (`agents.base.Players`), empty
+        where there are none. It is imported when a policy is asked for: `games` never imports `agents`."""
+        ...
+
+    def settings(self) -> tuple[str, ...]:
+        """The names of all settings that `configure` takes."""
         ...
 
     def configure(self, **settings: Any) -> Any:
-        """A validated configuration. Raises ConfigError."""
+        """A validated `GameConfig`; without settings the game's default. Raises ConfigError."""
+        ...
+
+    def rules_text(self, config: Any, role: str | None = None) -> str:
+        """The complete rules, one a line; with `role`, first what they mean for a player who has it."""
         ...
 
     def start(
         self, config: Any, seed: int, dealt: Sequence[str] | None = None
     ) -> tuple[Any, tuple[Event, ...]]:
-        """The first state and the events up to the first requests; `dealt` stands in for the drawn roles."""
+        """The first `State` and the events up to the first requests; `dealt` stands in for the drawn roles.
+
+        Raises GameError where `dealt` is not the deck.
+        """
         ...
 
     def to_act(self, state: Any) -> tuple[Request, ...]:
@@ -93,6 +281,14 @@ class Game(Protocol):
 
     def outcome(self, state: Any) -> Outcome | None:
         """The outcome, None while the game goes on."""
+        ...
+
+    def snapshot(self, state: Any) -> bytes:
+        """The state as JSON, with everything hidden in it."""
+        ...
+
+    def restore(self, data: bytes | str) -> Any:
+        """The state of a snapshot; `restore(snapshot(state)) == state`. Raises ReplayError where the data is none."""
         ...
 
     def seats(self, config: Any, records: Sequence[Record]) -> list[SeatFacts]:
@@ -115,3 +311,12 @@ class Game(Protocol):
 def next_seq(records: Sequence[Record]) -> int:
     """The sequence number after the last record."""
     return records[-1].seq + 1 if records else 0
+
+
+def exits(game: Game, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
+    """seat -> (day, kind of the event) of every seat that left the game."""
+    return {
+        r.target: (r.day, r.kind)
+        for r in records
+        if isinstance(r, Event) and r.kind in game.exit_kinds and r.target is not None and r.target >= 0
+    }

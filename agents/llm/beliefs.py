@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from agents.backends.base import Backend, BackendError, Prompt, Sampling
 from games import chance, load_game
-from games.base import Game, Observation
-from games.records import Event, Record, Span
+from games.base import Game, Observation, exits
+from games.records import Record, Span
 
 STATED = "stated"
 """The source of a belief read from log-probabilities."""
@@ -73,11 +73,9 @@ def living_others(observation: Observation) -> list[int]:
     return [i for i in range(len(words.names)) if i not in out and i != observation.request.seat]
 
 
-def gone(game: Game, records: Iterable[Record]) -> set[int]:
+def gone(game: Game, records: Sequence[Record]) -> set[int]:
     """The seats that have left the game."""
-    kinds = getattr(game, "exit_kinds", ("death", "exile", "shoot"))
-    left = {r.target for r in records if isinstance(r, Event) and r.kind in kinds}
-    return {seat for seat in left if seat is not None and seat >= 0}  # a tie exiles nobody
+    return set(exits(game, records))
 
 
 def chains(observation: Observation, second_order: bool) -> list[tuple[int, ...]]:
@@ -106,10 +104,7 @@ def questions(
 def role_words(observation: Observation) -> dict[str, str]:
     """The roles that an answer may name: key -> word."""
     text = load_game(observation.game).text
-    words: dict[str, str] = text.role_words(
-        observation.config, text.words_of(observation.config, observation.records)
-    )
-    return words
+    return text.role_words(observation.config, text.words_of(observation.config, observation.records))
 
 
 async def elicit(

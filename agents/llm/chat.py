@@ -33,7 +33,7 @@ from agents.replies import (
     stand_in,
 )
 from games import chance, load_game
-from games.base import Observation
+from games.base import Game, Observation
 from games.records import Action, Reply
 
 MAX_SESSIONS = 4096
@@ -116,7 +116,7 @@ class ChatPlayer:
                 MessageDialogue(system)
                 if self.encoder is None or self.turns is None
                 else TokenDialogue(self.encoder, self.turns, system, words.names),
-                game.text,
+                game,
                 observation.config,
                 seat,
                 words,
@@ -187,7 +187,7 @@ class ChatPlayer:
             )
         return Reply(action, trace=turn.trace(turn.final))
 
-    def read_answer(self, game: Any, asked: Ask, answer: str, words: Any) -> tuple[Action, list[Part]]:
+    def read_answer(self, game: Game, asked: Ask, answer: str, words: Any) -> tuple[Action, list[Part]]:
         """An answer's action and parts. Where the choice comes second, `option` is None. Raises Unreadable."""
         if len(answer) > MAX_ANSWER:
             raise Unreadable(f"it has {len(answer)} characters.")

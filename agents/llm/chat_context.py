@@ -11,6 +11,7 @@ from agents.llm.chat_prompt import Factors, question_text, render
 from agents.llm.chat_reply import Unreadable
 from agents.llm.dialogue import MessageDialogue, TokenDialogue, Words, without
 from agents.replies import labels, speaks
+from games.base import Game
 from games.records import Action, Decision, Record, Request
 
 NOTED = "Your answer could not be used. Noted instead: "
@@ -31,7 +32,7 @@ class ChatBuilder:
     def __init__(
         self,
         fresh: TokenDialogue | MessageDialogue,
-        text: Any,
+        game: Game,
         config: Any,
         seat: int,
         words: Any,
@@ -45,7 +46,8 @@ class ChatBuilder:
         """fresh: a dialogue without turns. choose: whether the first answer holds the choice. stage: of a request's
         first question. read: an answer to its action, raises Unreadable (to repeat what a seat was told)."""
         self.dialogue = fresh
-        self.text, self.config, self.seat, self.words = text, config, seat, words
+        self.game, self.text = game, game.text
+        self.config, self.seat, self.words = config, seat, words
         self.factors, self.choose, self.stage, self.read_answer = factors, choose, stage, read
         self.hide_reasoning = hide_reasoning
         self.n_records = 0
@@ -71,7 +73,7 @@ class ChatBuilder:
     def question(self, asked: Ask, stage: str | None = None) -> str:
         """The question that is put."""
         return question_text(
-            self.text,
+            self.game,
             asked.request,
             self.words,
             factors=self.factors,

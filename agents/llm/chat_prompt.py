@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import msgspec
 
+from games.base import Game
 from games.records import Request
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -58,7 +59,7 @@ def prompts_hash() -> str:
     return f"{VERSION}@{digest.hexdigest()}"
 
 
-def system_text(game: Any, config: Any, words: Any, seat: int, factors: Factors) -> str:
+def system_text(game: Game, config: Any, words: Any, seat: int, factors: Factors) -> str:
     """What a seat is told before the game."""
     return render(
         "system",
@@ -80,7 +81,7 @@ def _own(factor: bool | str, template: str) -> str:
 
 
 def question_text(
-    text: Any,
+    game: Game,
     request: Request,
     words: Any,
     *,
@@ -91,7 +92,7 @@ def question_text(
     choose: bool,
 ) -> str:
     """The question put to a seat. stage: `free` (notes, words, and where `choose` the choice) or `choice` (only it)."""
-    line = text.question(request, words).rstrip('" ')
+    line = game.text.question(request, words).rstrip('" ')
     return render(
         "question",
         line=line,
@@ -99,7 +100,7 @@ def question_text(
         speaks=speaks,
         scratchpad=factors.scratchpad,
         beliefs=factors.beliefs,
-        enemy=words.term("werewolf") if factors.beliefs else "",
+        enemy=words.term(game.belief_targets[0].name) if factors.beliefs else "",
         stage=stage,
         choose=choose,
     ).strip()

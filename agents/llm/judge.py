@@ -24,6 +24,7 @@ from agents.llm.dialogue import Dialogue, MessageDialogue, TokenDialogue, Words
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.template import Turns
 from games import chance
+from games.base import Game
 from games.records import Decision, Event, Record
 
 VERSION = "judge-1"
@@ -105,7 +106,7 @@ class Judge:
 
     def questions(
         self,
-        game: Any,
+        game: Game,
         config: Any,
         records: Sequence[Record],
         game_id: str,
@@ -133,7 +134,7 @@ class Judge:
 
     async def judge(
         self,
-        game: Any,
+        game: Game,
         config: Any,
         records: Sequence[Record],
         game_id: str,

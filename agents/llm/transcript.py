@@ -13,7 +13,7 @@ from agents.llm.encoder import Encoder, control_ids
 from agents.llm.transcript_context import NEWLINE, Builder, Context
 from agents.replies import BACKEND_ERROR, FORFEITED, MALFORMED, check_policy, has_forfeited, stand_in
 from games import chance, load_game
-from games.base import GameError, Observation
+from games.base import Game, GameError, Observation
 from games.records import Action, Reply, Request, Span, Trace
 
 MAX_SESSIONS = 4096
@@ -146,7 +146,7 @@ class TranscriptPlayer:
             return Reply(action, trace=_with_output_spans(trace, context, action, request.seat))
         return Reply(stand_in(game, self.fallback, observation), fallback=MALFORMED, trace=trace)
 
-    def _legal(self, game: Any, request: Request, words: Any) -> tuple[tuple[int, ...], ...]:
+    def _legal(self, game: Game, request: Request, words: Any) -> tuple[tuple[int, ...], ...]:
         """The legal answers as token sequences, in the order shown; none where the reply is words."""
         if request.speaks or not request.options:
             return ()

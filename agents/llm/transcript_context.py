@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from agents.llm.encoder import Encoder, Offsets, TokenizerError, characters, control_ids
-from games.base import Observation
+from games.base import Observation, Text
 from games.records import Decision, Record, Request, Span, visible
 
 __all__ = [
@@ -76,12 +76,12 @@ def mention_spans(text: str, offsets: Offsets, at: int, names: Sequence[str]) ->
     return found
 
 
-def ask(text: Any, request: Request | Decision, words: Any) -> str:
+def ask(text: Text, request: Request | Decision, words: Any) -> str:
     """A question in transcript style: the beginning of the line that the answer completes, with what may be chosen."""
-    return str(text.question(request, words) + text.offer(request, words))
+    return text.question(request, words) + text.offer(request, words)
 
 
-def document(text: Any, records: Sequence[Record], seat: int | None, config: Any) -> list[str]:
+def document(text: Text, records: Sequence[Record], seat: int | None, config: Any) -> list[str]:
     """The lines of a whole context in transcript style, as a model in that seat would have read and written them.
 
     `records` may be the whole log: others' decisions and events that the seat may not see add nothing. None is the
@@ -90,7 +90,7 @@ def document(text: Any, records: Sequence[Record], seat: int | None, config: Any
     return [line for line in lines_by_record(text, records, seat, config) if line is not None]
 
 
-def document_lengths(text: Any, records: Sequence[Record], seat: int | None, config: Any) -> list[int]:
+def document_lengths(text: Text, records: Sequence[Record], seat: int | None, config: Any) -> list[int]:
     """How many lines `document` has of the first i records, for i from 0 to all of them."""
     return list(
         accumulate((line is not None for line in lines_by_record(text, records, seat, config)), initial=0)
@@ -98,7 +98,7 @@ def document_lengths(text: Any, records: Sequence[Record], seat: int | None, con
 
 
 def lines_by_record(
-    text: Any, records: Sequence[Record], seat: int | None, config: Any
+    text: Text, records: Sequence[Record], seat: int | None, config: Any
 ) -> Iterator[str | None]:
     """What each record adds to `document`; None where that is nothing."""
     words = text.words_of(config, records)
@@ -180,7 +180,7 @@ def mentions(spans: Sequence[Span]) -> dict[int, int]:
     return {s.seat: s.end - 1 for s in spans if s.kind == "mention" and s.seat is not None}
 
 
-def build(encoder: Encoder, text: Any, observation: Observation) -> Context:
+def build(encoder: Encoder, text: Text, observation: Observation) -> Context:
     """The context of an observation, from nothing."""
     builder = Builder(encoder, text, observation.config, observation.request.seat)
     return builder.prompt(observation.records, observation.request)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from games.base import ConfigError
+from games.base import ConfigError, GameConfig
 from games.werewolf.lexicon import lexicon
 from games.werewolf.roles import Role
 
@@ -14,17 +14,14 @@ Reveal = Literal["none", "role", "faction", "species"]
 NightAct = Literal["chat", "night_kill", "inspect", "protect", "witch"]
 
 
-class WerewolfConfig(BaseModel):
-    """One rule set. Unknown settings and combinations that make no sense are refused at construction."""
+class WerewolfConfig(GameConfig):
+    """One rule set. Unknown settings and combinations that make no sense are refused at construction.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    No rule reads the lexicon but the search for names in a speech.
+    """
 
-    preset: str = "custom"
-    """The name of the preset that these settings came from."""
     roles: dict[Role, int]
     """How many seats have each role; 4 to 20 seats in all."""
-    lexicon: str = "classic"
-    """The words under which the game is shown; no rule reads it but the search for names in a speech."""
 
     first_night: Literal["full", "no_kill", "inspect_only"] = "full"
     """What happens in night 1: everything, everything but the kill, or inspections alone."""

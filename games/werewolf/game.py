@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from games import chance
-from games.base import ReplayError, SeatFacts
+from games.base import BeliefTarget, Game, ReplayError, SeatFacts, SpeechForm
 from games.records import NOBODY, Action, Event, Record, Request
 from games.werewolf import rules, truth
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SKIP
 from games.werewolf.presets import configure
-from games.werewolf.roles import faction_of
+from games.werewolf.roles import ROLE_TERMS, faction_of
 from games.werewolf.snapshot import restore, snapshot
 from games.werewolf.words import text
-from games.werewolf.words.lines import words_of
+from games.werewolf.words.acts import SENTENCES
+from games.werewolf.words.lines import SPEECHES, words_of
 from games.werewolf.words.rules_text import rules_text
 
 
@@ -22,6 +23,17 @@ class Werewolf:
     """The game of the harness (`games.base.Game`)."""
 
     name = "werewolf"
+    exit_kinds = ("death", "exile", "shoot")
+    speech_kinds = tuple(SPEECHES)
+    speech_acts: Mapping[str, SpeechForm] = {
+        kind: SpeechForm(sentence, tuple(ROLE_TERMS) if "{role}" in sentence else ())
+        for kind, sentence in SENTENCES.items()
+    }
+    belief_targets = (
+        BeliefTarget("werewolf", ("werewolf",), "a werewolf"),
+        BeliefTarget("seer", ("seer",), "the seer"),
+    )
+    players = "agents.werewolf.room"
     configure = staticmethod(configure)
     start = staticmethod(rules.start)
     to_act = staticmethod(rules.to_act)
@@ -33,6 +45,11 @@ class Werewolf:
     snapshot = staticmethod(snapshot)
     restore = staticmethod(restore)
     text = text
+
+    @staticmethod
+    def settings() -> tuple[str, ...]:
+        """The fields of the configuration."""
+        return tuple(WerewolfConfig.model_fields)
 
     @staticmethod
     def legal_fallback(request: Request, seed: int) -> Action:
@@ -56,4 +73,4 @@ class Werewolf:
         return [SeatFacts(name, role, faction_of(role)) for name, role in zip(names, roles, strict=True)]
 
 
-GAME = Werewolf()
+GAME: Game = Werewolf()

@@ -75,10 +75,10 @@ def change_of(
 def act_of(replay: Replay, word: str) -> SpeechAct:
     """`accuse:player_3`, `claim_role:seer`, `report_inspection:Ada:werewolf`, `retract`."""
     kind, *rest = word.split(":")
-    sentences: dict[str, str] = replay.game.text.codec.SENTENCES
-    if kind not in sentences:
-        raise ChangeError(f"--act {word!r}: no act is called {kind!r}; there are: {', '.join(sentences)}")
-    slots = [slot for slot in ("subject", "role") if "{" + slot + "}" in sentences[kind]]
+    forms = replay.game.speech_acts
+    if kind not in forms:
+        raise ChangeError(f"--act {word!r}: no act is called {kind!r}; there are: {', '.join(forms)}")
+    slots = forms[kind].slots
     if len(rest) != len(slots):
         raise ChangeError(f"--act {word!r}: write {':'.join([kind, *slots])}")
     values = dict(zip(slots, rest, strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from agents.replies import silent
 from games.base import GameError
 from games.branching import Fork, Forked
 from games.play import Answer, fold, play, waves
@@ -153,37 +154,40 @@ def edited(change: Say | Choose, replay: Replay, decision: Decision) -> Action:
                 + (f"it could choose: {allowed}" if allowed else "it takes words only")
             )
         return msgspec.structs.replace(action, option=change.option)
-    if decision.kind not in text.SPEECHES:
+    if decision.kind not in replay.game.speech_kinds:
         raise ChangeError(f"record {decision.seq} is a {decision.kind}, which takes no words: use choose")
     if change.text is None and change.acts is None:
         raise ChangeError("say needs a text or acts")
     acts = change.acts
     if acts is None:
-        acts = text.codec.read(change.text, words.names, words.lex)
+        acts = text.read_acts(change.text or "", words)
     check_acts(acts, replay)
     spoken = change.text
     if spoken is None:
-        spoken = text.codec.say(acts, words.names, words.lex)
-    if decision.kind == "speech" and decision.options:  # a turn that could be skipped is taken by speaking
-        action = msgspec.structs.replace(action, option=text.SPEAK)
+        spoken = text.say(acts, words)
+    if action.option is not None and silent(text, decision, action.option, words):
+        speaking = next(o for o in sorted(decision.options) if not silent(text, decision, o, words))
+        action = msgspec.structs.replace(action, option=speaking)  # a turn that was skipped is taken
     return msgspec.structs.replace(action, text=spoken, acts=tuple(acts))
 
 
 def check_acts(acts: Sequence[SpeechAct], replay: Replay) -> None:
     """Raises ChangeError for an act that lacks what its sentence says, or names what the game does not have."""
-    sentences = replay.game.text.codec.SENTENCES
+    forms = replay.game.speech_acts
     for act in acts:
-        sentence = sentences.get(act.kind)
-        if sentence is None:
-            raise ChangeError(f"no act is called {act.kind!r}; there are: {', '.join(sentences)}")
+        form = forms.get(act.kind)
+        if form is None:
+            raise ChangeError(f"no act is called {act.kind!r}; there are: {', '.join(forms)}")
         for slot, value in (("subject", act.subject), ("role", act.role)):
-            if ("{" + slot + "}" in sentence) != (value is not None):
+            if (slot in form.slots) != (value is not None):
                 needs = "needs" if value is None else "takes no"
-                raise ChangeError(f"the act {act.kind} {needs} {slot}: {sentence!r}")
+                raise ChangeError(f"the act {act.kind} {needs} {slot}: {form.sentence!r}")
         if act.subject is not None:
             replay.check_seat(act.subject)
-        if act.role is not None and act.role not in replay.words.lex.terms:
-            raise ChangeError(f"the act {act.kind} names the role {act.role!r}, which no lexicon has")
+        if act.role is not None and act.role not in form.roles:
+            raise ChangeError(
+                f"the act {act.kind} names the role {act.role!r}; it can name: {', '.join(form.roles)}"
+            )
 
 
 def text_of_option(replay: Replay, option: int) -> str:

@@ -182,6 +182,7 @@ def _beliefs(run: Run, seen: _Seen, names: Sequence[str]) -> list[Effect]:
     origin = origin_of(run.manifest)
     if origin is None:
         return []
+    asked = run.manifest.cells[0].rules()[0].belief_targets[0]
     rows = (
         run.beliefs.filter(pl.col("about").is_null(), pl.col("seq") >= origin.first)
         .filter(pl.col("viewer") != pl.col("subject"), ~pl.col("viewer").is_in(sorted(seen.own)))
@@ -199,7 +200,7 @@ def _beliefs(run: Run, seen: _Seen, names: Sequence[str]) -> list[Effect]:
             arm, k = seen.where[game_id]
             if p is not None:
                 means[arm][k] = p
-        what = f"others hold {_name(names, int(subject))} for a werewolf ({source})"
+        what = f"others hold {_name(names, int(subject))} for {asked.phrase} ({source})"
         found.append(_effect("belief", what, means, target=int(subject)))
     return found
 
@@ -210,6 +211,7 @@ def _posteriors(run: Run, seen: _Seen, origin: Origin, names: Sequence[str]) -> 
     from harness.replay.replay import Replay
 
     known = posteriors_of(run)
+    asked = run.manifest.cells[0].rules()[0].belief_targets[0]
     source = "exact" if "exact" in known else "rules"
     values: dict[int, dict[str, dict[int, float]]] = {}
     for game_id, log in run.logs():
@@ -217,7 +219,8 @@ def _posteriors(run: Run, seen: _Seen, origin: Origin, names: Sequence[str]) -> 
         if k >= MOST_POSTERIORS or k not in seen.outcome[arm]:
             continue
         replay = Replay(run, game_id, log)
-        village = [i for i, fact in enumerate(replay.seats) if fact.faction != "werewolf"]
+        hidden = {fact.faction for fact in replay.seats if fact.role in asked.roles}
+        village = [i for i, fact in enumerate(replay.seats) if fact.faction not in hidden]
         until = next(
             (r.seq for r in log if r.seq >= origin.first and isinstance(r, Decision) and r.kind == "ballot"),
             log[-1].seq,
@@ -232,7 +235,9 @@ def _posteriors(run: Run, seen: _Seen, origin: Origin, names: Sequence[str]) -> 
             if held:
                 values.setdefault(subject, {a: {} for a in seen.outcome})[arm][k] = sum(held) / len(held)
     return [
-        _effect("belief", f"{_name(names, subject)} is a werewolf ({source} posterior)", by, target=subject)
+        _effect(
+            "belief", f"{_name(names, subject)} is {asked.phrase} ({source} posterior)", by, target=subject
+        )
         for subject, by in sorted(values.items())
     ]
 

@@ -246,7 +246,7 @@ def emitted(
         decision.seat,
         decision.kind,
         decision.options,
-        speaks=decision.kind in replay.game.text.SPEECHES,
+        speaks=decision.kind in replay.game.speech_kinds,
         day=decision.day,
         phase=decision.phase,
     )

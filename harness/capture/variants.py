@@ -23,6 +23,7 @@ import msgspec
 from agents.llm.encoder import Encoder
 from agents.llm.transcript_context import mention_spans
 from games import chance
+from games.base import Game
 from games.play import observe
 from games.records import Decision, Event, Record, Request, Span
 from harness.activations.sites import View
@@ -56,7 +57,7 @@ class GameVariants:
     def __init__(
         self,
         game_id: str,
-        game: Any,
+        game: Game,
         config: Any,
         seed: int,
         records: Sequence[Record],
@@ -187,9 +188,9 @@ class GameVariants:
         line = _role_line(view)
         if line is None or card is None:
             return None
-        text = self.game.text.line(card, view.decision.seat, self.config, words) + "\n"
+        text = (self.game.text.line(card, view.decision.seat, self.config, words) or "") + "\n"
         remedy = (
-            f"name a lexicon whose words it knows (--lexicon; now {words.lex.name}), or train a model whose "
+            f"name a lexicon whose words it knows (--lexicon; now {words.lexicon}), or train a model whose "
             "vocabulary has both lexicons, play the run with it, and capture that"
         )
         ids, offsets = self._known(text, remedy), self.encoder.encode(text)[1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from games.base import Outcome
+from games.base import BeliefTarget, Outcome
 from games.records import Record
 from harness.check.files import Finding
 from harness.errors import RunDamaged
@@ -67,7 +67,7 @@ class Beside:
             for there, own in zip(seats, wanted["seats"], strict=True):
                 yield from _differences(f"seats.parquet, {game_id}, seat {own['seat']}", there, own)
         for belief in self._beliefs.get(game_id, []):
-            what = _belief(belief, len(wanted["seats"]), len(records))
+            what = _belief(belief, len(wanted["seats"]), len(records), cell.rules()[0].belief_targets[0])
             if what is not None:
                 yield f"beliefs.parquet, {game_id}/{belief['seq']}", what
 
@@ -124,7 +124,7 @@ def _differences(
             yield where, f"{name} is {value!r}, by the log it is {wanted[name]!r}"
 
 
-def _belief(row: Row, n_seats: int, n_records: int) -> str | None:
+def _belief(row: Row, n_seats: int, n_records: int, asked: BeliefTarget) -> str | None:
     """What is wrong with a row of `beliefs`; None where nothing is."""
     for name in ("viewer", "subject", "about"):
         if row[name] is not None and not 0 <= row[name] < n_seats:
@@ -140,7 +140,7 @@ def _belief(row: Row, n_seats: int, n_records: int) -> str | None:
         told and abs(sum(values) - 1) > 1e-3
     ):
         return f"probabilities are {row['probabilities']}: numbers from 0 to 1 that add up to 1 are expected"
-    stated = told.get("werewolf", 0.0) if told else None
+    stated = asked.p(told) if told else None
     if row["p_werewolf"] != stated:
         return f"p_werewolf is {row['p_werewolf']}, probabilities say {stated}"
     return None

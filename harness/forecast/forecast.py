@@ -25,7 +25,7 @@ from harness.capture.belief_forks import n_questions
 from harness.capture.variants import ORIGINAL
 from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
-from harness.forecast.stand_in import POLICY, Played, StandIns
+from harness.forecast.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
 from harness.play.progress import Progress
@@ -90,9 +90,7 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
     stand_ins = StandIns(schedule, dict(models))
     games = list(stand_ins.play(per_cell))
     scripted = all(config.agents[name].kind == "scripted" for name in _seated(schedule))
-    measured = [
-        f"decisions by kind: {len(games)} games, models and humans played by the scripted player {POLICY!r}"
-    ]
+    measured = [f"decisions by kind: {len(games)} games, models and humans played by scripted players"]
     assumed = []
     if not scripted:
         measured.append("prompt tokens: the models' own prompts and tokenizers in those games")
@@ -103,8 +101,8 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
         ]
     if stand_ins.outside:
         assumed.append(
-            f"{', '.join(sorted(stand_ins.outside))}: code from outside, which a dry run does not run; {POLICY!r} "
-            "decided in its place"
+            f"{', '.join(sorted(stand_ins.outside))}: code from outside, which a dry run does not run; a "
+            "scripted player decided in its place"
         )
     if stand_ins.wordless:
         assumed.append(

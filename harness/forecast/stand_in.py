@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from agents.backends.base import Generation, Prompt
-from agents.werewolf.scripted import Scripted
+from agents.base import Agent
+from agents.policies import make_policy, players_of
 from games import load_game
 from games.base import Observation
 from games.play import Answer, observe, play
@@ -23,9 +24,6 @@ from harness.play.factory import make_agent
 from harness.play.outside import is_outside
 from harness.run.usage import Usage
 from harness.schedule.tournament import Planned, Schedule
-
-POLICY = "naive"
-"""The scripted player that stands in for models and humans."""
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -90,28 +88,34 @@ class StandIns:
             section = config.agents[name]
             if is_outside(section):
                 self.outside.add(name)
-                self._agents[cell, name] = Scripted(name, POLICY)
+                self._agents[cell, name] = _scripted(name, config)
             elif section.kind == "scripted":
                 self._agents[cell, name] = make_agent(name, config, {})
             elif section.kind == "human":
-                self._agents[cell, name] = Scripted(name, POLICY)
+                self._agents[cell, name] = _scripted(name, config)
             else:
                 backend = section.backend or ""
                 silent = Booked(_Silent(self.models.get(backend, backend), config.backends[backend].kind))
                 player: Any = make_agent(name, config, {backend: silent})
                 if getattr(player, "encoder", None) is None:
                     self.wordless.add(name)
-                    self._agents[cell, name] = Scripted(name, POLICY)
+                    self._agents[cell, name] = _scripted(name, config)
                 else:
                     self.most[cell, name] = int(player.settings["max_tokens"]) * (1 + section.retries)
-                    self._agents[cell, name] = StandIn(player, silent, Scripted(name, POLICY))
+                    self._agents[cell, name] = StandIn(player, silent, _scripted(name, config))
         return self._agents[cell, name]
+
+
+def _scripted(name: str, config: Config) -> Agent:
+    """The scripted player that stands in for a model or a human: the first of the game's policies."""
+    game = load_game(config.game.name)
+    return make_policy(game, name, players_of(game).policies()[0], {})
 
 
 class StandIn:
     """A scripted player that is logged as if a model had said what it says."""
 
-    def __init__(self, player: Any, backend: Booked, scripted: Scripted) -> None:
+    def __init__(self, player: Any, backend: Booked, scripted: Agent) -> None:
         self.name, self.backend = player.name, backend
         self._player, self._scripted = player, scripted
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from agents.backends.base import Backend
 from agents.base import Agent
+from agents.policies import make_policy
+from games import load_game
 from harness.config.sections import AgentSection, BackendSection, Config
 from harness.errors import ConfigurationError
 from harness.play.outside import is_outside, make_outside
@@ -20,13 +20,16 @@ PROMPTS = ("transcript", "chat")
 def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Agent:
     """The player called `name`. Raises ConfigurationError where the configuration names nothing that exists.
 
-    A policy `package.module:name` is a player of one's own: `harness.play.outside` says what it may be. It is code, and
-    making the player runs it.
+    Scripted policies are the game's own. A policy `package.module:name` is a player of one's own: `play.outside`
+    says what it may be. It is code, and making the player runs it.
     """
     section = config.agents[name]
     try:
         if section.kind == "scripted":
-            return _scripted(name, section)
+            policy = section.policy or ""
+            if is_outside(section):
+                return make_outside(name, policy, section.settings)
+            return make_policy(load_game(config.game.name), name, policy, section.settings)
         if section.kind == "imported":
             raise ValueError('it played in another program (kind = "imported") and cannot play here')
         if section.kind == "human":
@@ -37,29 +40,6 @@ def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Ag
         return _model_player(name, section, _steered(section, backends[backend]), config.backends[backend])
     except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
         raise ConfigurationError(f"agents.{name}: {error}") from error
-
-
-def _scripted(name: str, section: AgentSection) -> Agent:
-    policy = section.policy or ""
-    if is_outside(section):
-        return make_outside(name, policy, section.settings)
-    if policy == "bayesian":
-        from agents.werewolf.bayesian import Bayesian
-
-        return Bayesian(name, **section.settings)
-    from agents.werewolf.scripted import Scripted
-    from agents.werewolf.styles import STYLES
-
-    player = Scripted(name, policy)  # refuses an unknown policy, naming the known ones
-    if not section.settings:
-        return player
-    if policy not in STYLES:
-        raise ValueError(f"the policy {policy!r} has no settings; found {', '.join(section.settings)}")
-    known = STYLES[policy].__struct_fields__
-    wrong = [key for key in section.settings if key not in known]
-    if wrong:
-        raise ValueError(f"the policy {policy!r} has no setting {wrong[0]!r}; it has: {', '.join(known)}")
-    return Scripted(name, msgspec.structs.replace(STYLES[policy], **section.settings))
 
 
 def _model_player(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:

@@ -41,15 +41,16 @@ def check_words(config: Config, said: Iterable[tuple[str, str]] = (), known: Kno
     """
     known = set() if known is None else known
     texts = [*said]
-    lexicon = getattr(load_game(config.game.name).configure(**config.game.settings), "lexicon", None)
+    game = load_game(config.game.name)
+    rules = game.configure(**config.game.settings)
+    lexicon, words = rules.lexicon, tuple(game.text.words_in(rules))
     for name in dict.fromkeys(config.roster.agents()):
         section = config.agents[name]
         folder = _tokenizer_of(section, config)
         if folder is None:
             continue
         model = config.backends[section.backend or ""].model
-        if lexicon is not None:
-            _check_lexicon(name, model, folder, lexicon, known)
+        _check_lexicon(name, model, folder, lexicon, words, known)
         for where, text in [*texts, *_own_texts(name, section)]:
             _check_text(name, model, folder, where, text, lexicon, known)
 
@@ -82,7 +83,7 @@ def _encoder(folder: Path) -> Any:
 
 
 def _check_text(
-    name: str, model: str, folder: Path, where: str, text: str, lexicon: str | None, known: Known
+    name: str, model: str, folder: Path, where: str, text: str, lexicon: str, known: Known
 ) -> None:
     if (folder, text) in known:
         return
@@ -90,20 +91,19 @@ def _check_text(
         shown = ", ".join(map(repr, unknown[:SHOWN])) + (", ..." if len(unknown) > SHOWN else "")
         raise ConfigurationError(
             f"{where}: the tokenizer of {model} (agents.{name}) does not know {shown}, and would read each as the same "
-            "token: use words of "
-            + (f"the lexicon {lexicon!r} and of the game's sentences" if lexicon else "its vocabulary")
-            + ", or a model with a general vocabulary in that seat"
+            f"token: use words of the lexicon {lexicon!r} and of the game's sentences, or a model with a general "
+            "vocabulary in that seat"
         )
     known.add((folder, text))
 
 
-def _check_lexicon(name: str, model: str, folder: Path, lexicon: str, known: Known) -> None:
-    from games.werewolf.lexicon import lexicon as load_lexicon
-
-    key = (folder, f"lexicon {lexicon}")
+def _check_lexicon(
+    name: str, model: str, folder: Path, lexicon: str, words: tuple[str, ...], known: Known
+) -> None:
+    """A model of few words must know those that the game can show; words of roles that are not dealt are not asked."""
+    key = (folder, f"words {' '.join(words)}")
     if key in known:
         return
-    words = load_lexicon(lexicon).words
     encoder = _encoder(folder)
     missing = [word for word in words if encoder.unknown_words(f" {word}")]
     if missing:

@@ -55,8 +55,7 @@ class Replay:
     @cached_property
     def seats(self) -> list[SeatFacts]:
         """The truth about every seat."""
-        facts: list[SeatFacts] = self.game.seats(self.config, self.records)
-        return facts
+        return self.game.seats(self.config, self.records)
 
     @cached_property
     def exits(self) -> dict[int, tuple[int, str]]:
@@ -83,8 +82,7 @@ class Replay:
 
     def line(self, record: Record, seat: int | None) -> str | None:
         """One record as `seat` reads it (None: the moderator); None where it adds nothing."""
-        text: str | None = self.game.text.line(record, seat, self.config, self.words)
-        return text
+        return self.game.text.line(record, seat, self.config, self.words)
 
     def lines(self, seat: int | None = None) -> list[str]:
         """All lines that a seat has read, oldest first: `game.transcript(records, seat, config)`.
@@ -226,7 +224,7 @@ def game_of(run: Run, word: str) -> str:
 
 def living_at(replay: Replay, seq: int) -> list[bool]:
     """Which seats are in the game after the record `seq`."""
-    kinds = getattr(replay.game, "exit_kinds", ("death", "exile", "shoot"))
+    kinds = replay.game.exit_kinds
     living = [True] * len(replay.seats)
     for record in replay.records:
         if record.seq > seq:

@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 
+from games.base import Game
 from games.records import Decision, Record
 from harness.activations.seal import store_digest
 from harness.activations.store import Activations, ActivationsDamaged, open_activations
@@ -174,7 +175,7 @@ class Run:
         """The combination of factors that a game belongs to. Raises KeyError for an unknown id."""
         return self.manifest.cells[self._start(game_id)[0]]
 
-    def game(self, game_id: str) -> tuple[Any, Any, int]:
+    def game(self, game_id: str) -> tuple[Game, Any, int]:
         """(rules, configuration, seed): with the records, all that a game is made of."""
         game, config = self.cell(game_id).rules()
         return game, config, self._start(game_id)[1]

@@ -16,6 +16,7 @@ import msgspec
 
 from agents.backends.environment import checkout
 from games import load_game
+from games.base import Game
 from games.branching import Fork, Forked
 from games.printable import lines_of
 from harness.atomic import write_whole
@@ -55,12 +56,12 @@ class Cell(msgspec.Struct, frozen=True, dict=True):
     forks: tuple[Fork, ...] = ()
     """For continuations of a recorded game: where they leave it (and where it left its own parent, that one first)."""
 
-    def rules(self) -> tuple[Any, Any]:
+    def rules(self) -> tuple[Game, Any]:
         """(the game, its configuration). Raises ConfigError where the settings no longer fit the game."""
         return self._rules
 
     @cached_property
-    def _rules(self) -> tuple[Any, Any]:
+    def _rules(self) -> tuple[Game, Any]:
         game = load_game(self.game)
         config = game.configure(**self.settings)
         for fork in self.forks:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from agents.llm.beliefs import Belief
-from games.records import Decision, Event, Record
+from games.base import BeliefTarget, exits
+from games.records import Decision, Record
 from harness.run.journal import End, Journal, Start
 from harness.run.manifest import Cell, Manifest
 from harness.run.tables import Row, Rows, record_rows
 
-EXIT_KINDS = ("death", "exile", "shoot")
-"""Events whose target leaves the game, for games that do not name their own as `exit_kinds`."""
 
+def belief_rows(game_id: str, beliefs: Sequence[Belief], asked: BeliefTarget) -> list[Row]:
+    """The `beliefs` rows of one game; a belief that could not be had has no probabilities.
 
-def exits(game: Any, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
-    """seat -> (day, kind of the event) of every seat that left the game."""
-    kinds = getattr(game, "exit_kinds", EXIT_KINDS)
-    return {
-        r.target: (r.day, r.kind)
-        for r in records
-        if isinstance(r, Event) and r.kind in kinds and r.target is not None and r.target >= 0
-    }
-
-
-def belief_rows(game_id: str, beliefs: Sequence[Belief]) -> list[Row]:
-    """The `beliefs` rows of one game; a belief that could not be had has no probabilities."""
+    asked: the game's first belief target, whose probability the column `p_werewolf` holds in every game.
+    """
     return [
         {
             "game_id": game_id,
@@ -36,7 +26,7 @@ def belief_rows(game_id: str, beliefs: Sequence[Belief]) -> list[Row]:
             "subject": b.subject,
             "about": b.about,
             "source": b.source,
-            "p_werewolf": b.probabilities.get("werewolf", 0.0) if b.probabilities else None,
+            "p_werewolf": asked.p(b.probabilities) if b.probabilities else None,
             "probabilities": json.dumps(b.probabilities),
         }
         for b in beliefs
@@ -64,8 +54,8 @@ def game_rows(
         "seed": start.seed,
         "cell": start.cell,
         "factors": json.dumps(cell.factors, ensure_ascii=False),
-        "preset": getattr(config, "preset", None),
-        "lexicon": getattr(config, "lexicon", None),
+        "preset": config.preset,
+        "lexicon": config.lexicon,
         "n_players": len(facts),
         "winner": end.winner,
         "reason": end.reason,
@@ -92,7 +82,11 @@ def game_rows(
         }
         for seat, fact in enumerate(facts)
     ]
-    rows: Rows = {"games": [row], "seats": seats, "beliefs": belief_rows(game_id, beliefs)}
+    rows: Rows = {
+        "games": [row],
+        "seats": seats,
+        "beliefs": belief_rows(game_id, beliefs, game.belief_targets[0]),
+    }
     return rows | record_rows(game_id, records)
 
 

@@ -127,9 +127,9 @@ class _Seating:
         self._turns: Counter[str] = Counter()
 
     def _check_settings(self) -> None:
-        fields = getattr(type(self._game.configure()), "model_fields", None)
+        fields = self._game.settings()
         for key in self._config.game.settings:
-            if fields is not None and key not in fields:
+            if key not in fields:
                 near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(fields)}"
                 raise ValueError(f"the game {self._config.game.name} has no setting {key!r}; {hint}")
@@ -153,7 +153,7 @@ class _Seating:
             if len(seated) != len(facts):
                 raise ConfigurationError(
                     f"roster.seats names {len(seated)} players, this game of {self._config.game.name} has "
-                    f"{len(facts)} seats ({_preset(self._rules)})"
+                    f"{len(facts)} seats (preset {self._rules.preset})"
                 )
         elif roster.roles is not None:
             seated = tuple(self._by_role(fact) for fact in facts)
@@ -162,8 +162,7 @@ class _Seating:
         return seated, self._id(seed, seated)
 
     def _settings(self) -> Any:
-        rules = self._rules
-        return rules.model_dump(mode="json") if hasattr(rules, "model_dump") else msgspec.to_builtins(rules)
+        return self._rules.model_dump(mode="json")
 
     def _id(self, seed: int, seated: Sequence[str]) -> str:
         """The hash of [game, settings, seed, agent of each seat, player of each seat], most of it made before."""
@@ -220,7 +219,3 @@ class _Seating:
             # A role counts relative to how often it is dealt, so that rare roles are balanced as well.
             costs.append(role / roles[fact.role] + 0.5 * place)
         return costs
-
-
-def _preset(rules: Any) -> str:
-    return f"preset {rules.preset}" if hasattr(rules, "preset") else "as configured"

@@ -14,7 +14,6 @@ from typing import Any
 
 from games.records import Decision, Event, SpeechAct, Trace
 from harness.replay.replay import Replay
-from harness.run.rows import EXIT_KINDS
 
 LONGEST = 200_000
 """Characters of one text that a page holds; the run folder holds all of it."""
@@ -22,7 +21,7 @@ LONGEST = 200_000
 
 def game_records(replay: Replay, first: int = 0) -> list[dict[str, Any]]:
     """The records from `first` on, as above."""
-    exits = getattr(replay.game, "exit_kinds", EXIT_KINDS)
+    exits = replay.game.exit_kinds
     repeats = {decision: event for event, decision in replay.echoes.items()}
     moderator = {m.seq: m.line for m in replay.moments()}
     labels = {(s.seq, s.act): s.label for rows in replay.statements.values() for s in rows}
@@ -130,7 +129,7 @@ def cut(text: str) -> str:
 
 def seat_rows(replay: Replay, seats: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The cast; `seats` are the game's rows of the `seats` table, in seat order (empty for an unfinished game)."""
-    exits = getattr(replay.game, "exit_kinds", EXIT_KINDS)
+    exits = replay.game.exit_kinds
     left = {
         r.target: (r.seq, r.kind)
         for r in replay.records

@@ -58,6 +58,11 @@ class Words(msgspec.Struct, frozen=True):
     verbs: dict[str, str]
     """The lexicon's verb of each decision of `VERBS`."""
 
+    @property
+    def lexicon(self) -> str:
+        """The lexicon's name."""
+        return self.lex.name
+
     def term(self, key: str) -> str:
         """The lexicon's word for a key."""
         return self.lex.terms[key]

@@ -8,16 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from games.base import GameError
+from games.base import Malformed
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
+from games.werewolf.lexicon import lexicon
 from games.werewolf.words import acts as codec
 from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, listed, quote, words_of
-
-
-class Malformed(GameError):
-    """A reply that cannot be read as an answer to its request; the message says why."""
 
 
 def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> str | None:
@@ -134,6 +131,16 @@ def _spoken(quoted: str, w: Words) -> dict:
         raise Malformed(f"found {quoted[:80]!r}; expected words that end with one closing double quote")
     text = quoted[1:-1].strip()
     return {"text": text, "acts": codec.read(text, w.names, w.lex)}
+
+
+def words_in(config: WerewolfConfig) -> list[str]:
+    """Every word with a meaning that a game of this configuration can show, and all names."""
+    return lexicon(config.lexicon).words
+
+
+def say(acts: Sequence[SpeechAct], w: Words) -> str:
+    """Typed acts as sentences."""
+    return codec.say(acts, w.names, w.lex)
 
 
 def read_acts(text: str, w: Words) -> tuple[SpeechAct, ...]:
