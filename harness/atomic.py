@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from agents.backends.secrets import mask_bytes
 from harness.errors import StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -60,9 +61,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises StorageError; the file that was there stays then."""
+    """Write a file whole or not at all, secrets masked. Raises StorageError; the file that was there stays then."""
     with replacing(path) as part:
-        part.write_bytes(data)
+        part.write_bytes(mask_bytes(data))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """All that the command line writes to a terminal or a pipe: one gate for text that others wrote.
 
 Names, errors, paths and words may come from a run folder, a server or a model. What a terminal would obey is shown as
-`<U+XXXX>` (`games.printable`), whoever says it.
+`<U+XXXX>` (`games.printable`), and known secrets are masked (`agents.backends.secrets`), whoever says them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from agents.backends.secrets import mask
 from games.printable import printable
 
 __all__ = ["console", "say", "shown", "write", "write_json"]
@@ -21,13 +22,13 @@ __all__ = ["console", "say", "shown", "write", "write_json"]
 def write(text: object, error: bool = False) -> None:
     """One or more lines to standard output, or to standard error."""
     stream = sys.stderr if error else sys.stdout
-    stream.write(f"{printable(str(text))}\n")
+    stream.write(f"{printable(mask(str(text)))}\n")
     stream.flush()
 
 
 def write_json(value: Any) -> None:
     """A value as one line of JSON in ASCII."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=True) + "\n")
+    sys.stdout.write(mask(json.dumps(value, ensure_ascii=True)) + "\n")
     sys.stdout.flush()
 
 
@@ -43,4 +44,4 @@ def say(to: Console, text: str) -> None:
 
 def shown(text: object, style: str = "") -> Text:
     """Text for a cell or a line of a console."""
-    return Text(printable(str(text)), style=style)
+    return Text(printable(mask(str(text))), style=style)

@@ -26,17 +26,45 @@ OUTPUT_TOKENS = "output_tokens"
 OUTPUT_SITES = (OUTPUT_LAST, OUTPUT_MEAN, OUTPUT_TOKENS)
 
 
+FAILED = "backend_error"
+"""Kind of failure: the backend could not answer."""
+CONTENT_FILTER = "content_filter"
+"""Kind of failure: the server has withheld the answer."""
+REFUSED = "refused"
+"""Kind of failure: the model, as its server tells it, refuses to answer."""
+UNUSABLE = "malformed"
+"""Kind of failure: an answer that can be no reply, such as half a character."""
+WITHHELD = (CONTENT_FILTER, REFUSED, UNUSABLE)
+"""Failures of one answer and not of the backend: the same question may be answered under another seed."""
+
+
 class BackendError(RuntimeError):
     """A backend could not answer. The message names what failed, the values, and the remedy."""
 
-    def __init__(self, message: str, *, retryable: bool = True, wait_s: float | None = None) -> None:
-        """wait_s: how long the backend asks to be left alone, in seconds."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        wait_s: float | None = None,
+        kind: str = FAILED,
+        everybody: bool = False,
+    ) -> None:
+        """wait_s: how long the backend asks to be left alone, in seconds. kind: `FAILED` or one of `WITHHELD`.
+
+        everybody: by what the backend knows, this failure is not one prompt's, nobody is answered.
+        """
         super().__init__(message)
         self.retryable = retryable
         self.wait_s = wait_s
+        self.kind = kind
+        self.everybody = everybody
 
     def __reduce__(self) -> tuple[Any, ...]:  # keyword arguments survive the way through Ray
-        return (_rebuild_error, (type(self), str(self), self.retryable, self.wait_s))
+        return (
+            _rebuild_error,
+            (type(self), str(self), self.retryable, self.wait_s, self.kind, self.everybody),
+        )
 
 
 class EngineLost(RuntimeError):
@@ -51,10 +79,14 @@ class ModelBroken(EngineLost):
     """A model whose numbers are not numbers: whatever it answers is no answer, and starting it again does not help."""
 
 
+class ServerRefuses(EngineLost):
+    """The server refuses everybody: a key, a credit, an address or a setting has to be mended first."""
+
+
 def _rebuild_error(
-    kind: type[BackendError], message: str, retryable: bool, wait_s: float | None
+    made: type[BackendError], message: str, retryable: bool, wait_s: float | None, kind: str, everybody: bool
 ) -> BackendError:
-    return kind(message, retryable=retryable, wait_s=wait_s)
+    return made(message, retryable=retryable, wait_s=wait_s, kind=kind, everybody=everybody)
 
 
 class Sampling(msgspec.Struct, frozen=True):
@@ -135,6 +167,15 @@ class Generation(msgspec.Struct, frozen=True):
     """Positions that interventions changed, summed over them."""
     reasoning: str | None = None
     """Thinking that a server returned apart from the text."""
+    n_prompt: int | None = None
+    """Tokens of the prompt as a server counts them; None where it does not say, or the ids are known."""
+    n_generated: int | None = None
+    """Tokens that it generated, counted so."""
+    n_broken: int = 0
+    """Markers of chat templates in the words of the prompt that were broken up before they were sent."""
+    option_mass: float | None = None
+    """With `Sampling.choices`: the probability that a free draw, token by token along the option that was drawn, would
+    have stayed among the options. None where the backend does not tell it."""
 
 
 @runtime_checkable

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import ray
 
+from games.printable import lines_of
+
 Answer = TypeVar("Answer")
 
 RESTARTS = 20
@@ -108,6 +110,12 @@ async def _back(actor: Any, deadline: float) -> bool:
         else:
             return True
     return False
+
+
+def last_line(error: BaseException) -> str:
+    """What a remote failure says in the end, without Ray's account of where."""
+    lines = [line.strip() for line in lines_of(str(error)) if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 async def _result(ref: Any) -> Any:

@@ -9,13 +9,16 @@ percentages. Contexts are functions of the records, so all of this is done after
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from agents.backends.base import Backend, BackendError, Prompt, Sampling
+from agents.backends.base import Backend, BackendError, Generation, Prompt, Sampling
+from agents.backends.provenance import LOW_MASS
+from agents.backends.retry import Patient
+from agents.llm.percentages import NoStatement, read
+from agents.llm.thinking import reply
 from games import chance, load_game
 from games.base import Game, Observation, exits
 from games.records import Record, Span
@@ -40,6 +43,20 @@ class Belief(msgspec.Struct, frozen=True, omit_defaults=True):
     """None: P(role of `subject`). A seat: what the viewer thinks that `subject` believes the role of `about` is."""
     probabilities: dict[str, float] = {}
     """Role key -> probability; adds up to 1, or is empty."""
+    option_mass: float | None = None
+    """Probability that the model gave to all options together, before they were made to add up to 1; the mean over the
+    orders. None where it was asked in words."""
+    note: str = ""
+    """Why it could not be had or read, or what is to be known of how it was had."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one question was answered with."""
+
+    probabilities: dict[str, float] = {}
+    """Key -> probability; empty where the answer cannot be read."""
+    option_mass: float | None = None
+    note: str = ""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -51,12 +68,18 @@ class Question(msgspec.Struct, frozen=True):
     """Token ids of each role's answer, in the order of `roles`; none where only words can be had."""
     spans: tuple[Span, ...] = ()
     """What the prompt's tokens are; none where it has no ids."""
+    closed: bool = False
+    """Whether the prompt ends with thinking that was closed for the model."""
+    opened: bool = False
+    """Whether an answer in words begins inside a block of thinking."""
 
 
 class Believer(Protocol):
     """A player that can be asked what it believes."""
 
     backend: Backend
+    backend_retries: int
+    first_wait_s: float
 
     def belief_questions(
         self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
@@ -117,37 +140,64 @@ async def elicit(
     roles, asked = role_words(observation), chains(observation, second_order)
     put = questions(player, observation, asked, roles, orders)
     flat = [question for some in put for question in some]
+    backend = Patient(player.backend, player.backend_retries, "beliefs", player.first_wait_s)
     try:
-        answers = await distributions(player.backend, flat, roles)
-    except BackendError:
-        answers = [{} for _ in flat]
+        answers = await distributions(backend, flat, roles)
+    except BackendError as error:
+        answers = [Answer(note=str(error))] * len(flat)
     found, at = [], 0
     for chain, some in zip(asked, put, strict=True):
-        given = [a for a in answers[at : at + len(some)] if a]
+        told = answers[at : at + len(some)]
         at += len(some)
-        probabilities = {role: sum(a[role] for a in given) / len(given) for role in roles} if given else {}
-        source = FAILED if not given else STATED if some[0].choices else WORDS
-        about = chain[2] if len(chain) == 3 else None
-        found.append(Belief(seq, chain[0], chain[1], source, about, probabilities))
+        found.append(_belief(seq, chain, some[0], told, list(roles)))
     return found
+
+
+def _belief(
+    seq: int, chain: Sequence[int], question: Question, answers: Sequence[Answer], roles: Sequence[str]
+) -> Belief:
+    """The mean of what the orders of one question were answered with."""
+    given = [a for a in answers if a.probabilities]
+    about = chain[2] if len(chain) == 3 else None
+    if not given:
+        return Belief(seq, chain[0], chain[1], FAILED, about, note=answers[0].note)
+    probabilities = {role: sum(a.probabilities[role] for a in given) / len(given) for role in roles}
+    source = STATED if question.choices else WORDS
+    masses = [a.option_mass for a in given if a.option_mass is not None]
+    mass = math.fsum(masses) / len(masses) if masses else None
+    notes = ["thinking closed before the options"] if question.choices and question.closed else []
+    if mass is not None and mass < LOW_MASS:
+        notes.append(f"low option mass (below {LOW_MASS:g})")
+    return Belief(seq, chain[0], chain[1], source, about, probabilities, mass, "; ".join(notes))
 
 
 async def distributions(
     backend: Backend, asked: Sequence[Question], roles: Mapping[str, str]
-) -> list[dict[str, float]]:
-    """The distribution over the keys of `roles` (key -> word) that answers each question; empty where a reply in words
-    cannot be read. Raises BackendError."""
+) -> list[Answer]:
+    """The distribution over the keys of `roles` (key -> word) that answers each question; one in words that cannot be
+    read has none, and says why. Raises BackendError."""
     read = [i for i, q in enumerate(asked) if q.choices]
     told = [i for i, q in enumerate(asked) if not q.choices]
-    answers: list[dict[str, float]] = [{} for _ in asked]
+    answers = [Answer()] * len(asked)
     scores = await score(backend, [asked[i] for i in read])
     for i, logprobs in zip(read, scores, strict=True):
-        answers[i] = dict(zip(roles, _normalised(logprobs), strict=True))
-    for i, generation in zip(
-        told, await backend.generate([asked[i].prompt for i in told]) if told else [], strict=True
-    ):
-        answers[i] = read_percentages(generation.text, roles)
+        mass = min(1.0, math.fsum(math.exp(p) for p in logprobs))
+        answers[i] = Answer(dict(zip(roles, _normalised(logprobs), strict=True)), mass)
+    generations = await backend.generate([asked[i].prompt for i in told]) if told else []
+    for i, generation in zip(told, generations, strict=True):
+        answers[i] = _in_words(generation, asked[i].opened, roles)
     return answers
+
+
+def _in_words(generation: Generation, opened: bool, roles: Mapping[str, str]) -> Answer:
+    """What an answer in words says after its thinking."""
+    said = reply(generation.text, opened=opened)
+    try:
+        if not said:
+            raise NoStatement("its thinking was not closed" if generation.text.strip() else "it is empty")
+        return Answer(read(said, roles))
+    except NoStatement as error:
+        return Answer(note=f"{error}: {said[-200:] or generation.text[-200:]!r}")
 
 
 async def score(backend: Backend, asked: Sequence[Question]) -> list[list[float]]:
@@ -193,14 +243,8 @@ def _normalised(logprobs: Sequence[float]) -> list[float]:
 
 
 def read_percentages(answer: str, roles: Mapping[str, str]) -> dict[str, float]:
-    """Percentages by role word, one a line, as probabilities; empty where one is missing or none is positive."""
-    found: dict[str, float] = {}
-    for role, word in roles.items():
-        match = re.search(
-            rf"(?im)^[\s*\-]*{re.escape(word)}s?[*_]*\s*[:=]\s*[*_]*(\d+(?:\.\d+)?)\s*(%?)", answer
-        )
-        if match is None:
-            return {}
-        found[role] = float(match[1])
-    total = sum(found.values())
-    return {role: value / total for role, value in found.items()} if total > 0 else {}
+    """Percentages by role word as probabilities (`agents.llm.percentages.read`); empty where they cannot be read."""
+    try:
+        return read(answer, roles)
+    except NoStatement:
+        return {}

@@ -18,13 +18,13 @@ from agents.llm.beliefs import Question
 from agents.llm.chat_context import Ask, ChatBuilder
 from agents.llm.chat_prompt import Factors, prompts_hash, render, system_text
 from agents.llm.chat_reply import Part, Unreadable, chosen, spoken, take_apart
-from agents.llm.chat_turn import Thinking, Turn
+from agents.llm.chat_turn import Turn
 from agents.llm.dialogue import MessageDialogue, TokenDialogue
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.template import Turns
+from agents.llm.thinking import Thinking
 from agents.llm.transcript_context import Context
 from agents.replies import (
-    BACKEND_ERROR,
     FORFEITED,
     MALFORMED,
     check_policy,
@@ -101,6 +101,11 @@ class ChatPlayer:
             )
         return ids
 
+    @property
+    def opened(self) -> bool:
+        """Whether prompts end inside a block of thinking."""
+        return self.thinking.opened if self.turns is None else bool(self.turns.markers.opener)
+
     # Contexts
 
     def builder(self, observation: Observation) -> ChatBuilder:
@@ -124,7 +129,7 @@ class ChatPlayer:
                 choose=not self.constrained,
                 stage=self.stage,
                 read=lambda asked, answer, words: self.read_answer(game, asked, answer, words)[0],
-                hide_reasoning=self.thinking.history == "hide",
+                thinking=self.thinking,
             )
         self._sessions[key] = builder
         if len(self._sessions) > MAX_SESSIONS:
@@ -162,8 +167,10 @@ class ChatPlayer:
             if self.encoder is not None and self.turns is not None:
                 end = self.turns.stop_ids or self.encoder.newline
                 choices = self.encoder.choices(tuple(roles.values()), end)
+                fork.close_thinking()
             spans = () if in_words else tuple(fork.context.spans)
-            found.append(Question(fork.prompt(sampling, session), choices, spans))
+            closed = self.turns is not None and bool(self.turns.closer)
+            found.append(Question(fork.prompt(sampling, session), choices, spans, closed, self.opened))
         return found
 
     # Decisions
@@ -180,18 +187,23 @@ class ChatPlayer:
             action = await turn.play()
         except BackendError as error:
             trace = turn.trace(None, error=str(error))
-            return Reply(stand_in(game, self.fallback, observation), fallback=BACKEND_ERROR, trace=trace)
+            return Reply(stand_in(game, self.fallback, observation), fallback=error.kind, trace=trace)
         if action is None:
             return Reply(
                 stand_in(game, self.fallback, observation), fallback=MALFORMED, trace=turn.trace(turn.final)
             )
         return Reply(action, trace=turn.trace(turn.final))
 
-    def read_answer(self, game: Game, asked: Ask, answer: str, words: Any) -> tuple[Action, list[Part]]:
-        """An answer's action and parts. Where the choice comes second, `option` is None. Raises Unreadable."""
+    def read_answer(
+        self, game: Game, asked: Ask, answer: str, words: Any, opened: bool | None = None
+    ) -> tuple[Action, list[Part]]:
+        """An answer's action and parts. Where the choice comes second, `option` is None. Raises Unreadable.
+
+        opened: the prompt ends inside a block of thinking; None: as the template has it.
+        """
         if len(answer) > MAX_ANSWER:
             raise Unreadable(f"it has {len(answer)} characters.")
-        parts = take_apart(answer, self.thinking.close)
+        parts = take_apart(answer, self.thinking, self.opened if opened is None else opened)
         headed = self.factors.scratchpad or self.factors.beliefs
         option: int | None = None
         if asked.options and not self.constrained:

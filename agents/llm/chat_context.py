@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from agents.llm.chat_prompt import Factors, question_text, render
-from agents.llm.chat_reply import Unreadable
-from agents.llm.dialogue import MessageDialogue, TokenDialogue, Words, without
+from agents.llm.chat_reply import Unreadable, without_notes
+from agents.llm.dialogue import MessageDialogue, TokenDialogue, Words, without_thinking
+from agents.llm.thinking import Thinking
 from agents.replies import labels, speaks
 from games.base import Game
 from games.records import Action, Decision, Record, Request
@@ -41,7 +42,7 @@ class ChatBuilder:
         choose: bool,
         stage: Callable[[Ask], str],
         read: Callable[[Ask, str, Any], Action],
-        hide_reasoning: bool = False,
+        thinking: Thinking,
     ) -> None:
         """fresh: a dialogue without turns. choose: whether the first answer holds the choice. stage: of a request's
         first question. read: an answer to its action, raises Unreadable (to repeat what a seat was told)."""
@@ -49,7 +50,8 @@ class ChatBuilder:
         self.game, self.text = game, game.text
         self.config, self.seat, self.words = config, seat, words
         self.factors, self.choose, self.stage, self.read_answer = factors, choose, stage, read
-        self.hide_reasoning = hide_reasoning
+        self.thinking = thinking
+        self.hide_reasoning = thinking.history == "hide"
         self.n_records = 0
         self.pending: list[Words] = []
         """What has happened since the last answer."""
@@ -123,18 +125,22 @@ class ChatBuilder:
             self._own_tokens(base, fork, record)
         else:
             for rejected in trace.rejected:
-                fork.answer((), rejected, "rejected", self.seat)
+                fork.answer((), self._kept(rejected), "rejected", self.seat)
                 try:
                     self.read_answer(asked, rejected, self.words)
                     reason = ""
                 except Unreadable as error:
                     reason = str(error)
                 fork.user(self.repair(asked, reason))
-            fork.answer((), trace.output_text, "output", self.seat)
+            fork.answer((), self._kept(trace.output_text), "output", self.seat)
         self.dialogue, self.pending = fork, []
         if record.fallback is not None:
             line = self.text.own_line(record, self.words)
             self.pending.append(Words(f"{NOTED}{line}\n", "recorded", self.seat))
+
+    def _kept(self, answer: str) -> str:
+        """An answer as later messages hold it."""
+        return without_notes(answer, self.thinking) if self.hide_reasoning else answer
 
     def _own_tokens(self, base: TokenDialogue, fork: TokenDialogue, record: Decision) -> None:
         """Put a decision's tokens into `fork`, which holds its first question."""
@@ -159,7 +165,7 @@ class ChatBuilder:
         else:
             fork.answer((), trace.output_text, "output", self.seat)
         if self.hide_reasoning:
-            fork.context = without(c, "reasoning", first)
+            fork.context = without_thinking(fork, first)
             fork.context.own, fork.context.continues = 0, None
 
 

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from agents.backends.base import Backend, BackendError, Generation, Prompt, Sampling
+from agents.backends.base import WITHHELD, Backend, BackendError, Generation, Prompt, Sampling
+from agents.backends.provenance import notes_on
 from agents.backends.retry import ask as ask_backend
 from agents.llm.chat_context import Ask, ChatBuilder
-from agents.llm.chat_reply import Part, Unreadable, last
+from agents.llm.chat_reply import UNCLOSED, Part, Unreadable, last, take_apart
 from agents.llm.dialogue import TokenDialogue, Words
 from agents.llm.encoder import Encoder
 from agents.llm.template import Turns
+from agents.llm.thinking import Thinking, opener
 from agents.llm.transcript_context import Context
 from agents.replies import silent
 from games import chance
 from games.base import Observation
 from games.records import Action, Span, Trace
-
-
-class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is done with the thinking part of a reasoning model; it is always kept apart from the reply."""
-
-    open: str = "<think>"
-    close: str = "</think>"
-    budget: int | None = None
-    """Thinking longer than so many tokens is cut off there and closed; the model then answers."""
-    given: str | None = None
-    """Words with which the thinking begins, put into the model's mouth."""
-    given_whole: bool = True
-    """Whether the given words are all of the thinking; else the model goes on from them."""
-    history: Literal["keep", "hide"] = "keep"
-    """Whether the seat's later prompts hold its earlier thinking and notes. Hidden, a prompt no longer extends the last
-    one whole, and each decision logs its full prompt."""
-    log: bool = True
-    """Whether the text is logged as `reasoning` (the tokens are in the log either way)."""
 
 
 class Speaker(Protocol):
@@ -60,7 +44,14 @@ class Speaker(Protocol):
         """`free` where the request's first question is answered in free words, else `choice`."""
         ...
 
-    def read_answer(self, game: Any, asked: Ask, answer: str, words: Any) -> tuple[Action, list[Part]]:
+    @property
+    def opened(self) -> bool:
+        """Whether prompts end inside a block of thinking."""
+        ...
+
+    def read_answer(
+        self, game: Any, asked: Ask, answer: str, words: Any, opened: bool | None = None
+    ) -> tuple[Action, list[Part]]:
         """An answer's action and parts. Raises Unreadable."""
         ...
 
@@ -83,6 +74,10 @@ class Turn:
         self.rejected: list[str] = []
         self.reasoning: list[str] = []
         self.final: Generation | None = None
+        self.withheld: list[str] = []
+        """Why answers could not be had that were asked for again."""
+        self.opened = player.opened
+        """Whether the prompt ends inside a block of thinking."""
         self.n_asked = 0
         self.sampling: dict[str, Any] = {}
         self.output_spans: list[Span] = []
@@ -92,18 +87,26 @@ class Turn:
         player, words = self.player, self.builder.words
         if player.stage(self.asked) == "choice":
             return Action(option=await self._choose())
+        await self._think()
         for attempt in range(player.retries + 1):
-            generation = await self._write()
+            try:
+                generation = await self._write()
+            except BackendError as error:
+                if error.kind not in WITHHELD or attempt == player.retries:
+                    raise
+                self.withheld.append(str(error))
+                continue
             text = self._text(generation)
             try:
-                action, parts = player.read_answer(self.game, self.asked, text, words)
+                self._check_whole(generation)
+                action, parts = player.read_answer(self.game, self.asked, text, words, self.opened)
             except Unreadable as error:
                 if attempt == player.retries:
                     return None
-                self.rejected.append(text)
-                self.fork.answer(generation.output_ids, text, "rejected", self.seat)
+                self._reject(generation, text)
                 self.fork.user(self.builder.repair(self.asked, str(error)))
                 self.final = None
+                await self._think()
                 continue
             self._note(generation, text, parts)
             if not self.asked.options or action.option is not None:
@@ -116,31 +119,63 @@ class Turn:
             return Action(option=option, text=action.text, acts=action.acts)
         return None
 
+    async def _think(self) -> None:
+        """What is done with the thinking of the next free answer: given, bounded, or left to the model."""
+        player, thinking, fork = self.player, self.player.thinking, self.fork
+        self.answered: Generation | None = None
+        self.opened = player.opened
+        if not isinstance(fork, TokenDialogue) or player.encoder is None or player.turns is None:
+            return
+        encode, whole = player.encoder.encode, thinking.given is not None and thinking.given_whole
+        if thinking.given is not None:
+            if not opener(player.turns.markers.ask, thinking):
+                open_ids = player.encoder.template(thinking.open)
+                fork.force((*open_ids, *encode("\n")[0]), "reasoning", self.seat)
+            fork.force(encode(thinking.given)[0], "reasoning", self.seat)
+            self._reason(thinking.given)
+            if whole:
+                closing = (*encode("\n")[0], *player.close_ids, *encode("\n\n")[0])
+                fork.force(closing, "reasoning", self.seat)
+            self.opened = not whole
+        if thinking.budget is not None and not whole:
+            stops = player.turns.stop_ids
+            thought = await self._ask((*stops, *player.close_ids), thinking.budget)
+            if thought.output_ids and thought.output_ids[-1] in stops:
+                self.answered = thought  # it answered without thinking
+                return
+            fork.force(thought.output_ids, "reasoning", self.seat)
+            self._reason(player.encoder.decode(thought.output_ids).removesuffix(thinking.close))
+            if not thought.output_ids or thought.output_ids[-1] not in player.close_ids:
+                fork.force((*player.close_ids, *encode("\n\n")[0]), "reasoning", self.seat)
+            self.opened = False
+
     async def _write(self) -> Generation:
-        """A free answer, with the thinking as configured."""
-        player, thinking = self.player, self.player.thinking
-        fork = self.fork
-        stops = player.turns.stop_ids if player.turns else ()
-        if isinstance(fork, TokenDialogue) and player.encoder is not None and not self.rejected:
-            encode, open_ids = player.encoder.encode, player.encoder.template(thinking.open)
-            opened = tuple(fork.context.ids[-len(open_ids) - 2 :])
-            if thinking.given is not None:
-                if not _within(open_ids, opened):
-                    fork.force((*open_ids, *encode("\n")[0]), "reasoning", self.seat)
-                fork.force(encode(thinking.given)[0], "reasoning", self.seat)
-                self._reason(thinking.given)
-                if thinking.given_whole:
-                    closing = (*encode("\n")[0], *player.close_ids, *encode("\n\n")[0])
-                    fork.force(closing, "reasoning", self.seat)
-            if thinking.budget is not None and not (thinking.given is not None and thinking.given_whole):
-                thought = await self._ask((*stops, *player.close_ids), thinking.budget)
-                if thought.output_ids and thought.output_ids[-1] in stops:
-                    return thought  # it answered without thinking
-                fork.force(thought.output_ids, "reasoning", self.seat)
-                self._reason(player.encoder.decode(thought.output_ids).removesuffix(thinking.close))
-                if not thought.output_ids or thought.output_ids[-1] not in player.close_ids:
-                    fork.force((*player.close_ids, *encode("\n\n")[0]), "reasoning", self.seat)
-        return await self._ask(stops, int(player.settings["max_tokens"]))
+        """A free answer."""
+        if (answered := self.answered) is not None:
+            self.answered = None
+            return answered
+        stops = self.player.turns.stop_ids if self.player.turns else ()
+        return await self._ask(stops, int(self.player.settings["max_tokens"]))
+
+    def _check_whole(self, generation: Generation) -> None:
+        """Raises Unreadable for a cut answer of a server of whose thinking nothing is known: it may all be thinking."""
+        cut = generation.finish_reason == "length" and not isinstance(self.fork, TokenDialogue)
+        if cut and generation.reasoning is None:
+            raise Unreadable("it was cut off at the most tokens that it may have.")
+
+    def _reject(self, generation: Generation, text: str) -> None:
+        """Keep an answer that cannot be used, its thinking marked as such."""
+        self.rejected.append(text)
+        encoder, ids, spans = self.player.encoder, generation.output_ids, []
+        if encoder is not None and ids and isinstance(self.fork, TokenDialogue):
+            at = len(self.fork.context.ids)
+            for part in take_apart(text, self.player.thinking, self.opened):
+                if part.kind in ("thinking", UNCLOSED):
+                    start, end = _tokens_of(encoder, ids, part)
+                    spans.append(Span("reasoning", at + start, at + end, self.seat))
+        self.fork.answer(ids, text, "rejected", self.seat)
+        if spans:
+            self.fork.context.spans += spans
 
     async def _choose(self) -> int:
         """A choice among the legal options alone."""
@@ -153,7 +188,10 @@ class Turn:
         sequences = {
             (*player.encoder.encode(label)[0], *end): option for label, option in self.asked.options.items()
         }
+        closed = self.fork.close_thinking(self.seat)
         generation = await self._ask((), 0, tuple(sequences))
+        if closed:
+            self.sampling["thinking"] = "closed before the options"
         at = len(self.fork.context.ids)
         self.output_spans = [Span("own_act", at, at + len(generation.output_ids), self.seat)]
         return sequences[tuple(generation.output_ids)]
@@ -185,8 +223,7 @@ class Turn:
             key=self.observation.seed,
             first_wait_s=player.first_wait_s,
         )
-        if self.final.touched:
-            self.sampling["steered"] = self.final.touched
+        self.sampling |= notes_on(self.final)
         return self.final
 
     def _text(self, generation: Generation) -> str:
@@ -207,7 +244,7 @@ class Turn:
         if generation.reasoning:
             self._reason(generation.reasoning)
         for part in parts:
-            if part.kind == "thinking":
+            if part.kind in ("thinking", UNCLOSED):
                 self._reason(part.text.removeprefix(thinking.open).removesuffix(thinking.close).strip())
             elif part.kind in ("private", "beliefs") or (part.kind == "plain" and not self.asked.speaks):
                 self._reason(part.text)
@@ -215,7 +252,7 @@ class Turn:
         if encoder is None or not ids or not isinstance(self.fork, TokenDialogue):
             return
         kinds = {"say": "own_speech", "choice": "own_act", "thinking": "reasoning", "private": "reasoning",
-                 "beliefs": "reasoning"}  # fmt: skip
+                 "beliefs": "reasoning", UNCLOSED: "reasoning"}  # fmt: skip
         plain = "own_speech" if self.asked.speaks else "reasoning"
         at, said = len(self.fork.context.ids), last(parts, "say")
         for part in parts:
@@ -240,6 +277,8 @@ class Turn:
         if generation is not None:
             text = player.encoder.decode(ids) if ids and player.encoder is not None else generation.text
         sampling = self.sampling | ({"error": error} if error else {})
+        if self.withheld:
+            sampling = sampling | {"withheld": list(self.withheld)}
         if generation is not None and not ids:
             sampling["token_ids"] = "the server tells none"
         if player.encoder is not None and (unknown := player.encoder.count_unknown(c.delta())):
@@ -257,7 +296,7 @@ class Turn:
             spans=tuple(spans),
             logprobs=generation.logprobs if generation is not None else (),
             n_cached=generation.n_cached if generation is not None else 0,
-            attempts=len(self.rejected) + 1,
+            attempts=len(self.rejected) + len(self.withheld) + 1,
             rejected=tuple(self.rejected),
             reasoning="\n".join(self.reasoning) if self.reasoning and player.thinking.log else None,
             sampling=sampling,

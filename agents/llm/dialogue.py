@@ -103,6 +103,11 @@ class TokenDialogue:
         """Put words into the model's mouth: the next answer goes on from them."""
         self.context.write(ids, kind, seat)
 
+    def close_thinking(self, seat: int | None = None) -> bool:
+        """End the thinking that the template has opened, by the template's own form; whether there was any to end."""
+        self.context.write(self.turns.closer, "reasoning", seat)
+        return bool(self.turns.closer)
+
     def prompt(self, sampling: Sampling, session: str | None) -> Prompt:
         """The request for the next answer."""
         return Prompt(ids=tuple(self.context.ids), sampling=sampling, session=session)
@@ -133,11 +138,30 @@ class MessageDialogue:
         return Prompt(ids=(), sampling=sampling, session=session, messages=tuple(self.messages))
 
 
-def without(context: Context, kind: str, start: int) -> Context:
-    """The context with all tokens of spans of one kind from index `start` on left out, other spans moved up."""
-    hidden = {i for s in context.spans if s.kind == kind and s.start >= start for i in range(s.start, s.end)}
+def without_thinking(dialogue: TokenDialogue, start: int) -> Context:
+    """The context with the thinking of all answers from token `start` on left out, other spans moved up.
+
+    Left out are the spans of `reasoning`, the mark with which the template has opened it before them, and white space
+    between it and the words.
+    """
+    context, n = dialogue.context, dialogue.turns.n_opener
+    thought = [(s.start, s.end) for s in context.spans if s.kind == "reasoning" and s.start >= start]
+    hidden = {i for a, b in thought for i in range(a, b)}
+    if n:
+        asks = {s.end for s in context.spans if s.kind == "template" and s.end >= start}
+        mark = list(dialogue.turns.ask[-n:])
+        hidden |= {i for end in asks if context.ids[end - n : end] == mark for i in range(end - n, end)}
     if not hidden:
         return context
+    words = {s.start for s in context.spans if s.kind != "reasoning"}
+    for _, end in thought:
+        while (
+            end < len(context.ids)
+            and end not in words
+            and not dialogue.encoder.decode(context.ids[end : end + 1]).strip()
+        ):
+            hidden.add(end)
+            end += 1
     kept = [i for i in range(len(context.ids)) if i not in hidden]
     moved = {old: new for new, old in enumerate(kept)}
     spans = []

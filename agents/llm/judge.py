@@ -16,14 +16,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from agents.backends.base import Backend, BackendError, Generation, Prompt, Sampling
-from agents.backends.retry import ask
+from agents.backends.base import Backend, BackendError, Prompt, Sampling
+from agents.backends.retry import Patient
 from agents.llm.beliefs import FAILED, STATED, WORDS, Question, distributions
 from agents.llm.chat_prompt import FOLDER, render
 from agents.llm.dialogue import Dialogue, MessageDialogue, TokenDialogue, Words
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.template import Turns
-from games import chance
 from games.base import Game
 from games.records import Decision, Event, Record
 
@@ -87,7 +86,7 @@ class Judge:
         """
         if tokenizer is None and prompt != "chat":
             raise ValueError('api = "chat" takes messages, which only prompt = "chat" makes')
-        self.backend = _Patient(backend, retries)
+        self.backend = Patient(backend, retries, "judge")
         self.encoder = None if tokenizer is None else Encoder(tokenizer)
         self.turns = Turns(self.encoder, template) if self.encoder is not None and prompt == "chat" else None
         self.n_orders = 1 if self.encoder is None else orders
@@ -149,13 +148,14 @@ class Judge:
 
     async def _answer(self, seq: int, questions: Sequence[Question]) -> Judgement:
         try:
-            told = [a["yes"] for a in await distributions(self.backend, questions, OPTIONS) if a]
+            answers = await distributions(self.backend, questions, OPTIONS)
         except BackendError as error:
             if error.retryable:
                 raise
             return Judgement(seq, None, FAILED, str(error))
+        told = [a.probabilities["yes"] for a in answers if a.probabilities]
         if not told:
-            return Judgement(seq, None, FAILED, "the answer has no percentages for yes and no")
+            return Judgement(seq, None, FAILED, f"the answer cannot be read: {answers[0].note}")
         return Judgement(seq, sum(told) / len(told), STATED if questions[0].choices else WORDS)
 
     def _question(self, name: str, options: tuple[str, ...]) -> str:
@@ -177,25 +177,8 @@ class Judge:
             fork = TokenDialogue(self.encoder, self.turns, system, names)
             choices = self.encoder.choices(tuple(OPTIONS), self.turns.stop_ids or self.encoder.newline)
         fork.user([*log, Words(BLANK + question, "question")])
-        return Question(fork.prompt(self.sampling, session), choices)
-
-
-class _Patient:
-    """A backend whose prompts are each tried again."""
-
-    def __init__(self, backend: Backend, retries: int) -> None:
-        self.backend, self.model, self.retries = backend, backend.model, retries
-        self.reads = getattr(backend, "reads", False)
-
-    async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """As the backend's own, one call a prompt."""
-        keys = (chance.key(n, "judge") for n in range(len(prompts)))
-        asked = (ask(self.backend, one, retries=self.retries, key=k) for one, k in zip(prompts, keys))
-        return list(await asyncio.gather(*asked))
-
-    async def close(self) -> None:
-        """The backend's own."""
-        await self.backend.close()
+        closed = isinstance(fork, TokenDialogue) and fork.close_thinking()
+        return Question(fork.prompt(self.sampling, session), choices, closed=closed)
 
 
 def question_hash(prompt: str, orders: int, template: dict[str, Any]) -> str:

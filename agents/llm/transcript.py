@@ -6,12 +6,13 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from agents.backends.base import Backend, BackendError, Generation, Prompt, Sampling
+from agents.backends.base import WITHHELD, Backend, BackendError, Generation, Prompt, Sampling
+from agents.backends.provenance import notes_on
 from agents.backends.retry import ask
 from agents.llm.beliefs import Question
 from agents.llm.encoder import Encoder, control_ids
 from agents.llm.transcript_context import NEWLINE, Builder, Context
-from agents.replies import BACKEND_ERROR, FORFEITED, MALFORMED, check_policy, has_forfeited, stand_in
+from agents.replies import FORFEITED, MALFORMED, check_policy, has_forfeited, stand_in
 from games import chance, load_game
 from games.base import Game, GameError, Observation
 from games.records import Action, Reply, Request, Span, Trace
@@ -107,6 +108,7 @@ class TranscriptPlayer:
         if legal:
             plan = ["constrained"] if self.choice == "constrained" else [*plan, "constrained"]
         rejected: list[str] = []
+        withheld: list[str] = []
         trace: Trace | None = None
         unknown = self.encoder.count_unknown(context.delta())
         noted = {"unknown": unknown} if unknown else {}
@@ -124,6 +126,8 @@ class TranscriptPlayer:
             spans = tuple(context.spans) if getattr(self.backend, "wants_spans", False) else ()
             settings = {**self.settings, "seed": seed, **noted}
             settings |= {"choices": len(legal)} if sampling.choices else {}
+            if sampling.choices and self.choice != "constrained":
+                settings["forced"] = True  # its own answers could not be used
             try:
                 generation = await ask(
                     self.backend,
@@ -133,10 +137,12 @@ class TranscriptPlayer:
                     first_wait_s=self.first_wait_s,
                 )
             except BackendError as error:
+                if error.kind in WITHHELD and attempt + 1 < len(plan):
+                    withheld.append(str(error))
+                    continue
                 trace = self._trace(context, None, attempt, rejected, settings | {"error": str(error)})
-                return Reply(stand_in(game, self.fallback, observation), fallback=BACKEND_ERROR, trace=trace)
-            if generation.touched:
-                settings = settings | {"steered": generation.touched}
+                return Reply(stand_in(game, self.fallback, observation), fallback=error.kind, trace=trace)
+            settings = settings | notes_on(generation) | ({"withheld": withheld} if withheld else {})
             trace = self._trace(context, generation, attempt, rejected, settings)
             try:
                 action = game.text.parse(request, self._line(trace.output_text), words)

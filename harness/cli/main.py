@@ -47,7 +47,7 @@ app.version = _version
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 well, 1 failed or found wrong, 2 asked wrongly, 130 or 143 stopped."""
+    """Run the command line and exit: 0 well, 1 failed or found wrong, 2 asked wrongly, 129, 130 or 143 stopped."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -57,10 +57,14 @@ def main(arguments: list[str] | None = None) -> None:
     def stop(number: int, frame: object) -> None:
         nonlocal by
         by = signal.Signals(number)
+        if by is signal.SIGHUP:
+            _without_terminal()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
     warnings.showwarning = partial(_note, warnings.showwarning)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        signal.signal(signal.SIGHUP, stop)
     try:
         from harness.checkout import check_packages
 
@@ -94,6 +98,13 @@ def _note(
         write(f"note: {message}", error=True)
     else:
         usual(message, category, *where, **more)
+
+
+def _without_terminal() -> None:
+    """The terminal has gone: what is still said to it must not fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _explain(error: Exception) -> int:

@@ -73,6 +73,7 @@ COLUMN_DOCS: dict[str, dict[str, str]] = {
         "acts": _ACTS,
         "agent": "Who decided: a name of the configuration.",
         "fallback": "Why the action is not the player's own; null where it is.",
+        "forced": "Whether the model chose among the legal answers after its own could not be used; null: no model.",
         "model": "name@hash of the weights; null where no model was asked.",
         "continues": "seq of the seat's earlier decision whose prompt and output this prompt goes on from.",
         "prompt_ids": "Token ids of the prompt after the context that it continues.",
@@ -95,5 +96,7 @@ COLUMN_DOCS: dict[str, dict[str, str]] = {
         "source": "How the belief was had.",
         "p_werewolf": "Probability of being a werewolf; null where no belief could be had.",
         "probabilities": "JSON: role -> probability.",
+        "option_mass": "Probability of all options together before they were made to add up to 1; null: in words.",
+        "note": "Why the belief could not be had, or what is to be known of how it was had; null: nothing.",
     },
 }

@@ -129,6 +129,10 @@ def _rows(runs: Sequence[Run], kept: Sequence[Sequence[str]], table: str) -> Ite
     first_game = first_cell = first_session = 0
     for run, ids in zip(runs, kept, strict=True):
         rows = run.frame(table).filter(pl.col("game_id").is_in(list(ids)))
+        there, schema = rows.collect_schema(), tables.SCHEMAS[table]
+        rows = rows.with_columns(  # columns that older runs do not have
+            pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in there
+        ).select(list(schema))
         if table == "games":
             rows = rows.with_columns(
                 index=first_game + pl.int_range(pl.len(), dtype=pl.Int64),

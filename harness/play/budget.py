@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agents.backends.base import Backend
+from agents.backends.base import Backend, Generation, Prompt
 from games.records import NOBODY, Decision, Record
 from harness.atomic import write_whole
 from harness.config.sections import BackendSection, BudgetSection, Config, LimitSection, PriceSection
@@ -27,6 +27,9 @@ REASON = "budget"
 
 NAME = "spent.json"
 """Beside the manifest: how long a run with a limit in seconds has been played, all sessions together."""
+
+CHARACTERS_A_TOKEN = 3
+"""English has about 4 to a token."""
 
 T = TypeVar("T")
 
@@ -67,12 +70,16 @@ def usage_of(
         if not isinstance(record, Decision) or record.trace is None:
             continue
         trace = record.trace
-        prompt = len(trace.prompt_ids) + (0 if trace.continues is None else lengths[trace.continues])
+        prompt = len(trace.prompt_ids) + (0 if trace.continues is None else lengths.get(trace.continues, 0))
         generated = len(trace.output_ids)
         lengths[record.seq] = prompt + generated
-        cost = cost_of((prices or {}).get(trace.model), prompt, trace.n_cached, generated)
+        told = (trace.sampling or {}).get("usage")  # of a server that tells no token ids
+        if isinstance(told, Mapping):
+            prompt, generated = int(told.get("prompt", prompt)), int(told.get("generated", generated))
+        cached = min(trace.n_cached, prompt)
+        cost = cost_of((prices or {}).get(trace.model), prompt, cached, generated)
         account = found.setdefault((record.seat, trace.model), Usage())
-        account.add(Usage(1, prompt, trace.n_cached, generated, cost))
+        account.add(Usage(1, prompt, cached, generated, cost))
     return found
 
 
@@ -127,6 +134,24 @@ class Meter:
 _CURRENT: ContextVar[tuple[Meter, int] | None] = ContextVar("wolfscope_meter", default=None)
 
 
+def used(prompt: Prompt, generation: Generation) -> Usage:
+    """What one call took: by its token ids, else as the server counts, else estimated from its words."""
+    n_prompt = len(prompt.ids)
+    if generation.n_prompt is not None and not generation.output_ids:
+        n_prompt = generation.n_prompt
+    elif not prompt.ids:
+        n_prompt = estimated("".join(message.content for message in prompt.messages))
+    n_generated = len(generation.output_ids)
+    if not n_generated:
+        n_generated = generation.n_generated or estimated(generation.text + (generation.reasoning or ""))
+    return Usage(1, n_prompt, min(generation.n_cached, n_prompt), n_generated)
+
+
+def estimated(text: str) -> int:
+    """Tokens of a text where nobody counts them: rather too many, so that a budget is kept."""
+    return -(-len(text) // CHARACTERS_A_TOKEN)
+
+
 class Booked:
     """A backend whose calls are booked on the seat in whose task they were made."""
 
@@ -140,14 +165,8 @@ class Booked:
     async def generate(self, prompts: Sequence[Any]) -> list[Any]:
         """As the backend's own."""
         generations = await self._backend.generate(prompts)
-        self.book(
-            Usage(
-                calls=len(prompts),
-                prompt=sum(len(p.ids) for p in prompts),
-                cached=sum(g.n_cached for g in generations),
-                generated=sum(len(g.output_ids) for g in generations),
-            )
-        )
+        for prompt, generation in zip(prompts, generations, strict=True):
+            self.book(used(prompt, generation))
         return generations
 
     def book(self, usage: Usage) -> None:

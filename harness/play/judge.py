@@ -26,6 +26,9 @@ from harness.config.sections import BackendSection, Section
 from harness.errors import ConfigurationError
 from harness.play.engines import close_backends, start_backends
 from harness.play.pools.cluster import ray_for_now
+from harness.play.pools.workplace import workplace
+from harness.play.preflight.backends import check_backends
+from harness.play.preflight.keys import keys_apart
 from harness.play.progress import Progress
 from harness.run.derived import inputs_of, mark_stale, write_table
 from harness.run.folder import Run, load_run
@@ -88,6 +91,7 @@ def judge_run(path: str | Path, config: str | Path, overrides: tuple[str, ...], 
     """
     settings = validated(JudgeConfig, read_toml(config, overrides), str(config))
     source = settings.backends[settings.judge.backend]
+    check_backends({settings.judge.backend: source})
     run = load_run(path)
     with RunFolder.hold(run.path), contextlib.ExitStack() as stack:
         table = JudgeTable(run.path / WHERE, settings.judge, model_names({"": source})[""])
@@ -96,6 +100,8 @@ def judge_run(path: str | Path, config: str | Path, overrides: tuple[str, ...], 
                 f"{table.name} has {len(table.answered()):,} answers: no speech with a statement is left"
             )
             return table.path
+        stack.enter_context(keys_apart([source]))
+        stack.enter_context(workplace())
         if source.kind != "openai":
             stack.enter_context(ray_for_now(None, progress))
         backends = start_backends({settings.judge.backend: source}, progress.say)

@@ -12,6 +12,8 @@ from harness.errors import ConfigurationError
 from harness.play.engines import start_backends, stop_backends
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.pools.cluster import ray_for_now
+from harness.play.preflight.backends import check_backends
+from harness.play.preflight.keys import keys_apart
 from harness.play.progress import Progress
 from harness.play.runner import Runner
 from harness.play.tournament import starts_of, todo_of
@@ -38,6 +40,7 @@ def sit(config: Config, out: str | Path, progress: Progress) -> Path:
     schedule = Schedule(config)
     check_agents(schedule.configs)
     used = used_backends(schedule.configs)
+    check_backends(used)
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
     wanted.models, wanted.prompts = model_names(used), prompt_hashes(schedule.configs)
     with RunFolder.claim(Path(out), wanted) as folder, contextlib.ExitStack() as stack:
@@ -46,9 +49,10 @@ def sit(config: Config, out: str | Path, progress: Progress) -> Path:
         journal = folder.journal()
         todo = list(todo_of(schedule, journal))
         if todo:
+            stack.enter_context(keys_apart(used.values()))
             if used:
                 stack.enter_context(ray_for_now(None, progress))
-            backends = start_backends(used, progress.say)
+            backends = start_backends(used, progress.say, budget=config.budget)
             stack.callback(stop_backends, backends)
             number = 1 + sum(1 for _ in folder.journal_folder.glob("*.jsonl"))
             path = folder.journal_folder / f"s{number:04d}-r000.jsonl"

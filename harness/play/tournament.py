@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken
+from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken, ServerRefuses
 from games.records import Record
 from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
@@ -23,6 +23,8 @@ from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.pools.local import LocalPool, local_cpus
+from harness.play.preflight.backends import check_backends
+from harness.play.preflight.keys import keys_apart
 from harness.play.progress import Progress, clock
 from harness.play.runner import RunnerLost, slow_agents
 from harness.run.held import RunFolder, new_manifest
@@ -73,6 +75,7 @@ def run_tournament(
         )
     schedule = Schedule(config)
     check_agents(schedule.configs)
+    check_backends(used_backends(schedule.configs))
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
     wanted.models = model_names(used_backends(schedule.configs))
     wanted.prompts = prompt_hashes(schedule.configs)
@@ -131,7 +134,7 @@ class _Tournament:
 
     def run(self) -> None:
         self.local = self._is_local()
-        with self._place():
+        with keys_apart(used_backends(self.schedule.configs).values()), self._place():
             try:
                 self._play_all()
             except KeyboardInterrupt:
@@ -189,7 +192,7 @@ class _Tournament:
             try:
                 self._play_rest(journal)
                 lost = "the journals do not hold every game that has ended"
-            except ModelBroken as error:
+            except (ModelBroken, ServerRefuses) as error:
                 raise TournamentError(
                     f"{error}. The run stops: {self.n_ended:,} of {len(self.schedule):,} games have ended, those under "
                     "way are kept"
@@ -228,9 +231,8 @@ class _Tournament:
         if not self.backends and not self.local:
             from harness.play.engines import start_backends
 
-            self.backends = start_backends(
-                used_backends(self.schedule.configs), self.progress.say, self.schedule.config.activations
-            )
+            config, used = self.schedule.config, used_backends(self.schedule.configs)
+            self.backends = start_backends(used, self.progress.say, config.activations, config.budget)
         if journal.ends or journal.unfinished:
             self.progress.say(
                 f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "

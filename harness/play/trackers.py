@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from agents.backends.secrets import mask, mask_bytes
 from harness.atomic import storage
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
@@ -197,6 +198,7 @@ class TrackedProgress(Progress):
         run = RunFacts(
             config.run.name, str(path), config.plain(), config.hash(), session.revision, session.versions
         )
+        run = msgspec.json.decode(mask_bytes(msgspec.json.encode(run)), type=RunFacts)
         self._each(lambda tracker: tracker.start(run))
         status: Status = "failed"
         error: str | None = None
@@ -207,7 +209,7 @@ class TrackedProgress(Progress):
             status = "stopped"
             raise
         except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
+            error = mask(f"{type(failure).__name__}: {failure}")
             raise
         finally:
             self._each(lambda tracker: tracker.finish(status, error))

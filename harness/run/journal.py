@@ -18,6 +18,7 @@ from typing import Literal
 
 import msgspec
 
+from agents.backends.secrets import mask_bytes
 from agents.llm.beliefs import Belief
 from games.records import Decision, Event, Record
 from harness.atomic import storage_error
@@ -118,7 +119,7 @@ class JournalWriter:
         line = Line(
             game, self.session, start, events=events, decisions=decisions, beliefs=tuple(beliefs), end=end
         )
-        data = memoryview(_encode(line) + b"\n")
+        data = memoryview(mask_bytes(_encode(line)) + b"\n")
         try:
             written = 0
             while written < len(data):

@@ -28,6 +28,8 @@ def belief_rows(game_id: str, beliefs: Sequence[Belief], asked: BeliefTarget) ->
             "source": b.source,
             "p_werewolf": asked.p(b.probabilities) if b.probabilities else None,
             "probabilities": json.dumps(b.probabilities),
+            "option_mass": b.option_mass,
+            "note": b.note or None,
         }
         for b in beliefs
     ]

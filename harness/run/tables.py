@@ -97,6 +97,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "acts": ACTS,
         "agent": pl.String,
         "fallback": pl.String,
+        "forced": pl.Boolean,  # the model chose among the legal answers after its own could not be used
         "model": pl.String,  # null: no model was asked
         "continues": pl.Int32,
         "prompt_ids": pl.List(pl.Int32),
@@ -119,6 +120,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "source": pl.String,
         "p_werewolf": pl.Float64,
         "probabilities": pl.String,  # JSON: role -> probability
+        "option_mass": pl.Float64,  # of all options together, before they were made to add up to 1
+        "note": pl.String,  # why it could not be had, or what is to be known of how it was had
     },
 }
 TABLES = tuple(SCHEMAS)
@@ -144,7 +147,7 @@ def frame(table: str, rows: Sequence[Any]) -> pl.DataFrame:
         records = list(itertools.chain.from_iterable(game.records for game in rows))
         untraced = table == "decisions" and all(decision.trace is None for decision in records)
         for name in schema:
-            if untraced and name in Trace.__struct_fields__:
+            if untraced and (name in Trace.__struct_fields__ or name == "forced"):
                 columns[name] = [None] * len(records)
             elif name != "game_id":
                 columns[name] = list(map(_reader(table, name), records))
@@ -165,6 +168,10 @@ def _column(name: str, dtype: Any, values: list[Any]) -> pl.Series:
 
 def _reader(table: str, name: str) -> Callable[[Any], Any]:
     """What a record of the table has in a column."""
+    if name == "forced":
+        return lambda decision: (
+            None if decision.trace is None else "forced" in (decision.trace.sampling or {})
+        )
     if table == "decisions" and name in Trace.__struct_fields__:
         of_trace = _text_of(name) if name == "sampling" else attrgetter(name)
         return lambda decision: None if decision.trace is None else of_trace(decision.trace)

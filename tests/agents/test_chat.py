@@ -31,7 +31,9 @@ from harness.run.folder import load_run
 from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
 from tests.fixtures.player_fixtures import (
+    OPENED,
     STYLES,
+    THOUGHTS,
     FakeBackend,
     chat_tokenizer,
     context_chain,
@@ -54,7 +56,7 @@ def answer_of(style: str, thinks: bool = False) -> Any:
     def say(text: str, prompt: Prompt) -> str:
         name = chance.choice(NAMES, key_of(prompt))
         asked = text.rpartition("It is your turn.")[2]
-        answer = "<think>\nhm\n</think>\n\n" if thinks else ""
+        answer = THOUGHTS[style] if thinks or style in OPENED else ""
         if "PRIVATE" in asked:
             answer += f"PRIVATE: I do not trust {name}.\n"
         if "SAY:" in asked:

@@ -134,10 +134,10 @@ def test_backend_that_reads_one_token_a_request_gives_the_same() -> None:
 def test_backend_that_fails_gives_rows_that_say_so() -> None:
     player = transcript_player()
     log = game_of(player)
-    player.backend.fail = [BackendError("gone")]
+    player.backend.fail = [BackendError("gone", retryable=False) for _ in range(100)]
     found = asyncio.run(elicit(player, at(log, decisions(log)[-1]), 5))
     assert found
-    assert all(b.source == FAILED and b.probabilities == {} for b in found)
+    assert all(b.source == FAILED and b.probabilities == {} and "gone" in b.note for b in found)
 
 
 @pytest.mark.parametrize("style", ["chatml", "gemma"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import ray
 
 from agents.backends.base import BackendError, EngineLost, Generation, Prompt
 from agents.backends.environment import checkout
-from agents.backends.restart import RESTARTS, Mortal, answered
+from agents.backends.hooked.settings import HookedSettings
+from agents.backends.restart import RESTARTS, Mortal, answered, last_line
 from agents.backends.vllm.settings import engine_env
 
 
@@ -22,16 +23,23 @@ class HookedActor(Mortal):
         folder: str,
         device: str,
         max_batch: int,
-        settings: dict[str, Any],
+        settings: HookedSettings,
         layers: Sequence[str] | None = None,
     ) -> None:
         from agents.backends.hooked.backend import HookedBackend
         from agents.hooks.hooks import configured_points
         from agents.hooks.model import load_hooked_model
 
-        hooked = load_hooked_model(folder, device=device)
+        hooked = load_hooked_model(folder, device=device, dtype=settings.dtype)
         points = None if layers is None else configured_points(hooked.layout, layers)
-        self._backend = HookedBackend(hooked, points, max_batch=max_batch, **settings)
+        self._backend = HookedBackend(
+            hooked,
+            points,
+            max_batch=max_batch,
+            max_batch_tokens=settings.max_batch_tokens,
+            max_wait_s=settings.max_wait_s,
+            cache_tokens=settings.cache_tokens,
+        )
 
     async def ready(self) -> tuple[str, tuple[str, ...], int]:
         """The model's name once it is loaded, the names of the streams that it tells, their width."""
@@ -61,7 +69,7 @@ class ActorBackend:
         *,
         device: str = "auto",
         max_concurrent: int = 64,
-        settings: Mapping[str, Any] | None = None,
+        settings: HookedSettings | None = None,
         layers: Sequence[str] | None = None,
     ) -> ActorBackend:
         """Start the actor and wait until the model is loaded. Raises BackendError.
@@ -71,7 +79,7 @@ class ActorBackend:
             folder: the model, in Hugging Face format.
             device: auto, cpu, gpu or cuda.
             max_concurrent: prompts decoded side by side at most.
-            settings: further arguments of `agents.backends.hooked.backend.HookedBackend`.
+            settings: dtype, batches, cache; the defaults where they are None.
             layers: the streams that it tells where it is asked to (`agents.hooks.hooks.named_points`).
         """
         device = {"gpu": "cuda"}.get(device, device)
@@ -86,14 +94,14 @@ class ActorBackend:
                 max_restarts=RESTARTS,
                 runtime_env={"env_vars": env},
             )
-            .remote(str(folder), device, max_concurrent, dict(settings or {}), layers)
+            .remote(str(folder), device, max_concurrent, settings or HookedSettings(), layers)
         )
         try:
             told = ray.get(actor.ready.remote(), timeout=300)
         except ray.exceptions.RayError as error:
             ray.kill(actor)
             raise BackendError(
-                f"the model of backend {name} could not be loaded: {error}", retryable=False
+                f"the model of backend {name} could not be loaded: {last_line(error)}", retryable=False
             ) from error
         return cls(told[0], actor, told[1], told[2])
 

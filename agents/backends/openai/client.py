@@ -6,22 +6,27 @@ prompt in words; `chat`, messages on `/chat/completions`, where the server appli
 apart (`reasoning_content`). In the last two ways no token ids come back, and the log says so.
 
 One try a request: `BackendError` says whether another can help and how long the server asks to be left alone, and the
-player waits and tries (`agents.backends.retry`). A server that gives nobody a usable answer for a while is
-gone, and then no
+player waits and tries (`agents.backends.retry`). What an answer means for the run stands in one table
+(`agents.backends.openai.outcomes`). Where a server refuses everybody, or gives nobody a usable answer for a while, no
 decision is recorded for it: the run stops, to be gone on with later.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
-import httpx
+from msgspec.structs import replace
 
-from agents.backends.base import BackendError, EngineLost, Generation, Prompt, next_choices
-from agents.backends.openai.wire import is_completion, read_completion, read_message, refused
+from agents.backends.base import BackendError, Generation, Prompt, next_choices
+from agents.backends.openai.address import check_url, proxy_of
+from agents.backends.openai.connection import Connection, Way
+from agents.backends.openai.markers import safe_messages, safe_text
+from agents.backends.openai.requests import check_fields, common_fields, messages_of
+from agents.backends.openai.startup import check_server
+from agents.backends.secrets import know, known
 
 Api = Literal["tokens", "text", "chat"]
 APIS: tuple[Api, ...] = ("tokens", "text", "chat")
@@ -41,14 +46,20 @@ class ServerBackend:
         max_concurrent: int = 64,
         timeout_s: float = 600.0,
         give_up_s: float = 10.0,
+        fields: Mapping[str, str | bool] | None = None,
+        system_role: str = "system",
+        check: bool = True,
         extra: dict[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
         """url: the base address, e.g. `http://127.0.0.1:8000/v1`. model: the served model's name.
 
         tokenizer: the folder of the model's tokenizer, for `text`. max_concurrent: requests in flight, of each
-        process. give_up_s: after so long without a usable answer to anybody, the server counts as gone. extra: further
-        fields of every request. name: the model's name in the log, where it is not the served one.
+        process. give_up_s: after so long without a usable answer to anybody, the server counts as gone. fields: what
+        this server calls fields of a request, or false for those that it refuses. system_role: what it calls the
+        system's role; `user` puts the system text before the first user message. check: whether `/models` is asked
+        before a run. extra: further fields of every request. name: the model's name in the log, where it is not the
+        served one. Raises ValueError.
         """
         if api not in APIS:
             raise ValueError(f"api = {api!r} is not known; there are: {', '.join(APIS)}")
@@ -56,73 +67,70 @@ class ServerBackend:
             raise ValueError(
                 'api = "text" turns token ids into words: name the tokenizer\'s folder as tokenizer'
             )
+        if not isinstance(check, bool):
+            raise ValueError(f"check = {check!r}: true or false")
+        if not isinstance(system_role, str) or not system_role:
+            raise ValueError(f'system_role = {system_role!r}: give a role, e.g. "developer" or "user"')
         self.model = name or model
         self.api = api
         self._served = model
-        self._url = url.rstrip("/")
+        self._way = Way(
+            check_url(url),
+            api,
+            api_key,
+            max_concurrent,
+            float(timeout_s),
+            float(give_up_s),
+            check_fields(fields or {}),
+        )
+        proxy_of(self._way.url)  # a proxy that cannot be used is told before anything starts
         self._tokenizer_folder = tokenizer
-        self._api_key = api_key
-        self._max_concurrent = max_concurrent
-        self._timeout_s = timeout_s
-        self._give_up_s = give_up_s
+        self._system_role = system_role
+        self._checked = check
         self._extra = dict(extra or {})
-        self._client: httpx.AsyncClient | None = None
-        self._slots: asyncio.Semaphore | None = None
+        self._reset()
+        if api_key:
+            know(api_key, "API key")
+
+    def _reset(self) -> None:
+        """What each process has of its own."""
+        self._connection: Connection | None = None
         self._tokenizer: Any = None
-        self._failing_since: float | None = None
+        self._control: frozenset[int] = frozenset()
 
     def __repr__(self) -> str:  # without the key
-        return f"<ServerBackend {self.model} at {self._url}>"
+        return f"<ServerBackend {self.model} at {self._way.url}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_client": None, "_slots": None, "_tokenizer": None, "_failing_since": None}
+        own = ("_connection", "_tokenizer", "_control")
+        return {k: v for k, v in self.__dict__.items() if k not in own} | {"_secrets": dict(known())}
 
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for secret, name in state.pop("_secrets", {}).items():
+            know(secret, name)
+        self.__dict__.update(state)
+        self._reset()
 
-    def check(self) -> None:
-        """Ask the server which models it serves. Raises BackendError where it does not answer or lacks ours."""
-        try:
-            answer = httpx.get(f"{self._url}/models", headers=self._headers(), timeout=30)
-        except httpx.HTTPError as error:
-            raise BackendError(
-                f"no server answers at {self._url} ({type(error).__name__}: {error}): start it, or correct the url "
-                "(it ends in /v1 for most servers)",
-                retryable=False,
-            ) from error
-        if answer.status_code != 200:
-            raise refused(self._url, answer)
-        try:
-            served = [str(entry["id"]) for entry in answer.json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BackendError(
-                f"{self._url}/models answered with something else than a list of models: {answer.text[:200]!r}; "
-                "is this an OpenAI-compatible server?",
-                retryable=False,
-            ) from error
-        if self._served not in served:
-            raise BackendError(
-                f"the server at {self._url} does not serve {self._served!r}; it serves: "
-                f"{', '.join(served) or 'nothing'}",
-                retryable=False,
-            )
+    def check(self, usage: bool = False) -> None:
+        """Ask the server which models it serves. Raises BackendError where it does not answer or lacks ours.
+
+        usage: also ask for one answer, which has to say how many tokens it took: what a budget is kept by.
+        """
+        asked = check_server(self._way, self._served, models=self._checked, usage=usage)
+        with ThreadPoolExecutor(1) as pool:  # whether or not this thread has an event loop that runs
+            pool.submit(asyncio.run, asked).result()
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """Answer all prompts, in order. Raises BackendError."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                headers=self._headers(),
-                timeout=httpx.Timeout(self._timeout_s, connect=30),
-                limits=httpx.Limits(max_connections=self._max_concurrent),
-            )
-            self._slots = asyncio.Semaphore(self._max_concurrent)
+        """Answer all prompts, in order. Raises BackendError, EngineLost."""
+        if self._connection is None:
+            self._connection = Connection(self._way)
         return list(await asyncio.gather(*(self._one(prompt) for prompt in prompts)))
 
     async def close(self) -> None:
         """Close the connections; the server runs on."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def _one(self, prompt: Prompt) -> Generation:
         if prompt.capture is not None:
@@ -133,10 +141,14 @@ class ServerBackend:
             )
         if prompt.sampling.choices:
             return await self._choose(prompt)
-        if self.api == "chat":
-            return read_message(self._url, await self._post("chat/completions", self._chat_body(prompt)))
-        answer = await self._post("completions", self._body(prompt))
-        return read_completion(self._url, answer, self.api == "tokens")
+        body, n_broken = self._body(prompt)
+        made = await self._post(body)
+        return replace(made, n_broken=n_broken) if n_broken else made
+
+    async def _post(self, body: dict[str, Any]) -> Generation:
+        if self._connection is None:
+            raise BackendError("the connections were closed; make a new backend", retryable=False)
+        return await self._connection.post(body)
 
     async def _choose(self, prompt: Prompt) -> Generation:
         """Walk down the choices token by token; the server's prefix cache makes each step one token's work."""
@@ -151,7 +163,7 @@ class ServerBackend:
         n_cached = 0
         while allowed := next_choices(prompt.sampling.choices, ids):
             seed = prompt.sampling.seed
-            body = self._body(prompt) | {
+            body = self._body(prompt)[0] | {
                 "prompt": [*prompt.ids, *ids],
                 "max_tokens": 1,
                 "allowed_token_ids": list(allowed),
@@ -160,12 +172,13 @@ class ServerBackend:
             }
             if seed is not None:  # one stream per step: the same seed twice would draw the same number twice
                 body["seed"] = (seed + 0x9E3779B97F4A7C15 * len(ids)) % 2**31
-            step = read_completion(self._url, await self._post("completions", body), True)
+            step = await self._post(body)
             if len(step.output_ids) != 1 or step.output_ids[0] not in allowed:
                 raise BackendError(
-                    f"the server at {self._url} gave tokens {step.output_ids} where only {allowed[:8]} were allowed: "
-                    'it does not know `allowed_token_ids`; set choice = "free"',
+                    f"the server at {self._way.url} gave tokens {step.output_ids} where only {allowed[:8]} were "
+                    'allowed: it does not know `allowed_token_ids`; set choice = "free"',
                     retryable=False,
+                    everybody=True,
                 )
             n_cached = n_cached if ids else step.n_cached
             ids += step.output_ids
@@ -175,89 +188,55 @@ class ServerBackend:
             tuple(ids), text, tuple(logprobs) if len(logprobs) == len(ids) else (), n_cached, "choice"
         )
 
-    async def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        client, slots = self._client, self._slots
-        if client is None or slots is None:
-            raise BackendError("the connections were closed; make a new backend", retryable=False)
-        async with slots:
-            try:
-                answer = await asyncio.wait_for(
-                    client.post(f"{self._url}/{path}", json=body), self._timeout_s
+    def _body(self, prompt: Prompt) -> tuple[dict[str, Any], int]:
+        """The request, and how many markers in its words were broken up."""
+        common = common_fields(self._served, prompt)
+        if self.api == "chat":
+            if not prompt.messages:
+                raise BackendError(
+                    'api = "chat" takes messages, which only prompt = "chat" without a tokenizer makes: remove '
+                    'tokenizer, or set api = "tokens"',
+                    retryable=False,
                 )
-            except (httpx.HTTPError, TimeoutError) as error:
-                what = f"{type(error).__name__}: {error}".rstrip(": ")
-                raise self._failed(f"the server at {self._url} did not answer ({what})") from error
-        if answer.status_code != 200:
-            refusal = refused(self._url, answer)
-            raise self._failed(str(refusal), refusal.wait_s) if answer.status_code >= 500 else refusal
-        if not is_completion(answer):
-            raise self._failed(
-                f"the server at {self._url} answered with something else than a completion: {answer.text[:200]!r}"
-            )
-        self._failing_since = None
-        return answer
-
-    def _failed(self, message: str, wait_s: float | None = None) -> BackendError | EngineLost:
-        """The error of one failure; of a server that is gone, where all have failed for long."""
-        now = time.monotonic()
-        if self._failing_since is None:
-            self._failing_since = now
-        failing = now - self._failing_since
-        if failing > self._give_up_s:
-            return EngineLost(
-                f"{message}; it has given no usable answer for {failing:.0f} s. Look after the server, then run the "
-                "same command again: it goes on where it stopped"
-            )
-        return BackendError(message, wait_s=wait_s)
-
-    def _body(self, prompt: Prompt) -> dict[str, Any]:
+            safe, n = safe_messages(prompt.messages)
+            return common | {"messages": messages_of(safe, self._system_role)} | self._extra, n
         if not prompt.ids:
             raise BackendError(
                 f'api = "{self.api}" needs prompts of token ids, this player makes messages: name the tokenizer\'s '
                 'folder as tokenizer, or set api = "chat"',
                 retryable=False,
             )
-        body = self._common(prompt) | {"prompt": list(prompt.ids), "logprobs": 1}
         stops = prompt.sampling.stop_ids
         if self.api == "tokens":
-            body |= {
+            body = common | {
+                "prompt": list(prompt.ids),
+                "logprobs": 1,
                 "return_token_ids": True,
                 "stop_token_ids": list(stops),
                 "skip_special_tokens": False,
             }
-        else:
-            body["prompt"] = self._words(prompt.ids)
-            body["stop"] = sorted({"\n" if "\n" in (w := self._words((i,))) else w for i in stops})[:4]
-            del body["logprobs"]
-        return body | self._extra
+            return body | self._extra, 0
+        words, n = self._words(prompt.ids)
+        stop = sorted({"\n" if "\n" in (w := self._decode((i,))) else w for i in stops})[:4]
+        return common | {"prompt": words, "stop": stop} | self._extra, n
 
-    def _chat_body(self, prompt: Prompt) -> dict[str, Any]:
-        if not prompt.messages:
-            raise BackendError(
-                'api = "chat" takes messages, which only prompt = "chat" without a tokenizer makes: remove tokenizer, '
-                'or set api = "tokens"',
-                retryable=False,
-            )
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        return self._common(prompt) | {"messages": messages} | self._extra
+    def _words(self, ids: Sequence[int]) -> tuple[str, int]:
+        """Token ids as words, without the beginning of a sequence, which the server puts there itself."""
+        self._load()
+        bos = self._tokenizer.bos_token_id
+        return safe_text(self._tokenizer, [i for i in ids if i != bos], self._control)
 
-    def _common(self, prompt: Prompt) -> dict[str, Any]:
-        sampling = prompt.sampling
-        body: dict[str, Any] = {
-            "model": self._served,
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-        }
-        if sampling.seed is not None:
-            body["seed"] = sampling.seed
-        return body
+    def _decode(self, ids: Sequence[int]) -> str:
+        self._load()
+        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
-    def _words(self, ids: Sequence[int]) -> str:
+    def _load(self) -> None:
         if self._tokenizer is None:
             from agents.models.folder import load_tokenizer
 
             self._tokenizer = load_tokenizer(self._tokenizer_folder or "")
-        bos = self._tokenizer.bos_token_id
-        kept = [i for i in ids if i != bos]  # the server puts its own
-        return str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+            added = getattr(self._tokenizer, "added_tokens_decoder", {})
+            ids = {i for i, token in added.items() if str(getattr(token, "content", token)).strip()}
+            self._control = frozenset(
+                (ids | set(self._tokenizer.all_special_ids)) - {self._tokenizer.unk_token_id}
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import httpx
 from agents.backends.base import BackendError
 from agents.backends.environment import checkout
 from agents.backends.openai.client import ServerBackend
+from agents.backends.secrets import know
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.models.folder import check_model_dir, checkpoint_dtype, max_context, model_name
 from games.printable import lines_of
@@ -48,9 +50,13 @@ def server_flags(arguments: dict[str, Any]) -> list[str]:
 class VllmServer:
     """A running server. `with start_server(...) as server: server.backend()`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, served: str, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], url: str, served: str, log: Path, key: str | None = None
+    ) -> None:
         """Use `start_server`."""
         self.process, self.url, self.served, self.log = process, url, served, log
+        self.key = key
+        """Without it the server answers nobody."""
 
     def __enter__(self) -> VllmServer:
         return self
@@ -61,7 +67,10 @@ class VllmServer:
     def healthy(self) -> bool:
         """Whether it answers its health check."""
         try:
-            return httpx.get(f"{self.url.removesuffix('/v1')}/health", timeout=5).status_code == 200
+            return (
+                httpx.get(f"{self.url.removesuffix('/v1')}/health", timeout=5, trust_env=False).status_code
+                == 200
+            )
         except httpx.HTTPError:
             return False
 
@@ -86,7 +95,7 @@ class OwnServerBackend(ServerBackend):
     """A client that owns its server; copies in other processes do not."""
 
     def __init__(self, server: VllmServer, **settings: Any) -> None:
-        super().__init__(server.url, server.served, **settings)
+        super().__init__(server.url, server.served, api_key=server.key, **settings)
         self._server: VllmServer | None = server
 
     def __getstate__(self) -> dict[str, Any]:
@@ -129,7 +138,10 @@ def start_server(
         "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
     ]
-    env = os.environ | engine_env(device, settings.kv_cache_gb) | {"PYTHONPATH": str(checkout())}
+    key = secrets.token_hex(32)
+    know(key, "the engine's key")
+    env = os.environ | engine_env(device, settings.kv_cache_gb)
+    env |= {"PYTHONPATH": str(checkout()), "VLLM_API_KEY": key}  # not as a flag, which others could read
     with tempfile.NamedTemporaryFile(prefix="vllm-server-", suffix=".log", delete=False) as log:
         process = subprocess.Popen(
             command,
@@ -140,7 +152,7 @@ def start_server(
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
-    server = VllmServer(process, f"http://{LOOPBACK}:{port}/v1", served, Path(log.name))
+    server = VllmServer(process, f"http://{LOOPBACK}:{port}/v1", served, Path(log.name), key)
     say(f"waiting for vLLM's server of {served} on port {port}")
     try:
         _wait(server, settings.start_timeout_s)

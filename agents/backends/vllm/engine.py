@@ -33,9 +33,9 @@ from agents.backends.base import (
     next_choices,
 )
 from agents.backends.environment import checkout
-from agents.backends.restart import RESTARTS, Mortal, answered
+from agents.backends.restart import RESTARTS, Mortal, answered, last_line
 from agents.backends.vllm.link import Box, Link
-from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
+from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env, in_our_words
 from agents.models.folder import (
     check_model_dir,
     check_tensor_names,
@@ -46,7 +46,6 @@ from agents.models.folder import (
     model_name,
     vocab_size,
 )
-from games.printable import lines_of
 
 _MAX_SESSIONS = (
     200_000  # remembered routes; beyond it the oldest are forgotten and may move to another replica
@@ -288,9 +287,9 @@ class VllmBackend:
             message = f"engine {replica} gave no answer in {self._timeout:g} s; lower the games in flight or raise it"
             return [EngineFailure(message, True)] * len(prompts)
         except ray.exceptions.RayTaskError as error:
-            return [EngineFailure(f"engine {replica} failed: {_last_line(error)}", False)] * len(prompts)
+            return [EngineFailure(f"engine {replica} failed: {last_line(error)}", False)] * len(prompts)
         except ray.exceptions.RayError as error:
-            message = f"engine {replica} is gone ({type(error).__name__}: {_last_line(error)})"
+            message = f"engine {replica} is gone ({type(error).__name__}: {last_line(error)})"
             return [EngineFailure(message, False, lost=True)] * len(prompts)
         finally:
             self._load[replica] -= len(prompts)
@@ -324,7 +323,7 @@ def start_engines(model_dir: str | Path, settings: EngineSettings | None = None)
             ray.kill(actor)
         raise BackendError(
             f"the vLLM engine for '{folder}' did not start on {device} within {settings.start_timeout_s:g} s: "
-            f"{_last_line(error)}; check that Ray has {settings.cpus:g} CPU and the memory free "
+            f"{in_our_words(last_line(error))}; check that Ray has {settings.cpus:g} CPU and the memory free "
             f"(it sees {ray.available_resources()}), or play with the hooked backend",
             retryable=False,
         ) from error
@@ -341,8 +340,3 @@ async def _stop(actor: Any) -> None:
     with contextlib.suppress(TimeoutError, ray.exceptions.RayError):  # it is killed next in any case
         await asyncio.wait_for(_result(actor.stop.remote()), 30)
     ray.kill(actor)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in lines_of(str(error)) if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
+
+NAMES = {
+    "max_model_len": "max_context",
+    "max_num_seqs": "max_concurrent",
+    "max_num_batched_tokens": "max_batched_tokens",
+    "gpu_memory_utilization": "gpu_memory",
+    "tensor_parallel_size": "tensor_parallel",
+    "VLLM_CPU_KVCACHE_SPACE": "kv_cache_gb",
+}
+"""vLLM's name -> ours, of what its messages and manuals name."""
+FORBIDDEN = ("trust_remote_code", "hf_token", "model", "tokenizer")
+"""Fields of vLLM's EngineArgs that no configuration may set: code of a model folder never runs."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -38,6 +51,36 @@ class EngineSettings(msgspec.Struct, frozen=True):
     """A request that takes longer is given up with a BackendError."""
     extra: dict[str, Any] = {}
     """Further fields of vLLM's EngineArgs, passed as they are."""
+
+
+def in_our_words(message: str) -> str:
+    """A message of vLLM with our keys beside its own names, and what to do where memory for the cache is short."""
+    found = [
+        f"{theirs} is settings.{ours} here"
+        for theirs, ours in NAMES.items()
+        if re.search(rf"(?<!\w){theirs}(?!\w)", message)
+    ]
+    if re.search(r"(?i)kv cache", message):
+        found.append(
+            "raise settings.kv_cache_gb (on a CPU) or settings.gpu_memory (on a GPU), or lower settings.max_context to "
+            "what the games need"
+        )
+    return message + (f" ({'; '.join(found)})" if found else "")
+
+
+def check_settings(settings: EngineSettings) -> None:
+    """Raises ValueError for settings that no engine can have."""
+    wrong = sorted({key.replace("-", "_") for key in settings.extra} & set(FORBIDDEN))
+    if wrong:
+        raise ValueError(
+            f"extra.{wrong[0]} cannot be set: the code of a model folder never runs, and it is one folder"
+        )
+    for name in ("max_context", "max_batched_tokens", "block_size", "max_concurrent", "kv_cache_gb"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} = {value}: at least 1 is needed")
+    if not 0 < settings.gpu_memory <= 1:
+        raise ValueError(f"gpu_memory = {settings.gpu_memory}: a share above 0 and at most 1 is needed")
 
 
 def engine_env(device: str, kv_cache_gb: int = 1) -> dict[str, str]:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 from agents.backends.environment import checkout
+from agents.backends.secrets import know
 from harness.errors import ConfigurationError, TournamentError
+from harness.play.pools.workplace import workplace
 from harness.play.progress import Progress, clock
 
 OBJECT_STORE_BYTES = 256 * 2**20
+_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
 
 
 @contextlib.contextmanager
@@ -35,17 +44,53 @@ def ray_for_now(address: str | None, progress: Progress) -> Iterator[None]:
         return
     progress.say("starting Ray" if address is None else f"connecting to Ray at {address}")
     began = time.monotonic()
-    with _own_signals():
-        _init(address)
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            stack.enter_context(_alone(stack.enter_context(workplace())))
+        with _own_signals():
+            _init(address)
+        stack.callback(ray.shutdown)
+        yield from _up(address, progress, began)
+
+
+def _up(address: str | None, progress: Progress, began: float) -> Iterator[None]:
+    """What is done once Ray is there; yields once."""
     # Ray tells stdout of every process that dies, whatever log_to_driver says; whoever needs to know tells it here.
     ray._private.worker._worker_logs_enabled = False
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    on = f", {nodes} nodes with {n_cpus()} CPUs" if address is not None else ""
+    progress.say(f"Ray is up after {clock(time.monotonic() - began)}{on}")
+    yield
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Have the Ray that is started in the block listen on loopback alone, with a token of its own that nobody else can
+    read. It would listen on all addresses, with a token in the home folder that others may read."""
+    token = secrets.token_hex(32)
+    know(token, "Ray's token")
+    path = folder / "token"
+    path.touch(0o600)
+    path.write_text(token)
+    names = {"RAY_AUTH_TOKEN_PATH": str(path), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    before = {name: os.environ.get(name) for name in (*names, "RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
+    os.environ.pop("RAY_AUTH_TOKEN", None)
+    os.environ.update(names)
+    of_cluster, ray_constants.ENABLE_RAY_CLUSTER = (
+        ray_constants.ENABLE_RAY_CLUSTER,
+        False,
+    )  # loopback, see the variable
+    AuthenticationTokenLoader.instance().reset_cache()
     try:
-        nodes = sum(1 for node in ray.nodes() if node["Alive"])
-        on = f", {nodes} nodes with {n_cpus()} CPUs" if address is not None else ""
-        progress.say(f"Ray is up after {clock(time.monotonic() - began)}{on}")
         yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = of_cluster
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        AuthenticationTokenLoader.instance().reset_cache()
 
 
 def n_cpus() -> int:
@@ -71,6 +116,8 @@ def _init(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     own: dict[str, Any] = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    if address is None:
+        own["_temp_dir"] = os.environ["TMPDIR"]
     try:
         ray.init(
             address=address or "local",
@@ -81,11 +128,22 @@ def _init(address: str | None) -> None:
         )
     except Exception as error:  # of no kind of its own, as where a process did not answer in time
         if address is None:
-            raise TournamentError(
-                f"Ray did not start on this machine ({error}): it may be too busy, or out of memory; run the same "
-                "command again"
-            ) from error
+            raise TournamentError(f"Ray did not start on this machine ({_in_words(error)})") from error
         raise _unreachable(address, error) from error
+
+
+def _in_words(error: Exception) -> str:
+    """Why Ray did not start, and what to do."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)  # type: ignore[arg-type]
+    disk = next((c for c in causes if isinstance(c, OSError) and c.errno in _DISK), None)
+    if disk is not None:
+        where = f"HOME is {Path.home()}, TMPDIR {tempfile.gettempdir()}"
+        return f"{disk}; {where}: make room there, or make that place writable"
+    return (
+        f"{type(error).__name__}: {error}; it may be too busy, or out of memory: run the same command again"
+    )
 
 
 def _check_address(address: str) -> None:
@@ -113,11 +171,11 @@ def _unreachable(address: str, error: Exception) -> ConfigurationError:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep this process's handlers of SIGINT and SIGTERM: Ray puts its own there, which print a C stack and exit."""
+    """Keep this process's handlers of signals: Ray puts its own there, which print a C stack and exit."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     exiting = False
     try:
         yield
