@@ -49,6 +49,9 @@ bench-training: setup ## measure a step of training the small model: tokens a se
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 
+bench-waiting: setup ## measure what a user waits for: first game, small tournaments, help
+	$(BIN)/python tests/benchmarks/bench_waiting.py $(ARGS)
+
 fast: setup ## compile the rules (optional; needs a C compiler, about a minute): 1.6 times as many games a second
 	@$(BIN)/python .ci/compile_games.py
 
