@@ -50,8 +50,7 @@ def first_game(*words: str) -> Callable[[Path], float]:
                 if process.poll() not in (None, 0):
                     raise SystemExit(f"{' '.join(done)} failed")
                 time.sleep(0.005)
-            seconds = time.monotonic() - began
-        return seconds
+            return time.monotonic() - began
 
     return measure
 
