@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from games.base import ConfigError, GameConfig
 from games.werewolf.lexicon import lexicon
-from games.werewolf.roles import Role
+from games.werewolf.roles import CARDS, Role
 
 Reveal = Literal["none", "role", "faction", "species"]
 NightAct = Literal["chat", "night_kill", "inspect", "protect", "witch"]
@@ -149,9 +149,9 @@ class WerewolfConfig(GameConfig):
             refuse("chat is a conversation, not one choice: give it a wave of its own in night_order")
         if "night_kill" not in acts:
             refuse("night_order has no night_kill: the werewolves would never act")
-        for role, act in (("seer", "inspect"), ("doctor", "protect"), ("witch", "witch")):
-            if self.count(role) and act not in acts:
-                refuse(f"roles has a {role}, but night_order has no {act!r} in which it acts")
+        for card in CARDS:
+            if self.count(card.name) and card.waves and card.waves[0] not in acts:
+                refuse(f"roles has a {card.name}, but night_order has no {card.waves[0]!r} in which it acts")
         if "witch" in acts:
             kill = next(i for i, wave in enumerate(self.night_order) if "night_kill" in wave)
             witch = next(i for i, wave in enumerate(self.night_order) if "witch" in wave)

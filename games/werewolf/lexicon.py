@@ -3,6 +3,9 @@
 Terms are the words with a meaning in the game (roles, phases, acts). Function words ("I", "the", "says") are shared
 by all lexicons and belong to none. Every term is one word, and no two terms of a lexicon share a word, so that text
 can be read back without loss.
+
+New terms come after all others, and the words of old ones and of names stay in every lexicon: models are trained
+on them, and logs are read again with them.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ import msgspec
 
 from games import chance
 from games.base import ConfigError
+from games.werewolf.roles import CARDS
 
 N_NAMES = 24
 LEXICONS = ("classic", "mafia", "neutral", "nonsense", "symbols")
 """The named ones; `random-<seed>` draws others."""
 
-TERMS = (
+FIRST_TERMS = (
     # roles, factions, species
     "villager werewolf seer doctor witch hunter medium possessed jester mason village human mayor "
     # phases
@@ -30,7 +34,10 @@ TERMS = (
     # words of the typed speech acts
     "inspected accuse defend vote question retract"
 ).split()
-"""The keys; the words of the `classic` lexicon are the keys themselves."""
+"""The terms that all shipped models know."""
+
+TERMS = [*FIRST_TERMS, *(t for card in CARDS for t in (card.name, *card.terms) if t not in FIRST_TERMS)]
+"""The keys: the first terms, and those of roles that came later. The words of `classic` are the keys themselves."""
 
 FUNCTION_WORDS = (
     "Players Roles You Winner I am the not will says whispers notes skips ends nobody yes no believes is asks"
@@ -128,6 +135,8 @@ NONSENSE = (
     "drims jopes yules quams bexes frips nolds grebs skats welks hurds pimes lomps "
     "cravid smoaned tulk brint splend vonk morp gleb noot thrim"
 ).split()
+NONSENSE_SPARE = "plim garb dovo zelt strab kwill umph frodge".split()
+"""For terms that come after the first ones."""
 NONSENSE_NAMES = ("Bo Di Fu Ga He Jo Ku La Mi No Pu Ra Si Te Vo Wu Xa Ye Zi Cho Dre Fli Gru Klo").split()
 # No "a", "A" and "I": they are words of the prose between the terms.
 LETTERS = "bcdefghijklmnopqrstuvwxyzBCDEFGHJKLMNOPQRSTUVWXYZαβγδεζηθικλμνξοπρστυφχψω"
@@ -152,9 +161,16 @@ def random_lexicon(seed: int) -> Lexicon:
         "aeiou",
         "dgklmnprst",
     )
-    taken = {*TERMS, *MAFIA.values(), *NEUTRAL.values(), *NONSENSE, *(w.lower() for w in FUNCTION_WORDS)}
+    taken = {
+        *FIRST_TERMS,
+        *MAFIA.values(),
+        *NEUTRAL.values(),
+        *NONSENSE,
+        *(w.lower() for w in FUNCTION_WORDS),
+    }
     words: list[str] = []
     counter = 0
+    n_first = len(FIRST_TERMS) + N_NAMES
     while len(words) < len(TERMS) + N_NAMES:
         k = chance.key(seed, "lexicon", counter)
         counter += 1
@@ -162,8 +178,8 @@ def random_lexicon(seed: int) -> Lexicon:
         word += vowels[(k >> 24) % 5] + codas[(k >> 32) % len(codas)]
         if word not in words and word not in taken:
             words.append(word)
-    names = [w.capitalize() for w in words[len(TERMS) :]]
-    return make(f"random-{seed}", words[: len(TERMS)], names)
+    names = [w.capitalize() for w in words[len(FIRST_TERMS) : n_first]]
+    return make(f"random-{seed}", [*words[: len(FIRST_TERMS)], *words[n_first:]], names)
 
 
 @cache
@@ -172,6 +188,7 @@ def lexicon(name: str) -> Lexicon:
 
     Raises ConfigError, naming the known ones.
     """
+    n_later = len(TERMS) - len(FIRST_TERMS)
     if name == "classic":
         return make(name, TERMS, NAMES)
     if name == "mafia":
@@ -179,9 +196,11 @@ def lexicon(name: str) -> Lexicon:
     if name == "neutral":
         return make(name, [NEUTRAL.get(t, t) for t in TERMS], NAMES)
     if name == "nonsense":
-        return make(name, NONSENSE[: len(TERMS)], NONSENSE_NAMES)
+        return make(name, [*NONSENSE[: len(FIRST_TERMS)], *NONSENSE_SPARE[:n_later]], NONSENSE_NAMES)
     if name == "symbols":
-        return make(name, list(LETTERS[: len(TERMS)]), list(LETTERS[len(TERMS) :][:N_NAMES]))
+        n, letters = len(FIRST_TERMS), list(LETTERS)
+        names = letters[n:][:N_NAMES]
+        return make(name, [*letters[:n], *letters[n + N_NAMES :][:n_later]], names)
     if name.startswith("random-") and name[7:].isdigit():
         return random_lexicon(int(name[7:]))
     raise ConfigError(f"no lexicon is called {name!r}; there are: {', '.join(LEXICONS)}, random-<seed>")

@@ -1,16 +1,80 @@
-"""The one table of roles: who wins with whom, who knows whom, who acts at night."""
+"""The one table of roles: whom each wins with, whom it knows, when it acts, and the words that it brings.
+
+A role without an act of its own is one row of `CARDS`, at its end: numbers of roles (`games.werewolf.arrays`) and the
+vocabulary of shipped models are in the order of the rows. Its name is a term of every lexicon. A role that acts needs,
+besides the row, what the act does (`games.werewolf.night`, `day` or `leaving`).
+"""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final
 
-Role = Literal[
-    "villager", "werewolf", "seer", "doctor", "witch", "hunter", "medium", "possessed", "jester", "mason"
-]
+import msgspec
+from pydantic import AfterValidator
 
 
-FACTION = {"werewolf": "werewolf", "possessed": "werewolf", "jester": "jester"}
-"""The faction of each role that is not of the village."""
+class RoleCard(msgspec.Struct, frozen=True):
+    """One role."""
+
+    name: str
+    """Its key, which is its word under the lexicon `classic`."""
+    faction: str = "village"
+    """The side that it wins with; one that wins alone has a side of its own."""
+    species: str = "human"
+    """What a look at its species shows."""
+    acquainted: bool = False
+    """Whether those who have it know each other."""
+    waves: tuple[str, ...] = ()
+    """Its acts in `night_order`; the first must stand there where the role is dealt."""
+    asked: tuple[str, ...] = ()
+    """The kinds of decisions by night that each seat with this role makes for itself."""
+    saves: str = ""
+    """The term of the act that keeps the werewolves' target in the game; empty where it has none."""
+    own_act: str = ""
+    """What it does besides, as a sentence of the rules in terms of the lexicon."""
+    terms: tuple[str, ...] = ()
+    """Terms besides its name that only a game with this role shows."""
+
+
+CARDS: Final = (
+    RoleCard("villager"),
+    RoleCard(
+        "werewolf", "werewolf", "werewolf", acquainted=True, waves=("night_kill", "chat"), terms=("kills", "target")
+    ),
+    RoleCard("seer", waves=("inspect",), asked=("inspect",), terms=("inspects",)),
+    RoleCard("doctor", waves=("protect",), asked=("protect",), saves="protects", terms=("protects",)),
+    RoleCard("witch", waves=("witch",), asked=("heal", "poison"), saves="heals", terms=("heals", "poisons")),
+    RoleCard(
+        "hunter",
+        own_act="on going out of the game each {hunter} {shoots} one player in the game, who goes too, or nobody; "
+        "everybody sees it.",
+        terms=("shoots",),
+    ),
+    RoleCard(
+        "medium",
+        own_act="each {medium} in the game is told the kind ({werewolf} or {human}) of every player who is {exiled}.",
+    ),
+    RoleCard("possessed", "werewolf"),
+    RoleCard("jester", "jester"),
+    RoleCard("mason", acquainted=True),
+)  # fmt: skip
+"""All of them; the order is that of numbers, and new ones come last."""
+
+ROLES: Final = {card.name: card for card in CARDS}
+
+
+def check_role(name: str) -> str:
+    """The name of a role. Raises ValueError, naming the known ones."""
+    if name not in ROLES:
+        raise ValueError(f"no role is called {name!r}; there are: {', '.join(ROLES)}")
+    return name
+
+
+Role = Annotated[str, AfterValidator(check_role)]
+"""The name of a role in a configuration."""
+
+FACTION: Final = {card.name: card.faction for card in CARDS}
+SPECIES: Final = {card.name: card.species for card in CARDS}
 
 
 def faction_of(role: str) -> str:
@@ -20,28 +84,17 @@ def faction_of(role: str) -> str:
 
 def species_of(role: str) -> str:
     """What a species inspection shows: only werewolves are werewolves."""
-    return "werewolf" if role == "werewolf" else "human"
+    return SPECIES.get(role, "human")
 
 
-ACQUAINTED: Final = ("werewolf", "mason")
+ACQUAINTED: Final = tuple(card.name for card in CARDS if card.acquainted)
 """Roles whose holders know each other."""
 
+ROLE_TERMS: Final = tuple(dict.fromkeys([*ROLES, *FACTION.values(), *SPECIES.values()]))
+"""The terms that can stand in a `{role}` slot: roles, factions, species."""
 
-ROLE_TERMS = (
-    "villager werewolf seer doctor witch hunter medium possessed jester mason village human"
-).split()
-"""The terms that can stand in a `{role}` slot."""
-
-
-ACTOR: Final = {"inspect": "seer", "protect": "doctor", "heal": "witch", "poison": "witch"}
+ACTOR: Final = {kind: card.name for card in CARDS for kind in card.asked}
 """The role that each act of one seat alone belongs to."""
 
-
-NIGHT_ACTS = {
-    "night_kill": "werewolf",
-    "chat": "werewolf",
-    "inspect": "seer",
-    "protect": "doctor",
-    "witch": "witch",
-}
+NIGHT_ACTS: Final = {act: card.name for card in CARDS for act in card.waves}
 """The role that has each act of the night."""

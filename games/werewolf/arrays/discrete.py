@@ -6,18 +6,19 @@ Both depend on the configuration alone, so that one policy serves every seat of 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
-from games.werewolf.roles import Role, species_of
+from games.werewolf.roles import ROLES as CARD_OF
+from games.werewolf.roles import species_of
 from games.werewolf.words.acts import say
 from games.werewolf.words.lines import SPEECHES, VERBS, Words
 
-ROLES: tuple[str, ...] = get_args(Role)
+ROLES = tuple(CARD_OF)
 KINDS = (*VERBS, *SPEECHES, "bid", "candidacy")
 """Every kind of request, in the order of the features."""
 

@@ -41,9 +41,13 @@ PER_GAME = (
 """The arrays of `VectorGames` with one row a game."""
 
 
+LOCK_STEP_ROLES = frozenset(("villager", "werewolf", "seer", "doctor", "possessed", "jester", "mason"))
+"""The roles that can be played in lock-step."""
+
+
 def supported(config: WerewolfConfig) -> str | None:
     """Why a rule set cannot be played in lock-step; None where it can."""
-    others = {"witch", "hunter", "medium"} & {role for role, count in config.roles.items() if count}
+    others = {role for role, count in config.roles.items() if count} - LOCK_STEP_ROLES
     wrong = {
         f"roles {sorted(others)}": bool(others),
         "more than 15 seats": config.n_players > 15,

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import lexicon
-from games.werewolf.roles import NIGHT_ACTS, faction_of
+from games.werewolf.roles import ACQUAINTED, CARDS, NIGHT_ACTS, ROLES, faction_of
 from games.werewolf.words.acts import SENTENCES
+
+SIDES = ("village", "werewolf")
+"""The sides that several roles share; any other faction is one role that plays alone."""
 
 
 def rules_text(config: WerewolfConfig, role: str | None = None) -> str:
@@ -48,37 +51,39 @@ def _reveal(reveal: str) -> str:
 
 def _part(config: WerewolfConfig, role: str) -> Iterator[str]:
     """What the rules mean for one role."""
-    side = faction_of(role)
+    card, side = ROLES[role], faction_of(role)
     yield f"Your role is {{{role}}}."
-    if side == "jester":
+    if side not in SIDES:
         yield "You win alone, by being {exiled}; you lose otherwise."
     else:
         yield f"You win with the {{{side}}} side, in the game or out of it."
-    if role in ("werewolf", "mason") and config.count(role) > 1:
+    if card.acquainted and config.count(role) > 1:
         yield f"You know every other {{{role}}}."
     elif config.count("werewolf") and role != "werewolf":
         yield "You know the role of nobody else."
     acts = [act for wave in config.night_order for act in wave if NIGHT_ACTS[act] == role and act != "chat"]
     for act in acts:
         yield f"Your act of the {{night}}: {_night_act(config, act)}"
-    if role in ("hunter", "medium"):
-        yield f"Your own act: {_other_act(config, role)}"
-    if not acts and role not in ("hunter", "medium"):
+    if card.own_act:
+        yield f"Your own act: {card.own_act}"
+    if not acts and not card.own_act:
         yield "You have no act of your own; you speak and you {vote}."
 
 
 def _setting(config: WerewolfConfig) -> Iterator[str]:
     dealt = ", ".join(f"{count} {{{role}}}" for role, count in config.roles.items() if count)
     yield f"There are {config.n_players} players. Each is dealt one role in secret. The roles: {dealt}."
-    roles = {role for role, count in config.roles.items() if count}
+    dealt_cards = [card for card in CARDS if config.count(card.name)]
+    helpers = [card.name for card in dealt_cards if card.faction == "werewolf" and not card.acquainted]
     side = "The {werewolf} side is every {werewolf}"
-    side += " and every {possessed}, who knows nobody." if "possessed" in roles else "."
-    if "jester" in roles:
-        side += " Each {jester} plays alone."
+    side += "".join(f" and every {{{name}}}, who knows nobody" for name in helpers) + "."
+    side += "".join(
+        f" Each {{{card.name}}} plays alone." for card in dealt_cards if card.faction not in SIDES
+    )
     yield f"{side} All others are the {{village}} side."
-    if "medium" in roles or "species" in (config.seer_learns, config.reveal_night, config.reveal_day):
+    if config.count("medium") or "species" in (config.seer_learns, config.reveal_night, config.reveal_day):
         yield "Only {werewolf} is of the kind {werewolf}; every other role is of the kind {human}."
-    for role in ("werewolf", "mason"):
+    for role in ACQUAINTED:
         if config.count(role) > 1:
             yield f"Every {{{role}}} knows every other {{{role}}} from the start."
 
@@ -158,17 +163,6 @@ def _night_act(config: WerewolfConfig, act: str) -> str:
     return "; then ".join(out) + "."
 
 
-def _other_act(config: WerewolfConfig, role: str) -> str:
-    if role == "hunter":
-        return (
-            "on going out of the game each {hunter} {shoots} one player in the game, who goes too, or nobody; "
-            "everybody sees it."
-        )
-    return (
-        "each {medium} in the game is told the kind ({werewolf} or {human}) of every player who is {exiled}."
-    )
-
-
 def _night(config: WerewolfConfig) -> Iterator[str]:
     yield "The game begins with {night} 1; {day} 1 follows, then {night} 2, and so on."
     waves = [[act for act in wave if config.count(NIGHT_ACTS[act])] for wave in config.night_order]
@@ -184,9 +178,7 @@ def _night(config: WerewolfConfig) -> Iterator[str]:
         seer = "nothing but what {seer} does" if config.count("seer") else "nothing to do"
         yield f"In {{night}} 1 there is {seer}."
     stays = [
-        f"somebody {{{verb}}} that player"
-        for role, verb in (("doctor", "protects"), ("witch", "heals"))
-        if config.count(role)
+        f"somebody {{{card.saves}}} that player" for card in CARDS if card.saves and config.count(card.name)
     ]
     end = "At the end of the {night} the {target} goes out of the game"
     end += f", unless {' or '.join(stays)}." if stays else "."
@@ -284,9 +276,9 @@ def _tie(config: WerewolfConfig) -> Iterator[str]:
 
 
 def _leaving(config: WerewolfConfig) -> Iterator[str]:
-    for role in ("hunter", "medium"):
-        if config.count(role):
-            yield f"Also: {_other_act(config, role)}"
+    for card in CARDS:
+        if card.own_act and config.count(card.name):
+            yield f"Also: {card.own_act}"
     if config.count("hunter"):
         yield f"Of a player so gone, {_reveal(config.reveal_day)}. Whether a side has won is checked afterwards."
     if config.last_words != "none":

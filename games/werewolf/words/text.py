@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from games.base import Malformed
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.lexicon import lexicon
+from games.werewolf.roles import CARDS
 from games.werewolf.words import acts as codec
 from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, listed, quote, words_of
+
+SPOKEN: Final = frozenset(("seer", "villager"))
+"""Roles that are claimed where nobody has them too."""
 
 
 def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> str | None:
@@ -134,8 +139,20 @@ def _spoken(quoted: str, w: Words) -> dict:
 
 
 def words_in(config: WerewolfConfig) -> list[str]:
-    """Every word with a meaning that a game of this configuration can show, and all names."""
-    return lexicon(config.lexicon).words
+    """Every word with a meaning that a game of this configuration can show, and all names: those of roles that are not
+    dealt and of offices that are not held are left out, but for what players may claim."""
+    lex, unused = lexicon(config.lexicon), set[str]()
+    for card in CARDS:
+        if not config.count(card.name):
+            unused.update((card.name, *card.terms))
+    unused -= SPOKEN
+    if not config.mayor:
+        unused.update(("mayor", "stands", "elects", "appoints", "decides"))
+    if config.discussion != "bidding":
+        unused.add("bids")
+    if not config.shadow_ballots:
+        unused.add("leans")
+    return [*(word for key, word in lex.terms.items() if key not in unused), *lex.names]
 
 
 def say(acts: Sequence[SpeechAct], w: Words) -> str:
