@@ -1,14 +1,13 @@
-"""The small models that ship with Wolfscope: where they lie, their word-level tokenizer and their architecture.
+"""The small models that ship with Wolfscope: where they lie, their kind of tokenizer and their architecture.
 
 torch and transformers are imported by the functions that need them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from games.werewolf.lexicon import FUNCTION_WORDS, LEXICONS, Lexicon, lexicon
 
 SMALL_MODEL = Path(__file__).parent / "small"
 """The shipped model's folder, in Hugging Face format."""
@@ -21,48 +20,20 @@ SHIPPED = {
 `small-nonsense` was trained under the lexicon `nonsense`: the same numbers as `small`, as the same training gives them
 whatever the words are, with other words."""
 
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
-PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
-PLAYS = "plays"
-"""The last word of the question for a player's character, which is answered with the name of a scripted one."""
-CHARACTER_WORDS = ("naive", "cautious", "loud", "bluffer", "claimer", "busser", "random")
-"""The answers to that question: the characters that the shipped weights were trained on, in the order of their token
-ids. Frozen with the weights: a new scripted style has no word here."""
-NUMBERS = tuple(str(i) for i in range(21))
-
 
 def find_model(model: str | Path) -> Path:
     """The folder of a shipped model by its name, or the folder itself."""
     return SHIPPED.get(str(model)) or Path(model).expanduser()
 
 
-def vocabulary(lexicons: tuple[Lexicon, ...]) -> list[str]:
-    """Every word of the typed language under the given lexicons; the index is the token id."""
-    words = [*SPECIALS, *PUNCTUATION, *NUMBERS, *FUNCTION_WORDS]
-    for lex in lexicons:
-        words += lex.words
-    words += [PLAYS, *CHARACTER_WORDS]
-    return list(dict.fromkeys(words))
+def word_tokenizer(words: Sequence[str]) -> Any:
+    """A word-level `PreTrainedTokenizerFast`: words, single punctuation marks and line breaks are tokens.
 
-
-def lexicon_of(tokenizer: Any) -> str:
-    """The first lexicon all of whose words a tokenizer has. Raises ValueError where there is none."""
-    words = set(tokenizer.get_vocab())
-    for name in LEXICONS:
-        if words.issuperset(lexicon(name).words):
-            return name
-    raise ValueError(
-        f"the model's tokenizer ({len(words)} words) has all words of none of the lexicons {', '.join(LEXICONS)}; "
-        "train it with `wolfscope train-small-model --lexicon NAME`"
-    )
-
-
-def make_tokenizer(lexicons: tuple[str, ...] = ("classic",)) -> Any:
-    """A word-level `PreTrainedTokenizerFast`: words, single punctuation marks and line breaks are tokens."""
+    words: the index is the token id; `<pad>`, `<bos>`, `<eos>` and `<unk>` are among them.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = vocabulary(tuple(lexicon(name) for name in lexicons))
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -52,13 +52,13 @@ def posteriors(mix: Mapping[str, float] | None) -> Mapping[str, Posterior]:
 def _points(
     kind: Any, config: Any, records: Sequence[Record], mix: Mapping[str, float] | None = None
 ) -> Points:
-    from agents.werewolf.observer import Impossible, Observer, TooLarge, trajectories
+    from agents.werewolf.observer import Impossible, Observer, TooLarge, Unmodelled, trajectories
 
     prior: dict[str | Style, float] | None = None if mix is None else dict(mix.items())
     try:
         observer = Observer(kind, config, prior)
         found = trajectories(observer, records)
-    except (Impossible, TooLarge) as error:
+    except (Impossible, TooLarge, Unmodelled) as error:
         raise NoPosterior(str(error)) from error
     wolf = observer.roles.index("werewolf")
     points: Points = []

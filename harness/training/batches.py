@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import IterableDataset
 
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from harness.training.curriculum import View, stream
 from harness.training.soft_targets import Turn
 

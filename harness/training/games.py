@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.werewolf.observer import Mix
 from agents.werewolf.scripted import Distribution, Scripted, draw
-from agents.werewolf.styles import CHARACTERS, STYLES
+from agents.werewolf.styles import CAST
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Record, Reply
@@ -34,8 +34,8 @@ LAST_MIX = tuple(
     (settings, share * 2 / 3 + (settings["preset"] == "classic-7") / 3) for settings, share in MIX
 )
 """Those of its last part: three in five games are of the rule set that the model is measured by."""
-PLAYERS = tuple(Scripted(name, name) for name in CHARACTERS)
-WEIGHTS = (*(1.0 for _ in STYLES), 0.1)
+PLAYERS = tuple(Scripted(name, name) for name in CAST)
+WEIGHTS = tuple(0.1 if name == "random" else 1.0 for name in CAST)
 MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
 """The characters from which every seat is drawn, as the observers take them."""
 

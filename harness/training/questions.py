@@ -10,9 +10,9 @@ import numpy as np
 
 from agents.llm.beliefs import gone
 from agents.llm.transcript_context import document_lengths
-from agents.models.small import PLAYS
 from agents.werewolf.observer import Observer
-from agents.werewolf.styles import CHARACTERS
+from agents.werewolf.styles import CAST
+from agents.werewolf.vocabulary import PLAYS
 from games import chance, load_game
 from games.records import Decision, Event, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
@@ -67,7 +67,7 @@ class Expected(msgspec.Struct, frozen=True):
     beliefs: dict[int, np.ndarray]
     """Point -> probability `(n_viewers, n_seats, n_roles)` of each role of each seat to each viewer."""
     characters: dict[tuple[int, int], np.ndarray]
-    """(point, viewer) -> probability `(n_seats, n_characters)` of each seat's character, as in `CHARACTERS`."""
+    """(point, viewer) -> probability `(n_seats, n_characters)` of each seat's character, as in `CAST`."""
 
 
 def expect(
@@ -125,7 +125,7 @@ def character_question(subject: str) -> str:
 
 def by_character(p: np.ndarray) -> dict[str, float]:
     """Probabilities `(n_characters,)` by the character's word; impossible ones are left out."""
-    return {name: float(x) for name, x in zip(CHARACTERS, p, strict=True) if x > 0.0}
+    return {name: float(x) for name, x in zip(CAST, p, strict=True) if x > 0.0}
 
 
 def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:

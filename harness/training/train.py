@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
-from agents.models.small import make_config, make_tokenizer
+from agents.models.small import make_config
+from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batch, Batches
 from harness.training.checkpoint import checkpoint, resume, save

@@ -13,7 +13,7 @@ from agents.backends.base import Prompt
 from agents.llm.chat import ChatPlayer
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.transcript import TranscriptPlayer
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
 from games.records import Action, Reply
 from tests.agents.test_chat import answer_of

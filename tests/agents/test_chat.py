@@ -17,7 +17,7 @@ from agents.llm.chat_prompt import prompts_hash
 from agents.llm.chat_reply import Unreadable, chosen, spoken, take_apart
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.template import read_markers
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from games import chance, load_game
 from games.play import observe, play
 from games.records import Decision, Request

@@ -10,7 +10,7 @@ import pytest
 from agents.llm.encoder import Encoder
 from agents.llm.transcript import TranscriptPlayer
 from agents.llm.transcript_context import ask, build, characters, document
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
 from games.play import observe
 from games.records import Decision, Request, visible

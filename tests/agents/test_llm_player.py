@@ -12,7 +12,7 @@ import pytest
 from agents.backends.base import BackendError, Prompt
 from agents.backends.retry import wait_s
 from agents.llm.transcript import TranscriptPlayer, newline_ids
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
 from games.play import observe
 from games.records import NOBODY, Decision, Reply, Request

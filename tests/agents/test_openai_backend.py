@@ -19,7 +19,7 @@ from agents.backends.openai.client import ServerBackend
 from agents.llm.chat import ChatPlayer
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from games import chance, load_game
 from games.records import Record
 from tests.fixtures.player_fixtures import FakeBackend, context_chain, decisions, play_out, transcript_line

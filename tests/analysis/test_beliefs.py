@@ -25,7 +25,7 @@ from agents.llm.beliefs import (
 from agents.llm.chat import ChatPlayer
 from agents.llm.transcript import TranscriptPlayer
 from agents.llm.transcript_context import mentions
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
 from games.play import observe
 from games.records import Decision, Request

@@ -21,7 +21,7 @@ from agents.backends.base import BackendError, Generation, Prompt
 from agents.llm.beliefs import FAILED, STATED, WORDS
 from agents.llm.encoder import TokenizerError, control_ids
 from agents.llm.judge import Judge, public_until
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from analysis.data.frames import GameLog
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Settings

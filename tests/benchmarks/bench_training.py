@@ -15,7 +15,8 @@ import time
 import torch
 from transformers import LlamaForCausalLM
 
-from agents.models.small import make_config, make_tokenizer
+from agents.models.small import make_config
+from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
 from harness.training.train import CURRICULUM, initialise, mixed_precision, optimizers, predict

@@ -97,7 +97,8 @@ def random_model(folder: Path) -> str:
     import torch
     from transformers import LlamaForCausalLM
 
-    from agents.models.small import make_config, make_tokenizer
+    from agents.models.small import make_config
+    from agents.werewolf.vocabulary import make_tokenizer
 
     tokenizer = make_tokenizer()
     with torch.random.fork_rng():

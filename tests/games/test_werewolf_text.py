@@ -373,3 +373,31 @@ def test_random_seeds_of_lexicons_differ() -> None:
     rng = random.Random(1)
     made = {tuple(random_lexicon(rng.randrange(10**9)).terms.values()) for _ in range(20)}
     assert len(made) == 20
+
+
+@pytest.mark.parametrize("preset", NAMES)
+def test_no_line_shows_a_word_that_the_configuration_is_not_said_to_show(preset: str) -> None:
+    from games.werewolf.words.text import words_in
+
+    config = configure(preset)
+    shown, terms = set(words_in(config)), set(lexicon(config.lexicon).words)
+    for seed in range(3):
+        log = random_game(config, seed, chooser=seed)
+        for line in GAME.transcript(log, None, config):
+            said = re.sub(r'"[^"]*"', "", line)  # what players say is theirs
+            assert set(re.findall(r"\w+", said)) & terms <= shown
+        for record in log:
+            if isinstance(record, Decision):
+                asked = GAME.text.own_line(record, words_of(config, log))
+                assert set(re.findall(r"\w+", re.sub(r'"[^"]*"', "", asked))) & terms <= shown
+
+
+def test_words_of_roles_that_are_not_dealt_need_not_be_known() -> None:
+    from games.werewolf.words.text import words_in
+
+    roles = {"werewolf": 2, "witch": 1, "villager": 4}
+    without = configure("classic-7")
+    with_witch = configure("custom", roles=roles, night_order=[["night_kill"], ["witch"]])
+    assert not {"witch", "heals", "poisons", "mayor", "bids"} & set(words_in(without))
+    assert {"witch", "heals", "poisons", "seer"} <= set(words_in(with_witch))
+    assert "protects" not in words_in(with_witch)

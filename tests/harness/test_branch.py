@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 
 from agents.backends.base import Generation, Prompt
-from agents.models.small import SMALL_MODEL, make_tokenizer
+from agents.models.small import SMALL_MODEL
+from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
 from games.branching import Fork, Forked
 from games.play import fold, observe, play

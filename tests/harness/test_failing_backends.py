@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.backends.base import BackendError, Generation, Prompt
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from harness import load_run
 from harness.check.check import check_run
 from harness.cli import main

@@ -13,16 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from agents.llm.transcript_context import document
-from agents.models.small import (
-    SHIPPED,
-    SMALL_MODEL,
-    find_model,
-    lexicon_of,
-    make_config,
-    make_tokenizer,
-    unpack_checkpoints,
-)
+from agents.models.small import SHIPPED, SMALL_MODEL, find_model, make_config, unpack_checkpoints
 from agents.werewolf.styles import CHARACTERS
+from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
 from games import load_game
 from games.base import SeatFacts
 from games.records import Decision, Event

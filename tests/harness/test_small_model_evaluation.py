@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.models.small import PLAYS, SMALL_MODEL, find_model, make_tokenizer, unpack_checkpoints
+from agents.models.small import SMALL_MODEL, find_model, unpack_checkpoints
+from agents.werewolf.vocabulary import PLAYS, make_tokenizer
 from harness.training.batches import Row, collate
 from harness.training.evaluation.held_out import Sitting, sittings, stack
 from harness.training.evaluation.readings import SITES, positions

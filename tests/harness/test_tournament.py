@@ -91,7 +91,8 @@ def untrained_model(folder: Path) -> Path:
     import torch
     from transformers import LlamaForCausalLM
 
-    from agents.models.small import make_config, make_tokenizer
+    from agents.models.small import make_config
+    from agents.werewolf.vocabulary import make_tokenizer
 
     tokenizer = make_tokenizer()
     torch.manual_seed(0)

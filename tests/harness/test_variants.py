@@ -15,7 +15,8 @@ import pytest
 from agents.llm.encoder import Encoder
 from agents.llm.transcript_context import Builder
 from agents.models.folder import load_tokenizer
-from agents.models.small import SMALL_MODEL, make_tokenizer
+from agents.models.small import SMALL_MODEL
+from agents.werewolf.vocabulary import make_tokenizer
 from games.play import observe
 from games.records import Action, Decision, Span
 from games.werewolf.lexicon import lexicon

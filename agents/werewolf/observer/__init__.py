@@ -20,6 +20,7 @@ from __future__ import annotations
 from agents.werewolf.observer.fitted import Fitted, fit
 from agents.werewolf.observer.information_sets import Mix
 from agents.werewolf.observer.ladder import RUNGS
+from agents.werewolf.observer.modelled import Unmodelled
 from agents.werewolf.observer.posterior import EVEN, Impossible, Kind, Observer
 from agents.werewolf.observer.second_order import all_second_order, second_order_beliefs
 from agents.werewolf.observer.trajectory import Shift, Trajectory, belief_shift, trajectories, truthful
@@ -36,6 +37,7 @@ __all__ = [
     "Shift",
     "TooLarge",
     "Trajectory",
+    "Unmodelled",
     "all_second_order",
     "belief_shift",
     "fit",

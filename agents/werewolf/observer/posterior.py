@@ -32,8 +32,23 @@ class Observer(Reader):
 
     `update` takes all records of a log, or those that one seat may see: private events are kept for their own
     audience, decisions are passed over. Raises TooLarge for games that it cannot hold, Impossible at a record that
-    has probability zero.
+    has probability zero, Unmodelled for a role, setting, event or act that it does not model.
     """
+
+    @property
+    def prior(self) -> str:
+        """In words, the prior over the players' characters that this observer's beliefs rest on."""
+        if not self.rung:
+            return "no characters: behaviour is not counted"
+        if self.kind == "fitted":
+            return "one character fitted on other games"
+        names = [key if isinstance(key, str) else "a style of its own" for key in self.characters.keys]
+        weights = np.exp(self.characters.log_prior)
+        if (weights == weights[0, 0]).all():
+            return f"even over {', '.join(names)}"
+        if (weights == weights[0]).all():
+            return ", ".join(f"{name} {share:.3g}" for name, share in zip(names, weights[0], strict=True))
+        return f"one a seat, over {', '.join(names)}"
 
     @property
     def approximations(self) -> tuple[str, ...]:

@@ -11,16 +11,17 @@ from agents.werewolf.observer.fitted import Fitted
 from agents.werewolf.observer.information_sets import Characters, Mix, Scene
 from agents.werewolf.observer.ladder import HIGHEST, check_rung
 from agents.werewolf.observer.log_weights import IMPOSSIBLE, Factors
+from agents.werewolf.observer.modelled import check_config, check_event
 from agents.werewolf.observer.worlds import TooLarge, worlds_of
-from agents.werewolf.styles import CHARACTERS
+from agents.werewolf.styles import CAST
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.evidence import Evidence
 from games.werewolf.state import shown_role
 
 Kind = Literal["exact", "fitted", "rules"]
-EVEN: Mix = dict.fromkeys(CHARACTERS, 1.0)
-"""The prior over characters where none is given: all shipped ones, equally likely."""
+EVEN: Mix = dict.fromkeys(CAST, 1.0)
+"""The prior over characters where none is given: those of `CAST`, equally likely."""
 LEAVES = ("death", "exile", "shoot")
 
 
@@ -49,6 +50,7 @@ class Reader:
             )
         if mix is not None and kind != "exact":
             raise ValueError(f"a prior over characters is for kind 'exact'; found one for {kind!r}")
+        check_config(config)
         for role in ("doctor", "witch"):
             if config.roles.get(role, 0) > 1:
                 raise TooLarge(f"an observer can weigh one {role}; found {config.roles.get(role)}: use one")
@@ -89,6 +91,7 @@ class Reader:
         """Take in the next record; whether it was a public event."""
         if not isinstance(record, Event):
             return False
+        check_event(record)
         if record.audience is not None:
             for viewer in record.audience:
                 self._tell(viewer, record)

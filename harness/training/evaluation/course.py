@@ -18,8 +18,9 @@ from sklearn.metrics import r2_score
 from agents.hooks.model import load_hooked_model
 from agents.llm.transcript_context import document, document_lengths
 from agents.models.folder import load_tokenizer
-from agents.models.small import lexicon_of, unpack_checkpoints
+from agents.models.small import unpack_checkpoints
 from agents.werewolf.observer import Observer
+from agents.werewolf.vocabulary import lexicon_of
 from games import chance, load_game
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon

@@ -21,8 +21,8 @@ from transformers import LlamaForCausalLM
 from agents.backends.hooked.backend import load_hooked_backend
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
-from agents.models.small import lexicon_of
 from agents.werewolf.observer import RUNGS
+from agents.werewolf.vocabulary import lexicon_of
 from games import chance, load_game
 from games.base import Observation, SeatFacts
 from games.play import Answer, observe, play

@@ -16,7 +16,7 @@ import numpy as np
 
 from agents.llm.transcript_context import document
 from agents.werewolf.observer import RUNGS, Observer, second_order_beliefs
-from agents.werewolf.styles import CHARACTERS
+from agents.werewolf.styles import CAST
 from games import chance, load_game
 from games.records import Decision
 from games.werewolf.evidence import Evidence
@@ -37,9 +37,9 @@ class Inquiry(msgspec.Struct, frozen=True):
     subject: int
     is_werewolf: bool
     character: int
-    """Index of the subject's hidden character in `CHARACTERS`."""
+    """Index of the subject's hidden character in `CAST`."""
     p_characters: tuple[float, ...]
-    """P(character of the subject) of the exact observer, in the order of `CHARACTERS`."""
+    """P(character of the subject) of the exact observer, in the order of `CAST`."""
     p: Mapping[str, float]
     """P(subject is a werewolf) of each observer: the rungs of the ladder, the highest of which is `exact`."""
     expected: float
@@ -77,7 +77,7 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
     log = scripted_game(config, chance.key(HELD_OUT, "beliefs", index) >> 1)
     facts = game.seats(config, log)
     names = tuple(fact.name for fact in facts)
-    cast = {r.seat: CHARACTERS.index(r.agent) for r in log if isinstance(r, Decision)}
+    cast = {r.seat: CAST.index(r.agent) for r in log if isinstance(r, Decision)}
     observers = ladder(config)
     seen = Evidence.empty(config.n_players)
     forks: dict[int, list[Fork]] = {}

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.models.small import PLAYS
-from agents.werewolf.styles import CHARACTERS
+from agents.werewolf.styles import CAST
+from agents.werewolf.vocabulary import PLAYS
 from games.werewolf.lexicon import lexicon as load_lexicon
 from games.werewolf.roles import Role
 from harness.training.batches import BELIEF, Row, collate
@@ -39,7 +39,7 @@ class Readings:
         self.second = second
         """Stated P(viewer is a werewolf) in the subject's eyes `(n_inquiries,)`."""
         self.characters = characters
-        """Stated P(character of the subject) `(n_inquiries, n_characters)`, in the order of `CHARACTERS`; NaN where the
+        """Stated P(character of the subject) `(n_inquiries, n_characters)`, in the order of `CAST`; NaN where the
         model has no words for them."""
         self.activations = activations
         """Residual stream `(n_inquiries, n_sites, n_layers + 1, hidden)` float32; layer 0 is the embedding.
@@ -91,9 +91,9 @@ def p_werewolf(logits: torch.Tensor, words: Mapping[str, int], lexicon: str) -> 
 
 def p_characters(logits: torch.Tensor, words: Mapping[str, int]) -> torch.Tensor:
     """P of the words for characters `(..., n_characters)` by logits `(..., n_words)`; NaN where one is no word."""
-    if not set(CHARACTERS) <= set(words):
-        return torch.full((*logits.shape[:-1], len(CHARACTERS)), torch.nan)
-    return torch.softmax(logits[..., [words[name] for name in CHARACTERS]].float(), dim=-1)
+    if not set(CAST) <= set(words):
+        return torch.full((*logits.shape[:-1], len(CAST)), torch.nan)
+    return torch.softmax(logits[..., [words[name] for name in CAST]].float(), dim=-1)
 
 
 def positions(b: Any, r: int, sitting: Sitting, words: Mapping[str, int]) -> np.ndarray:
