@@ -16,7 +16,7 @@ from harness.run.folder import Run
 from harness.run.journal import End, Journal, Start
 from harness.run.rows import game_rows, journal_rows
 from harness.run.sound import journals_of, remedy
-from harness.run.tables import Row, frames_of
+from harness.run.tables import LATER, Row, frames_of
 from harness.schedule.tournament import Planned
 
 TOLD = ("index", "status", "winner", "error", "seconds", "session")
@@ -84,7 +84,12 @@ def held_to_journal(run: Run, games_at_once: int = 200) -> Iterator[Finding]:
             chunk = ids[at : at + games_at_once]
             wanted = frames_of(journal_rows(run.manifest, journal, game) for game in chunk)
             for table, frame in wanted.items():
-                found = run.frame(table).filter(pl.col("game_id").is_in(chunk)).collect()
+                held = pl.read_parquet_schema(run.path / f"{table}.parquet")
+                unknown = [
+                    name for name in LATER.get(table, ()) if name not in held
+                ]  # an older version's table
+                found = run.frame(table).filter(pl.col("game_id").is_in(chunk)).drop(unknown).collect()
+                frame = frame.drop(unknown)
                 if not found.equals(frame):
                     yield Finding(
                         f"{table}.parquet",

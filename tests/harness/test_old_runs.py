@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from agents.werewolf.vocabulary import make_tokenizer
 
+from agents.werewolf.vocabulary import make_tokenizer
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.saved import apply, load
 from analysis.report.report import write_report
@@ -46,7 +46,7 @@ def test_it_is_opened_with_all_its_tables(run: Path) -> None:
     assert opened.games.collect()["lexicon"].unique().to_list() == ["classic"]
     beliefs = opened.beliefs.collect()
     assert beliefs["p_werewolf"].is_not_null().all()
-    assert len(opened.activations().index) == 672
+    assert opened.activations().scan().collect().height == 672
 
 
 def test_it_is_sound_by_todays_rules_prompts_and_tokens(run: Path) -> None:
@@ -55,7 +55,7 @@ def test_it_is_sound_by_todays_rules_prompts_and_tokens(run: Path) -> None:
 
 def test_its_games_are_read_again_and_observed(run: Path) -> None:
     replay = open_replay(run, "0")
-    assert replay.lines()[0].startswith("Players ")
+    assert replay.lines()[0].startswith("Players: ")
     points = posteriors_of(replay.run)["rules"](replay)
     assert {seat for _, viewer, subject, _ in points for seat in (viewer, subject)} == set(range(7))
 
