@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from analysis.data.frames import Rows
+from analysis.stats.codes import codes_of
 
 KEYS = ("game_id", "seq", "viewer", "subject")
 
@@ -77,6 +78,11 @@ class Target:
     """What else a reader must know of these rows."""
     missing: str = ""
     """Why there is no read-out, where there is none."""
+    chose: NDArray[np.float64] | None = None
+    """`(n_rows,)`: 1 where the decision is a ballot and fell on the subject, 0 for the other subjects of such a ballot,
+    NaN elsewhere; None where no choice turns on the question."""
+    no_use: str = "no choice of these rows turns on it"
+    """Why `chose` is None."""
 
     @property
     def games(self) -> NDArray[Any]:
@@ -89,6 +95,11 @@ class Target:
         return self.frame["p_rules_seer" if self.role == "seer" else "p_rules"].to_numpy()
 
     @property
+    def decisions(self) -> NDArray[np.int64]:
+        """`(n_rows,)` codes 0.. of the decisions that the rows belong to."""
+        return codes_of(*(self.frame[name].to_numpy() for name in ("game_id", "seq", "viewer")))
+
+    @property
     def n_games(self) -> int:
         """Number of games with a row."""
         return self.frame["game_id"].n_unique()
@@ -99,13 +110,16 @@ class Target:
             self, frame=self.frame[rows], y=self.y[rows], member=self.member[rows], reads=self.reads[rows],
             readouts=tuple(r.take(rows) for r in self.readouts),
             stated={name: p[rows] for name, p in self.stated.items()},
+            chose=None if self.chose is None else self.chose[rows],
         )  # fmt: skip
 
 
-def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
+def targets_of(
+    others: Rows, own: Rows, speeches: pl.DataFrame, ballots: pl.DataFrame | None = None
+) -> list[Target]:
     """The targets that a run of this project can answer, without their activations.
 
-    `others` and `own` come from `subject_rows(about=...)`, `speeches` from `labels.label`.
+    `others` and `own` come from `subject_rows(about=...)`, `speeches` and `ballots` from `labels.label`.
     """
     found = [
         _of(
@@ -113,6 +127,8 @@ def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
             "Is this other player a werewolf? Asked where the viewer has not been told and cannot deduce it.",
         )
     ]  # fmt: skip
+    if ballots is not None:
+        found[0] = replace(found[0], chose=_chose(found[0].frame, ballots))
     seer_lives = (pl.col("subject_role") == "seer").any().over("game_id", "seq", "viewer")
     if others.frame["subject_role"].is_in(["seer"]).any():
         found.append(
@@ -139,6 +155,19 @@ def targets_of(others: Rows, own: Rows, speeches: pl.DataFrame) -> list[Target]:
         )
     )  # fmt: skip
     return found
+
+
+def _chose(frame: pl.DataFrame, ballots: pl.DataFrame) -> NDArray[np.float64]:
+    """`Target.chose`: of the ballots that fell on one of several subjects of the rows."""
+    cast = ballots.select("game_id", "seq", pl.col("voter").alias("viewer"), "target")
+    keys = ["game_id", "seq", "viewer"]
+    joined = frame.select(*keys, "subject").join(cast, on=keys, how="left", maintain_order="left")
+    hit = (pl.col("subject") == pl.col("target")).cast(pl.Float64)
+    open_ballot = (pl.len() > 1) & (hit.sum() == 1)
+    marked = joined.with_columns(hit=hit).with_columns(
+        chose=pl.when(open_ballot.over(keys)).then(pl.col("hit")).otherwise(None)
+    )
+    return marked["chose"].fill_null(float("nan")).to_numpy()
 
 
 def _of(rows: Rows, where: pl.Expr, role: str, question: str) -> Target:

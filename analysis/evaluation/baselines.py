@@ -1,8 +1,9 @@
-"""What a read-out must beat: scores of the same rows on the same folds without the model's inner states.
+"""What a read-out stands beside: scores of the same rows on the same folds without the model's inner states.
 
-Each baseline with parameters is a logistic fit with its penalty chosen inside, just like the probe; only
-the features differ. `everything public` puts them all together. A read-out is credited with its increment
-over the best of them.
+`confound`: fits on what is public or incidental, each like the probe with its penalty chosen inside; together they are
+the surface that a read-out must add to. `activation`: the token embeddings and an untrained model, confounds too.
+`stated`: what the model answers when asked, its own column. `ceiling`: ideal readers, compared with and never to be
+beaten. `control`: the probe on permuted roles.
 """
 
 from __future__ import annotations
@@ -18,113 +19,160 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from analysis.data.public_features import PUBLIC
 from analysis.data.targets import Target
-from analysis.probes.permutation import permute_within_games, units_of
-from analysis.probes.probes import probe
+from analysis.evaluation.registry import BASELINES
+from analysis.probes.permutation import NULL_PENALTY, permute_within_games, units_of
+from analysis.probes.probes import Nested, probe
+from analysis.rungs.climb import Sources
+from analysis.rungs.nested import boosted, log_odds
+from analysis.stats.codes import codes_of
+from analysis.stats.logistic import probabilities
+from analysis.stats.metrics import auroc
+from analysis.stats.moments import Moments, project
 from analysis.stats.splits import Folds
 
-CEILING = ("exact", "scripted policies")
-"""Sources of belief that know what no reader of the table talk knows (the players' policies): shown, not to
-be beaten.
-"""
-
-
+CEILINGS = ("exact", "scripted policies", "fitted")
+"""Sources of belief that infer as an ideal reader would, the best founded first."""
+STATED = ("stated", "stated_words")
 NAMES = {
     "exact": "exact posterior",
     "scripted policies": "scripted-policy posterior",
     "fitted": "fitted observer",
     "rules": "rules observer",
+    "stated": "stated belief",
+    "stated_words": "stated belief, in words",
 }
 """How a source of belief is called in the tables."""
+PERMUTATIONS = 60
+"""Permuted role assignments that the control is averaged over."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One baseline's out-of-fold scores."""
+    """One source's out-of-fold scores."""
 
     name: str
     scores: NDArray[np.float64]
     """`(n_rows,)`."""
     what: str
     """What it sees, in words."""
+    kind: str
+    """`confound`, `activation`, `stated`, `ceiling`."""
+    nested: Nested
     training: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
-    """By how much its AUROC moves with the games that it was trained on; see `refits.training_draws`."""
-    kind: str = "baseline"
-    """`baseline` is to be beaten; `ceiling` and `control` are shown for comparison."""
+    """By how much its AUROC moves with the games that it was trained on; see `training_variance.training_draws`."""
 
 
-def baselines(
-    target: Target, folds: Folds, seed: int = 0, max_words: int = 600
-) -> tuple[list[Baseline], list[str]]:
-    """All baselines that the target has data for, and in words which are absent and why."""
-    frame, y, games = target.frame, target.y, target.games
+@dataclass(frozen=True)
+class Beside:
+    """Everything that stands beside one target's read-out."""
+
+    baselines: list[Baseline]
+    absent: list[str]
+    """What could not stand there, and why."""
+    sources: Sources
+
+
+def baselines(target: Target, folds: Folds, seed: int = 0, max_words: int = 600) -> Beside:
+    """All sources that the target has data for, those registered from outside among them."""
+    frame, y, k = target.frame, target.y, folds.n_folds
     absent: list[str] = []
-
-    def fitted(name: str, features: NDArray[Any], what: str) -> Baseline:
-        found = probe(features.astype(np.float32), y, folds, games, "logistic")
-        return Baseline(name, found.scores, what, found.training)
-
     turn = np.hstack(
         [_one_hot(frame["day"]), _one_hot(frame["kind"]), frame.select("turn", "n_living").to_numpy()]
     )
     length = frame.select("length", pl.col("length").log1p().alias("log")).to_numpy()
     public = np.hstack([frame.select(PUBLIC).to_numpy(), turn])
-    seat, name = _one_hot(frame["subject"]), _one_hot(frame["name"])
-    rules = target.p_rules
+    seat, name, rules = _one_hot(frame["subject"]), _one_hot(frame["name"]), target.p_rules
+    everything = np.hstack([public, seat, name, length, log_odds(rules)[:, None]]).astype(np.float32)
+    codes = [codes_of(frame[column].to_numpy()) for column in ("day", "kind", "turn", "n_living", "subject", "name")]
+    coded = np.column_stack([frame.select(PUBLIC).to_numpy(), *codes, frame["length"].to_numpy(), rules])
+    by_trees = boosted(coded, y, folds, seed)
+    given = Nested.given(log_odds(rules), k)
     found = [
-        Baseline("prior", np.full(len(y), 0.5), "the same score for every row"),
-        fitted("seat", seat, "the subject's seat"),
-        fitted("name", name, "the subject's name"),
-        fitted("turn", turn, "day, kind of decision, decisions made, number of living players"),
-        fitted("length", length, "how many records the viewer has read"),
-        fitted("public events", public, "counts of accusations, defences, ballots, claims, reports, reveals"),
-        Baseline("rules posterior", rules, "own card, private results and reveals, counted; no behaviour"),
-    ]
+        _fitted(target, folds, "seat", seat, "the subject's seat"),
+        _fitted(target, folds, "name", name, "the subject's name"),
+        _fitted(target, folds, "turn", turn, "day, kind of decision, decisions made, number of living players"),
+        _fitted(target, folds, "length", length, "how many records the viewer has read"),
+        _fitted(
+            target, folds, "public events", public,
+            "counts of accusations, defences, ballots, claims, reports, reveals",
+        ),
+        Baseline(
+            "public events, boosted", probabilities(by_trees.outer), "the same with seat, name, turn, length, in trees",
+            "confound", by_trees,
+        ),
+        Baseline(
+            "rules posterior", rules, "own card, private results and reveals, counted; no behaviour", "confound", given
+        ),
+    ]  # fmt: skip
     words = word_features(target, max_words)
     if words is None:
         absent.append("TF-IDF: fewer than three lines speak of a subject")
     else:
         found.append(
-            fitted("TF-IDF", words, "words and word pairs of the lines about the subject it had read")
+            _fitted(target, folds, "TF-IDF", words, "words and word pairs of the lines about the subject it had read")
         )
-    together = [public, seat, name, length, rules[:, None]]
+    for key, add in BASELINES.items():
+        found.append(_fitted(target, folds, key, np.asarray(add.features(target)), add.what))
+    beliefs = _beliefs(target, k, absent)
+    read = _read(target, folds, absent)
+    confounds = [*found, *read]
+    ceilings = sorted((b for b in beliefs if b.kind == "ceiling"), key=_place)
+    stated = next((b for b in beliefs if b.kind == "stated"), None)
+    sources = Sources(
+        [b.nested for b in confounds if np.ptp(b.nested.outer) > 0], everything, coded,
+        next((b.scores for b in read if b.name == "untrained model"), None),
+        tuple((b.name, b.scores) for b in ceilings), bool(ceilings) and ceilings[0].name == NAMES["exact"],
+        None if stated is None else stated.scores,
+        target.note or ("no ideal reader follows this question" if not target.role else "no game could be followed"),
+        target.chose, target.no_use,
+    )  # fmt: skip
+    return Beside([*found, *read, *beliefs], absent, sources)
+
+
+def _place(b: Baseline) -> int:
+    return [NAMES[source] for source in CEILINGS].index(b.name)
+
+
+def _fitted(target: Target, folds: Folds, name: str, features: NDArray[Any], what: str) -> Baseline:
+    fit = probe(features.astype(np.float32), target.y, folds, target.games, "logistic")
+    return Baseline(name, fit.scores, what, "confound", fit.nested, fit.training)
+
+
+def _beliefs(target: Target, n_folds: int, absent: list[str]) -> list[Baseline]:
+    """The sources of belief that cover at least half of the rows, the rules' filling the gaps."""
+    found = []
     for source, p in target.stated.items():
         covered = float(np.isfinite(p).mean())
         if covered < 0.5:
             absent.append(f"belief '{source}': covers {covered:.0%} of the rows, at least half are needed")
             continue
-        filled = np.where(np.isfinite(p), p, rules)
-        kind = "ceiling" if source in CEILING else "baseline"
-        label = NAMES.get(source, "stated belief" if source == "stated" else f"{source} belief")
+        filled = np.where(np.isfinite(p), p, target.p_rules)
+        kind = "ceiling" if source in CEILINGS else "stated"
         what = f"source '{source}', covering {covered:.0%} of the rows"
-        found.append(Baseline(label, filled, what, kind=kind))
-        if kind == "baseline":
-            together.append(filled[:, None])
-    if not {"stated", "stated_words"} & set(target.stated) and target.role:
+        nested = Nested.given(log_odds(filled), n_folds)
+        found.append(Baseline(NAMES.get(source, f"{source} belief"), filled, what, kind, nested))
+    if not set(STATED) & set(target.stated) and target.role:
         absent.append("stated belief: none was asked for in this run")
     if target.note:
         absent.append(f"posterior of known policies: {target.note}")
-    if words is not None:
-        together.append(words)
-    found.append(fitted("everything public", np.hstack(together), "all of the above in one fit"))
-    found += _activation_baselines(target, folds, seed, absent)
-    return found, absent
+    return found
 
 
-def _activation_baselines(target: Target, folds: Folds, seed: int, absent: list[str]) -> list[Baseline]:
+def _read(target: Target, folds: Folds, absent: list[str]) -> list[Baseline]:
+    """The token embeddings and an untrained model, where they were captured."""
     found: list[Baseline] = []
     if not target.readouts:
         return found
     main, y, games = target.readouts[0], target.y, target.games
 
-    def read(
-        name: str, layers: list[NDArray[Any]], labels: NDArray[Any], what: str, kind: str = "baseline"
-    ) -> None:
-        result = probe(layers, labels, folds, games)
-        found.append(Baseline(name, result.scores, what, result.training, kind))
+    def read(name: str, layers: list[NDArray[Any]], what: str) -> None:
+        fit = probe(layers, y, folds, games)
+        found.append(Baseline(name, fit.scores, what, "activation", fit.nested, fit.training))
 
     if "embed" in main.layers:
-        embedded = [main.layer(main.layers.index("embed"))]
-        read("embedding layer", embedded, y, f"the token embeddings at site {main.site}")
+        read(
+            "embedding layer", [main.layer(main.layers.index("embed"))], f"the token embeddings at site {main.site}"
+        )
     else:
         absent.append("embedding layer: not among the captured layers")
     untrained = next((r for r in target.readouts if r.variant == "untrained"), None)
@@ -132,12 +180,25 @@ def _activation_baselines(target: Target, folds: Folds, seed: int, absent: list[
         absent.append("untrained model: no second capture with re-initialised weights of all these rows")
     else:
         layers = [untrained.layer(i) for i in untrained.probed]
-        read("untrained model", layers, y, "the same architecture with random weights, best layer inside")
-    unit, unit_games, first = units_of(games, target.member)
-    shuffled = permute_within_games(y[first].astype(np.uint8), unit_games, 1, seed)[:, 0][unit].astype(float)
-    what = "the probe itself, trained on labels permuted within each game"
-    read("shuffled roles", [main.layer(i) for i in main.probed], shuffled, what, "control")
+        read("untrained model", layers, "the same architecture with random weights, best layer inside")
     return found
+
+
+def shuffled_roles(target: Target, folds: Folds, x: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
+    """AUROC `(PERMUTATIONS,)` on the true labels of read-outs trained on roles permuted within each game.
+
+    One permutation says little: its read-out may lie along or against the true one by chance. `x` (n_rows, d_model).
+    """
+    unit, unit_games, first = units_of(target.games, target.member)
+    y = permute_within_games(target.y[first].astype(np.uint8), unit_games, PERMUTATIONS, seed)[unit].astype(float)
+    moments = Moments(folds.n_folds, x.shape[1], PERMUTATIONS).add(x, folds.fold, y)
+    scores = np.empty(y.shape, dtype=np.float32)
+    for f in range(folds.n_folds):
+        trained = moments.train(c for c in range(folds.n_folds) if c != f)
+        rows = folds.fold == f
+        scores[rows] = project(x[rows], *trained.ridge(NULL_PENALTY * trained.n))
+    truth = np.broadcast_to(target.y[:, None], scores.shape)
+    return np.asarray(auroc(truth, scores, strata=folds.fold))
 
 
 def word_features(target: Target, max_words: int = 600) -> NDArray[np.float32] | None:
@@ -163,3 +224,6 @@ def word_features(target: Target, max_words: int = 600) -> NDArray[np.float32] |
 
 def _one_hot(values: pl.Series) -> NDArray[np.float64]:
     return values.to_frame().to_dummies().to_numpy().astype(np.float64)
+
+
+__all__ = ["NAMES", "STATED", "Baseline", "Beside", "baselines", "shuffled_roles", "word_features"]

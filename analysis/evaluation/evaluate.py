@@ -1,6 +1,4 @@
-"""One target, evaluated: the probe, every baseline on the same folds, the increment, the null, the audits,
-a verdict.
-"""
+"""One target, evaluated: the probe, everything that stands beside it on the same folds, the rungs, the null, the audits."""
 
 from __future__ import annotations
 
@@ -13,18 +11,17 @@ from numpy.typing import NDArray
 
 from analysis.data.targets import Target
 from analysis.evaluation.audits import leakage, learning_curve, selectivity, site_map
-from analysis.evaluation.baselines import Baseline, baselines
+from analysis.evaluation.baselines import Baseline, baselines, shuffled_roles
 from analysis.probes.permutation import LayerNull, layer_null, units_of
 from analysis.probes.probes import ProbeResult, check_classes, is_grouped, probe
-from analysis.stats.bootstrap import Interval, auroc_interval, bootstrap_auroc, interval
+from analysis.rungs.climb import climb
+from analysis.rungs.rungs import LEVEL, MARGIN, NAMES, Evidence, Rung, alarmed, increment, reached, rungs_of
+from analysis.rungs.within import Resamples, within_pairs
+from analysis.stats.bootstrap import Interval, auroc_interval, bootstrap_auroc
+from analysis.stats.codes import codes_of
 from analysis.stats.metrics import brier, ece, log_loss, recall_at_fpr
 from analysis.stats.splits import Folds, game_folds
 
-MARGIN = 0.05
-"""The smallest increment in AUROC that matters here; an interval that reaches it is called underpowered,
-not null.
-"""
-LEVEL = 0.05
 MIN_GAMES = 15
 MIN_ROWS = 20
 
@@ -41,20 +38,23 @@ class Settings:
     site: str | None = None
     """Where what is held of others is read: the headline's site, named before anything is looked at; None: the first of
     `analysis.data.captures.HEADLINE` that was captured."""
+    audits: bool = True
+    """Whether leaks, selectivity, sites and the learning curve are computed; planted data need none of them."""
 
 
 @dataclass
 class Score:
-    """One line of the headline table."""
+    """One line of the table of sources."""
 
     name: str
     what: str
     kind: str
-    """`probe`, `baseline`, `ceiling` or `control`."""
+    """`probe`, `confound`, `activation`, `surface` (all confounds together), `together` (those and the probe),
+    `stated`, `ceiling` or `control`."""
     auroc: Interval
-    """The p is that of AUROC = .5."""
-    increment: Interval | None = None
-    """Probe minus this, paired over games."""
+    """Rows of one held-out fold compared; the p is that of AUROC = .5."""
+    within: Interval | None = None
+    """Rows of one decision compared, where decisions have several."""
 
 
 @dataclass
@@ -68,9 +68,7 @@ class Evaluation:
     """Names of the probed layers."""
     scores: list[Score]
     absent: list[str]
-    best: str
-    """Name of the best baseline."""
-    increment: Interval
+    evidence: Evidence
     null: LayerNull
     quality: dict[str, float]
     """log-loss, Brier, ECE, recall at 1% false positives of the probe."""
@@ -78,19 +76,30 @@ class Evaluation:
     selectivity: pl.DataFrame
     sites: pl.DataFrame
     learning: pl.DataFrame
-    baseline_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    adjusted_p: float = float("nan")
-    """Of the increment, over all targets of the report (Holm); set by `adjust`."""
+    beside: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """The scores `(n_rows,)` of everything that stands beside the probe."""
+    adjusted: dict[int, float] = field(default_factory=dict)
+    """p of each rung over all targets of the report (Holm), set by the report."""
 
     @property
-    def detectable(self) -> float:
-        """The increment that would be found with 80% power at the 5% level, before Holm: 2.8 standard errors."""
-        return 2.8 * (self.increment.high - self.increment.low) / (2 * 1.96)
+    def rungs(self) -> tuple[Rung, ...]:
+        """The five rungs."""
+        return rungs_of(self.evidence, self.adjusted)
 
     @property
     def verdict(self) -> str:
-        """supported / not beyond baseline / underpowered."""
-        return verdict(self.increment, self.adjusted_p, float(self.null.p[0]), self.target.n_games)
+        """The highest rung that holds with all below it, in words; `more than public` where rung 5 gives alarm."""
+        found = self.rungs
+        if alarmed(found):
+            return NAMES[5]
+        top = reached(found)
+        return NAMES[top] if top else "not present" if found[0].verdict == "no" else "unclear"
+
+    @property
+    def detectable(self) -> float:
+        """The nested increment that would be found with 80% power at the 5% level, before Holm: 2.8 standard errors."""
+        i = increment(self.evidence)
+        return 2.8 * (i.high - i.low) / (2 * 1.96)
 
 
 @dataclass(frozen=True)
@@ -99,23 +108,7 @@ class Skipped:
 
     target: Target
     reason: str
-    verdict: str = "underpowered"
-
-
-def verdict(
-    increment: Interval, adjusted_p: float, null_p: float, n_games: int, margin: float = MARGIN
-) -> str:
-    """The three-way verdict.
-
-    `supported`: the whole interval of the increment over the best baseline lies above 0, its adjusted p and
-    the permutation null over layers are below .05. `underpowered`: not supported, but an increment of
-    `margin` cannot be excluded. `not beyond baseline`: not supported, and it can.
-    """
-    if n_games >= MIN_GAMES and increment.low > 0 and adjusted_p < LEVEL and null_p < LEVEL:
-        return "supported"
-    if n_games < MIN_GAMES or not np.isfinite(increment.high) or increment.high >= margin:
-        return "underpowered"
-    return "not beyond baseline"
+    verdict: str = "not tested"
 
 
 def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | Skipped:
@@ -124,70 +117,87 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
     """
     settings = settings or Settings()
     if not target.readouts:
-        return Skipped(target, target.missing or "no activations were captured for it", "not tested")
+        return Skipped(target, target.missing or "no activations were captured for it")
     if not len(target.y):
-        return Skipped(target, "no row of this run asks this question", "not tested")
+        return Skipped(target, "no row of this run asks this question")
     fewest = int(min(target.y.sum(), (1 - target.y).sum()))
     if target.n_games < MIN_GAMES or fewest < MIN_ROWS:
         return Skipped(
             target,
             f"{len(target.y):,} rows of {target.n_games} games with {fewest} of the rarer kind; below {MIN_GAMES} "
             f"games or {MIN_ROWS} rows of either kind every number would mislead, so play more games",
+            "too few games",
         )
     try:
         folds = game_folds(target.games, min(settings.n_folds, target.n_games), settings.seed)
         check_classes(target.y, folds)
     except ValueError as error:
-        return Skipped(target, str(error))
+        return Skipped(target, str(error), "too few games")
     main = target.readouts[0]
     x = [main.layer(i) for i in main.probed]
     found = probe(x, target.y, folds, target.games)
     if not is_grouped(folds, target.games):
         raise AssertionError("game_folds returned folds that split a game")
-    rivals, absent = baselines(target, folds, settings.seed)
+    beside = baselines(target, folds, settings.seed)
     unit, unit_games, first = units_of(target.games, target.member)
     null = layer_null(x, target.y[first], unit, unit_games, folds, settings.n_permutations, settings.seed)
-    scores, best, increment = _compare(target, folds, found, rivals, settings)
+    best = int(np.bincount(found.chosen_layer).argmax())
+    evidence = climb(
+        target.y, target.games, target.decisions, folds, x[best], found, beside.sources, float(null.p[0]),
+        settings.n_boot, settings.seed,
+    )  # fmt: skip
+    shuffled = shuffled_roles(target, folds, x[best], settings.seed)
     rate = float(target.y.mean())
-    best_layer = int(np.bincount(found.chosen_layer).argmax())
+    empty = pl.DataFrame()
+    audits = settings.audits
     return Evaluation(
-        target, folds, found, tuple(main.layers[i] for i in main.probed), scores, absent, best, increment, null,
+        target, folds, found, tuple(main.layers[i] for i in main.probed),
+        _compare(target, folds, found, beside.baselines, evidence, shuffled, settings), beside.absent, evidence, null,
         {
             "log-loss": log_loss(target.y, found.scores),
             "log-loss of the base rate": log_loss(target.y, np.full(len(target.y), rate)),
             "Brier": brier(target.y, found.scores), "ECE": ece(target.y, found.scores),
             "recall at 1% FPR": recall_at_fpr(target.y, found.scores), "base rate": rate,
         },
-        leakage(target, x[best_layer], folds, found, settings.seed, main.probed[best_layer]),
-        selectivity(target, x, folds, null.observed[0], settings.seed),
-        site_map(target, folds),
-        learning_curve(target, x[best_layer], folds, settings.seed),
-        {rival.name: rival.scores for rival in rivals},
+        leakage(target, x[best], folds, found, settings.seed, main.probed[best]) if audits else empty,
+        selectivity(target, x, folds, null.observed[0], settings.seed) if audits else empty,
+        site_map(target, folds) if audits else empty,
+        learning_curve(target, x[best], folds, settings.seed) if audits else empty,
+        {b.name: b.scores for b in beside.baselines},
     )  # fmt: skip
 
 
 def _compare(
-    target: Target, folds: Folds, found: ProbeResult, rivals: Sequence[Baseline], settings: Settings
-) -> tuple[list[Score], str, Interval]:
+    target: Target, folds: Folds, found: ProbeResult, rivals: Sequence[Baseline], evidence: Evidence,
+    shuffled: NDArray[np.float64], settings: Settings,
+) -> list[Score]:  # fmt: skip
+    """The table of sources, each pooled and within a decision."""
     scores = [found.scores, *(rival.scores for rival in rivals)]
     moved = [found.training, *(rival.training for rival in rivals)]
     n = target.n_games
     values, samples = bootstrap_auroc(
         target.y, scores, target.games, folds.fold, settings.n_boot, settings.seed, moved
     )
+    game, decision = codes_of(target.games), target.decisions
+    draw = Resamples(n, settings.n_boot, settings.seed)
+
+    def within(score: NDArray[np.float64]) -> Interval | None:
+        if not evidence.within_decisions:
+            return None
+        value, drawn = draw.ratio(*within_pairs(target.y, score, decision, game))
+        return draw.interval(drawn, value, 0.5)
+
+    heads = [("probe", "logistic, layer and penalty chosen inside", "probe")]
+    heads += [(rival.name, rival.what, rival.kind) for rival in rivals]
     rows = [
-        Score(
-            "probe",
-            "logistic, layer and penalty chosen inside",
-            "probe",
-            auroc_interval(samples[0], values[0], n_games=n),
-        )
+        Score(*head, auroc_interval(samples[i], values[i], n_games=n), within(scores[i]))
+        for i, head in enumerate(heads)
     ]
-    for i, rival in enumerate(rivals, start=1):
-        gain = interval(samples[0] - samples[i], values[0] - values[i], n_games=n)
-        own = auroc_interval(samples[i], values[i], n_games=n)
-        rows.append(Score(rival.name, rival.what, rival.kind, own, gain))
-    best = max((row for row in rows if row.kind == "baseline"), key=lambda row: row.auroc.value)
-    if best.increment is None:
-        raise AssertionError("a baseline without an increment")
-    return rows, best.name, best.increment
+    low, high = np.quantile(shuffled, [0.025, 0.975])
+    spread = Interval(float(shuffled.mean()), float(low), float(high), float("nan"))
+    what = f"the read-out trained on labels permuted within each game: mean of {len(shuffled)}, 95% of them in between"
+    rows.append(Score("shuffled roles", what, "control", spread))
+    return rows
+
+
+__all__ = ["LEVEL", "MARGIN", "MIN_GAMES", "MIN_ROWS", "Evaluation", "Score", "Settings", "Skipped", "evaluate"]

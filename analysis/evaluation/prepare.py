@@ -18,6 +18,7 @@ from analysis.data.labels import label
 from analysis.data.targets import Target, targets_of, thin
 from analysis.evaluation.contrasts import contrasts
 from analysis.evaluation.evaluate import Settings
+from analysis.evaluation.registry import TARGETS
 from games.records import Decision
 
 BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf", "p_seer")
@@ -59,9 +60,11 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
     sources = pl.concat([first, watched.beliefs.select(BELIEF), fitted.select(BELIEF)])
     note = "; ".join(dict.fromkeys(filter(None, (watched.why, no_fit))))
     targets = []
-    for target in targets_of(others, own, labels["speeches"]):
+    asked = [(t, t.name.startswith("own_")) for t in targets_of(others, own, labels["speeches"], labels["ballots"])]
+    asked += [(new.rows(others, own, labels), new.own) for new in TARGETS.values()]
+    for target, about_self in asked:
         thinned = thin(target, settings.max_rows, settings.seed)
-        mine = attach(thinned, runs, target.name.startswith("own_"), settings.site)
+        mine = attach(thinned, runs, about_self, settings.site)
         if target.role:
             mine = replace(with_beliefs(mine, sources), note=note)
         targets.append(mine)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from analysis.evaluation.evaluate import Evaluation
+from analysis.rungs.rungs import increment
 from analysis.stats.errors import AnalysisError
 from analysis.stats.logistic import fit_logistic, probabilities
 from analysis.stats.moments import Moments
@@ -124,7 +125,7 @@ def fit_probe(e: Evaluation, runs: Sequence[str] = ()) -> SavedProbe:
         target.name, target.question, main.site, f"resid_post.{name}" if name.isdigit() else name, x.shape[1],
         tuple(sorted(set(target.frame["model"].drop_nulls()))), tuple(runs), len(y), target.n_games, penalty,
         float(b[0] + trained.mean @ w[:, 0]),
-        {"AUROC": e.probe.auroc, "increment": e.increment.value, **e.quality}, e.verdict,
+        {"AUROC": e.probe.auroc, "increment": increment(e.evidence).value, **e.quality}, e.verdict,
     )  # fmt: skip
     return SavedProbe(
         card, (w[:, 0] * trained.scale).astype(np.float32), trained.mean.astype(np.float32),

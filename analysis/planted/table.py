@@ -1,87 +1,73 @@
-"""The whole evaluation on planted truth: power, false positives, and the published mistakes on the same data.
+"""The whole evaluation on planted truth: how often each rung holds where it should, and where it should not.
 
-`python -m analysis.planted.table` writes `analysis/planted/planted_truth.json`, which every report shows
-in its appendix.
-The mistakes announce a signal where the 95% interval of their AUROC over rows (Hanley and McNeil) lies above .5, as
-published code does. Shares are known to within a Wilson interval, which the report prints for what should be rare.
+`python -m analysis.planted.table` writes `analysis/planted/planted_truth.json`, which every report shows in its
+appendix; it writes after every data set, so that it can be stopped and read at any time. Beside the rungs stand mistakes
+of published code on data that hold nothing, which announce a signal where the 95% interval of their AUROC over rows
+(Hanley and McNeil) lies above .5. Shares are known to within a Wilson interval, which the report prints.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import sparse
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from analysis.data.frames import ROWS
-from analysis.data.targets import Readout, Target
 from analysis.evaluation.evaluate import Evaluation, Settings, evaluate
-from analysis.planted.planted import Plant, Planted, mistakes, plant
-from analysis.stats.threads import one_thread
+from analysis.planted.planted import mistakes, plant
+from analysis.planted.rungs import EXPECTED, KINDS, Carried, rung_target
+from analysis.rungs.rungs import alarmed, reached
 
 OUT = Path(__file__).with_name("planted_truth.json")
-CASES: tuple[tuple[Plant, float], ...] = (
-    ("silence", 0.0),
-    ("nothing", 0.0),
-    ("confound", 2.0),
-    ("signal", 1.0),
-    ("signal", 2.0),
-)
+SETTINGS = Settings(n_permutations=99, n_boot=400, audits=False)
 
 
-def target_of(data: Planted, prior: float = 1 / 3) -> Target:
-    """A planted data set as a target of the report, its public count among the public features."""
-    n = len(data.frame)
-    known = {
-        "was_accused": data.frame["accused"], "viewer_role": "villager", "kind": "ballot", "n_living": 7,
-        "length": data.frame["turn"] * 10 + 9, "agent": "planted", "model": "planted", "p_rules": prior,
-        "preset": "planted",
+def outcome(kind: Carried, n_games: int, seed: int, settings: Settings = SETTINGS) -> dict[str, Any]:
+    """One data set through the whole evaluation. Raises RuntimeError where it could not be evaluated."""
+    found = evaluate(rung_target(kind, n_games, seed), settings)
+    if not isinstance(found, Evaluation):
+        raise RuntimeError(f"a planted data set could not be evaluated: {found.reason}")
+    own = found.scores[0].auroc
+    verdicts = {f"rung {rung.number}": rung.verdict == "yes" for rung in found.rungs}
+    right = reached(found.rungs) == EXPECTED[kind] and alarmed(found.rungs) == (kind == "private")
+    return {
+        "planted": kind, "n_games": n_games, **verdicts, "right": right,
+        "interval excludes .5": not own.low <= 0.5 <= own.high,
+        "rows at random": None, "best layer on test rows": None,
     }  # fmt: skip
-    columns: dict[str, Any] = {}
-    for name in ROWS:
-        value = data.frame[name] if name in data.frame.columns else known.get(name, 0)
-        columns[name] = value if isinstance(value, pl.Series) else pl.Series([value] * n)
-    columns["subject_role"] = np.where(data.y > 0, "werewolf", "villager")
-    frame = pl.DataFrame(columns).cast(pl.Schema(ROWS))
-    layers = tuple(str(i) for i in range(data.x.shape[1]))
-    reads = sparse.csr_matrix((n, 0), dtype="f4")
-    return Target(
-        "subject_is_werewolf", "planted", frame, data.y, data.frame["subject"].to_numpy(), reads, [],
-        (Readout("mention", layers, data.x, np.arange(n)),), role="werewolf",
-    )  # fmt: skip
 
 
-def case(kind: Plant, strength: float, n_games: int, repeats: int, seed: int = 0) -> dict[str, Any]:
-    """One row of the table: shares over `repeats` data sets."""
-    settings = Settings(n_permutations=99, n_boot=400)
-    counts = dict.fromkeys(
-        (
-            "supported", "not_beyond", "underpowered", "null_beaten", "interval_off_half", "rows_split_beaten",
-            "best_layer_beaten",
-        ),
-        0,
-    )  # fmt: skip
+def with_mistakes(row: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The row of a data set that holds nothing, with what published mistakes would announce of one."""
+    data = plant("nothing", row["n_games"], 0.0, d_model=24, seed=seed)
+    wrong = mistakes(data, seed)
+    bar = 0.5 + 1.96 * _hanley(int(data.y.sum()), int((1 - data.y).sum()))
+    return row | {
+        "rows at random": wrong["rows split at random"] > bar,
+        "best layer on test rows": wrong["best layer on the test rows"] > bar,
+    }
+
+
+def rows(repeats: int, n_games: int) -> Iterator[dict[str, Any]]:
+    """Outcomes of `repeats` data sets of each kind, the kinds taking turns."""
     for repeat in range(repeats):
-        data = plant(kind, n_games, strength, d_model=24, seed=seed + 1000 * repeat + n_games)
-        found = evaluate(target_of(data), settings)
-        if not isinstance(found, Evaluation):
-            raise RuntimeError(f"a planted data set could not be evaluated: {found.reason}")
-        found.adjusted_p = found.increment.p
-        name = {"not beyond baseline": "not_beyond"}.get(found.verdict, found.verdict)
-        counts[name] += 1
-        counts["null_beaten"] += bool(found.null.p[0] <= 0.05)
-        own = found.scores[0].auroc
-        counts["interval_off_half"] += not own.low <= 0.5 <= own.high
-        wrong = mistakes(data, repeat)
-        bar = 0.5 + 1.96 * _hanley(int(data.y.sum()), int((1 - data.y).sum()))
-        counts["rows_split_beaten"] += wrong["rows split at random"] > bar
-        counts["best_layer_beaten"] += wrong["best layer on the test rows"] > bar
-    shares = {key: value / repeats for key, value in counts.items()}
-    return {"plant": kind, "n_games": n_games, "strength": strength, "repeats": repeats, **shares}
+        for kind in KINDS:
+            row = outcome(kind, n_games, 1000 * repeat + n_games)
+            yield with_mistakes(row, repeat) if kind == "nothing" else row
+
+
+def shares(found: list[dict[str, Any]]) -> pl.DataFrame:
+    """One row a kind: the number of data sets and the share of them of which each column is true."""
+    frame = pl.DataFrame(found, infer_schema_length=None)
+    flags = [name for name in frame.columns if name not in ("planted", "n_games")]
+    return frame.group_by("planted", "n_games", maintain_order=True).agg(
+        pl.len().alias("repeats"), pl.col(flags).cast(pl.Float64).mean()
+    )
 
 
 def _hanley(positive: int, negative: int) -> float:
@@ -92,21 +78,18 @@ def _hanley(positive: int, negative: int) -> float:
 def main() -> None:
     """Computes the table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument(
-        "--null-repeats", type=int, default=200, help="where nothing is planted: rates near 5%% need more"
-    )
-    parser.add_argument("--games", type=int, nargs="+", default=[30, 100])
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--games", type=int, default=60)
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
-    rows = []
-    with one_thread():
-        for n_games in asked.games:
-            for kind, strength in CASES:
-                repeats = asked.repeats if strength else asked.null_repeats
-                rows.append(case(kind, strength, n_games, repeats))
-                sys.stdout.write(f"{rows[-1]}\n")
-    pl.DataFrame(rows).write_json(asked.out)
+    found: list[dict[str, Any]] = []
+    with threadpool_limits(1, "blas"):
+        for row in rows(asked.repeats, asked.games):
+            found.append(row)
+            if len(found) % len(KINDS) == 0:
+                shares(found).write_json(asked.out)
+                sys.stdout.write(f"{len(found) // len(KINDS)} of {asked.repeats} data sets a kind\n")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

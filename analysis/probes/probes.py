@@ -30,6 +30,22 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
+class Nested:
+    """Scores of one source from which a second fit may be trained without having seen the rows that it is tested on."""
+
+    outer: Doubles
+    """`(n_rows,)`: each row by the fit on all folds but its own."""
+    inner: Doubles
+    """`(n_folds, n_rows)`: by the fit that saw neither fold f nor the row's own fold; NaN for the rows of fold f."""
+
+    @classmethod
+    def given(cls, scores: ArrayLike, n_folds: int) -> Nested:
+        """A source that no fit of this evaluation made (a posterior, a stated belief): the same everywhere."""
+        fixed = np.asarray(scores, dtype=np.float64)
+        return cls(fixed, np.broadcast_to(fixed, (n_folds, len(fixed))))
+
+
+@dataclass(frozen=True)
 class ProbeResult:
     """The out-of-fold read-out of one target."""
 
@@ -51,6 +67,8 @@ class ProbeResult:
     """`(TRAINING_DRAWS,)`: by how much `auroc` moves when the training games are drawn anew, on average 0
     (`analysis.stats.training_variance`). Zeros for `mass_mean` and `lda`, whose uncertainty is that of the
     test games alone."""
+    nested: Nested
+    """The closed-form scores at the chosen layers, for stacking (ridge stands in for logistic)."""
 
     @property
     def grouped(self) -> bool:
@@ -93,11 +111,13 @@ def probe(
     inner = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
     errors = np.full(inner.shape, np.nan)
     outer = np.empty((len(layers), len(grid), len(labels)))
+    held_out = np.full((len(layers), k, len(labels)), np.nan, dtype=np.float32)
     factorised: list[list[Trained]] = []
     weights: dict[tuple[int, int], tuple[Doubles, Doubles]] = {}  # of the logistic fits, by (layer, fold)
     for number, rows_x in enumerate(layers):
         moments = Moments(k, rows_x.shape[1], 1).add(rows_x, fold, labels[:, None])
         own: list[Trained] = []
+        every = np.full((k, len(grid), len(labels)), np.nan, dtype=np.float32)
         for f in range(k):
             own.append(moments.train(c for c in range(k) if c != f))
             test = np.flatnonzero(fold == f)
@@ -109,6 +129,9 @@ def probe(
                     tried = _scores(both, rows_x[rows], kind, grid)
                     inner[out, held, number] = auroc(labels[rows], tried)
                     errors[out, held, number] = ((tried - labels[rows, None]) ** 2).mean(axis=0)
+                    every[out][:, rows] = tried.T
+        best = np.nanmean(errors[:, :, number], axis=1).argmin(axis=1)
+        held_out[number] = every[np.arange(k), best]
         factorised.append(own)
     # The penalty by squared error, which AUROC is blind to: it would take any shrinkage that keeps the order.
     best_penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
@@ -126,9 +149,12 @@ def probe(
                 weights[number, f] = fit
             else:
                 layer_scores[number, test] = outer[number, choice, test]
-    scores = np.empty(len(labels))
+    scores, closed = np.empty(len(labels)), np.empty(len(labels))
     for f in range(k):
-        scores[fold == f] = layer_scores[best_layer[f], fold == f]
+        test, layer = fold == f, best_layer[f]
+        scores[test] = layer_scores[layer, test]
+        closed[test] = outer[layer, best_penalty[f, layer], test]
+    nested = Nested(closed, held_out[best_layer, np.arange(k)].astype(np.float64))
     training = np.zeros(TRAINING_DRAWS)
     if kind in ("logistic", "ridge"):
         drawn = {}
@@ -151,6 +177,7 @@ def probe(
         tuple(float(grid[best_penalty[f, best_layer[f]]]) for f in range(k)),
         len(np.unique(np.asarray(games))),
         training,
+        nested,
     )
 
 

@@ -16,7 +16,7 @@ from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.recipes import lat, mlp
 from analysis.evaluation.transfer import transfer
 from analysis.planted.planted import plant
-from analysis.planted.table import target_of
+from analysis.planted.rungs import target_of
 from analysis.report.report import write_report
 from analysis.stats.errors import AnalysisError
 from analysis.stats.splits import game_folds

@@ -1,0 +1,85 @@
+"""What researchers add from outside: targets, confounds and probes, each registered by one call.
+
+A package names its modules in the environment variable WOLFSCOPE_EXTENSIONS (comma separated), or a script imports them
+before it calls `write_report`; each calls `register` on import. The report then asks, scores and shows what was added
+as it does its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.stats.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from analysis.data.frames import Rows
+    from analysis.data.targets import Target
+    from analysis.stats.splits import Folds
+
+EXTENSIONS = "WOLFSCOPE_EXTENSIONS"
+
+
+@dataclass(frozen=True)
+class NewBaseline:
+    """Numbers of a row that tell nothing of the model's inner states: a confound that the read-out must add to."""
+
+    name: str
+    what: str
+    """What it sees, in words."""
+    features: Callable[[Target], NDArray[Any]]
+    """`(n_rows, d)` of a target's rows; a logistic fit on the same folds scores them."""
+
+
+@dataclass(frozen=True)
+class NewTarget:
+    """A question of one's own."""
+
+    name: str
+    rows: Callable[[Rows, Rows, dict[str, pl.DataFrame]], Target]
+    """From the rows about others, the rows about oneself (`analysis.data.frames.subject_rows`) and the label frames
+    (`statements`, `speeches`, `ballots`) to the target, without activations."""
+    own: bool = False
+    """Whether it is about the viewer's own words: then read where they begin, else where the subject is named."""
+
+
+@dataclass(frozen=True)
+class NewProbe:
+    """Another way to read the same rows on the same folds, beside the headline's."""
+
+    name: str
+    what: str
+    fit: Callable[[list[NDArray[Any]], NDArray[Any], Folds], NDArray[Any]]
+    """Layers `(n_rows, d_model)` each, labels `(n_rows,)`, folds -> out-of-fold scores `(n_rows,)`."""
+
+
+BASELINES: dict[str, NewBaseline] = {}
+TARGETS: dict[str, NewTarget] = {}
+PROBES: dict[str, NewProbe] = {}
+
+
+def register(thing: NewBaseline | NewTarget | NewProbe) -> None:
+    """Adds a baseline, target or probe. Raises AnalysisError for a name that is taken by another."""
+    table: dict[str, Any]
+    if isinstance(thing, NewBaseline):
+        table = BASELINES
+    else:
+        table = TARGETS if isinstance(thing, NewTarget) else PROBES
+    if table.get(thing.name, thing) != thing:
+        raise AnalysisError(f"{thing.name!r} is registered already, as {table[thing.name]}; choose another name")
+    table[thing.name] = thing
+
+
+def load_extensions() -> None:
+    """Imports the modules that WOLFSCOPE_EXTENSIONS names. Raises AnalysisError for one that cannot be found."""
+    for name in filter(None, (part.strip() for part in os.environ.get(EXTENSIONS, "").split(","))):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise AnalysisError(f"{EXTENSIONS} names {name!r}: {error}; is its folder on PYTHONPATH?") from error
