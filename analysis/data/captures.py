@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,6 @@ HEADLINE, OWN_HEADLINE = ("belief_mention", "mention"), ("prompt_last",)
 about, when all has been read that the baselines count, and else where it was last named; of one's own words where they
 begin.
 """
-SITE_WORDS = {
-    "belief_mention": "the subject's name in the question what its role is",
-    "mention": "the subject's name where it was read last",
-    "prompt_last": "the last token before the answer",
-}
-"""The headline's sites in words, for who did not choose them."""
 UNTRAINED = "activations-untrained"
 """The store of a re-initialised model's activations on the same contexts, beside the run's own."""
 
@@ -58,19 +52,22 @@ def attach(
     parts: dict[tuple[str, str], list[tuple[pl.DataFrame, NDArray[np.float32]]]] = {}
     layers: tuple[str, ...] = ()
     why = ""
+    vectors: dict[str, NDArray[np.float32]] | None = None
     for prefix, run in runs:
         stores, reason = stores_of(run)
         why = why or reason
         for variant, store in stores:
             names = tuple(name for name in store.layers if name == "embed" or name.startswith("resid_post."))
             layers = layers or names
+            if variant == "original":
+                vectors = vectors or store.names()
             if names != layers:
                 why = f"{store.path} holds layers {', '.join(names)}; the first run holds {', '.join(layers)}"
                 continue
             _read(target.frame, prefix, store, names, variant, own, parts)
     shown = tuple(name.removeprefix("resid_post.") for name in layers)
     readouts = [
-        _joined(target.frame, site, variant, shown, pieces, own)
+        _joined(target.frame, site, variant, shown, pieces, own, vectors if variant == "original" else None)
         for (site, variant), pieces in sorted(parts.items())
     ]
     wanted = OWN_HEADLINE if own else HEADLINE if site is None else (site,)
@@ -191,6 +188,7 @@ def _joined(
     layers: tuple[str, ...],
     pieces: Sequence[tuple[pl.DataFrame, NDArray[np.float32]]],
     own: bool,
+    names: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Readout:
     lines = pl.concat([piece for piece, _ in pieces]).with_row_index("stored")
     values = np.concatenate([value for _, value in pieces])
@@ -200,4 +198,4 @@ def _joined(
     at = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").join(
         lines, on=on, how="left", maintain_order="left"
     )["stored"].cast(pl.Int64).fill_null(-1)  # fmt: skip
-    return Readout(site, layers, values, at.to_numpy(), bound or own, variant)
+    return Readout(site, layers, values, at.to_numpy(), bound or own, variant, names)

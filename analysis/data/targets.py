@@ -33,6 +33,9 @@ class Readout:
     per_subject: bool = True
     """Whether the site is bound to the subject; otherwise all subjects of a decision share the stored row."""
     variant: str = "original"
+    unembedding: Mapping[str, NDArray[np.float32]] | None = None
+    """Name of a player -> `(d_model,)`: its first token's unembedding with the final norm's scale folded in, where the
+    capture keeps it."""
 
     def take(self, rows: NDArray[Any]) -> Readout:
         """The read-out of a subset of the target's rows (mask or indices)."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from analysis.data.targets import Readout, Target
 from analysis.probes.permutation import NULL_PENALTY, control_task
 from analysis.probes.probes import ProbeResult, cell_scores, leave_names_out
+from analysis.stats.codes import codes_of
 from analysis.stats.metrics import auroc
 from analysis.stats.moments import Moments
 from analysis.stats.splits import Folds, buckets, game_folds, row_folds
@@ -116,16 +117,18 @@ def selectivity(
 
 def ridge_by_layer(
     readout: Readout, labels: NDArray[Any], folds: Folds, by: NDArray[Any] | None = None
-) -> NDArray[np.float64]:
-    """AUROC `(n_layers,)` of ridge at a fixed penalty, over the rows that were captured.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """AUROC `(n_layers,)` of ridge at a fixed penalty over the rows that were captured, and its scores.
 
-    With `by` (n_rows,), one read-out for each of its values (a seat); pairs are then compared within a value.
+    With `by` (n_rows,), one read-out for each of its values (a name); pairs are then compared within a value. The
+    scores are `(n_layers, n_rows)`, NaN where a row has none.
     """
     stored = np.flatnonzero(readout.at >= 0)
     y, at, fold = labels[stored], readout.at[stored], folds.fold[stored]
     groups = np.zeros(len(y), dtype=int) if by is None else np.asarray(by)[stored].astype(int)
+    found = np.full((len(readout.layers), len(labels)), np.nan)
     if not len(y):
-        return np.full(len(readout.layers), np.nan)
+        return np.full(len(readout.layers), np.nan), found
     strata = fold * (int(groups.max()) + 1) + groups
     k, values = folds.n_folds, []
     plan = [([c for c in range(k) if c != f], [f]) for f in range(k)]
@@ -139,22 +142,64 @@ def ridge_by_layer(
                 scores[rows] = cell_scores(x[rows], y[rows], fold[rows], plan, NULL_PENALTY)[0]
         done = np.isfinite(scores)
         values.append(auroc(y[done], scores[done], strata=strata[done]) if done.any() else float("nan"))
-    return np.asarray(values)
+        found[layer, stored] = scores
+    return np.asarray(values), found
+
+
+SITES: dict[str, Any] = {
+    "site": pl.String,
+    "layer": pl.String,
+    "auroc": pl.Float64,  # pairs of one read-out and one fold
+    "within": pl.Float64,  # pairs of one decision
+    "read-out": pl.String,
+}
 
 
 def site_map(target: Target, folds: Folds) -> pl.DataFrame:
-    """F2: AUROC of every captured site and layer, the read-out shared by all subjects or one a seat."""
+    """F2: AUROC of every captured site and layer (schema `SITES`).
+
+    Where a site is bound to a subject one read-out serves all. Where it is not, there is one a name, shared over seats
+    (models are shown names and no seat numbers), and, where the capture keeps it, the unembedding of the subject's name
+    with nothing fitted.
+    """
     rows = []
+    decision, names = target.decisions, target.frame["name"].to_numpy()
     for readout in target.readouts:
         if readout.variant != "original":
             continue
-        by = None if readout.per_subject else target.frame["subject"].to_numpy()
-        for layer, value in zip(readout.layers, ridge_by_layer(readout, target.y, folds, by)):
-            kind = "one for all subjects" if readout.per_subject else "one a seat"
-            rows.append({"site": readout.site, "layer": layer, "auroc": float(value), "read-out": kind})
-    return pl.DataFrame(
-        rows, schema={"site": pl.String, "layer": pl.String, "auroc": pl.Float64, "read-out": pl.String}
-    )
+
+        def add(kind: str, values: NDArray[Any], scores: NDArray[Any], site: Readout = readout) -> None:
+            for layer, value, score in zip(site.layers, values, scores):
+                done = np.isfinite(score)
+                inside = (
+                    auroc(target.y[done], score[done], strata=decision[done]) if done.any() else float("nan")
+                )
+                rows.append((site.site, layer, float(value), float(inside), kind))
+
+        by = None if readout.per_subject else codes_of(names)
+        kind = "one for all subjects" if readout.per_subject else "one a name"
+        add(kind, *ridge_by_layer(readout, target.y, folds, by))
+        if not readout.per_subject and readout.unembedding is not None:
+            lens = name_logits(readout, names)
+            done = np.isfinite(lens[0])
+            values = auroc(target.y[done], lens[:, done].T, strata=decision[done])
+            add("unembedding of the name, nothing fitted", np.atleast_1d(values), lens)
+    return pl.DataFrame(rows, schema=SITES, orient="row")
+
+
+def name_logits(readout: Readout, names: NDArray[Any]) -> NDArray[np.float64]:
+    """What each row's activation would say of the subject's name, `(n_layers, n_rows)`; NaN where it has no vector.
+
+    The stream times the unembedding of the name's first token (the logit lens: nostalgebraist 2020), the final norm's
+    scale folded in; its length is the same for all names of a decision. Normalised over the names of no decision.
+    """
+    given = readout.unembedding or {}
+    out = np.full((len(readout.layers), len(names)), np.nan)
+    for name in np.unique(names):
+        rows = np.flatnonzero((names == name) & (readout.at >= 0))
+        if name in given and len(rows):
+            out[:, rows] = (readout.x[readout.at[rows]].astype(np.float64) @ given[str(name)]).T
+    return out
 
 
 def learning_curve(target: Target, x: NDArray[Any], folds: Folds, seed: int, parts: int = 8) -> pl.DataFrame:

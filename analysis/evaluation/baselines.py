@@ -83,7 +83,10 @@ def baselines(target: Target, folds: Folds, seed: int = 0, max_words: int = 600)
     public = np.hstack([frame.select(PUBLIC).to_numpy(), turn])
     seat, name, rules = _one_hot(frame["subject"]), _one_hot(frame["name"]), target.p_rules
     everything = np.hstack([public, seat, name, length, log_odds(rules)[:, None]]).astype(np.float32)
-    codes = [codes_of(frame[column].to_numpy()) for column in ("day", "kind", "turn", "n_living", "subject", "name")]
+    codes = [
+        codes_of(frame[column].to_numpy())
+        for column in ("day", "kind", "turn", "n_living", "subject", "name")
+    ]
     coded = np.column_stack([frame.select(PUBLIC).to_numpy(), *codes, frame["length"].to_numpy(), rules])
     by_trees = boosted(coded, y, folds, seed)
     given = Nested.given(log_odds(rules), k)
@@ -109,7 +112,13 @@ def baselines(target: Target, folds: Folds, seed: int = 0, max_words: int = 600)
         absent.append("TF-IDF: fewer than three lines speak of a subject")
     else:
         found.append(
-            _fitted(target, folds, "TF-IDF", words, "words and word pairs of the lines about the subject it had read")
+            _fitted(
+                target,
+                folds,
+                "TF-IDF",
+                words,
+                "words and word pairs of the lines about the subject it had read",
+            )
         )
     for key, add in BASELINES.items():
         found.append(_fitted(target, folds, key, np.asarray(add.features(target)), add.what))
@@ -171,7 +180,9 @@ def _read(target: Target, folds: Folds, absent: list[str]) -> list[Baseline]:
 
     if "embed" in main.layers:
         read(
-            "embedding layer", [main.layer(main.layers.index("embed"))], f"the token embeddings at site {main.site}"
+            "embedding layer",
+            [main.layer(main.layers.index("embed"))],
+            f"the token embeddings at site {main.site}",
         )
     else:
         absent.append("embedding layer: not among the captured layers")
@@ -190,7 +201,9 @@ def shuffled_roles(target: Target, folds: Folds, x: NDArray[Any], seed: int = 0)
     One permutation says little: its read-out may lie along or against the true one by chance. `x` (n_rows, d_model).
     """
     unit, unit_games, first = units_of(target.games, target.member)
-    y = permute_within_games(target.y[first].astype(np.uint8), unit_games, PERMUTATIONS, seed)[unit].astype(float)
+    y = permute_within_games(target.y[first].astype(np.uint8), unit_games, PERMUTATIONS, seed)[unit].astype(
+        float
+    )
     moments = Moments(folds.n_folds, x.shape[1], PERMUTATIONS).add(x, folds.fold, y)
     scores = np.empty(y.shape, dtype=np.float32)
     for f in range(folds.n_folds):

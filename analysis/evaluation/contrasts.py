@@ -8,6 +8,7 @@ that threshold does elsewhere is in the transfer matrix.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ import polars as pl
 
 from analysis.data.captures import attach
 from analysis.data.frames import Rows
-from analysis.data.targets import Target
+from analysis.data.targets import Readout, Target
+from analysis.evaluation.audits import changed_contexts
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Settings
-from analysis.probes.probes import check_classes, probe
-from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
+from analysis.evaluation.monitor import Texts, monitor
+from analysis.probes.probes import ProbeResult, check_classes, probe
+from analysis.rungs.nested import stack
+from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
 from analysis.stats.metrics import brier, ece, recall_at_fpr
-from analysis.stats.splits import game_folds
+from analysis.stats.splits import Folds, game_folds
 
 WINDOWS: dict[str, Any] = {
     "contrast": pl.String,
@@ -32,6 +36,11 @@ WINDOWS: dict[str, Any] = {
     "recall": pl.Float64,  # at 1% false positives
     "brier": pl.Float64,
     "ece": pl.Float64,
+    "monitor": pl.Float64,  # AUROC of a monitor that reads the text alone
+    "boost": pl.Float64,  # what the read-out adds to it, nested
+    "boost_low": pl.Float64,
+    "boost_high": pl.Float64,
+    "no_role_line": pl.Float64,  # AUROC of the same read-out where the line that tells the role was removed
     "n_rows": pl.Int64,
     "n_positive": pl.Int64,
     "n_games": pl.Int64,
@@ -78,8 +87,13 @@ def contrasts(
     return found
 
 
-def windows(targets: Sequence[tuple[Target, bool]], settings: Settings) -> tuple[pl.DataFrame, list[str]]:
-    """Every contrast at every window (schema `WINDOWS`), and in words which could not be evaluated."""
+def windows(
+    targets: Sequence[tuple[Target, bool]], settings: Settings, texts: Texts | None = None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Every contrast at every window (schema `WINDOWS`), and in words which could not be evaluated.
+
+    `texts`: the words of every speech, for the monitor that reads them; None: no monitor.
+    """
     rows: list[dict[str, Any]] = []
     absent: list[str] = []
     for target, within in targets:
@@ -108,12 +122,40 @@ def windows(targets: Sequence[tuple[Target, bool]], settings: Settings) -> tuple
                 [found.training],
             )  # fmt: skip
             i = auroc_interval(samples[0], values[0], n_games=part.n_games)
+            watched: dict[str, float | None] = dict.fromkeys(("monitor", "boost", "boost_low", "boost_high"))
+            if texts is not None:
+                watched |= _boost(part, texts, folds, found, settings)
             rows.append(
                 {
                     "contrast": target.name, "within_role": within, "window": readout.site, "auroc": i.value,
                     "low": i.low, "high": i.high, "recall": recall_at_fpr(part.y, found.scores),
                     "brier": brier(part.y, found.scores), "ece": ece(part.y, found.scores), "n_rows": len(stored),
-                    "n_positive": int(part.y.sum()), "n_games": part.n_games,
+                    "n_positive": int(part.y.sum()), "n_games": part.n_games, **watched,
+                    "no_role_line": _without_role(part, readout, folds, found),
                 }
             )  # fmt: skip
     return pl.DataFrame(rows, schema=WINDOWS), absent
+
+
+def _boost(
+    part: Target, texts: Texts, folds: Folds, found: ProbeResult, settings: Settings
+) -> dict[str, float | None]:
+    """The text monitor's AUROC, and what the read-out adds to it."""
+    sources = monitor(part, texts, folds, settings.seed)
+    alone, both = stack(sources, part.y, folds), stack([*sources, found.nested], part.y, folds)
+    values, samples = bootstrap_auroc(
+        part.y, [alone, both], part.games, folds.fold, settings.n_boot // 4, settings.seed
+    )
+    gain = interval(samples[1] - samples[0], values[1] - values[0], n_games=part.n_games)
+    return {"monitor": float(values[0]), "boost": gain.value, "boost_low": gain.low, "boost_high": gain.high}
+
+
+def _without_role(part: Target, readout: Readout, folds: Folds, found: ProbeResult) -> float | None:
+    """AUROC of fits on unchanged contexts where the role line was removed; None where that was not captured."""
+    if not any(r.variant == "no_role_line" and r.site == readout.site for r in part.readouts):
+        return None
+    place = int(np.bincount(found.chosen_layer).argmax())
+    layer = readout.probed[place]
+    first = sorted(part.readouts, key=lambda r: (r.site != readout.site, r.variant != "original"))
+    changed = changed_contexts(replace(part, readouts=tuple(first)), first[0].layer(layer), folds, layer)
+    return next((value for variant, value, _ in changed if variant == "no_role_line"), None)

@@ -1,4 +1,5 @@
-"""One target, evaluated: the probe, everything that stands beside it on the same folds, the rungs, the null, the audits."""
+"""One target, evaluated: the probe, everything that stands beside it on the same folds, the rungs, the null, "
+"the audits."""
 
 from __future__ import annotations
 
@@ -200,4 +201,14 @@ def _compare(
     return rows
 
 
-__all__ = ["LEVEL", "MARGIN", "MIN_GAMES", "MIN_ROWS", "Evaluation", "Score", "Settings", "Skipped", "evaluate"]
+__all__ = [
+    "LEVEL",
+    "MARGIN",
+    "MIN_GAMES",
+    "MIN_ROWS",
+    "Evaluation",
+    "Score",
+    "Settings",
+    "Skipped",
+    "evaluate",
+]

@@ -60,7 +60,9 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
     sources = pl.concat([first, watched.beliefs.select(BELIEF), fitted.select(BELIEF)])
     note = "; ".join(dict.fromkeys(filter(None, (watched.why, no_fit))))
     targets = []
-    asked = [(t, t.name.startswith("own_")) for t in targets_of(others, own, labels["speeches"], labels["ballots"])]
+    asked = [
+        (t, t.name.startswith("own_")) for t in targets_of(others, own, labels["speeches"], labels["ballots"])
+    ]
     asked += [(new.rows(others, own, labels), new.own) for new in TARGETS.values()]
     for target, about_self in asked:
         thinned = thin(target, settings.max_rows, settings.seed)

@@ -66,13 +66,19 @@ PROBES: dict[str, NewProbe] = {}
 
 def register(thing: NewBaseline | NewTarget | NewProbe) -> None:
     """Adds a baseline, target or probe. Raises AnalysisError for a name that is taken by another."""
-    table: dict[str, Any]
     if isinstance(thing, NewBaseline):
-        table = BASELINES
+        _add(BASELINES, thing)
+    elif isinstance(thing, NewTarget):
+        _add(TARGETS, thing)
     else:
-        table = TARGETS if isinstance(thing, NewTarget) else PROBES
+        _add(PROBES, thing)
+
+
+def _add(table: dict[str, Any], thing: NewBaseline | NewTarget | NewProbe) -> None:
     if table.get(thing.name, thing) != thing:
-        raise AnalysisError(f"{thing.name!r} is registered already, as {table[thing.name]}; choose another name")
+        raise AnalysisError(
+            f"{thing.name!r} is registered already, as {table[thing.name]}; choose another name"
+        )
     table[thing.name] = thing
 
 
@@ -82,4 +88,6 @@ def load_extensions() -> None:
         try:
             import_module(name)
         except ModuleNotFoundError as error:
-            raise AnalysisError(f"{EXTENSIONS} names {name!r}: {error}; is its folder on PYTHONPATH?") from error
+            raise AnalysisError(
+                f"{EXTENSIONS} names {name!r}: {error}; is its folder on PYTHONPATH?"
+            ) from error

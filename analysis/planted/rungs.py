@@ -34,10 +34,15 @@ EXPECTED = {"nothing": 0, "surface": 1, "unused": 3, "used": 4, "private": 2}
 PLAYERS, WOLVES, VIEWERS, TURNS = 7, 2, 2, 2
 
 
-def rung_target(kind: Carried, n_games: int, seed: int = 0, d_model: int = 24, strength: float = 1.5) -> Target:
-    """A data set as a target of the report, with an exact posterior and ballots. `strength`: of what is carried, in noise units."""
+def rung_target(
+    kind: Carried, n_games: int, seed: int = 0, d_model: int = 24, strength: float = 1.5
+) -> Target:
+    """A data set as a target of the report, with an exact posterior and ballots. `strength`: of what is "
+    "carried, in noise units."""
     rng = np.random.default_rng(seed)
-    columns: dict[str, list[Any]] = {name: [] for name in ("game_id", "viewer", "subject", "seq", "turn", "name")}
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("game_id", "viewer", "subject", "seq", "turn", "name")
+    }
     wolf, counts, posterior, surface, chose = [], [], [], [], []
     carried: list[float] = []
     for game in range(n_games):
@@ -83,10 +88,19 @@ def rung_target(kind: Carried, n_games: int, seed: int = 0, d_model: int = 24, s
     level = np.asarray(carried)
     x = _stream(rng, frame, level / max(1e-9, level.std()) * strength, d_model)
     y = np.asarray(wolf, dtype=float)
-    return as_target(frame, x, y, 1 / 3, chose=np.asarray(chose), stated={"exact": 1 / (1 + np.exp(-np.asarray(posterior)))})
+    return as_target(
+        frame,
+        x,
+        y,
+        1 / 3,
+        chose=np.asarray(chose),
+        stated={"exact": 1 / (1 + np.exp(-np.asarray(posterior)))},
+    )
 
 
-def _stream(rng: np.random.Generator, frame: pl.DataFrame, level: NDArray[Any], d: int) -> NDArray[np.float32]:
+def _stream(
+    rng: np.random.Generator, frame: pl.DataFrame, level: NDArray[Any], d: int
+) -> NDArray[np.float32]:
     """Activations `(n_rows, 3, d)` with marks of name, seat and turn; `level` along a direction of layer 1."""
     x = rng.normal(size=(len(frame), 3, d)).astype(np.float32)
     for column in ("name", "subject", "turn"):
@@ -122,6 +136,7 @@ def as_target(
 
 
 def target_of(data: Planted, prior: float = 1 / 3) -> Target:
-    """A data set of `analysis.planted.planted` as a target of the report, its public count among the public features."""
+    """A data set of `analysis.planted.planted` as a target of the report, its public count among the public "
+    "features."""
     frame = data.frame.rename({"accused": "was_accused"})
     return as_target(frame, data.x, data.y, prior)

@@ -1,9 +1,9 @@
 """The whole evaluation on planted truth: how often each rung holds where it should, and where it should not.
 
 `python -m analysis.planted.table` writes `analysis/planted/planted_truth.json`, which every report shows in its
-appendix; it writes after every data set, so that it can be stopped and read at any time. Beside the rungs stand mistakes
-of published code on data that hold nothing, which announce a signal where the 95% interval of their AUROC over rows
-(Hanley and McNeil) lies above .5. Shares are known to within a Wilson interval, which the report prints.
+appendix; it writes after every data set, so that it can be stopped and read at any time. Beside the rungs stand
+mistakes of published code on data that hold nothing: they announce a signal where the 95% interval of their AUROC over
+rows (Hanley and McNeil) lies above .5. Shares are known to within a Wilson interval, which the report prints.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from analysis.evaluation.evaluate import Evaluation, Settings, evaluate
 from analysis.planted.planted import mistakes, plant
 from analysis.planted.rungs import EXPECTED, KINDS, Carried, rung_target
 from analysis.rungs.rungs import alarmed, reached
+from analysis.stats.threads import one_thread
 
 OUT = Path(__file__).with_name("planted_truth.json")
 SETTINGS = Settings(n_permutations=99, n_boot=400, audits=False)
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     found: list[dict[str, Any]] = []
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         for row in rows(asked.repeats, asked.games):
             found.append(row)
             if len(found) % len(KINDS) == 0:

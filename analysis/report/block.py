@@ -14,6 +14,8 @@ class Part:
     note: str = ""
     table: Table | None = None
     figure: Figure | None = None
+    fold: str = ""
+    """Where set, the part is closed under this summary until a reader opens it."""
 
 
 @dataclass
@@ -23,7 +25,29 @@ class Block:
     id: str
     title: str
     parts: list[Part] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    """What could not be shown, and why: listed once for the whole page."""
 
-    def add(self, *, note: str = "", table: Table | None = None, figure: Figure | None = None) -> None:
+    def add(
+        self, *, note: str = "", table: Table | None = None, figure: Figure | None = None, fold: str = ""
+    ) -> None:
         """Appends a part."""
-        self.parts.append(Part(note, table, figure))
+        self.parts.append(Part(note, table, figure, fold))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing but notes stands in it."""
+        return not any(part.table or part.figure for part in self.parts)
+
+    def take(self, other: Block, fold: str = "") -> None:
+        """Appends another's parts, closed under `fold` where that is set; its notes count as absent where it "
+        "is empty."""
+        self.absent += other.absent
+        if other.empty:
+            self.absent += [part.note for part in other.parts]
+            return
+        for part in other.parts:
+            if part.table is None and part.figure is None:
+                self.absent.append(part.note)
+            else:
+                self.parts.append(Part(part.note, part.table, part.figure, fold or part.fold))

@@ -22,11 +22,17 @@ VARIABLES = {
     INK: "--ink", MUTED: "--muted", GRID: "--grid", BAND: "--band", BLUE: "--blue", ORANGE: "--orange",
     TEAL: "--teal", PINK: "--pink", GOLD: "--gold",
 }  # fmt: skip
+LIGHT = {
+    "--ink": "#1b1f24", "--muted": "#646c76", "--grid": "#e4e5e2", "--band": "#e9e8e1", "--blue": "#1f62b5",
+    "--orange": "#b8530f", "--teal": "#14807a", "--pink": "#a8397c", "--gold": "#8a6a00", "--good": "#1d7a46",
+    "--good-bg": "#e2f3e8", "--no": "#5d636b", "--no-bg": "#ececea", "--weak": "#8a5a00", "--weak-bg": "#faefd6",
+}  # fmt: skip
+"""The page's colours in light mode, for figures that stand alone."""
 TENTHS = [i / 10 for i in range(11)]
 SERIES = (BLUE, ORANGE, TEAL, PINK, GOLD)
 COLOURS = {
     "probe": BLUE, "represented": BLUE, "stated belief": ORANGE, "stated": ORANGE, "exact posterior": TEAL,
-    "scripted-policy posterior": TEAL, "everything public": PINK, "rules posterior": GOLD,
+    "scripted-policy posterior": TEAL, "public events, boosted": PINK, "rules posterior": GOLD,
 }  # fmt: skip
 """Sources that recur have one colour in all figures."""
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
@@ -58,6 +64,15 @@ def svg(chart: alt.TopLevelMixin, label: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{safe}" ', 1)
 
 
+def standalone(drawing: str) -> str:
+    """An SVG of the page as a file of its own: with a name space and the colours of light mode."""
+    colours = "".join(f"{name}:{value};" for name, value in LIGHT.items())
+    if "xmlns=" not in drawing.split(">", 1)[0]:
+        drawing = drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    head, _, rest = drawing.partition(">")
+    return f"{head}><style>:root{{{colours}}}</style>{rest}"
+
+
 def palette(names: Sequence[str]) -> list[str]:
     """A colour for each series: its own where it has one, else the next that is free."""
     kept = {COLOURS[name] for name in names if name in COLOURS}
@@ -80,9 +95,9 @@ def _auroc_axis(low: float = 0.4, high: float = 1.0) -> alt.Scale:
 
 
 def forest(scores: pl.DataFrame, label: str) -> str:
-    """The headline: AUROC of the probe and of everything it must beat, intervals over games.
+    """AUROC of the probe and of everything that stands beside it, intervals over games.
 
-    Columns: name, kind, auroc, low, high, best (bool), ordered as they are to be shown.
+    Columns: name, kind, auroc, low, high, ordered as they are to be shown.
     """
     low = max(0.0, min(0.4, _least(scores["low"]) - 0.02))
     base = alt.Chart(data(scores))
@@ -90,8 +105,9 @@ def forest(scores: pl.DataFrame, label: str) -> str:
     color = alt.Color(
         "kind:N", legend=None,
         scale=alt.Scale(
-            domain=["probe", "baseline", "best", "ceiling", "control", "stated"],
-            range=[BLUE, MUTED, ORANGE, TEAL, MUTED, ORANGE],
+            domain=["probe", "confound", "activation", "surface", "together", "ceiling", "control", "stated",
+            "baseline"],
+            range=[BLUE, MUTED, MUTED, ORANGE, ORANGE, TEAL, MUTED, PINK, MUTED],
         ),
     )  # fmt: skip
     x = alt.X(
@@ -112,7 +128,7 @@ def forest(scores: pl.DataFrame, label: str) -> str:
         .encode(x=alt.X("x:Q", scale=_auroc_axis(low)))
     )
     rival = (
-        alt.Chart(data(scores.filter(pl.col("kind") == "best")))
+        alt.Chart(data(scores.filter(pl.col("kind") == "surface")))
         .mark_rule(color=ORANGE, strokeDash=[5, 4], opacity=0.8)
         .encode(x=alt.X("auroc:Q", scale=_auroc_axis(low)))
     )

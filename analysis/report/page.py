@@ -27,6 +27,11 @@ class Table:
     rows: Sequence[Sequence[str]]
     numeric: Sequence[int] = ()
     classes: Sequence[str] = ()
+    id: str = ""
+    """Used once on the page; the page numbers what has none within its section."""
+    question: str = ""
+    caption: str = ""
+    """n, the interval's kind and the verdict."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,15 @@ class Numbers:
     """The frames behind tables and figures, by file name; written as parquet."""
 
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    drawn: dict[str, str] = field(default_factory=dict)
+    """Figures by identifier, as SVG."""
+
+    def keep(self, figure: Figure) -> str:
+        """Notes a figure that is shown; its identifier. Raises ValueError where that is taken."""
+        if self.drawn.get(figure.id, figure.svg) != figure.svg:
+            raise ValueError(f"two figures of the page are called {figure.id}")
+        self.drawn[figure.id] = figure.svg
+        return figure.id
 
     def add(self, name: str, frame: pl.DataFrame, **columns: Any) -> None:
         """Appends rows to a frame, with constant columns in front."""

@@ -1,7 +1,7 @@
 """The report: runs in, one self-contained HTML page and the numbers beside it out.
 
 `write_report(["runs/demo-1"])` needs no network, no model and no GPU. Whatever is absent (beliefs, an
-untrained capture, enough games) is named on the page, never papered over; every claim ends with a verdict.
+untrained capture, enough games) is named on the page, never papered over.
 """
 
 from __future__ import annotations
@@ -14,42 +14,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 
-from analysis.behaviour.competence import agents_table, in_words
 from analysis.behaviour.effects import is_branch
-from analysis.data.frames import GameLog, logs_of
+from analysis.data.frames import logs_of
 from analysis.data.targets import Target
-from analysis.evaluation import judge
-from analysis.evaluation.contrasts import windows
 from analysis.evaluation.evaluate import Evaluation, Settings, Skipped, evaluate
-from analysis.evaluation.prepare import Prepared, prepare
+from analysis.evaluation.prepare import prepare
+from analysis.evaluation.registry import load_extensions
 from analysis.evaluation.saved import config_hash, fit_probe, save
-from analysis.evaluation.span_readouts import read_outs
-from analysis.evaluation.transfer import factors_of
-from analysis.report import cards
-from analysis.report.block import Block
-from analysis.report.methods import methods, missing
-from analysis.report.page import Numbers, commands, title_of
-from analysis.report.sections import headline as sections
-from analysis.report.sections.audits import audit_section
-from analysis.report.sections.behaviour import behaviour_block
-from analysis.report.sections.beliefs import beliefs_block
-from analysis.report.sections.deception import add_spans, windows_block
-from analysis.report.sections.effects import effects_block
-from analysis.report.sections.ladder import ladder_block
-from analysis.report.sections.planted import appendix
-from analysis.report.sections.recipes import recipes_block
-from analysis.report.sections.training import training_block
-from analysis.report.sections.transfer import transfer_block
-from analysis.stats.bootstrap import holm
+from analysis.report.assemble import Made, assemble
+from analysis.report.figures import standalone
+from analysis.report.page import title_of
+from analysis.rungs.rungs import settle
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from harness.run.derived import inputs_of, with_inputs
 from harness.run.folder import Run, load_run
 
-__all__ = ["render", "write_report"]
+__all__ = ["evaluate_all", "result_lines", "write_report"]
 
 Say = Callable[[str], None]
 
@@ -61,17 +44,22 @@ def write_report(
     say: Say | None = None,
     settings: Settings | None = None,
     overwrite: bool = False,
+    by: str | None = None,
+    command: str = "",
 ) -> Path:
     """Analyse the runs together and write the page; its path.
 
     out: an `.html` file, or a folder for `report.html`; by default `report.html` in the first run's folder.
-    The numbers go into a folder of the same name without the ending. `say` is told what is being done.
+    The numbers go into a folder of the same name without the ending, figures as SVG into its `figures`. `say` is told
+    what is being done. by: a factor of the runs, or agent, model, preset, lexicon or run: the rungs of the headline
+    target for each of its levels. command: what the reader would type to get this page; printed at its foot.
 
     Raises AnalysisError where `out` exists (unless `overwrite`), where no run is named or no game has
-    ended; whatever `load_run` raises for a folder that is no run.
+    ended, for a factor that does not exist; whatever `load_run` raises for a folder that is no run.
     """
     if not runs:
         raise AnalysisError("no run was named; name at least one run folder")
+    load_extensions()
     page = _place(Path(runs[0]) / "report.html" if out is None else Path(out), overwrite)
     tell = say or (lambda text: None)
     given = [load_run(path) for path in runs]
@@ -82,14 +70,45 @@ def write_report(
             "share a beginning and are no sample"
         )
     with one_thread():
-        _write(page, opened, branches, tell, settings or Settings())
+        _write(page, opened, branches, Steps(tell), settings or Settings(), by, command)
     return page
 
 
-def _write(page: Path, opened: Sequence[Run], branches: Sequence[Run], tell: Say, settings: Settings) -> None:
+def result_lines(page: Path) -> list[str]:
+    """The result in words, as the command's last lines tell it, and what to look at next."""
+    return (page.with_suffix("") / "answer.txt").read_text(encoding="utf-8").splitlines()
+
+
+SHARES = {
+    "reading the games": 0.0,
+    "following the games with observers": 0.05,
+    "probing": 0.4,
+    "drawing the page": 0.85,
+}
+"""Share of the whole that lies before each step, as measured on runs of 60 to 240 games."""
+
+
+class Steps:
+    """What is being done, with the time left where it can be told."""
+
+    def __init__(self, say: Say) -> None:
+        """`say` is told of each step."""
+        self.say, self.start = say, time.monotonic()
+
+    def __call__(self, step: str, detail: str = "") -> None:
+        """Tells the step; a detail is told as it is."""
+        before = SHARES.get(step)
+        spent = time.monotonic() - self.start
+        left = f", about {spent * (1 - before) / before:,.0f} s left" if before else ""
+        self.say(f"{step}{f': {detail}' if detail else ''}{left}")
+
+
+def _write(
+    page: Path, opened: Sequence[Run], branches: Sequence[Run], tell: Steps, settings: Settings, by: str | None,
+    command: str,
+) -> None:  # fmt: skip
     """The page and the numbers beside it."""
     prefixes = [""] if len(opened) == 1 else [f"{i}:" for i in range(len(opened))]
-    start = time.monotonic()
     tell("reading the games")
     logs = [
         replace(log, game_id=prefix + log.game_id)
@@ -101,19 +120,32 @@ def _write(page: Path, opened: Sequence[Run], branches: Sequence[Run], tell: Say
             f"no game of {', '.join(str(run.path) for run in opened)} has ended yet; let the run finish first"
         )
     pairs = list(zip(prefixes, opened))
-    tell("following the games with observers")
+    tell("following the games with observers", f"{len(logs):,} games")
     prepared = prepare(logs, pairs, settings)
-    evaluations = evaluate_all(prepared.targets, settings, tell)
+    tell("probing", ", ".join(f"{title_of(t.name).lower()} ({len(t.y):,} rows)" for t in prepared.targets))
+    evaluations = evaluate_all(prepared.targets, settings)
     tell("drawing the page")
-    html, numbers = render(
-        evaluations, prepared.labels, _tables(pairs), settings,
-        title=" + ".join(dict.fromkeys(run.manifest.name for run in opened)), n_games=len(logs), started=start,
-        tables_name=page.with_suffix("").name, more=_blocks(evaluations, prepared, logs, pairs, branches, settings),
-    )  # fmt: skip
+    made = Made(
+        evaluations,
+        prepared,
+        logs,
+        pairs,
+        branches,
+        _tables(pairs),
+        settings,
+        by,
+        command,
+        page.stem,
+        tell.start,
+    )
+    html, numbers, answer = assemble(made)
     folder = page.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
     for name, frame in numbers.frames.items():
         frame.write_parquet(folder / f"{name}.parquet")
+    for name, drawing in numbers.drawn.items():
+        (folder / "figures" / f"{name}.svg").write_text(standalone(drawing), encoding="utf-8")
+    (folder / "answer.txt").write_text("\n".join(answer) + "\n", encoding="utf-8")
     for e in evaluations:
         if isinstance(e, Evaluation):
             save(fit_probe(e, [config_hash(run) for run in opened]), folder / "probes")
@@ -123,32 +155,25 @@ def _write(page: Path, opened: Sequence[Run], branches: Sequence[Run], tell: Say
         with_inputs(html, inputs_of([run.path for run in (*opened, *branches)], home=home)), encoding="utf-8"
     )
     part.replace(page)
-    tell(f"report of {len(logs):,} games in {time.monotonic() - start:,.0f} s")
+    tell(f"report of {len(logs):,} games in {time.monotonic() - tell.start:,.0f} s")
 
 
 def _place(out: Path, overwrite: bool) -> Path:
     page = out if out.suffix == ".html" else out / "report.html"
     if page.exists() and not overwrite:
-        raise AnalysisError(
-            f"{page} exists: move it away or choose another --out; a report is not overwritten silently"
-        )
+        raise AnalysisError(f"{page} exists: move it away or choose another --out, or --force to replace it")
     if page.parent.exists() and not page.parent.is_dir():
         raise AnalysisError(f"{page.parent} is a file: choose another --out")
     return page
 
 
-def evaluate_all(targets: Sequence[Target], settings: Settings, tell: Say) -> list[Evaluation | Skipped]:
-    """Every target, side by side, with Holm's correction over those that could be evaluated."""
-
-    def one(target: Target) -> Evaluation | Skipped:
-        tell(f"{title_of(target.name).lower()}: {len(target.y):,} rows of {target.n_games:,} games")
-        return evaluate(target, settings)
-
+def evaluate_all(targets: Sequence[Target], settings: Settings) -> list[Evaluation | Skipped]:
+    """Every target, side by side, each rung's p corrected over those that could be evaluated (Holm)."""
     with one_thread(), ThreadPoolExecutor(max(1, min(len(targets), os.cpu_count() or 1))) as pool:
-        found = list(pool.map(one, targets))
+        found = list(pool.map(lambda target: evaluate(target, settings), targets))
     done = [e for e in found if isinstance(e, Evaluation)]
-    for e, p in zip(done, holm([e.increment.p for e in done])):
-        e.adjusted_p = float(p)
+    for e, adjusted in zip(done, settle([e.evidence for e in done])):
+        e.adjusted = adjusted
     return found
 
 
@@ -170,85 +195,3 @@ def _tables(runs: Sequence[tuple[str, Any]]) -> dict[str, pl.DataFrame]:
             {"remark": [text for _, run in runs for text in run.remarks()]}, {"remark": pl.String}
         ),
     }
-
-
-def _blocks(
-    evaluations: Sequence[Evaluation | Skipped],
-    prepared: Prepared,
-    logs: Sequence[GameLog],
-    runs: Sequence[tuple[str, Any]],
-    branches: Sequence[Any],
-    settings: Settings,
-) -> Callable[[Numbers], list[Block]]:
-    def make(numbers: Numbers) -> list[Block]:
-        done = [e for e in evaluations if isinstance(e, Evaluation)]
-        headline = next((e for e in done if e.target.name == "subject_is_werewolf"), None)
-        answers = judge.judgements(runs)
-        judged = judge.agreement(answers, prepared.labels["speeches"])
-        numbers.add("T4_judge", judged)
-        found, absent = windows(prepared.contrasts, settings)
-        judges = judge.scores(answers, [target for target, _ in prepared.contrasts], settings)
-        deception = windows_block(found, absent, judge.in_words(judged), judges, numbers)
-        add_spans(deception, *read_outs(prepared.contrasts, runs, settings), numbers)
-        return [
-            behaviour_block(logs, prepared.beliefs, prepared.labels, numbers),
-            deception,
-            beliefs_block(headline, prepared, numbers),
-            ladder_block(headline, logs, runs, settings, numbers),
-            recipes_block(done, settings, numbers),
-            transfer_block(done, factors_of(runs), settings, numbers),
-            training_block(headline, prepared, runs, settings, numbers),
-            effects_block(branches, numbers),
-            appendix(numbers),
-        ]
-
-    return make
-
-
-def render(
-    evaluations: Sequence[Evaluation | Skipped],
-    labels: dict[str, pl.DataFrame],
-    tables: dict[str, pl.DataFrame],
-    settings: Settings,
-    *,
-    title: str,
-    n_games: int,
-    started: float,
-    tables_name: str = "",
-    more: Callable[[Numbers], Sequence[Block]] | None = None,
-) -> tuple[str, Numbers]:
-    """The page and the frames behind it. `more` makes the further sections."""
-    numbers = Numbers()
-    done = [e for e in evaluations if isinstance(e, Evaluation)]
-    agents = agents_table(tables["seats"], tables["decisions"], labels["ballots"])
-    numbers.add("T1_agents", agents)
-    models = sorted(tables["decisions"]["model"].drop_nulls().unique(maintain_order=True))
-    headline = next((e for e in done if e.target.name == "subject_is_werewolf"), None)
-    over_time = sections.time_figure(headline, numbers) if headline else None
-    context = {
-        "title": "What do they know of each other?",
-        "subtitle": f"Run {title}: {n_games:,} games of Werewolf; "
-        + (f"activations of {', '.join(models)}" if done else "no activations to probe"),
-        "answers": [sections.answer(e) for e in evaluations],
-        "competence": in_words(agents, models),
-        "agents": cards.agents_rows(agents),
-        "card": cards.card(tables, done),
-        "n_targets": len(done),
-        "margin": sections.verdict_words(),
-        "targets": [sections.target_section(e, numbers) for e in evaluations],
-        "layers": sections.layer_figure(done, numbers) if done else None,
-        "sites": sections.site_figure(done, numbers) if done else None,
-        "audits": [audit_section(e, numbers) for e in done],
-        "time": over_time,
-        "no_time": "the headline target has no turn with enough rows, or was not evaluated",
-        "blocks": [] if more is None else more(numbers),
-        "said": cards.said_table(labels["statements"], labels["speeches"], numbers),
-        "methods": methods(done, settings),
-        "missing": missing(evaluations),
-        "cost": cards.cost(tables, time.monotonic() - started),
-        "tables": (tables_name or "report") + "/",
-    }
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page.filters["code"] = commands
-    template = page.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
-    return template.render(context), numbers

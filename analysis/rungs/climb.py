@@ -41,7 +41,8 @@ class Sources:
     """What the model answers when asked, probabilities `(n_rows,)`."""
     no_ceiling: str = "no ideal reader follows this question"
     chose: Doubles | None = None
-    """`(n_rows,)`: 1 for the subject that the viewer's ballot fell on, 0 for the others of that ballot, NaN elsewhere."""
+    """`(n_rows,)`: 1 for the subject that the viewer's ballot fell on, 0 for the others of that ballot, NaN "
+    "elsewhere."""
     no_use: str = "no choice of these rows turns on it"
 
 
@@ -151,7 +152,9 @@ def _use(
     code = codes_of(decision[rows]) if len(rows) else np.zeros(0, dtype=np.int64)
     n_ballots = int(code.max(initial=-1)) + 1
     if n_ballots < FEWEST_BALLOTS:
-        e.no_use = f"{n_ballots} ballots on players whom the rules leave open; at least {FEWEST_BALLOTS} are needed"
+        e.no_use = (
+            f"{n_ballots} ballots on players whom the rules leave open; at least {FEWEST_BALLOTS} are needed"
+        )
         return
     part = Folds(folds.fold[rows], folds.n_folds, folds.grouped, folds.how)
     chosen, k = sources.chose[rows], folds.n_folds

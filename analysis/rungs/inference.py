@@ -40,7 +40,12 @@ PARTED: dict[str, Any] = {
 
 
 def partial_r2(
-    posterior: Doubles, given: Sequence[Nested], activations: Nested, folds: Folds, games: NDArray[Any], draw: Resamples
+    posterior: Doubles,
+    given: Sequence[Nested],
+    activations: Nested,
+    folds: Folds,
+    games: NDArray[Any],
+    draw: Resamples,
 ) -> Interval:
     """1 - SSE(given and activations) / SSE(given) of least squares on held-out games.
 

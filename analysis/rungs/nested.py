@@ -64,7 +64,9 @@ def _non_negative(z: Doubles, y: Doubles) -> tuple[Doubles, float]:
 
     def loss(wb: Doubles) -> tuple[float, Doubles]:
         logit = z @ wb[:d] + wb[d]
-        value = float(np.logaddexp(0, logit).mean() - (y * logit).mean() + STACK_PENALTY / 2 * (wb[:d] ** 2).sum())
+        value = float(
+            np.logaddexp(0, logit).mean() - (y * logit).mean() + STACK_PENALTY / 2 * (wb[:d] ** 2).sum()
+        )
         residual = (probabilities(logit) - y) / n
         return value, np.append(z.T @ residual + STACK_PENALTY * wb[:d], residual.sum())
 
@@ -75,9 +77,7 @@ def _non_negative(z: Doubles, y: Doubles) -> tuple[Doubles, float]:
     return found.x[:d], float(found.x[d])
 
 
-def boosted(
-    features: NDArray[Any], y: Doubles, folds: Folds, seed: int = 0, value: bool = False
-) -> Nested:
+def boosted(features: NDArray[Any], y: Doubles, folds: Folds, seed: int = 0, value: bool = False) -> Nested:
     """Gradient-boosted trees on `features` (n_rows, d): what is public in any combination.
 
     `y` is `(n_rows,)` 0/1, predicted as log-odds; with `value` any number, predicted as it is.
@@ -93,7 +93,7 @@ def boosted(
             rows = rng.choice(rows, BOOSTED_ROWS, replace=False)
         kind = HistGradientBoostingRegressor if value else HistGradientBoostingClassifier
         model = kind(
-            max_iter=40, learning_rate=0.12, max_leaf_nodes=7, min_samples_leaf=40, l2_regularization=1.0, max_bins=24,
+            max_iter=25, learning_rate=0.2, max_leaf_nodes=6, min_samples_leaf=40, l2_regularization=1.0, max_bins=24,
             early_stopping=False, random_state=seed,
         )  # fmt: skip
         fitted = model.fit(x[rows], y[rows])

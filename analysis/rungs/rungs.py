@@ -12,7 +12,7 @@ The ladder is climbed from below: a rung counts towards `reached` when those und
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -107,7 +107,9 @@ class Rung:
     n_rows: int
     n_games: int
     why: str = ""
-    """Why it was not tested, or what stands beside the number."""
+    """Why it was not tested."""
+    exact: bool = True
+    """Of rung 5: whether the ideal reader knows how everybody plays, so that to tell more than it gives alarm."""
 
     @property
     def name(self) -> str:
@@ -141,6 +143,7 @@ def rungs_of(e: Evidence, adjusted: dict[int, float] | None = None) -> tuple[Run
     else:
         found.append(rung(3, _inferred(e, p[3]), "share of what an ideal reader adds", e.share))
         beyond = rung(5, decide(e.beyond, p[5], MARGIN), "AUROC added to an ideal reader", e.beyond)
+        beyond = replace(beyond, exact=e.ceiling_exact)
     measure = "nats a ballot beyond what is public"
     if e.no_use:
         found.append(rung(4, "not tested", measure, NONE, e.no_use))
@@ -164,9 +167,9 @@ def reached(rungs: Sequence[Rung]) -> int:
 
 
 def alarmed(rungs: Sequence[Rung]) -> bool:
-    """Whether rung 5 holds and something is there at all."""
-    by_number = {rung.number: rung.verdict for rung in rungs}
-    return by_number.get(5) == "yes" and by_number.get(1) == "yes"
+    """Whether rung 5 holds against a reader that knows how everybody plays, and something is there at all."""
+    by_number = {rung.number: rung for rung in rungs}
+    return by_number[5].exact and by_number[5].verdict == by_number[1].verdict == "yes"
 
 
 def increment(e: Evidence) -> Interval:
@@ -177,7 +180,11 @@ def increment(e: Evidence) -> Interval:
 def used(e: Evidence) -> Interval:
     """What the represented belief adds to the surface in explaining votes; `NONE` where nothing was held against it."""
     row = e.explained.filter(belief="represented")
-    return NONE if row.is_empty() else Interval(row["beyond_surface"][0], row["low"][0], row["high"][0], row["p"][0])
+    return (
+        NONE
+        if row.is_empty()
+        else Interval(row["beyond_surface"][0], row["low"][0], row["high"][0], row["p"][0])
+    )
 
 
 def p_values(e: Evidence) -> dict[int, float]:
@@ -199,7 +206,7 @@ def said_against_represented(e: Evidence) -> str:
     """What the model states beside what is read of it, in words; empty where nothing was asked."""
     if not np.isfinite(e.said.low):
         return ""
-    if -SAME < e.said.low and e.said.high < SAME:
+    if e.said.low > -SAME and e.said.high < SAME:
         return "said = represented"
     if e.said.high < 0:
         return "latent more than said"

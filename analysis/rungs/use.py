@@ -1,9 +1,9 @@
 """Rung 4, by behaviour: which belief explains whom a player votes for.
 
 A conditional logit (McFadden 1974) of the chosen player among those that the voter could not place by the rules alone,
-fitted on other games. What is public may move votes otherwise than it bears on the truth, so the surface is fitted to the votes
-themselves. The increment of a belief is the gain in held-out log-likelihood a ballot. Correlation all the same: what
-both the belief and the vote follow would show up here; a causal table is another test.
+fitted on other games. What is public may move votes otherwise than it bears on the truth, so the surface is fitted to
+the votes themselves. The increment of a belief is the gain in held-out log-likelihood a ballot. Correlation all the
+same: what both the belief and the vote follow would show up here; a causal table is another test.
 """
 
 from __future__ import annotations
@@ -73,13 +73,16 @@ def votes_explained(
                 "low": more.low, "high": more.high, "p": more.p,
                 "beyond_exact": None if beyond is None else beyond.value,
                 "exact_low": None if beyond is None else beyond.low,
-                "exact_high": None if beyond is None else beyond.high, "n_ballots": n_ballots, "n_games": int((counts > 0).sum()),
+                "exact_high": None if beyond is None else beyond.high, "n_ballots": n_ballots,
+                "n_games": int((counts > 0).sum()),
             }
         )  # fmt: skip
     return pl.DataFrame(rows, schema=EXPLAINED)
 
 
-def _log_likelihood(chosen: Doubles, decision: NDArray[Any], folds: Folds, sources: Sequence[Nested]) -> Doubles:
+def _log_likelihood(
+    chosen: Doubles, decision: NDArray[Any], folds: Folds, sources: Sequence[Nested]
+) -> Doubles:
     """Log-likelihood `(n_ballots,)` of the choices, each by a fit on other folds."""
     out = np.empty(int(decision.max(initial=-1)) + 1)
     for f in range(folds.n_folds):

@@ -36,7 +36,7 @@ def within_pairs(
     pairs = up * (size - up)
     game = np.zeros(n_decisions, dtype=np.int64)
     game[decision] = games
-    return np.bincount(game, won, n_games), np.bincount(game, pairs, n_games)
+    return np.bincount(game, won, n_games).astype(float), np.bincount(game, pairs, n_games).astype(float)
 
 
 class Resamples:

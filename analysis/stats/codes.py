@@ -11,5 +11,7 @@ def codes_of(*columns: ArrayLike) -> NDArray[np.int64]:
     parts = [np.unique(np.asarray(column), return_inverse=True)[1] for column in columns]
     code = parts[0].astype(np.int64)
     for part in parts[1:]:
-        code = np.unique(code * (int(part.max(initial=0)) + 1) + part, return_inverse=True)[1].astype(np.int64)
+        code = np.unique(code * (int(part.max(initial=0)) + 1) + part, return_inverse=True)[1].astype(
+            np.int64
+        )
     return code

@@ -59,6 +59,7 @@ SITES = (
     "speech_mean",
     "reasoning_mean",
     "mention",
+    "option",
     "role_line",
     "belief_mention",
     "tokens:output",
@@ -74,7 +75,7 @@ def no_site(name: str) -> str:
     """What is said of a site that does not exist: the nearest name, and all of them."""
     near = difflib.get_close_matches(name, SITES, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-    return f"no site is called {name!r}; {hint}: {', '.join(SITES)}, mention:SEAT"
+    return f"no site is called {name!r}; {hint}: {', '.join(SITES)}, mention:SEAT, option:SEAT"
 
 
 def token_hash(ids: Sequence[int] | NDArray[np.integer]) -> str:

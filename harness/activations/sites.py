@@ -6,6 +6,8 @@ output_mean     the mean over the answer's tokens
 speech_last, speech_mean    the same, of the words said aloud (a chat model's notes around them left out)
 reasoning_mean  the mean over the decision's thinking and private notes
 mention         for each other seat, the last token of its name where the prompt mentions it last; mention:3 for one
+option          for each other seat among the options of a choice, the last token of its name where the question of
+                that choice shows it; option:3 for one. At a choice a mention is this too, where no line came after.
 role_line       the mean over the line that tells the seat its role
 belief_mention  for each living other seat, the last token of its name in the question what its role is, asked on a fork
                 of the context before the decision (`harness.capture.belief_forks`); before the decisions
@@ -24,6 +26,9 @@ from harness.activations.format import SITES, no_site
 from harness.activations.items import CaptureItem, Site
 from harness.errors import ConfigurationError
 
+BOUND = ("mention", "option")
+"""Sites that are bound to a seat in play: `mention:3` names one seat's."""
+
 
 class View(msgspec.Struct, frozen=True):
     """One decision's whole context, as it was or as a variant has it."""
@@ -39,14 +44,14 @@ class View(msgspec.Struct, frozen=True):
 
 def check_sites(sites: Sequence[str]) -> None:
     """Raises ConfigurationError for a site that does not exist."""
-    wrong = [site for site in sites if site not in SITES and not _is_mention_of_a_seat(site)]
+    wrong = [site for site in sites if site not in SITES and not _is_of_a_seat(site)]
     if wrong or not sites:
         raise ConfigurationError(no_site(wrong[0]) if wrong else "no site is named")
 
 
-def _is_mention_of_a_seat(site: str) -> bool:
+def _is_of_a_seat(site: str) -> bool:
     head, _, seat = site.partition(":")
-    return head == "mention" and seat.isascii() and seat.isdigit() and seat == str(int(seat))
+    return head in BOUND and seat.isascii() and seat.isdigit() and seat == str(int(seat))
 
 
 def views(records: Sequence[Record], model: str | None) -> Iterator[View]:
@@ -110,10 +115,14 @@ def sites_of(view: View, sites: Sequence[str]) -> Iterator[tuple[str, Site]]:
         if f"tokens:{kind}" in sites:
             for index in tokens:
                 yield f"tokens:{kind}#{index}", (None, (index,))
-    last = {s.seat: s.end - 1 for s in view.spans if s.kind == "mention" and s.end <= n_prompt}
-    for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
-        if "mention" in sites or f"mention:{seat}" in sites:
-            yield f"mention:{seat}", (seat, (last[seat],))
+    named = [s for s in view.spans if s.kind == "mention" and s.end <= n_prompt]
+    shown = [s for s in named if stretches["question"] and s.start >= stretches["question"][0]]
+    shown = [s for s in shown if s.seat in decision.options and s.start >= view.own]
+    for site, spans in (("mention", named), ("option", shown)):
+        last = {s.seat: s.end - 1 for s in spans}
+        for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
+            if site in sites or f"{site}:{seat}" in sites:
+                yield f"{site}:{seat}", (seat, (last[seat],))
 
 
 def _inside(spans: Iterator[Span] | Sequence[Span]) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ from harness.activations.shards import (
     widen,
 )
 from harness.gate import check_links, segment
+from harness.activations.unembedding import read_names
 
 __all__ = [
     "INDEX_SCHEMA",
@@ -140,6 +141,10 @@ class Activations:
     def sites(self) -> list[str]:
         """The names of the sites that are stored, without subjects, sorted."""
         return self._collect(self.scan().select("site").unique().sort("site"))["site"].to_list()
+
+    def names(self) -> dict[str, NDArray[np.float32]] | None:
+        """The unembedding of each player's name, `(d_model,)`; None where the capture kept none."""
+        return read_names(self.path)
 
     def read(self, lines: pl.DataFrame, layer: int | str) -> NDArray[np.float32]:
         """Values of one layer for index lines, in their order: float32 (n_rows, d_model).

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.activations.shards import DTYPES
-from harness.activations.sites import check_sites
+from harness.activations.sites import BOUND, check_sites
 from harness.capture.variants import ORIGINAL, check_variants
 from harness.config.sections import Config, SteeringSection
 from harness.errors import ConfigurationError
@@ -117,7 +117,11 @@ def check_seats(run: Run, job: CaptureJob) -> None:
     if last is None:
         return
     steering = job.steering()
-    named = {f"site {site}": int(site.partition(":")[2]) for site in job.sites if site.startswith("mention:")}
+    named = {
+        f"site {site}": int(site.partition(":")[2])
+        for site in job.sites
+        if site.startswith(tuple(f"{name}:" for name in BOUND))
+    }
     named |= {f"steering.seats of {job.steer}": seat for seat in (steering.seats or () if steering else ())}
     for what, seat in named.items():
         if seat > last:

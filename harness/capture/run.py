@@ -80,6 +80,8 @@ def capture_run(
             _tell(run, job, done, say)
             if any(site.startswith("tokens:") for site in job.sites):
                 _write_vocabulary(run, job)
+            if not job.untrained:
+                _write_names(run, job)
         for one in mark_stale(run.path):
             say(str(one))
     return job.store(run.path)
@@ -120,3 +122,15 @@ def _write_vocabulary(run: Run, job: CaptureJob) -> None:
 
     config = parse_config(run.manifest.config, "manifest.json")
     write_vocabulary(job.store(run.path), load_tokenizer(model_folder(config.backends[job.backend])))
+
+
+def _write_names(run: Run, job: CaptureJob) -> None:
+    """The unembedding of the players' names beside the rows, for read-outs with nothing fitted."""
+    from agents.models.folder import load_tokenizer, read_config
+    from harness.activations.unembedding import write_names
+
+    config = parse_config(run.manifest.config, "manifest.json")
+    folder = Path(job.model) if job.model is not None else model_folder(config.backends[job.backend])
+    names = run.seats.select("name").unique(maintain_order=True).collect()["name"].drop_nulls().to_list()
+    family = str(read_config(folder).get("model_type", ""))
+    write_names(job.store(run.path), folder, load_tokenizer(folder), names, family)

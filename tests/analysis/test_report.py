@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -8,9 +9,8 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from analysis.evaluation.evaluate import Settings, verdict
-from analysis.report.report import write_report
-from analysis.stats.bootstrap import Interval
+from analysis.evaluation.evaluate import Settings
+from analysis.report.report import result_lines, write_report
 from analysis.stats.errors import AnalysisError
 from tests.fixtures.planted_runs import planted_run
 
@@ -29,23 +29,25 @@ def noise(tmp_path_factory):
     return write_report([run], settings=FAST)
 
 
-def verdict_of(page, target="subject_is_werewolf"):
-    frame = pl.read_parquet(page.with_suffix("") / "T2_verdicts.parquet")
-    return frame.filter(pl.col("target") == target).row(0, named=True)
+@pytest.fixture(scope="module")
+def two_presets(tmp_path_factory):
+    return planted_run(tmp_path_factory.mktemp("by") / "run", 20, 1.2, seed=8)
 
 
-def test_a_planted_signal_is_supported(signal):
-    assert verdict_of(signal)["verdict"] == "supported"
-    assert ">supported</span>" in signal.read_text()
+def rungs_in(page, target="subject_is_werewolf"):
+    frame = pl.read_parquet(page.with_suffix("") / "S1_rungs.parquet")
+    return {r["rung"]: r for r in frame.filter(target=target).to_dicts()}
 
 
-def test_a_supported_claim_says_where_no_observer_was_among_its_baselines(signal):
-    scores = pl.read_parquet(signal.with_suffix("") / "T2_scores.parquet")
-    names = scores.filter(target="subject_is_werewolf")["name"].to_list()
-    observed = "fitted observer" in names or "scripted-policy posterior" in names
-    answer = re.search(r"Another player is a werewolf</b>.*?</div>", signal.read_text(), re.DOTALL)
-    assert answer is not None
-    assert ("No observer that inverts the players' behaviour" in unescape(answer[0])) is not observed
+def answer_in(page):
+    return " ".join(result_lines(page))
+
+
+def test_a_planted_answer_is_found_beyond_the_surface_and_not_called_an_inference(signal):
+    rungs = rungs_in(signal)
+    assert [rungs[n]["verdict"] for n in (1, 2)] == ["yes", "yes"]
+    assert rungs[3]["verdict"] != "yes"
+    assert answer_in(signal).startswith("In part: more can be read of who is a werewolf")
 
 
 def test_each_role_asked_about_is_held_against_observers_of_that_role(signal):
@@ -56,26 +58,28 @@ def test_each_role_asked_about_is_held_against_observers_of_that_role(signal):
         assert auroc["fitted observer"] > auroc["rules posterior"] + 0.05, target
 
 
-def test_noise_is_not_beyond_baseline(noise):
-    row = verdict_of(noise)
-    assert row["verdict"] == "not beyond baseline"
-    assert row["p_null"] > 0.01
-    assert ">supported</span>" not in noise.read_text()
+def test_noise_gets_other_words_than_a_signal(noise):
+    rungs = rungs_in(noise)
+    assert rungs[1]["verdict"] in ("no", "unclear")
+    assert rungs[2]["verdict"] in ("no", "unclear")
+    assert answer_in(noise).startswith(("Nothing that can be claimed", "Not settled"))
 
 
-def test_the_detectable_increment_shrinks_with_games(signal, noise):
-    assert 0.005 < verdict_of(noise)["detectable"] < 0.2
+def test_few_games_give_no_verdict(tmp_path):
+    page = write_report([planted_run(tmp_path / "run", 8, 0.0, seed=4)], settings=FAST)
+    assert {r["verdict"] for r in rungs_in(page).values()} == {"not tested"}
+    assert "play more games" in answer_in(page)
 
 
 def test_runs_captured_differently_are_read_at_the_site_that_most_have(tmp_path):
     both = planted_run(tmp_path / "both", 16, 1.2, seed=5, sites=("mention", "belief_mention"))
     one = planted_run(tmp_path / "one", 4, 1.2, seed=6)
     page = write_report([both, one], settings=FAST, out=tmp_path / "auto.html")
-    assert verdict_of(page)["n_games"] == 20
+    assert rungs_in(page)[1]["n_games"] == 20
     named = write_report(
         [both, one], settings=replace(FAST, site="belief_mention"), out=tmp_path / "named.html"
     )
-    assert verdict_of(named)["n_games"] == 16
+    assert rungs_in(named)[1]["n_games"] == 16
     assert "1 of 2 runs have no rows at site belief_mention: they are left out" in named.read_text()
 
 
@@ -83,28 +87,6 @@ def test_few_games_are_underpowered_and_not_called_null(tmp_path):
     page = write_report([planted_run(tmp_path / "run", 8, 0.0, seed=4)], settings=FAST)
     assert ">underpowered</span>" in page.read_text()
     assert ">not beyond baseline</span>" not in page.read_text()
-
-
-@pytest.mark.parametrize(
-    ("increment", "p", "null_p", "n_games", "expected"),
-    [
-        (Interval(0.10, 0.06, 0.14, 0.001), 0.002, 0.002, 100, "supported"),
-        (Interval(0.10, 0.06, 0.14, 0.001), 0.2, 0.002, 100, "underpowered"),  # does not survive Holm
-        (
-            Interval(0.10, 0.06, 0.14, 0.001),
-            0.002,
-            0.3,
-            100,
-            "underpowered",
-        ),  # the best of many layers by chance
-        (Interval(0.01, -0.02, 0.04, 0.5), 0.5, 0.002, 100, "not beyond baseline"),
-        (Interval(-0.2, -0.3, -0.1, 0.001), 0.002, 0.002, 100, "not beyond baseline"),
-        (Interval(0.03, -0.05, 0.11, 0.4), 0.4, 0.002, 100, "underpowered"),
-        (Interval(0.10, 0.06, 0.14, 0.001), 0.002, 0.002, 10, "underpowered"),
-    ],
-)
-def test_the_verdict_is_one_of_three(increment, p, null_p, n_games, expected):
-    assert verdict(increment, p, null_p, n_games) == expected
 
 
 class Page(HTMLParser):
@@ -143,22 +125,66 @@ def test_the_page_is_readable_in_dark_and_light(signal):
     assert not re.search(r"#0102[0-9a-f]{2}", text)  # no marker colour left unreplaced
 
 
-def test_every_figure_has_question_n_and_caption(signal):
-    figures = re.findall(r'<figure id="([^"]+)">(.*?)</figure>', signal.read_text(), flags=re.DOTALL)
-    assert {"F1", "F2", "F3"} <= {name for name, _ in figures}
-    for _, body in figures:
-        assert re.search(r'class="question">[^<]{10,}', body)
-        assert "<svg" in body
-        assert re.search(r"n = [\d,]+|Games:|From", body)
+def test_every_figure_and_table_has_a_question_an_n_and_an_identifier_used_once(signal):
+    text = signal.read_text()
+    found = re.findall(r'<figure id="([^"]+)">(.*?)</figure>', text, flags=re.DOTALL)
+    ids = re.findall(r'\bid="([^"]+)"', re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))
+    assert len(ids) == len(set(ids))
+    assert {"S1", "F1", "F2", "F3", "R3", "R4", "T3", "T4", "T5"} <= {name for name, _ in found}
+    for name, body in found:
+        if "<svg" not in body:
+            continue
+        assert re.search(r'class="question">[^<]{10,}', body), name
+        assert re.search(r"n = [\d,]+|Games:|games", body), name
+
+
+def test_figures_lie_beside_the_page_as_svg(signal):
+    drawn = {path.stem for path in (signal.with_suffix("") / "figures").glob("*.svg")}
+    shown = set(
+        re.findall(
+            r'<figure id="([^"]+)"><div class="question">[^<]*</div><div class="[^"]*"><svg',
+            signal.read_text(),
+        )
+    )
+    assert shown
+    assert drawn == shown
+    for path in (signal.with_suffix("") / "figures").glob("*.svg"):
+        assert ET.fromstring(path.read_text()).tag.endswith("svg")
+
+
+def test_the_page_refuses_all_content_from_elsewhere_and_says_how_it_was_made(signal):
+    text = signal.read_text()
+    assert "default-src 'none'" in unescape(text)
+    foot = text[text.index('id="foot"') :]
+    for word in ("written", "games played with", "configuration", "models", "planted@0000", "command"):
+        assert word in foot
+
+
+def test_what_was_not_captured_stands_in_one_line_and_has_no_section(noise):
+    text = noise.read_text()
+    assert "Not in this report" in text
+    assert text.count("stated belief: none was asked for") >= 1
+    assert 'id="training"' not in text
+
+
+def test_by_a_factor_the_rungs_stand_level_by_level(two_presets):
+    page = write_report([two_presets], out=two_presets / "by.html", settings=FAST, by="agent")
+    levels = pl.read_parquet(page.with_suffix("") / "S2_levels.parquet")
+    assert set(levels["level"]) == {"small"}
+    with pytest.raises(
+        AnalysisError, match=r"'weather' is no factor .*; there are: agent, model, run, preset, lexicon"
+    ):
+        write_report([two_presets], out=two_presets / "other.html", settings=FAST, by="weather")
 
 
 def test_the_numbers_lie_beside_the_page(signal):
     folder = signal.with_suffix("")
     scores = pl.read_parquet(folder / "T2_scores.parquet")
     mine = scores.filter(pl.col("target") == "subject_is_werewolf")
-    expected = {"probe", "prior", "seat", "name", "turn", "length", "public events", "TF-IDF", "shuffled roles",
-                "embedding layer", "untrained model", "stated belief", "rules posterior",
-                "everything public", "scripted-policy posterior", "fitted observer"}  # fmt: skip
+    expected = {"probe", "seat", "name", "turn", "length", "public events", "public events, boosted", "TF-IDF",
+                "shuffled roles", "embedding layer", "untrained model", "stated belief", "rules posterior",
+                "all confounds together", "confounds and probe together", "scripted-policy posterior",
+                "fitted observer"}  # fmt: skip
     assert set(mine["name"]) == expected
     for name in (
         "F1_layers",
@@ -182,8 +208,7 @@ def test_a_run_without_activations_still_gets_a_report(tmp_path):
     page = write_report([planted_run(tmp_path / "run", 6, 0.0, capture=False)], settings=FAST)
     text = page.read_text()
     assert "holds no activations" in text
-    assert ">not tested</span>" in text
-    assert "Not drawn" in text
+    assert {r["verdict"] for r in rungs_in(page).values()} == {"not tested"}
 
 
 def test_a_run_without_any_model_still_gets_a_report(tmp_path):
@@ -194,7 +219,7 @@ def test_a_run_without_any_model_still_gets_a_report(tmp_path):
 def test_two_runs_are_analysed_together(tmp_path):
     runs = [planted_run(tmp_path / f"run-{i}", 12, 1.0, seed=i) for i in range(2)]
     page = write_report(runs, out=tmp_path / "both.html", settings=FAST)
-    assert verdict_of(page)["n_games"] == 24
+    assert rungs_in(page)[1]["n_games"] == 24
 
 
 def test_an_existing_report_is_not_overwritten_silently(signal):

@@ -11,7 +11,15 @@ from analysis.evaluation.evaluate import Evaluation, Settings, evaluate
 from analysis.planted.rungs import EXPECTED, KINDS, rung_target
 from analysis.probes.probes import Nested, probe
 from analysis.rungs.nested import log_odds, stack
-from analysis.rungs.rungs import Evidence, alarmed, decide, reached, rungs_of, said_against_represented, settle
+from analysis.rungs.rungs import (
+    Evidence,
+    alarmed,
+    decide,
+    reached,
+    rungs_of,
+    said_against_represented,
+    settle,
+)
 from analysis.rungs.within import within_pairs
 from analysis.stats.bootstrap import Interval
 from analysis.stats.codes import codes_of

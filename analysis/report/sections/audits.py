@@ -1,95 +1,140 @@
-"""The report's audits of one target: leaks, selectivity, learning curve, reliability, ROC."""
+"""The audits, once for all targets: leaks, selectivity, learning, calibration."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 from statsmodels.stats.proportion import proportion_confint
 
-from analysis.evaluation.evaluate import LEVEL, Evaluation
-from analysis.report import charts, figures
+from analysis.evaluation.evaluate import Evaluation
+from analysis.report import charts, figures, words
+from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table, title_of
+from analysis.report.sections.headline import best_confound
 from analysis.stats.metrics import reliability, roc
 
 
-def audit_section(e: Evaluation, numbers: Numbers) -> dict[str, Any]:
-    """T3, T4, T5, F7 and F9 of one target."""
-    name = e.target.name
-    numbers.add("T3_leakage", e.leakage, target=name)
-    numbers.add("T5_selectivity", e.selectivity, target=name)
-    numbers.add("F9_learning", e.learning, target=name)
+def audits_block(done: Sequence[Evaluation], numbers: Numbers) -> Block:
+    """T3 and T5 as tables with one column a target, F9, F7 and the ROC closed."""
+    block = Block("audits", "Audits: what could make this wrong?")
+    if not done:
+        return block
+    names = [title_of(e.target.name) for e in done]
+    games = ", ".join(f"{n.lower()} {e.target.n_games:,}" for n, e in zip(names, done))
+    cells = {(r["split"], i): r["auroc"] for i, e in enumerate(done) for r in e.leakage.to_dicts()}
+    notes = {r["split"]: r["note"] for e in reversed(done) for r in e.leakage.to_dicts()}
+    splits = list(dict.fromkeys(r["split"] for e in done for r in e.leakage.to_dicts()))
+    rows = [
+        [s, *(f"{cells[s, i]:.3f}" if (s, i) in cells else "" for i in range(len(done))), notes[s]]
+        for s in splits
+    ]
+    for e in done:
+        numbers.add("T3_leakage", e.leakage, target=e.target.name)
+        numbers.add("T5_selectivity", e.selectivity, target=e.target.name)
+        numbers.add("F9_learning", e.learning, target=e.target.name)
+    block.add(
+        table=Table(
+            ["split", *names, ""], rows, tuple(range(1, 1 + len(done))),
+            ["probe" if s == "nested, logistic" else "" for s in splits], "T3", "Does it depend on a split that leaks?",
+            f"AUROC of the layer chosen most often, one fixed penalty. {_leaks(done)} Intervals of the headline "
+            f"stand in T2. "
+            f"Games: {games}.",
+        )
+    )  # fmt: skip
+    more = [
+        [
+            "control task: real minus random label (T5)", *(words.selectivity_words(e.selectivity) for e in done),
+        ],
+        ["training games (F9)", *(words.learning_words(e.learning) or "too few games for a curve" for e in done)],
+        [
+            "calibration (F7)",
+            *(f"expected error {e.quality['ECE']:.3f}, Brier {e.quality['Brier']:.3f}, log-loss "
+              f"{e.quality['log-loss']:.3f} (base rate {e.quality['log-loss of the base rate']:.3f})" for e in done),
+        ],
+        ["found at 1% false alarms", *(f"{e.quality['recall at 1% FPR']:.1%}" for e in done)],
+    ]  # fmt: skip
+    block.add(
+        table=Table(
+            ["audit", *names], more, (), (), "T5",
+            "Does it answer the question, do games suffice, are probabilities right?",
+            f"Out of fold. Games: {games}.",
+        )
+    )  # fmt: skip
+    for e in done:
+        _folded(block, e, numbers)
+    return block
+
+
+def _leaks(done: Sequence[Evaluation]) -> str:
+    said = []
+    for e in done:
+        value = dict(e.leakage.select("split", "auroc").iter_rows())
+        gap = value["rows at random"] - value["whole games"]
+        verdict = (
+            "a split of rows would claim more than whole games do"
+            if gap > 0.02
+            else "no split of rows would claim more"
+        )
+        said.append(f"{title_of(e.target.name)}: {verdict} ({gap:+.2f}).")
+    return " ".join(said)
+
+
+def _folded(block: Block, e: Evaluation, numbers: Numbers) -> None:
+    name, fold = e.target.name, f"{title_of(e.target.name)}: control task, learning curve, calibration, ROC"
+    n = f"n = {len(e.target.y):,} rows of {e.target.n_games:,} games."
     bins = _with_intervals(pl.DataFrame(reliability(e.target.y, e.probe.scores)))
     numbers.add("F7_reliability", bins, target=name)
-    pieces: list[Figure] = []
     if len(e.selectivity) > 1:
         both = e.selectivity.unpivot(
             on=["real", "control"], index="layer", variable_name="task", value_name="auroc"
         )
-        best = e.selectivity.sort("real", descending=True, maintain_order=True).row(0, named=True)
-        pieces.append(
-            Figure(
+        block.add(
+            fold=fold,
+            figure=Figure(
                 f"T5-{name}", "T5", "Does the read-out answer the question, or could it memorise anything?",
                 figures.lines(both, "layer", "task", "Real task and control task by layer", x_title="layer"),
-                "Control task: a random label fixed for each combination of name, kind of decision "
-                "and day. Selectivity at the best "
-                f"layer: {best['selectivity']:+.2f} (real {best['real']:.2f}, control "
-                f"{best['control']:.2f}). n = {e.target.n_games:,} games.",
-            )
+                "Control task: a random label fixed for each combination of name, kind of decision and day. Real minus "
+                f"control at the best layer {words.selectivity_words(e.selectivity)}. {n}",
+            ),
         )  # fmt: skip
     if len(e.learning) > 2:
-        first, last = e.learning["auroc"][0], e.learning["auroc"][-1]
-        half = e.learning["auroc"][-2]
-        grows = (
-            "at chance throughout, which says nothing about more games"
-            if e.null.p[0] >= LEVEL
-            else "still rising: more games would help"
-            if last - half > 0.01
-            else "flat at the end: more games of this kind would add little"
-        )
-        pieces.append(
-            Figure(
+        block.add(
+            fold=fold,
+            figure=Figure(
                 f"F9-{name}", "F9", "Would more games help?",
                 figures.lines(e.learning.with_columns(series=pl.lit("probe")), "training games", "series",
                               "AUROC by number of training games", x_title="training games"),
-                f"The same held-out games throughout, ridge at a fixed penalty. From {first:.2f} to "
-                f"{last:.2f}; {grows}.",
-            )
+                f"The same held-out games throughout, ridge at a fixed penalty: "
+                f"{words.learning_words(e.learning)}. {n}",
+            ),
         )  # fmt: skip
-    pieces.append(
-        Figure(
+    block.add(
+        fold=fold,
+        figure=Figure(
             f"F7-{name}", "F7", "Can its probabilities be taken at their word?",
             figures.reliability(bins, "Observed share against predicted probability"),
             f"Ten bins of equal count, bars as if their rows were independent (Wilson, 95%), which they are not: too "
-            f"short. Expected calibration error {e.quality['ECE']:.3f}. n = {len(e.target.y):,} rows of "
-            f"{e.target.n_games:,} games.",
-        )
+            f"short. Expected calibration error {e.quality['ECE']:.3f}. {n}",
+        ),
     )  # fmt: skip
+    rival = best_confound(e)
     points = [
         {"source": source, **point}
-        for source, scores in (("probe", e.probe.scores), (e.best, e.baseline_scores[e.best]))
+        for source, scores in (("probe", e.probe.scores), (rival.name, e.beside[rival.name]))
         for point in roc(e.target.y, scores)
     ]
     curve = pl.DataFrame(points)
     numbers.add("F7_roc", curve, target=name)
-    pieces.append(
-        Figure(
+    block.add(
+        fold=fold,
+        figure=Figure(
             f"F7-roc-{name}", "F7", "What does it cost to find them?",
-            charts.curves(curve, "fpr", "tpr", "source", "ROC of the probe and the best baseline",
+            charts.curves(curve, "fpr", "tpr", "source", "ROC of the probe and the best single confound",
                           x_title="share of the others flagged", y_title="share found"),
-            f"Out of fold. At 1% of the others flagged the probe finds {e.quality['recall at 1% FPR']:.1%}. "
-            f"n = {len(e.target.y):,} rows of {e.target.n_games:,} games.",
-        )
-    )  # fmt: skip
-    return {
-        "name": title_of(name),
-        "leakage": Table(
-            ["split", "AUROC", ""], [[r["split"], f"{r['auroc']:.3f}", r["note"]] for r in e.leakage.to_dicts()], (1,),
-            ["probe" if r == "nested, logistic" else "" for r in e.leakage["split"]],
+            f"Out of fold. At 1% of the others flagged the probe finds {e.quality['recall at 1% FPR']:.1%}. {n}",
         ),
-        "quality": Table(["measure", "value"], [[k, f"{v:.3f}"] for k, v in e.quality.items()], (1,)),
-        "figures": pieces,
-    }  # fmt: skip
+    )  # fmt: skip
 
 
 def _with_intervals(bins: pl.DataFrame) -> pl.DataFrame:

@@ -67,9 +67,9 @@ def beliefs_block(e: Evaluation | None, prepared: Prepared, numbers: Numbers) ->
 def _events(block: Block, e: Evaluation, numbers: Numbers) -> None:
     columns = {"probe": e.probe.scores}
     columns |= {
-        name: e.baseline_scores[name]
+        name: e.beside[name]
         for name in ("exact posterior", "scripted-policy posterior", "stated belief")
-        if name in e.baseline_scores
+        if name in e.beside
     }
     frame = courses.aligned(e.target.frame, columns)
     if not len(frame):

@@ -1,134 +1,242 @@
-"""The parts of the report: numbers turned into tables, figures and sentences, nothing computed that is not
-shown.
-"""
+"""The report's first sections: the rungs of all targets, what stands beside each read-out, layers, sites, turns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from html import escape
 
 import numpy as np
 import polars as pl
 
-from analysis.data.captures import SITE_WORDS
-from analysis.evaluation.evaluate import LEVEL, MARGIN, Evaluation, Skipped
-from analysis.report import figures
-from analysis.report.page import Figure, Numbers, Table, p_text, title_of, within
+from analysis.evaluation.evaluate import Evaluation, Score, Skipped
+from analysis.report import figures, words
+from analysis.report.block import Block
+from analysis.report.page import Figure, Numbers, Table, p_text, title_of
+from analysis.rungs.rungs import NAMES
 from analysis.stats.metrics import auroc
 
+TINTS = {"yes": "good", "no": "no", "unclear": "weak", "not tested": "no"}
 
-def answer(e: Evaluation | Skipped) -> dict[str, str]:
-    """The one-paragraph answer at the top of the page."""
+
+def summary_figure(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers) -> Figure:
+    """S1: rungs by targets, each cell the verdict and its number. Readable at 420 pixels."""
+    frame = pl.DataFrame([row for e in evaluations for row in _rung_rows(e)], infer_schema_length=None)
+    numbers.add("S1_rungs", frame)
+    left, wide, high, top = 104, 104, 46, 44
+    n = len(evaluations)
+    parts = []
+    for column, e in enumerate(evaluations):
+        x = left + column * wide
+        for line, text in enumerate(_two_lines(title_of(e.target.name))):
+            parts.append(_text(x + wide / 2, 16 + 15 * line, text, "middle", 12, "var(--ink)", bold=True))
+    for place, number in enumerate(NAMES):
+        y = top + place * high
+        parts.append(
+            _text(
+                0,
+                y + 20,
+                f"{number} {NAMES[number]}" if number != 5 else "5 more than",
+                "start",
+                12,
+                "var(--ink)",
+            )
+        )
+        if number == 5:
+            parts.append(_text(0, y + 35, "public: alarm", "start", 12, "var(--muted)"))
+        for column, e in enumerate(evaluations):
+            x = left + column * wide
+            verdict, value = _cell(e, number)
+            tint = TINTS[verdict] if number != 5 or verdict != "yes" else "weak"
+            parts.append(
+                f'<rect x="{x + 3}" y="{y + 2}" width="{wide - 6}" height="{high - 6}" rx="7" fill="var(--{tint}-bg)"/>'
+            )
+            shown = "ALARM" if number == 5 and verdict == "yes" and _exact(e) else verdict
+            parts.append(
+                _text(
+                    x + wide / 2,
+                    y + (19 if value else 26),
+                    shown,
+                    "middle",
+                    12.5,
+                    f"var(--{tint})",
+                    bold=True,
+                )
+            )
+            parts.append(_text(x + wide / 2, y + 34, value, "middle", 11, f"var(--{tint})"))
+    w, h = left + n * wide, top + 5 * high
+    svg = (
+        f'<svg role="img" aria-label="Rungs by targets" style="max-width:{int(w * 1.35)}px" '
+        f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="{escape(figures.FONT)}">'
+        f"{''.join(parts)}</svg>"
+    )
+    games = ", ".join(f"{title_of(e.target.name).lower()} {e.target.n_games:,}" for e in evaluations)
+    return Figure(
+        "S1", "S1", "How far up the ladder does each question get?", svg,
+        "Numbers: 1, AUROC; 2 and 5, AUROC added; 3, share of what an ideal reader adds; 4, nats a ballot. A "
+        "rung counts "
+        "only where those below it hold; 5 is an alarm, not a success. p-values are corrected over the "
+        "questions (Holm). "
+        f"Games: {games}.",
+    )  # fmt: skip
+
+
+def _rung_rows(e: Evaluation | Skipped) -> list[dict[str, object]]:
     if isinstance(e, Skipped):
-        return {
-            "question": title_of(e.target.name),
-            "verdict": e.verdict,
-            "text": f"Not evaluated: {e.reason}",
+        return [
+            {"target": e.target.name, "rung": k, "name": v, "verdict": "not tested", "why": e.reason}
+            for k, v in NAMES.items()
+        ]
+    return [
+        {
+            "target": e.target.name, "rung": r.number, "name": r.name, "verdict": r.verdict, "measure": r.measure,
+            "value": r.value.value, "low": r.value.low, "high": r.value.high, "p_adjusted": r.p, "n_rows": r.n_rows,
+            "n_games": r.n_games, "why": r.why,
         }
-    probe = e.scores[0].auroc
-    text = (
-        f"The probe reads it with AUROC {within(probe)}; the best baseline, {e.best}, reaches "
-        f"{_of(e, e.best).auroc.value:.3f}. Increment {within(e.increment, True)}"
-        f"{', so the probe tells less than the baseline' if e.increment.high < 0 else ''} (adjusted p "
-        f"{p_text(e.adjusted_p)}, two-sided); permutation null over layers p {p_text(float(e.null.p[0]))}. "
-        f"n = {len(e.target.y):,} rows of {e.target.n_games:,} games."
-    )
-    if e.verdict != "supported":
-        text += (
-            " The activations hold something of it, but no more than is public at the table."
-            if e.null.p[0] < LEVEL and e.verdict == "not beyond baseline"
-            else " The activations hold something of it; whether more than is public needs more games."
-            if e.null.p[0] < LEVEL
-            else " No layer shows more than the best layer shows by chance."
-        )
-    stated = [s for s in e.scores if s.name == "stated belief" and s.increment and s.increment.high < 0]
-    if stated:
-        text += (
-            f" Asked, the players state it better than is read here (AUROC {stated[0].auroc.value:.3f}): they have "
-            "more than this site shows, so this is no sign of absence."
-        )
-    ceiling = [s for s in e.scores if s.kind == "ceiling"]
-    if ceiling:
-        text += f" The {ceiling[0].name} reaches {ceiling[0].auroc.value:.3f}."
-    observed = ceiling or any(s.name == "fitted observer" for s in e.scores)
-    if e.verdict == "supported" and not observed:
-        text += (
-            " No observer that inverts the players' behaviour is among the baselines of this question: it is beyond "
-            "the counts and words that are, and an ideal reader may infer it from them."
-        )
-    return {"question": title_of(e.target.name), "verdict": e.verdict, "text": text}
-
-
-def _of(e: Evaluation, name: str) -> Any:
-    return next(s for s in e.scores if s.name == name)
-
-
-def target_section(e: Evaluation | Skipped, numbers: Numbers) -> dict[str, Any]:
-    """One target of T2."""
-    if isinstance(e, Skipped):
-        return {
-            "name": title_of(e.target.name), "verdict": e.verdict, "question": e.target.question, "skipped": e.reason
-        }  # fmt: skip
-    frame = pl.DataFrame(
-        [
-            {
-                "name": s.name, "kind": "best" if s.name == e.best else s.kind, "auroc": s.auroc.value,
-                "low": s.auroc.low, "high": s.auroc.high,
-                "increment": s.increment.value if s.increment else None,
-                "increment_low": s.increment.low if s.increment else None,
-                "increment_high": s.increment.high if s.increment else None,
-                "p": s.increment.p if s.increment else None, "sees": s.what,
-            }
-            for s in [e.scores[0], *sorted(e.scores[1:], key=lambda s: -s.auroc.value)]
-        ]
-    )  # fmt: skip
-    numbers.add("T2_scores", frame, target=e.target.name)
-    numbers.add(
-        "T2_verdicts",
-        pl.DataFrame(
-            [
-                {
-                    "best_baseline": e.best, "increment": e.increment.value, "low": e.increment.low,
-                    "high": e.increment.high, "p": e.increment.p, "p_adjusted": e.adjusted_p,
-                    "p_null": float(e.null.p[0]), "detectable": e.detectable, "verdict": e.verdict,
-                    "n_rows": len(e.target.y),
-                    "n_games": e.target.n_games,
-                }
-            ]
-        ),
-        target=e.target.name,
-    )  # fmt: skip
-    ceiling = " Green: what knowing the players' policies would give." if "ceiling" in frame["kind"] else ""
-    chosen = ", ".join(sorted({e.layers[i] for i in e.probe.chosen_layer}))
-    main = e.target.readouts[0]
-    sample = (
-        f"{len(e.target.y):,} rows of {e.target.n_games:,} games, {e.quality['base rate']:.1%} "
-        f"positive; site {main.site}{f', {SITE_WORDS[main.site]}' if main.site in SITE_WORDS else ''}; "
-        f"{len(e.layers)} layers of width {main.x.shape[2]}; layer chosen inside the folds: {chosen}."
-    )
-    rows = [
-        [
-            row["name"], f"{row['auroc']:.3f}", f"[{row['low']:.3f}, {row['high']:.3f}]",
-            "" if row["increment"] is None
-            else f"{row['increment']:+.3f} [{row['increment_low']:+.3f}, {row['increment_high']:+.3f}]",
-            p_text(row["p"]) if row["p"] is not None else "", row["sees"],
-        ]
-        for row in frame.to_dicts()
+        for r in e.rungs
     ]  # fmt: skip
-    classes = [kind if kind in ("best", "probe") else "" for kind in frame["kind"]]
-    columns = ["read-out", "AUROC", "95%", "probe minus it", "p", "sees"]
-    return {
-        "name": title_of(e.target.name), "verdict": e.verdict, "question": e.target.question, "skipped": "",
-        "sample": sample, "scores": Table(columns, rows, (1, 2, 3, 4), classes), "absent": e.absent,
-        "forest": Figure(
-            f"T2-{e.target.name}", f"T2, {e.target.name}",
-            e.target.question,
-            figures.forest(frame, f"AUROC of the probe and its baselines for {e.target.name}"),
-            f"Blue: the probe. Orange: the best baseline, which it must beat.{ceiling} Probe minus best: "
-            f"{within(e.increment, True)}, adjusted p {p_text(e.adjusted_p)} (two-sided). {e.verdict.capitalize()}. "
-            f"n = {e.target.n_games:,} games, enough to find an increment of {e.detectable:.3f} four times in five.",
+
+
+def _exact(e: Evaluation | Skipped) -> bool:
+    return isinstance(e, Evaluation) and e.evidence.ceiling_exact
+
+
+def _cell(e: Evaluation | Skipped, number: int) -> tuple[str, str]:
+    if isinstance(e, Skipped):
+        return "not tested", ""
+    rung = next(r for r in e.rungs if r.number == number)
+    v = rung.value
+    if not np.isfinite(v.value) or not np.isfinite(v.low):
+        return rung.verdict, ""
+    if number == 1:
+        return rung.verdict, f"{v.value:.2f} [{v.low:.2f}, {v.high:.2f}]"
+    if number == 3:
+        return rung.verdict, f"{v.value:.0%} [{v.low:.0%}, {v.high:.0%}]"
+    return rung.verdict, f"{v.value:+.2f} [{v.low:+.2f}, {v.high:+.2f}]"
+
+
+def _text(x: float, y: float, text: str, anchor: str, size: float, fill: str, bold: bool = False) -> str:
+    weight = ' font-weight="600"' if bold else ""
+    place = f'x="{x:g}" y="{y:g}" text-anchor="{anchor}"'
+    return f'<text {place} font-size="{size:g}" fill="{fill}"{weight}>{escape(text)}</text>'
+
+
+def _two_lines(text: str) -> list[str]:
+    parts = text.split()
+    if len(text) <= 15 or len(parts) < 2:
+        return [text]
+    cut = min(range(1, len(parts)), key=lambda k: abs(len(" ".join(parts[:k])) - len(" ".join(parts[k:]))))
+    return [" ".join(parts[:cut]), " ".join(parts[cut:])]
+
+
+def surface_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers) -> Block:
+    """Rungs 1 and 2: what can be read, beside everything that could be known without looking inside."""
+    block = Block("surface", "What can be read, and is it more than the surface?")
+    for number, e in enumerate(evaluations):
+        if isinstance(e, Skipped):
+            block.absent.append(f"{title_of(e.target.name)}: {e.reason}")
+            continue
+        name = title_of(e.target.name)
+        frame = _sources(e)
+        numbers.add("T2_scores", frame, target=e.target.name)
+        main = e.target.readouts[0]
+        chosen = ", ".join(sorted({e.layers[i] for i in e.probe.chosen_layer}))
+        sample = (
+            f"{len(e.target.y):,} rows of {e.target.n_games:,} games, {e.quality['base rate']:.1%} positive. Read at "
+            f"{words.place_of(main.site)}; layer chosen inside the folds: {chosen} of {len(e.layers)}, width "
+            f"{main.x.shape[2]}."
+        )
+        if words.is_answer(main.site):
+            sample += " So it is the answer that is read, not what is held in mid-play; the map of sites shows both."
+        fold = "" if number == 0 else f"{name}: sources and intervals"
+        unit = "rows of one decision compared" if e.evidence.within_decisions else "rows of one fold compared"
+        block.add(
+            note=f"{name}. {words.rung_words(e.rungs[0])} {words.rung_words(e.rungs[1])}",
+            fold=fold,
+            figure=Figure(
+                f"T2-{e.target.name}", "T2", e.target.question,
+                figures.forest(frame.select("name", "kind", *_shown(e)), f"AUROC of all sources for {e.target.name}"),
+                f"{unit.capitalize()}. Blue: the probe. Orange: everything public and incidental in one nested "
+                f"fit, alone "
+                f"and with the probe. Green: ideal readers, compared with, never to be beaten. {sample} An "
+                f"increment of "
+                f"{e.detectable:.3f} would be found four times in five. n = {e.target.n_games:,} games.",
+            ),
+        )  # fmt: skip
+        rows = [
+            [
+                r["name"], r["kind"], _pm(r["auroc"], r["low"], r["high"]), _pm(r["within"], r["within_low"],
+                r["within_high"]),
+                r["sees"],
+            ]
+            for r in frame.to_dicts()
+        ]  # fmt: skip
+        block.add(
+            fold=f"{name}: the numbers, and what each source sees",
+            table=Table(
+                ["source", "kind", "AUROC, pooled [95%]", "AUROC within a decision [95%]", "sees"], rows, (2, 3),
+                ["probe" if r["kind"] == "probe" else "" for r in frame.to_dicts()], f"T2-numbers-{e.target.name}",
+                "What does each source tell, pooled and within a decision?",
+                f"Intervals over games; n = {len(e.target.y):,} rows of {e.target.n_games:,} games. "
+                f"{words.rung_words(e.rungs[1])}",
+            ),
+        )  # fmt: skip
+        block.absent += [f"{name}: {text}" for text in e.absent]
+    return block
+
+
+def _shown(e: Evaluation) -> list[pl.Expr]:
+    if e.evidence.within_decisions:
+        pick = {"auroc": "within", "low": "within_low", "high": "within_high"}
+        return [pl.coalesce(within, pooled).alias(pooled) for pooled, within in pick.items()]
+    return [pl.col("auroc"), pl.col("low"), pl.col("high")]
+
+
+def _sources(e: Evaluation) -> pl.DataFrame:
+    v = e.evidence
+    more = [
+        Score("all confounds together", "every confound, one nested fit", "surface", v.surface, v.surface),
+        Score(
+            "confounds and probe together",
+            "the same with the probe's score",
+            "together",
+            v.together,
+            v.together,
         ),
-    }  # fmt: skip
+    ]
+    if not v.within_decisions:
+        more = [Score(s.name, s.what, s.kind, s.auroc) for s in more]
+    rows = [
+        {
+            "name": s.name, "kind": s.kind, "auroc": None if s in more and v.within_decisions else s.auroc.value,
+            "low": None if s in more and v.within_decisions else s.auroc.low,
+            "high": None if s in more and v.within_decisions else s.auroc.high,
+            "within": None if s.within is None else s.within.value,
+            "within_low": None if s.within is None else s.within.low,
+            "within_high": None if s.within is None else s.within.high, "sees": s.what,
+        }
+        for s in [e.scores[0], *more, *e.scores[1:]]
+    ]  # fmt: skip
+    order = {
+        "probe": 0,
+        "together": 1,
+        "surface": 2,
+        "confound": 3,
+        "activation": 4,
+        "stated": 5,
+        "ceiling": 6,
+        "control": 7,
+    }
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return frame.sort(pl.col("kind").replace_strict(order, return_dtype=pl.Int64), maintain_order=True)
+
+
+def _pm(value: float | None, low: float | None, high: float | None) -> str:
+    return "" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def best_confound(e: Evaluation) -> Score:
+    """The single confound of the highest pooled AUROC."""
+    return max((s for s in e.scores if s.kind in ("confound", "activation")), key=lambda s: s.auroc.value)
 
 
 def layer_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure:
@@ -148,7 +256,7 @@ def layer_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure:
         bands.append(
             {
                 "target": title_of(e.target.name), "null_low": float(low), "null_high": float(high),
-                "baseline": _of(e, e.best).auroc.value, "baseline_name": e.best,
+                "baseline": best_confound(e).auroc.value, "baseline_name": best_confound(e).name,
             }
         )  # fmt: skip
     frame, band = pl.DataFrame(curves), pl.DataFrame(bands)
@@ -185,7 +293,7 @@ def site_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure | None:
         f"Highest: {top['site']}, layer {top['layer']}, AUROC {top['auroc']:.2f}; the maximum of "
         f"{len(e.sites)} cells is "
         f"optimistic, F1 holds it against chance. {captured} site{'s' if captured != 1 else ''} captured; "
-        f"“one a seat”: pairs are compared within a seat. n = {e.target.n_games:,} games.",
+        f"“one a name”: pairs are compared within a name. n = {e.target.n_games:,} games.",
     )  # fmt: skip
 
 
@@ -198,11 +306,11 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
         "exact posterior",
         "scripted-policy posterior",
         "stated belief",
-        "everything public",
+        "public events, boosted",
         "rules posterior",
     ):
-        if name in e.baseline_scores:
-            sources[name] = e.baseline_scores[name]
+        if name in e.beside:
+            sources[name] = e.beside[name]
     turn = e.target.frame["turn"].to_numpy()
     rows = []
     for t in np.unique(turn):
@@ -227,8 +335,3 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
         f"left out. Truth is what all are scored against. n = {int(counts.max()):,} rows at the fullest turn, "
         f"{int(counts.min()):,} at the emptiest, {e.target.n_games:,} games.",
     )  # fmt: skip
-
-
-def verdict_words() -> str:
-    """The margin, as printed."""
-    return f"{MARGIN:.2f}"

@@ -1,71 +1,105 @@
-"""The appendix: this pipeline on planted truth."""
+"""The appendix: this pipeline on planted truth, with its own remark where a rate is off."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from statsmodels.stats.proportion import proportion_confint
 
+from analysis.planted.rungs import EXPECTED
 from analysis.report.block import Block
 from analysis.report.page import Numbers, Table, share
 
 PLANTED = Path(__file__).parents[2] / "planted" / "planted_truth.json"
+WORDS = {
+    "nothing": "nothing", "surface": "the surface", "unused": "an inference, unused", "used": "an inference, used",
+    "private": "a private answer",
+}  # fmt: skip
+NOMINAL = 0.05
+
+
+def planted_table() -> pl.DataFrame:
+    """The table that the package carries; empty where it was not computed."""
+    return pl.read_json(PLANTED) if PLANTED.is_file() else pl.DataFrame()
+
+
+def holds(kind: str, number: int) -> bool | None:
+    """Whether a rung should hold for a planted kind; None where the truth does not say."""
+    if number == 5:
+        return kind == "private"
+    if kind == "private":
+        return {1: True, 2: True, 3: False, 4: False}[number]
+    return number <= EXPECTED[kind]
 
 
 def appendix(numbers: Numbers) -> Block:
-    """What the pipeline does where the truth is known, from the table that the package carries."""
+    """How often each rung holds where it should, and where it should not."""
     block = Block("planted", "Appendix. This pipeline on planted truth")
-    if not PLANTED.is_file():
-        block.add(
-            note="Not computed in this installation; `python -m analysis.planted.table` makes the table."
-        )
+    frame = planted_table()
+    if frame.is_empty():
+        block.absent.append("planted truth: `python -m analysis.planted.table` makes the table")
         return block
-    frame = pl.read_json(PLANTED)
     numbers.add("A1_planted", frame)
-    known = [
-        [r["plant"], f"{r['n_games']}", f"{r['strength']:g}", f"{r['repeats']}"] for r in frame.to_dicts()
-    ]
     rows = [
         [
-            *key,
-            _rate(r, "supported"),
-            share(r["not_beyond"]),
-            share(r["underpowered"]),
-            _rate(r, "null_beaten"),
+            WORDS[r["planted"]], *(_marked(r, number) for number in range(1, 6)), _rate(r["right"], r["repeats"]),
+            f"{r['repeats']:,}",
         ]
-        for key, r in zip(known, frame.to_dicts())
-    ]
-    head = ["planted", "games", "strength", "data sets"]
+        for r in frame.to_dicts()
+    ]  # fmt: skip
+    null = frame.filter(planted="nothing").row(0, named=True)
     block.add(
-        note="Synthetic activations whose answer is known, through the same evaluation as above: a signal must be "
-        "supported, a public count in disguise (confound) and nothing at all must not; in silence not even the public "
-        "count tells anything. Where nothing is planted, 5% should lie above the null. In brackets, what that many "
-        "data sets leave open (Wilson, 95%).",
         table=Table(
-            [*head, "supported", "not beyond baseline", "underpowered", "above the null"],
-            rows,
-            tuple(range(1, 8)),
-        ),
-    )
-    rows = [
-        [*key, _rate(r, "interval_off_half"), share(r["rows_split_beaten"]), share(r["best_layer_beaten"])]
-        for key, r in zip(known, frame.to_dicts())
-    ]
-    block.add(
-        note="How often the 95% interval of the probe's AUROC excludes .5 (5% of the times is right where nothing is "
-        "planted), beside published mistakes on the same data: how often they would have announced a signal, their "
-        "interval over rows lying above .5.",
-        table=Table(
-            [*head, "interval excludes .5", "mistake: rows at random", "mistake: best layer on test rows"], rows,
-            tuple(range(1, 7)),
-        ),
+            ["planted", "1 present", "2 beyond surface", "3 inferred", "4 used", "5 more than public",
+            "right rung", "data sets"],
+            rows, tuple(range(1, 8)), (), "A1", "Does each rung hold where it should, and only there?",
+            f"Share of data sets of {frame['n_games'][0]:,} games in which the rung's own test says yes, Wilson "
+            f"intervals "
+            f"(95%). x: should not hold, {NOMINAL:.0%} at most. {remark(frame)} On data that hold nothing, "
+            f"published mistakes announce a "
+            f"signal in {share(null['rows at random'])} (rows split at random) and "
+            f"{share(null['best layer on test rows'])} (best "
+            "layer chosen on the test rows), their intervals over rows lying above .5. `python -m "
+            "analysis.planted.table` "
+            "makes this table.",
+        )
     )  # fmt: skip
     return block
 
 
-def _rate(row: dict[str, Any], column: str) -> str:
+def remark(frame: pl.DataFrame) -> str:
+    """What of the table is off: error rates shown to lie above nominal, and power below four in five."""
+    high, weak = [], []
+    for r in frame.to_dicts():
+        for number in range(1, 6):
+            rate, n = r[f"rung {number}"], r["repeats"]
+            low, _ = proportion_confint(round(rate * n), n, method="wilson")
+            if holds(r["planted"], number) is False and low > NOMINAL:
+                high.append(f"rung {number} with {WORDS[r['planted']]} planted, {rate:.0%}")
+            if holds(r["planted"], number) and rate < 0.8:
+                weak.append(f"rung {number} with {WORDS[r['planted']]} planted, {rate:.0%}")
+        if r["planted"] == "nothing":
+            rate, n = r["interval excludes .5"], r["repeats"]
+            low, _ = proportion_confint(round(rate * n), n, method="wilson")
+            if low > NOMINAL:
+                high.append(f"the 95% interval of the probe's AUROC, which excludes .5 in {rate:.0%}")
+    said = (
+        f"Above nominal: {'; '.join(high)}."
+        if high
+        else f"No error rate is shown to lie above {NOMINAL:.0%}."
+    )
+    return (
+        f"{said} Power below 80%: {'; '.join(weak)}." if weak else f"{said} Power is at least 80% everywhere."
+    )
+
+
+def _marked(row: dict[str, object], number: int) -> str:
+    cross = "" if holds(str(row["planted"]), number) else " x"
+    return f"{_rate(float(row[f'rung {number}']), int(row['repeats']))}{cross}"  # type: ignore[arg-type,call-overload]
+
+
+def _rate(value: float, n: int) -> str:
     """A share of the data sets with its Wilson interval."""
-    low, high = proportion_confint(round(row[column] * row["repeats"]), row["repeats"], method="wilson")
-    return f"{row[column]:.0%} [{low:.0%}, {high:.0%}]"
+    low, high = proportion_confint(round(value * n), n, method="wilson")
+    return f"{value:.0%} [{low:.0%}, {high:.0%}]"

@@ -1,0 +1,43 @@
+"""Which level of a factor each game belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from analysis.stats.errors import AnalysisError
+
+OF_GAMES = ("preset", "lexicon")
+"""Columns of the games table that tell games apart without being a factor of the run."""
+
+
+def levels_of(runs: Sequence[tuple[str, Any]], factor: str) -> dict[str, str]:
+    """Game id (with the run's prefix) -> level of `factor`: a factor of the runs, preset, lexicon or run.
+
+    Raises AnalysisError for a factor that no run has, with those that there are.
+    """
+    found: dict[str, str] = {}
+    known: dict[str, None] = dict.fromkeys(("agent", "model", "run", *OF_GAMES))
+    for number, (prefix, run) in enumerate(runs):
+        cells = [cell.factors for cell in run.manifest.cells]
+        known |= dict.fromkeys(name for factors in cells for name in factors)
+        games = run.frame("games").select("game_id", "cell", *OF_GAMES).collect()
+        for row in games.iter_rows(named=True):
+            factors = cells[row["cell"]]
+            if factor == "run":
+                level: Any = f"{run.manifest.name} ({number + 1})" if len(runs) > 1 else run.manifest.name
+            elif factor in factors:
+                level = factors[factor]
+            elif factor in OF_GAMES:
+                level = row[factor]
+            else:
+                continue
+            found[prefix + row["game_id"]] = str(level)
+    n_games = sum(run.frame("games").select(pl.len()).collect().item() for _, run in runs)
+    if len(found) < n_games:
+        raise AnalysisError(
+            f"{factor!r} is no factor of {'all of ' if found else ''}these runs; there are: {', '.join(known)}"
+        )
+    return found

@@ -1,0 +1,59 @@
+"""A monitor that reads the text alone, and what a look inside adds to it: the black-to-white boost.
+
+The monitor has heard the speech itself and all that was public before it; it is fitted on other games, as the read-out
+is. The boost is nested: both together against the monitor alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from analysis.data.frames import GameLog
+from analysis.data.public_features import PUBLIC
+from analysis.data.targets import Target
+from analysis.probes.probes import Nested
+from analysis.rungs.nested import boosted, linear
+from analysis.stats.splits import Folds
+from games.records import Decision
+
+Texts = Mapping[tuple[str, int], str]
+MOST_WORDS = 400
+
+
+def speech_texts(logs: Iterable[GameLog]) -> dict[tuple[str, int], str]:
+    """(game_id, seq) -> the words of every speech, names of players replaced by `player`."""
+    found = {}
+    for log in logs:
+        names = {fact.name for fact in log.game.seats(log.config, log.records)}
+        for record in log.records:
+            if isinstance(record, Decision) and record.action.text:
+                spaced = record.action.text.replace(".", " . ").replace(",", " , ").replace(":", " : ")
+                words = ["player" if word in names else word for word in spaced.split()]
+                found[log.game_id, record.seq] = " ".join(words)
+    return found
+
+
+def monitor(target: Target, texts: Texts, folds: Folds, seed: int = 0) -> list[Nested]:
+    """The sources of the text monitor on the target's rows: words of the speech, public counts, both in trees."""
+    keys = target.frame.select("game_id", "seq").iter_rows()
+    said = [texts.get((str(game), int(seq)), "") for game, seq in keys]
+    public = target.frame.select(*PUBLIC, "day", "turn", "n_living", "length").to_numpy().astype(np.float32)
+    public = public[:, np.ptp(public, axis=0) > 0]
+    words = _words(said)
+    sources = [boosted(np.hstack([public, words]), target.y, folds, seed)]
+    sources += [linear(x, target.y, folds) for x in (public, words) if x.shape[1]]
+    return sources
+
+
+def _words(said: list[str]) -> NDArray[np.float32]:
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2), min_df=3, max_features=MOST_WORDS, token_pattern=r"\w+|[^\w\s]", sublinear_tf=True
+    )
+    try:
+        return np.asarray(vectorizer.fit_transform(said).toarray(), dtype=np.float32)
+    except ValueError:  # no word occurs in three speeches
+        return np.zeros((len(said), 0), dtype=np.float32)

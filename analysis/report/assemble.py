@@ -1,0 +1,260 @@
+"""The page put together: one section a question, what is absent listed once, the answer in words at the top."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from analysis.behaviour.competence import agents_table, in_words
+from analysis.data.frames import GameLog
+from analysis.evaluation import judge
+from analysis.evaluation.by_factor import by_factor
+from analysis.evaluation.contrasts import windows
+from analysis.evaluation.evaluate import Evaluation, Settings, Skipped
+from analysis.evaluation.monitor import speech_texts
+from analysis.evaluation.prepare import Prepared
+from analysis.evaluation.span_readouts import read_outs
+from analysis.evaluation.transfer import factors_of
+from analysis.report import cards, words
+from analysis.report.block import Block
+from analysis.report.methods import methods, missing
+from analysis.report.page import Numbers, Table, commands
+from analysis.report.registry import SECTIONS, Material
+from analysis.report.sections import headline as sections
+from analysis.report.sections.answers import inferred_block, said_table, used_table
+from analysis.report.sections.audits import audits_block
+from analysis.report.sections.behaviour import behaviour_block
+from analysis.report.sections.beliefs import beliefs_block
+from analysis.report.sections.deception import add_spans, windows_block
+from analysis.report.sections.effects import effects_block
+from analysis.report.sections.factors import factors_block
+from analysis.report.sections.ladder import ladder_block
+from analysis.report.sections.planted import appendix, planted_table
+from analysis.report.sections.recipes import recipes_block
+from analysis.report.sections.training import training_block
+from analysis.report.sections.transfer import transfer_block
+
+
+@dataclass(frozen=True)
+class Made:
+    """All that a page is made of."""
+
+    evaluations: Sequence[Evaluation | Skipped]
+    prepared: Prepared
+    logs: Sequence[GameLog]
+    runs: Sequence[tuple[str, Any]]
+    """(prefix of the game ids, run)."""
+    branches: Sequence[Any]
+    tables: dict[str, pl.DataFrame]
+    settings: Settings
+    by: str | None
+    command: str
+    folder: str
+    """Name of the folder beside the page."""
+    started: float
+
+
+def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
+    """The page, the frames and figures behind it, and the answer as lines."""
+    numbers = Numbers()
+    done = [e for e in made.evaluations if isinstance(e, Evaluation)]
+    first = made.evaluations[0] if made.evaluations else None
+    labels = made.prepared.labels
+    agents = agents_table(made.tables["seats"], made.tables["decisions"], labels["ballots"])
+    numbers.add("T1_agents", agents)
+    models = sorted(made.tables["decisions"]["model"].drop_nulls().unique(maintain_order=True))
+    effects = effects_block(made.branches, numbers)
+    causal = (
+        "No experiment stands in this report, so nothing here shows cause." if effects.empty
+        else "What changes and pushes did stands in the causal table."
+    )  # fmt: skip
+    deception, lies = _deception(made, numbers)
+    blocks = [
+        sections.surface_block(made.evaluations, numbers),
+        inferred_block(made.evaluations, numbers),
+        _said(made, numbers),
+        _used(made, first, effects, numbers),
+        deception,
+        _where(made, done, numbers),
+        _players(made, agents, models, numbers),
+        audits_block(done, numbers),
+    ]
+    if made.by is not None:
+        blocks.insert(
+            4, factors_block(made.by, by_factor(made.prepared, made.runs, made.by, made.settings), numbers)
+        )
+    material = Material(made.evaluations, made.prepared, made.logs, made.runs, made.settings, numbers)
+    blocks += [make(material) for make in SECTIONS.values()]
+    planted = appendix(numbers)
+    answer = _answer(made, done, first, lies, causal, models)
+    blocks_shown = [b for b in blocks if not b.empty]
+    absent = [text for b in [*blocks, planted] for text in b.absent]
+    absent += [part.note for b in blocks if b.empty for part in b.parts]
+    context = {
+        "title": "Do they model each other, and do they act on it?",
+        "subtitle": _subtitle(made, done, models),
+        "answer": answer,
+        "summary": sections.summary_figure(made.evaluations, numbers) if made.evaluations else None,
+        "blocks": blocks_shown,
+        "card": cards.card(made.tables, done),
+        "methods": methods(done, made.settings),
+        "missing": list(dict.fromkeys(filter(None, [*absent, *missing(made.evaluations)]))),
+        "cost": cards.cost(made.tables, time.monotonic() - made.started),
+        "planted": None if planted.empty else planted,
+        "foot": _foot(made, models),
+        "tables": made.folder + "/",
+        "keep": numbers.keep,
+    }
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page.filters["code"] = commands
+    template = page.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
+    html = template.render(context)
+    lines = [*answer["models"], *answer["acts"], f"Next: {_next(done, effects, made)}"]
+    return html, numbers, lines
+
+
+def _answer(
+    made: Made, done: Sequence[Evaluation], first: Evaluation | Skipped | None, lies: pl.DataFrame, causal: str,
+    models: Sequence[str],
+) -> dict[str, list[str]]:  # fmt: skip
+    if first is None:
+        return {"models": ["No question could be asked of these games."], "acts": [causal], "control": []}
+    said = words.models_answer(first)
+    if isinstance(first, Evaluation):
+        frame = first.target.frame
+        said.append(words.said_words(first.evidence))
+        agents = (
+            frame.filter(pl.col("model").is_not_null())["agent"].unique(maintain_order=True).sort().to_list()
+        )
+        rows_of = frame["model"].drop_nulls().unique(maintain_order=True).sort().to_list()
+        said.append(
+            words.pooled_words(rows_of, agents) if rows_of else "No model's decision is among the rows."
+        )
+    elif not models:
+        said.append("No seat was played by a model: there is nothing to probe, only the game and its labels.")
+    return {
+        "models": said,
+        "acts": words.acts_answer(first, lies, causal),
+        "control": [words.control_words(planted_table())],
+    }
+
+
+def _next(done: Sequence[Evaluation], effects: Block, made: Made) -> str:
+    if not made.evaluations or not done:
+        return "capture activations (wolfscope capture RUN) and play at least 15 games"
+    if any(s.verdict == "unclear" for s in done[0].rungs[:3]):
+        return "play more games: a rung of the first question is not settled"
+    if effects.empty:
+        return "test what the belief does: wolfscope branch, then name its folders in wolfscope report"
+    return "the causal table, and the rows where surface and ideal reader disagree"
+
+
+def _subtitle(made: Made, done: Sequence[Evaluation], models: Sequence[str]) -> str:
+    title = " + ".join(dict.fromkeys(run.manifest.name for _, run in made.runs))
+    what = (
+        f"activations of {', '.join(m.split('@')[0] for m in models)}" if done else "no activations to probe"
+    )
+    return f"Run {title}: {len(made.logs):,} games; {what}"
+
+
+def _said(made: Made, numbers: Numbers) -> Block:
+    """What is stated beside what is read, over turns and events."""
+    block = Block("said", "Does it say what it holds, and when does it come to hold it?")
+    table = said_table(made.evaluations, numbers)
+    if table is None:
+        block.absent.append("stated beliefs: `[beliefs] enabled = true` in the run's configuration")
+    else:
+        block.add(table=table)
+    head = _headline(made.evaluations)
+    over_time = sections.time_figure(head, numbers) if head else None
+    if over_time is None:
+        block.absent.append("F3, belief over turns: no turn with enough rows")
+    else:
+        block.add(figure=over_time)
+    block.take(
+        beliefs_block(head, made.prepared, numbers),
+        "Beliefs around events, in the simplex, of the second order",
+    )
+    block.take(ladder_block(head, made.logs, made.runs, made.settings, numbers))
+    return block
+
+
+def _headline(evaluations: Sequence[Evaluation | Skipped]) -> Evaluation | None:
+    first = evaluations[0] if evaluations else None
+    return first if isinstance(first, Evaluation) else None
+
+
+def _used(made: Made, first: Evaluation | Skipped | None, effects: Block, numbers: Numbers) -> Block:
+    block = Block("used", "Is it used?")
+    table, why = used_table(first, numbers)
+    if table is None:
+        block.absent.append(why)
+    else:
+        block.add(table=table)
+    block.take(effects)
+    return block
+
+
+def _deception(made: Made, numbers: Numbers) -> tuple[Block, pl.DataFrame]:
+    answers = judge.judgements(made.runs)
+    judged = judge.agreement(answers, made.prepared.labels["speeches"])
+    numbers.add("T4_judge", judged)
+    texts = speech_texts(made.logs)
+    found, absent = windows(made.prepared.contrasts, made.settings, texts)
+    judges = judge.scores(answers, [target for target, _ in made.prepared.contrasts], made.settings)
+    block = windows_block(found, absent, judge.in_words(judged), judges, numbers)
+    add_spans(block, *read_outs(made.prepared.contrasts, made.runs, made.settings), numbers)
+    labels = made.prepared.labels
+    said = cards.said_table(labels["statements"], labels["speeches"], numbers)
+    block.add(fold="What was said, by role and player", table=said)
+    return block, found
+
+
+def _where(made: Made, done: Sequence[Evaluation], numbers: Numbers) -> Block:
+    block = Block("where", "Where is it, and does it hold elsewhere?")
+    if done:
+        block.add(figure=sections.layer_figure(done, numbers))
+        site = sections.site_figure(done, numbers)
+        if site is not None:
+            block.add(figure=site)
+    head = _headline(made.evaluations)
+    block.take(recipes_block(done, made.settings, numbers), "Other recipes on the same rows and folds")
+    block.take(transfer_block(done, factors_of(made.runs), made.settings, numbers))
+    block.take(training_block(head, made.prepared, made.runs, made.settings, numbers))
+    return block
+
+
+def _players(made: Made, agents: pl.DataFrame, models: Sequence[str], numbers: Numbers) -> Block:
+    block = Block("players", "How good are the players?")
+    for text in in_words(agents, models):
+        block.add(note=text)
+    block.add(table=cards.agents_rows(agents))
+    block.take(
+        behaviour_block(made.logs, made.prepared.beliefs, made.prepared.labels, numbers),
+        "What the players do",
+    )
+    return block
+
+
+def _foot(made: Made, models: Sequence[str]) -> Table:
+    """Date, revision, configuration, models, command: what one needs to make the page again."""
+    sessions = [session for _, run in made.runs for session in run.manifest.sessions]
+    revisions = dict.fromkeys(s.revision[:12] + s.revision[40:] for s in sessions if s.revision)
+    rows = [
+        ["written", datetime.now(UTC).isoformat(timespec="minutes")],
+        ["games played with", ", ".join(revisions) or "revision unknown"],
+        [
+            "configuration",
+            ", ".join(f"{run.manifest.name} {run.manifest.config_hash}" for _, run in made.runs),
+        ],
+        ["models", ", ".join(models) or "none"],
+        ["command", made.command or "analysis.report.report.write_report"],
+    ]
+    return Table(["", ""], rows, id="foot")

@@ -1,0 +1,255 @@
+"""Sentences of the page, each made from the number that it stands beside and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from analysis.evaluation.evaluate import Evaluation, Skipped
+from analysis.report.page import p_text, title_of, within
+from analysis.rungs.rungs import (
+    EQUIVALENT,
+    MARGIN,
+    Evidence,
+    Rung,
+    alarmed,
+    reached,
+    said_against_represented,
+)
+from analysis.stats.bootstrap import Interval
+
+PLACES = {
+    "belief_mention": "the subject's name in a question put to the model beside the game: the answer's own token",
+    "mention": "a mention in play: the subject's name where it was read last",
+    "prompt_last": "the last token before the model's answer, in play",
+    "option": "the choice: the subject's name among the options shown",
+    "speech_last": "the last word said aloud",
+    "speech_mean": "the mean over the words said aloud",
+    "output_last": "the last token of the answer",
+    "output_mean": "the mean over the answer",
+    "role_line": "the line that tells the seat its role",
+}
+"""Where each site stands, for what it is."""
+WHO = {"subject_is_werewolf": "who is a werewolf", "subject_is_seer": "who is the seer"}
+
+
+def place_of(site: str) -> str:
+    """A site in words; its own name where there are none."""
+    return PLACES.get(site, f"site {site}")
+
+
+def is_answer(site: str) -> bool:
+    """Whether the site is where an answer about the subject is being made, not play."""
+    return site == "belief_mention"
+
+
+def rung_words(rung: Rung) -> str:
+    """One sentence: what the rung says and the number that says it."""
+    number = f"{rung.measure} {within(rung.value, rung.number != 1 and rung.number != 3)}"
+    if rung.verdict == "not tested":
+        return f"{_NOT[rung.number]}: {rung.why}."
+    p = f", p {p_text(rung.p)}" if np.isfinite(rung.p) else ""
+    return f"{_SAID[rung.number][rung.verdict]} ({number}{p})."
+
+
+_SAID = {
+    1: {
+        "yes": "Something of it can be read, beyond chance and an untrained model",
+        "no": "Nothing of it can be read beyond chance or an untrained model",
+        "unclear": "Whether anything of it can be read is not settled by so many games",
+    },
+    2: {
+        "yes": "It adds to everything that is public or incidental put together",
+        "no": f"It adds less than {MARGIN} to what is public and incidental: nothing that matters",
+        "unclear": "Whether it adds to what is public and incidental is not settled by so many games",
+    },
+    3: {
+        "yes": "It follows an ideal reader's inference, and errs where that errs",
+        "no": "It does not follow an ideal reader's inference beyond what is public",
+        "unclear": "Whether it follows an ideal reader's inference is not settled by so many games",
+    },
+    4: {
+        "yes": "The players' ballots go with it beyond what is public; that alone is no proof of cause",
+        "no": "The players' ballots do not go with it beyond what is public",
+        "unclear": "Whether the players' ballots go with it is not settled by so many games",
+    },
+    5: {
+        "yes": "It tells more than the ideal reader here: a leak, private knowledge, or a reader that knows too little",
+        "no": "It tells no more than an ideal reader of the same, as it should",
+        "unclear": "Whether it tells more than an ideal reader is not settled by so many games",
+    },
+}  # fmt: skip
+_NOT = {
+    1: "Not read", 2: "Not held against the surface", 3: "Not held against an ideal reader",
+    4: "Not held against choices", 5: "Not held against an ideal reader",
+}  # fmt: skip
+
+
+def models_answer(e: Evaluation | Skipped) -> list[str]:
+    """Does it model the others? An answer of one target from its rungs, for someone who reads nothing else."""
+    what = WHO.get(e.target.name, title_of(e.target.name).lower())
+    if isinstance(e, Skipped):
+        return [f"Not tested: {e.reason}."]
+    rungs, v = e.rungs, e.evidence
+    top = reached(rungs)
+    head = {
+        0: f"Nothing that can be claimed: nothing is read of {what}"
+        if rungs[0].verdict == "no"
+        else f"Not settled: too few games to tell whether anything is read of {what}",
+        1: f"Not shown: something can be read of {what}, and it is not shown to be more than what is public tells",
+        2: f"In part: more can be read of {what} than what is public tells, and it is not shown to be inferred",
+        3: f"Yes: it infers {what}, beyond what is public tells by itself",
+        4: f"Yes: it infers {what}, beyond what is public tells by itself, and its votes go with it",
+    }[top]  # fmt: skip
+    if alarmed(rungs):
+        head = f"Not claimed: more is read of {what} than anyone could infer, so look for a leak first"
+    asked = (
+        "Of two players of one moment, one with the role and one without, what is read from its activations picks the "
+        "right one"
+        if v.within_decisions
+        else "Of two moments, one of either kind, what is read from its activations picks the right one"
+    )
+    yardsticks = f"everything public and incidental together {v.surface.value:.0%}"
+    if v.ceiling_name:
+        yardsticks += f", an ideal reader {v.ceiling.value:.0%}"
+    said = [f"{head}.", f"{asked} {_share(v.read)} of the time; {yardsticks}; chance 50%."]
+    said += inferred_words(v)[:1]
+    if rungs[4].verdict == "yes" and not alarmed(rungs):
+        said.append("It tells more than our ideal reader, which knows models' ways of play only roughly.")
+    return said
+
+
+def inferred_words(v: Evidence) -> list[str]:
+    """The ideal reader as a yardstick."""
+    if not v.ceiling_name:
+        return []
+    out = []
+    if v.reachable.low > 0:
+        close = (
+            f" and falls short of it by less than {EQUIVALENT} AUROC"
+            if v.short.high < EQUIVALENT
+            else f" and falls short of it by {within(v.short)} AUROC"
+            if v.short.low > 0
+            else ""
+        )
+        out.append(
+            f"It adds {_share(v.share)} of what an ideal reader ({v.ceiling_name}) adds to what is public{close}."
+        )
+    else:
+        out.append(
+            f"An ideal reader ({v.ceiling_name}) is not shown to add to the surface here "
+            f"({within(v.reachable, True)}), so the way to it cannot be measured."
+        )
+    out.append(
+        f"Of the posterior's log-odds that the surface leaves open the activations explain {_share(v.r2)}, and "
+        f"{_share(v.r2_truth)} where the truth is given besides."
+    )
+    return out
+
+
+def _share(i: Interval) -> str:
+    return f"{i.value:.0%} [{i.low:.0%}, {i.high:.0%}]"
+
+
+def said_words(v: Evidence) -> str:
+    """What the model states beside what is read of it."""
+    if not np.isfinite(v.stated.value):
+        return "Nothing was asked of the players in this run, so nothing stated stands beside what is read."
+    verdict = said_against_represented(v)
+    difference = within(v.said, True)
+    plain = {
+        "said = represented": "Asked, they say what is read of them",
+        "latent more than said": "Asked, they say less than is read of them",
+        "said more than represented": "Asked, they say more than is read of them here",
+        "not told apart": "Asked, what they say is not told apart from what is read of them",
+    }[verdict]
+    return f"{plain} (AUROC {v.stated.value:.2f} against {v.read.value:.2f}, difference {difference})."
+
+
+def acts_answer(headline: Evaluation | Skipped | None, lies: pl.DataFrame, causal: str) -> list[str]:
+    """Does it act on it, and do they deceive? From rung 4, the contrasts of speech and the causal table."""
+    said = []
+    if isinstance(headline, Evaluation):
+        said.append(rung_words(headline.rungs[3]))
+    else:
+        said.append("Whether ballots go with what is held was not tested.")
+    said.append(causal)
+    wolves = lies.filter(pl.col("contrast") == "werewolves: lie against truth") if len(lies) else lies
+    if len(wolves):
+        best = wolves.sort("auroc", descending=True).row(0, named=True)
+        sure = (
+            "can be told from the truth before it is said" if best["low"] > 0.5
+            else "cannot be told from the truth" if best["high"] < 0.55
+            else "is not shown to be told from the truth"
+        )  # fmt: skip
+        said.append(
+            f"A werewolf's lie {sure} (AUROC {best['auroc']:.2f} [{best['low']:.2f}, {best['high']:.2f}] at "
+            f"{best['window']}, {best['recall']:.0%} found at 1% false alarms, {best['n_positive']:,} lies of "
+            f"{best['n_games']:,} games)."
+        )
+    else:
+        said.append("Lies within a role: too few, or none captured.")
+    return said
+
+
+def learning_words(curve: pl.DataFrame) -> str:
+    """What the curve of training games itself shows."""
+    if len(curve) < 3:
+        return ""
+    values = curve["auroc"].to_list()
+    grown, late = values[-1] - values[0], values[-1] - values[-2]
+    course = f"from {values[0]:.2f} to {values[-1]:.2f}"
+    if max(abs(v - 0.5) for v in values) < 0.03:
+        return f"{course}: within .03 of chance at every size"
+    if late > 0.01:
+        return f"{course}: still rising at the end, so more games would help"
+    if grown > 0.01:
+        return f"{course}: risen and flat at the end, so more games of this kind would add little"
+    return f"{course}: not rising with games"
+
+
+def selectivity_words(table: pl.DataFrame) -> str:
+    """What the control task says at the layer that reads the real task best."""
+    if not len(table):
+        return ""
+    best = table.sort("real", descending=True, maintain_order=True).row(0, named=True)
+    gap = best["selectivity"]
+    verdict = (
+        "a random label of the same inputs is read worse, so the read-out answers the question"
+        if gap > 0.05
+        else "a random label of the same inputs is read better: here any label of name and moment can be looked up"
+        if gap < -0.05
+        else "a random label of the same inputs is read as well, so the read-out may look up more than it understands"
+    )
+    return f"{gap:+.2f} ({best['real']:.2f} against {best['control']:.2f}): {verdict}"
+
+
+def control_words(table: pl.DataFrame) -> str:
+    """The positive and negative controls, from the planted table that the package carries."""
+    if table.is_empty():
+        return "No planted truth was computed in this installation."
+    n = int(table["repeats"][0])
+    words = {
+        "nothing": "nothing planted", "surface": "the surface alone", "unused": "an inference that nobody uses",
+        "used": "an inference that ballots follow", "private": "a private answer",
+    }  # fmt: skip
+    parts = [f"{words.get(r['planted'], r['planted'])} {r['right']:.0%}" for r in table.iter_rows(named=True)]
+    return (
+        f"The same steps on {n:,} data sets of {int(table['n_games'][0])} games of each kind whose truth is "
+        f"planted stop at "
+        f"the right rung for {', '.join(parts)}."
+    )
+
+
+def pooled_words(models: Sequence[str], agents: Sequence[str]) -> str:
+    """Whose decisions the rows are, so that no pool is silent."""
+    shown = ", ".join(m.split("@")[0] for m in models)
+    if len(models) > 1:
+        return f"Rows pool {len(models)} models ({shown}); --by model tells them apart."
+    if len(agents) > 1:
+        return (
+            f"Rows pool {len(agents)} agents of {shown} ({', '.join(agents)}); --by agent tells them apart."
+        )
+    return f"All rows are decisions of {shown}."
