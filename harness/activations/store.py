@@ -46,8 +46,8 @@ from harness.activations.shards import (
     shard_remedy,
     widen,
 )
-from harness.gate import check_links, segment
 from harness.activations.unembedding import read_names
+from harness.gate import check_links, segment
 
 __all__ = [
     "INDEX_SCHEMA",
