@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.stats.errors import AnalysisError
+from harness.run.folder import Run
 
 OF_GAMES = ("preset", "lexicon")
 """Columns of the games table that tell games apart without being a factor of the run."""
@@ -40,4 +41,43 @@ def levels_of(runs: Sequence[tuple[str, Any]], factor: str) -> dict[str, str]:
         raise AnalysisError(
             f"{factor!r} is no factor of {'all of ' if found else ''}these runs; there are: {', '.join(known)}"
         )
+    return found
+
+
+class Part(Run):
+    """Some games of a run, read as a run of their own."""
+
+    def __init__(self, run: Run, games: Sequence[str]) -> None:
+        """`games`: ids of those that it holds."""
+        super().__init__(run.path)
+        self._kept = list(games)
+
+    def frame(self, table: str) -> pl.LazyFrame:
+        """One table, these games alone."""
+        return super().frame(table).filter(pl.col("game_id").is_in(self._kept))
+
+
+def parts_by(runs: Sequence[Run], factor: str) -> list[tuple[str, list[Run]]]:
+    """(level, the runs' games of that level), levels sorted. Raises AnalysisError for a factor that does not exist.
+
+    By agent or model games are not told apart, since several of them play in one: the tables have a row for each.
+    """
+    if factor in ("agent", "model"):
+        raise AnalysisError(
+            f"{factor}s play in the same games, and these tables have a row for each; name a factor of the runs"
+        )
+    prefixes = [f"{i}:" for i in range(len(runs))]
+    by_game = levels_of(list(zip(prefixes, runs)), factor)
+    found = []
+    for level in sorted(set(by_game.values())):
+        parts: list[Run] = []
+        for prefix, run in zip(prefixes, runs):
+            mine = [
+                game[len(prefix) :]
+                for game, its in by_game.items()
+                if its == level and game.startswith(prefix)
+            ]
+            if mine:
+                parts.append(Part(run, mine))
+        found.append((level, parts))
     return found

@@ -19,6 +19,7 @@ from sklearn.neural_network import MLPClassifier
 
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.registry import PROBES
 from analysis.probes.probes import Kind, probe
 from analysis.stats.metrics import auroc
 from analysis.stats.moments import Doubles
@@ -63,6 +64,7 @@ def recipes(e: Evaluation, seed: int = 0) -> pl.DataFrame:
             f"lie minus honest instruction, tells {pairs.told:.0%} of held-out pairs apart; {pairs.n:,} pairs"
         )
         found.append(("instructed pairs", pairs.scores, told))
+    found += [(name, new.fit(layers, e.target.y, e.folds), new.what) for name, new in PROBES.items()]
     rows += [{"recipe": name, "auroc": _auroc(e, scores), "what": what} for name, scores, what in found]
     return pl.DataFrame(rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -11,12 +11,21 @@ from harness.cli.app import Flag, app, last_line, named, progress_of, write_deri
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.play.progress import Progress
 
 
 @app.command
-def report(*runs: Path, out: Path | None = None, site: str | None = None, quiet: Flag = False) -> int:
-    """Probe the captured activations against every baseline and write one self-contained report.html.
+def report(
+    *runs: Path,
+    out: Path | None = None,
+    site: str | None = None,
+    by: str | None = None,
+    force: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Say whether the players model each other and act on it: probe, hold against the surface, write report.html.
 
     Parameters
     ----------
@@ -26,18 +35,39 @@ def report(*runs: Path, out: Path | None = None, site: str | None = None, quiet:
         Where to write it (default: report.html in the first run folder).
     site
         Where what is held of others is read (default: belief_mention where it was captured, else mention).
+    by
+        A factor of the runs, or agent, model, preset, lexicon, run: the rungs for each of its levels.
+    force
+        Replace a report that is there.
+    quiet
+        Print nothing but the result and the page's path.
     """
     if not runs:
         raise WolfscopeError("name at least one run folder: wolfscope report RUN")
-    last_line(report_of(list(runs), out, progress_of(quiet, False), site))
+    last_line(report_of(list(runs), out, progress_of(quiet, False), site, by, force))
     return 0
 
 
-def report_of(runs: list[Path], out: Path | None, progress: Progress, site: str | None = None) -> Path:
+def report_of(
+    runs: list[Path],
+    out: Path | None,
+    progress: Progress,
+    site: str | None = None,
+    by: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Write the report and tell its result in words; the page's path."""
     from analysis.evaluation.evaluate import Settings
-    from analysis.report.report import write_report
+    from analysis.report.report import result_lines, write_report
 
-    return write_report(runs, out=out, say=progress.say, settings=Settings(site=site))
+    words = [f"--{name} {value}" for name, value in (("site", site), ("by", by)) if value is not None]
+    page = write_report(
+        runs, out=out, say=progress.say, settings=Settings(site=site), overwrite=force, by=by,
+        command=" ".join(["wolfscope report", *map(str, runs), *words]),
+    )  # fmt: skip
+    for line in result_lines(page):
+        last_line(line)
+    return page
 
 
 @app.command
@@ -94,13 +124,15 @@ def judge(
 
 
 @app.command
-def ratings(*runs: Path) -> int:
+def ratings(*runs: Path, by: str | None = None) -> int:
     """Print how strong each agent is on each side, with intervals over games, and who met whom.
 
     Parameters
     ----------
     runs
         Run folders; RUN/derived/ of the first gets the tables as parquet files.
+    by
+        A factor of the runs, preset, lexicon or run: each of its levels by itself.
     """
     from analysis.behaviour.ratings import (
         differences_table,
@@ -110,52 +142,85 @@ def ratings(*runs: Path) -> int:
         ratings_table,
         results_of,
     )
-    from harness.run.folder import load_run
 
-    results = results_of([load_run(run) for run in named(runs, "ratings")])
-    fit = rate(results)
-    for line in ratings_lines(fit, results):
-        last_line(line)
-    tables = {
-        "ratings": ratings_table(fit, results),
-        "head_to_head": head_to_head(results),
-        "rating_differences": differences_table(fit),
-    }
-    last_line(write_derived(runs, tables, ("games.parquet", "seats.parquet")))
+    tables: dict[str, list[Any]] = {}
+    for level, parts in _levels(runs, "ratings", by):
+        results = results_of(parts)
+        fit = rate(results)
+        for line in ratings_lines(fit, results):
+            last_line(line)
+        _keep(tables, "ratings", ratings_table(fit, results), by, level)
+        _keep(tables, "head_to_head", head_to_head(results), by, level)
+        _keep(tables, "rating_differences", differences_table(fit), by, level)
+    last_line(write_derived(runs, _joined(tables), ("games.parquet", "seats.parquet")))
     return 0
 
 
 @app.command
-def behaviour(*runs: Path) -> int:
+def behaviour(*runs: Path, by: str | None = None) -> int:
     """Print what agents do: ballot accuracy, survival, persuasion, deception, sycophancy, with intervals over games.
 
     Parameters
     ----------
     runs
         Run folders; RUN/derived/behaviour.parquet of the first gets the table.
+    by
+        A factor of the runs, preset, lexicon or run: each of its levels by itself.
     """
     from analysis.behaviour.behaviour import behaviour_lines, behaviour_of
-    from harness.run.folder import load_run
 
-    table = behaviour_of([load_run(run) for run in named(runs, "behaviour")])
-    for line in behaviour_lines(table):
-        last_line(line)
-    last_line(write_derived(runs, {"behaviour": table}, ("*.parquet",)))
+    tables: dict[str, list[Any]] = {}
+    for level, parts in _levels(runs, "behaviour", by):
+        table = behaviour_of(parts)
+        for line in behaviour_lines(table):
+            last_line(line)
+        _keep(tables, "behaviour", table, by, level)
+    last_line(write_derived(runs, _joined(tables), ("*.parquet",)))
     return 0
 
 
 @app.command
-def competence(run: Path) -> int:
+def competence(run: Path, *, by: str | None = None) -> int:
     """Print who wins how often on which side, and each model against the other contenders in the same seats.
 
     Parameters
     ----------
     run
         The run folder of harness/config/examples/competence.toml, or of another run whose sides one agent has alone.
+    by
+        A factor of the run, preset or lexicon: each of its levels by itself.
     """
     from analysis.behaviour.standings import competence_lines
+
+    for _, parts in _levels((run,), "competence", by):
+        for line in competence_lines(parts[0]):
+            last_line(line)
+    return 0
+
+
+def _levels(runs: tuple[Path, ...], verb: str, by: str | None) -> Iterator[tuple[str, list[Any]]]:
+    """The runs as they are, or level by level of a factor, each under a heading."""
     from harness.run.folder import load_run
 
-    for line in competence_lines(load_run(run)):
-        last_line(line)
-    return 0
+    opened = [load_run(run) for run in named(runs, verb)]
+    if by is None:
+        yield "", opened
+        return
+    from analysis.data.levels import parts_by
+
+    for level, parts in parts_by(opened, by):
+        last_line(f"\n{by} = {level}")
+        yield level, parts
+
+
+def _keep(tables: dict[str, list[Any]], name: str, table: Any, by: str | None, level: str) -> None:
+    import polars as pl
+
+    columns = [] if by is None else [pl.lit(by).alias("factor"), pl.lit(level).alias("level")]
+    tables.setdefault(name, []).append(table.select([*columns, pl.all()]))
+
+
+def _joined(tables: dict[str, list[Any]]) -> dict[str, Any]:
+    import polars as pl
+
+    return {name: pl.concat(parts) for name, parts in tables.items()}

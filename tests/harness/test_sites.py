@@ -83,3 +83,19 @@ def test_unknown_site_is_refused():
         ConfigurationError, match="no site is called 'prompt_lst'; did you mean 'prompt_last'"
     ):
         check_sites(["prompt_lst"])
+
+
+def test_options_are_the_names_that_a_choice_shows_and_no_earlier_mention():
+    trace = Trace(
+        "m@1", (10, 11, 12, 13, 14, 15), (16,), "x", None,
+        (
+            Span("mention", 1, 2, 0), Span("mention", 2, 3, 4), Span("question", 3, 6, 2), Span("mention", 4, 5, 0),
+            Span("mention", 5, 6, 1),
+        ),
+    )  # fmt: skip
+    ballot = Decision(seq=1, seat=2, kind="ballot", action=Action(option=0), options=(0, 1), trace=trace)
+    (item,) = game_items("g", [ballot], "m@1", ["option"])
+    assert item.sites == {"option:0": (0, (4,)), "option:1": (1, (5,))}
+    (one,) = game_items("g", [ballot], "m@1", ["option:1"])
+    assert one.sites == {"option:1": (1, (5,))}
+    assert not list(game_items("g", LOG, "m@1", ["option"]))  # no choice among players
