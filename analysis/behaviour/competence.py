@@ -11,6 +11,9 @@ import polars as pl
 
 from analysis.stats.bootstrap import Interval, ratio_interval
 
+FEWEST_GAMES = 15
+"""Below this many games no verdict is given."""
+
 
 def agents_table(
     seats: pl.DataFrame, decisions: pl.DataFrame, ballots: pl.DataFrame, n_boot: int = 1000
@@ -20,15 +23,18 @@ def agents_table(
 
     `hit` is the share of the village's informed-by-nothing ballots that fell on a werewolf, `chance` the
     share that a random living other would have given the same knowledge, `lift` their difference with an
-    interval over games.
+    interval over games. `forced` is the share of decisions that were made among the options alone after answers that
+    could not be used: hits, chance and lift leave such ballots out, for they are no choice of the player's own words.
     """
+    marked = with_forced(decisions)
+    forced = marked.filter("forced").select("game_id", "seq")
     rows = []
     for agent in sorted(set(seats["agent"].drop_nulls())):
         mine = seats.filter(pl.col("agent") == agent)
-        made = decisions.filter(pl.col("agent") == agent)
+        made = marked.filter(pl.col("agent") == agent)
         cast = ballots.filter(
             (pl.col("agent") == agent) & ~pl.col("voter_role").is_in(["werewolf", "possessed", "jester"])
-        )
+        ).join(forced, on=["game_id", "seq"], how="anti", maintain_order="left")
         lift = ballot_lift(cast, n_boot)
         rows.append(
             {
@@ -37,9 +43,10 @@ def agents_table(
                 "seats": len(mine),
                 "decisions": len(made),
                 "fallbacks": _share(made["fallback"].is_not_null()),
+                "forced": _share(made["forced"]),
                 "wins_village": _share(mine.filter(pl.col("faction") == "village")["won"]),
                 "wins_werewolf": _share(mine.filter(pl.col("faction") == "werewolf")["won"]),
-                "ballots": len(cast),
+                "ballots": len(cast), "games": cast["game_id"].n_unique(),
                 "hit": _share(cast["target_is_werewolf"]),
                 "chance": float(np.mean(cast["p_chance"].to_numpy())) if len(cast) else None,
                 "lift": lift.value, "lift_low": lift.low, "lift_high": lift.high,
@@ -47,10 +54,21 @@ def agents_table(
         )  # fmt: skip
     schema = {
         "agent": pl.String, "model": pl.String, "seats": pl.Int64, "decisions": pl.Int64, "fallbacks": pl.Float64,
-        "wins_village": pl.Float64, "wins_werewolf": pl.Float64, "ballots": pl.Int64, "hit": pl.Float64,
+        "forced": pl.Float64,
+        "wins_village": pl.Float64, "wins_werewolf": pl.Float64, "ballots": pl.Int64, "games": pl.Int64,
+        "hit": pl.Float64,
         "chance": pl.Float64, "lift": pl.Float64, "lift_low": pl.Float64, "lift_high": pl.Float64,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema)
+
+
+def with_forced(decisions: pl.DataFrame) -> pl.DataFrame:
+    """The decisions with `forced`: whether it was chosen among the legal answers after others could not be used."""
+    if "rejected" not in decisions.columns:
+        return decisions.with_columns(forced=pl.lit(False))
+    among = pl.col("sampling").fill_null("").str.contains('"choices"', literal=True)
+    refused = pl.col("rejected").list.len().fill_null(0) > 0
+    return decisions.with_columns(forced=among & refused & pl.col("fallback").is_null())
 
 
 def ballot_lift(cast: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Interval:
@@ -67,20 +85,22 @@ def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:
     """
     out = []
     for row in table.filter(pl.col("model").is_not_null()).iter_rows(named=True):
-        legal = 1 - (row["fallbacks"] or 0.0)
+        lost, forced = row["fallbacks"] or 0.0, row["forced"] or 0.0
         text = (
-            f"{row['agent']} ({row['model']}) answered {legal:.1%} of {row['decisions']:,} requests itself, "
+            f"{row['agent']} ({row['model']}) answered {1 - lost - forced:.1%} of {row['decisions']:,} requests in its "
+            f"own words or choice, {row['decisions'] * forced:,.0f} were forced among the options after answers that "
+            f"could not be used, {row['decisions'] * lost:,.0f} are fallbacks."
         )
-        text += f"{row['decisions'] * (1 - legal):,.0f} by a fallback."
         if row["ballots"]:
             low, high = row["lift_low"], row["lift_high"]
             text += (
-                f" On the village side {row['hit']:.1%} of its {row['ballots']:,} ballots hit a werewolf; "
+                f" On the village side {row['hit']:.1%} of its {row['ballots']:,} unforced ballots hit a werewolf; "
                 f"of random choices {row['chance']:.1%} would. The difference is "
                 f"{100 * row['lift']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]: "
             )
             text += (
-                "it votes better than chance." if low > 0
+                f"too few games ({row['games']}) for a verdict." if row["games"] < FEWEST_GAMES
+                else "it votes better than chance." if low > 0
                 else "it votes worse than chance." if high < 0
                 else "its votes are not distinguishable from chance, so little can be expected of what it represents."
             )  # fmt: skip

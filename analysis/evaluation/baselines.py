@@ -23,7 +23,7 @@ from analysis.evaluation.registry import BASELINES
 from analysis.probes.permutation import NULL_PENALTY, permute_within_games, units_of
 from analysis.probes.probes import Nested, probe
 from analysis.rungs.climb import Sources
-from analysis.rungs.nested import boosted, log_odds
+from analysis.rungs.nested import TREES, boosted, log_odds
 from analysis.stats.codes import codes_of
 from analysis.stats.logistic import probabilities
 from analysis.stats.metrics import auroc
@@ -72,7 +72,9 @@ class Beside:
     sources: Sources
 
 
-def baselines(target: Target, folds: Folds, seed: int = 0, max_words: int = 600) -> Beside:
+def baselines(
+    target: Target, folds: Folds, seed: int = 0, max_words: int = 600, trees: int = TREES
+) -> Beside:
     """All sources that the target has data for, those registered from outside among them."""
     frame, y, k = target.frame, target.y, folds.n_folds
     absent: list[str] = []
@@ -88,7 +90,7 @@ def baselines(target: Target, folds: Folds, seed: int = 0, max_words: int = 600)
         for column in ("day", "kind", "turn", "n_living", "subject", "name")
     ]
     coded = np.column_stack([frame.select(PUBLIC).to_numpy(), *codes, frame["length"].to_numpy(), rules])
-    by_trees = boosted(coded, y, folds, seed)
+    by_trees = boosted(coded, y, folds, seed, trees=trees)
     given = Nested.given(log_odds(rules), k)
     found = [
         _fitted(target, folds, "seat", seat, "the subject's seat"),
@@ -133,7 +135,7 @@ def baselines(target: Target, folds: Folds, seed: int = 0, max_words: int = 600)
         tuple((b.name, b.scores) for b in ceilings), bool(ceilings) and ceilings[0].name == NAMES["exact"],
         None if stated is None else stated.scores,
         target.note or ("no ideal reader follows this question" if not target.role else "no game could be followed"),
-        target.chose, target.no_use,
+        target.chose, target.no_use, trees,
     )  # fmt: skip
     return Beside([*found, *read, *beliefs], absent, sources)
 

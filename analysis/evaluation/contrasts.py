@@ -141,7 +141,7 @@ def _boost(
     part: Target, texts: Texts, folds: Folds, found: ProbeResult, settings: Settings
 ) -> dict[str, float | None]:
     """The text monitor's AUROC, and what the read-out adds to it."""
-    sources = monitor(part, texts, folds, settings.seed)
+    sources = monitor(part, texts, folds, settings.seed, settings.trees)
     alone, both = stack(sources, part.y, folds), stack([*sources, found.nested], part.y, folds)
     values, samples = bootstrap_auroc(
         part.y, [alone, both], part.games, folds.fold, settings.n_boot // 4, settings.seed

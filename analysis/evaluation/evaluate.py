@@ -16,6 +16,7 @@ from analysis.evaluation.baselines import Baseline, baselines, shuffled_roles
 from analysis.probes.permutation import LayerNull, layer_null, units_of
 from analysis.probes.probes import ProbeResult, check_classes, is_grouped, probe
 from analysis.rungs.climb import climb
+from analysis.rungs.nested import TREES
 from analysis.rungs.rungs import LEVEL, MARGIN, NAMES, Evidence, Rung, alarmed, increment, reached, rungs_of
 from analysis.rungs.within import Resamples, within_pairs
 from analysis.stats.bootstrap import Interval, auroc_interval, bootstrap_auroc
@@ -39,6 +40,8 @@ class Settings:
     site: str | None = None
     """Where what is held of others is read: the headline's site, named before anything is looked at; None: the first of
     `analysis.data.captures.HEADLINE` that was captured."""
+    trees: int = TREES
+    """Trees of each boosted fit of what is public."""
     audits: bool = True
     """Whether leaks, selectivity, sites and the learning curve are computed; planted data need none of them."""
 
@@ -139,7 +142,7 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
     found = probe(x, target.y, folds, target.games)
     if not is_grouped(folds, target.games):
         raise AssertionError("game_folds returned folds that split a game")
-    beside = baselines(target, folds, settings.seed)
+    beside = baselines(target, folds, settings.seed, trees=settings.trees)
     unit, unit_games, first = units_of(target.games, target.member)
     null = layer_null(x, target.y[first], unit, unit_games, folds, settings.n_permutations, settings.seed)
     best = int(np.bincount(found.chosen_layer).argmax())

@@ -16,7 +16,7 @@ from analysis.data.frames import GameLog
 from analysis.data.public_features import PUBLIC
 from analysis.data.targets import Target
 from analysis.probes.probes import Nested
-from analysis.rungs.nested import boosted, linear
+from analysis.rungs.nested import TREES, boosted, linear
 from analysis.stats.splits import Folds
 from games.records import Decision
 
@@ -37,14 +37,14 @@ def speech_texts(logs: Iterable[GameLog]) -> dict[tuple[str, int], str]:
     return found
 
 
-def monitor(target: Target, texts: Texts, folds: Folds, seed: int = 0) -> list[Nested]:
+def monitor(target: Target, texts: Texts, folds: Folds, seed: int = 0, trees: int = TREES) -> list[Nested]:
     """The sources of the text monitor on the target's rows: words of the speech, public counts, both in trees."""
     keys = target.frame.select("game_id", "seq").iter_rows()
     said = [texts.get((str(game), int(seq)), "") for game, seq in keys]
     public = target.frame.select(*PUBLIC, "day", "turn", "n_living", "length").to_numpy().astype(np.float32)
     public = public[:, np.ptp(public, axis=0) > 0]
     words = _words(said)
-    sources = [boosted(np.hstack([public, words]), target.y, folds, seed)]
+    sources = [boosted(np.hstack([public, words]), target.y, folds, seed, trees=trees)]
     sources += [linear(x, target.y, folds) for x in (public, words) if x.shape[1]]
     return sources
 

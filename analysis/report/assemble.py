@@ -101,6 +101,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
         "title": "Do they model each other, and do they act on it?",
         "subtitle": _subtitle(made, done, models),
         "answer": answer,
+        "remarks": made.tables["remarks"]["remark"].to_list(),
         "summary": sections.summary_figure(made.evaluations, numbers) if made.evaluations else None,
         "blocks": blocks_shown,
         "card": cards.card(made.tables, done),
@@ -161,7 +162,10 @@ def _subtitle(made: Made, done: Sequence[Evaluation], models: Sequence[str]) -> 
     what = (
         f"activations of {', '.join(m.split('@')[0] for m in models)}" if done else "no activations to probe"
     )
-    return f"Run {title}: {len(made.logs):,} games; {what}"
+    played = " and ".join(
+        dict.fromkeys(cell.game.capitalize() for _, run in made.runs for cell in run.manifest.cells)
+    )
+    return f"Run {title}: {len(made.logs):,} games of {played}; {what}"
 
 
 def _said(made: Made, numbers: Numbers) -> Block:

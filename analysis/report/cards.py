@@ -3,41 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from analysis.evaluation.evaluate import Evaluation
 from analysis.report.page import Numbers, Table, share, title_of
+from analysis.stats.bootstrap import Interval, ratio_interval
+
+FEWEST_LIES = 10
+"""Shares of fewer lies are not shown: of one they would be all or nothing."""
 
 
 def said_table(statements: pl.DataFrame, speeches: pl.DataFrame, numbers: Numbers) -> Table:
-    """Statements by role: false, known false, honest mistakes; and what was withheld."""
-    proposed = statements.filter(pl.col("statement_is_false").is_not_null())
-    by_role = proposed.group_by("speaker_role", maintain_order=True).agg(
-        statements=pl.len(), false=pl.col("statement_is_false").mean(), known=pl.col("speaker_knows_false").mean(),
-        mistake=pl.col("honest_mistake").mean(), believed=pl.col("believed_false").mean(),
+    """Statements by who speaks (a model, or scripted players) and role: false, known false, honest mistakes, "
+    "withheld."""
+    who = pl.col("model").fill_null("scripted").str.split("@").list.first().alias("who")
+    keys = ["who", "speaker_role"]
+    proposed = statements.filter(pl.col("statement_is_false").is_not_null()).with_columns(who)
+    by_role = proposed.group_by(keys, maintain_order=True).agg(
+        statements=pl.len(), false=pl.col("statement_is_false").mean(), mistake=pl.col("honest_mistake").mean(),
+        believed=pl.col("believed_false").mean(),
     )  # fmt: skip
+    known = [
+        (*key, *_known_false(group)[:3])
+        for key, group in proposed.group_by(keys, maintain_order=True)
+    ]  # fmt: skip
+    shares = pl.DataFrame(
+        known,
+        schema=dict.fromkeys(keys, pl.String) | dict.fromkeys(("known", "low", "high"), pl.Float64),
+        orient="row",
+    )
     lied = pl.col("any_known_false")
-    spoken = speeches.group_by("speaker_role", maintain_order=True).agg(
-        speeches=pl.len(), withheld=pl.col("withheld").mean(), lies=lied.sum(),
+    spoken = speeches.with_columns(who).group_by(keys, maintain_order=True).agg(
+        speeches=pl.len(), games=pl.col("game_id").n_unique(), withheld=pl.col("withheld").mean(), lies=lied.sum(),
         strategic=pl.col("strategic_deception").filter(lied).mean(), advantage=pl.col("advantage").filter(lied).mean(),
     )  # fmt: skip
-    frame = spoken.join(by_role, on="speaker_role", how="left", maintain_order="left").sort(
-        "speaker_role", maintain_order=True
-    )
+    frame = spoken.join(by_role, on=keys, how="left", maintain_order="left").join(
+        shares, on=keys, how="left", maintain_order="left"
+    ).sort(keys, maintain_order=True)  # fmt: skip
     numbers.add("T4_said", frame)
-
     rows = [
-        [r["speaker_role"], f"{r['speeches']:,}", f"{r['statements'] or 0:,}", share(r["false"]), share(r["known"]),
-         share(r["believed"]), share(r["mistake"]), share(r["withheld"]), f"{r['lies']:,}", share(r["strategic"]),
-         "" if r["advantage"] is None else f"{r['advantage']:+.3f}"]
+        [r["who"], r["speaker_role"], f"{r['speeches']:,}", f"{r['games']:,}", f"{r['statements'] or 0:,}",
+         share(r["false"]),
+         "" if r["known"] is None else f"{r['known']:.1%} [{r['low']:.1%}, {r['high']:.1%}]", share(r["believed"]),
+         share(r["mistake"]), share(r["withheld"]), f"{r['lies']:,}",
+         share(r["strategic"]) if r["lies"] >= FEWEST_LIES else "",
+         "" if r["advantage"] is None or r["lies"] < FEWEST_LIES else f"{r['advantage']:+.3f}"]
         for r in frame.to_dicts()
     ]  # fmt: skip
     columns = [
-        "role", "speeches", "statements", "false", "known false", "believed false", "honest mistake", "withheld",
-        "lies", "strategic", "mean shift"
+        "who", "role", "speeches", "games", "statements", "false", "known false [95%]", "believed false",
+        "honest mistake", "withheld", "lies", "strategic", "mean shift"
     ]  # fmt: skip
-    return Table(columns, rows, tuple(range(1, 11)))
+    return Table(
+        columns, rows, tuple(range(2, 13)), (), "T4-said", "What was said, and was it known to be false?",
+        "Shares of statements (withheld: of speeches), intervals over games; labels come from typed speech acts "
+        "and the "
+        f"engine's truth. Strategic and shift: of lies, where there are {FEWEST_LIES} or more.",
+    )  # fmt: skip
+
+
+def _known_false(rows: pl.DataFrame) -> Interval:
+    """Share of the statements that the speaker knew to be false."""
+    per_game = rows.group_by("game_id", maintain_order=True).agg(
+        known=pl.col("speaker_knows_false").cast(pl.Float64).sum(), n=pl.len()
+    )
+    return ratio_interval(per_game["game_id"], per_game["known"], per_game["n"])
 
 
 def agents_rows(table: pl.DataFrame) -> Table:
@@ -45,15 +77,28 @@ def agents_rows(table: pl.DataFrame) -> Table:
 
     rows = [
         [r["agent"], (r["model"] or "scripted").split("@")[0], f"{r['seats']:,}", f"{r['decisions']:,}",
-         share(r["fallbacks"]), share(r["wins_village"]), share(r["wins_werewolf"]), f"{r['ballots']:,}",
-         share(r["hit"]), share(r["chance"])]
+         share(r["fallbacks"]), share(r["forced"]), share(r["wins_village"]), share(r["wins_werewolf"]),
+         f"{r['ballots']:,}",
+         share(r["hit"]), share(r["chance"]), _lift(r)]
         for r in table.to_dicts()
     ]  # fmt: skip
     columns = [
-        "agent", "model", "seats", "decisions", "fallbacks", "wins, village", "wins, werewolf",
-        "ballots", "hit", "by chance"
+        "agent", "model", "seats", "decisions", "fallbacks", "forced", "won as village", "won as werewolves",
+        "ballots", "hit", "by chance", "lift [95%]"
     ]  # fmt: skip
-    return Table(columns, rows, tuple(range(2, 10)))
+    return Table(
+        columns, rows, tuple(range(2, 12)), (), "T1-agents", "Who plays, and do their ballots hit?",
+        "Ballots of the village side, forced ones left out; by chance: what a random living other would have hit given "
+        "what the voter knew; lift in points, intervals over games. Forced: chosen among the legal answers "
+        "after others "
+        "could not be used.",
+    )  # fmt: skip
+
+
+def _lift(row: dict[str, Any]) -> str:
+    if not row["ballots"]:
+        return ""
+    return f"{100 * row['lift']:+.1f} [{100 * row['lift_low']:+.1f}, {100 * row['lift_high']:+.1f}]"
 
 
 def card(tables: dict[str, pl.DataFrame], done: Sequence[Evaluation]) -> Table:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.probes.probes import Nested, ProbeResult
 from analysis.rungs.inference import partial_r2, where_they_part
-from analysis.rungs.nested import boosted, linear, log_odds, stack
+from analysis.rungs.nested import TREES, boosted, linear, log_odds, stack
 from analysis.rungs.rungs import NONE, Evidence
 from analysis.rungs.use import FEWEST_BALLOTS, votes_explained
 from analysis.rungs.within import Resamples, within_pairs
@@ -44,6 +44,8 @@ class Sources:
     """`(n_rows,)`: 1 for the subject that the viewer's ballot fell on, 0 for the others of that ballot, NaN "
     "elsewhere."""
     no_use: str = "no choice of these rows turns on it"
+    trees: int = TREES
+    """Trees of each boosted fit."""
 
 
 def climb(
@@ -130,7 +132,7 @@ def _inference(
     given = [
         *sources.surface,
         linear(sources.features, wanted, folds),
-        boosted(sources.coded, wanted, folds, seed, value=True),
+        boosted(sources.coded, wanted, folds, seed, value=True, trees=sources.trees),
     ]
     own = linear(x, wanted, folds)
     e.r2 = partial_r2(wanted, given, own, folds, game, draw)
@@ -161,7 +163,7 @@ def _use(
     told = log_odds(public[rows])[:, None]
     surface = [
         linear(np.hstack([sources.features[rows], told]), chosen, part),
-        boosted(np.hstack([sources.coded[rows], told]), chosen, part, seed),
+        boosted(np.hstack([sources.coded[rows], told]), chosen, part, seed, trees=sources.trees),
         Nested.given(log_odds(public[rows]), k),
     ]
     beliefs = {"represented": Nested(found.nested.outer[rows], found.nested.inner[:, rows])}

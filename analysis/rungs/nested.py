@@ -26,6 +26,8 @@ STACK_PENALTY = 1e-2
 """Ridge penalty per row of the second fit, in standardised scores: a handful of columns, thousands of rows."""
 FLOOR = 0.005
 """Probabilities are clipped to [FLOOR, 1 - FLOOR] before they become log-odds."""
+TREES = 25
+"""Trees of a boosted fit."""
 BOOSTED_ROWS = 20_000
 """Training rows of a boosted fit at most, drawn at random: more cost time and change little."""
 
@@ -93,7 +95,8 @@ def boosted(features: NDArray[Any], y: Doubles, folds: Folds, seed: int = 0, val
             rows = rng.choice(rows, BOOSTED_ROWS, replace=False)
         kind = HistGradientBoostingRegressor if value else HistGradientBoostingClassifier
         model = kind(
-            max_iter=25, learning_rate=0.2, max_leaf_nodes=6, min_samples_leaf=40, l2_regularization=1.0, max_bins=24,
+            max_iter=trees, learning_rate=0.2, max_leaf_nodes=6, min_samples_leaf=40, l2_regularization=1.0,
+            max_bins=24,
             early_stopping=False, random_state=seed,
         )  # fmt: skip
         fitted = model.fit(x[rows], y[rows])

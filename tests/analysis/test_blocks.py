@@ -23,7 +23,7 @@ from analysis.stats.splits import game_folds
 from harness.run.manifest import read_manifest
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=19, n_boot=100)
+FAST = Settings(n_permutations=19, n_boot=100, trees=2)
 
 
 @pytest.fixture(scope="module")
@@ -261,4 +261,4 @@ def test_the_page_shows_geometry_courses_and_second_order(page):
     assert (
         r2.filter(pl.col("kind") == "public events")["r2"][0] > 0.1
     )  # the posterior rests on what is public
-    assert len(pl.read_parquet(folder / "T4_windows.parquet").columns) == 12
+    assert len(pl.read_parquet(folder / "T4_windows.parquet").columns) == 17

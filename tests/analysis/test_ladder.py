@@ -14,7 +14,7 @@ from analysis.stats.metrics import auroc
 from games.records import Decision
 from tests.fixtures.planted_runs import planted_run, scripted_game
 
-FAST = Settings(n_permutations=19, n_boot=200)
+FAST = Settings(n_permutations=19, n_boot=200, trees=2)
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,18 @@ from analysis.report.report import result_lines, write_report
 from analysis.stats.errors import AnalysisError
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=60, n_boot=400)
+FAST = Settings(n_permutations=60, n_boot=400, trees=2)
 
 
 @pytest.fixture(scope="module")
 def signal(tmp_path_factory):
-    run = planted_run(tmp_path_factory.mktemp("signal") / "run", 70, 1.2, beliefs=True, untrained=True)
+    run = planted_run(tmp_path_factory.mktemp("signal") / "run", 40, 1.2, beliefs=True, untrained=True)
     return write_report([run], settings=FAST)
 
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory):
-    run = planted_run(tmp_path_factory.mktemp("noise") / "run", 70, 0.0, seed=3)
+    run = planted_run(tmp_path_factory.mktemp("noise") / "run", 40, 0.0, seed=3)
     return write_report([run], settings=FAST)
 
 

@@ -17,7 +17,7 @@ from analysis.stats.errors import AnalysisError
 from harness.capture.diff import LAYERS, SCHEMA_VERSION, TOKENS
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=19, n_boot=200)
+FAST = Settings(n_permutations=19, n_boot=200, trees=2)
 
 
 def a_diff(run, version=SCHEMA_VERSION, n_games=12, seed=0):

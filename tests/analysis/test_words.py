@@ -1,0 +1,134 @@
+"""Every sentence of the page says what the number beside it says: no contradictory pair, whatever the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.report import words
+from analysis.report.sections.planted import holds, remark
+from analysis.rungs.rungs import (
+    EQUIVALENT,
+    SAME,
+    Evidence,
+    alarmed,
+    reached,
+    rungs_of,
+    said_against_represented,
+)
+from analysis.rungs.use import EXPLAINED
+from analysis.stats.bootstrap import Interval
+
+
+def intervals(low: float, high: float) -> st.SearchStrategy[Interval]:
+    numbers = st.tuples(*[st.floats(low, high) for _ in range(3)]).map(sorted)
+    return st.builds(lambda v, p: Interval(v[1], v[0], v[2], p), numbers, st.floats(0, 1))
+
+
+@st.composite
+def evidence(draw: st.DrawFn) -> Evidence:
+    gain = intervals(-0.2, 0.3)
+    votes = draw(gain)
+    explained = pl.DataFrame(
+        [("represented", 0.1, *votes, 0.0, -0.1, 0.1, 200, 50)], schema=EXPLAINED, orient="row"
+    )
+    return Evidence(
+        1000, 50, draw(st.booleans()), draw(intervals(0.3, 1)), draw(st.floats(0, 1)), draw(gain), draw(gain),
+        draw(gain),
+        draw(intervals(0.3, 1)), draw(intervals(0.3, 1)), "exact posterior", draw(st.booleans()), "",
+        draw(intervals(0.3, 1)),
+        draw(gain), draw(intervals(-1, 2)), draw(gain), draw(intervals(-0.2, 1)), draw(intervals(-0.2, 1)),
+        explained=explained, beyond=draw(gain), stated=draw(intervals(0.3, 1)), said=draw(gain),
+    )  # fmt: skip
+
+
+CONTRADICTIONS = (
+    ("beyond what is public tells by itself", "no more than what is public"),
+    ("Yes: it infers", "does not follow an ideal reader's inference"),
+    ("Yes: it infers", "not shown to be inferred"),
+    ("nothing is read", "Something of it can be read"),
+    ("its votes go with it", "do not go with it"),
+    ("votes go with it", "is not settled by so many games (nats"),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(evidence())
+def test_no_two_sentences_contradict_each_other_or_their_numbers(v):
+    rungs = rungs_of(v)
+    e = SimpleNamespace(target=SimpleNamespace(name="subject_is_werewolf"), rungs=rungs, evidence=v)
+    answer = words.models_answer(e)
+    text = " ".join([*answer, words.said_words(v), *(words.rung_words(r) for r in rungs)])
+    for one, other in CONTRADICTIONS:
+        assert not (one in answer[0] and other in text), (one, other)
+    top = reached(rungs)
+    assert ("Yes: it infers" in answer[0]) == (top >= 3 and not alarmed(rungs))
+    assert ("look for a leak" in answer[0]) == alarmed(rungs)
+    for rung in rungs:
+        said = words.rung_words(rung)
+        if rung.verdict == "yes" and rung.number in (2, 4, 5):
+            assert rung.value.low > 0
+        if rung.verdict == "no" and rung.number in (2, 4, 5):
+            assert rung.value.high < 0.03
+        assert (f"{rung.value.value:.3f}" in said) or rung.verdict == "not tested"
+    if "falls short of it by less than" in text:
+        assert v.short.high < EQUIVALENT
+    verdict = said_against_represented(v)
+    assert (verdict == "latent more than said") <= (v.said.high < 0)
+    assert (verdict == "said more than represented") <= (v.said.low > 0)
+    assert (verdict == "said = represented") <= (abs(v.said.value) < SAME)
+    assert ("they say less than is read" in text) == (verdict == "latent more than said")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.3, 1), min_size=3, max_size=7))
+def test_the_learning_curve_is_described_by_its_own_values(values):
+    said = words.learning_words(pl.DataFrame({"training games": range(len(values)), "auroc": values}))
+    if "within .03 of chance at every size" in said:
+        assert max(abs(v - 0.5) for v in values) < 0.03
+    if "still rising" in said:
+        assert values[-1] > values[-2]
+    assert f"{values[0]:.2f}" in said
+    assert f"{values[-1]:.2f}" in said
+
+
+@pytest.mark.parametrize(
+    ("real", "control", "expected"), [(0.8, 0.5, "worse"), (0.6, 0.81, "better"), (0.7, 0.7, "as well")]
+)
+def test_selectivity_has_a_conclusion_of_its_own(real, control, expected):
+    table = pl.DataFrame(
+        {"layer": [0], "real": [real], "control": [control], "selectivity": [real - control]}
+    )
+    assert expected in words.selectivity_words(table)
+
+
+def test_a_target_without_an_ideal_reader_claims_no_inference():
+    v = Evidence(
+        1000, 50, True, Interval(0.8, 0.7, 0.9, 0.001), 0.001, within=Interval(0.1, 0.05, 0.2, 0.001)
+    )
+    v = replace(v, no_ceiling="no game could be followed", no_use="no ballots")
+    rungs = rungs_of(v)
+    assert [r.verdict for r in rungs] == ["yes", "yes", "not tested", "not tested", "not tested"]
+    assert words.rung_words(rungs[2]) == "Not held against an ideal reader: no game could be followed."
+
+
+def test_the_appendix_remarks_on_a_rate_that_is_off():
+    row = {"planted": "nothing", "n_games": 60, "repeats": 200, "interval excludes .5": 0.1}
+    row |= {f"rung {n}": 0.02 for n in range(1, 6)}
+    assert "which excludes .5 in 10%" in remark(pl.DataFrame([row]))
+    assert "No error rate" in remark(pl.DataFrame([row | {"interval excludes .5": 0.05}]))
+    weak = row | {"planted": "used", **{f"rung {n}": 0.5 for n in range(1, 5)}}
+    assert "Power below 80%: rung 1 with an inference, used planted, 50%" in remark(pl.DataFrame([weak]))
+    assert [holds("private", n) for n in range(1, 6)] == [True, True, False, False, True]
+
+
+def test_numbers_that_are_missing_are_not_written_as_numbers():
+    v = Evidence(10, 5, True)
+    assert "nan" not in " ".join(words.rung_words(r) for r in rungs_of(v) if r.verdict == "not tested")
+    assert np.isnan(v.read.value)
