@@ -79,7 +79,9 @@ def _non_negative(z: Doubles, y: Doubles) -> tuple[Doubles, float]:
     return found.x[:d], float(found.x[d])
 
 
-def boosted(features: NDArray[Any], y: Doubles, folds: Folds, seed: int = 0, value: bool = False) -> Nested:
+def boosted(
+    features: NDArray[Any], y: Doubles, folds: Folds, seed: int = 0, value: bool = False, trees: int = TREES
+) -> Nested:
     """Gradient-boosted trees on `features` (n_rows, d): what is public in any combination.
 
     `y` is `(n_rows,)` 0/1, predicted as log-odds; with `value` any number, predicted as it is.
