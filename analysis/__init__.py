@@ -15,7 +15,7 @@ section of one's own to it (docs/extending.md).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from analysis.evaluation.registry import NewBaseline, NewProbe, NewTarget
     from analysis.report.block import Block
     from analysis.report.registry import Material
-    from harness.run.folder import Run
 
 
-def labels(run: Run) -> dict[str, pl.DataFrame]:
+def labels(run: Any) -> dict[str, pl.DataFrame]:
     """`statements`, `speeches` and `ballots` of all ended games (schemas in `analysis.data.labels`)."""
     from analysis.data.frames import logs_of
     from analysis.data.labels import label
@@ -39,7 +38,7 @@ def labels(run: Run) -> dict[str, pl.DataFrame]:
     return label(logs_of(run))
 
 
-def subject_rows(run: Run, about: str = "others", models_only: bool = True) -> Rows:
+def subject_rows(run: Any, about: str = "others", models_only: bool = True) -> Rows:
     """One row a viewer, decision and subject (schema `analysis.data.frames.ROWS`) with the lines it had read.
 
     about: `others`, or `self` for one row a decision. models_only: decisions of models alone, where there are any.
@@ -50,7 +49,7 @@ def subject_rows(run: Run, about: str = "others", models_only: bool = True) -> R
     return rows_of(logs_of(run), models_only, "self" if about == "self" else "others")
 
 
-def targets(run: Run, settings: Settings | None = None) -> list[Target]:
+def targets(run: Any, settings: Settings | None = None) -> list[Target]:
     """The report's questions about a run, with its activations and every source's beliefs, registered ones included."""
     from analysis.data.frames import logs_of
     from analysis.evaluation.evaluate import Settings

@@ -51,6 +51,8 @@ class StoreInfo(msgspec.Struct, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
 
+NAMES = "names.safetensors"
+"""Beside what was captured: the unembedding of each player's name, `(d_model,)` (`harness.activations.unembedding`)."""
 SITES = (
     "prompt_last",
     "output_last",

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from harness.activations.format import (
     INDEX_SCHEMA,
     KEY,
+    NAMES,
     SCHEMA_VERSION,
     SITES,
     StoreInfo,
@@ -46,7 +48,6 @@ from harness.activations.shards import (
     shard_remedy,
     widen,
 )
-from harness.activations.unembedding import read_names
 from harness.gate import check_links, segment
 
 __all__ = [
@@ -144,7 +145,8 @@ class Activations:
 
     def names(self) -> dict[str, NDArray[np.float32]] | None:
         """The unembedding of each player's name, `(d_model,)`; None where the capture kept none."""
-        return read_names(self.path)
+        path = self.path / NAMES
+        return load_file(path) if path.is_file() else None
 
     def read(self, lines: pl.DataFrame, layer: int | str) -> NDArray[np.float32]:
         """Values of one layer for index lines, in their order: float32 (n_rows, d_model).

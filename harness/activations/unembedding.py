@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from harness.activations.format import NAMES
 from harness.atomic import replacing
 
-NAME = "names.safetensors"
 HEADS = ("lm_head.weight", "embed_out.weight", "model.embed_tokens.weight", "transformer.wte.weight")
 """Names of the unembedding in a checkpoint, an own one before embeddings that are tied to it."""
 NORMS = ("model.norm.weight", "transformer.ln_f.weight", "gpt_neox.final_layer_norm.weight")
@@ -33,7 +33,7 @@ def write_names(
     None where the checkpoint keeps its unembedding or final norm under names that are not known here. `family` is the
     `model_type` of its configuration. Raises StorageError.
     """
-    path = Path(store) / NAME
+    path = Path(store) / NAMES
     if path.is_file():
         return path
     head, norm = _first(model, HEADS), _first(model, NORMS)
@@ -48,12 +48,6 @@ def write_names(
     with replacing(path) as partial:
         save_file(vectors, partial)
     return path
-
-
-def read_names(store: str | Path) -> dict[str, NDArray[np.float32]] | None:
-    """Name -> `(d_model,)`; None where the capture kept none."""
-    path = Path(store) / NAME
-    return load_file(path) if path.is_file() else None
 
 
 def _first(model: Path, wanted: Sequence[str]) -> NDArray[Any] | None:
