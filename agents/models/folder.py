@@ -13,6 +13,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from agents.models.errors import ModelFilesError
+from agents.models.mistaken import refuse_mistaken
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 """Any one of these makes a tokenizer."""
 
@@ -29,20 +32,10 @@ LONGEST_HEADER = 100_000_000
 _HASH_BYTES = 6  # 12 hex digits: enough to name a checkpoint, short enough to read in a table
 
 
-class ModelFilesError(ValueError):
-    """A model folder cannot be used. Says which folder, what is wrong, what to do."""
-
-
 def check_model_dir(path: str | Path) -> Path:
     """The folder as an absolute path, if it holds config, weights and tokenizer; else ModelFilesError."""
     folder = Path(path).expanduser()
-    if not folder.exists():
-        raise ModelFilesError(
-            f"model folder '{folder}' does not exist; give the path of a folder in Hugging Face format "
-            "(config.json, *.safetensors, tokenizer.json)"
-        )
-    if not folder.is_dir():
-        raise ModelFilesError(f"model '{folder}' is a file; give the folder that holds its config.json")
+    refuse_mistaken(folder)
     folder = folder.resolve()
     found = sorted(p.name for p in folder.iterdir())
     listing = ", ".join(found[:12]) or "nothing"

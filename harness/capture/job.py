@@ -35,6 +35,10 @@ class CaptureJob(msgspec.Struct, frozen=True):
     engine: str = "transformers"
     device: str = "auto"
     dtype: str = "float32"
+    """Of what is stored."""
+    weights: str = "auto"
+    """The dtype that the model computes in: that which it played in, by `settings.dtype` of its backend. `auto`: the
+    dtype that the checkpoint was saved in."""
     model: str | None = None
     """A folder with another checkpoint of the model that played: the same contexts are read through it."""
 
@@ -80,8 +84,9 @@ def make_job(
     """The job of `capture_run`'s arguments; what is not given comes from `[activations]`. Raises ConfigurationError."""
     wanted = config.activations
     given = tuple(layers) or ("all" if wanted.layers == "all" else wanted.layers)
+    read = chosen_backend(config, backend or wanted.backend)
     job = CaptureJob(
-        backend=chosen_backend(config, backend or wanted.backend),
+        backend=read,
         sites=tuple(sites or wanted.sites),
         layers=("all",) if given == "all" else tuple(map(str, given)),
         variants=tuple(
@@ -92,6 +97,7 @@ def make_job(
         engine=engine,
         device=device,
         dtype=dtype or wanted.dtype,
+        weights=str(config.backends[read].settings.get("dtype", "auto")),
         model=None if model is None else str(Path(model).expanduser().resolve()),
     )
     check_sites(job.sites)

@@ -52,7 +52,7 @@ def _transformers(folder: Path, job: CaptureJob, say: Callable[[str], None]) -> 
     from harness.activations.steering import intervention_of
     from harness.capture.passes import HookedReader
 
-    hooked = load_hooked_model(folder, device=_device(job.device))
+    hooked = load_hooked_model(folder, device=_device(job.device), dtype=job.weights)
     if job.untrained:
         hooked = reinitialised(hooked)
         say("its weights are drawn anew, for comparison")

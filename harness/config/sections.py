@@ -147,8 +147,11 @@ class BackendSection(Section):
     max_concurrent: int = Field(default=64, ge=1)
     """Requests in flight, an engine."""
     settings: dict[str, Any] = {}
-    """Further settings of the engine, passed as they are. openai: `api` (tokens, text or chat), `timeout_s`,
-    `give_up_s`, and further fields of every request."""
+    """Further settings. vllm: fields of `agents.backends.vllm.settings.EngineSettings` (`dtype`, `max_context`,
+    `kv_cache_gb`, `gpu_memory`, `extra`, ...). transformers: of `agents.backends.hooked.settings.HookedSettings`
+    (`dtype`, ...). openai: `api` (tokens, text or chat), `timeout_s`, `give_up_s`, `fields` (a field of requests ->
+    what this server calls it, or false), `system_role`, `check` (false: its list of models is not asked), and further
+    fields of every request."""
     prices: PriceSection | None = None
 
     @model_validator(mode="after")

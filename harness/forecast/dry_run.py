@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from harness.config.models import used_backends
 from harness.config.sections import Config
 from harness.forecast.forecast import Forecast, forecast
+from harness.play.preflight.backends import check_backends
 from harness.play.progress import Progress, clock
 from harness.schedule.tournament import Planned, Schedule
 
@@ -31,6 +33,7 @@ class DryRun(msgspec.Struct, frozen=True):
 def dry_run(config: Config, sample: int, progress: Progress) -> DryRun:
     """The whole schedule, made once, and the forecast. Raises as `harness.forecast.forecast.forecast`."""
     schedule = Schedule(config)
+    check_backends(used_backends(schedule.configs), keys=False)
     seats: Counter[str] = Counter()
     first: list[Planned] = []
     for planned in schedule:

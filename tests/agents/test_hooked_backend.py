@@ -14,6 +14,7 @@ from agents.backends.base import BackendError, Capture, Generation, Prompt, Samp
 from agents.backends.hooked.backend import HookedBackend, load_hooked_backend
 from agents.hooks.model import hook_model
 from agents.hooks.steering import Intervention, SteeringError
+from agents.llm.beliefs import Question, distributions
 from tests.fixtures.tiny_models import D_MODEL, N_LAYERS, save_tiny_model, tiny_model
 
 GREEDY = Sampling(temperature=0.0, max_tokens=12)
@@ -149,6 +150,38 @@ def test_choices_are_kept_and_sampled_in_the_models_proportions() -> None:
     expected = float(p[9] / (p[5] + p[9]))
     found = np.mean([a.output_ids[0] == 9 for a in answers])
     assert abs(found - expected) < 4 * np.sqrt(expected * (1 - expected) / 300)
+    after = plain_logprobs(model, (*context, 9))[2]
+    short = next(a for a in answers if a.output_ids == (9, 2))
+    assert short.option_mass == pytest.approx(float(p[5] + p[9]) * np.exp(after), rel=1e-4)
+    free = play(backend, Prompt(context, Sampling(seed=1, max_tokens=2)))
+    assert free[0].option_mass is None
+    close(backend)
+
+
+def plain_logprobs(model: Any, context: tuple[int, ...]) -> np.ndarray:
+    """Log-probabilities (vocab,) of the next token by one forward pass."""
+    with torch.inference_mode():
+        return model(input_ids=torch.tensor([context])).logits[0, -1].log_softmax(-1).numpy()
+
+
+def test_a_belief_is_of_whole_options_with_what_ends_them_however_many_tokens_each_has() -> None:
+    """A name of one token beside one of three: neither sums, nor means, nor first tokens."""
+    model = tiny_model()
+    backend = HookedBackend(hook_model(model, "m@0"))
+    context, options = ids(9), ((5, 2), (6, 7, 8, 2), (5, 9, 2))
+    asked = Question(Prompt(context, Sampling()), options)
+    (found,) = asyncio.run(
+        distributions(backend, [asked], {"Tom": "Tom", "Amalia": "Amalia", "Tomas": "Tomas"})
+    )
+    whole = []
+    for option in options:
+        sofar, total = context, 0.0
+        for token in option:
+            total += float(plain_logprobs(model, sofar)[token])
+            sofar = (*sofar, token)
+        whole.append(np.exp(total))
+    assert found.option_mass == pytest.approx(sum(whole), rel=1e-4)
+    assert list(found.probabilities.values()) == pytest.approx([w / sum(whole) for w in whole], rel=1e-4)
     close(backend)
 
 

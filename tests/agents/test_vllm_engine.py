@@ -167,6 +167,10 @@ def test_choices_are_kept_and_sampled_in_the_models_proportions(engine: Engine) 
     found = np.mean([a.output_ids[0] == 9 for a in answers])
     assert abs(found - expected) < 4 * np.sqrt(expected * (1 - expected) / 300)
     np.testing.assert_allclose(answers[0].logprobs[0], float(p[answers[0].output_ids[0]].log()), atol=1e-4)
+    short = next(a for a in answers if a.output_ids == (9, 2))
+    with torch.inference_mode():
+        after = model(input_ids=torch.tensor([(*context, 9)])).logits[0, -1].softmax(-1)
+    assert short.option_mass == pytest.approx(float((p[5] + p[9]) * after[2]), rel=1e-3)
 
 
 @pytest.mark.engine

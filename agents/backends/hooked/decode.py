@@ -42,6 +42,7 @@ class _Row:
     output: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     read: tuple[float, ...] = ()
+    option_mass: float = 1.0
     finish: str | None = None
     sites: dict[str, Tensor] = field(default_factory=dict)
     total: Tensor | None = None
@@ -58,6 +59,8 @@ class _Row:
         sampling = self.prompt.sampling
         allowed = next_choices(sampling.choices, self.output) if sampling.choices else None
         token = sample_row(logprobs, sampling, self.generator, allowed)
+        if allowed is not None:
+            self.option_mass *= float(logprobs[list(allowed)].logsumexp(0).exp())
         if sampling.read and not self.output:
             self.read = tuple(float(logprobs[i]) for i in sampling.read)
         self.output.append(token)
@@ -255,6 +258,7 @@ def _generation(hooked: HookedModel, row: _Row, touched: int) -> Generation:
         n_cached=row.n_cached,
         finish_reason=row.finish or "length",
         read=row.read,
+        option_mass=min(1.0, row.option_mass) if row.prompt.sampling.choices else None,
         touched=touched,
         activations=activations,
     )

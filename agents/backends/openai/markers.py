@@ -15,13 +15,13 @@ from typing import Any
 
 from agents.backends.base import Message
 
-THINKING = r"</?\s*(?:think|thinking|thought|reasoning|seed:think)\s*>|\[/?THINK\]|◁/?think▷"
+THINKING = r"</?(?:think|thinking|thought|reasoning|seed:think)\s*>|\[/?THINK\]|◁/?think▷"
 """Around a model's thinking; in its own earlier answers they stay, since templates look for them there."""
 MARKERS = (
     r"<\|[^<>|\n]{1,64}\|>|<｜[^<>｜\n]{1,64}｜>"  # ChatML, Llama 3 and 4, Phi, GLM, gpt-oss; DeepSeek
     r"|</?s>|<(?:bos|eos|pad|unk|mask|cls|sep|sop|eop)>"
     r"|</?(?:start|end)_of_(?:turn|image|text|role)>|</?(?:start|end)_of_[a-z]+>"  # Gemma
-    r"|\[/?INST\]|<<\s*/?SYS\s*>>"  # Llama 2, Mistral
+    r"|\[/?INST\]|<</?SYS>>"  # Llama 2, Mistral
     r"|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|PREFIX|MIDDLE|SUFFIX|IMG|ARGS)\]"
     r"|\[[gs]?MASK\]|</?(?:im_start|im_end|im_sep|tool_call|tool_response|tools|function_call)>"
     r"|<(?:extra_id|reserved|unused|special|fim)[_a-z]*_?\d*>|<(?:start|end)_header_id>"

@@ -151,16 +151,18 @@ class EngineActor(Mortal):
         """Walk down the choices token by token; the prefix cache makes each step one token's work."""
         ids: list[int] = []
         logprobs: list[float] = []
-        n_cached = 0
+        n_cached, mass = 0, 1.0
         while allowed := next_choices(prompt.sampling.choices, ids):
             seed = prompt.sampling.seed
             if seed is not None:  # one stream per step: the same seed twice would draw the same number twice
                 seed = (seed + 0x9E3779B97F4A7C15 * len(ids)) % 2**63
             out = await self._loop.ask((*prompt.ids, *ids), _params(prompt, 1, seed, allowed=list(allowed)))
             n_cached = n_cached if ids else out.n_cached
+            mass *= math.fsum(map(math.exp, out.read(allowed)))
             ids.extend(out.ids)
             logprobs.extend(out.logprobs)
-        return Generation(tuple(ids), self._decode(ids), tuple(logprobs), n_cached, "choice")
+        text = self._decode(ids)
+        return Generation(tuple(ids), text, tuple(logprobs), n_cached, "choice", option_mass=min(1.0, mass))
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(
@@ -178,6 +180,7 @@ def _params(
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
+    read = list(prompt.sampling.read) or list(allowed or ())
     return SamplingParams(
         temperature=prompt.sampling.temperature,
         top_p=prompt.sampling.top_p if prompt.sampling.temperature > 0 else 1.0,
@@ -188,8 +191,8 @@ def _params(
         ignore_eos=True,  # the end-of-sequence ids are in stop_token_ids, the same way for every backend
         detokenize=False,
         # The sampled token's own, before temperature and constraints, and those that are asked for.
-        logprobs=None if prompt.sampling.read else 0,
-        logprob_token_ids=list(prompt.sampling.read) or None,
+        logprobs=None if read else 0,
+        logprob_token_ids=read or None,
         output_kind=RequestOutputKind.FINAL_ONLY,
         skip_clone=True,  # made for this request alone
     )

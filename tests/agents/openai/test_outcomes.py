@@ -26,8 +26,12 @@ from agents.backends.openai.http import LONGEST_ANSWER, Answer
 from agents.backends.openai.outcomes import wait_of
 from agents.backends.retry import ask
 from agents.llm.chat import ChatPlayer
+from games import load_game
+from games.records import Record
 from tests.fixtures.hostile_server import Asked, HostileServer, Reply, hostile_server, said
-from tests.fixtures.player_fixtures import decisions, game_of
+from tests.fixtures.player_fixtures import decisions, play_out
+
+CONFIG = load_game("werewolf").configure(preset="classic-7")
 
 
 @pytest.fixture
@@ -55,9 +59,18 @@ def asked(
     return asyncio.run(run())
 
 
-def chat(server: HostileServer, **settings: Any) -> ChatPlayer:
-    backend = ServerBackend(server.url, "tiny", api="chat", give_up_s=settings.pop("give_up_s", 10.0))
-    return ChatPlayer("m", backend, None, backend_retries=2, first_wait_s=0.001, **settings)
+def played(server: HostileServer, **settings: Any) -> list[Record]:
+    """A game of players who are behind the server."""
+    backend = ServerBackend(server.url, "tiny", api="chat")
+    player = ChatPlayer("m", backend, None, backend_retries=2, first_wait_s=0.001, **settings)
+
+    async def play() -> list[Record]:
+        try:
+            return await play_out([player] * 7, CONFIG)
+        finally:
+            await backend.close()
+
+    return asyncio.run(play())
 
 
 REFUSALS = [
@@ -90,7 +103,7 @@ def test_a_server_that_refuses_everybody_stops_the_run_with_its_words(
 
     server.answer = answer
     with pytest.raises(ServerRefuses, match=words) as stopped:
-        game_of(chat(server))
+        played(server)
     assert "same command again" in str(stopped.value)
     assert len(answers) < good + 30
 
@@ -102,7 +115,7 @@ def test_a_refusal_of_one_prompt_alone_is_its_own_fallback(server: HostileServer
         return Reply(status, {"error": {"message": "this prompt is too long"}}) if wrong else said()
 
     server.answer = answer
-    log = game_of(chat(server))
+    log = played(server)
     kinds = {d.fallback for d in decisions(log)}
     assert "backend_error" in kinds
     assert any(d.fallback is None for d in decisions(log))
@@ -129,7 +142,7 @@ def test_what_is_withheld_is_a_fallback_of_its_own_kind(
         return reply if asked.body["messages"][-1]["content"].count("You speak") else said()
 
     server.answer = answer
-    log = game_of(chat(server, retries=1))
+    log = played(server, retries=1)
     speeches = [d for d in decisions(log) if d.kind == "speech"]
     assert speeches
     assert {d.fallback for d in speeches} == {kind}
