@@ -117,6 +117,7 @@ class StandIn:
 
     def __init__(self, player: Any, backend: Booked, scripted: Agent) -> None:
         self.name, self.backend = player.name, backend
+        self.backend_retries, self.first_wait_s = 0, 0.0  # nothing fails
         self._player, self._scripted = player, scripted
 
     def belief_questions(self, *given: Any) -> Any:
