@@ -106,8 +106,8 @@ class Sampling(msgspec.Struct, frozen=True):
     token by token from the model's distribution over what can still become one; `max_tokens` and stop ids do
     not apply."""
     read: tuple[int, ...] = ()
-    """Token ids whose log-probabilities at the first output token are wanted, `Generation.read`. An optional
-    capability: backends that have it say so by an attribute `reads = True`."""
+    """Token ids whose log-probabilities at the first output token are wanted, `Generation.read`; for backends that can
+    (`Capabilities.reads`)."""
 
 
 class Capture(msgspec.Struct, frozen=True):
@@ -136,10 +136,9 @@ class Prompt(msgspec.Struct, frozen=True):
     """Prompts of one session usually extend its earlier ids + output; a key-value cache may be reused."""
     capture: Capture | None = None
     interventions: tuple[Any, ...] = ()
-    """`agents.hooks.intervention.Intervention`s. An optional capability: backends that have it say so by
-    `steers = True`."""
+    """`agents.hooks.intervention.Intervention`s, for backends that can (`Capabilities.steers`)."""
     spans: tuple[Span, ...] = ()
-    """What the tokens are; given only to backends that say `wants_spans = True`."""
+    """What the tokens are, for backends that want to know (`Capabilities.wants_spans`)."""
     messages: tuple[Message, ...] = ()
     """The prompt as a conversation, for servers that take no token ids (`agents.backends.openai.client`)."""
 
@@ -178,12 +177,28 @@ class Generation(msgspec.Struct, frozen=True):
     have stayed among the options. None where the backend does not tell it."""
 
 
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a backend can do besides answering prompts."""
+
+    reads: bool = False
+    """Tell the log-probabilities of several first tokens at once (`Sampling.read`)."""
+    steers: bool = False
+    """Put interventions into its forward passes (`Prompt.interventions`)."""
+    wants_spans: bool = False
+    """Be told what the tokens of a prompt are (`Prompt.spans`)."""
+    layers: tuple[str, ...] = ()
+    """Names of the streams whose activations it can give (`Prompt.capture`), empty where it gives none."""
+    d_model: int = 0
+    """Width of those streams."""
+
+
 @runtime_checkable
 class Backend(Protocol):
     """A model that answers prompts. `generate` may be called concurrently; calls in flight are batched."""
 
     model: str
     """Name and content hash of the weights, `name@hash`."""
+    capabilities: Capabilities
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Answer all prompts, in order. Raises BackendError, and EngineLost where nobody can answer any more."""

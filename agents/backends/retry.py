@@ -57,7 +57,7 @@ class Patient:
         """purpose: names the stream that the waits are drawn from."""
         self.backend, self.model, self.retries = backend, backend.model, retries
         self.purpose, self.first_wait_s = purpose, first_wait_s
-        self.reads = getattr(backend, "reads", False)
+        self.capabilities = backend.capabilities
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """As the backend's own, one call a prompt."""

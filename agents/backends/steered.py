@@ -14,20 +14,18 @@ from agents.hooks.intervention import Intervention, SteeringError
 class Steered:
     """The prompts of some seats steered, those of the others as they are."""
 
-    steers = True
-
     def __init__(
         self, backend: Backend, interventions: Sequence[Intervention], seats: Collection[int] | None = None
     ) -> None:
         """seats: None for all. Raises ValueError where the backend cannot steer, or nothing is given."""
-        if not getattr(backend, "steers", False):
+        if not backend.capabilities.steers:
             raise ValueError(
                 'steering needs a backend with kind = "transformers": in an engine or on a server activations cannot '
                 "be reached"
             )
         if not interventions:
             raise ValueError("steering is on, and no intervention is given")
-        self.model = backend.model
+        self.model, self.capabilities = backend.model, backend.capabilities
         self._backend, self._interventions = backend, tuple(interventions)
         self._seats = None if seats is None else frozenset(seats)
 

@@ -214,7 +214,7 @@ async def score(backend: Backend, asked: Sequence[Question]) -> list[list[float]
         _with(asked[i], Sampling(temperature=0.0, max_tokens=1, read=tuple(c[0] for c in asked[i].choices)))
         for i in single
     ]
-    if at_once and getattr(backend, "reads", False):
+    if at_once and backend.capabilities.reads:
         for i, generation in zip(single, await backend.generate(at_once), strict=True):
             found[i] = list(generation.read)
     rest = [(i, c) for i, q in enumerate(asked) if i not in found for c in q.choices]

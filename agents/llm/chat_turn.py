@@ -214,7 +214,7 @@ class Turn:
             choices=choices,
         )
         prompt: Prompt = self.fork.prompt(sampling, f"{self.observation.game_id}/{self.seat}")
-        if isinstance(self.fork, TokenDialogue) and getattr(player.backend, "wants_spans", False):
+        if isinstance(self.fork, TokenDialogue) and player.backend.capabilities.wants_spans:
             prompt = msgspec.structs.replace(prompt, spans=tuple(self.fork.context.spans))
         self.final = await ask_backend(
             player.backend,

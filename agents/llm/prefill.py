@@ -40,7 +40,7 @@ class Begun:
     """
 
     def __init__(self, backend: Backend, ids: Sequence[int]) -> None:
-        self.model = backend.model
+        self.model, self.capabilities = backend.model, backend.capabilities
         self._backend, self._ids = backend, tuple(ids)
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:

@@ -123,7 +123,7 @@ class TranscriptPlayer:
                 choices=legal if how == "constrained" else (),
             )
             session = f"{observation.game_id}/{request.seat}"
-            spans = tuple(context.spans) if getattr(self.backend, "wants_spans", False) else ()
+            spans = tuple(context.spans) if self.backend.capabilities.wants_spans else ()
             settings = {**self.settings, "seed": seed, **noted}
             settings |= {"choices": len(legal)} if sampling.choices else {}
             if sampling.choices and self.choice != "constrained":

@@ -41,17 +41,16 @@ class _Heard(msgspec.Struct):
 class Watched:
     """A backend whose answers' activations are kept until `settle` is told the decision; one model, one store."""
 
-    wants_spans = True
-
     def __init__(self, backend: Backend, path: Path, section: ActivationsSection) -> None:
-        """backend: with the attributes `layers` (names in the store) and `d_model`. path: of the store."""
+        """backend: one that gives activations (`Capabilities.layers`). path: of the store."""
         check_sites(section.sites)
         self.model = backend.model
+        self.capabilities = msgspec.structs.replace(backend.capabilities, wants_spans=True)
         self._backend, self._path, self._section = backend, path, section
         self._info = StoreInfo(
             model=backend.model,
-            layers=tuple(backend.layers),  # type: ignore[attr-defined]
-            d_model=int(backend.d_model),  # type: ignore[attr-defined]
+            layers=backend.capabilities.layers,
+            d_model=backend.capabilities.d_model,
             dtype=section.dtype,
         )
         self._writer: ActivationWriter | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from agents.backends.base import BackendError
+from agents.backends.mock import MockBackend
 from games.records import Action, Decision, Record, Request, Trace
 from harness.branch.changes import (
     Change,
@@ -241,7 +241,7 @@ def emitted(
     from harness.play.factory import make_agent
 
     backend = config.agents[agent].backend or ""
-    player: Any = make_agent(agent, config, {backend: _Silent()})
+    player: Any = make_agent(agent, config, {backend: MockBackend()})
     request = Request(
         decision.seat,
         decision.kind,
@@ -258,18 +258,6 @@ def emitted(
     words = replay.game.text.answer(request, action, replay.words)
     ids = tuple(player.encoder.encode(words)[0])
     return ids, player.encoder.decode(ids)
-
-
-class _Silent:
-    """A backend for players that are asked for their words alone."""
-
-    model = "none"
-
-    async def generate(self, prompts: Any) -> list[Any]:
-        raise BackendError("this player is not meant to be asked", retryable=False)
-
-    async def close(self) -> None:
-        return
 
 
 def untraced(record: Record, seat: int) -> Record:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agents.backends.base import BackendError
+from agents.backends.base import Capabilities
+from agents.backends.mock import MockBackend
 from games.play import waves
 from games.records import Decision, Record, Request
 from harness.config.sections import Config
@@ -44,23 +45,10 @@ class Players:
             elif name in config.agents and config.agents[name].kind == "llm":
                 backend = config.agents[name].backend or ""
                 try:
-                    player = make_agent(name, config, {backend: _Silent()})
+                    player = make_agent(
+                        name, config, {backend: MockBackend(capabilities=Capabilities(steers=True))}
+                    )
                     self._players[cell, name] = player if hasattr(player, "context") else None
                 except WolfscopeError as error:
                     self.skipped[str(error)] = None
         return self._players[cell, name]
-
-
-class _Silent:
-    """A backend for players that are only asked for their prompts."""
-
-    model = "none"
-    steers = True
-    """Steered players are asked for their prompts too."""
-
-    async def generate(self, prompts: Sequence[Any]) -> list[Any]:
-        """Nobody asks. Raises BackendError."""
-        raise BackendError("this player is not meant to be asked", retryable=False)
-
-    async def close(self) -> None:
-        """Nothing is open."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agents.backends.registry import KINDS, named_kinds
 from harness.config.hashing import hash_of
 from harness.config.identity import identity
 
@@ -126,7 +127,8 @@ class PriceSection(Section):
 class BackendSection(Section):
     """`[backends.NAME]`: where a model runs."""
 
-    kind: Literal["vllm", "transformers", "openai"]
+    kind: str
+    """One of `agents.backends.registry.KINDS`: vllm, transformers, openai, mock."""
     model: str = "small"
     """A model folder, `small`, `small-nonsense` or `small-unasked` for those in the repository, or the served model's
     name (openai)."""
@@ -156,6 +158,8 @@ class BackendSection(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> BackendSection:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind = {self.kind!r} is no kind of backend; there are: {', '.join(KINDS)}")
         if self.kind == "openai" and (self.url is None) != self.serve:
             raise ValueError(
                 'a backend with kind = "openai" needs url, or serve = true to start a server of its own, and not both'
@@ -284,17 +288,17 @@ class Config(Section):
                     f"agents.{name}.backend is {agent.backend!r}, "
                     f"{_known(agent.backend, self.backends, '[backends.*]')}"
                 )
-            if agent.steering is not None and self.backends[agent.backend or ""].kind != "transformers":
+            if agent.steering is not None and not KINDS[self.backends[agent.backend or ""].kind].steers:
                 raise ValueError(
-                    f'agents.{name}.steering needs a backend with kind = "transformers"; {agent.backend!r} is '
+                    f"agents.{name}.steering needs a backend with {named_kinds(steers=True)}; {agent.backend!r} is "
                     f'"{self.backends[agent.backend or ""].kind}"'
                 )
         if self.activations.while_playing:
             chosen = self.activations.backend
             kinds = {n: b.kind for n, b in self.backends.items() if chosen in (None, n)}
-            if list(kinds.values()).count("transformers") != 1:
+            if sum(KINDS[kind].watches for kind in kinds.values()) != 1:
                 raise ValueError(
-                    'activations.while_playing needs one backend with kind = "transformers", named as '
+                    f"activations.while_playing needs one backend with {named_kinds(watches=True)}, named as "
                     f"activations.backend where there are several; found {kinds or chosen}"
                 )
         limits = (self.budget.seat, self.budget.game, self.budget.run)

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from agents.backends.base import Generation, Prompt
+from agents.backends.base import Capabilities
+from agents.backends.mock import FirstChoice
 from agents.base import Agent
 from agents.policies import make_policy, players_of
 from games import load_game
@@ -95,7 +96,7 @@ class StandIns:
                 self._agents[cell, name] = _scripted(name, config)
             else:
                 backend = section.backend or ""
-                silent = Booked(_Silent(self.models.get(backend, backend), config.backends[backend].kind))
+                silent = Booked(silent_of(self.models.get(backend, backend), config.backends[backend].kind))
                 player: Any = make_agent(name, config, {backend: silent})
                 if getattr(player, "encoder", None) is None:
                     self.wordless.add(name)
@@ -148,21 +149,6 @@ class StandIn:
         return msgspec.structs.replace(reply, trace=trace)
 
 
-class _Silent:
-    """A backend that answers nothing in no time; what it was asked is counted around it."""
-
-    def __init__(self, model: str, kind: str) -> None:
-        self.model = model
-        self.steers = True
-        self.reads = kind != "openai"
-
-    async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """The first choice of each, with probability 1."""
-        return [self._one(prompt) for prompt in prompts]
-
-    def _one(self, prompt: Prompt) -> Generation:
-        ids = prompt.sampling.choices[0] if prompt.sampling.choices else (0,)
-        return Generation(ids, "", logprobs=(0.0,) * len(ids), read=(0.0,) * len(prompt.sampling.read))
-
-    async def close(self) -> None:
-        """Nothing is open."""
+def silent_of(model: str, kind: str) -> FirstChoice:
+    """A backend that answers nothing in no time, with what a backend of that kind can do; its calls are booked."""
+    return FirstChoice(model=model, capabilities=Capabilities(steers=True, reads=kind != "openai"))

@@ -157,7 +157,7 @@ class Booked:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.model = backend.model
+        self.model, self.capabilities = backend.model, backend.capabilities
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)

@@ -9,10 +9,9 @@ from typing import Any
 import ray
 
 from agents.backends.base import Backend, BackendError
-from agents.backends.hooked.actor import ActorBackend
-from harness.config.models import model_folder
+from agents.backends.registry import provider
 from harness.config.sections import ActivationsSection, BackendSection, BudgetSection
-from harness.play.preflight.backends import client_of, hooked_settings, vllm_settings
+from harness.play.preflight.backends import in_words_of, spec_of
 
 
 def start_backend(
@@ -23,20 +22,9 @@ def start_backend(
     layers: which streams a transformers backend tells where it is asked to (`agents.hooks.hooks.named_points`).
     usage: whether a server has to say how many tokens an answer took.
     """
-    if section.kind == "vllm":
-        from agents.backends.vllm.engine import start_engines
-
-        return start_engines(model_folder(section), vllm_settings(name, section))
-    if section.kind == "transformers":
-        return ActorBackend.start(
-            name,
-            model_folder(section),
-            device=section.device,
-            max_concurrent=section.max_concurrent,
-            settings=hooked_settings(name, section),
-            layers=layers,
-        )
-    return _server(name, section, usage)
+    spec = spec_of(name, section, layers=layers, usage=usage)
+    with in_words_of(name):
+        return provider(section.kind).start(spec)
 
 
 def start_backends(
@@ -91,15 +79,3 @@ async def close_backends(backends: Mapping[str, Backend]) -> None:
             return
 
     await asyncio.gather(*(close(backend) for backend in backends.values()))
-
-
-def _server(name: str, section: BackendSection, usage: bool) -> Backend:
-    if section.serve:
-        from agents.backends.openai.serve import start_server
-
-        return start_server(model_folder(section), vllm_settings(name, section)).backend(
-            max_concurrent=section.max_concurrent
-        )
-    server = client_of(name, section)
-    server.check(usage)
-    return server

@@ -204,8 +204,8 @@ class Runner:
         section = self._configs[0].activations if self._configs else None
         if section is None or not section.while_playing:
             return None
-        name = section.backend or next((n for n, b in self._backends.items() if hasattr(b, "layers")), None)
-        if name is None or not hasattr(self._backends.get(name), "layers"):
+        name = section.backend or next((n for n, b in self._backends.items() if b.capabilities.layers), None)
+        if name not in self._backends or not self._backends[name].capabilities.layers:
             return None
         from harness.activations.recorder import Watched
 

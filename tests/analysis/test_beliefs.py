@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from agents.backends.base import BackendError, Generation, Prompt
+from agents.backends.base import BackendError, Capabilities, Generation, Prompt
 from agents.llm.beliefs import (
     FAILED,
     STATED,
@@ -52,8 +52,10 @@ ROLES = {"werewolf", "seer", "doctor", "villager"}
 class Reading(FakeBackend):
     """Tells the log-probabilities that are asked for: those of `p`, by word."""
 
-    reads = True
     p: ClassVar = {"werewolf": 0.5, "seer": 0.25, "doctor": 0.125, "villager": 0.125}
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named, capabilities=Capabilities(reads=True))
 
     def _one(self, prompt: Prompt) -> Generation:
         made = super()._one(prompt)

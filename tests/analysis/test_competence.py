@@ -110,13 +110,13 @@ def test_fallbacks_are_counted_by_kind_and_model_and_can_be_excluded(tmp_path: P
     run = played(tmp_path / "r", plain("model", games=2), player_of(nonsense, retries=0))
     counts = fallback_counts(run)
     (row,) = counts.filter(counts["agent"] == "model").iter_rows(named=True)
-    assert (row["fallback"], row["model"], row["share"]) == ("malformed", "fake@000000000000", 1.0)
+    assert (row["fallback"], row["model"], row["share"]) == ("malformed", "mock@000000000000", 1.0)
     assert row["n"] == row["decisions"] > 10
     left = own_decisions(run).collect()
     assert "model" not in set(left["agent"])
     assert len(left) > 0
     (line,) = reliability_lines(run)
-    assert line.startswith("model (fake@000000000000): ")
+    assert line.startswith("model (mock@000000000000): ")
     assert "(100.0%)" in line
     assert "malformed" in line
     lines = competence_lines(run)

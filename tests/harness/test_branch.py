@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from agents.backends.base import Generation, Prompt
+from agents.backends.base import Capabilities, Generation, Prompt
 from agents.models.small import SMALL_MODEL
 from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
@@ -408,7 +408,7 @@ def test_edited_decision_of_a_model_keeps_its_prompt(replay: Replay) -> None:
 class Echo:
     """A backend that ends the line at once and keeps the prompts that it was given."""
 
-    model = "echo@0"
+    model, capabilities = "echo@0", Capabilities()
 
     def __init__(self, end: int) -> None:
         self.end = end

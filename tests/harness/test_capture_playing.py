@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
-from agents.backends.base import Generation, Prompt, Sampling
+from agents.backends.base import Capabilities, Generation, Prompt, Sampling
 from agents.backends.steered import Steered
 from agents.hooks.intervention import Intervention, SteeringError
 from agents.models.small import SMALL_MODEL
@@ -251,7 +251,7 @@ def test_steering_that_reaches_nobody_is_refused_before_a_game_is_played(
 class Deaf:
     """Says that it steers, and does not."""
 
-    model, steers = "deaf@0", True
+    model, capabilities = "deaf@0", Capabilities(steers=True)
 
     async def generate(self, prompts: list[Prompt]) -> list[Generation]:
         return [Generation((5,), "x") for _ in prompts]

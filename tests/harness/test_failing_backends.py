@@ -61,7 +61,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_status_check_watch_and_report_say_that_a_backend_failed(failed):
     said: list[str] = []
     assert status_of(failed, said.append) == FAILING == 3
-    assert "of small (fake@000000000000) are fallbacks because its backend failed: 100%" in said[0]
+    assert "of small (mock@000000000000) are fallbacks because its backend failed: 100%" in said[0]
     assert [f.what for f in check_run(failed)] == said
     assert said[0] in (remark(state(failed)) or "")
     assert load_run(failed).remarks() == said

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agents.backends.base import BackendError, EngineLost
+from agents.backends.base import BackendError, Capabilities, EngineLost
 from games.base import Observation
 from games.records import Action, Decision, Record, Reply, Trace
 from harness import load_run
@@ -416,7 +416,7 @@ def test_runner_whose_journal_cannot_be_seen_here_is_named(tmp_path):
 
 
 class Engine:
-    model = "m@1"
+    model, capabilities = "m@1", Capabilities()
 
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from agents.backends.base import BackendError, EngineLost, Generation, Prompt
+from agents.backends.base import BackendError, Capabilities, EngineLost, Generation, Prompt
 from agents.backends.environment import checkout
 from agents.backends.hooked.settings import HookedSettings
 from agents.backends.restart import RESTARTS, Mortal, answered, last_line
@@ -53,12 +53,9 @@ class HookedActor(Mortal):
 class ActorBackend:
     """Backend over one actor that any runner can reach."""
 
-    reads = True
-    steers = True
-
     def __init__(self, model: str, actor: Any, layers: tuple[str, ...] = (), d_model: int = 0) -> None:
         self.model = model
-        self.layers, self.d_model = layers, d_model
+        self.capabilities = Capabilities(reads=True, steers=True, layers=tuple(layers), d_model=d_model)
         self._actor = actor
 
     @classmethod

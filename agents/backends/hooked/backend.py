@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from agents.backends.base import BackendError, Generation, ModelBroken, Prompt, check_prompt
+from agents.backends.base import BackendError, Capabilities, Generation, ModelBroken, Prompt, check_prompt
 from agents.backends.hooked.decode import decode
 from agents.backends.hooked.session_cache import SessionCache
 from agents.hooks.hooks import Hooks, Points, choose_points
@@ -38,9 +38,6 @@ class _Ask(msgspec.Struct):
 class HookedBackend:
     """Backend over a model in this process."""
 
-    reads = True
-    steers = True
-
     def __init__(
         self,
         hooked: HookedModel,
@@ -60,6 +57,7 @@ class HookedBackend:
         self.model = hooked.name
         self.points = points or choose_points(hooked.layout)
         self.layers, self.d_model = self.points.names(), hooked.layout.d_model
+        self.capabilities = Capabilities(reads=True, steers=True, layers=self.layers, d_model=self.d_model)
         self.max_context = hooked.max_context
         self.n_batches = 0
         """Batches run so far."""

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from agents.backends.base import BackendError, Generation, Prompt, next_choices
+from agents.backends.base import BackendError, Capabilities, Generation, Prompt, next_choices
 from agents.backends.openai.address import check_url, proxy_of
 from agents.backends.openai.connection import Connection, Way
 from agents.backends.openai.markers import safe_messages, safe_text
@@ -71,7 +71,7 @@ class ServerBackend:
             raise ValueError(f"check = {check!r}: true or false")
         if not isinstance(system_role, str) or not system_role:
             raise ValueError(f'system_role = {system_role!r}: give a role, e.g. "developer" or "user"')
-        self.model = name or model
+        self.model, self.capabilities = name or model, Capabilities()
         self.api = api
         self._served = model
         self._way = Way(

@@ -25,6 +25,7 @@ import ray
 
 from agents.backends.base import (
     BackendError,
+    Capabilities,
     EngineLost,
     Generation,
     ModelBroken,
@@ -201,7 +202,7 @@ def _params(
 class VllmBackend:
     """Backend over one or more engine actors. Made by `start_engines`; can be sent to other Ray workers."""
 
-    reads = True
+    capabilities = Capabilities(reads=True)
 
     def __init__(
         self, model: str, actors: Sequence[Any], max_context: int, request_timeout_s: float = 600.0

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-import msgspec
-
-from agents.backends.hooked.settings import HookedSettings
-from agents.backends.vllm.settings import NAMES, EngineSettings, check_settings
+from agents.backends.registry import SettingsError, Spec, provider
+from agents.models.folder import ModelFilesError
 from harness.config.models import model_folder
 from harness.config.sections import BackendSection
 from harness.errors import ConfigurationError
 from harness.play.preflight.keys import check_no_secrets, read_key
-
-if TYPE_CHECKING:
-    from agents.backends.openai.client import ServerBackend
 
 
 def check_backends(used: Mapping[str, BackendSection], keys: bool = True) -> None:
@@ -25,70 +20,46 @@ def check_backends(used: Mapping[str, BackendSection], keys: bool = True) -> Non
     """
     for name, section in used.items():
         check_no_secrets(name, section.settings)
-        if section.kind == "openai" and not section.serve:
-            client_of(name, section, keys)
-            continue
-        model_folder(section)
-        if section.kind == "transformers":
-            hooked_settings(name, section)
-            continue
-        try:
-            check_settings(vllm_settings(name, section))
-        except ValueError as error:
-            raise ConfigurationError(f"backends.{name}.settings: {error}") from error
+        spec = spec_of(name, section, keys)
+        with in_words_of(name):
+            provider(section.kind).check(spec)
 
 
-def client_of(name: str, section: BackendSection, keys: bool = True) -> ServerBackend:
-    """The client of a server, which has asked it nothing yet. Raises ConfigurationError."""
-    from agents.backends.openai.client import ServerBackend
+def spec_of(
+    name: str,
+    section: BackendSection,
+    keys: bool = True,
+    layers: Sequence[str] | None = None,
+    usage: bool = False,
+) -> Spec:
+    """What a table's backend is started from. Raises ConfigurationError, ModelFilesError."""
+    served = section.kind == "openai" and not section.serve
+    return Spec(
+        name,
+        section.model,
+        folder=None if served else model_folder(section),
+        url=section.url,
+        serve=section.serve,
+        tokenizer=section.tokenizer,
+        api_key=read_key(name, section.api_key_env) if section.api_key_env is not None and keys else None,
+        device=section.device,
+        replicas=section.replicas,
+        tensor_parallel=section.tensor_parallel,
+        max_concurrent=section.max_concurrent,
+        settings=section.settings,
+        layers=None if layers is None else tuple(layers),
+        usage=usage,
+    )
 
-    key = read_key(name, section.api_key_env) if section.api_key_env is not None and keys else None
-    known = ("api", "timeout_s", "give_up_s", "fields", "system_role", "check")
+
+@contextmanager
+def in_words_of(name: str) -> Iterator[None]:
+    """What a provider finds wrong with a table, as an error of the configuration."""
     try:
-        return ServerBackend(
-            section.url or "",
-            section.model,
-            tokenizer=section.tokenizer,
-            api_key=key,
-            max_concurrent=section.max_concurrent,
-            extra={k: v for k, v in section.settings.items() if k not in known},
-            **{k: v for k, v in section.settings.items() if k in known},
-        )
-    except (ValueError, TypeError) as error:
+        yield
+    except SettingsError as error:
+        raise ConfigurationError(f"backends.{name}.settings: {error}") from error
+    except ValueError as error:
+        if isinstance(error, (ConfigurationError, ModelFilesError)):
+            raise
         raise ConfigurationError(f"backends.{name}: {error}") from error
-
-
-def hooked_settings(name: str, section: BackendSection) -> HookedSettings:
-    """The settings of a transformers model. Raises ConfigurationError."""
-    try:
-        return msgspec.convert(section.settings, HookedSettings)
-    except msgspec.ValidationError as error:
-        known = ", ".join(HookedSettings.__struct_fields__)
-        raise ConfigurationError(f"backends.{name}.settings: {error}; known: {known}") from error
-
-
-def vllm_settings(name: str, section: BackendSection) -> EngineSettings:
-    """The settings of a vLLM engine. Raises ConfigurationError."""
-    plain = {
-        "device": section.device,
-        "replicas": section.replicas,
-        "tensor_parallel": section.tensor_parallel,
-        "max_concurrent": section.max_concurrent,
-    }
-    try:
-        return msgspec.convert(plain | section.settings, _Strict)
-    except msgspec.ValidationError as error:
-        known = ", ".join(EngineSettings.__struct_fields__)
-        ours = next(
-            (
-                f"; our name for {theirs} is {name}"
-                for theirs, name in NAMES.items()
-                if theirs in section.settings
-            ),
-            "",
-        )
-        raise ConfigurationError(f"backends.{name}.settings: {error}{ours}; known: {known}") from error
-
-
-class _Strict(EngineSettings, frozen=True, forbid_unknown_fields=True):
-    """Engine settings as a user writes them: unknown ones are refused."""

@@ -1,0 +1,54 @@
+"""Models behind a server, as a configuration names them (`agents.backends.registry.Provider`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agents.backends.base import Backend
+from agents.backends.registry import Spec
+
+if TYPE_CHECKING:
+    from agents.backends.openai.client import ServerBackend
+
+OWN = ("api", "timeout_s", "give_up_s", "fields", "system_role", "check")
+"""The settings that are the client's; every other is a field of each request."""
+
+
+def client_of(spec: Spec) -> ServerBackend:
+    """The client of a server, which has asked it nothing yet. Raises ValueError."""
+    from agents.backends.openai.client import ServerBackend
+
+    try:
+        return ServerBackend(
+            spec.url or "",
+            spec.model,
+            tokenizer=spec.tokenizer,
+            api_key=spec.api_key,
+            max_concurrent=spec.max_concurrent,
+            extra={k: v for k, v in spec.settings.items() if k not in OWN},
+            **{k: v for k, v in spec.settings.items() if k in OWN},
+        )
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def check(spec: Spec) -> None:
+    """Whether the address, the key and the settings make sense; asks no server."""
+    if spec.serve:
+        from agents.backends.vllm import provider
+
+        provider.check(spec)
+    else:
+        client_of(spec)
+
+
+def start(spec: Spec) -> Backend:
+    """A client of the server at `url`, or of vLLM's own server, which is started where `serve` is set."""
+    if spec.serve:
+        from agents.backends.openai.serve import start_server
+        from agents.backends.vllm.provider import settings_of
+
+        return start_server(spec.need_folder(), settings_of(spec)).backend(max_concurrent=spec.max_concurrent)
+    server = client_of(spec)
+    server.check(spec.usage)
+    return server
