@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.backends.base import Generation, Message, Prompt, Sampling
 from agents.models.small import SMALL_MODEL
 from games import load_game
 from games.base import Observation
-from games.records import Decision, Reply
+from games.records import Action, Decision, Reply, Trace
 from harness import load_run
 from harness.check.check import check_run
 from harness.config.files import parse_config
@@ -24,6 +25,7 @@ from harness.play.budget import (
     cost_of,
     usage_lines,
     usage_of,
+    used,
 )
 from harness.play.runner import Runner
 from harness.play.tournament import run_tournament
@@ -162,6 +164,26 @@ class TestGames:
         other = config(budget={"run": {"tokens": 5}}, prices={"prompt": 1, "generated": 2})
         assert plain.hash() == other.hash()
         assert [p.game_id for p in Schedule(plain)] == [p.game_id for p in Schedule(other)]
+
+
+class TestServers:
+    """What a call took where no token ids tell it."""
+
+    def test_tokens_are_booked_as_the_server_counts_them_and_else_estimated(self):
+        words = Prompt(ids=(), sampling=Sampling(), messages=(Message("user", "x" * 30),))
+        counted = Generation((), "hello", n_prompt=12, n_generated=3, n_cached=99)
+        assert used(words, counted) == Usage(1, 12, 12, 3)
+        assert used(words, Generation((), "hello!")) == Usage(1, 10, 0, 2)
+        ids = Prompt(ids=(1, 2, 3), sampling=Sampling())
+        assert used(ids, Generation((4, 5), "x", n_cached=2, n_prompt=9, n_generated=9)) == Usage(1, 3, 2, 2)
+
+    def test_a_game_that_is_taken_up_again_counts_what_the_server_told(self):
+        told = {"usage": {"prompt": 40, "generated": 7}}
+        made = Decision(
+            0, 1, "speech", Action(text="x"), trace=Trace("m", output_text="x", n_cached=50, sampling=told)
+        )
+        prices = {"m": PriceSection(prompt=1e6, cached=0.0, generated=1e6)}
+        assert usage_of([made], prices) == {(1, "m"): Usage(1, 40, 40, 7, cost=7.0)}
 
 
 class TestRuns:
