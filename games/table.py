@@ -17,8 +17,11 @@ from games.view import Views, private_key
 class Table:
     """A game in play. `log` holds all records so far."""
 
-    def __init__(self, game: Game, config: Any, seed: int, n_seats: int) -> None:
-        self._game = game
+    def __init__(self, game: Game, config: Any, seed: int, n_seats: int, paced: bool = False) -> None:
+        """paced: records are shown to the seats by `show`, not at once."""
+        self._game, self._paced = game, paced
+        self.unseen: list[Record] = []
+        """Records that the seats have not been shown yet."""
         self.config, self.seed = config, seed
         self.views = Views(game, config, n_seats)
         self.log: list[Record] = []
@@ -63,4 +66,11 @@ class Table:
 
     def _record(self, records: tuple[Record, ...] | tuple[Event, ...]) -> None:
         self.log += records
-        self.views.add(records)
+        self.unseen += records
+        if not self._paced:
+            self.show(len(self.unseen))
+
+    def show(self, n: int) -> None:
+        """Let the seats see the next `n` records, each as far as it may."""
+        self.views.add(self.unseen[:n])
+        del self.unseen[:n]

@@ -15,19 +15,24 @@ A hidden minority that knows itself (the werewolves) against a majority that doe
 
 `preset` (a name of `games.werewolf.presets.NAMES`, default `classic-7`) and any field of `WerewolfConfig` in its place
 (`werewolf_v0.env(preset="kaggle-8", ballot="simultaneous", lexicon="neutral")`). `actions`: `"discrete"` or `"text"`.
+`text`: False leaves the text out of the observation, so that all spaces are boxes and numbers (`docs/environments.md`).
 `render_mode`: `"human"` (prints new lines of the moderator's view) or `"ansi"` (`render()` returns all of them).
 `max_cycles`: truncate after so many waves of answers (None: play to the end, which the rules guarantee).
 
 ### Play
 
 Seats are asked in waves. In the AEC environment the seats of a wave act one after another; none sees another's answer
-before the wave is complete, so both environments give the same events. `env.unwrapped.rules_text(agent)` is the rules
-of the game in words; `env.unwrapped.table.log` is the log with all that is hidden.
+before the wave is complete, so both environments give the same events. In the parallel environment each night, and the
+werewolves' channel by day, takes a number of steps that the configuration alone decides; in some of them nobody is
+asked. In the AEC environment an agent that watches whose turn it is learns who acts: show a policy its own turns alone.
+`env.unwrapped.rules_text(agent)` is the rules of the game in words; `env.unwrapped.table.log` is the log with all that
+is hidden.
 
 ### Observation
 
 - `observation`: the feature vector of `games.werewolf.arrays.discrete.Features`, float32.
-- `text`: the lines that the seat has read, and the beginning of its next line where it is asked something.
+- `text` (not with `text=False`): the lines that the seat has read, and the beginning of its next line where it is
+  asked something.
 - `action_mask` (`actions="discrete"`) or `legal_targets` (`actions="text"`): int8, 1 where the act is an answer to what
   is asked now; the first alone for a seat that is not asked.
 
@@ -39,7 +44,8 @@ a number, `over`, or
 - `actions="text"`: `target`, an index of the first part of that catalogue, and `text`, what is said where words are
   taken. Typed acts are read from the text. In a free discussion `target` 0 with a text speaks, without one skips.
 
-An action that answers nothing that was asked never raises: the rules' fallback takes its place (silence, abstention
+An action that answers nothing that was asked (another act, an index past the catalogue, None, anything else) never
+raises: the rules' fallback takes its place (silence, abstention
 where allowed, else a legal option drawn from the seat's own stream), the decision records it, and
 `infos[agent]["fallbacks"]` counts it.
 
@@ -60,195 +66,21 @@ used.
 
 from __future__ import annotations
 
-import functools
-import sys
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from gymnasium import spaces
 from pettingzoo import AECEnv, ParallelEnv, register
 from pettingzoo.env_registry import registration
 from pettingzoo.utils import wrappers
 
-from games.printable import printable
-from games.records import Action, Reply, Request, seat_id
-from games.table import Table
-from games.text_space import MAX_OBSERVED_CHARS, MAX_SPOKEN_CHARS, AnyText
+from games.records import Request, seat_id
 from games.werewolf import GAME
-from games.werewolf.arrays.discrete import Catalogue, Features
-from games.werewolf.discussion import SKIP, SPEAK
-from games.werewolf.presets import configure
-from games.werewolf.words.acts import read
-from games.werewolf.words.lines import words_of, writable
-from games.werewolf.words.rules_text import rules_text
+from games.werewolf.pace import START, Pace
+from games.werewolf.seats import METADATA, Form, RenderMode, Seats
 
-Form = Literal["discrete", "text"]
-RenderMode = Literal["human", "ansi"]
-
-METADATA: dict[str, Any] = {
-    "name": "werewolf_v0",
-    "render_modes": ["human", "ansi"],
-    "is_parallelizable": True,
-    "render_fps": 4,
-}
+__all__ = ["METADATA", "Form", "RenderMode", "env", "parallel_env", "raw_env"]
 
 
-class _Seats:
-    """What both environments share: spaces, seeds, one table, and one seat's observation."""
-
-    metadata = METADATA
-    table: Table
-
-    def __init__(
-        self,
-        preset: str = "classic-7",
-        render_mode: RenderMode | None = None,
-        actions: Form = "discrete",
-        max_cycles: int | None = None,
-        **settings: Any,
-    ) -> None:
-        if render_mode not in (None, *METADATA["render_modes"]):
-            raise ValueError(f"render_mode is {render_mode!r}; use 'human', 'ansi' or None")
-        if actions not in ("discrete", "text"):
-            raise ValueError(f"actions is {actions!r}; use 'discrete' or 'text'")
-        self.config = configure(preset, **settings)
-        self.render_mode = render_mode
-        self.actions = actions
-        self.max_cycles = max_cycles
-        self.catalogue = Catalogue(self.config)
-        self.possible_agents = [seat_id(i) for i in range(self.config.n_players)]
-        self.agents: list[str] = []
-        self.seat_of = {agent: i for i, agent in enumerate(self.possible_agents)}
-        self._rng = np.random.default_rng()
-        self._n_shown = 0
-
-    @functools.cached_property
-    def observation_spaces(self) -> dict[str, spaces.Space]:
-        """The observation space of each agent."""
-        return {agent: self._observation_space() for agent in self.possible_agents}
-
-    @functools.cached_property
-    def action_spaces(self) -> dict[str, spaces.Space]:
-        """The action space of each agent."""
-        if self.actions == "discrete":
-            return {agent: spaces.Discrete(len(self.catalogue)) for agent in self.possible_agents}
-        return {
-            agent: spaces.Dict(
-                {"target": spaces.Discrete(self.catalogue.n_targets), "text": AnyText(MAX_SPOKEN_CHARS)}
-            )
-            for agent in self.possible_agents
-        }
-
-    def observation_space(self, agent: str) -> spaces.Space:
-        """The agent's observation space, the same object each time."""
-        return self.observation_spaces[agent]
-
-    def action_space(self, agent: str) -> spaces.Space:
-        """The agent's action space, the same object each time."""
-        return self.action_spaces[agent]
-
-    def _observation_space(self) -> spaces.Dict:
-        mask, n = self._mask
-        return spaces.Dict(
-            {
-                "observation": spaces.Box(0.0, Features.TOP, (Features.size(self.config),), np.float32),
-                "text": AnyText(MAX_OBSERVED_CHARS),
-                mask: spaces.Box(0, 1, (n,), np.int8),
-            }
-        )
-
-    @property
-    def _mask(self) -> tuple[str, int]:
-        if self.actions == "discrete":
-            return "action_mask", len(self.catalogue)
-        return "legal_targets", self.catalogue.n_targets
-
-    def _begin(self, seed: int | None) -> None:
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
-        else:
-            seed = int(self._rng.integers(2**62))
-        self.table = Table(GAME, self.config, int(seed), self.config.n_players)  # numpy's ints are seeds, too
-        self._words = words_of(self.config, self.table.log)
-        self._features = [Features(self.config, i) for i in range(self.config.n_players)]
-        self._counted = [0] * self.config.n_players
-        self._n_shown = 0
-        self._waves = 0
-        self.agents = self.possible_agents[:]
-
-    def _observe(self, seat: int) -> dict[str, Any]:
-        request = next((r for r in self.table.waiting if r.seat == seat), None)
-        views = self.table.views
-        seen = views.records(seat)
-        self._features[seat].add(seen[self._counted[seat] :])
-        self._counted[seat] = len(seen)
-        text = "\n".join(views.lines(seat)) if request is None else views.text(request)
-        mask, n = self._mask
-        return {
-            "observation": self._features[seat].vector(request),
-            "text": text,
-            mask: self.catalogue.mask(request, n),
-        }
-
-    def _info(self, seat: int) -> dict[str, Any]:
-        asked = next((r.kind for r in self.table.waiting if r.seat == seat), None)
-        return {"fallbacks": self.table.fallbacks[seat], "asked": asked}
-
-    def _reply(self, request: Request, action: Any) -> Reply | None:
-        """The action as a reply; None where it answers nothing that was asked."""
-        if self.actions == "discrete":
-            acted = self.catalogue.action(request, int(action), self._words)
-        else:
-            acted = self._spoken(request, int(action["target"]), str(action["text"]))
-        return None if acted is None else Reply(acted)
-
-    def _spoken(self, request: Request, target: int, text: str) -> Action | None:
-        if not request.speaks:
-            return self.catalogue.action(request, target, self._words)
-        if not writable(text):
-            return None
-        acts = read(text, self._words.names, self._words.lex)
-        if not request.options:
-            return Action(text=text, acts=acts)
-        chosen = self.catalogue.action(request, target, self._words)
-        if chosen is None or request.kind != "speech":
-            return None if chosen is None else Action(chosen.option, text, acts)
-        return Action(SPEAK, text, acts) if chosen.option == SKIP and text.strip() else chosen
-
-    def _rewards(self) -> dict[str, float]:
-        outcome = self.table.outcome
-        if outcome is None or not outcome.winners:
-            return dict.fromkeys(self.agents, 0.0)
-        return {agent: 1.0 if self.seat_of[agent] in outcome.winners else -1.0 for agent in self.agents}
-
-    def _ends(self) -> tuple[bool, bool]:
-        """Whether the game is over, and whether it is cut short."""
-        over = self.table.outcome is not None
-        return over, not over and self.max_cycles is not None and self._waves >= self.max_cycles
-
-    def rules_text(self, agent: str | None = None) -> str:
-        """The rules of the running configuration in words, as a seat reads them (with its own part for an agent)."""
-        role = None if agent is None else GAME.seats(self.config, self.table.log)[self.seat_of[agent]].role
-        return rules_text(self.config, role)
-
-    def render(self) -> str | None:
-        """The moderator's view: all of it as a string for `ansi`, the new lines printed for `human`."""
-        if self.render_mode is None:
-            return None
-        if self.render_mode == "ansi":
-            return "\n".join(GAME.transcript(self.table.log, None, self.config))
-        lines = GAME.transcript(self.table.log, None, self.config)
-        for line in lines[self._n_shown :]:
-            sys.stdout.write(printable(line) + "\n")
-        sys.stdout.flush()
-        self._n_shown = len(lines)
-        return None
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-class raw_env(_Seats, AECEnv):
+class raw_env(Seats, AECEnv):
     """The AEC environment without wrappers. Arguments as in the module's card."""
 
     def reset(self, seed: int | None = None, options: dict | None = None) -> None:
@@ -291,28 +123,60 @@ class raw_env(_Seats, AECEnv):
             self.render()
 
 
-class parallel_env(_Seats, ParallelEnv):
-    """The parallel environment: one wave a step. Actions of agents that are not asked are passed over."""
+class parallel_env(Seats, ParallelEnv):
+    """The parallel environment: one wave a step. Actions of agents that are not asked are passed over.
+
+    A hidden part of the game takes the same number of steps whatever is hidden: `games.werewolf.pace`.
+    """
+
+    paced = True
 
     def reset(
         self, seed: int | None = None, options: dict | None = None
     ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Begin the game of `seed`."""
         self._begin(seed)
+        self._pace, self._place = Pace(self.config), START
+        roles = [fact.role for fact in GAME.seats(self.config, self.table.log)]
+        self._pack = [seat for seat, role in enumerate(roles) if role == "werewolf"]
+        self._go_on()
         if self.render_mode == "human":
             self.render()
         return self._seen()
 
+    @property
+    def waiting(self) -> list[Request]:
+        """The questions that are open now: none in an empty slot."""
+        return [] if self._empty else self.table.waiting
+
+    def _go_on(self) -> None:
+        """Stand at the wave that follows, or at the first of the empty slots before it."""
+        following = self._pace.place(self.table.waiting, self.table.log, self._pack, self._place)
+        self._empty = list(self._pace.between(self._place, following))
+        if following is not None:
+            self._place = following
+        self._show()
+
+    def _show(self) -> None:
+        """Let the seats see what has happened up to here."""
+        unseen = self.table.unseen
+        self.table.show(self._pace.n_shown(unseen, self._empty[0]) if self._empty else len(unseen))
+
     def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """Answer all open requests; a seat that is asked and has no action is answered by the fallback."""
-        for request in self.table.waiting:
-            agent = seat_id(request.seat)
-            reply = self._reply(request, actions[agent]) if agent in actions else None
-            self.table.answer(request, reply, "illegal" if agent in actions else "missing")
+        if self._empty:
+            self._empty.pop(0)
+            self._show()
+        else:
+            for request in self.table.waiting:
+                agent = seat_id(request.seat)
+                reply = self._reply(request, actions[agent]) if agent in actions else None
+                self.table.answer(request, reply, "illegal" if agent in actions else "missing")
+            self._go_on()
         self._waves += 1
         over, cut = self._ends()
         observations, infos = self._seen()
-        rewards = self._rewards()
+        rewards = self._rewards() if over else dict.fromkeys(self.agents, 0.0)
         terminations = dict.fromkeys(self.agents, over)
         truncations = dict.fromkeys(self.agents, cut)
         if over or cut:
@@ -320,6 +184,10 @@ class parallel_env(_Seats, ParallelEnv):
         if self.render_mode == "human":
             self.render()
         return observations, rewards, terminations, truncations, infos
+
+    def _ends(self) -> tuple[bool, bool]:
+        over = self.table.outcome is not None and not self._empty
+        return over, not over and self.max_cycles is not None and self._waves >= self.max_cycles
 
     def _seen(self) -> tuple[dict[str, Any], dict[str, dict]]:
         seats = [(agent, self.seat_of[agent]) for agent in self.agents]

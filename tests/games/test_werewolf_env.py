@@ -95,7 +95,7 @@ def test_both_environments_give_the_events_of_the_rules(preset: str, form: str) 
     rng = random.Random(3)
     while parallel.agents:
         actions = {}
-        for _ in range(len(parallel.table.waiting)):
+        for _ in range(len(parallel.waiting)):
             agent = aec.agent_selection
             actions[agent] = sampled(aec, agent, rng, form)
             aec.step(actions[agent])
@@ -300,7 +300,7 @@ def test_features_say_what_the_seat_knows() -> None:
     env = werewolf_v0.parallel_env(preset="classic-7")
     observations, _ = env.reset(seed=5)
     roles = [facts.role for facts in GAME.seats(env.config, env.table.log)]
-    columns = {name: i for i, name in enumerate(werewolf_v0.Features(env.config, 0).column)}
+    columns = {name: i for i, name in enumerate(Features(env.config, 0).column)}
     for seat in range(7):
         rows = observations[f"player_{seat}"]["observation"][: 7 * len(columns)].reshape(7, -1)
         assert rows[:, 0].tolist() == [float(i == seat) for i in range(7)]

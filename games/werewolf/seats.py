@@ -1,0 +1,221 @@
+"""What the PettingZoo environments of Werewolf share: spaces, seeds, one table, and one seat's observation."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from games.printable import printable
+from games.records import Action, Reply, Request, seat_id
+from games.table import Table
+from games.text_space import MAX_OBSERVED_CHARS, MAX_SPOKEN_CHARS, AnyText
+from games.werewolf.arrays.discrete import Catalogue, Features
+from games.werewolf.discussion import SKIP, SPEAK
+from games.werewolf.game import GAME
+from games.werewolf.presets import configure
+from games.werewolf.words.acts import read
+from games.werewolf.words.lines import words_of, writable
+from games.werewolf.words.rules_text import rules_text
+
+Form = Literal["discrete", "text"]
+RenderMode = Literal["human", "ansi"]
+
+METADATA: dict[str, Any] = {
+    "name": "werewolf_v0",
+    "render_modes": ["human", "ansi"],
+    "is_parallelizable": True,
+    "render_fps": 4,
+}
+
+
+class Seats:
+    """What both environments share: spaces, seeds, one table, and one seat's observation."""
+
+    metadata = METADATA
+    paced = False
+    """Whether what has happened is shown step by step (`games.werewolf.pace`)."""
+    table: Table
+
+    def __init__(
+        self,
+        preset: str = "classic-7",
+        render_mode: RenderMode | None = None,
+        actions: Form = "discrete",
+        max_cycles: int | None = None,
+        text: bool = True,
+        **settings: Any,
+    ) -> None:
+        if render_mode not in (None, *METADATA["render_modes"]):
+            raise ValueError(f"render_mode is {render_mode!r}; use 'human', 'ansi' or None")
+        if actions not in ("discrete", "text"):
+            raise ValueError(f"actions is {actions!r}; use 'discrete' or 'text'")
+        if not text and actions == "text":
+            raise ValueError("actions = 'text' takes words: leave text = True, or use actions = 'discrete'")
+        self.config = configure(preset, **settings)
+        self.text = text
+        self.render_mode = render_mode
+        self.actions = actions
+        self.max_cycles = max_cycles
+        self.catalogue = Catalogue(self.config)
+        self.possible_agents = [seat_id(i) for i in range(self.config.n_players)]
+        self.agents: list[str] = []
+        self.seat_of = {agent: i for i, agent in enumerate(self.possible_agents)}
+        self._rng = np.random.default_rng()
+        self._n_shown = 0
+
+    @functools.cached_property
+    def observation_spaces(self) -> dict[str, spaces.Space]:
+        """The observation space of each agent."""
+        return {agent: self._observation_space() for agent in self.possible_agents}
+
+    @functools.cached_property
+    def action_spaces(self) -> dict[str, spaces.Space]:
+        """The action space of each agent."""
+        if self.actions == "discrete":
+            return {agent: spaces.Discrete(len(self.catalogue)) for agent in self.possible_agents}
+        return {
+            agent: spaces.Dict(
+                {"target": spaces.Discrete(self.catalogue.n_targets), "text": AnyText(MAX_SPOKEN_CHARS)}
+            )
+            for agent in self.possible_agents
+        }
+
+    def observation_space(self, agent: str) -> spaces.Space:
+        """The agent's observation space, the same object each time."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> spaces.Space:
+        """The agent's action space, the same object each time."""
+        return self.action_spaces[agent]
+
+    def _observation_space(self) -> spaces.Dict:
+        mask, n = self._mask
+        parts: dict[str, spaces.Space] = {
+            "observation": spaces.Box(0.0, Features.TOP, (Features.size(self.config),), np.float32),
+            mask: spaces.Box(0, 1, (n,), np.int8),
+        }
+        if self.text:
+            parts["text"] = AnyText(MAX_OBSERVED_CHARS)
+        return spaces.Dict(parts)
+
+    @property
+    def _mask(self) -> tuple[str, int]:
+        if self.actions == "discrete":
+            return "action_mask", len(self.catalogue)
+        return "legal_targets", self.catalogue.n_targets
+
+    def _begin(self, seed: int | None) -> None:
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        else:
+            seed = int(self._rng.integers(2**62))
+        seed = int(seed)  # numpy's ints are seeds, too
+        self.table = Table(GAME, self.config, seed, self.config.n_players, self.paced)
+        self._words = words_of(self.config, self.table.log)
+        self._features = [Features(self.config, i) for i in range(self.config.n_players)]
+        self._counted = [0] * self.config.n_players
+        self._n_shown = 0
+        self._waves = 0
+        self.agents = self.possible_agents[:]
+
+    @property
+    def waiting(self) -> list[Request]:
+        """The questions that are open now."""
+        return self.table.waiting
+
+    def _observe(self, seat: int) -> dict[str, Any]:
+        request = next((r for r in self.waiting if r.seat == seat), None)
+        views = self.table.views
+        seen = views.records(seat)
+        self._features[seat].add(seen[self._counted[seat] :])
+        self._counted[seat] = len(seen)
+        mask, n = self._mask
+        seat_sees: dict[str, Any] = {
+            "observation": self._features[seat].vector(request),
+            mask: self.catalogue.mask(request, n),
+        }
+        if self.text:
+            seat_sees["text"] = "\n".join(views.lines(seat)) if request is None else views.text(request)
+        return seat_sees
+
+    def _info(self, seat: int) -> dict[str, Any]:
+        asked = next((r.kind for r in self.waiting if r.seat == seat), None)
+        return {"fallbacks": self.table.fallbacks[seat], "asked": asked}
+
+    def _reply(self, request: Request, action: Any) -> Reply | None:
+        """The action as a reply; None where it answers nothing that was asked, whatever it is."""
+        target, text = self._parts(action)
+        if target is None:
+            return None
+        acted = self._acted(request, target) if text is None else self._spoken(request, target, text)
+        return None if acted is None else Reply(acted)
+
+    def _parts(self, action: Any) -> tuple[int | None, str | None]:
+        """The act's index and the words of an action; no index where it is no action of the space."""
+        text = None
+        if self.actions == "text":
+            if not isinstance(action, Mapping) or not isinstance(action.get("text"), str):
+                return None, None
+            action, text = action.get("target"), action["text"]
+        try:
+            index = operator.index(
+                action.item() if isinstance(action, np.ndarray) and action.size == 1 else action
+            )
+        except TypeError:
+            return None, None
+        n = len(self.catalogue) if text is None else self.catalogue.n_targets
+        return (index if 0 <= index < n else None), text
+
+    def _acted(self, request: Request, index: int) -> Action | None:
+        return self.catalogue.action(request, index, self._words)
+
+    def _spoken(self, request: Request, target: int, text: str) -> Action | None:
+        if not request.speaks:
+            return self._acted(request, target)
+        if not writable(text):
+            return None
+        acts = read(text, self._words.names, self._words.lex)
+        if not request.options:
+            return Action(text=text, acts=acts)
+        chosen = self._acted(request, target)
+        if chosen is None or request.kind != "speech":
+            return None if chosen is None else Action(chosen.option, text, acts)
+        return Action(SPEAK, text, acts) if chosen.option == SKIP and text.strip() else chosen
+
+    def _rewards(self) -> dict[str, float]:
+        outcome = self.table.outcome
+        if outcome is None or not outcome.winners:
+            return dict.fromkeys(self.agents, 0.0)
+        return {agent: 1.0 if self.seat_of[agent] in outcome.winners else -1.0 for agent in self.agents}
+
+    def _ends(self) -> tuple[bool, bool]:
+        """Whether the game is over, and whether it is cut short."""
+        over = self.table.outcome is not None
+        return over, not over and self.max_cycles is not None and self._waves >= self.max_cycles
+
+    def rules_text(self, agent: str | None = None) -> str:
+        """The rules of the running configuration in words, as a seat reads them (with its own part for an agent)."""
+        role = None if agent is None else GAME.seats(self.config, self.table.log)[self.seat_of[agent]].role
+        return rules_text(self.config, role)
+
+    def render(self) -> str | None:
+        """The moderator's view: all of it as a string for `ansi`, the new lines printed for `human`."""
+        if self.render_mode is None:
+            return None
+        if self.render_mode == "ansi":
+            return "\n".join(GAME.transcript(self.table.log, None, self.config))
+        lines = GAME.transcript(self.table.log, None, self.config)
+        for line in lines[self._n_shown :]:
+            sys.stdout.write(printable(line) + "\n")
+        sys.stdout.flush()
+        self._n_shown = len(lines)
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open."""
