@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 
 from agents.hooks.layers import DecoderLayout, find_layout
@@ -20,9 +22,24 @@ from agents.models.folder import (
     load_tokenizer,
     max_context,
     model_name,
+    read_config,
     vocab_size,
 )
 
+UNLOADABLE = (
+    *(
+        OSError,
+        ValueError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        ImportError,
+    ),
+    *(SafetensorError, StrictDataclassError),
+)
+"""What transformers raises for folders whose files do not fit each other."""
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -70,6 +87,7 @@ def load_hooked_model(
         raise ValueError(f"dtype '{dtype}' is not known; give auto, {', '.join(_DTYPES)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    _check_quantisation(folder)
     check_tensor_names(folder)
     try:
         model, loaded = AutoModelForCausalLM.from_pretrained(
@@ -78,8 +96,15 @@ def load_hooked_model(
             attn_implementation=attention,
             local_files_only=True,
             output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except UNLOADABLE as error:
+        if "trust_remote_code" in str(error):
+            raise ModelFilesError(
+                f"the model in '{folder}' is code that the folder carries (auto_map in its config.json), and no code "
+                "of a model's folder is run; use a model of an architecture that transformers itself has"
+            ) from error
         raise ModelFilesError(
             f"the model in '{folder}' cannot be loaded ({type(error).__name__}: {error}); "
             "check that config.json and the weights are of the same checkpoint and complete"
@@ -98,6 +123,18 @@ def load_hooked_model(
         context=max_context(folder),
         vocab=vocab_size(folder),
     )
+
+
+def _check_quantisation(folder: Path) -> None:
+    """transformers loads weights of a quantisation that it does not know as they are. Raises ModelFilesError."""
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    method = (read_config(folder).get("quantization_config") or {}).get("quant_method")
+    if method is not None and method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise ModelFilesError(
+            f"'{folder / 'config.json'}': quantization_config.quant_method is {str(method)[:40]!r}, which transformers does "
+            "not know; use a checkpoint that is not quantised"
+        )
 
 
 def hook_model(

@@ -65,10 +65,12 @@ class ChatPlayer:
         factors: Factors | dict[str, Any] | None = None,
         thinking: Thinking | dict[str, Any] | None = None,
         template: dict[str, Any] | None = None,
+        clock: str | None = None,
     ) -> None:
         """tokenizer: None for a server that takes messages; then choices are free and no token ids are logged.
 
-        template: variables of the model's chat template, e.g. `{"enable_thinking": False}`.
+        template: variables of the model's chat template, e.g. `{"enable_thinking": False}`. clock: the time that it is
+        told, ISO 8601 (None: now).
         Raises ValueError for settings that make no sense, TokenizerError for a tokenizer without a usable template.
         """
         if choice not in ("free", "constrained"):
@@ -80,7 +82,7 @@ class ChatPlayer:
         self.factors = msgspec.convert(factors or Factors(), Factors, from_attributes=True)
         self.thinking = msgspec.convert(thinking or Thinking(), Thinking, from_attributes=True)
         self.encoder = None if tokenizer is None else Encoder(tokenizer)
-        self.turns = None if self.encoder is None else Turns(self.encoder, template)
+        self.turns = None if self.encoder is None else Turns(self.encoder, template, clock)
         self.constrained = choice == "constrained" and self.encoder is not None
         self.close_ids = self._think_ids()
         self.prompts = prompts_hash()

@@ -13,9 +13,12 @@ from typing import Any
 import msgspec
 
 from agents.llm.encoder import Encoder, TokenizerError
+from agents.llm.rendering import TemplateRefused, render
 from agents.llm.thinking import closer_of, closes, opener
 
 SLOTS = ("Wsystemslot", "Wfirstslot", "Wanswerslot", "Wsecondslot")
+OFF = ("enable_thinking", "thinking")
+"""Variables by which templates go without thinking."""
 
 
 class Markers(msgspec.Struct, frozen=True):
@@ -37,10 +40,14 @@ class Markers(msgspec.Struct, frozen=True):
     block that `ask` has opened, or names the channel of answers. Empty for most templates."""
 
 
-def read_markers(tokenizer: Any, settings: Mapping[str, Any] | None = None) -> Markers:
+def read_markers(
+    tokenizer: Any, settings: Mapping[str, Any] | None = None, clock: str | None = None
+) -> Markers:
     """The markers of a tokenizer's chat template. `settings` go to the template (`enable_thinking`, ...).
 
-    Raises TokenizerError where there is no template or it does not keep the contents in order.
+    clock: the time that the template is told, ISO 8601 (None: now), so that one which renders the date renders the
+    same on another day. Raises TokenizerError where there is no template, it does not keep the contents in order, or it
+    does not end within the bounds of `agents.llm.rendering`.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise TokenizerError(
@@ -49,65 +56,79 @@ def read_markers(tokenizer: Any, settings: Mapping[str, Any] | None = None) -> M
         )
     system, first, answer, second = SLOTS
     user, reply, again = _turn("user", first), _turn("assistant", answer), _turn("user", second)
-    head, ask = _cut(_render(tokenizer, [user], settings), first)
+    thought = _turn("assistant", answer) | {"reasoning_content": second}
+    asked: list[tuple[list[dict[str, str]], dict[str, Any]]] = [
+        ([user], {}),
+        ([user, reply, again], {}),
+        ([_turn("system", system), user], {}),
+        ([user, thought], {}),
+        *(([user], {name: False}) for name in OFF),
+    ]
+    alone, longer, *tried = _rendered(tokenizer, asked, settings, clock)
+    whole, reasoned, *without = [text or "" for text, _ in tried]  # empty where the template refuses
+    head, ask = _cut(_text(alone), first)
     after_system = None
-    whole = _tried(tokenizer, [_turn("system", system), user], settings)  # empty where the role is refused
     if 0 <= whole.find(system) < whole.find(first):
         head, rest = _cut(whole, system)
         after_system, ask = _cut(rest, first)
-    middle = _cut(_render(tokenizer, [user, reply, again], settings), answer)[1]
+    before, middle = _cut(_text(longer), answer)
     answered, ask_again = _cut(middle, second)
     if ask_again != ask:
         raise TokenizerError(
             f"the chat template asks for the first answer by {ask!r} and for the second by {ask_again!r}: a context "
             'that grows turn by turn cannot be made with it; use prompt = "transcript"'
         )
-    prefix = _cut(_render(tokenizer, [user, reply, again], settings), answer)[0].partition(first)[2]
     opened = opener(ask)
-    return Markers(
-        head, after_system, ask, answered, opened, _closer(tokenizer, ask, prefix, opened, settings)
-    )
+    if opened:
+        closer = _closer(ask, opened, without, reasoned.partition(second)[2].partition(answer)[0])
+    else:
+        prefix = before.partition(first)[2]
+        closer = prefix.removeprefix(ask) if prefix.startswith(ask) else ""
+        closer = closer if closes(closer) else ""
+    return Markers(head, after_system, ask, answered, opened, closer)
 
 
-def _closer(tokenizer: Any, ask: str, prefix: str, opened: str, settings: Mapping[str, Any] | None) -> str:
-    """`Markers.closer`. prefix: what the template puts between an earlier user turn and its answer."""
-    if not opened:
-        after = prefix.removeprefix(ask)
-        return after if prefix.startswith(ask) and closes(after) else ""
-    user = _turn("user", SLOTS[1])
-    for name in ("enable_thinking", "thinking"):  # the template's own way to go without
-        without = _tried(tokenizer, [user], {**(settings or {}), name: False}).partition(SLOTS[1])[2]
-        if without.startswith(ask) and closes(without[len(ask) :]):
-            return without[len(ask) :]
-    thought = _turn("assistant", SLOTS[2]) | {"reasoning_content": SLOTS[3]}
-    between = _tried(tokenizer, [user, thought], settings).partition(SLOTS[3])[2].partition(SLOTS[2])[0]
-    if closes(between):
-        return between
-    return f"\n{closer_of(opened)}\n\n"
-
-
-def _tried(tokenizer: Any, turns: Sequence[dict[str, str]], settings: Mapping[str, Any] | None) -> str:
-    """As `_render`; empty where the template refuses these turns or settings."""
-    try:
-        return _render(tokenizer, turns, settings)
-    except (ValueError, TypeError, KeyError, TokenizerError):
-        return ""
-    except Exception as error:  # jinja2's own, which is not imported for its name alone
-        if type(error).__module__.partition(".")[0] != "jinja2":
-            raise
-        return ""
+def _closer(ask: str, opened: str, without: Sequence[str], between: str) -> str:
+    """`Markers.closer` of a template that opens thinking. without: as rendered with thinking off; between: what stands
+    between thinking and answer."""
+    for text in without:  # the template's own way to go without
+        after = text.partition(SLOTS[1])[2]
+        if after.startswith(ask) and closes(after[len(ask) :]):
+            return after[len(ask) :]
+    return between if closes(between) else f"\n{closer_of(opened)}\n\n"
 
 
 def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _render(tokenizer: Any, turns: Sequence[dict[str, str]], settings: Mapping[str, Any] | None) -> str:
-    return str(
-        tokenizer.apply_chat_template(
-            list(turns), tokenize=False, add_generation_prompt=True, **dict(settings or {})
-        )
+Rendering = tuple[str | None, str | None]
+"""(text, None), or (None, the template's own error)."""
+
+
+def _rendered(
+    tokenizer: Any,
+    asked: Sequence[tuple[list[dict[str, str]], dict[str, Any]]],
+    settings: Mapping[str, Any] | None,
+    clock: str | None,
+) -> list[Rendering]:
+    """As `tokenizer.apply_chat_template` renders each (conversation, settings of its own)."""
+    special = {key: value for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
+    common = (
+        special | {"tools": None, "documents": None, "add_generation_prompt": True} | dict(settings or {})
     )
+    try:
+        wanted = [common | more | {"messages": turns} for turns, more in asked]
+        return render(tokenizer.get_chat_template(), wanted, clock)
+    except (TemplateRefused, TypeError, ValueError) as error:
+        raise TokenizerError(f'{error}; use prompt = "transcript", or another template') from error
+
+
+def _text(rendering: Rendering) -> str:
+    text, error = rendering
+    if text is None:
+        raise TokenizerError(f'the chat template cannot be rendered ({error}); use prompt = "transcript"')
+    return text
 
 
 def _cut(text: str, slot: str) -> tuple[str, str]:
@@ -123,9 +144,11 @@ def _cut(text: str, slot: str) -> tuple[str, str]:
 class Turns:
     """The token ids of a template's markers."""
 
-    def __init__(self, encoder: Encoder, settings: Mapping[str, Any] | None = None) -> None:
-        """Raises TokenizerError."""
-        self.markers = read_markers(encoder.tokenizer, settings)
+    def __init__(
+        self, encoder: Encoder, settings: Mapping[str, Any] | None = None, clock: str | None = None
+    ) -> None:
+        """As `read_markers`. Raises TokenizerError."""
+        self.markers = read_markers(encoder.tokenizer, settings, clock)
         self.head = encoder.template(self.markers.head)
         self.after_system = (
             None if self.markers.after_system is None else encoder.template(self.markers.after_system)

@@ -13,6 +13,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from agents.models.bounds import (
+    TOKENIZER_PARTS,
+    check_config,
+    read_json,
+    weight_files,
+)
 from agents.models.errors import ModelFilesError
 from agents.models.mistaken import refuse_mistaken
 
@@ -29,7 +35,8 @@ WRAPPERS = {
 LONGEST_HEADER = 100_000_000
 """Bytes; safetensors' own bound of a header."""
 
-_HASH_BYTES = 6  # 12 hex digits: enough to name a checkpoint, short enough to read in a table
+_HASH_BYTES = 8
+_OLD_HASH_BYTES = 6
 
 
 def check_model_dir(path: str | Path) -> Path:
@@ -49,7 +56,9 @@ def check_model_dir(path: str | Path) -> Path:
             f"'{folder / 'config.json'}' names no model_type (keys found: {', '.join(sorted(config)) or 'none'}); "
             "use the config.json that save_pretrained() writes"
         )
-    if not _weight_files(folder):
+    if (folder / "generation_config.json").is_file():
+        read_json(folder / "generation_config.json")
+    if not weight_files(folder):
         raise ModelFilesError(
             f"model folder '{folder}' has no *.safetensors weights (found: {listing}); "
             "convert the checkpoint with save_pretrained()"
@@ -63,28 +72,22 @@ def check_model_dir(path: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` as a dict; ModelFilesError if it is not a JSON object."""
+    """`config.json` as a dict; ModelFilesError if it is not a JSON object, or holds what no model has."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelFilesError(
-            f"'{path}' is not readable JSON ({error}); restore it from the model's source"
-        ) from error
-    if not isinstance(config, dict):
-        raise ModelFilesError(f"'{path}' holds a JSON {type(config).__name__}, expected an object")
+    config = read_json(path)
+    check_config(config, path)
     return config
 
 
 def tensor_names(folder: Path) -> dict[str, Path]:
     """Name of every tensor of a folder's weights -> its file, by the files' headers alone. Raises ModelFilesError."""
     found: dict[str, Path] = {}
-    for file in _weight_files(folder):
+    for file in weight_files(folder):
         try:
             with file.open("rb") as handle:
                 size = int.from_bytes(handle.read(8), "little")
                 header = json.loads(handle.read(size)) if 0 < size <= LONGEST_HEADER else None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ModelFilesError(
                 f"'{file}' cannot be read ({error}); copy it again from its source"
             ) from error
@@ -129,20 +132,37 @@ def check_loaded(
 
 
 def model_hash(path: str | Path) -> str:
-    """blake2b over config.json and every *.safetensors file, names included: 12 hex digits.
+    """blake2b over all that decides what a model reads and writes, names included: config, weights, tokenizer, chat
+    template, generation config; 16 hex digits.
 
     Read once per (path, size, modification time) in a process. 1 GB takes about a second.
     """
     folder = check_model_dir(path)
-    files = [folder / "config.json", *_weight_files(folder)]
-    stamp = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
-    return _hash_files(str(folder), stamp)
+    parts = [folder / name for name in TOKENIZER_PARTS if (folder / name).is_file()]
+    return _hash_of(folder, [folder / "config.json", *weight_files(folder), *parts], _HASH_BYTES)
+
+
+def weights_hash(path: str | Path) -> str:
+    """The hash by which runs of version 0.1 name a model: of config and weights alone, 12 hex digits."""
+    folder = check_model_dir(path)
+    return _hash_of(folder, [folder / "config.json", *weight_files(folder)], _OLD_HASH_BYTES)
 
 
 def model_name(path: str | Path) -> str:
     """`name@hash`: the folder's name and `model_hash`."""
     folder = check_model_dir(path)
     return f"{folder.name}@{model_hash(folder)}"
+
+
+def is_model(name: str, path: str | Path) -> bool:
+    """Whether a recorded `name@hash` is this folder's; one of 12 digits says nothing of the tokenizer."""
+    folder = check_model_dir(path)
+    return name in (f"{folder.name}@{model_hash(folder)}", f"{folder.name}@{weights_hash(folder)}")
+
+
+def _hash_of(folder: Path, files: Iterable[Path], n_bytes: int) -> str:
+    stamp = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    return _hash_files(str(folder), stamp, n_bytes)
 
 
 def checkpoint_dtype(folder: Path) -> str:
@@ -192,12 +212,7 @@ def eos_ids(folder: Path) -> tuple[int, ...]:
     path = folder / "generation_config.json"
     sources: list[dict[str, Any]] = []
     if path.is_file():
-        try:
-            loaded = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ModelFilesError(f"'{path}' is not readable JSON ({error}); restore or delete it") from error
-        if isinstance(loaded, dict):
-            sources.append(loaded)
+        sources.append(read_json(path))
     sources.append(read_config(folder))
     for source in sources:
         value = source.get("eos_token_id")
@@ -216,7 +231,7 @@ def load_tokenizer(path: str | Path) -> Any:
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         check_model_dir(folder)  # says what is missing
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds here; all mean the same to the user
         raise ModelFilesError(
             f"the tokenizer in '{folder}' cannot be loaded ({type(error).__name__}: {error}); "
@@ -224,13 +239,9 @@ def load_tokenizer(path: str | Path) -> Any:
         ) from error
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
-
-
 @lru_cache(maxsize=32)
-def _hash_files(folder: str, stamp: tuple[tuple[str, int, int], ...]) -> str:
-    digest = blake2b(digest_size=_HASH_BYTES)
+def _hash_files(folder: str, stamp: tuple[tuple[str, int, int], ...], n_bytes: int) -> str:
+    digest = blake2b(digest_size=n_bytes)
     for name, size, _ in stamp:
         digest.update(f"{name}\0{size}\0".encode())
         with (Path(folder) / name).open("rb") as file:

@@ -98,7 +98,7 @@ def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
         raise FileNotFoundError(
             f"'{model_dir}' holds no checkpoints/*.safetensors; `wolfscope train-small-model` keeps some as it goes"
         )
-    config = AutoConfig.from_pretrained(model_dir)
+    config = AutoConfig.from_pretrained(model_dir, trust_remote_code=False)
     folders = []
     for path in found:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

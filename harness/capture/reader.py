@@ -22,7 +22,7 @@ def open_reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], 
     Raises ConfigurationError for weights or words that are not those of the run, a device that is not there, layers
     that the model does not have; ModelFilesError.
     """
-    from agents.models.folder import check_model_dir, model_name
+    from agents.models.folder import check_model_dir, is_model, model_name
 
     own = model_folder(config.backends[job.backend])
     folder = own if job.model is None else check_model_dir(job.model)
@@ -33,7 +33,12 @@ def open_reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], 
         _check_words(own, folder)
         return reader, played or model_name(own)
     found = model_name(folder)
-    if played is not None and found != played:
+    if played is not None and is_model(played, folder):
+        reader.name = reader.name.replace(
+            found, played
+        )  # of an older run, which names models by weights alone
+        return reader, played
+    if played is not None:
         raise ConfigurationError(
             f"{folder} holds {found}, but the games were played with {played}: "
             "activations of other weights would say nothing about them; put the same weights back"

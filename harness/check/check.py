@@ -252,6 +252,7 @@ def _sample(
     run: Run, store: Activations, say: Callable[[str], None], n_contexts: int, seed: int
 ) -> list[Finding]:
     from agents.hooks.model import load_hooked_model
+    from agents.models.folder import is_model
     from harness.capture.job import CaptureJob
     from harness.capture.parity import check_sample
     from harness.capture.share import capture_items
@@ -284,7 +285,7 @@ def _sample(
     config = schedule_of(run.manifest).configs[0]
     folder = model_folder(config.backends[named[0]])
     hooked = load_hooked_model(folder)
-    if hooked.name != store.info.model:
+    if not is_model(store.info.model, folder):
         raise ConfigurationError(
             f"{folder} holds {hooked.name}, the rows were read with {store.info.model}: put the same weights back"
         )

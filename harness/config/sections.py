@@ -37,6 +37,8 @@ class RunSection(Section):
     max_backend_errors: float = Field(default=0.05, ge=0, le=1)
     """Share of a model's decisions that may be fallbacks because its backend failed. Above it the run ends with exit
     status 3, and `check`, `watch` and the report say so."""
+    clock: str | None = Field(default=None, pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\+\d\d:\d\d)?)?$")
+    """The time that chat templates are told, ISO 8601; None: when the run was begun, on whatever day it goes on."""
 
 
 class GameSection(BaseModel):

@@ -37,18 +37,21 @@ def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Ag
 
             return HumanPlayer(name, **section.settings)
         backend = section.backend or ""
-        return _model_player(name, section, _steered(section, backends[backend]), config.backends[backend])
+        asked, source = _steered(section, backends[backend]), config.backends[backend]
+        return _model_player(name, section, asked, source, config.run.clock)
     except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
         raise ConfigurationError(f"agents.{name}: {error}") from error
 
 
-def _model_player(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
+def _model_player(
+    name: str, section: AgentSection, backend: Backend, source: BackendSection, clock: str | None
+) -> Agent:
     from agents.models.folder import load_tokenizer
     from harness.config.models import model_folder
 
     _check_prompt(section)
     if "prefix" in section.settings:
-        return _begun(name, section, backend, source)
+        return _begun(name, section, backend, source, clock)
     words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"
     tokenizer = None if words_only else load_tokenizer(model_folder(source))
     common = {
@@ -58,7 +61,7 @@ def _model_player(name: str, section: AgentSection, backend: Backend, source: Ba
     if section.prompt == "chat":
         from agents.llm.chat import ChatPlayer
 
-        return ChatPlayer(name, backend, tokenizer, **common, **section.settings)
+        return ChatPlayer(name, backend, tokenizer, clock=clock, **common, **section.settings)
     from agents.llm.transcript import TranscriptPlayer
 
     if tokenizer is None:
@@ -75,7 +78,9 @@ def _steered(section: AgentSection, backend: Backend) -> Backend:
     return Steered(backend, [intervention_of(section.steering)], section.steering.seats)
 
 
-def _begun(name: str, section: AgentSection, backend: Backend, source: BackendSection) -> Agent:
+def _begun(
+    name: str, section: AgentSection, backend: Backend, source: BackendSection, clock: str | None
+) -> Agent:
     """The player with one decision that begins with given words: settings.prefix = { text, decision }.
 
     In `chat` style they begin its thinking (a model that thinks goes on from them), else its answer.
@@ -97,8 +102,8 @@ def _begun(name: str, section: AgentSection, backend: Backend, source: BackendSe
         begun = Begun(backend, ids)
     return OneDecision(
         name,
-        _model_player(name, usual, backend, source),
-        _model_player(name, other, begun, source),
+        _model_player(name, usual, backend, source, clock),
+        _model_player(name, other, begun, source, clock),
         given["decision"],
     )
 

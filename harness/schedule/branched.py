@@ -18,7 +18,7 @@ from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.run.manifest import Cell, Manifest
 from harness.schedule.merged import ImportedSchedule, MergedSchedule
-from harness.schedule.tournament import SEED_MASK, Planned, Schedule
+from harness.schedule.tournament import SEED_MASK, Planned, Schedule, clocked
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ def schedule_of(manifest: Manifest) -> Schedule:
         return MergedSchedule(manifest)
     if manifest.imported is not None:
         return ImportedSchedule(manifest)
-    config = parse_config(manifest.config, "manifest.json")
+    config = clocked(parse_config(manifest.config, "manifest.json"), manifest.created)
     origin = origin_of(manifest)
     if origin is not None:
         return BranchSchedule(config, manifest.cells, origin)
@@ -112,4 +112,4 @@ def schedule_in(manifest: Manifest, config: Config) -> Schedule:
     """The schedule of a configuration in a run that was begun: games keep their ids where an engine's settings changed
     since. Raises ConfigurationError."""
     first = parse_config(manifest.first_config, "manifest.json: sessions")
-    return Schedule(config, {**config.backends, **first.backends})
+    return Schedule(clocked(config, manifest.created), {**config.backends, **first.backends})

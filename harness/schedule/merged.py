@@ -12,7 +12,7 @@ from harness.config.files import parse_config
 from harness.config.sections import BackendSection, Config, GameSection
 from harness.errors import ConfigurationError
 from harness.run.manifest import Cell, Manifest, Session
-from harness.schedule.tournament import Planned, Schedule
+from harness.schedule.tournament import Planned, Schedule, clocked
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -54,7 +54,10 @@ class MergedSchedule(Schedule):
         """Raises ConfigurationError where a part's configuration cannot be read any more."""
         self.config: Config = parse_config(manifest.config, "manifest.json")
         self.parts = [
-            Schedule(parse_config(p.config, f"manifest.json: merged: {p.name}"), _first_backends(p))
+            Schedule(
+                clocked(parse_config(p.config, f"manifest.json: merged: {p.name}"), p.created),
+                _first_backends(p),
+            )
             for p in parts_of(manifest)
         ]
         self.cells: list[Cell] = [cell for part in self.parts for cell in part.cells]

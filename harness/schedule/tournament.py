@@ -86,6 +86,13 @@ class Schedule:
             yield Planned(index, game_id, cell, seed, seated)
 
 
+def clocked(config: Config, begun: str) -> Config:
+    """The configuration with the time that chat templates are told: its own, or when the run was begun."""
+    if config.run.clock is not None:
+        return config
+    return config.model_copy(update={"run": config.run.model_copy(update={"clock": begun})})
+
+
 def check_game(config: Config) -> None:
     """Raises ConfigurationError for an unknown game, a wrong setting, a roster or steered seats that do not fit it."""
     seated, _ = _Seating(config).game(0, 0)

@@ -16,7 +16,16 @@ NAMES = {
     "VLLM_CPU_KVCACHE_SPACE": "kv_cache_gb",
 }
 """vLLM's name -> ours, of what its messages and manuals name."""
-FORBIDDEN = ("trust_remote_code", "hf_token", "model", "tokenizer")
+FORBIDDEN = (
+    *("trust_remote_code", "worker_cls", "worker_extension_cls", "logits_processors"),  # would run code
+    *(
+        "hf_token",
+        "model",
+        "tokenizer",
+        "load_format",
+        "hf_overrides",
+    ),  # would read other files than those hashed
+)
 """Fields of vLLM's EngineArgs that no configuration may set: code of a model folder never runs."""
 
 
@@ -127,6 +136,8 @@ def engine_arguments(
         "tensor_parallel_size": settings.tensor_parallel,
         "enable_prefix_caching": True,
         "skip_tokenizer_init": True,
+        "trust_remote_code": False,
+        "load_format": "safetensors",
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
         "seed": 0,
@@ -143,4 +154,5 @@ def engine_arguments(
             arguments["block_size"] = settings.block_size
         if settings.tensor_parallel > 1:
             arguments["distributed_executor_backend"] = "mp"
+    check_settings(settings)
     return arguments | settings.extra

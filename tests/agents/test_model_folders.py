@@ -1,0 +1,261 @@
+"""Model folders of strangers: none of their code runs, and they are refused by what is wrong before they cost much."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agents.backends.vllm.settings import EngineSettings, engine_arguments
+from agents.hooks.layers import UnknownArchitecture
+from agents.hooks.model import load_hooked_model
+from agents.llm.encoder import Encoder, TokenizerError
+from agents.llm.rendering import TemplateRefused, render
+from agents.llm.template import Turns, read_markers
+from agents.models.folder import (
+    ModelFilesError,
+    check_model_dir,
+    is_model,
+    load_tokenizer,
+    model_hash,
+    model_name,
+    weights_hash,
+)
+from harness.config.sections import BackendSection
+from harness.errors import ConfigurationError
+from harness.play.preflight.backends import vllm_settings
+from tests.fixtures.tiny_models import save_tiny_model
+
+LLAMA = (
+    "{{ bos_token }}{% if strftime_now is defined %}{% set d = strftime_now('%d %b %Y') %}{% endif %}"
+    "<sys>Today: {{ d }} {% for m in messages %}<{{ m.role }}>{{ m.content }}<eos>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def folder(tiny, tmp_path) -> Path:
+    return shutil.copytree(tiny, tmp_path / "tiny")
+
+
+def edit(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+# --- code and weights -------------------------------------------------------------------------------------------------
+
+
+def test_code_of_a_folder_is_not_run_and_nobody_is_asked(folder, tmp_path, monkeypatch):
+    (folder / "modeling.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nclass M: pass\nclass T: pass\n"
+    )
+    edit(
+        folder / "config.json",
+        model_type="mine",
+        auto_map={"AutoModelForCausalLM": "modeling.M", "AutoConfig": "modeling.M"},
+    )
+    monkeypatch.setattr("builtins.input", lambda *a: "y")
+    with pytest.raises(ModelFilesError, match=r"no code of a model's folder is run|cannot be loaded"):
+        load_hooked_model(folder)
+    edit(
+        folder / "tokenizer_config.json",
+        tokenizer_class="T",
+        auto_map={"AutoTokenizer": ["modeling.T", "modeling.T"]},
+    )
+    try:
+        load_tokenizer(folder)
+    except ModelFilesError:
+        pass
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["trust_remote_code", "worker_cls", "load_format", "logits_processors"])
+def test_engine_settings_cannot_switch_code_on_or_change_the_weights(name):
+    for key in (name, name.replace("_", "-")):
+        with pytest.raises(ValueError, match=f"extra.{name} cannot be set"):
+            engine_arguments(EngineSettings(extra={key: True}), "cpu", "m", "float32", 64)
+    with pytest.raises(ConfigurationError, match=name):
+        vllm_settings("b", BackendSection(kind="vllm", settings={name: True}))
+    assert engine_arguments(EngineSettings(), "cpu", "m", "float32", 64)["trust_remote_code"] is False
+
+
+def test_a_decoy_beside_other_weights_is_refused(folder):
+    (folder / "model.safetensors").rename(folder / "decoy.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(
+        ModelFilesError, match=r"decoy\.safetensors, which no model\.safetensors\.index\.json names"
+    ):
+        check_model_dir(folder)
+    (folder / "decoy.safetensors").unlink()
+    with pytest.raises(ModelFilesError, match=r"no \*\.safetensors weights"):
+        check_model_dir(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret.safetensors", "/etc/passwd", "gone.safetensors", "pytorch_model.bin"]
+)
+def test_an_index_of_weights_names_files_of_the_folder_alone(folder, name):
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ModelFilesError, match=r"no \*\.safetensors file of the folder"):
+        check_model_dir(folder)
+
+
+def test_the_hash_covers_all_that_decides_what_is_read_and_written(folder):
+    found = {model_hash(folder)}
+    old, name = weights_hash(folder), model_name(folder)
+    config, tokenizer = ((folder / name).read_text() + " " for name in ("config.json", "tokenizer.json"))
+    for file, text in (
+        ("tokenizer_config.json", '{"x": 1}'),
+        ("chat_template.jinja", "x"),
+        ("generation_config.json", '{"eos_token_id": 7}'),
+        ("tokenizer.json", tokenizer),
+        ("config.json", config),
+    ):
+        (folder / file).write_text(text)
+        found.add(model_hash(folder))
+    assert len(found) == 6 and all(len(one) == 16 for one in found)
+    assert not is_model(name, folder) and is_model(model_name(folder), folder)
+    assert len(old) == 12 and is_model(f"tiny@{weights_hash(folder)}", folder)
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        (
+            {"num_hidden_layers": 10**6},
+            "num_hidden_layers is 1000000, expected a whole number from 1 to 1,000",
+        ),
+        ({"num_hidden_layers": "many"}, "num_hidden_layers is many"),
+        ({"hidden_size": 2**62}, "hidden_size is"),
+        ({"vocab_size": -1}, "vocab_size is -1"),
+        ({"num_attention_heads": 0}, "num_attention_heads is 0"),
+        ({"rope_scaling": "yes"}, "rope_scaling is a JSON str"),
+        ({"rope_parameters": {"rope_type": "spiral", "rope_theta": 1.0}}, "cannot be loaded"),
+        (
+            {"quantization_config": {"quant_method": "unheard"}},
+            "quant_method is 'unheard', which transformers",
+        ),
+        ({"head_dim": 7}, "cannot be loaded|another shape|mismatch"),
+        ({"model_type": "unheard"}, "cannot be loaded"),
+    ],
+)
+def test_a_broken_config_is_refused_by_what_is_wrong(folder, changes, what):
+    edit(folder / "config.json", **changes)
+    with pytest.raises((ModelFilesError, UnknownArchitecture), match=what):
+        load_hooked_model(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "{", "null", " " * (17 * 2**20), "\x00"],
+    ids=("nested", "cut", "null", "large", "zero"),
+)
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_a_file_that_is_no_json_object_is_refused(folder, file, text):
+    (folder / file).write_text(text)
+    with pytest.raises(ModelFilesError, match=file):
+        load_hooked_model(folder)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 8,
+        (2**40).to_bytes(8, "little") + b"{",
+        (10**5).to_bytes(8, "little") + b"[" * 10**5,
+        b"\x02\0\0\0\0\0\0\0{}",
+    ],
+)
+def test_a_broken_header_of_weights_is_refused(folder, data):
+    (folder / "model.safetensors").write_bytes(data)
+    with pytest.raises(ModelFilesError, match="tiny"):
+        load_hooked_model(folder)
+
+
+# --- chat templates ---------------------------------------------------------------------------------------------------
+
+
+def templated(folder: Path, template: str):
+    tokenizer = load_tokenizer(folder)
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def test_a_template_that_renders_the_date_renders_that_of_its_run_on_any_day(tiny):
+    tokenizer = templated(tiny, LLAMA)
+    first = read_markers(tokenizer, clock="2024-02-03T04:05:06+00:00")
+    assert "Today: 03 Feb 2024" in first.head
+    assert read_markers(tokenizer, clock="2024-02-03T04:05:06+00:00") == first
+    assert "03 Feb 2024" not in read_markers(tokenizer).head
+    assert Turns(Encoder(tokenizer), None, "2025-01-01").markers.head.count("01 Jan 2025") == 1
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = j %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 2000000000 }}",
+        "{{ 'x'.ljust(4000000000) }}",
+        "{% set n = namespace(x='aaaa') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+    ],
+    ids=("loop", "product", "padding", "doubling"),
+)
+def test_a_template_that_does_not_end_within_its_bounds_is_refused(tiny, template, monkeypatch):
+    with pytest.raises(TokenizerError, match="the chat template"):
+        read_markers(templated(tiny, template))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{% include '/etc/passwd' %}",
+        "{{ self._TemplateReference__context }}",
+        "{{ lipsum.__globals__['os'].system('id') }}",
+        "{% import 'os' as os %}",
+    ],
+)
+def test_a_template_reaches_nothing_outside_its_sandbox(template):
+    [(text, error)] = render(template, [{"messages": []}])
+    assert error is not None or ("uid=" not in text and "root:" not in text and "class" not in text)
+
+
+def test_a_template_is_rendered_as_transformers_renders_it(tiny):
+    for template in (
+        LLAMA.replace("strftime_now('%d %b %Y')", "'x'"),
+        (
+            "{%- for m in messages %}\n  {{- '<' + m['role'] + m['content'] | trim }}"
+            "{% if loop.last %}{% break %}{% endif %}\n{% endfor %}"
+        ),
+        "{% for m in messages %}{% generation %}{{ m | tojson }}{% endgeneration %}{% endfor %}{{ enable_thinking }}",
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+            "{{ messages[0].content }}{{ eos_token }}"
+        ),
+    ):
+        tokenizer = templated(tiny, template)
+        turns = [{"role": "user", "content": " é \u2028 <b> "}, {"role": "assistant", "content": "b"}]
+        special = {key: str(value) for key, value in tokenizer.special_tokens_map.items()}
+        ours = render(
+            template, [special | {"messages": turns, "add_generation_prompt": True, "enable_thinking": False}]
+        )
+        theirs = tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        assert ours == [(theirs, None)]
+
+
+def test_the_bounds_are_the_template_s_own_fault_and_said(tiny):
+    with pytest.raises(TemplateRefused, match="more than 3 s or 768 MB"):
+        render("{{ 'x' * 2000000000 }}", [{}])
