@@ -132,8 +132,8 @@ def _check_quantisation(folder: Path) -> None:
     method = (read_config(folder).get("quantization_config") or {}).get("quant_method")
     if method is not None and method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         raise ModelFilesError(
-            f"'{folder / 'config.json'}': quantization_config.quant_method is {str(method)[:40]!r}, which transformers does "
-            "not know; use a checkpoint that is not quantised"
+            f"'{folder / 'config.json'}': quantization_config.quant_method is {str(method)[:40]!r}, which transformers "
+            "does not know; use a checkpoint that is not quantised"
         )
 
 

@@ -452,6 +452,18 @@ def test_players_of_other_programs_cannot_forge_the_moderator_s_lines(tmp_path):
     ]
 
 
+def test_chat_templates_are_told_the_time_at_which_their_run_was_begun(run, tmp_path):
+    from harness.schedule.branched import schedule_of
+
+    manifest = load_run(run).manifest
+    assert [config.run.clock for config in schedule_of(manifest).configs] == [manifest.created]
+    made = load_run(resample(run, "0", 12, 1, tmp_path / "out")).manifest
+    made.created = "2001-01-01T00:00:00+00:00"  # a branch goes on with its parent's prompts, whatever the day
+    assert {config.run.clock for config in schedule_of(made).configs} == {manifest.created}
+    edit_manifest(run, lambda plain: plain["config"]["run"].update(clock="2024-02-29"))
+    assert schedule_of(load_run(run).manifest).configs[0].run.clock == "2024-02-29"
+
+
 def test_what_opens_to_more_than_is_read_is_refused_before_it_is_open(tmp_path):
     import gzip
 
