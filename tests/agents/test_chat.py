@@ -17,6 +17,7 @@ from agents.llm.chat_prompt import prompts_hash
 from agents.llm.chat_reply import Unreadable, chosen, spoken, take_apart
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.template import read_markers
+from agents.models.folder import model_name
 from agents.werewolf.vocabulary import make_tokenizer
 from games import chance, load_game
 from games.play import observe, play
@@ -465,6 +466,7 @@ def test_run_of_a_chat_model_is_sound_from_configuration_to_check(tmp_path: Path
     schedule = Schedule(config)
     wanted = new_manifest("t", config.plain(), config.hash(), len(schedule), schedule.cells)
     wanted.prompts = prompt_hashes(schedule.configs)
+    wanted.models = {"tiny": model_name(tmp_path / "model")}
     assert wanted.prompts == {"chat": prompts_hash()}
     backend = load_hooked_backend(tmp_path / "model", device="cpu")
     with RunFolder.claim(tmp_path / "run", wanted) as folder:
