@@ -74,8 +74,8 @@ from pettingzoo.utils import wrappers
 
 from games.records import Request, seat_id
 from games.werewolf import GAME
-from games.werewolf.pace import START, Pace
-from games.werewolf.seats import METADATA, Form, RenderMode, Seats
+from games.werewolf.arrays.pace import START, Pace
+from games.werewolf.arrays.seats import METADATA, Form, RenderMode, Seats
 
 __all__ = ["METADATA", "Form", "RenderMode", "env", "parallel_env", "raw_env"]
 
@@ -126,7 +126,7 @@ class raw_env(Seats, AECEnv):
 class parallel_env(Seats, ParallelEnv):
     """The parallel environment: one wave a step. Actions of agents that are not asked are passed over.
 
-    A hidden part of the game takes the same number of steps whatever is hidden: `games.werewolf.pace`.
+    A hidden part of the game takes the same number of steps whatever is hidden: `games.werewolf.arrays.pace`.
     """
 
     paced = True

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from agents.llm.encoder import Encoder, TokenizerError
-from agents.llm.rendering import TemplateRefused, render
 from agents.llm.thinking import closer_of, closes, opener
+from agents.models.rendering import TemplateRefused, render
 
 SLOTS = ("Wsystemslot", "Wfirstslot", "Wanswerslot", "Wsecondslot")
 OFF = ("enable_thinking", "thinking")
@@ -47,7 +47,7 @@ def read_markers(
 
     clock: the time that the template is told, ISO 8601 (None: now), so that one which renders the date renders the
     same on another day. Raises TokenizerError where there is no template, it does not keep the contents in order, or it
-    does not end within the bounds of `agents.llm.rendering`.
+    does not end within the bounds of `agents.models.rendering`.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise TokenizerError(

@@ -10,7 +10,6 @@ from agents.backends.vllm.settings import EngineSettings, engine_arguments
 from agents.hooks.layers import UnknownArchitecture
 from agents.hooks.model import load_hooked_model
 from agents.llm.encoder import Encoder, TokenizerError
-from agents.llm.rendering import TemplateRefused, render
 from agents.llm.template import Turns, read_markers
 from agents.models.folder import (
     ModelFilesError,
@@ -21,6 +20,7 @@ from agents.models.folder import (
     model_name,
     weights_hash,
 )
+from agents.models.rendering import TemplateRefused, render
 from harness.config.sections import BackendSection
 from harness.errors import ConfigurationError
 from harness.play.preflight.backends import vllm_settings

@@ -363,8 +363,8 @@ def test_nothing_is_written_to_the_terminal_but_through_the_gate():
     ).stdout.split("\n")  # fmt: skip
     allowed = (
         "harness/console.py",
-        "games/werewolf/seats.py",
-        "agents/llm/rendering.py",  # to the process that asks
+        "games/werewolf/arrays/seats.py",
+        "agents/models/rendering.py",  # to the process that asks
         "analysis/planted/table.py",
     )
     assert [line for line in found if line and not line.startswith(allowed)] == []

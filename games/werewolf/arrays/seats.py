@@ -39,7 +39,7 @@ class Seats:
 
     metadata = METADATA
     paced = False
-    """Whether what has happened is shown step by step (`games.werewolf.pace`)."""
+    """Whether what has happened is shown step by step (`games.werewolf.arrays.pace`)."""
     table: Table
 
     def __init__(
