@@ -102,7 +102,7 @@ def test_a_decoy_beside_other_weights_is_refused(folder):
 def test_an_index_of_weights_names_files_of_the_folder_alone(folder, name):
     (folder / "pytorch_model.bin").write_bytes(b"x")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(ModelFilesError, match=r"no \*\.safetensors file of the folder"):
+    with pytest.raises(ModelFilesError, match=r"no \*\.safetensors file of the folder|lacks 1 of its"):
         check_model_dir(folder)
 
 
