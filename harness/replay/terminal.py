@@ -54,10 +54,12 @@ class Stage:
         self._print(head)
         if self.seat is None:
             width = max(6, *(len(self._name(seat)) for seat in range(len(replay.seats))))
+            asked = replay.game.belief_targets[0].roles
+            hidden = {fact.faction for fact in replay.seats if fact.role in asked}
             for seat, fact in enumerate(replay.seats):
                 row = Text(f"  {seat_id(seat):<10}")
                 row.append(f"{self._name(seat):<{width}}  ", style=self._colour.get(fact.name, ""))
-                row.append(f"{printable(fact.role):<10}", style="red" if fact.faction == "werewolf" else "")
+                row.append(f"{printable(fact.role):<10}", style="red" if fact.faction in hidden else "")
                 self._print(row)
 
     def show(self, moment: Moment) -> None:

@@ -22,7 +22,7 @@ from harness.replay.replay import open_replay
 from harness.run.folder import load_run
 from tests.fixtures.local_runs import play_run, scripted
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 
 

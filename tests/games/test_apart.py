@@ -1,0 +1,59 @@
+"""No module outside a game's own room knows the game: it asks `games.base.Game` and the room that the game names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("games/werewolf", "agents/werewolf")
+"""Where Werewolf is at home. `games/werewolf_v0.py` is its PettingZoo environment."""
+
+EXCEPTIONS = {
+    "harness/config/sections.py": "the game that a configuration plays where it names none",
+    "harness/exchange/imports": "logs of other programs' games of Werewolf",
+    "harness/training": "the shipped small models are trained on games of Werewolf",
+    "analysis/behaviour": "who wins and votes how, by the sides of Werewolf",
+    "analysis/beliefs": "the observers of Werewolf, and its roles as corners of a simplex",
+    "analysis/data": "labels, features and targets of Werewolf",
+    "analysis/evaluation/contrasts.py": "a contrast of Werewolf's sides",
+    "analysis/planted": "planted tables have the columns of Werewolf's",
+    "analysis/report/charts.py": "colours of Werewolf's roles",
+}
+"""Folder or file that names the game, and why; an entry that is needed no more has to go."""
+
+
+def naming() -> dict[str, list[str]]:
+    """File -> its lines that name Werewolf, of all that are in no room of its own."""
+    found: dict[str, list[str]] = {}
+    for package in ("agents", "harness", "analysis"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if name.startswith(tuple(f"{room}/" for room in ROOMS)):
+                continue
+            lines = [
+                line.strip()
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if re.search(r"""["']werewolf["']|\bgames\.werewolf\b""", line)
+            ]
+            if lines:
+                found[name] = lines
+    return found
+
+
+def excused(name: str) -> str | None:
+    return next((entry for entry in EXCEPTIONS if name == entry or name.startswith(f"{entry}/")), None)
+
+
+def test_no_module_names_the_game_but_those_listed_with_a_reason() -> None:
+    strangers = {name: lines for name, lines in naming().items() if excused(name) is None}
+    assert strangers == {}
+
+
+@pytest.mark.parametrize("entry", EXCEPTIONS)
+def test_every_exception_is_still_needed(entry: str) -> None:
+    assert any(excused(name) == entry for name in naming()), (
+        f"{entry} names no game any more: take it off the list"
+    )
