@@ -108,6 +108,11 @@ class ChatPlayer:
         """Whether prompts end inside a block of thinking."""
         return self.thinking.opened if self.turns is None else bool(self.turns.markers.opener)
 
+    @property
+    def notes(self) -> bool:
+        """Whether an answer begins with private notes, so that a constrained choice is asked in a call of its own."""
+        return self.factors.scratchpad or self.factors.beliefs
+
     # Contexts
 
     def builder(self, observation: Observation) -> ChatBuilder:
@@ -145,8 +150,7 @@ class ChatPlayer:
 
     def stage(self, asked: Ask) -> str:
         """Of a request's first question. A bare choice without notes is asked for at once where it is constrained."""
-        notes = self.factors.scratchpad or self.factors.beliefs
-        return "choice" if self.constrained and not asked.speaks and not notes else "free"
+        return "choice" if self.constrained and not asked.speaks and not self.notes else "free"
 
     def belief_questions(
         self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int

@@ -75,7 +75,9 @@ def forecast_lines(found: Forecast) -> list[str]:
         lines.append(f"  decisions of {agent}: {sum(kinds.values()):,} ({shown})")
     for model, usage in found.usage.items():
         cached = usage.cached / usage.prompt if usage.prompt else 0.0
-        text = f"  {model}: {usage.calls:,} calls, {usage.prompt:,} prompt tokens ({cached:.0%} cached), "
+        most = found.most_calls.get(model, 0)
+        calls = f"{usage.calls:,} to {most:,} calls" if most > usage.calls else f"{usage.calls:,} calls"
+        text = f"  {model}: {calls}, {usage.prompt:,} prompt tokens ({cached:.0%} cached), "
         text += f"{usage.generated:,} generated"
         if not found.sampled and model in found.most_generated:
             text += f", at most {found.most_generated[model]:,}"

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from agents.models.folder import max_context
 from games import load_game
 from games.log import dumps
 from games.records import Decision
@@ -25,6 +26,7 @@ from harness.capture.belief_forks import n_questions
 from harness.capture.variants import ORIGINAL
 from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
+from harness.errors import ConfigurationError
 from harness.forecast.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
@@ -69,6 +71,8 @@ class Forecast(msgspec.Struct, frozen=True):
     activations: Activations | None
     measured: tuple[str, ...]
     assumed: tuple[str, ...]
+    most_calls: dict[str, int] = {}
+    """Model -> calls if every decision of the estimate took all the attempts that it may."""
 
 
 def forecast(config: Config, sample: int = 0, progress: Progress | None = None) -> Forecast:
@@ -117,7 +121,27 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
         seconds = sum(g.seconds for g in games) * len(schedule) / len(games) / runners
         measured.append("time: the same games on one core of this machine")
         assumed.append(f"{runners} runners have a core each; starting Ray and writing the tables come on top")
-    return _scaled(config, schedule, models, games, (seconds, None), False, measured, assumed, stand_ins.most)
+    _check_lengths(config, stand_ins)
+    bounds = {key: (most, stand_ins.attempts.get(key, 1)) for key, most in stand_ins.most.items()}
+    return _scaled(config, schedule, models, games, (seconds, None), False, measured, assumed, bounds)
+
+
+def _check_lengths(config: Config, stand_ins: StandIns) -> None:
+    """Raises ConfigurationError where a prompt of the games does not fit into the context that its model has."""
+    for name, (tokens, agent) in stand_ins.longest.items():
+        section = config.backends[name]
+        if section.kind == "openai" and not section.serve:
+            continue
+        folder = model_folder(section)
+        whole = max_context(folder)
+        own = section.settings.get("max_context") or whole
+        if tokens > min(own, whole):
+            what = f"settings.max_context = {own}" if own < whole else f"its model reads {whole} tokens"
+            raise ConfigurationError(
+                f"backends.{name}: {what}, but a decision of {agent} needs up to {tokens} tokens (the longest "
+                "prompt of the games looked at, and sampling.max_tokens after it): raise max_context, lower "
+                "max_tokens, or play shorter games"
+            )
 
 
 def _from_sample(
@@ -190,15 +214,19 @@ def _scaled(
     sampled: bool,
     measured: list[str],
     assumed: list[str],
-    bounds: Mapping[tuple[int, str], int],
+    bounds: Mapping[tuple[int, str], tuple[int, int]],
 ) -> Forecast:
-    """Multiply the games of each combination of factors up to what is scheduled of it."""
+    """Multiply the games of each combination of factors up to what is scheduled of it.
+
+    bounds: (cell, agent) -> the most tokens of one decision, and its most attempts.
+    """
     n_of_cell = Counter(game.planned.cell for game in games)
     weight = {cell: config.run.games / n for cell, n in n_of_cell.items()}
     prices = prices_of(config, models)
     decisions: dict[str, dict[str, float]] = {}
     sums: dict[str, np.ndarray[Any, Any]] = {}
     most: dict[str, float] = {}
+    again: dict[str, float] = {}
     log_bytes = 0.0
     for game in games:
         w = weight[game.planned.cell]
@@ -213,7 +241,9 @@ def _scaled(
                 kinds[record.kind] = kinds.get(record.kind, 0.0) + w
                 if record.trace is not None:
                     model = record.trace.model
-                    most[model] = most.get(model, 0.0) + w * bounds.get((game.planned.cell, agent), 0)
+                    tokens, attempts = bounds.get((game.planned.cell, agent), (0, 1))
+                    most[model] = most.get(model, 0.0) + w * tokens
+                    again[model] = again.get(model, 0.0) + w * (attempts - 1)
     usage: dict[str, Usage] = {}
     for model, row in sums.items():
         calls, prompt, cached, generated = (round(x) for x in row)
@@ -236,6 +266,7 @@ def _scaled(
         activations=activations,
         measured=tuple(measured),
         assumed=tuple(assumed),
+        most_calls={model: usage[model].calls + round(n) for model, n in again.items() if model in usage},
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -49,6 +50,10 @@ class StandIns:
         """Agents that are code from outside, which is not run."""
         self.most: dict[tuple[int, str], int] = {}
         """(cell, agent) -> tokens that it may generate for one decision, all attempts together."""
+        self.attempts: dict[tuple[int, str], int] = {}
+        """(cell, agent) -> calls of one free answer at most, all attempts and the forced choice together."""
+        self.longest: dict[str, tuple[int, str]] = {}
+        """Backend -> (tokens of the longest prompt and what may be generated after it, the agent that is given it)."""
         self._agents: dict[tuple[int, str], Any] = {}
 
     def play(self, per_cell: int) -> Iterator[Played]:
@@ -103,8 +108,17 @@ class StandIns:
                     self._agents[cell, name] = _scripted(name, config)
                 else:
                     self.most[cell, name] = int(player.settings["max_tokens"]) * (1 + section.retries)
-                    self._agents[cell, name] = StandIn(player, silent, _scripted(name, config))
+                    self.attempts[cell, name] = (
+                        1 + section.retries + (getattr(player, "choice", "") == "repair")
+                    )
+                    longest = partial(self._long, backend, name)
+                    self._agents[cell, name] = StandIn(player, silent, _scripted(name, config), longest)
         return self._agents[cell, name]
+
+    def _long(self, backend: str, name: str, tokens: int) -> None:
+        """A prompt of the agent, with what may be generated after it, has so many tokens."""
+        if tokens > self.longest.get(backend, (0, ""))[0]:
+            self.longest[backend] = (tokens, name)
 
 
 def _scripted(name: str, config: Config) -> Agent:
@@ -116,10 +130,11 @@ def _scripted(name: str, config: Config) -> Agent:
 class StandIn:
     """A scripted player that is logged as if a model had said what it says."""
 
-    def __init__(self, player: Any, backend: Booked, scripted: Agent) -> None:
+    def __init__(self, player: Any, backend: Booked, scripted: Agent, long: Callable[[int], None]) -> None:
+        """long: is told the tokens of each prompt and of what may be generated after it."""
         self.name, self.backend = player.name, backend
         self.backend_retries, self.first_wait_s = 0, 0.0  # nothing fails
-        self._player, self._scripted = player, scripted
+        self._player, self._scripted, self._long = player, scripted, long
 
     def belief_questions(self, *given: Any) -> Any:
         """As the model is asked."""
@@ -146,6 +161,11 @@ class StandIn:
             n_cached=context.own,
         )
         self.backend.book(Usage(1, start, context.own, len(ids)))
+        constrained = getattr(self._player, "constrained", False) and bool(observation.request.options)
+        if constrained and (reply.action.text or getattr(self._player, "notes", False)):
+            after = start + len(ids)  # the choice is asked after the words or notes, in a call of its own
+            self.backend.book(Usage(1, after, after, 2))
+        self._long(start + int(self._player.settings["max_tokens"]))
         return msgspec.structs.replace(reply, trace=trace)
 
 

@@ -141,6 +141,21 @@ def test_a_model_that_does_not_know_the_game_s_words_is_refused_before_anything_
     assert forecast(under("nonsense", "small-nonsense")).usage
 
 
+def test_a_context_that_the_games_do_not_fit_into_is_refused_with_both_numbers():
+    short = {"kind": "vllm", "model": "small", "settings": {"max_context": 200}}
+    with pytest.raises(
+        ConfigurationError, match=r"backends\.b: settings\.max_context = 200, .* needs up to \d{3,} tokens"
+    ):
+        forecast(with_model(backends={"b": short}))
+    assert forecast(with_model()).usage
+
+
+def test_attempts_of_answers_that_may_be_unusable_are_a_range():
+    found = forecast(with_model())
+    (model,) = found.usage
+    assert found.most_calls[model] > found.usage[model].calls
+
+
 class TestCommand:
     def test_dry_run_prints_schedule_and_estimate_as_json(self, tmp_path, capsys):
         file = tmp_path / "c.toml"
