@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from analysis.evaluation.evaluate import Evaluation
@@ -159,18 +160,29 @@ def load(path: str | Path) -> SavedProbe:
             )
     try:
         card = msgspec.json.decode(files[0].read_bytes(), type=Card)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise AnalysisError(f"{files[0]} is no saved probe: {error}") from error
     if card.schema_version != SCHEMA_VERSION:
         raise AnalysisError(
             f"{files[0]} has schema version {card.schema_version}, this version reads {SCHEMA_VERSION}; save it again"
         )
-    tensors = load_file(files[1])
+    try:
+        tensors = load_file(files[1])
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AnalysisError(f"{files[1]} cannot be read ({error}); save the probe again") from error
     parts = [tensors.get(key, np.empty(0)) for key in ("weights", "mean", "scale", "difference")]
     if any(part.shape != (card.d_model,) for part in parts):
         raise AnalysisError(
             f"{files[1]} does not hold four vectors of width {card.d_model}; save the probe again"
         )
+    for key, part in zip(("weights", "mean", "scale", "difference"), parts, strict=True):
+        wrong = "a value that is no finite number" if not np.isfinite(part).all() else None
+        if key == "scale" and wrong is None and not (part > 0).all():
+            wrong = "a value that is not above 0"
+        if wrong is not None:
+            raise AnalysisError(f"{files[1]}: {key} holds {wrong}; save the probe again")
+    if not np.isfinite(card.bias):
+        raise AnalysisError(f"{files[0]}: bias is {card.bias}, no finite number; save the probe again")
     return SavedProbe(card, *parts)
 
 

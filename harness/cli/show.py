@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from harness.cli.app import Flag, app, last_line, progress_of
+from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     pass
@@ -54,6 +55,7 @@ def view(
     *,
     out: Path | None = None,
     game: Annotated[tuple[str, ...], Parameter(name="--game", negative="")] = (),
+    seat: Annotated[str | None, Parameter(name="--as")] = None,
     posterior: Annotated[Literal["auto", "yes", "no"], Parameter(name="--posterior")] = "auto",
     portable: Flag = False,
     quiet: Flag = False,
@@ -68,6 +70,9 @@ def view(
         Where to write them (default: RUN/view).
     game
         Only this game gets a page (number, id, or the beginning of its id). May be given again.
+    seat
+        With one --game: a single page that holds what this seat may know and nothing else (player_3, 3, or the name).
+        Every other page holds the moderator's log, whatever it shows.
     posterior
         Compute the Bayesian posteriors that stand beside stated beliefs: about half a second a game; auto: for up to
         100 games.
@@ -77,6 +82,15 @@ def view(
     from harness.run.folder import load_run
     from harness.view import write_view
 
+    if seat is not None:
+        from harness.view.seat_page import write_seat_page
+
+        if len(game) != 1:
+            raise WolfscopeError(
+                f"--as shows one game to one seat: name it by --game (found {len(game)} of them)"
+            )
+        last_line(write_seat_page(run, game[0], seat, out))
+        return 0
     say = progress_of(quiet, False).say
     opened = load_run(run)
     n = len(game) or len(opened.game_ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -17,6 +18,8 @@ from harness.config.sections import Config, Section
 from harness.errors import ConfigurationError
 from harness.gate import Untrusted, check_name
 
+MOST_CELLS = 10_000
+"""Combinations of factors that a run may have."""
 Table = TypeVar("Table", bound=Section)
 
 
@@ -64,6 +67,12 @@ def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config
             _check_name(name, f"{source}: one of [{section}.*]")
     for key in config.experiment.factors:
         _check_name(key, f"{source}: a factor of experiment.factors")
+    n_cells = math.prod(len(levels) for levels in config.experiment.factors.values())
+    if n_cells > MOST_CELLS:
+        raise ConfigurationError(
+            f"{source}: experiment.factors has {n_cells:,} combinations, at most {MOST_CELLS:,} are crossed; "
+            "vary fewer keys in one run"
+        )
     return config
 
 

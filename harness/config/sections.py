@@ -26,7 +26,7 @@ class RunSection(Section):
     """The run's name; the default run folder is `runs/<name>`."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """All games' seeds derive from it."""
-    games: int = Field(default=100, ge=1)
+    games: int = Field(default=100, ge=1, le=10_000_000)
     """Games to play, of each combination of the experiment's factors."""
     in_flight: int = Field(default=64, ge=1, le=100_000)
     """Games played at the same time, all runners together."""

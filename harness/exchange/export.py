@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from games.printable import printable
 from harness.activations.seal import store_digest
 from harness.atomic import making_folder, replacing, storage, write_whole
 from harness.digest import file_digest
@@ -88,7 +89,7 @@ def card_lines(run: Run, folder: Path, license: str | None) -> Iterator[str]:
             yield f"| `{column}` | {_type(dtype)} | {_cell(COLUMN_DOCS[table][column])} |"
         yield ""
     yield from ("## Configuration", "", f"Hash `{manifest.config_hash}`.", "", "```json")
-    yield json.dumps(manifest.config, indent=1, ensure_ascii=False)
+    yield json.dumps(manifest.config, indent=1).replace("`", "\\u0060")  # nothing in it ends the block
     yield from ("```", "", "## Files", "", "| file | bytes | SHA-256 |", "| --- | --- | --- |")
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         yield f"| `{file.relative_to(folder)}` | {file.stat().st_size:,} | `{sha256_of(file)}` |"
@@ -167,7 +168,8 @@ def _type(dtype: Any) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays inside a cell of a Markdown table."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    text = printable(text.replace("\n", " "))
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
 
 
 def sha256_of(file: Path) -> str:

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 ASSETS = Path(__file__).parent / "assets"
+HOLDS = (
+    '<footer class="note">This page holds the moderator\'s log, whatever it shows. '
+    "<code>wolfscope view RUN --game N --as SEAT</code> writes one that holds what a seat may know and nothing else."
+    "</footer>\n"
+)
+"""What every game page says of itself."""
 SCRIPTS = {"index": ("common.js", "index.js"), "game": ("common.js", "game.js")}
 
 
@@ -45,6 +51,7 @@ def page(kind: str, title: str, value: Any, assets: str | None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="referrer" content="no-referrer"><title>{escape(title)}</title>\n{head}</head><body>\n'
         "<noscript>This page shows its data with a script of its own; please allow scripts for it.</noscript>\n"
+        f"{HOLDS if kind == 'game' else ''}"
         f'<script type="application/json" id="data">{embedded(value)}</script>\n{tail}</body></html>\n'
     )
 

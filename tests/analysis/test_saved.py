@@ -62,6 +62,31 @@ def test_a_probe_of_another_width_is_refused(probe, tmp_path):
         apply(probe, load_run(other))
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "what"),
+    [
+        ("weights", np.nan, "no finite number"),
+        ("mean", np.inf, "no finite number"),
+        ("scale", 0.0, "not above 0"),
+    ],
+)
+def test_a_probe_with_numbers_that_are_none_is_refused(probe, tmp_path, part, value, what):
+    from safetensors.numpy import load_file, save_file
+
+    path = save(probe, tmp_path, "copy").with_suffix(".safetensors")
+    tensors = {name: tensor.copy() for name, tensor in load_file(path).items()}
+    tensors[part][0] = value
+    save_file(tensors, path)
+    with pytest.raises(AnalysisError, match=f"{part} holds a value that is {what}"):
+        load(path)
+    path.write_bytes(b"broken")
+    with pytest.raises(AnalysisError, match="cannot be read"):
+        load(path)
+    path.with_suffix(".json").write_text("[" * 100_000)
+    with pytest.raises(AnalysisError, match="no saved probe"):
+        load(path)
+
+
 def test_half_a_saved_probe_is_named(probe, tmp_path):
     path = save(probe, tmp_path)
     path.with_suffix(".safetensors").unlink()

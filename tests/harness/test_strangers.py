@@ -1,7 +1,9 @@
 """Run folders of strangers: nothing in them runs, leads out, is written elsewhere, or drives the terminal."""
 
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -463,6 +465,44 @@ def test_players_of_other_programs_cannot_forge_the_moderator_s_lines(tmp_path):
     assert shown == [
         "Players: P1 P2 Zed_Roles_6_werewolf_You_Zed_seer P4 P5. Roles: 1 werewolf 1 possessed 1 seer 2 villager."
     ]
+
+
+@pytest.mark.parametrize("seat", [0, 3])
+def test_a_page_for_a_seat_holds_what_it_may_know_and_nothing_else(run, tmp_path, seat):
+    opened = load_run(run)
+    game_id = opened.game_ids[0]
+    with pytest.raises(SystemExit) as done:
+        main(["view", str(run), "--game", "0", "--as", str(seat), "--out", str(tmp_path / "seat")])
+    assert done.value.code == 0
+    [page] = (tmp_path / "seat").iterdir()
+    text = page.read_text()
+    game, config, seed = opened.game(game_id)
+    lines = game.transcript(opened.records(game_id), seat, config)
+    assert [html.unescape(line) for line in re.findall(r"<li>(.*)</li>", text)] == lines
+    rest = re.sub(r"<li>.*</li>", "", text)
+    assert len(rest) < 1200 and "<script" not in text and game_id not in text and str(seed) not in text
+    write_view(run, tmp_path / "view")
+    other = (tmp_path / "view" / "games" / f"{game_id}.html").read_text()
+    assert "This page holds the moderator's log" in other
+
+
+def test_a_dataset_card_is_inert(run, tmp_path):
+    edit_manifest(run, lambda plain: plain["config"]["game"].update(x="```\n# Forged\n<script>"))
+    edit_table(run, "seats", agent=pl.lit("<img src=x>`|\u202e"))
+    card = (export_run(run, tmp_path / "e") / "README.md").read_text()
+    assert card.count("```") == 4 and "<img" not in card and "\u202e" not in card and "\n# Forged" not in card
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run": {"games": 2**63}},
+        {"experiment": {"factors": {f"agents.a.settings.x{i}": list(range(50)) for i in range(8)}}},
+    ],
+)
+def test_runs_of_more_games_or_combinations_than_anybody_plays_are_refused_at_once(changes):
+    with pytest.raises(ConfigurationError, match=r"10,?000"):
+        parse_config(scripted(1).plain() | changes)
 
 
 def test_chat_templates_are_told_the_time_at_which_their_run_was_begun(run, tmp_path):
