@@ -86,7 +86,7 @@ def _manifest(run: Run) -> Iterator[Finding]:
         except ConfigurationError as error:
             yield Finding("manifest.json", f"its configuration cannot be read: {error}")
             return
-        if found != manifest.config_hash:
+        if manifest.sealed and found != manifest.config_hash:
             yield Finding(
                 "manifest.json", f"config_hash is {manifest.config_hash}, its configuration has {found}"
             )

@@ -1,4 +1,4 @@
-"""Verbs for run folders: check, import, export, merge."""
+"""Verbs for run folders: check, repair, import, export, merge."""
 
 from __future__ import annotations
 
@@ -52,6 +52,35 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
         else "sound: nothing is wrong" + (f"; {len(old)} derived files are stale" if old else "")
     )
     return 1 if found else 0
+
+
+@app.command
+def repair(run: Path, *, quiet: Flag = False) -> int:
+    """Write a damaged run's tables and pages anew from its journal, which is never touched; say what could not be.
+
+    Exit status 0 means that all is mended, 1 that something could not be.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    quiet
+        Print what could not be mended alone.
+    """
+    from harness.check.repair import repair_run
+    from harness.cli.show import view
+    from harness.run.derived import mark_stale
+
+    progress = progress_of(quiet, False)
+    lost = repair_run(run, progress.say)
+    if not lost and (run / "view" / "index.html").is_file():
+        view(run, quiet=quiet)
+    for one in mark_stale(run):
+        progress.say(str(one))
+    for what in lost:
+        last_line(f"not mended: {what}")
+    progress.say("not everything could be mended" if lost else "the run is what was written")
+    return 1 if lost else 0
 
 
 @app.command(name="import")

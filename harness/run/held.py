@@ -84,7 +84,7 @@ class RunFolder:
             if wanted.n_games > manifest.n_games and manifest.status == "finished":
                 _check_journal(path, manifest)
                 manifest.status, manifest.finished = "playing", None
-                manifest.digests = {}
+                manifest.digests, manifest.stores = {}, {}
             if manifest.status == "playing":
                 manifest.sessions = [*_playing(manifest, journal), this_session(wanted.config)]
                 manifest.config, manifest.n_games = wanted.config, wanted.n_games
@@ -142,8 +142,11 @@ class RunFolder:
         digests = tables.write_tables(self.path, (journal_rows(self.manifest, journal, game) for game in ids))
         digests |= {f"journal/{path.name}": file_digest(path) for path in journal.paths}
         self.manifest.digests, self.manifest.segments = digests, {}
-        self.manifest.stores = {path.name: store_digest(path) for path in store_folders(self.path)}
-        self.manifest.status, self.manifest.finished = "finished", now()
+        stores = self.manifest.stores
+        self.manifest.stores = {
+            path.name: stores.get(path.name) or store_digest(path) for path in store_folders(self.path)
+        }
+        self.manifest.status, self.manifest.finished = "finished", self.manifest.finished or now()
         self.manifest.write(self.path)
         self.notes += [
             f"game {game_id} was noted as failed ({end.error}); its log ends by the rules: {end.winner} has won"

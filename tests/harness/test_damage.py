@@ -16,11 +16,13 @@ from analysis.report.report import write_report
 from harness import load_run
 from harness.check.check import check_run
 from harness.check.files import damage_of
+from harness.check.repair import repair_run
 from harness.errors import RunDamaged, StorageError
 from harness.play.tournament import starts_of
 from harness.run.held import RunFolder
 from harness.run.journal import JournalWriter
 from harness.run.manifest import read_manifest
+from harness.run.tables import TABLES
 from harness.schedule.tournament import Schedule
 from tests.fixtures.edits import edit_manifest
 from tests.fixtures.local_runs import play_run, scripted
@@ -267,3 +269,52 @@ class TestJournals:
         journal.write_bytes(data)
         with pytest.raises(RunDamaged, match=r"s0001-r000\.jsonl, byte 0: "):
             load_run(stopped).games.collect()
+
+
+class TestRepair:
+    def test_damaged_tables_are_written_as_they_were_and_the_journal_is_not_touched(self, run: Path) -> None:
+        before = {path: path.read_bytes() for path in files_of(run)}
+        flip(run / "seats.parquet", 8 * 100)
+        (run / "beliefs.parquet").unlink()
+        (run / "events.parquet").write_bytes(b"")
+        assert repair_run(run) == []
+        assert check_run(run) == []
+        journal = run / "journal" / "s0001-r000.jsonl"
+        assert journal.read_bytes() == before[journal]
+        for table in TABLES:
+            now, then = pl.read_parquet(run / f"{table}.parquet"), before[run / f"{table}.parquet"]
+            assert now.equals(pl.read_parquet(then))
+
+    def test_a_damaged_journal_is_said_and_left_as_it_is(self, run: Path) -> None:
+        journal = run / "journal" / "s0001-r000.jsonl"
+        flip(journal, 8 * 300)
+        flip(run / "seats.parquet", 8 * 100)
+        changed = journal.read_bytes()
+        lost = repair_run(run)
+        assert any(one.startswith("journal/s0001-r000.jsonl: the file has changed") for one in lost)
+        assert any(one.startswith("seats.parquet cannot be written anew") for one in lost)
+        assert journal.read_bytes() == changed
+
+    def test_an_edited_manifest_is_taken_where_the_journal_agrees_and_refused_where_not(
+        self, run: Path
+    ) -> None:
+        path = run / "manifest.json"
+        text = path.read_text()
+        path.write_text(text.replace('"name": "run"', '"name": "mine"'))
+        assert repair_run(run) == []
+        assert load_run(run).manifest.name == "mine"
+        path.write_text(path.read_text().replace('"seed": 5', '"seed": 6'))
+        with pytest.raises(RunDamaged, match="restore it from a copy"):
+            repair_run(run)
+
+    def test_a_folder_without_digests_gets_them(self, run: Path) -> None:
+        forget_digests(run)
+        assert repair_run(run) == []
+        assert read_manifest(run).sealed and check_run(run) == []
+
+    def test_what_cannot_be_written_anew_is_said(self, captured: Path, tmp_path: Path) -> None:
+        copy = Path(shutil.copytree(captured, tmp_path / "copy"))
+        shard = next((copy / "activations" / "shards").glob("*.safetensors"))
+        flip(shard, 8 * (shard.stat().st_size - 1))
+        found = repair_run(copy)
+        assert found and all("activations" in one for one in found)
