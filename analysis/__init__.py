@@ -51,13 +51,13 @@ def subject_rows(run: Any, about: str = "others", models_only: bool = True) -> R
 
 def targets(run: Any, settings: Settings | None = None) -> list[Target]:
     """The report's questions about a run, with its activations and every source's beliefs, registered ones included."""
-    from analysis.data.frames import logs_of
+    from analysis.data.frames import Logs
     from analysis.evaluation.evaluate import Settings
     from analysis.evaluation.prepare import prepare
     from analysis.stats.threads import one_thread
 
     with one_thread():
-        return prepare(list(logs_of(run)), [("", run)], settings or Settings()).targets
+        return prepare(Logs([("", run)]), settings or Settings()).targets
 
 
 def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | Skipped:

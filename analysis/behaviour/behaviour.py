@@ -28,7 +28,7 @@ from typing import Any
 import polars as pl
 
 from analysis.behaviour.effects import refuse_branches
-from analysis.data.frames import GameLog, logs_of
+from analysis.data.frames import AT_ONCE, GameLog, Logs, batched
 from analysis.data.labels import label
 from analysis.stats.bootstrap import ratio_interval
 from analysis.stats.errors import AnalysisError
@@ -68,33 +68,32 @@ def behaviour_counts(
 
     `beliefs`: the runs' tables of that name. `labels`: `analysis.data.labels.label(logs)` where it is there already.
     """
-    games = list(logs)
     of_others = pl.col("about").is_null() & (pl.col("viewer") != pl.col("subject"))
     stated = beliefs.filter(of_others & pl.col("source").is_in(STATED)).drop_nulls("p_werewolf")
-    told = {str(key[0]): part for key, part in stated.partition_by("game_id", as_dict=True).items()}
-    frames = label(games) if labels is None else labels
-    lies = _by_game(frames["statements"])
-    ballots = _by_game(frames["ballots"])
-    rows: list[Row] = []
-    for log in games:
-        said = lies.get(log.game_id, [])
-        cast = ballots.get(log.game_id, [])
-        rows += _game(log, said, cast, told.get(log.game_id))
-    frame = pl.DataFrame(rows, schema=COUNTS, orient="row")
-    return (
-        frame.group_by("game_id", "agent", "side", "metric", maintain_order=True)
-        .agg(pl.col("value", "n").sum())
-        .sort(pl.all(), maintain_order=True)
-    )
+    parts = [pl.DataFrame(schema=COUNTS)]
+    for games in batched(logs, AT_ONCE):
+        mine = pl.col("game_id").is_in([log.game_id for log in games])
+        frames = label(games) if labels is None else {name: f.filter(mine) for name, f in labels.items()}
+        told = stated.filter(mine).partition_by("game_id", as_dict=True)
+        lies, ballots = _by_game(frames["statements"]), _by_game(frames["ballots"])
+        rows: list[Row] = []
+        for log in games:
+            said, cast = lies.get(log.game_id, []), ballots.get(log.game_id, [])
+            rows += _game(log, said, cast, told.get((log.game_id,)))
+        frame = pl.DataFrame(rows, schema=COUNTS, orient="row")
+        by = frame.group_by("game_id", "agent", "side", "metric", maintain_order=True)
+        parts.append(by.agg(pl.col("value", "n").sum()))
+    return pl.concat(parts).sort(pl.all(), maintain_order=True)
 
 
 def behaviour_of(runs: Sequence[Any], n_boot: int = 1000) -> pl.DataFrame:
     """`behaviour_table` of whole runs. Raises AnalysisError where no game has ended and for branches."""
     refuse_branches(runs, "behaviour is not measured on them")
-    logs = [log for run in runs for log in logs_of(run)]
-    if not logs:
+    if not any(run.game_ids for run in runs):
         raise AnalysisError("no game has ended yet; let a run finish first")
-    return behaviour_table(behaviour_counts(logs, pl.concat([run.beliefs.collect() for run in runs])), n_boot)
+    logs = Logs([("", run) for run in runs])
+    beliefs = pl.concat([run.beliefs.filter(pl.col("source").is_in(STATED)) for run in runs]).collect()
+    return behaviour_table(behaviour_counts(logs, beliefs), n_boot)
 
 
 def _by_game(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:

@@ -10,16 +10,17 @@ each speaker believed when it spoke, what each utterance moved, second-order exp
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.werewolf.observer import Impossible, Observer, TooLarge, fit, second_order_beliefs
+from agents.werewolf.observer import EVEN, Impossible, Observer, TooLarge, fit, second_order_beliefs
 from analysis.beliefs.utterances import UTTERANCES, is_speech, utterance
 from analysis.data.frames import GameLog
+from analysis.data.roster import in_words
 from games.records import Decision, Event
 from games.werewolf.roles import species_of
 
@@ -57,10 +58,12 @@ class Watched:
     """(game_id, seq of a speech) -> roles, and the speaker's `(n_seats, n_roles)` when it spoke."""
     why: str
     """In words, why rows are missing; empty where none is."""
+    prior: str = ""
+    """The prior over characters that was held, in words."""
 
 
 @dataclass
-class _Rows:
+class Found:
     beliefs: list[tuple[Any, ...]] = field(default_factory=list)
     utterances: list[tuple[Any, ...]] = field(default_factory=list)
     second: list[tuple[Any, ...]] = field(default_factory=list)
@@ -79,17 +82,53 @@ def watch(
     wanted. Beliefs are those of models' decisions alone, unless there are none; of viewers who are no werewolves, who
     know. A game that the observer cannot hold or follow ends where it fails.
     """
-    models = any(isinstance(r, Decision) and r.trace is not None for log in logs for r in log.records)
-    source, why, failed, rows = "scripted policies" if models else "exact", "", 0, _Rows()
-    for log in logs:
-        try:
-            observer = Observer("exact", log.config, lapse=LAPSE if models else 0.0)
-            _follow(log, observer, models, source, rows, lies, second_at)
-        except TooLarge as error:
-            return _watched(_Rows(), str(error))
-        except ValueError as error:
-            failed, why = failed + 1, why or str(error)
-    return _watched(rows, _partly(failed, len(logs), why))
+    games = list(logs)
+    models = any(map(has_model, games))
+    parts, failed, why = [watched_of(Found(), "")], 0, ""
+    for log in games:
+        rows, wrong = follow(log, models, lies, second_at)
+        if isinstance(wrong, TooLarge):
+            return watched_of(Found(), str(wrong))
+        parts.append(watched_of(rows, ""))
+        failed, why = failed + (wrong is not None), why or str(wrong or "")
+    prior = in_words({log.game_id: log.mix for log in games})
+    return replace(together(parts), why=partly(failed, len(games), why), prior=prior)
+
+
+def has_model(log: GameLog) -> bool:
+    """Whether a model has made a decision of the game."""
+    return any(isinstance(r, Decision) and r.trace is not None for r in log.records)
+
+
+def follow(
+    log: GameLog,
+    models: bool,
+    lies: Collection[tuple[str, int]] = (),
+    second_at: Collection[tuple[str, int]] = (),
+    beliefs: bool = True,
+) -> tuple[Found, ValueError | None]:
+    """What one game gives, and why it ends early. models: whether any game of the set has some. beliefs: whether the
+    first-order beliefs at every decision are wanted."""
+    rows = Found()
+    try:
+        observer = Observer("exact", log.config, log.mix or EVEN, lapse=LAPSE if models else 0.0)
+        _follow(
+            log, observer, models, "scripted policies" if models else "exact", rows, lies, second_at, beliefs
+        )
+    except ValueError as error:
+        return rows, error
+    return rows, None
+
+
+def together(parts: Sequence[Watched]) -> Watched:
+    """Several sets of games as one."""
+    return Watched(
+        pl.concat([part.beliefs for part in parts]),
+        pl.concat([part.utterances for part in parts]),
+        pl.concat([part.second for part in parts]),
+        {key: value for part in parts for key, value in part.speakers.items()},
+        "",
+    )
 
 
 def posteriors(logs: Sequence[GameLog]) -> tuple[pl.DataFrame, str]:
@@ -106,32 +145,34 @@ def fitted_posteriors(
     At most `most` games are fitted on. Source `fitted`. Empty, with the reason, where nothing could be fitted.
     """
     if len(logs) < 2:
-        return _watched(_Rows(), "").beliefs, "a character is fitted on other games; there is one game only"
+        return watched_of(Found(), "").beliefs, "a character is fitted on other games; there is one game only"
     order = np.random.default_rng(seed).permutation(len(logs))
     halves = [order[: len(order) // 2], order[len(order) // 2 :]]
     models = any(isinstance(r, Decision) and r.trace is not None for log in logs for r in log.records)
-    rows, failed, why = _Rows(), 0, ""
+    rows, failed, why = Found(), 0, ""
     for held, other in (halves, halves[::-1]):
         try:
             character = fit([(logs[i].config, logs[i].records) for i in other[:most]], sweeps)
         except ValueError as error:
-            return _watched(_Rows(), "").beliefs, str(error)
+            return watched_of(Found(), "").beliefs, str(error)
         for i in sorted(held):
             try:
                 observer = Observer("fitted", logs[i].config, fitted=character)
                 _follow(logs[i], observer, models, "fitted", rows)
             except TooLarge as error:
-                return _watched(_Rows(), "").beliefs, str(error)
+                return watched_of(Found(), "").beliefs, str(error)
             except ValueError as error:
                 failed, why = failed + 1, why or str(error)
-    return _watched(rows, "").beliefs, _partly(failed, len(logs), why)
+    return watched_of(rows, "").beliefs, partly(failed, len(logs), why)
 
 
-def _partly(failed: int, n: int, why: str) -> str:
+def partly(failed: int, n: int, why: str) -> str:
+    """In words, that some games could not be followed to their end."""
     return f"{failed} of {n} games could be followed in part only ({why})" if failed else ""
 
 
-def _watched(rows: _Rows, why: str) -> Watched:
+def watched_of(rows: Found, why: str) -> Watched:
+    """The rows as frames."""
     return Watched(
         pl.DataFrame(rows.beliefs, schema=SCHEMA, orient="row"),
         pl.DataFrame(rows.utterances, schema=UTTERANCES, orient="row"),
@@ -146,9 +187,10 @@ def _follow(
     observer: Observer,
     models: bool,
     source: str,
-    rows: _Rows,
+    rows: Found,
     lies: Collection[tuple[str, int]] = (),
     second_at: Collection[tuple[str, int]] = (),
+    beliefs: bool = True,
 ) -> None:
     facts = log.game.seats(log.config, log.records)
     wolves = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
@@ -179,9 +221,9 @@ def _follow(
             rows.speakers[log.game_id, record.seq] = (tuple(observer.roles), observer.beliefs(seat))
         if seat in wolves or not wanted:
             continue
-        p = observer.beliefs(seat)
+        p = observer.beliefs(seat) if beliefs else None
         for subject, alive in enumerate(observer.seen.alive):
-            if alive and subject != seat:
+            if p is not None and alive and subject != seat:
                 of_seer = None if seer is None else float(p[subject, seer])
                 rows.beliefs.append(
                     (log.game_id, record.seq, seat, subject, source, float(p[subject, wolf]), of_seer)

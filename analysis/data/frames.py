@@ -9,8 +9,9 @@ length, the rules posterior, and the lines about the subject that the viewer cou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal
 
 import polars as pl
@@ -18,6 +19,7 @@ from scipy import sparse
 
 from analysis.data.knowledge import Knowledge
 from analysis.data.public_features import PUBLIC, PublicRecord
+from analysis.data.roster import Characters, characters_of
 from games.records import NOBODY, Decision, Event, Record
 
 ROWS: dict[str, Any] = {
@@ -52,6 +54,8 @@ class GameLog:
     """The rules (`games.base.Game`)."""
     config: Any
     records: Sequence[Record]
+    mix: Characters | None = None
+    """Prior over the players' characters, for observers; None: all alike."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,61 @@ class Rows:
     """`(n_rows, n_lines)`: which lines about its subject each row's viewer had read."""
 
 
-def logs_of(run: Any) -> Iterator[GameLog]:
-    """Every ended game of a run (`harness.load_run(path)`)."""
-    for game_id, records in run.logs():
+def logs_of(run: Any, ids: Sequence[str] | None = None) -> Iterator[GameLog]:
+    """Every ended game of a run (`harness.load_run(path)`), or those of `ids` in the order of the run."""
+    mixes, cells = characters_of(run), run.manifest.cells
+    places = {id(cell): number for number, cell in enumerate(cells)}
+    for game_id, records in run.logs(ids):
         game, config, _ = run.game(game_id)
-        yield GameLog(game_id, game, config, records)
+        yield GameLog(game_id, game, config, records, mixes.get(places[id(run.cell(game_id))]))
+
+
+AT_ONCE = 200
+"""So many games become plain rows before these become a frame."""
+
+
+def batched(logs: Iterable[GameLog], n: int) -> Iterator[list[GameLog]]:
+    """The games in lists of at most `n`."""
+    games = iter(logs)
+    while some := list(islice(games, n)):
+        yield some
+
+
+class Logs(Iterable[GameLog]):
+    """The ended games of several runs, read anew each time they are gone through: memory holds a few at a time."""
+
+    def __init__(self, runs: Sequence[tuple[str, Any]], ids: Collection[str] | None = None) -> None:
+        """runs: (prefix of the game ids, run). ids: only these games, with their prefix."""
+        self.runs = tuple(runs)
+        self.ids = [prefix + game for prefix, run in runs for game in run.game_ids]
+        """The games in order, with their prefix."""
+        if ids is not None:
+            wanted = frozenset(ids)
+            self.ids = [game for game in self.ids if game in wanted]
+        self._whole = ids is None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[GameLog]:
+        wanted = frozenset(self.ids)
+        for prefix, run in self.runs:
+            mine = None if self._whole else [game for game in run.game_ids if prefix + game in wanted]
+            for log in logs_of(run, mine):
+                yield replace(log, game_id=prefix + log.game_id)
+
+    def some(self, ids: Collection[str]) -> Logs:
+        """The games of `ids` alone."""
+        return Logs(self.runs, frozenset(ids) & frozenset(self.ids))
+
+    @property
+    def mixes(self) -> dict[tuple[int, int], Characters | None]:
+        """(run, cell) -> prior over characters."""
+        return {
+            (number, cell): mix
+            for number, (_, run) in enumerate(self.runs)
+            for cell, mix in characters_of(run).items()
+        }
 
 
 def subject_rows(
@@ -184,4 +238,4 @@ def speaker_rows(logs: Iterable[GameLog]) -> pl.DataFrame:
     )
 
 
-__all__ = ["NOBODY", "ROWS", "GameLog", "Rows", "logs_of", "speaker_rows", "subject_rows"]
+__all__ = ["AT_ONCE", "NOBODY", "ROWS", "GameLog", "Logs", "Rows", "logs_of", "speaker_rows", "subject_rows"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.data.frames import GameLog
+from analysis.data.frames import AT_ONCE, GameLog, batched
 from analysis.data.knowledge import Knowledge
 from games.records import NOBODY, Decision, Event, SpeechAct
 from games.werewolf.roles import faction_of, species_of
@@ -74,11 +74,15 @@ def label(logs: Iterable[GameLog], likely: float = 0.0) -> dict[str, pl.DataFram
     probability to the speaker exceeds this. Under the rules alone, where most probabilities stay near their
     prior, 0 asks only that it be possible.
     """
-    rows: dict[str, list[dict[str, Any]]] = {"statements": [], "speeches": [], "ballots": []}
-    for log in logs:
-        _label_game(log, likely, rows)
     schemas = {"statements": STATEMENTS, "speeches": SPEECHES, "ballots": BALLOTS}
-    return {name: pl.DataFrame(rows[name], schema=schema) for name, schema in schemas.items()}
+    parts = {name: [pl.DataFrame(schema=schema)] for name, schema in schemas.items()}
+    for games in batched(logs, AT_ONCE):
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in schemas}
+        for log in games:
+            _label_game(log, likely, rows)
+        for name, schema in schemas.items():
+            parts[name].append(pl.DataFrame(rows[name], schema=schema))
+    return {name: pl.concat(frames) for name, frames in parts.items()}
 
 
 def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]]]) -> None:

@@ -79,6 +79,8 @@ class Target:
     """The role that the subject is asked to have, where that is the question: `werewolf` or `seer`."""
     note: str = ""
     """What else a reader must know of these rows."""
+    prior: str = ""
+    """The prior over characters that observers held, in words."""
     missing: str = ""
     """Why there is no read-out, where there is none."""
     chose: NDArray[np.float64] | None = None

@@ -160,6 +160,8 @@ def _beliefs(target: Target, n_folds: int, absent: list[str]) -> list[Baseline]:
         filled = np.where(np.isfinite(p), p, target.p_rules)
         kind = "ceiling" if source in CEILINGS else "stated"
         what = f"source '{source}', covering {covered:.0%} of the rows"
+        if source in CEILINGS and target.prior:
+            what += f", prior over characters: {target.prior}"
         nested = Nested.given(log_odds(filled), n_folds)
         found.append(Baseline(NAMES.get(source, f"{source} belief"), filled, what, kind, nested))
     if not set(STATED) & set(target.stated) and target.role:

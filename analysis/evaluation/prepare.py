@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.beliefs.deception import grade, lies_of
-from analysis.beliefs.observers import Watched, fitted_posteriors, watch
-from analysis.data.captures import attach
-from analysis.data.frames import GameLog, subject_rows
+from analysis.beliefs.deception import grade
+from analysis.beliefs.observe import observe
+from analysis.beliefs.observers import Watched, fitted_posteriors
+from analysis.data.captures import attach, stores_of
+from analysis.data.frames import Logs, subject_rows
 from analysis.data.labels import label
 from analysis.data.targets import Target, targets_of, thin
 from analysis.evaluation.contrasts import contrasts
@@ -22,6 +21,8 @@ from analysis.evaluation.registry import TARGETS
 from games.records import Decision
 
 BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf", "p_seer")
+FEW, OBSERVED = 20, 1000
+"""Games whose rows are made, and that observers follow, where nothing was captured."""
 SECOND_GAMES = 200
 """Of this many games, one decision each has its second-order expectations computed, besides those asked for."""
 
@@ -40,10 +41,17 @@ class Prepared:
     """Of speeches, with their activations, and whether each stays within a role."""
 
 
-def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: Settings) -> Prepared:
-    """The targets and label frames of all games. `runs` are (prefix of the game ids, run)."""
+def prepare(logs: Logs, settings: Settings) -> Prepared:
+    """The targets and label frames of all games.
+
+    Where nothing was captured there is nothing to probe: then the rows of a few games stand for all, no character is
+    fitted, and observers follow `OBSERVED` games at most, drawn at random.
+    """
+    runs = logs.runs
     labels = label(logs)
-    others, own = subject_rows(logs), subject_rows(logs, about="self")
+    captured = any(stores_of(run)[0] for _, run in runs)
+    few = logs if captured else logs.some(logs.ids[:FEW])
+    others, own = subject_rows(few), subject_rows(few, about="self")
     beliefs = pl.concat(
         [
             run.beliefs.with_columns(
@@ -53,9 +61,14 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
             for prefix, run in runs
         ]
     ).select(*BELIEF, "about").collect()  # fmt: skip
-    watched = watch(logs, lies_of(labels), _second_at(logs, beliefs))
+    followed = logs if captured else drawn(logs, OBSERVED, settings.seed)
+    watched = observe(followed, _second_at(followed, beliefs), captured)
+    if len(followed) < len(logs):
+        watched.prior += f"; {len(followed):,} of {len(logs):,} games were followed, drawn at random"
     labels = grade(labels, watched)
-    fitted, no_fit = fitted_posteriors(logs, seed=settings.seed)
+    fitted, no_fit = watched.beliefs.clear(), ""
+    if captured:
+        fitted, no_fit = fitted_posteriors(list(logs), seed=settings.seed)
     first = beliefs.filter(pl.col("about").is_null()).select(BELIEF)
     sources = pl.concat([first, watched.beliefs.select(BELIEF), fitted.select(BELIEF)])
     note = "; ".join(dict.fromkeys(filter(None, (watched.why, no_fit))))
@@ -68,13 +81,21 @@ def prepare(logs: Sequence[GameLog], runs: Sequence[tuple[str, Any]], settings: 
         thinned = thin(target, settings.max_rows, settings.seed)
         mine = attach(thinned, runs, about_self, settings.site)
         if target.role:
-            mine = replace(with_beliefs(mine, sources), note=note)
+            mine = replace(with_beliefs(mine, sources), note=note, prior=watched.prior)
         targets.append(mine)
     speech = contrasts(own, labels["statements"], labels["speeches"], runs)
     return Prepared(targets, labels, beliefs, watched, speech)
 
 
-def _second_at(logs: Sequence[GameLog], beliefs: pl.DataFrame, most: int = 2000) -> set[tuple[str, int]]:
+def drawn(logs: Logs, most: int, seed: int) -> Logs:
+    """At most so many of the games, at random."""
+    if len(logs) <= most:
+        return logs
+    kept = np.random.default_rng(seed).choice(len(logs), most, replace=False)
+    return logs.some([logs.ids[i] for i in kept])
+
+
+def _second_at(logs: Logs, beliefs: pl.DataFrame, most: int = 2000) -> set[tuple[str, int]]:
     asked = (
         beliefs.filter(pl.col("about").is_not_null())
         .select("game_id", "seq")
@@ -82,7 +103,7 @@ def _second_at(logs: Sequence[GameLog], beliefs: pl.DataFrame, most: int = 2000)
         .sort("game_id", "seq", maintain_order=True)
     )
     found = {(str(game), int(seq)) for game, seq in asked.head(most).iter_rows()}
-    for log in logs[:: max(1, len(logs) // SECOND_GAMES)]:
+    for log in logs.some(logs.ids[:: max(1, len(logs) // SECOND_GAMES)]):
         ballots = [r for r in log.records if isinstance(r, Decision) and r.kind == "ballot"]
         if ballots:
             found.add((log.game_id, ballots[len(ballots) // 2].seq))

@@ -8,14 +8,14 @@ the tokens trained make a course. Only some games of each model are read, becaus
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.werewolf.observer import RUNGS, Observer
+from agents.werewolf.observer import EVEN, RUNGS, Observer
 from analysis.beliefs.observers import LAPSE, SCHEMA
 from analysis.data.frames import GameLog
 from analysis.data.targets import Readout
@@ -43,7 +43,7 @@ LADDER: dict[str, Any] = {
 }
 
 
-def rung_beliefs(logs: Sequence[GameLog], wanted: pl.DataFrame) -> pl.DataFrame:
+def rung_beliefs(logs: Iterable[GameLog], wanted: pl.DataFrame) -> pl.DataFrame:
     """P(werewolf) on every rung (`observers.SCHEMA`, source: the rung's name) at the decisions `wanted`.
 
     `wanted` has game_id, seq, viewer. Models' acts are read as scripted ones with a share `LAPSE` that follows no
@@ -60,7 +60,7 @@ def rung_beliefs(logs: Sequence[GameLog], wanted: pl.DataFrame) -> pl.DataFrame:
         for rung, name in enumerate(RUNGS):
             try:
                 observer = (
-                    Observer("exact", log.config, rung=rung, lapse=LAPSE if models else 0.0)
+                    Observer("exact", log.config, log.mix or EVEN, rung=rung, lapse=LAPSE if models else 0.0)
                     if rung
                     else Observer("rules", log.config)
                 )
@@ -89,7 +89,7 @@ def _followed(log: GameLog, observer: Observer, name: str, asked: set[int]) -> l
 
 
 def ladder(
-    e: Evaluation, logs: Sequence[GameLog], checkpoints: Mapping[str, Readout], settings: Settings
+    e: Evaluation, logs: Iterable[GameLog], checkpoints: Mapping[str, Readout], settings: Settings
 ) -> tuple[pl.DataFrame, list[str]]:
     """AUROC of every source for every model (schema `LADDER`), by tokens trained, and in words what is left out."""
     target, absent, found = e.target, list[str](), list[dict[str, Any]]()

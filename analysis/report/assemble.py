@@ -13,7 +13,7 @@ import jinja2
 import polars as pl
 
 from analysis.behaviour.competence import agents_table, in_words
-from analysis.data.frames import GameLog
+from analysis.data.frames import Logs
 from analysis.evaluation import judge
 from analysis.evaluation.by_factor import by_factor
 from analysis.evaluation.contrasts import windows
@@ -48,7 +48,7 @@ class Made:
 
     evaluations: Sequence[Evaluation | Skipped]
     prepared: Prepared
-    logs: Sequence[GameLog]
+    logs: Logs
     runs: Sequence[tuple[str, Any]]
     """(prefix of the game ids, run)."""
     branches: Sequence[Any]

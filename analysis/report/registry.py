@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.data.frames import GameLog
+from analysis.data.frames import Logs
 from analysis.evaluation.evaluate import Evaluation, Settings, Skipped
 from analysis.evaluation.prepare import Prepared
 from analysis.report.block import Block
@@ -20,7 +20,7 @@ class Material:
 
     evaluations: Sequence[Evaluation | Skipped]
     prepared: Prepared
-    logs: Sequence[GameLog]
+    logs: Logs
     runs: Sequence[tuple[str, Any]]
     """(prefix of the game ids, run)."""
     settings: Settings

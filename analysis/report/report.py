@@ -10,14 +10,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from analysis.behaviour.effects import is_branch
-from analysis.data.frames import logs_of
+from analysis.data.frames import Logs
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Evaluation, Settings, Skipped, evaluate
 from analysis.evaluation.prepare import prepare
@@ -110,18 +109,14 @@ def _write(
     """The page and the numbers beside it."""
     prefixes = [""] if len(opened) == 1 else [f"{i}:" for i in range(len(opened))]
     tell("reading the games")
-    logs = [
-        replace(log, game_id=prefix + log.game_id)
-        for prefix, run in zip(prefixes, opened)
-        for log in logs_of(run)
-    ]
-    if not logs:
+    pairs = list(zip(prefixes, opened))
+    logs = Logs(pairs)
+    if not logs.ids:
         raise AnalysisError(
             f"no game of {', '.join(str(run.path) for run in opened)} has ended yet; let the run finish first"
         )
-    pairs = list(zip(prefixes, opened))
     tell("following the games with observers", f"{len(logs):,} games")
-    prepared = prepare(logs, pairs, settings)
+    prepared = prepare(logs, settings)
     tell("probing", ", ".join(f"{title_of(t.name).lower()} ({len(t.y):,} rows)" for t in prepared.targets))
     evaluations = evaluate_all(prepared.targets, settings)
     tell("drawing the page")

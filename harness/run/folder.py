@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -217,14 +217,18 @@ class Run:
         self._start(game_id)
         return tables.records_of(self._rows("events", game_id), self._rows("decisions", game_id))
 
-    def logs(self, games_at_once: int = 100) -> Iterator[tuple[str, list[Record]]]:
-        """(game id, records) of every ended game in the order of the schedule, with flat memory."""
+    def logs(
+        self, games: Sequence[str] | None = None, games_at_once: int = 100
+    ) -> Iterator[tuple[str, list[Record]]]:
+        """(game id, records) of every ended game in the order of the schedule, or of `games` in theirs, with flat
+        memory."""
+        wanted = self.game_ids if games is None else games
         if not self.finished:
-            for game_id in self.game_ids:
+            for game_id in wanted:
                 yield game_id, self.journal.records(game_id)
             return
-        for at in range(0, len(self.game_ids), games_at_once):
-            ids = self.game_ids[at : at + games_at_once]
+        for at in range(0, len(wanted), games_at_once):
+            ids = wanted[at : at + games_at_once]
             chunk = {table: self._chunk(table, ids) for table in ("events", "decisions")}
             for game_id in ids:
                 rows = [
@@ -233,13 +237,17 @@ class Run:
                 ]
                 yield game_id, tables.records_of(*rows)
 
-    def _chunk(self, table: str, ids: list[str]) -> dict[str, pl.DataFrame]:
+    def _chunk(self, table: str, ids: Sequence[str]) -> dict[str, pl.DataFrame]:
         spans = [self._slices[table][game] for game in ids if game in self._slices[table]]
         if not spans:
             return {}
         first, end = min(a for a, _ in spans), max(a + n for a, n in spans)
-        rows = self.frame(table).slice(first, end - first).collect()
-        return {str(key[0]): part for key, part in rows.partition_by("game_id", as_dict=True).items()}
+        rows = self.frame(table).slice(first, end - first)
+        if end - first > sum(n for _, n in spans):
+            rows = rows.filter(pl.col("game_id").is_in(list(ids)))
+        return {
+            str(key[0]): part for key, part in rows.collect().partition_by("game_id", as_dict=True).items()
+        }
 
     def prompt_ids(self, game_id: str, seq: int) -> list[int]:
         """The token ids of the whole prompt of the decision `seq`: the context that it continues, then its own.

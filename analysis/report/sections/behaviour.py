@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -20,7 +20,7 @@ NOTE = (
 
 
 def behaviour_block(
-    logs: Sequence[GameLog], beliefs: pl.DataFrame, labels: dict[str, pl.DataFrame], numbers: Numbers
+    logs: Iterable[GameLog], beliefs: pl.DataFrame, labels: dict[str, pl.DataFrame], numbers: Numbers
 ) -> Block:
     """One row a side and metric, one column an agent."""
     block = Block("behaviour", "What the players do")

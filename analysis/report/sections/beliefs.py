@@ -144,7 +144,8 @@ def _persuasion(block: Block, prepared: Prepared, numbers: Numbers) -> None:
     ]
     block.add(
         note="Persuasion: mean change of P(werewolf) over an utterance, to an ideal reader of what is public, and as "
-        "listeners stated it before and after. Kinds with fewer than 10 utterances are left out.",
+        "listeners stated it before and after. Kinds with fewer than 10 utterances are left out. "
+        f"Its prior over the players' characters: {prepared.watched.prior}.",
         table=Table(columns, rows, (2, 3, 4, 5, 6)),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -26,7 +26,7 @@ MEANS = (
 
 def ladder_block(
     e: Evaluation | None,
-    logs: Sequence[GameLog],
+    logs: Iterable[GameLog],
     runs: Sequence[tuple[str, Any]],
     settings: Settings,
     numbers: Numbers,
