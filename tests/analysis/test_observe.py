@@ -1,0 +1,63 @@
+"""Observers that follow a run's games: in any number of processes, under the roster's own prior."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.werewolf.observer import EVEN, Observer
+from analysis.beliefs import observe as module
+from analysis.beliefs.observe import observe
+from analysis.data.frames import Logs
+from analysis.data.roster import characters_of
+from games.records import Decision
+from harness.run.folder import Run, load_run
+from tests.fixtures.local_runs import play_run, scripted
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    config = scripted(games=6, mix={"loud": 4, "random": 3})
+    return load_run(play_run(config, tmp_path_factory.mktemp("observed") / "run"))
+
+
+def test_two_processes_say_what_one_says(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = Logs([("x:", run)])
+    second = {(logs.ids[1], next(r.seq for r in log.records if isinstance(r, Decision) and r.kind == "ballot"))
+              for log in logs.some(logs.ids[1:2])}  # fmt: skip
+    alone = observe(logs, second)
+    monkeypatch.setattr(module, "ALONE", 2)
+    apart = observe(logs, second, processes=2)
+    for name in ("beliefs", "utterances", "second"):
+        assert getattr(apart, name).equals(getattr(alone, name)), name
+        assert len(getattr(alone, name)) > 10
+    assert apart.speakers.keys() == alone.speakers.keys()
+    assert all((apart.speakers[key][1] == p).all() for key, (_, p) in alone.speakers.items())
+    assert (apart.why, apart.prior) == (alone.why, alone.prior)
+
+
+def test_the_exact_observers_prior_is_the_rosters_mix_and_is_named(run: Run) -> None:
+    mix = characters_of(run)[0]
+    assert mix == pytest.approx({"loud": 4 / 7, "random": 3 / 7})
+    watched = observe(Logs([("", run)]))
+    assert watched.prior == "the roster's characters: loud 57%, random 43%"
+    log = next(iter(Logs([("", run)])))
+    game = watched.beliefs.filter(game_id=log.game_id)
+    last = game.row(-1, named=True)
+
+    def p_of(prior: object) -> float:
+        observer = Observer("exact", log.config, prior)
+        for record in log.records[: last["seq"]]:
+            observer.update(record)
+        return float(observer.p_werewolf(last["viewer"])[last["subject"]])
+
+    assert last["p_werewolf"] == pytest.approx(p_of(mix))
+    assert last["p_werewolf"] != pytest.approx(p_of(EVEN), abs=1e-6)
+
+
+def test_games_are_read_anew_each_time_and_some_of_them_in_their_order(run: Run) -> None:
+    logs = Logs([("x:", run)])
+    assert [log.game_id for log in logs] == [log.game_id for log in logs] == logs.ids
+    some = logs.some([logs.ids[4], logs.ids[1]])
+    assert [log.game_id for log in some] == some.ids == [logs.ids[1], logs.ids[4]]
+    whole = {log.game_id: log.records for log in logs}
+    assert all(log.records == whole[log.game_id] for log in some)
