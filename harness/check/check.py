@@ -173,6 +173,8 @@ class _Prompts:
         self.skipped = self._players.skipped
 
     def check(self, run: Run, planned: Planned, records: Sequence[Record]) -> Iterator[Finding]:
+        if not any(isinstance(r, Decision) and r.trace is not None for r in records):
+            return
         game, config, seed = run.game(planned.game_id)
         for request, decision, before in asked(game, config, seed, records):
             player = self._players.get(planned.cell, decision.agent) if decision.trace is not None else None

@@ -215,7 +215,8 @@ class Run:
                 raise KeyError(f"{self.path} has no game {game_id!r}")
             return self.journal.records(game_id)
         self._start(game_id)
-        return tables.records_of(self._rows("events", game_id), self._rows("decisions", game_id))
+        events, decisions = (self._rows(table, game_id) for table in ("events", "decisions"))
+        return tables.records_of(events.iter_rows(named=True), decisions.iter_rows(named=True))
 
     def logs(
         self, games: Sequence[str] | None = None, games_at_once: int = 100
@@ -229,15 +230,12 @@ class Run:
             return
         for at in range(0, len(wanted), games_at_once):
             ids = wanted[at : at + games_at_once]
-            chunk = {table: self._chunk(table, ids) for table in ("events", "decisions")}
+            events, decisions = (self._chunk(table, ids) for table in ("events", "decisions"))
             for game_id in ids:
-                rows = [
-                    chunk[table].get(game_id, pl.DataFrame(schema=tables.SCHEMAS[table]))
-                    for table in ("events", "decisions")
-                ]
-                yield game_id, tables.records_of(*rows)
+                yield game_id, tables.records_of(events.get(game_id, ()), decisions.get(game_id, ()))
 
-    def _chunk(self, table: str, ids: Sequence[str]) -> dict[str, pl.DataFrame]:
+    def _chunk(self, table: str, ids: Sequence[str]) -> dict[str, list[tables.Row]]:
+        """The rows of some games, by game."""
         spans = [self._slices[table][game] for game in ids if game in self._slices[table]]
         if not spans:
             return {}
@@ -245,9 +243,10 @@ class Run:
         rows = self.frame(table).slice(first, end - first)
         if end - first > sum(n for _, n in spans):
             rows = rows.filter(pl.col("game_id").is_in(list(ids)))
-        return {
-            str(key[0]): part for key, part in rows.collect().partition_by("game_id", as_dict=True).items()
-        }
+        found: dict[str, list[tables.Row]] = {}
+        for row in rows.collect().iter_rows(named=True):
+            found.setdefault(row["game_id"], []).append(row)
+        return found
 
     def prompt_ids(self, game_id: str, seq: int) -> list[int]:
         """The token ids of the whole prompt of the decision `seq`: the context that it continues, then its own.

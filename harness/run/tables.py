@@ -247,10 +247,9 @@ def decision_of(row: Row) -> Decision:
     )
 
 
-def records_of(events: pl.DataFrame, decisions: pl.DataFrame) -> list[Record]:
+def records_of(events: Iterable[Row], decisions: Iterable[Row]) -> list[Record]:
     """One game's records in order, from its rows of the two tables."""
-    records: list[Record] = [event_of(row) for row in events.iter_rows(named=True)]
-    records += [decision_of(row) for row in decisions.iter_rows(named=True)]
+    records: list[Record] = [*map(event_of, events), *map(decision_of, decisions)]
     return sorted(records, key=lambda record: record.seq)
 
 

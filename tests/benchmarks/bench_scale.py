@@ -5,8 +5,8 @@
     make bench-scale ARGS="--verbs check report"     # some verbs
 
 The games are played here, in one process. Each verb is a process of its own; time is its wall clock, `cpu` the
-processor time of it and its children, memory the largest resident set of any of them. An exponent of 1 is linear growth; the
-start of a process counts, so small sizes make it look smaller.
+processor time of it and its children, memory the largest resident set of any of them. An exponent of 1 is linear
+growth; the start of a process counts, so small sizes make it look smaller.
 """
 
 from __future__ import annotations

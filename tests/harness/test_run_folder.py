@@ -186,7 +186,7 @@ decisions = st.builds(
 def test_any_record_survives_the_way_through_the_tables(event, decision):
     rows = tables.record_rows("g", [event, decision])
     frames = {table: tables.frame(table, rows[table]) for table in ("events", "decisions")}
-    assert tables.records_of(frames["events"], frames["decisions"]) == [event, decision]
+    assert tables.records_of(frames["events"].to_dicts(), frames["decisions"].to_dicts()) == [event, decision]
 
 
 def traced(seq: int, prompt: tuple[int, ...], output: tuple[int, ...], continues: int | None) -> Decision:
