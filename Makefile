@@ -49,13 +49,11 @@ bench-training: setup ## measure a step of training the small model: tokens a se
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 
-<<<<<<< HEAD
 bench-waiting: setup ## measure what a user waits for: first game, small tournaments, help
 	$(BIN)/python tests/benchmarks/bench_waiting.py $(ARGS)
-=======
+
 bench-scale: setup ## measure how check, view, report and others grow with games: time, memory, exponent
 	$(BIN)/python tests/benchmarks/bench_scale.py $(ARGS)
->>>>>>> 0500e86 (make bench-scale: time, memory and growth of the verbs that read a run)
 
 fast: setup ## compile the rules (optional; needs a C compiler, about a minute): 1.6 times as many games a second
 	@$(BIN)/python .ci/compile_games.py
