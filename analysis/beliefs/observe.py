@@ -29,7 +29,7 @@ from harness.run.folder import load_run
 
 ALONE = 100
 """So few games are followed in this process."""
-SPEAKERS = {
+SPEAKERS: dict[str, Any] = {
     "game_id": pl.String, "seq": pl.Int32, "roles": pl.List(pl.String), "p": pl.List(pl.Float64),
 }  # fmt: skip
 
@@ -89,7 +89,9 @@ def observe(
     whole = together([watched for watched, _ in found])
     failed = sum(done.failed for _, done in found)
     return Watched(
-        *(_in_order(frame, order) for frame in (whole.beliefs, whole.utterances, whole.second)),
+        _in_order(whole.beliefs, order),
+        _in_order(whole.utterances, order),
+        _in_order(whole.second, order),
         whole.speakers,
         partly(failed, len(logs), next((done.why for _, done in found if done.why), "")),
         in_words(logs.mixes),
@@ -153,13 +155,15 @@ def _write(folder: Path, watched: Watched, done: Done) -> None:
 
 
 def _read(folder: Path) -> tuple[Watched, Done]:
-    frames = [pl.read_parquet(folder / f"{name}.parquet") for name in ("beliefs", "utterances", "second")]
+    beliefs, utterances, second = (
+        pl.read_parquet(folder / f"{name}.parquet") for name in ("beliefs", "utterances", "second")
+    )
     speakers = {
         (game, seq): (tuple(roles), np.array(p).reshape(-1, len(roles)))
         for game, seq, roles, p in pl.read_parquet(folder / "speakers.parquet").iter_rows()
     }
     done = msgspec.json.decode((folder / "done.json").read_bytes(), type=Done)
-    return Watched(*frames, speakers, ""), done
+    return Watched(beliefs, utterances, second, speakers, ""), done
 
 
 def main(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.werewolf.observer import EVEN
 
-Characters = Mapping[str, float]
+Characters = Mapping[Any, float]
 """Character (a scripted policy's name) -> share of the seats."""
 
 

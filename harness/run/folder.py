@@ -90,7 +90,7 @@ class Run:
             schema = tables.SCHEMAS[table]
             found = found.with_columns(
                 pl.lit(None, schema[name]).alias(name) for name in later if name not in there
-            )
+            ).select(list(schema))
         return found
 
     def refuse_damaged(self) -> None:

@@ -125,7 +125,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
 }
 TABLES = tuple(SCHEMAS)
-LATER = {"games": ("session",)}
+LATER = {"games": ("session",), "decisions": ("forced",), "beliefs": ("option_mass", "note")}
 """Columns that folders of older versions lack; they are read as null there."""
 
 
