@@ -41,15 +41,15 @@ class Prepared:
     """Of speeches, with their activations, and whether each stays within a role."""
 
 
-def prepare(logs: Logs, settings: Settings) -> Prepared:
+def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
     """The targets and label frames of all games.
 
-    Where nothing was captured there is nothing to probe: then the rows of a few games stand for all, no character is
-    fitted, and observers follow `OBSERVED` games at most, drawn at random.
+    spare: where nothing was captured, there is nothing to probe; then the rows of a few games stand for all, no
+    character is fitted, and observers follow `OBSERVED` games at most, drawn at random.
     """
     runs = logs.runs
     labels = label(logs)
-    captured = any(stores_of(run)[0] for _, run in runs)
+    captured = not spare or any(stores_of(run)[0] for _, run in runs)
     few = logs if captured else logs.some(logs.ids[:FEW])
     others, own = subject_rows(few), subject_rows(few, about="self")
     beliefs = pl.concat(

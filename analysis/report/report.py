@@ -116,7 +116,7 @@ def _write(
             f"no game of {', '.join(str(run.path) for run in opened)} has ended yet; let the run finish first"
         )
     tell("following the games with observers", f"{len(logs):,} games")
-    prepared = prepare(logs, settings)
+    prepared = prepare(logs, settings, spare=True)
     tell("probing", ", ".join(f"{title_of(t.name).lower()} ({len(t.y):,} rows)" for t in prepared.targets))
     evaluations = evaluate_all(prepared.targets, settings)
     tell("drawing the page")

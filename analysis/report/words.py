@@ -178,7 +178,7 @@ def acts_answer(headline: Evaluation | Skipped | None, lies: pl.DataFrame, causa
     said.append(causal)
     wolves = lies.filter(pl.col("contrast") == "werewolves: lie against truth") if len(lies) else lies
     if len(wolves):
-        best = wolves.sort("auroc", descending=True).row(0, named=True)
+        best = wolves.sort("auroc", descending=True, maintain_order=True).row(0, named=True)
         sure = (
             "can be told from the truth before it is said" if best["low"] > 0.5
             else "cannot be told from the truth" if best["high"] < 0.55

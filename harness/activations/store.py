@@ -141,7 +141,9 @@ class Activations:
 
     def sites(self) -> list[str]:
         """The names of the sites that are stored, without subjects, sorted."""
-        return self._collect(self.scan().select("site").unique().sort("site"))["site"].to_list()
+        return self._collect(
+            self.scan().select("site").unique(maintain_order=True).sort("site", maintain_order=True)
+        )["site"].to_list()
 
     def names(self) -> dict[str, NDArray[np.float32]] | None:
         """The unembedding of each player's name, `(d_model,)`; None where the capture kept none."""

@@ -42,10 +42,16 @@ def failing(decisions: pl.LazyFrame, config: Mapping[str, Any]) -> list[Failing]
     lost = (pl.col("fallback") == BACKEND_ERROR).fill_null(False)
     counts = (
         decisions.filter(pl.col("model").is_not_null() | lost)
-        .group_by("agent", pl.col("model").fill_null("no model"))
+        .group_by("agent", pl.col("model").fill_null("no model"), maintain_order=True)
         .agg(n=lost.sum(), decisions=pl.len())
         .filter(pl.col("n") > limit * pl.col("decisions"))
-        .sort((pl.col("n") / pl.col("decisions")), "agent", "model", descending=[True, False, False])
+        .sort(
+            (pl.col("n") / pl.col("decisions")),
+            "agent",
+            "model",
+            descending=[True, False, False],
+            maintain_order=True,
+        )
         .collect()
     )
     return [Failing(agent, model, n, whole, limit) for agent, model, n, whole in counts.iter_rows()]

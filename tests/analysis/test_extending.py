@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.data.frames import logs_of
+from analysis.data.frames import Logs
 from analysis.data.labels import label
 from analysis.evaluation import registry
 from analysis.evaluation.baselines import baselines
@@ -54,7 +54,7 @@ def test_the_modules_confound_probe_target_and_section_take_part(extended, tmp_p
     block = sections.SECTIONS["silence"](SimpleNamespace(prepared=SimpleNamespace(labels=label([log]))))
     assert block.parts[0].table.rows
     run = load_run(planted_run(tmp_path / "run", 2, 0.0))
-    assert [t.name for t in prepare(list(logs_of(run)), [("", run)], Settings()).targets][-1] == "accused_yet"
+    assert [t.name for t in prepare(Logs([("", run)]), Settings()).targets][-1] == "accused_yet"
 
 
 def test_a_name_is_registered_once(extended):
