@@ -30,6 +30,9 @@ check: setup ## lint, format, types and import contracts, without running tests
 real-models: setup ## build folders of real pretrained models for the tests, once (ARGS="smollm2 gemma"; 100 to 350 MB)
 	@$(BIN)/python .ci/real_models.py $(ARGS)
 
+test-real-models: real-models ## run the tests of real pretrained models
+	$(BIN)/python -m pytest tests/harness/test_real_models.py
+
 format: setup ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
