@@ -28,7 +28,9 @@ class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is done with the thinking part of a reasoning model; it is always kept apart from the reply."""
 
     open: str = "<think>"
+    """The marker before the thinking."""
     close: str = "</think>"
+    """The marker after it."""
     budget: int | None = None
     """Thinking longer than so many tokens is cut off there and closed; the model then answers."""
     given: str | None = None

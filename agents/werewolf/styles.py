@@ -13,16 +13,21 @@ class Style(msgspec.Struct, frozen=True):
     accuse: float = 0.6
     """How often it accuses when it speaks as a villager; the rest is defence, question or silence."""
     defend: float = 0.15
+    """How often it defends somebody then."""
     question: float = 0.15
+    """How often it asks somebody then."""
     follow: float = 0.3
     """Weight of the accusations that a seat received today."""
     announce: float = 0.3
     """How often an accusation comes with a vote announcement."""
     wolf_accuse: float = 0.35
-    """The same four habits when it is a werewolf."""
+    """As `accuse`, when it is a werewolf."""
     wolf_defend: float = 0.4
+    """As `defend`, when it is a werewolf."""
     wolf_question: float = 0.1
+    """As `question`, when it is a werewolf."""
     wolf_follow: float = 0.9
+    """As `follow`, when it is a werewolf."""
     spare: float = 2.5
     """As a werewolf: how much less it accuses a partner, and how much more it defends one."""
     bus: float = 0.0
@@ -34,6 +39,7 @@ class Style(msgspec.Struct, frozen=True):
     bluff: float = 0.0
     """As a plain villager: how often it claims to be the seer without a result."""
     abstain: float = 0.05
+    """How often it votes for nobody where it may."""
 
 
 STYLES: dict[str, Style] = {

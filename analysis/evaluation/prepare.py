@@ -19,6 +19,7 @@ from analysis.evaluation.contrasts import contrasts
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.registry import TARGETS
 from games.records import Decision
+from harness.run.typed import probability
 
 BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf", "p_seer")
 FEW, OBSERVED = 20, 1000
@@ -56,7 +57,7 @@ def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
         [
             run.beliefs.with_columns(
                 game_id=pl.lit(prefix) + pl.col("game_id"),
-                p_seer=pl.col("probabilities").str.json_path_match("$.seer").cast(pl.Float64),
+                p_seer=probability("seer"),
             )
             for prefix, run in runs
         ]

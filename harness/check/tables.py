@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -136,15 +135,13 @@ def _belief(row: Row, n_seats: int, n_records: int, asked: BeliefTarget) -> str 
             return f"{name} is {row[name]}, the game has the seats 0 to {n_seats - 1}"
     if not 0 <= row["seq"] <= n_records:
         return f"the log has {n_records} records"
-    try:
-        told = json.loads(row["probabilities"])
-    except (json.JSONDecodeError, TypeError) as error:
-        return f"probabilities cannot be read: {error}"
-    values: list[Any] = list(told.values()) if isinstance(told, dict) else [None]
-    if not all(isinstance(p, float | int) and 0 <= p <= 1 for p in values) or (
-        told and abs(sum(values) - 1) > 1e-3
+    if row["probabilities"] is None:
+        return "probabilities cannot be read"
+    told = {pair["role"]: pair["p"] for pair in row["probabilities"]}
+    if not all(p is not None and 0 <= p <= 1 for p in told.values()) or (
+        told and abs(sum(told.values()) - 1) > 1e-3
     ):
-        return f"probabilities are {row['probabilities']}: numbers from 0 to 1 that add up to 1 are expected"
+        return f"probabilities are {told}: numbers from 0 to 1 that add up to 1 are expected"
     stated = asked.p(told) if told else None
     if row["p_werewolf"] != stated:
         return f"p_werewolf is {row['p_werewolf']}, probabilities say {stated}"

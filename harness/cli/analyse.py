@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from harness.cli.app import Flag, app, last_line, named, progress_of, write_derived
+from harness.cli.app import ANALYSE, Flag, app, last_line, named, progress_of, write_derived
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.play.progress import Progress
 
 
-@app.command
+@app.command(group=ANALYSE)
 def report(
     *runs: Path,
     out: Path | None = None,
@@ -70,7 +70,7 @@ def report_of(
     return page
 
 
-@app.command
+@app.command(group=ANALYSE)
 def score(run: Path, *probes: Path) -> int:
     """Let saved probes score a run's activations, for the viewer: RUN/derived/probe_scores.parquet.
 
@@ -94,7 +94,7 @@ def score(run: Path, *probes: Path) -> int:
     return 0
 
 
-@app.command
+@app.command(group=ANALYSE)
 def judge(
     run: Path,
     *,
@@ -111,7 +111,7 @@ def judge(
     run
         The run folder.
     config
-        A TOML file with [judge] and [backends.NAME]; harness/config/examples/judge.toml is one.
+        A TOML file with [judge] and [backends.NAME]; `judge` is one that ships.
     set
         Change a setting, for instance --set backends.model.model=/models/Qwen3-8B. May be given again.
     quiet
@@ -123,7 +123,7 @@ def judge(
     return 0
 
 
-@app.command
+@app.command(group=ANALYSE)
 def ratings(*runs: Path, by: str | None = None) -> int:
     """Print how strong each agent is on each side, with intervals over games, and who met whom.
 
@@ -156,7 +156,7 @@ def ratings(*runs: Path, by: str | None = None) -> int:
     return 0
 
 
-@app.command
+@app.command(group=ANALYSE)
 def behaviour(*runs: Path, by: str | None = None) -> int:
     """Print what agents do: ballot accuracy, survival, persuasion, deception, sycophancy, with intervals over games.
 
@@ -179,7 +179,7 @@ def behaviour(*runs: Path, by: str | None = None) -> int:
     return 0
 
 
-@app.command
+@app.command(group=ANALYSE)
 def competence(run: Path, *, by: str | None = None) -> int:
     """Print who wins how often on which side, and each model against the other contenders in the same seats.
 

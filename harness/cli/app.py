@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from harness.console import write
 from harness.errors import WolfscopeError
@@ -20,6 +20,13 @@ SHOWN = 20
 
 FAILING = 3
 """Exit status of a run whose models' backends failed too often."""
+
+PLAY = Group("Play", sort_key=1)
+CONFIGURE = Group("What can be configured", sort_key=2)
+LOOK = Group("Look at games", sort_key=3)
+ANALYSE = Group("Read activations and report", sort_key=4)
+FOLDERS = Group("Run folders", sort_key=5)
+MODELS = Group("The small model", sort_key=6)
 
 app = App(
     name="wolfscope",

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from harness.cli.app import Flag, app, last_line, progress_of, status_of
+from harness.cli.app import PLAY, Flag, app, last_line, progress_of, status_of
 
 if TYPE_CHECKING:
     from harness.play.progress import Progress
 
 
-@app.command
+@app.command(group=PLAY)
 def branch(
     run: Path,
     game: str,
@@ -102,7 +102,7 @@ def branch(
     return _done(made, progress, quiet)
 
 
-@app.command
+@app.command(group=PLAY)
 def resample(
     run: Path,
     game: str,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli.app import Flag, app, last_line, progress_of
+from harness.cli.app import ANALYSE, Flag, app, last_line, progress_of
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     pass
 
 
-@app.command
+@app.command(group=ANALYSE)
 def capture(
     run: Path,
     *,
@@ -94,7 +94,7 @@ def capture(
     return 0
 
 
-@app.command
+@app.command(group=ANALYSE)
 def diff(
     run: Path,
     *,

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.analyse import report_of
-from harness.cli.app import RUNS, Flag, app, last_line, progress_of
+from harness.cli.app import PLAY, RUNS, Flag, app, last_line, progress_of
 
 if TYPE_CHECKING:
     pass
 
 
-@app.command
+@app.command(group=PLAY)
 def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     """The main job from beginning to end: tournament, activations, probe, report.html (about 5 minutes).
 
@@ -29,7 +29,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
 
     progress = progress_of(quiet, False)
     path = _demo_folder(out)
-    config = load_config(Path(__file__).parents[1] / "config" / "examples" / "demo.toml")
+    config = load_config("demo")
     progress.say(f"1 of 3: a tournament of {config.run.games} games, into {path}")
     run_tournament(config, path, progress)
     progress.say("2 of 3: reading the small model's activations on what it saw in those games")

@@ -13,13 +13,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from harness.cli import analyse, branch, capture, demo, play, runs, show, train
+from harness.cli import analyse, branch, capture, demo, play, runs, settings, show, train
 from harness.cli.app import app, last_line
 from harness.console import write
 from harness.errors import WolfscopeError
 
-GROUPS = (play, capture, analyse, branch, runs, show, train, demo)
+GROUPS = (play, settings, show, capture, analyse, branch, runs, train, demo)
 """The modules whose verbs the command line has; importing one registers them."""
+EXTRAS = {
+    "ray": "play", "httpx": "play", "torch": "models", "transformers": "models", "tokenizers": "models",
+    "vllm": "cpu] or wolfscope[cuda",
+}  # fmt: skip
+"""Package that a light install lacks -> the extra that brings it."""
 
 
 @app.command
@@ -44,6 +49,7 @@ def _version() -> str:
 
 
 app.version = _version
+app.register_install_completion_command()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -109,6 +115,14 @@ def _without_terminal() -> None:
 
 def _explain(error: Exception) -> int:
     """One line about an error; the exit status."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRAS:
+        extra = EXTRAS[(error.name or "").partition(".")[0]]
+        write(
+            f"error: this needs {error.name}, which a light install does not have: pip install 'wolfscope[{extra}]' "
+            "(or `make setup` in a checkout)",
+            error=True,
+        )
+        return 2
     if isinstance(error, WolfscopeError) or _is_users(error):
         write(f"error: {error}", error=True)
         return getattr(error, "status", 2)

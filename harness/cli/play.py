@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from harness.cli.app import RUNS, Flag, app, last_line, mode_of, progress_of, status_of
+from harness.cli.app import LOOK, PLAY, RUNS, Flag, app, last_line, mode_of, progress_of, status_of
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.play.tournament import Executor
 
 
-@app.command
+@app.command(group=PLAY)
 def run(
     config: Path,
     *,
@@ -39,7 +39,7 @@ def run(
     Parameters
     ----------
     config
-        A TOML file; examples are in harness/config/examples.
+        A TOML file, or the name of a configuration that ships (`wolfscope configs`).
     out
         The run folder (default: runs/<run.name>).
     set
@@ -95,7 +95,7 @@ def run(
     return status
 
 
-@app.command
+@app.command(group=LOOK)
 def watch(run: Path, *, json: Flag = False, once: Flag = False, every: float = 1.0) -> int:
     """Watch a run that is being played, from another terminal or machine; reads the run folder and nothing else.
 
@@ -116,7 +116,7 @@ def watch(run: Path, *, json: Flag = False, once: Flag = False, every: float = 1
     return 0
 
 
-@app.command
+@app.command(group=PLAY)
 def sit(
     config: Path,
     *,
@@ -128,7 +128,7 @@ def sit(
     Parameters
     ----------
     config
-        A TOML file that seats an agent of kind "human"; harness/config/examples/human.toml is one.
+        A TOML file that seats an agent of kind "human"; `human` is one that ships.
     out
         The run folder (default: runs/<run.name>).
     set

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli.app import SHOWN, Flag, app, last_line, progress_of
+from harness.cli.app import FOLDERS, SHOWN, Flag, app, last_line, progress_of
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     pass
 
 
-@app.command
+@app.command(group=FOLDERS)
 def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
 
@@ -54,7 +54,7 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     return 1 if found else 0
 
 
-@app.command
+@app.command(group=FOLDERS)
 def repair(run: Path, *, quiet: Flag = False) -> int:
     """Write a damaged run's tables and pages anew from its journal, which is never touched; say what could not be.
 
@@ -83,7 +83,7 @@ def repair(run: Path, *, quiet: Flag = False) -> int:
     return 1 if lost else 0
 
 
-@app.command(name="import")
+@app.command(name="import", group=FOLDERS)
 def import_(
     format: Literal["kaggle", "aiwolf"],
     *paths: Path,
@@ -120,7 +120,7 @@ def import_(
     return 0
 
 
-@app.command
+@app.command(group=FOLDERS)
 def export(run: Path, out: Path, *, license: str | None = None, activations: Flag = False) -> int:
     """Write a run as a data set for others: parquet tables and a dataset card (README.md) made from what is there.
 
@@ -141,7 +141,7 @@ def export(run: Path, out: Path, *, license: str | None = None, activations: Fla
     return 0
 
 
-@app.command
+@app.command(group=FOLDERS)
 def merge(*folders: Path, activations: Annotated[bool, Parameter(negative="--no-activations")] = True) -> int:
     """Join finished runs: wolfscope merge RUN RUN ... OUT. The same game is kept once, different ones are refused.
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from harness.cli.app import Flag, app, last_line, progress_of
+from harness.cli.app import LOOK, Flag, app, last_line, progress_of
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     pass
 
 
-@app.command
+@app.command(group=LOOK)
 def replay(
     run: Path,
     game: str,
@@ -49,7 +49,7 @@ def replay(
     return 0
 
 
-@app.command
+@app.command(group=LOOK)
 def view(
     run: Path,
     *,

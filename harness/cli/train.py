@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.app import Flag, app, last_line, progress_of
+from harness.cli.app import MODELS, Flag, app, last_line, progress_of
 
 if TYPE_CHECKING:
     pass
 
 
-@app.command(name="train-small-model")
+@app.command(name="train-small-model", group=MODELS)
 def train_small_model(
     out: Path,
     *,
@@ -69,7 +69,7 @@ def train_small_model(
     return 0
 
 
-@app.command
+@app.command(group=MODELS)
 def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
     """Write the checkpoints kept along a model's training as folders that every other command takes for a model.
 
@@ -87,7 +87,7 @@ def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
     return 0
 
 
-@app.command(name="eval-small-model")
+@app.command(name="eval-small-model", group=MODELS)
 def eval_small_model(
     folder: Path = Path("small"), *, games: int = 200, belief_games: int = 400, course: Flag = False
 ) -> int:

@@ -22,6 +22,9 @@ MOST_CELLS = 10_000
 """Combinations of factors that a run may have."""
 Table = TypeVar("Table", bound=Section)
 
+EXAMPLES = Path(__file__).parent / "examples"
+"""The configurations that ship; each is known by its name."""
+
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Read a TOML file, apply `key=value` overrides, validate. Raises ConfigurationError."""
@@ -29,8 +32,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def read_toml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """A TOML file with `key=value` overrides as plain data. Raises ConfigurationError."""
-    path = Path(path)
+    """A TOML file, or one that ships by its name, with `key=value` overrides as plain data. Raises
+    ConfigurationError."""
+    path = find_config(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -57,6 +61,13 @@ def _check_not_varied(plain: dict[str, Any], key: str, override: str) -> None:
                 f"in every game: change the levels (--set 'experiment.factors={{\"{factor}\"=[...]}}') or remove the "
                 "factor"
             )
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a configuration: the path itself, or the one that ships by its name (`first-tournament`)."""
+    path = Path(name)
+    shipped = EXAMPLES / f"{path.name}.toml"
+    return shipped if str(name) == path.name and not path.is_file() and shipped.is_file() else path
 
 
 def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config:
@@ -148,13 +159,9 @@ def _keys_at(model: Any, where: Sequence[str]) -> list[str]:
 
 def _nearby(path: Path) -> str:
     """A hint at configurations that do exist."""
-    shipped = sorted(p.name for p in (Path(__file__).parent / "examples").glob("*.toml"))
-    if path.name in shipped:
-        return f"; the repository has harness/config/examples/{path.name}"
+    shipped = sorted(p.stem for p in EXAMPLES.glob("*.toml"))
+    if path.stem in shipped:
+        return f"; the one that ships is called {path.stem}, without a path and without .toml"
     here = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*here, *shipped], n=1, cutoff=0.5)
-    return (
-        f"; did you mean {near[0]}?"
-        if near
-        else f"; examples are in harness/config/examples: {', '.join(shipped)}"
-    )
+    return f"; did you mean {near[0]}?" if near else f"; those that ship are called: {', '.join(shipped)}"

@@ -27,7 +27,7 @@ class RunSection(Section):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """All games' seeds derive from it."""
     games: int = Field(default=100, ge=1, le=10_000_000)
-    """Games to play, of each combination of the experiment's factors."""
+    """Games to play of each combination of the experiment's factors; in all, that times their number."""
     in_flight: int = Field(default=64, ge=1, le=100_000)
     """Games played at the same time, all runners together."""
     runners: int | None = Field(default=None, ge=1, le=1024)
@@ -35,8 +35,7 @@ class RunSection(Section):
     fail_on_error: int = Field(default=10, ge=0)
     """Stop the run when this many games have failed; 0 never stops. Failed games are recorded either way."""
     max_backend_errors: float = Field(default=0.05, ge=0, le=1)
-    """Share of a model's decisions that may be fallbacks because its backend failed. Above it the run ends with exit
-    status 3, and `check`, `watch` and the report say so."""
+    """Share of a model's decisions that its backend may fail to make; above it the run ends with exit status 3."""
     clock: str | None = Field(default=None, pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\+\d\d:\d\d)?)?$")
     """The time that chat templates are told, ISO 8601; None: when the run was begun, on whatever day it goes on."""
 
@@ -47,6 +46,7 @@ class GameSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str = "werewolf"
+    """The game."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -58,7 +58,9 @@ class SamplingSection(Section):
     """`sampling`: how a model's tokens are drawn."""
 
     temperature: float = Field(default=1.0, ge=0)
+    """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Of the most probable tokens, those that together have this probability; 1 is all."""
     max_tokens: int | None = Field(default=None, ge=1)
     """None: 64 in transcript style, 512 in chat style."""
 
@@ -77,9 +79,11 @@ class SteeringSection(Section):
     """add: `scale` times the residual's own norm along the direction; ablate: take `scale` of its component away;
     patch: put the vector in the residual's place."""
     scale: float = Field(default=1.0, allow_inf_nan=False)
+    """How much; see `kind`."""
     positions: Literal["all", "prompt", "generated"] | tuple[int, ...] = "all"
     """Every token, those of the prompt, those that output is read from, or token indices of the context."""
     point: Literal["embed", "resid_post", "attn_out", "mlp_out"] = "resid_post"
+    """The stream that is changed."""
     seats: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     """Only these seats; None: wherever the player sits."""
 
@@ -88,14 +92,15 @@ class AgentSection(Section):
     """`[agents.NAME]`: one kind of player."""
 
     kind: Literal["scripted", "llm", "human", "imported"]
-    """`imported`: played in another program, and cannot play here."""
+    """`scripted`: by rules; `llm`: a model; `human`: at the terminal; `imported`: elsewhere, and cannot play here."""
     policy: str | None = None
-    """scripted: the policy's name."""
+    """scripted: the policy's name (`wolfscope policies`), or `package.module:name` for a player of your own."""
     backend: str | None = None
     """llm: the key of a `[backends.*]` table."""
     prompt: str = "transcript"
     """llm: the prompt style, `transcript` or `chat`."""
     sampling: SamplingSection = SamplingSection()
+    """llm: how its tokens are drawn."""
     retries: int = Field(default=1, ge=0, le=20)
     """llm: how often an unusable reply is asked again before the recorded fallback."""
     settings: dict[str, Any] = {}
@@ -121,16 +126,18 @@ class PriceSection(Section):
     """`[backends.NAME.prices]`: what a million tokens cost, in any one currency."""
 
     prompt: float = Field(ge=0)
+    """Of prompt tokens."""
     cached: float | None = Field(default=None, ge=0)
     """Of prompt tokens that came from the prefix cache; None: as much as the others."""
     generated: float = Field(ge=0)
+    """Of generated tokens."""
 
 
 class BackendSection(Section):
     """`[backends.NAME]`: where a model runs."""
 
     kind: str
-    """One of `agents.backends.registry.KINDS`: vllm, transformers, openai, mock."""
+    """vllm: engines; transformers: a model that can be steered; openai: a server; mock: none (`registry.KINDS`)."""
     model: str = "small"
     """A model folder, `small`, `small-nonsense` or `small-unasked` for those in the repository, or the served model's
     name (openai)."""
@@ -157,6 +164,7 @@ class BackendSection(Section):
     what this server calls it, or false), `system_role`, `check` (false: its list of models is not asked), and further
     fields of every request."""
     prices: PriceSection | None = None
+    """What a million tokens cost."""
 
     @model_validator(mode="after")
     def _complete(self) -> BackendSection:
@@ -209,9 +217,11 @@ class ActivationsSection(Section):
     """`[activations]`: what `wolfscope capture` records of this run."""
 
     enabled: bool = False
+    """Whether `wolfscope capture` has something to do for this run without being told what."""
     backend: str | None = None
     """The `[backends.*]` whose model is captured; None: the only one that agents of this run use."""
     sites: tuple[str, ...] = ("prompt_last",)
+    """Where they are read (`wolfscope sites`)."""
     layers: tuple[str | int | float, ...] | Literal["all"] = "all"
     """Layer numbers (0 = output of block 0), fractions of the depth (0.5), `embed`; `attn_out` and `mlp_out` for the
     blocks' parts. "all": `embed` and every block."""
@@ -220,12 +230,14 @@ class ActivationsSection(Section):
     while_playing: bool = False
     """Keep what a backend of kind "transformers" computes while it plays; `wolfscope capture` adds what is left."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """The numbers that are stored."""
 
 
 class BeliefsSection(Section):
     """`[beliefs]`: what model players are asked after a game has ended, on forks of the contexts that they had."""
 
     enabled: bool = False
+    """Whether they are asked."""
     before: tuple[str, ...] = ("ballot",)
     """Kinds of decisions before which the seat is asked."""
     second_order: bool = False
@@ -255,6 +267,7 @@ class BudgetSection(Section):
     game: LimitSection | None = None
     """Each game."""
     run: LimitSection | None = None
+    """All games together."""
 
 
 class ExperimentSection(Section):

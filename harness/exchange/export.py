@@ -20,6 +20,7 @@ from harness.errors import RunFolderError
 from harness.exchange.columns import COLUMN_DOCS, TABLE_DOCS
 from harness.run import tables
 from harness.run.folder import Run, load_run
+from harness.run.typed import factors_in_words
 
 CARD = "README.md"
 
@@ -124,7 +125,12 @@ def _counts(frames: dict[str, pl.LazyFrame], games: pl.DataFrame) -> Iterator[st
         yield f"| {table} | {frame.select(pl.len()).collect().item():,} |"
     yield ""
     by = (
-        games.group_by("preset", "factors", "status", "winner", maintain_order=True)
+        games.with_columns(
+            pl.col("factors").map_elements(
+                lambda pairs: factors_in_words(pairs.to_list()), return_dtype=pl.String
+            )
+        )
+        .group_by("preset", "factors", "status", "winner", maintain_order=True)
         .len()
         .sort("preset", "factors", "status", "winner", maintain_order=True)
     )

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from harness.config.models import used_backends
 from harness.config.sections import Config
 from harness.forecast.forecast import Forecast, forecast
-from harness.play.preflight.backends import check_backends
 from harness.play.progress import Progress, clock
 from harness.schedule.tournament import Planned, Schedule
 
@@ -33,7 +31,6 @@ class DryRun(msgspec.Struct, frozen=True):
 def dry_run(config: Config, sample: int, progress: Progress) -> DryRun:
     """The whole schedule, made once, and the forecast. Raises as `harness.forecast.forecast.forecast`."""
     schedule = Schedule(config)
-    check_backends(used_backends(schedule.configs), keys=False)
     seats: Counter[str] = Counter()
     first: list[Planned] = []
     for planned in schedule:
@@ -52,7 +49,9 @@ def dry_run(config: Config, sample: int, progress: Progress) -> DryRun:
 def dry_run_lines(found: DryRun) -> Iterator[str]:
     """The dry run in words."""
     n = len(found.factors)
-    yield f"{found.games:,} games" + (f", {n} combinations of factors" if n > 1 else "")
+    yield f"{found.games:,} games" + (
+        f": {found.games // n:,} of each of {n} combinations of factors" if n > 1 else ""
+    )
     for i, factors in enumerate(found.factors):
         if factors:
             yield f"  {i}: " + ", ".join(f"{key} = {value}" for key, value in factors.items())

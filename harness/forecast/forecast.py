@@ -30,6 +30,7 @@ from harness.errors import ConfigurationError
 from harness.forecast.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
+from harness.play.preflight.backends import check_backends
 from harness.play.progress import Progress
 from harness.run.journal import End
 from harness.run.usage import Usage
@@ -83,7 +84,9 @@ def forecast(config: Config, sample: int = 0, progress: Progress | None = None) 
     """
     schedule = Schedule(config)
     check_agents(schedule.configs, outside=sample > 0)
-    models = model_names(used_backends(schedule.configs))
+    used = used_backends(schedule.configs)
+    check_backends(used, keys=sample > 0)
+    models = model_names(used)
     if sample:
         return _from_sample(config, schedule, models, sample, progress or Progress("quiet"))
     return _from_stand_ins(config, schedule, models)

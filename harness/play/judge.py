@@ -11,18 +11,18 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
-from pydantic import Field, model_validator
 
 from agents.backends.base import Backend, BackendError
 from agents.llm.encoder import TokenizerError
 from agents.llm.judge import Judge, question_hash
 from games.records import Decision
 from harness.config.files import read_toml, validated
+from harness.config.judge import JudgeConfig, JudgeSection
 from harness.config.models import model_folder, model_names
-from harness.config.sections import BackendSection, Section
+from harness.config.sections import BackendSection
 from harness.errors import ConfigurationError
 from harness.play.engines import close_backends, start_backends
 from harness.play.pools.cluster import ray_for_now
@@ -47,41 +47,6 @@ INPUTS = ("events.parquet", "decisions.parquet")
 """What is read of a run."""
 GAMES_AT_ONCE = 8
 """Written after so many games, which are asked about at the same time."""
-
-
-class JudgeSection(Section):
-    """`[judge]`: who is asked, and how."""
-
-    backend: str
-    """The key of a `[backends.*]` table."""
-    name: str | None = Field(default=None, min_length=1)
-    """What it is called in the table and the report; None: the backend's key."""
-    prompt: Literal["chat", "transcript"] = "chat"
-    """The model's own chat template, or plain text for a model without one."""
-    orders: int = Field(default=2, ge=1, le=2)
-    """Orders of `yes` and `no` to average over."""
-    games: int | None = Field(default=None, ge=1)
-    """At most so many games, the first of the schedule."""
-    max_tokens: int = Field(default=256, ge=1)
-    """Of an answer in words."""
-    template: dict[str, Any] = Field(default_factory=dict)
-    """Variables of the model's chat template, e.g. `{ enable_thinking = false }`."""
-
-
-class JudgeConfig(Section):
-    """The file that `wolfscope judge` reads."""
-
-    judge: JudgeSection
-    backends: dict[str, BackendSection]
-
-    @model_validator(mode="after")
-    def _backend_known(self) -> JudgeConfig:
-        if self.judge.backend not in self.backends:
-            raise ValueError(
-                f"judge.backend is {self.judge.backend!r}, which no [backends.*] defines; "
-                f"there are: {', '.join(self.backends) or 'none'}"
-            )
-        return self
 
 
 def judge_run(path: str | Path, config: str | Path, overrides: tuple[str, ...], progress: Progress) -> Path:

@@ -194,32 +194,7 @@ def open_replay(run: str | Path | Run, game: str) -> Replay:
     Raises RunFolderError where nothing or more than one game fits.
     """
     opened = run if isinstance(run, Run) else load_run(run)
-    return Replay(opened, game_of(opened, game))
-
-
-def game_of(run: Run, word: str) -> str:
-    """The id of the game that a user names. Raises RunFolderError."""
-    ids = run.game_ids if run.finished else [*run.game_ids, *run.journal.unfinished]
-    if word in ids:
-        return word
-    number = word.removeprefix("#")
-    if number.isdigit():
-        rows = run.games.select("game_id", "index").collect()
-        by_index = dict(zip(rows["index"].to_list(), rows["game_id"].to_list(), strict=True))
-        if int(number) in by_index:
-            return str(by_index[int(number)])
-    fits = [game_id for game_id in ids if word and game_id.startswith(word)]
-    if len(fits) == 1:
-        return fits[0]
-    if len(fits) > 1:
-        raise RunFolderError(
-            f"{len(fits)} games of {run.path} begin with {word!r} ({', '.join(fits[:4])}): write more of "
-            "the id, or the game's number"
-        )
-    raise RunFolderError(
-        f"{run.path} has no game {word!r}: name it by its id, the beginning of its id, or its number, "
-        f"0 to {len(ids) - 1} (for instance {', '.join(ids[:3]) or 'there are none yet'})"
-    )
+    return Replay(opened, opened.game_id(game))
 
 
 def living_at(replay: Replay, seq: int) -> list[bool]:

@@ -21,7 +21,7 @@ import polars as pl
 from games.base import Game
 from games.records import Decision, Record
 from harness.activations.seal import store_digest
-from harness.activations.store import Activations, ActivationsDamaged, open_activations
+from harness.activations.store import Activations, ActivationsDamaged, open_activations, store_folders
 from harness.errors import RunFolderError
 from harness.gate import check_game_ids
 from harness.run import tables
@@ -31,8 +31,11 @@ from harness.run.held import RunFolder, new_manifest, read_journals
 from harness.run.journal import End, Journal, Start
 from harness.run.manifest import Cell, Manifest, read_manifest
 from harness.run.mixed import MixedRun, mixture
+from harness.run.naming import find_game
 from harness.run.rows import journal_rows
 from harness.run.sound import refuse_damaged
+from harness.run.summary import summary_html
+from harness.run.typed import typed
 
 __all__ = ["Run", "RunFolder", "load_run"]
 
@@ -64,6 +67,12 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.path}: {self.manifest.n_games} games, {self.manifest.status}>"
 
+    def _repr_html_(self) -> str:
+        """The run at a glance, for notebooks."""
+        stores = (path.name for path in store_folders(self.path))
+        winners = self.games.select("winner").collect()["winner"]
+        return summary_html(self.path, self.manifest, winners, stores, self.remarks())
+
     @property
     def finished(self) -> bool:
         """Whether every scheduled game has ended and the tables are written."""
@@ -84,7 +93,7 @@ class Run:
         if not self.finished:
             return self._live[table].lazy()
         self.refuse_damaged()
-        found = pl.scan_parquet(self.path / f"{table}.parquet")
+        found = typed(pl.scan_parquet(self.path / f"{table}.parquet"))
         if later := tables.LATER.get(table):
             there = set(found.collect_schema().names())
             schema = tables.SCHEMAS[table]
@@ -171,12 +180,28 @@ class Run:
         rows = self.games.select("game_id", "cell", "seed").collect().iter_rows()
         return {game_id: (cell, seed) for game_id, cell, seed in rows}
 
-    def cell(self, game_id: str) -> Cell:
-        """The combination of factors that a game belongs to. Raises KeyError for an unknown id."""
-        return self.manifest.cells[self._start(game_id)[0]]
+    def game_id(self, game: str | int) -> str:
+        """The id of a game, named by its number in the schedule, its id, or the beginning of its id.
 
-    def game(self, game_id: str) -> tuple[Game, Any, int]:
+        Also of a game that is still being played. Raises NoSuchGame, a KeyError.
+        """
+        if isinstance(game, str) and (game in self._starts or (not self.finished and game in self.journal)):
+            return game
+        rows = self.games.select("game_id", "index").collect().iter_rows()
+        numbers: dict[str, int | None] = dict(rows)
+        if not self.finished:
+            numbers |= {
+                open_game: self.journal.starts[open_game].index for open_game in self.journal.unfinished
+            }
+        return find_game(game, numbers, self.path)
+
+    def cell(self, game_id: str | int) -> Cell:
+        """The combination of factors that a game belongs to. All methods take a game as `game_id` does."""
+        return self.manifest.cells[self._start(self.game_id(game_id))[0]]
+
+    def game(self, game_id: str | int) -> tuple[Game, Any, int]:
         """(rules, configuration, seed): with the records, all that a game is made of."""
+        game_id = self.game_id(game_id)
         game, config = self.cell(game_id).rules()
         return game, config, self._start(game_id)[1]
 
@@ -208,13 +233,11 @@ class Run:
         first, length = self._slices[table].get(game_id, (0, 0))
         return self.frame(table).slice(first, length).collect()
 
-    def records(self, game_id: str) -> list[Record]:
-        """A game's whole log in order, also of a game that is still being played. Raises KeyError."""
+    def records(self, game_id: str | int) -> list[Record]:
+        """A game's whole log in order, also of a game that is still being played. Raises NoSuchGame, a KeyError."""
+        game_id = self.game_id(game_id)
         if not self.finished:
-            if game_id not in self.journal:
-                raise KeyError(f"{self.path} has no game {game_id!r}")
             return self.journal.records(game_id)
-        self._start(game_id)
         events, decisions = (self._rows(table, game_id) for table in ("events", "decisions"))
         return tables.records_of(events.iter_rows(named=True), decisions.iter_rows(named=True))
 
@@ -248,7 +271,7 @@ class Run:
             found.setdefault(row["game_id"], []).append(row)
         return found
 
-    def prompt_ids(self, game_id: str, seq: int) -> list[int]:
+    def prompt_ids(self, game_id: str | int, seq: int) -> list[int]:
         """The token ids of the whole prompt of the decision `seq`: the context that it continues, then its own.
 
         Raises KeyError where there is no such decision, ValueError where no model was asked.
@@ -261,13 +284,14 @@ class Run:
         )
         return [*before, *decision.trace.prompt_ids]
 
-    def context_ids(self, game_id: str, seq: int) -> list[int]:
+    def context_ids(self, game_id: str | int, seq: int) -> list[int]:
         """`prompt_ids` and the output of the decision: the context that a later decision may continue."""
         prompt = self.prompt_ids(game_id, seq)
         trace = self._decisions(game_id)[seq].trace
         return prompt if trace is None else [*prompt, *trace.output_ids]
 
-    def _decisions(self, game_id: str) -> dict[int, Decision]:
+    def _decisions(self, game_id: str | int) -> dict[int, Decision]:
+        game_id = self.game_id(game_id)
         if self._last[0] != game_id:
             decisions = {r.seq: r for r in self.records(game_id) if isinstance(r, Decision)}
             self._last = (game_id, decisions)

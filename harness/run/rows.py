@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from agents.llm.beliefs import Belief
@@ -11,6 +10,7 @@ from games.records import Decision, Record
 from harness.run.journal import End, Journal, Start
 from harness.run.manifest import Cell, Manifest
 from harness.run.tables import Row, Rows, record_rows
+from harness.run.typed import factor_pairs, probability_pairs
 
 
 def belief_rows(game_id: str, beliefs: Sequence[Belief], asked: BeliefTarget) -> list[Row]:
@@ -27,7 +27,7 @@ def belief_rows(game_id: str, beliefs: Sequence[Belief], asked: BeliefTarget) ->
             "about": b.about,
             "source": b.source,
             "p_werewolf": asked.p(b.probabilities) if b.probabilities else None,
-            "probabilities": json.dumps(b.probabilities),
+            "probabilities": probability_pairs(b.probabilities),
             "option_mass": b.option_mass,
             "note": b.note or None,
         }
@@ -55,7 +55,7 @@ def game_rows(
         "index": start.index,
         "seed": start.seed,
         "cell": start.cell,
-        "factors": json.dumps(cell.factors, ensure_ascii=False),
+        "factors": factor_pairs(cell.factors),
         "preset": config.preset,
         "lexicon": config.lexicon,
         "n_players": len(facts),

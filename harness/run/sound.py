@@ -11,6 +11,7 @@ from harness.digest import file_digest
 from harness.errors import RunDamaged
 from harness.run.manifest import Manifest
 from harness.run.tables import LATER, SCHEMAS, TABLES
+from harness.run.typed import PAIRS
 
 FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 """What reading a damaged table may raise; polars' panic is no `Exception`."""
@@ -99,6 +100,9 @@ def _unreadable(path: Path, table: str) -> str | None:
     wanted = {
         name: dtype for name, dtype in wanted.items() if name in found or name not in LATER.get(table, ())
     }
+    wanted |= {
+        name: pl.String() for name in PAIRS if found.get(name) == pl.String and name in wanted
+    }  # older versions
     for key in [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]:
         return f"column {key!r} is {found.get(key)}, expected {wanted.get(key)}"
     return None

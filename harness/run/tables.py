@@ -18,6 +18,7 @@ from games.records import Action, Decision, Event, Record, Span, SpeechAct, Trac
 from harness.atomic import replacing, storage
 from harness.digest import file_digest
 from harness.errors import StorageError
+from harness.run.typed import FACTORS, PROBABILITIES
 
 _json = msgspec.json.Encoder().encode
 _json_text = json.JSONEncoder(ensure_ascii=False).encode
@@ -44,7 +45,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "index": pl.Int64,  # place in the schedule
         "seed": pl.UInt64,
         "cell": pl.Int32,  # index into the manifest's cells
-        "factors": pl.String,  # JSON: the cell's factors
+        "factors": FACTORS,  # the cell's
         "preset": pl.String,
         "lexicon": pl.String,
         "n_players": pl.Int16,
@@ -119,7 +120,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "about": SEAT,  # null: first order
         "source": pl.String,
         "p_werewolf": pl.Float64,
-        "probabilities": pl.String,  # JSON: role -> probability
+        "probabilities": PROBABILITIES,
         "option_mass": pl.Float64,  # of all options together, before they were made to add up to 1
         "note": pl.String,  # why it could not be had, or what is to be known of how it was had
     },
@@ -132,6 +133,8 @@ LATER = {"games": ("session",), "decisions": ("forced",), "beliefs": ("option_ma
 _WIDE = {
     "acts": pl.List(pl.Struct({"kind": pl.String, "subject": pl.Int64, "role": pl.String})),
     "spans": pl.List(pl.Struct({"kind": pl.String, "start": pl.Int64, "end": pl.Int64, "seat": pl.Int64})),
+    "factors": FACTORS,
+    "probabilities": PROBABILITIES,
     **dict.fromkeys(("audience", "options", "prompt_ids", "output_ids"), pl.List(pl.Int64)),
 }
 """The columns of lists, as they are read from JSON."""

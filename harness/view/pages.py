@@ -14,9 +14,10 @@ from harness.atomic import storage
 from harness.branch.branch import parent_of
 from harness.gate import check_links
 from harness.replay.posteriors import Posterior
-from harness.replay.replay import Replay, game_of
+from harness.replay.replay import Replay
 from harness.run.derived import inputs_of, with_inputs
 from harness.run.folder import Run, load_run
+from harness.run.typed import factors_in_words
 from harness.schedule.branched import Origin, origin_of
 from harness.view.game_data import game_records, seat_rows
 from harness.view.html import ASSETS, page
@@ -48,7 +49,7 @@ def write_view(
         if not portable:
             shutil.copytree(ASSETS, folder / "assets", dirs_exist_ok=True)
     writer = _Writer(opened, folder, portable, Sources(opened, posteriors))
-    wanted = {game_of(opened, word) for word in games} or None
+    wanted = {opened.game_id(word) for word in games} or None
     writer.write_games(wanted, say)
     index = writer.write_index()
     for name, reason in writer.sources.skipped.items():
@@ -167,7 +168,7 @@ class _Writer:
             "index": [row["index"] for row in rows],
             "id": [row["game_id"] for row in rows],
             "page": [int((self.folder / "games" / f"{row['game_id']}.html").is_file()) for row in rows],
-            "factors": [_factors(row["factors"]) for row in rows],
+            "factors": [factors_in_words(row["factors"]) for row in rows],
             "winner": [row["winner"] for row in rows],
             "days": [row["n_days"] for row in rows],
             "decisions": [row["n_decisions"] for row in rows],
@@ -221,8 +222,3 @@ class _Writer:
         with storage(path):
             path.write_text(html, encoding="utf-8")
         return path
-
-
-def _factors(text: str | None) -> str:
-    factors = json.loads(text) if text else {}
-    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in factors.items())

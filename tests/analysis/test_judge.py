@@ -29,8 +29,9 @@ from analysis.evaluation.judge import COLUMNS, WHERE, judgements, scores
 from games.records import Decision, Event, Record
 from harness import load_run
 from harness.config.files import validated
+from harness.config.judge import JudgeConfig
 from harness.errors import ConfigurationError
-from harness.play.judge import JUDGEMENTS, JudgeConfig, JudgeTable, ask_about, judge_run
+from harness.play.judge import JUDGEMENTS, JudgeTable, ask_about, judge_run
 from harness.play.progress import Progress
 from tests.fixtures.local_runs import play_run, scripted
 from tests.fixtures.planted_runs import scripted_game

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_the_row_of_a_belief_question_holds_the_belief_that_was_stated(tmp_path:
     )
     assert both.height == stated.height == lines.height > 30
     hooked = load_hooked_model(SMALL_MODEL, device="cpu")
-    roles = list(json.loads(stated["probabilities"][0]))
+    roles = [pair["role"] for pair in stated["probabilities"][0]]
     ids = [hooked.tokenizer.get_vocab()[lexicon("classic").terms[role]] for role in roles]
     last = torch.tensor(store.read_rows(lines[both["at"].to_list()])[:, -1])
     with torch.inference_mode():

@@ -130,8 +130,11 @@ def test_missing_seat_is_found(run):
 def test_belief_that_cannot_be_is_found(run):
     game_id = pl.read_parquet(run / "games.parquet")["game_id"][0]
     sound = {"game_id": game_id, "seq": 3, "viewer": 0, "subject": 1, "about": None, "source": "asked"}
-    sound |= {"p_werewolf": 0.25, "probabilities": '{"werewolf": 0.25, "villager": 0.75}'}
-    wrong = [{"subject": 9}, {"p_werewolf": 0.5}, {"seq": 999}, {"probabilities": "{"}, {"game_id": "x"}]
+    sound |= {
+        "p_werewolf": 0.25,
+        "probabilities": [{"role": "werewolf", "p": 0.25}, {"role": "villager", "p": 0.75}],
+    }
+    wrong = [{"subject": 9}, {"p_werewolf": 0.5}, {"seq": 999}, {"probabilities": None}, {"game_id": "x"}]
     rows = [sound, *(sound | other for other in wrong)]
     change(run / "beliefs.parquet", lambda table: pl.DataFrame(rows, schema=table.schema))
     found = findings(run)

@@ -147,7 +147,7 @@ def test_demo_goes_on_with_the_one_that_lacks_its_report_and_keeps_the_others(tm
 
 def test_shipped_configurations_are_valid():
     from harness.config.files import load_config, read_toml, validated
-    from harness.play.judge import JudgeConfig
+    from harness.config.judge import JudgeConfig
     from harness.schedule.tournament import Schedule
 
     paths = sorted((ROOT / "harness" / "config" / "examples").glob("*.toml"))

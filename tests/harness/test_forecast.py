@@ -180,3 +180,30 @@ class TestCommand:
 
     def test_sizes_are_said_in_units_of_a_thousand(self):
         assert [size_of(n) for n in (999, 1500, 2.5e9)] == ["999 B", "1.5 KB", "2.5 GB"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("vllm", {"kv_cach_gb": 2}, "kv_cach_gb"),
+        ("vllm", {"gpu_memory": 7}, "gpu_memory"),
+        ("transformers", {"max_batch_tokns": 1}, "max_batch_tokns"),
+        ("openai", {"api": "tokns"}, "tokns"),
+    ],
+    ids=str,
+)
+def test_dry_run_refuses_settings_that_a_backend_cannot_have(kind, settings, said):
+    where = {"url": "http://127.0.0.1:1/v1", "tokenizer": str(SMALL_MODEL)} if kind == "openai" else {}
+    config = parse_config(
+        {
+            "run": {"games": 1},
+            "agents": {
+                "m": {"kind": "llm", "backend": "b"},
+                "random": {"kind": "scripted", "policy": "random"},
+            },
+            "backends": {"b": {"kind": kind, "model": "small", "settings": settings, **where}},
+            "roster": {"mix": {"m": 1, "random": 6}},
+        }
+    )
+    with pytest.raises(ConfigurationError, match=said):
+        forecast(config)

@@ -23,6 +23,7 @@ from harness.run.journal import End, JournalWriter, Start
 from harness.run.manifest import Manifest
 from harness.schedule.tournament import Schedule
 from tests.fixtures.edits import edit_manifest
+from tests.harness.test_damage import forget_digests
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -345,3 +346,33 @@ def test_read_only_folder_is_a_clear_error(run_path):
 def test_read_only_file_system_is_a_clear_error():
     with pytest.raises(StorageError, match="cannot write /proc/wolfscope"):
         RunFolder.claim(Path("/proc/wolfscope"), manifest())
+
+
+FIRST = {
+    "games": "game_id index seed cell factors preset lexicon n_players winner reason n_days n_decisions n_fallbacks "
+    "status error seconds",
+    "seats": "game_id seat name role faction agent model exit_day exit_cause won",
+    "events": "game_id seq kind audience day phase actor target value text acts data",
+    "decisions": "game_id seq day phase seat kind options option text acts agent fallback model continues prompt_ids "
+    "output_ids output_text logprobs n_cached attempts rejected reasoning sampling spans",
+    "beliefs": "game_id seq viewer subject about source p_werewolf probabilities",
+}
+"""The columns that schema version 1 began with. One that came later is in `tables.LATER`, or old folders are lost."""
+
+
+def test_folders_of_the_first_version_are_read_and_sound(run_path):
+    for table, schema in tables.SCHEMAS.items():
+        assert set(schema) - set(tables.LATER.get(table, ())) == set(FIRST[table].split())
+    logs = finished_run(run_path)
+    frames = {table: load_run(run_path).frame(table).collect() for table in tables.TABLES}
+    for table, columns in FIRST.items():
+        old = frames[table].select(columns.split())
+        for name in {"factors", "probabilities"} & set(old.columns):
+            old = old.with_columns(pl.lit("{}").alias(name))
+        old.write_parquet(run_path / f"{table}.parquet")
+    forget_digests(run_path)
+    run = load_run(run_path)
+    assert dict(run.logs()) == logs
+    for table, frame in frames.items():
+        later = list(tables.LATER.get(table, ()))
+        assert run.frame(table).collect().drop(later).equals(frame.drop(later))

@@ -21,7 +21,7 @@ import pytest
 from agents.backends.base import BackendError, Capabilities, EngineLost
 from games.base import Observation
 from games.records import Action, Decision, Record, Reply, Trace
-from harness import load_run
+from harness import factor, load_run
 from harness.check.check import check_run
 from harness.config.files import parse_config
 from harness.config.sections import Config
@@ -197,7 +197,7 @@ class TestWherever:
         run_tournament(parse_config(plain), run_path)
         games = load_run(run_path).games.collect()
         assert Counter(games["preset"]) == {"classic-7": 4, "probe-6": 4}
-        assert set(games["factors"]) == {'{"game.preset": "classic-7"}', '{"game.preset": "probe-6"}'}
+        assert set(games.select(factor("game.preset")).to_series()) == {"classic-7", "probe-6"}
         assert check_run(run_path) == []
 
     def test_no_more_games_are_handed_out_than_may_be_in_flight(self, executor, run_path, monkeypatch):

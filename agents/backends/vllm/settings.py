@@ -56,6 +56,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
     cpus: float = 1.0
     """Ray CPUs reserved per engine."""
     start_timeout_s: float = 300.0
+    """Seconds that an engine may take to start."""
     request_timeout_s: float = 600.0
     """A request that takes longer is given up with a BackendError."""
     extra: dict[str, Any] = {}
