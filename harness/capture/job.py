@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import msgspec
 
@@ -18,6 +19,31 @@ from harness.run.folder import Run
 
 ENGINES = ("transformers", "vllm")
 DEVICES = r"auto|cpu|gpu|mps|cuda(:\d+)?"
+
+
+class Wanted(TypedDict, total=False):
+    """What a user can say of a capture; what is not given comes from `[activations]` of the run's configuration."""
+
+    sites: Sequence[str]
+    layers: Sequence[str]
+    variants: Sequence[str]
+    lexicon: str
+    """The words of the variant `reskinned`, stored as `reskinned-<lexicon>`; `neutral` where it is not given."""
+    steer: str | Path | None
+    """A TOML file with a steering table: the contexts are read steered."""
+    dtype: str | None
+    """The store's number format."""
+    backend: str | None
+    """Whose model, where the run has several."""
+    engine: str
+    """`transformers` or `vllm`."""
+    device: str
+    untrained: bool
+    """Read the same architecture with random weights instead, on the same contexts, into
+    `<run>/activations-untrained`: the baseline that tells what training has put there."""
+    model: str | Path | None
+    """Read another checkpoint with the same words, on the same contexts, into `<run>/activations-NAME`, NAME that of
+    its folder."""
 
 
 class CaptureJob(msgspec.Struct, frozen=True):
@@ -66,37 +92,30 @@ class CaptureJob(msgspec.Struct, frozen=True):
         return run / ("activations-untrained" if self.untrained else "activations")
 
 
-def make_job(
-    config: Config,
-    *,
-    sites: Sequence[str] = (),
-    layers: Sequence[str] = (),
-    variants: Sequence[str] = (),
-    lexicon: str = "neutral",
-    steer: str | Path | None = None,
-    dtype: str | None = None,
-    backend: str | None = None,
-    engine: str = "transformers",
-    device: str = "auto",
-    untrained: bool = False,
-    model: str | Path | None = None,
-) -> CaptureJob:
-    """The job of `capture_run`'s arguments; what is not given comes from `[activations]`. Raises ConfigurationError."""
-    wanted = config.activations
-    given = tuple(layers) or ("all" if wanted.layers == "all" else wanted.layers)
-    read = chosen_backend(config, backend or wanted.backend)
+def make_job(config: Config, **wanted: Unpack[Wanted]) -> CaptureJob:
+    """The job of what is wanted of a run with this configuration. Raises ConfigurationError."""
+    usual, lexicon = config.activations, wanted.get("lexicon", "neutral")
+    layers = tuple(wanted.get("layers", ())) or ("all" if usual.layers == "all" else usual.layers)
+    read = chosen_backend(config, wanted.get("backend") or usual.backend)
+    steer, model, untrained = wanted.get("steer"), wanted.get("model"), wanted.get("untrained", False)
+    engine, device, dtype = (
+        wanted.get("engine", ENGINES[0]),
+        wanted.get("device", "auto"),
+        wanted.get("dtype"),
+    )
     job = CaptureJob(
         backend=read,
-        sites=tuple(sites or wanted.sites),
-        layers=("all",) if given == "all" else tuple(map(str, given)),
+        sites=tuple(wanted.get("sites") or usual.sites),
+        layers=("all",) if layers == "all" else tuple(map(str, layers)),
         variants=tuple(
-            f"{name}-{lexicon}" if name == "reskinned" else name for name in variants or wanted.variants
+            f"{name}-{lexicon}" if name == "reskinned" else name
+            for name in wanted.get("variants") or usual.variants
         ),
         steer=None if steer is None else str(Path(steer).resolve()),
         untrained=untrained,
         engine=engine,
         device=device,
-        dtype=dtype or wanted.dtype,
+        dtype=dtype or usual.dtype,
         weights=str(config.backends[read].settings.get("dtype", "auto")),
         model=None if model is None else str(Path(model).expanduser().resolve()),
     )

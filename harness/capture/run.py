@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 from harness.activations.store import open_activations
 from harness.activations.vocabulary import write_vocabulary
 from harness.activations.writer import remove_unfinished
-from harness.capture.job import CaptureJob, check_seats, make_job
+from harness.capture.job import CaptureJob, Wanted, check_seats, make_job
 from harness.capture.progress import CaptureProgress
 from harness.capture.share import capture_share
 from harness.config.files import parse_config
@@ -22,49 +23,21 @@ from harness.run.held import RunFolder, sealing
 def capture_run(
     path: str | Path,
     *,
-    sites: Sequence[str] = (),
-    layers: Sequence[str] = (),
-    variants: Sequence[str] = (),
-    lexicon: str = "neutral",
-    steer: str | Path | None = None,
-    dtype: str | None = None,
-    backend: str | None = None,
-    engine: str = "transformers",
-    device: str = "auto",
     devices: int = 1,
-    untrained: bool = False,
-    model: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
+    **wanted: Unpack[Wanted],
 ) -> Path:
     """Read the activations of a run's model decisions into `<run>/activations`; the folder's path.
 
-    lexicon: the words of the variant `reskinned`, stored as `reskinned-<lexicon>`.
-    untrained: read those of the same architecture with random weights instead, on the same contexts, into
-    `<run>/activations-untrained`: the baseline that tells what training has put there.
-    model: read those of another checkpoint with the same words, on the same contexts, into `<run>/activations-NAME`
-    with NAME that of its folder.
     devices: so many readers side by side, each a Ray actor with its own share of the games.
-    What is not given is taken from `[activations]` of the run's configuration. Goes on where an earlier call stopped;
-    shards that a killed call left without their index are removed, and said to be.
+    wanted: what is read, and how (`harness.capture.job.Wanted`). Goes on where an earlier call stopped; shards that a
+    killed call left without their index are removed, and said to be.
 
     Raises RunFolderError, ConfigurationError (also where no decision has any of the sites), ModelFilesError,
     ActivationsError, StorageError, SteeringError.
     """
     run = load_run(path)
-    job = make_job(
-        parse_config(run.manifest.config, "manifest.json"),
-        sites=sites,
-        layers=layers,
-        variants=variants,
-        lexicon=lexicon,
-        steer=steer,
-        dtype=dtype,
-        backend=backend,
-        engine=engine,
-        device=device,
-        untrained=untrained,
-        model=model,
-    )
+    job = make_job(parse_config(run.manifest.config, "manifest.json"), **wanted)
     if devices < 1:
         raise ConfigurationError(f"devices is {devices}; at least 1 is needed")
     check_seats(run, job)
