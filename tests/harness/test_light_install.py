@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.models.small import make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from harness.config.files import parse_config
 from tests.fixtures.local_runs import play_run
 from tests.fixtures.planted_runs import planted_run
