@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from analysis.data.targets import Readout, Target
 from analysis.probes.permutation import NULL_PENALTY, control_task
 from analysis.probes.probes import ProbeResult, cell_scores, leave_names_out
+from analysis.rungs.within import Resamples, within_pairs
+from analysis.stats.bootstrap import Interval, auroc_interval, bootstrap_auroc
 from analysis.stats.codes import codes_of
 from analysis.stats.metrics import auroc
 from analysis.stats.moments import Moments
 from analysis.stats.splits import Folds, buckets, game_folds, row_folds
+
+AUDIT_BOOT = 300
+"""Resamples of the games behind the intervals of audits."""
 
 
 def leakage(
@@ -29,52 +34,55 @@ def leakage(
     y, frame = target.y, target.frame
     rows: list[dict[str, Any]] = []
 
-    def add(split: str, value: float, note: str) -> None:
-        rows.append({"split": split, "auroc": value, "note": note})
+    def add(split: str, scores: NDArray[Any], strata: NDArray[Any], note: str) -> None:
+        i = over_games(target, scores, strata, seed)
+        rows.append({"split": split, "auroc": i.value, "low": i.low, "high": i.high, "note": note})
 
     k = folds.n_folds
     plan = [([c for c in range(k) if c != f], [f]) for f in range(k)]
     leaking = row_folds(target.games, k, seed, force=True)
     scores, _ = cell_scores(x, y, leaking.fold, plan)
-    add(
-        "rows at random",
-        auroc(y, scores, strata=leaking.fold),
-        "the mistake: games on both sides; claims nothing",
-    )
+    add("rows at random", scores, leaking.fold, "the mistake: games on both sides; claims nothing")
     scores, _ = cell_scores(x, y, folds.fold, plan)
-    add("whole games", auroc(y, scores, strata=folds.fold), "what this report uses")
+    add("whole games", scores, folds.fold, "what this report uses")
     turns = folds.fold * 1000 + frame["turn"].to_numpy()
-    add(
-        "whole games, within a turn",
-        auroc(y, scores, strata=turns),
-        "only rows of the same turn are compared",
-    )
-    game = np.unique(target.games, return_inverse=True)[1]
-    within = np.unique(
-        np.stack([game, frame["seq"].to_numpy(), frame["viewer"].to_numpy()]), axis=1, return_inverse=True
-    )[1].reshape(-1)
+    add("whole games, within a turn", scores, turns, "only rows of the same turn are compared")
     if (frame["viewer"] != frame["subject"]).any():
-        add(
-            "whole games, within a decision",
-            auroc(y, scores, strata=within),
-            "only subjects of one moment are compared",
+        i = within_decisions(target, scores, seed)
+        note = "only subjects of one moment are compared"
+        rows.append(
+            {
+                "split": "whole games, within a decision",
+                "auroc": i.value,
+                "low": i.low,
+                "high": i.high,
+                "note": note,
+            }
         )
     bucket = buckets(frame["name"].to_numpy(), 4, seed)
     if bucket.max() > 0:
         scores, fit = leave_names_out(x, y, folds, bucket)
-        add(
-            "whole games and unseen names",
-            auroc(y, scores, strata=fit),
-            "no name of the test rows was trained on",
-        )
+        add("whole games and unseen names", scores, fit, "no name of the test rows was trained on")
     for variant, value, share in changed_contexts(target, x, folds, layer):
-        add(
-            f"context changed: {variant}",
-            value,
-            f"trained on the unchanged contexts; {share:.0%} of the rows",
+        note = f"trained on the unchanged contexts; {share:.0%} of the rows"
+        rows.append(
+            {"split": f"context changed: {variant}", "auroc": value, "low": None, "high": None, "note": note}
         )
-    add("nested, logistic", found.auroc, "the headline: layer and penalty chosen inside")
-    return pl.DataFrame(rows)
+    add("nested, logistic", found.scores, folds.fold, "the headline: layer and penalty chosen inside")
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def over_games(target: Target, scores: NDArray[Any], strata: NDArray[Any], seed: int = 0) -> Interval:
+    """AUROC within strata with its interval over games; the fits are taken as given."""
+    values, samples = bootstrap_auroc(target.y, [scores], target.games, strata, AUDIT_BOOT, seed)
+    return auroc_interval(samples[0], float(values[0]), n_games=target.n_games)
+
+
+def within_decisions(target: Target, scores: NDArray[Any], seed: int = 0) -> Interval:
+    """AUROC within a decision with its interval over games; the fits are taken as given."""
+    draw = Resamples(target.n_games, AUDIT_BOOT, seed)
+    value, samples = draw.ratio(*within_pairs(target.y, scores, target.decisions, codes_of(target.games)))
+    return draw.interval(samples, value, 0.5)
 
 
 def changed_contexts(
@@ -225,5 +233,6 @@ def learning_curve(target: Target, x: NDArray[Any], folds: Folds, seed: int, par
         ]
         scores, _ = cell_scores(x, target.y, cell, plan, NULL_PENALTY)
         n = round(target.n_games * (k - 1) / k * used / parts)
-        rows_out.append({"training games": n, "auroc": auroc(target.y, scores, strata=folds.fold)})
+        i = over_games(target, scores, folds.fold, seed)
+        rows_out.append({"training games": n, "auroc": i.value, "low": i.low, "high": i.high})
     return pl.DataFrame(rows_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from statsmodels.stats.proportion import proportion_confint
@@ -22,13 +23,10 @@ def audits_block(done: Sequence[Evaluation], numbers: Numbers) -> Block:
         return block
     names = [title_of(e.target.name) for e in done]
     games = ", ".join(f"{n.lower()} {e.target.n_games:,}" for n, e in zip(names, done))
-    cells = {(r["split"], i): r["auroc"] for i, e in enumerate(done) for r in e.leakage.to_dicts()}
+    cells = {(r["split"], i): _pm(r) for i, e in enumerate(done) for r in e.leakage.to_dicts()}
     notes = {r["split"]: r["note"] for e in reversed(done) for r in e.leakage.to_dicts()}
     splits = list(dict.fromkeys(r["split"] for e in done for r in e.leakage.to_dicts()))
-    rows = [
-        [s, *(f"{cells[s, i]:.3f}" if (s, i) in cells else "" for i in range(len(done))), notes[s]]
-        for s in splits
-    ]
+    rows = [[s, *(cells.get((s, i), "") for i in range(len(done))), notes[s]] for s in splits]
     for e in done:
         numbers.add("T3_leakage", e.leakage, target=e.target.name)
         numbers.add("T5_selectivity", e.selectivity, target=e.target.name)
@@ -37,8 +35,8 @@ def audits_block(done: Sequence[Evaluation], numbers: Numbers) -> Block:
         table=Table(
             ["split", *names, ""], rows, tuple(range(1, 1 + len(done))),
             ["probe" if s == "nested, logistic" else "" for s in splits], "T3", "Does it depend on a split that leaks?",
-            f"AUROC of the layer chosen most often, one fixed penalty. {_leaks(done)} Intervals of the headline "
-            f"stand in T2. "
+            f"AUROC of the layer chosen most often, one fixed penalty. {_leaks(done)} Intervals over "
+            "games, the fits as given. "
             f"Games: {games}.",
         )
     )  # fmt: skip
@@ -64,6 +62,11 @@ def audits_block(done: Sequence[Evaluation], numbers: Numbers) -> Block:
     for e in done:
         _folded(block, e, numbers)
     return block
+
+
+def _pm(row: dict[str, Any]) -> str:
+    around = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['auroc']:.3f}{around}"
 
 
 def _leaks(done: Sequence[Evaluation]) -> str:

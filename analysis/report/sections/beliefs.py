@@ -124,16 +124,29 @@ def _posterior(
 
 
 def _persuasion(block: Block, prepared: Prepared, numbers: Numbers) -> None:
-    frame = courses.persuasion(prepared.watched.utterances, prepared.beliefs)
-    if not len(frame):
+    speakers = prepared.labels["speeches"].select(
+        "game_id", "seq", who=pl.col("model").fill_null("scripted").str.split("@").list.first()
+    )
+    said = prepared.watched.utterances.join(
+        speakers, on=["game_id", "seq"], how="left", maintain_order="left"
+    ).with_columns(pl.col("who").fill_null("scripted"))
+    parts = [
+        courses.persuasion(group.drop("who"), prepared.beliefs).select(
+            pl.lit(str(who)).alias("who"), pl.all()
+        )
+        for (who,), group in said.group_by("who", maintain_order=True)
+    ]
+    if not parts:
         return
+    frame = pl.concat(parts)
     numbers.add("T4_persuasion", frame)
     rows = [
-        [r["speaker_role"], r["kind"].replace("_", " "), f"{r['n']:,}", f"{r['speaker_shift']:+.3f}",
+        [r["who"], r["speaker_role"], r["kind"].replace("_", " "), f"{r['n']:,}", f"{r['speaker_shift']:+.3f}",
          _signed(r["subject_shift"]), _signed(r["stated_shift"]), f"{r['n_stated']:,}"]
         for r in frame.filter(pl.col("n") >= 10).to_dicts()
     ]  # fmt: skip
     columns = [
+        "who",
         "speaker",
         "utterance",
         "n",
@@ -143,10 +156,18 @@ def _persuasion(block: Block, prepared: Prepared, numbers: Numbers) -> None:
         "n stated",
     ]
     block.add(
-        note="Persuasion: mean change of P(werewolf) over an utterance, to an ideal reader of what is public, and as "
-        "listeners stated it before and after. Kinds with fewer than 10 utterances are left out. "
-        f"Its prior over the players' characters: {prepared.watched.prior}.",
-        table=Table(columns, rows, (2, 3, 4, 5, 6)),
+        table=Table(
+            columns,
+            rows,
+            (3, 4, 5, 6, 7),
+            (),
+            "T4-persuasion",
+            "Whom do words move?",
+            "Mean change of P(werewolf) over an utterance, to an ideal reader of what is public, and as "
+            "listeners stated "
+            "it before and after, models and scripted players apart. Kinds with fewer than 10 utterances are left "
+            f"out. The reader's prior over the players' characters: {prepared.watched.prior}.",
+        ),
     )
 
 

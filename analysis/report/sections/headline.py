@@ -13,7 +13,7 @@ from analysis.report import figures, words
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table, p_text, title_of
 from analysis.rungs.rungs import NAMES
-from analysis.stats.metrics import auroc
+from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
 
 TINTS = {"yes": "good", "no": "no", "unclear": "weak", "not tested": "no"}
 
@@ -317,9 +317,18 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
         here = turn == t
         if min((e.target.y[here] == 1).sum(), (e.target.y[here] == 0).sum()) < least:
             continue
-        for name, scores in sources.items():
-            value = auroc(e.target.y[here], scores[here], strata=e.folds.fold[here])
-            rows.append({"turn": int(t), "source": name, "auroc": value, "n_rows": int(here.sum())})
+        games = e.target.games[here]
+        values, samples = bootstrap_auroc(
+            e.target.y[here], [s[here] for s in sources.values()], games, e.folds.fold[here], 300
+        )
+        for name, value, drawn in zip(sources, values, samples):
+            i = auroc_interval(drawn, float(value), n_games=len(np.unique(games)))
+            rows.append(
+                {
+                    "turn": int(t), "source": name, "auroc": i.value, "low": i.low, "high": i.high,
+                    "n_rows": int(here.sum()), "n_games": len(np.unique(games)),
+                }
+            )  # fmt: skip
     if len({row["turn"] for row in rows}) < 2:
         return None
     frame = pl.DataFrame(rows).sort(
@@ -332,6 +341,12 @@ def time_figure(e: Evaluation, numbers: Numbers, least: int = 30) -> Figure | No
         figures.lines(frame, "turn", "source", "AUROC over turns by source",
                       x_title="decisions that the viewer has made before", width=620, height=260),
         f"Rows of one turn are compared with one another only; turns with fewer than {least} rows of either kind are "
-        f"left out. Truth is what all are scored against. n = {int(counts.max()):,} rows at the fullest turn, "
+        "left out. Truth is what all are scored against. 95% intervals over games stand in the numbers; the widest "
+        f"reaches {_widest(frame):.2f} to either side. n = {int(counts.max()):,} rows at the fullest turn, "
         f"{int(counts.min()):,} at the emptiest, {e.target.n_games:,} games.",
     )  # fmt: skip
+
+
+def _widest(frame: pl.DataFrame) -> float:
+    """Half the width of the widest interval."""
+    return float(((frame["high"] - frame["low"]) / 2).max() or 0.0)  # type: ignore[arg-type]
