@@ -63,12 +63,9 @@ def agents_table(
 
 
 def with_forced(decisions: pl.DataFrame) -> pl.DataFrame:
-    """The decisions with `forced`: whether it was chosen among the legal answers after others could not be used."""
-    if "rejected" not in decisions.columns:
-        return decisions.with_columns(forced=pl.lit(False))
-    among = pl.col("sampling").fill_null("").str.contains('"choices"', literal=True)
-    refused = pl.col("rejected").list.len().fill_null(0) > 0
-    return decisions.with_columns(forced=among & refused & pl.col("fallback").is_null())
+    """The decisions with `forced` known of all: no decision without a model was forced."""
+    known = pl.col("forced").fill_null(False) if "forced" in decisions.columns else pl.lit(False)
+    return decisions.with_columns(forced=known)
 
 
 def ballot_lift(cast: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Interval:

@@ -184,9 +184,7 @@ def _tables(runs: Sequence[tuple[str, Any]]) -> dict[str, pl.DataFrame]:
             "games", "game_id", "preset", "lexicon", "n_players", "winner", "status", "n_days", "seconds"
         ),
         "seats": all_of("seats", "game_id", "seat", "role", "faction", "agent", "model", "won"),
-        "decisions": all_of(
-            "decisions", "game_id", "seq", "kind", "agent", "model", "fallback", "rejected", "sampling"
-        ),
+        "decisions": all_of("decisions", "game_id", "seq", "kind", "agent", "model", "fallback", "forced"),
         "costs": pl.concat(costs).collect(),
         "remarks": pl.DataFrame(
             {"remark": [text for _, run in runs for text in run.remarks()]}, {"remark": pl.String}
