@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,22 @@ def with_mistakes(row: dict[str, Any], seed: int) -> dict[str, Any]:
     }
 
 
-def rows(repeats: int, n_games: int) -> Iterator[dict[str, Any]]:
-    """Outcomes of `repeats` data sets of each kind, the kinds taking turns."""
-    for repeat in range(repeats):
-        for kind in KINDS:
-            row = outcome(kind, n_games, 1000 * repeat + n_games)
-            yield with_mistakes(row, repeat) if kind == "nothing" else row
+def one(task: tuple[Carried, int, int]) -> dict[str, Any]:
+    """The outcome of one (kind, number of games, repeat), on one thread."""
+    kind, n_games, repeat = task
+    with one_thread():
+        row = outcome(kind, n_games, 1000 * repeat + n_games)
+        return with_mistakes(row, repeat) if kind == "nothing" else row
+
+
+def rows(repeats: int, n_games: int, jobs: int = 1) -> Iterator[dict[str, Any]]:
+    """Outcomes of `repeats` data sets of each kind, the kinds taking turns, over `jobs` processes."""
+    tasks = [(kind, n_games, repeat) for repeat in range(repeats) for kind in KINDS]
+    if jobs == 1:
+        yield from map(one, tasks)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(one, tasks)
 
 
 def shares(found: list[dict[str, Any]]) -> pl.DataFrame:
@@ -80,16 +91,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--games", type=int, default=60)
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes; each data set takes some seconds of one"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     found: list[dict[str, Any]] = []
-    with one_thread():
-        for row in rows(asked.repeats, asked.games):
-            found.append(row)
-            if len(found) % len(KINDS) == 0:
-                shares(found).write_json(asked.out)
-                sys.stdout.write(f"{len(found) // len(KINDS)} of {asked.repeats} data sets a kind\n")
-                sys.stdout.flush()
+    for row in rows(asked.repeats, asked.games, asked.jobs):
+        found.append(row)
+        if len(found) % len(KINDS) == 0:
+            shares(found).write_json(asked.out)
+            sys.stdout.write(f"{len(found) // len(KINDS)} of {asked.repeats} data sets a kind\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
