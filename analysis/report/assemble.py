@@ -38,6 +38,7 @@ from analysis.report.sections.factors import factors_block
 from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.planted import appendix, planted_table
 from analysis.report.sections.recipes import recipes_block
+from analysis.report.sections.summary import summary_figure
 from analysis.report.sections.training import training_block
 from analysis.report.sections.transfer import transfer_block
 
@@ -102,7 +103,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
         "subtitle": _subtitle(made, done, models),
         "answer": answer,
         "remarks": made.tables["remarks"]["remark"].to_list(),
-        "summary": sections.summary_figure(made.evaluations, numbers) if made.evaluations else None,
+        "summary": summary_figure(made.evaluations, numbers) if made.evaluations else None,
         "blocks": blocks_shown,
         "card": cards.card(made.tables, done),
         "methods": methods(done, made.settings),
