@@ -132,3 +132,9 @@ def test_numbers_that_are_missing_are_not_written_as_numbers():
     v = Evidence(10, 5, True)
     assert "nan" not in " ".join(words.rung_words(r) for r in rungs_of(v) if r.verdict == "not tested")
     assert np.isnan(v.read.value)
+
+
+def test_the_appendix_concludes_nothing_from_few_data_sets():
+    row = {"planted": "used", "n_games": 60, "repeats": 6, "interval excludes .5": 1.0}
+    row |= {f"rung {n}": 1.0 for n in range(1, 5)} | {"rung 5": 0.0}
+    assert remark(pl.DataFrame([row])).startswith("6 data sets a kind tell neither")
