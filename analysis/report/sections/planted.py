@@ -17,6 +17,8 @@ WORDS = {
     "private": "a private answer",
 }  # fmt: skip
 NOMINAL = 0.05
+FEWEST_SETS = 40
+"""Of fewer data sets a kind nothing is concluded, unless a rate is plainly off."""
 
 
 def planted_table() -> pl.DataFrame:
@@ -84,6 +86,9 @@ def remark(frame: pl.DataFrame) -> str:
             low, _ = proportion_confint(round(rate * n), n, method="wilson")
             if low > NOMINAL:
                 high.append(f"the 95% interval of the probe's AUROC, which excludes .5 in {rate:.0%}")
+    fewest = int(frame["repeats"].to_numpy().min())
+    if fewest < FEWEST_SETS and not high:
+        return f"{fewest} data sets a kind tell neither error rates nor power; {FEWEST_SETS} or more do."
     said = (
         f"Above nominal: {'; '.join(high)}."
         if high
