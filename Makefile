@@ -54,6 +54,8 @@ bench-tournament: setup ## measure a whole tournament: games and tokens a second
 
 bench-waiting: setup ## measure what a user waits for: first game, small tournaments, help
 	$(BIN)/python tests/benchmarks/bench_waiting.py $(ARGS)
+bench-experiment: setup ## measure experiments: moments and arms against one pass each, continuations against games
+	$(BIN)/python tests/benchmarks/bench_experiment.py $(ARGS)
 
 bench-scale: setup ## measure how check, view, report and others grow with games: time, memory, exponent
 	$(BIN)/python tests/benchmarks/bench_scale.py $(ARGS)

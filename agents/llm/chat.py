@@ -148,6 +148,18 @@ class ChatPlayer:
         fork, _ = self.builder(observation).prompt(observation.records, observation.request)
         return fork.context if isinstance(fork, TokenDialogue) else Context([])
 
+    def legal_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
+        """Token ids of every legal answer to a request's first question, in the order of its options.
+
+        Empty where that question is not a bare choice: where notes or words come first, or prompts are messages.
+        """
+        asked = self.builder(observation).ask(observation.request)
+        if self.stage(asked) != "choice" or self.encoder is None or self.turns is None:
+            return ()
+        end = self.turns.stop_ids or self.encoder.newline
+        answers = {option: (*self.encoder.encode(label)[0], *end) for label, option in asked.options.items()}
+        return tuple(answers[option] for option in observation.request.options)
+
     def stage(self, asked: Ask) -> str:
         """Of a request's first question. A bare choice without notes is asked for at once where it is constrained."""
         return "choice" if self.constrained and not asked.speaks and not self.notes else "free"

@@ -95,6 +95,15 @@ class TranscriptPlayer:
         prompt = Prompt(ids=tuple(fork.ids), sampling=Sampling(), session=session)
         return [Question(prompt, choices, tuple(fork.spans))]
 
+    def legal_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
+        """Token ids of every legal answer to a request, what ends it included, in the order of its options.
+
+        Empty where the reply is words.
+        """
+        game = load_game(observation.game)
+        words = game.text.words_of(observation.config, observation.records)
+        return self._legal(game, observation.request, words)
+
     async def act(self, observation: Observation) -> Reply:
         """Generate a line and read it; a model or a backend that fails is a recorded fallback."""
         game = load_game(observation.game)

@@ -27,7 +27,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.behaviour.effects import refuse_branches
+from analysis.behaviour.branches import refuse_branches
 from analysis.data.frames import AT_ONCE, GameLog, Logs, batched
 from analysis.data.labels import label
 from analysis.stats.bootstrap import ratio_interval

@@ -1,139 +1,281 @@
-"""T6 and F8: what changes and pushes did to behaviour, from the branches that were given beside the runs.
+"""T6 and F8: the effects of an experiment's arms against their controls, intervals over games.
 
-A branch is a run folder whose manifest names its parent. Its games share a beginning, so they are no independent
-games and never enter the probes' rows; what counts is `branch.json` beside them, where each effect is the difference
-between continuations with the change and without. A branch that is steered at several strengths is several branches.
+Effects are differences within a moment; games are the clusters. An arm with random directions as controls is tested by
+how far it goes beyond them (the contrast), and ranked among them; any other by its contrast with its sham, or where it
+has none by its effect itself. The arms that the design names as a family are corrected for together (Holm).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from analysis.stats.bootstrap import ratio_interval
-from analysis.stats.errors import AnalysisError
+from analysis.behaviour.outcomes import Experiment, experiments_of, read_experiment
+from analysis.stats.bootstrap import Interval, holm, ratio_interval
 
 EFFECTS: dict[str, Any] = {
-    "branch": pl.String,
-    "game_id": pl.String,  # the game that it continues
-    "change": pl.String,  # in words
-    "steered": pl.Boolean,
-    "vector": pl.String,
+    "arm": pl.String,
+    "of": pl.String,  # the design's arm
+    "control": pl.String,  # "" for the arm itself
+    "outcome": pl.String,
+    "subject_role": pl.String,  # of whom the change is about; "all" for all together
     "layer": pl.Int64,
+    "at": pl.String,
     "scale": pl.Float64,
-    "kind": pl.String,  # outcome, next_exile, ballot, votes, belief, decision
-    "what": pl.String,
-    "n": pl.Int64,  # pairs
-    "unchanged": pl.Float64,
-    "changed": pl.Float64,
-    "difference": pl.Float64,
+    "before": pl.Float64,  # mean of the unchanged moments
+    "effect": pl.Float64,  # mean difference over moments
     "low": pl.Float64,
     "high": pl.Float64,
-}
-
-
-def is_branch(run: Any) -> bool:
-    """Whether a run continues a recorded game."""
-    return run.manifest.parent is not None
-
-
-def refuse_branches(runs: Sequence[Any], what: str) -> None:
-    """Raises AnalysisError where one of the runs continues a recorded game. what: what cannot be done with it."""
-    for run in runs:
-        if is_branch(run):
-            raise AnalysisError(
-                f"{run.path} continues a recorded game: its games share a beginning and are no sample, so {what}; "
-                "name the run that it continues"
-            )
-
-
-def effects_of(branches: Sequence[Any]) -> tuple[pl.DataFrame, list[str]]:
-    """All paired effects of the branches (schema `EFFECTS`), and in words which branches have none."""
-    rows: list[dict[str, Any]] = []
-    absent: list[str] = []
-    for run in branches:
-        path = run.path / "branch.json"
-        if not path.is_file():
-            absent.append(
-                f"branch {run.path.name} has no branch.json: let it finish (`wolfscope branch` again)"
-            )
-            continue
-        found = json.loads(path.read_text(encoding="utf-8"))
-        change = run.manifest.parent.get("change", {})
-        steered = change.get("tag", change.get("type")) == "steer" or "vector" in change
-        paired = [e for e in found["effects"] if e.get("difference") is not None]
-        if not paired:
-            absent.append(
-                f"branch {run.path.name} changes nothing ({found['what']}): it has no effect to show"
-            )
-        rows += [
-                {
-                    "branch": run.path.name, "game_id": str(found.get("game_id", run.path.name)),
-                    "change": found["what"], "steered": steered,
-                    "vector": change.get("vector"), "layer": change.get("layer"),
-                    "scale": float(change.get("scale", 1.0)) if steered else None, "kind": e["kind"],
-                    "what": e["what"], "n": e["n"], "unchanged": e["unchanged"], "changed": e["changed"],
-                    "difference": e["difference"], "low": e["low"], "high": e["high"],
-                }
-            for e in paired
-        ]  # fmt: skip
-    return pl.DataFrame(rows, schema=EFFECTS), absent
-
-
-POOLED: dict[str, Any] = {
-    "change": pl.String,
-    "kind": pl.String,
-    "what": pl.String,
-    "difference": pl.Float64,  # mean over games, each game one vote
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p": pl.Float64,  # of no difference, two-sided, bootstrap over games
+    "p": pl.Float64,
+    "n_moments": pl.Int64,
     "n_games": pl.Int64,
-    "n": pl.Int64,  # pairs
+    "against": pl.String,  # what the contrast is with
+    "contrast": pl.Float64,  # effect minus that of the controls, moment by moment
+    "contrast_low": pl.Float64,
+    "contrast_high": pl.Float64,
+    "adjusted_p": pl.Float64,  # of the contrast, over the family; null outside of it
+    "rank": pl.Int64,  # 1: no random direction moves the outcome further
+    "n_random": pl.Int64,
+    "findable": pl.Float64,  # the smallest contrast that could have been found
+    "verdict": pl.String,
 }
+"""One row an arm, outcome and role of the subject."""
+
+RANDOM = ("random", "orthogonal")
 
 
-def pooled(effects: pl.DataFrame, least: int = 5, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
-    """The same change made in `least` games or more: mean difference with an interval over games (schema `POOLED`).
+class Used(NamedTuple):
+    """Whether what is read is used: the answer of one experiment beside a run, for a report's headline."""
 
-    Several branches of one game are averaged first. A change is the same where its words, vector, layer and strength
-    are.
-    """
-    keys = ["change", "vector", "layer", "scale", "kind", "what"]
-    by_game = effects.group_by([*keys, "game_id"], maintain_order=True).agg(
-        pl.col("difference").mean(), pl.col("n").sum()
-    )
+    experiment: str
+    question: str
+    arm: str
+    outcome: str
+    verdict: str
+    """`used`, `not beyond controls`, `underpowered`."""
+    contrast: Interval
+    """Effect beyond the controls; p is adjusted over the family."""
+    rank: int | None
+    n_random: int
+    n_games: int
+    n_moments: int
+    findable: float
+    path: Path
+
+
+def effect_table(experiment: Experiment, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
+    """The table (schema `EFFECTS`), real arms first, over all roles of the subject together and by each."""
+    test = experiment.design["test"]
+    arms = {arm["id"]: arm for arm in experiment.arms}
     rows: list[dict[str, Any]] = []
-    for key, games in by_game.group_by(keys, maintain_order=True):
-        if len(games) < least:
+    outcomes = experiment.rows["outcome"].unique(maintain_order=True).to_list()
+    for outcome in outcomes:
+        whole = experiment.rows.filter(pl.col("outcome") == outcome)
+        roles = ["all", *sorted(whole["subject_role"].unique())]
+        for role in roles:
+            part = whole if role == "all" else whole.filter(pl.col("subject_role") == role)
+            rows += _rows_of(part, arms, outcome, role, n_boot, seed)
+    table = pl.DataFrame(rows, schema=EFFECTS)
+    return _judged(table, experiment.family, test)
+
+
+def _rows_of(
+    part: pl.DataFrame, arms: dict[str, Any], outcome: str, role: str, n_boot: int, seed: int
+) -> list[dict[str, Any]]:
+    by_arm = {str(key[0]): frame for key, frame in part.partition_by("arm", as_dict=True).items()}
+    rows = []
+    for name, arm in arms.items():
+        if name not in by_arm or name == "unchanged":
             continue
-        i = ratio_interval(games["game_id"], games["difference"], n_boot=n_boot, seed=seed)
-        named = dict(zip(keys, key))
-        push = "" if named["scale"] is None else f", strength {named['scale']:g}"
-        rows.append(
-            {
-                "change": f"{named['change']}{push}", "kind": named["kind"], "what": named["what"],
-                "difference": i.value, "low": i.low, "high": i.high, "p": i.p, "n_games": len(games),
-                "n": int(games["n"].sum()),
-            }
-        )  # fmt: skip
-    return pl.DataFrame(rows, schema=POOLED)
+        # single random directions are ranked, not shown; over all roles together they are in the table for the figure
+        if arm["control"] in RANDOM and role != "all":
+            continue
+        frame = by_arm[name]
+        boot = 0 if arm["control"] in RANDOM else n_boot
+        own = over_games(frame["game"].to_numpy(), frame["difference"].to_numpy(), boot, seed)
+        row: dict[str, Any] = {
+            "arm": name, "of": arm["of"], "control": arm["control"], "outcome": outcome, "subject_role": role,
+            "layer": arm["layer"], "at": arm["at"], "scale": arm["scale"],
+            "before": float(np.mean(frame["before"].to_numpy())),
+            "effect": own.value, "low": own.low, "high": own.high, "p": own.p, "n_moments": len(frame),
+            "n_games": frame["game"].n_unique(), "against": None, "n_random": 0,
+        }  # fmt: skip
+        if arm["control"] == "":
+            row |= _contrast(frame, name, arms, by_arm, n_boot, seed)
+        rows.append(row)
+    return rows
 
 
-def doses(effects: pl.DataFrame, least: int = 3) -> pl.DataFrame:
-    """The steered effects of one vector, layer and outcome at `least` strengths or more, by strength."""
-    keys = ["vector", "layer", "what"]
-    steered = effects.filter(
-        pl.col("steered") & pl.col("kind").is_in(["outcome", "votes", "belief", "next_exile"])
+def _contrast(
+    frame: pl.DataFrame,
+    name: str,
+    arms: dict[str, Any],
+    by_arm: dict[str, pl.DataFrame],
+    n_boot: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The arm against its controls, moment by moment: random directions, else the sham, else no change."""
+    drawn = [a for a in by_arm if arms[a]["of"] == name and arms[a]["control"] in RANDOM]
+    shams = [a for a in by_arm if arms[a]["of"] == name and arms[a]["control"] == "sham"]
+    against = "random directions" if drawn else "sham" if shams else "no change"
+    found: dict[str, Any] = {"against": against, "n_random": len(drawn)}
+    merged = frame.select("moment", "game", "difference")
+    if drawn or shams:
+        controls = (
+            pl.concat([by_arm[a] for a in drawn or shams])
+            .group_by("moment", maintain_order=True)
+            .agg(control=pl.col("difference").mean())
+        )
+        merged = merged.join(controls, on="moment", maintain_order="left").with_columns(
+            difference=pl.col("difference") - pl.col("control")
+        )
+    if not len(merged):
+        return found
+    beyond = over_games(merged["game"].to_numpy(), merged["difference"].to_numpy(), n_boot, seed)
+    found |= {
+        "contrast": beyond.value,
+        "contrast_low": beyond.low,
+        "contrast_high": beyond.high,
+        "adjusted_p": beyond.p,
+    }
+    if drawn:
+        size = abs(float(np.mean(frame["difference"].to_numpy())))
+        others = [abs(float(np.mean(by_arm[a]["difference"].to_numpy()))) for a in drawn]
+        found["rank"] = 1 + sum(other >= size for other in others)
+    found["findable"] = _spread(merged["game"].to_numpy(), merged["difference"].to_numpy())
+    return found
+
+
+def over_games(games: NDArray[Any], values: NDArray[np.float64], n_boot: int, seed: int) -> Interval:
+    """The mean of rows with its interval, games drawn again as wholes. n_boot 0: the mean alone."""
+    value = float(np.mean(values))
+    names, codes = np.unique(games, return_inverse=True)
+    if not n_boot or len(names) < 2:
+        return Interval(value, float("nan"), float("nan"), float("nan"))
+    sums, counts = np.bincount(codes, weights=values), np.bincount(codes)
+    if np.ptp(sums / counts) == 0:  # every game the same, as where an arm moves nothing at all
+        return Interval(value, value, value, 1.0 if value == 0 else float("nan"))
+    return ratio_interval(names, sums, counts, n_boot=n_boot, seed=seed)
+
+
+def _spread(games: NDArray[Any], values: NDArray[np.float64]) -> float:
+    """The standard error of the mean over games as clusters."""
+    codes = np.unique(games, return_inverse=True)[1]
+    n = int(codes.max()) + 1
+    if n < 2:
+        return float("nan")
+    residuals = np.bincount(codes, weights=values - values.mean())
+    return float(np.sqrt(n / (n - 1) * (residuals**2).sum()) / len(values))
+
+
+def _judged(table: pl.DataFrame, family: Sequence[str], test: dict[str, Any]) -> pl.DataFrame:
+    """The table with p-values adjusted over the family, the smallest effect that could be found, and verdicts."""
+    tested = (
+        (pl.col("control") == "") & pl.col("arm").is_in(list(family))
+        & (pl.col("outcome") == test["outcome"]) & (pl.col("subject_role") == "all")
+    )  # fmt: skip
+    normal = NormalDist()
+    z = normal.inv_cdf(1 - 0.025 / max(1, len(family))) + normal.inv_cdf(test["power"])
+    table = table.with_columns(findable=pl.col("findable") * z)
+    marked = table.with_row_index("row").filter(tested)
+    adjusted = dict(
+        zip(marked["row"].to_list(), holm(marked["adjusted_p"].cast(pl.Float64).fill_null(1.0)).tolist())
     )
-    many = (
-        steered.group_by(keys, maintain_order=True)
-        .agg(n_doses=pl.col("scale").n_unique())
-        .filter(pl.col("n_doses") >= least)
+    verdicts = {
+        row["row"]: verdict(row | {"adjusted_p": adjusted[row["row"]]}, test["smallest"])
+        for row in marked.iter_rows(named=True)
+    }
+    rows = range(len(table))
+    return table.with_columns(
+        adjusted_p=pl.Series([adjusted.get(i) for i in rows], dtype=pl.Float64),
+        verdict=pl.Series([verdicts.get(i) for i in rows], dtype=pl.String),
     )
-    return steered.join(many, on=keys, how="semi", nulls_equal=True).sort(
-        "what", "scale", maintain_order=True
-    )
+
+
+def verdict(row: dict[str, Any], smallest: float) -> str:
+    """`used`: beyond the controls after correction, and further than 19 of 20 random directions. `underpowered`: not
+    so, and the smallest effect of interest could have been missed. Else `not beyond controls`."""
+    beyond = row["adjusted_p"] < 0.05
+    if row["n_random"] and row["rank"] is not None:
+        beyond = beyond and row["rank"] <= max(1, round(0.05 * (row["n_random"] + 1)))
+    if beyond:
+        return "used"
+    findable = row["findable"]
+    return "underpowered" if findable is None or not findable <= smallest else "not beyond controls"
+
+
+def settings_forest(
+    experiment: Experiment, arm: str, outcome: str, n_boot: int = 2000, seed: int = 0
+) -> pl.DataFrame:
+    """One arm's effect in each setting, then over settings, then where another setting's would be expected.
+
+    Columns setting, effect, low, high, n_games. Random effects by DerSimonian and Laird (1986); the prediction interval
+    by Higgins, Thompson and Spiegelhalter (2009, equation 12). Empty with fewer than two settings of five games.
+    """
+    rows = experiment.rows.filter(pl.col("arm") == arm, pl.col("outcome") == outcome)
+    found = []
+    for (group,), part in rows.group_by("group", maintain_order=True):
+        if part["game"].n_unique() >= 5:
+            i = over_games(part["game"].to_numpy(), part["difference"].to_numpy(), n_boot, seed)
+            error = _spread(part["game"].to_numpy(), part["difference"].to_numpy())
+            found.append((str(group), i, error, part["game"].n_unique()))
+    schema = {
+        "setting": pl.String,
+        "effect": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "n_games": pl.Int64,
+    }
+    if len(found) < 2:
+        return pl.DataFrame(schema=schema)
+    lines = [(name, i.value, i.low, i.high, n) for name, i, _, n in found]
+    mean, error, tau2 = random_effects([i.value for _, i, _, _ in found], [e for _, _, e, _ in found])
+    n = sum(n for *_, n in found)
+    lines.append(("all settings", mean, mean - 1.96 * error, mean + 1.96 * error, n))
+    k = len(found)
+    if k >= 3:
+        from scipy.stats import t as student
+
+        wide = float(student.ppf(0.975, k - 2)) * float(np.sqrt(tau2 + error**2))
+        lines.append(("another setting (prediction)", mean, mean - wide, mean + wide, n))
+    return pl.DataFrame(lines, schema=schema, orient="row")
+
+
+def random_effects(values: Sequence[float], errors: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, its standard error, variance between settings) by DerSimonian and Laird."""
+    y, v = np.asarray(values), np.maximum(np.asarray(errors), 1e-12) ** 2
+    w = 1 / v
+    q = float((w * (y - (w @ y) / w.sum()) ** 2).sum())
+    tau2 = max(0.0, (q - (len(y) - 1)) / float(w.sum() - (w**2).sum() / w.sum()))
+    w = 1 / (v + tau2)
+    return float((w @ y) / w.sum()), float(np.sqrt(1 / w.sum())), tau2
+
+
+def used_beside(run: str | Path, n_boot: int = 2000) -> list[Used]:
+    """The tested arms of every finished experiment in a run's folder, by experiment and arm: the rung "used".
+
+    Empty where none was carried out. Raises AnalysisError where one cannot be read.
+    """
+    return [row for path in experiments_of(Path(run)) for row in used_in(read_experiment(path), n_boot)]
+
+
+def used_in(experiment: Experiment, n_boot: int = 2000) -> list[Used]:
+    """The tested arms of one experiment; none where acts were played out in place of arms."""
+    if experiment.strategic:
+        return []
+    table = effect_table(experiment, n_boot)
+    design = experiment.design
+    return [
+        Used(
+            design["name"], design["question"], r["arm"], r["outcome"], r["verdict"],
+            Interval(r["contrast"], r["contrast_low"], r["contrast_high"], r["adjusted_p"]), r["rank"], r["n_random"],
+            r["n_games"], r["n_moments"], r["findable"], experiment.path,
+        )
+        for r in table.filter(pl.col("verdict").is_not_null()).iter_rows(named=True)
+    ]  # fmt: skip

@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
-from analysis.behaviour.effects import refuse_branches
+from analysis.behaviour.branches import refuse_branches
 from analysis.stats.bootstrap import Interval, interval
 from analysis.stats.errors import AnalysisError
 from analysis.stats.logistic import probabilities

@@ -13,6 +13,7 @@ import jinja2
 import polars as pl
 
 from analysis.behaviour.competence import agents_table, in_words
+from analysis.behaviour.effects import used_beside
 from analysis.data.frames import Logs
 from analysis.evaluation import judge
 from analysis.evaluation.by_factor import by_factor
@@ -33,7 +34,7 @@ from analysis.report.sections.audits import audits_block
 from analysis.report.sections.behaviour import behaviour_block
 from analysis.report.sections.beliefs import beliefs_block
 from analysis.report.sections.deception import add_spans, windows_block
-from analysis.report.sections.effects import effects_block
+from analysis.report.sections.effects import causal_words, effects_block
 from analysis.report.sections.factors import factors_block
 from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.planted import appendix, planted_table
@@ -71,11 +72,8 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     agents = agents_table(made.tables["seats"], made.tables["decisions"], labels["ballots"])
     numbers.add("T1_agents", agents)
     models = sorted(made.tables["decisions"]["model"].drop_nulls().unique(maintain_order=True))
-    effects = effects_block(made.branches, numbers)
-    causal = (
-        "No experiment stands in this report, so nothing here shows cause." if effects.empty
-        else "What changes and pushes did stands in the causal table."
-    )  # fmt: skip
+    effects = effects_block(made.branches, [run.path for _, run in made.runs], numbers)
+    causal = causal_words([used for _, run in made.runs for used in used_beside(run.path)])
     deception, lies = _deception(made, numbers)
     blocks = [
         sections.surface_block(made.evaluations, numbers),
@@ -154,7 +152,7 @@ def _next(done: Sequence[Evaluation], effects: Block, made: Made) -> str:
     if any(s.verdict == "unclear" for s in done[0].rungs[:3]):
         return "play more games: a rung of the first question is not settled"
     if effects.empty:
-        return "test what the belief does: wolfscope branch, then name its folders in wolfscope report"
+        return "test what the belief does: wolfscope experiment belief-drives-ballot RUN, then wolfscope report again"
     return "the causal table, and the rows where surface and ideal reader disagree"
 
 

@@ -1,5 +1,5 @@
 """More of the report's figures, in the manner of `analysis.report.figures`: matrices, curves, the belief
-simplex, doses."""
+simplex."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, GRID, INK, MUTED, ORANGE, SERIES, TEAL, data, palette, svg, tenths
+from analysis.report.figures import BLUE, GRID, INK, MUTED, ORANGE, TEAL, data, palette, svg, tenths
 
 ROLES = {"werewolf": ORANGE, "seer": TEAL, "other": MUTED}
 
@@ -139,19 +139,6 @@ def courses(points: pl.DataFrame, label: str) -> str:
         .facet(facet=alt.Facet("event:N", title=None), columns=2, spacing=30)
     )  # fmt: skip
     return svg(chart, label)
-
-
-def doses(points: pl.DataFrame, label: str) -> str:
-    """F8: difference against strength with its interval. Columns scale, difference, low, high, what."""
-    base = alt.Chart(data(points))
-    x = alt.X("scale:Q", axis=alt.Axis(title="strength of the push", grid=False))
-    color = alt.Color("what:N", legend=alt.Legend(title=None, orient="top", labelColor=INK, labelLimit=300),
-                      scale=alt.Scale(range=list(SERIES)))  # fmt: skip
-    y = alt.Y("difference:Q", axis=alt.Axis(title="with minus without"))
-    zero = alt.Chart(alt.Data(values=[{"z": 0}])).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(y="z:Q")
-    bars = base.mark_rule(strokeWidth=1.5).encode(x=x, y="low:Q", y2="high:Q", color=color)
-    drawn = base.mark_line(strokeWidth=2.2, point={"size": 40}).encode(x=x, y=y, color=color)
-    return svg((zero + bars + drawn).properties(width=520, height=240), label)
 
 
 def strip(tokens: pl.DataFrame, label: str) -> str:

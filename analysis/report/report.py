@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.behaviour.effects import is_branch
+from analysis.behaviour.branches import is_branch
 from analysis.data.frames import Logs
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Evaluation, Settings, Skipped, evaluate

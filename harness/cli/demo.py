@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     pass
 
 
+DEMO = ("moments.n=48", "moments.per_game=1", "controls.random=10", "controls.orthogonal=9")
+"""The demo's experiment is smaller than the design that ships."""
+
+
 @app.command(group=PLAY)
 def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
-    """The main job from beginning to end: tournament, activations, probe, report.html (about 5 minutes).
+    """The main job from beginning to end: tournament, activations, experiment, report.html (about 6 minutes).
 
     A demo that was interrupted is gone on with; a finished one is kept, and a new one gets a folder of its own.
 
@@ -23,19 +27,27 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     out
         The folder that holds the demos' run folders.
     """
+    from analysis.report.experiment import write_effects
     from harness.capture.run import capture_run
     from harness.config.files import load_config
+    from harness.experiment.design import load_design
+    from harness.experiment.run import run_experiment
     from harness.play.tournament import run_tournament
 
     progress = progress_of(quiet, False)
     path = _demo_folder(out)
     config = load_config("demo")
-    progress.say(f"1 of 3: a tournament of {config.run.games} games, into {path}")
+    progress.say(f"1 of 4: a tournament of {config.run.games} games, into {path}")
     run_tournament(config, path, progress)
-    progress.say("2 of 3: reading the small model's activations on what it saw in those games")
+    progress.say("2 of 4: reading the small model's activations on what it saw in those games")
     capture_run(path, say=progress.say)
     capture_run(path, untrained=True, say=progress.say)
-    progress.say("3 of 3: what do they say about the other players? Probing, against every baseline")
+    progress.say(
+        "3 of 4: is what it holds of the others used? Changing it at moments of those games, with controls"
+    )
+    folder = run_experiment(load_design("belief-drives-ballot", DEMO), [path], force=True, say=progress.say)
+    write_effects(folder)
+    progress.say("4 of 4: what do they say about the other players? Probing, against every baseline")
     last_line(report_of([path], None, progress))
     return 0
 

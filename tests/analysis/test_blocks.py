@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.behaviour.effects import EFFECTS, doses, pooled
 from analysis.beliefs import event_alignment as courses
 from analysis.beliefs import geometry
 from analysis.evaluation import judge
@@ -152,54 +151,6 @@ def test_a_judge_is_compared_and_never_a_target(two_runs, tmp_path):
     assert "wolfscope judge RUN" in judge.in_words(judge.agreement(judged.clear(), speeches))
 
 
-def test_doses_need_three_strengths_of_one_vector():
-    def effect(scale, vector="v.npy"):
-        return dict.fromkeys(EFFECTS) | {
-            "steered": True, "vector": vector, "layer": 1, "scale": scale, "kind": "outcome", "what": "village wins",
-            "difference": scale / 10,
-        }  # fmt: skip
-
-    frame = pl.DataFrame([effect(s) for s in (-1.0, 0.5, 1.0)] + [effect(1.0, "w.npy")], schema=EFFECTS)
-    assert doses(frame)["scale"].to_list() == [-1.0, 0.5, 1.0]
-
-
-def some_effects(differences, **more):
-    rows = [
-        dict.fromkeys(EFFECTS) | {
-            "branch": f"b{i}", "game_id": f"g{i}", "change": "a push", "vector": "v.npy", "layer": 1, "scale": 2.0,
-            "steered": True, "kind": "outcome", "what": "village wins", "n": 10, "difference": d,
-        } | more
-        for i, d in enumerate(differences)
-    ]  # fmt: skip
-    return pl.DataFrame(rows, schema=EFFECTS)
-
-
-def test_the_same_change_in_many_games_is_pooled_over_games():
-    row = pooled(some_effects([0.1, 0.3, 0.2, 0.2, 0.3, 0.1])).row(0, named=True)
-    assert (row["difference"], row["n_games"], row["n"]) == (pytest.approx(0.2), 6, 60)
-    assert 0.1 < row["low"] < 0.2 < row["high"] < 0.3
-    assert row["change"] == "a push, strength 2"
-
-
-def test_many_branches_of_one_game_are_one_game():
-    twice = pl.concat([some_effects([0.4] * 9, game_id="g0"), some_effects([0.0] * 4)])
-    assert pooled(twice, least=5).is_empty()
-    row = pooled(twice, least=4).row(0, named=True)
-    assert row["n_games"] == 4
-    assert row["difference"] == pytest.approx(0.4 * 9 / 10 / 4)
-
-
-def test_other_strengths_and_outcomes_are_not_pooled_together():
-    frame = pl.concat([some_effects([0.1] * 5), some_effects([0.5] * 5, scale=4.0)])
-    assert pooled(frame)["difference"].to_list() == pytest.approx([0.1, 0.5])
-
-
-def test_effects_without_a_difference_in_most_games_leave_zero_inside_the_interval():
-    rng = np.random.default_rng(0)
-    row = pooled(some_effects(rng.normal(0, 0.2, 40).round(2))).row(0, named=True)
-    assert row["low"] < 0 < row["high"]
-
-
 def test_a_branch_shows_its_effects_and_is_no_sample(two_runs, tmp_path):
     run = planted_run(tmp_path / "run", 20, 1.5)
     branch = planted_run(tmp_path / "branch", 2, 0.0, seed=9, capture=False)
@@ -219,7 +170,7 @@ def test_a_branch_shows_its_effects_and_is_no_sample(two_runs, tmp_path):
 
 def test_the_page_names_what_it_lacks(page):
     text = page.read_text()
-    assert "No branch was given" in text
+    assert "No experiment was carried out on these games" in text
     assert "judgement stands beside the labels" in text
     assert "Not compared: the instructed-pair honesty probe" in text
 

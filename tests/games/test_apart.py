@@ -14,6 +14,7 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 EXCEPTIONS = {
     "harness/config/sections.py": "the game that a configuration plays where it names none",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
+    "harness/experiment": "subjects by side, reports turned round and menus of acts are those of Werewolf",
     "harness/training": "the shipped small models are trained on games of Werewolf",
     "analysis/behaviour": "who wins and votes how, by the sides of Werewolf",
     "analysis/beliefs": "the observers of Werewolf, and its roles as corners of a simplex",

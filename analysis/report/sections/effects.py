@@ -1,79 +1,340 @@
-"""Effects of changes in continued games."""
+"""T6 and F8: what changes did to behaviour, from the experiments beside the runs and from single branches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from analysis.behaviour.effects import doses, effects_of, pooled
-from analysis.report import charts
+from analysis.behaviour.branches import effects_of
+from analysis.behaviour.effects import RANDOM, Used, effect_table, settings_forest
+from analysis.behaviour.outcomes import OUTCOMES, Experiment, experiments_of, read_experiment
+from analysis.behaviour.strategic import read_acts, strategic_lines, strategic_table, with_advantages
+from analysis.report import effect_charts
 from analysis.report.block import Block
-from analysis.report.page import Figure, Numbers, Table, p_text
+from analysis.report.page import Figure, Numbers, Table, p_text, share
+
+IN_WORDS = {
+    "null": "asked again", "cold": "asked again, nothing cached", "sham": "sham of equal size",
+    "sign_flip": "opposite sign",
+    "other_layer": "another layer", "other_subject": "about another player", "dose": "strength",
+}  # fmt: skip
 
 
-def effects_block(branches: Sequence[Any], numbers: Numbers) -> Block:
-    """T6 and F8."""
+def effects_block(branches: Sequence[Any], runs: Sequence[Path], numbers: Numbers) -> Block:
+    """T6 and F8 of the experiments in the runs' folders, then the branches, one moment each."""
     block = Block("effects", "T6. Causal effects")
-    if not branches:
+    paths = [path for run in runs for path in experiments_of(run)]
+    for path in paths:
+        experiment = read_experiment(path)
+        (add_strategic if experiment.strategic else add_experiment)(block, experiment, numbers)
+    if not paths:
         block.add(
-            note="No branch was given: nothing was changed, steered or ablated, and all above is correlation. "
-            "`wolfscope branch` makes branches; name their folders beside the run's in `wolfscope report`."
+            note="No experiment was carried out on these games: nothing was changed over many moments, and all above "
+            "is correlation. `wolfscope experiment belief-drives-ballot RUN` carries one out; the report then shows it."
         )
-        return block
+    _branches(block, branches, numbers)
+    return block
+
+
+def add_experiment(block: Block, experiment: Experiment, numbers: Numbers, whole: bool = False) -> None:
+    """One experiment: what it found, its table, its figures. whole: also every outcome, for its own page."""
+    design, test = experiment.design, experiment.design["test"]
+    table = effect_table(experiment)
+    numbers.add("T6_effects", table, experiment=design["name"])
+    main = table.filter(pl.col("outcome") == test["outcome"], pl.col("subject_role") == "all")
+    block.add(note=f"{design['question']} " + " ".join(sentences(experiment, table)))
+    block.add(table=_main_table(main))
+    name = f"F8-{design['name']}"
+    unit = OUTCOMES.get(test["outcome"], test["outcome"])
+    block.add(
+        figure=Figure(
+            name, "F8", "How far does each change go beyond its controls?",
+            effect_charts.effects(_forest(main), f"change of {unit}", "Effects and controls"),
+            f"Change of the {unit}, 95% intervals over {_most(main, 'n_games'):,} games, {_most(main, 'n_moments'):,} "
+            "moments. Ticks: single random and orthogonal directions of the same norm at the same place.",
+        )
+    )  # fmt: skip
+    _doses(block, experiment, main, unit)
+    by_role = table.filter(
+        pl.col("outcome") == test["outcome"], pl.col("subject_role") != "all", pl.col("control") == ""
+    )
+    if len(by_role):
+        block.add(note="By the role of the player that the change is about.", table=_role_table(by_role))
+    _settings(block, experiment, numbers)
+    if whole:
+        others = table.filter(
+            pl.col("outcome") != test["outcome"],
+            pl.col("subject_role") == "all",
+            ~pl.col("control").is_in(RANDOM),
+        )
+        block.add(note="Everything else that was measured; not tested.", table=_other_table(others))
+    for stamp in experiment.manifest["stamps"]:
+        block.add(note=f"Stamped: {stamp}.")
+
+
+def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> list[str]:
+    """Whether players act strategically: what was found in words, which is also the first note."""
+    acts = read_acts(experiment.path)
+    table = strategic_table(acts)
+    numbers.add("T6_strategic", table, experiment=experiment.design["name"])
+    found = strategic_lines(table)
+    block.add(note=f"{experiment.design['question']} " + " ".join(found))
+    rows = [
+        [
+            r["agent"],
+            r["faction"],
+            "" if r["slope"] is None else f"{r['slope']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]",
+            *(share(r[name]) for name in ("helped", "nothing", "hurt")),
+            "" if r["lie_advantage"] is None else f"{r['lie_advantage']:+.3f}",
+            f"{r['n_moments']:,} / {r['n_games']:,}",
+            r["verdict"],
+        ]
+        for r in table.iter_rows(named=True)
+    ]
+    columns = [
+        "player",
+        "side",
+        "slope [95%]",
+        "lies that help",
+        "do nothing",
+        "hurt",
+        "mean gain",
+        "moments / games",
+        "",
+    ]
+    block.add(table=Table(columns, rows, (2, 3, 4, 5, 6, 7)))
+    with_gains = with_advantages(acts)
+    gains = [
+        [r["act"], f"{r['share']:.1%}", f"{r['gain']:+.3f}", f"{r['n']:,}"]
+        for r in with_gains.group_by("act", maintain_order=True)
+        .agg(n=pl.len(), share=pl.col("chosen").mean(), gain=pl.col("advantage").mean())
+        .sort("gain", descending=True, maintain_order=True)
+        .iter_rows(named=True)
+    ]
+    block.add(
+        note="What each act would have gained on average over the best truthful alternative, in win probability of the "
+        "speaker's side, and how often it was said. The slope is in log-odds for each unit of win probability, beyond "
+        "a habit (act, role, turn, public features) that was fitted on other games.",
+        table=Table(["act", "said", "gain", "moments"], gains, (1, 2, 3)),
+    )
+    return found
+
+
+def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
+    """What was found, in words, from the numbers of the table."""
+    test = experiment.design["test"]
+    unit = OUTCOMES.get(test["outcome"], test["outcome"])
+    found = []
+    for r in table.filter(pl.col("verdict").is_not_null()).iter_rows(named=True):
+        rank = (
+            "" if r["rank"] is None else f", rank {r['rank']} among it and {r['n_random']} random directions"
+        )
+        found.append(
+            f"{r['arm']}: {r['verdict']}; the {unit} {_from(r)}, beyond "
+            f"{r['against']} by {r['contrast']:+.3f} [{r['contrast_low']:+.3f}, {r['contrast_high']:+.3f}]{rank} "
+            f"({r['n_moments']:,} moments, {r['n_games']:,} games, adjusted p {p_text(r['adjusted_p'])}; an effect of "
+            f"{r['findable']:.3f} could have been found)."
+        )
+    noise = table.filter(
+        pl.col("control").is_in(["null", "cold"]),
+        pl.col("outcome") == test["outcome"],
+        pl.col("subject_role") == "all",
+    )
+    if len(noise):
+        largest = float(noise["effect"].abs().to_numpy().max())
+        found.append(f"Asked again without any change the {unit} moves by at most {largest:.1g} on average.")
+    return found
+
+
+def causal_words(found: Sequence[Used]) -> str:
+    """What the experiments beside the runs say of cause, in a sentence each."""
+    if not found:
+        return "No experiment was carried out on these games, so nothing here shows cause."
+    said = []
+    for used in found:
+        i = used.contrast
+        text = {
+            "used": "changes what it does",
+            "not beyond controls": "does no more than its controls, and an effect of interest would have been found",
+            "underpowered": "is not shown to do more than its controls, nor excluded to",
+        }[used.verdict]
+        unit = OUTCOMES.get(used.outcome, used.outcome)
+        said.append(
+            f"In the experiment {used.experiment}, {used.arm} {text} ({unit} {i.value:+.3f} [{i.low:+.3f}, "
+            f"{i.high:+.3f}] beyond controls, {used.n_moments:,} moments of {used.n_games:,} games)."
+        )
+    return " ".join(said)
+
+
+def _from(r: dict[str, Any]) -> str:
+    """`goes from .22 by +.01`; a distance from the unchanged moment starts at nothing."""
+    if r["outcome"] in ("moved", "others"):
+        return f"is {r['effect']:.3f}"
+    return f"goes from {r['before']:.3f} by {r['effect']:+.3f}"
+
+
+def _most(frame: pl.DataFrame, column: str) -> int:
+    return int(frame[column].to_numpy().max()) if len(frame) else 0
+
+
+def _main_table(main: pl.DataFrame) -> Table:
+    rows, classes = [], []
+    for r in main.filter(~pl.col("control").is_in(RANDOM)).iter_rows(named=True):
+        beyond = (
+            f"{r['contrast']:+.3f} [{r['contrast_low']:+.3f}, {r['contrast_high']:+.3f}]"
+            if r["contrast"] is not None
+            else ""
+        )
+        rank = f"{r['rank']} of {r['n_random'] + 1}" if r["rank"] is not None else ""
+        p = "" if r["adjusted_p"] is None or r["verdict"] is None else p_text(r["adjusted_p"])
+        rows.append(
+            [_name(r), _place(r), f"{r['before']:.3f}", _interval(r), beyond, rank, p,
+             f"{r['n_moments']:,} / {r['n_games']:,}", r["verdict"] or ""]
+        )  # fmt: skip
+        classes.append("probe" if r["control"] == "" else "")
+    columns = [
+        "arm",
+        "where",
+        "before",
+        "effect [95%]",
+        "beyond controls",
+        "rank",
+        "adjusted p",
+        "moments / games",
+        "",
+    ]
+    return Table(columns, rows, (2, 3, 4, 5, 6, 7), classes)
+
+
+def _role_table(rows: pl.DataFrame) -> Table:
+    cells = [
+        [
+            r["arm"],
+            r["subject_role"],
+            f"{r['before']:.3f}",
+            _interval(r),
+            f"{r['n_moments']:,} / {r['n_games']:,}",
+        ]
+        for r in rows.sort("arm", "subject_role", maintain_order=True).iter_rows(named=True)
+    ]
+    return Table(["arm", "subject", "before", "effect [95%]", "moments / games"], cells, (2, 3, 4))
+
+
+def _other_table(rows: pl.DataFrame) -> Table:
+    cells = [
+        [OUTCOMES.get(r["outcome"], r["outcome"]), _name(r), f"{r['before']:.3f}", _interval(r)]
+        for r in rows.sort("outcome", maintain_order=True).iter_rows(named=True)
+    ]
+    return Table(["outcome", "arm", "before", "effect [95%]"], cells, (2, 3))
+
+
+def _name(r: dict[str, Any]) -> str:
+    if r["control"] == "":
+        return str(r["arm"])
+    if r["control"] == "dose":
+        return f"{r['of']}, strength {r['scale']:g}"
+    words = IN_WORDS.get(r["control"], r["control"])
+    return words if r["of"] == "unchanged" else f"{r['of']}: {words}"
+
+
+def _place(r: dict[str, Any]) -> str:
+    if r["layer"] is None:
+        return ""
+    strength = "" if r["scale"] is None else f", {r['scale']:g}"
+    return f"{r['at']}, layer {r['layer']}{strength}"
+
+
+def _interval(r: dict[str, Any]) -> str:
+    return f"{r['effect']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
+
+
+def _forest(main: pl.DataFrame) -> pl.DataFrame:
+    rows = []
+    for r in main.iter_rows(named=True):
+        drawn = r["control"] in RANDOM
+        kind = (
+            "random"
+            if drawn
+            else "arm"
+            if r["control"] == ""
+            else "noise"
+            if r["of"] == "unchanged"
+            else "control"
+        )
+        name = f"{r['of']}: {r['control']} directions" if drawn else _name(r)
+        rows.append((name, kind, r["effect"], r["low"], r["high"]))
+    schema = {
+        "name": pl.String,
+        "kind": pl.String,
+        "effect": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("low", "high").fill_nan(None))
+
+
+def _doses(block: Block, experiment: Experiment, main: pl.DataFrame, unit: str) -> None:
+    dosed = main.filter(pl.col("scale").is_not_null(), pl.col("control").is_in(["", "dose", "sign_flip"]))
+    many = (
+        dosed.group_by("of", maintain_order=True).agg(n=pl.col("scale").n_unique()).filter(pl.col("n") >= 3)
+    )
+    dosed = (
+        dosed.join(many, on="of", how="semi")
+        .select("scale", "effect", "low", "high", arm="of")
+        .sort("arm", "scale", maintain_order=True)
+    )
+    if len(dosed):
+        block.add(
+            figure=Figure(
+                f"F8-doses-{experiment.design['name']}", "F8",
+                "Does a stronger push do more, and the opposite the opposite?",
+                effect_charts.doses(dosed, f"change of {unit}", "Effect against strength of the push"),
+                "Effect by strength; the opposite sign is the control. 95% intervals over games.",
+            )
+        )  # fmt: skip
+
+
+def _settings(block: Block, experiment: Experiment, numbers: Numbers) -> None:
+    test = experiment.design["test"]
+    for arm in experiment.family:
+        forest = settings_forest(experiment, arm, test["outcome"])
+        if len(forest):
+            numbers.add("T6_settings", forest, experiment=experiment.design["name"], arm=arm)
+            rows = [
+                [r["setting"], f"{r['effect']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]", f"{r['n_games']:,}"]
+                for r in forest.iter_rows(named=True)
+            ]
+            block.add(
+                note=f"{arm} over settings.", table=Table(["setting", "effect [95%]", "games"], rows, (1, 2))
+            )
+
+
+def _branches(block: Block, branches: Sequence[Any], numbers: Numbers) -> None:
+    if not branches:
+        return
     found, absent = effects_of(branches)
-    numbers.add("T6_effects", found)
+    numbers.add("T6_branches", found)
+    shown = found.filter(
+        pl.col("kind").is_in(["outcome", "next_exile", "votes", "belief", "decision"]),
+        (pl.col("unchanged") != 0) | (pl.col("changed") != 0),
+    )
     rows = [
         [r["change"], r["what"], f"{r['unchanged']:.2f}", f"{r['changed']:.2f}",
          f"{r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]", f"{r['n']:,}"]
-        for (_,), g in found.filter(pl.col("kind").is_in(["outcome", "next_exile", "votes", "belief"])).group_by(
-            "branch", maintain_order=True)
+        for (_,), g in shown.group_by("branch", maintain_order=True)
         for r in g.sort(pl.col("difference").abs(), descending=True, maintain_order=True).head(6).to_dicts()
     ]  # fmt: skip
-    over_games = pooled(found)
-    if len(over_games):
-        numbers.add("T6_pooled", over_games)
-        pooled_rows = [
-            [r["change"], r["what"], f"{r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]",
-             p_text(min(1.0, r["p"] * len(over_games))), f"{r['n_games']:,}", f"{r['n']:,}"]
-            for r in over_games.sort("p", maintain_order=True).head(12).to_dicts()
-        ]  # fmt: skip
-        block.add(
-            note="The same change in many games: each game one vote, intervals over games; p-values times the "
-            f"{len(over_games)} effects tested (Bonferroni).",
-            table=Table(
-                ["change", "effect on", "difference [95%]", "adjusted p", "games", "pairs"],
-                pooled_rows,
-                (2, 3, 4, 5),
-            ),
-        )
     if rows:
         block.add(
-            note="Pairs of continuations of one recorded game, with the change and without, from the same seeds. "
-            "Intervals are row by row; the six largest effects of each branch are shown, which is a choice after the "
-            "fact. One game each: an effect here is an effect in this game.",
+            note="Single branches: pairs of continuations of one recorded game, with the change and without, from the "
+            "same seeds. Intervals are row by row; the six largest effects of each branch are shown, which is a choice "
+            "after the fact. One game each: an effect here is an effect in this game.",
             table=Table(
                 ["change", "effect on", "without", "with", "difference [95%]", "pairs"], rows, (2, 3, 4, 5)
             ),
         )
-    dosed = doses(found)
-    if len(dosed):
-        numbers.add("F8_doses", dosed)
-        top = (
-            dosed.group_by("what", maintain_order=True)
-            .agg(size=pl.col("difference").abs().max())
-            .sort("size", descending=True, maintain_order=True)["what"]
-        )
-        shown = dosed.filter(pl.col("what").is_in(top.head(4).to_list()))
-        block.add(
-            figure=Figure(
-                "F8", "F8", "Does a stronger push do more, and the opposite push the opposite?",
-                charts.doses(shown, "Effect against strength of the push"),
-                f"{dosed['scale'].n_unique()} strengths of one vector; n = {min(dosed['n'].to_list())} pairs or more "
-                "each; 95% intervals.",
-            )
-        )  # fmt: skip
     for text in absent:
         block.add(note=f"{text[0].upper()}{text[1:]}.")
-    return block

@@ -1,0 +1,75 @@
+"""The page of one experiment: its question, what was found, the table, the figures, how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from analysis.behaviour.outcomes import read_experiment
+from analysis.report.block import Block
+from analysis.report.page import Numbers, commands
+from analysis.report.sections.effects import add_experiment, add_strategic, sentences
+
+
+def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
+    """Write `effects.parquet`, `effects.html` and the figures' SVG into an experiment's folder; the page's path and
+    what was found in words. Raises AnalysisError where the folder holds no finished experiment."""
+    experiment = read_experiment(folder)
+    manifest, design = experiment.manifest, experiment.design
+    numbers = Numbers()
+    block = Block("effects", design["name"])
+    path = experiment.path
+    if experiment.strategic:
+        found = add_strategic(block, experiment, numbers)
+        table = numbers.frames["T6_strategic"].drop("experiment")
+    else:
+        add_experiment(block, experiment, numbers, whole=True)
+        table = numbers.frames["T6_effects"].drop("experiment")
+        found = sentences(experiment, table)
+    table.write_parquet(path / "effects.parquet")
+    for part in block.parts:
+        if part.figure is not None:
+            (path / f"{part.figure.id}.svg").write_text(part.figure.svg, encoding="utf-8")
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page.filters["code"] = commands
+    source = Path(__file__).with_name("experiment.html.jinja").read_text(encoding="utf-8")
+    html = page.from_string(source).render(
+        title=design["name"],
+        question=design["question"],
+        found=found,
+        parts=block.parts[1:],
+        made=_made(manifest, design),
+    )
+    out = path / "effects.html"
+    part_file = out.with_name(out.name + ".part")
+    part_file.write_text(html, encoding="utf-8")
+    part_file.replace(out)
+    return out, found
+
+
+def _made(manifest: dict[str, Any], design: dict[str, Any]) -> list[str]:
+    """How the experiment was made, in sentences."""
+    session, query = manifest["sessions"][-1], design["moments"]
+    names = ", ".join(run["name"] for run in manifest["runs"])
+    folders = " ".join(run["path"].rpartition("/")[2] for run in manifest["runs"])
+    where = f", where {'; '.join(query['where'])}" if query["where"] else ""
+    directions = "; ".join(f"{name}, {origin}" for name, origin in manifest["directions"].items()) or "none"
+    drawn = (
+        f"{len(manifest['moments']):,} moments, drawn by seed {query['seed']} from {names}, written down before "
+        f"anything was asked: decisions of kind {query['kind']!r}, at most {query['per_game']} a game, subject "
+        f"{query['subject']!r}{where}."
+    )
+    answers = (
+        f"Every act was played out {design['strategic']['continuations']} times to the end of the game, with the same "
+        f"seeds for all acts of a moment; {manifest['seconds']:,.0f} s."
+        if design.get("strategic") is not None
+        else f"Answers are exact probabilities of whole answers, {manifest['scorer']} passes, within "
+        f"{manifest['off']:.1g} nats of one plain pass a moment and arm; {manifest['seconds']:,.0f} s."
+    )
+    made = (
+        f"Design {manifest['key']}, git revision {session['revision'] or 'unknown'}, {session['started']}; "
+        f"`wolfscope experiment {design['name']} {folders}`."
+    )
+    return [drawn, f"Models: {', '.join(manifest['models'])}. Directions: {directions}.", answers, made]

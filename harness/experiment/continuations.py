@@ -1,0 +1,247 @@
+"""What follows: games played on to their end from a moment, one for each way that the decision can go.
+
+An arm acts at one decision, so what it changes of the future it changes through that decision alone. Continuation k of
+a moment draws one number u, the same for all arms; each arm's decision is the option that u points at in its own exact
+distribution; from there on the players that sat in the game play with the seed of continuation k. Arms that decide the
+same share the continuation, so that nothing but the decision makes a difference.
+
+Played in this process: scripted players as they are, models through one hooked backend. What the continuations say is
+kept, their logs are not; `wolfscope branch` keeps those of one moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from agents.backends.base import Backend
+from games import chance
+from games.branching import Forked
+from games.play import Answer, observe, play
+from games.records import NOBODY, Decision, Event, Record
+from harness.atomic import replacing, storage
+from harness.branch.changes import Change, Choose, Say, fork_of, locate, prefix
+from harness.branch.plan import emitted
+from harness.experiment.design import Design
+from harness.experiment.folder import Manifest, read_parts
+from harness.experiment.moments import Moment
+from harness.play.factory import make_agent
+from harness.replay.replay import Replay
+from harness.run.folder import Run
+from harness.schedule.branched import continuation_seed, schedule_of
+
+FUTURES: dict[str, Any] = {
+    "moment": pl.Int32,
+    "arm": pl.String,
+    "k": pl.Int32,
+    "option": pl.Int16,  # what the decision was
+    "won": pl.Float64,  # the viewer's side
+    "exiled": pl.Float64,  # the subject is exiled next
+    "votes": pl.Float64,  # share of the others' next ballots that are for the subject
+    "lies": pl.Float64,  # statements that their speakers know to be false, from the decision on
+}
+"""One row a moment, arm and continuation."""
+AT_ONCE = 64
+"""Continuations that are played side by side."""
+
+
+class Future(msgspec.Struct, frozen=True):
+    """What one continuation says."""
+
+    won: float
+    exiled: float
+    votes: float
+    lies: float
+
+
+class Futures:
+    """Plays recorded games on. `backends` are the models behind the run's players, by the configuration's names."""
+
+    def __init__(self, run: Run, backends: Mapping[str, Backend]) -> None:
+        self.run, self.backends = run, backends
+        self.configs = schedule_of(run.manifest).configs
+        self._agents: dict[tuple[int, str], Any] = {}
+        seats = run.seats.select("game_id", "seat", "agent").sort("game_id", "seat").collect()
+        self._seated = {
+            str(g[0]): part["agent"].to_list() for g, part in seats.group_by("game_id", maintain_order=True)
+        }
+
+    def play(
+        self, moment: Moment, changes: Mapping[Any, Change], ks: Mapping[Any, Sequence[int]]
+    ) -> dict[Any, Future]:
+        """(label, k) -> what continuation k says after the change `label`; ks: which are wanted of each."""
+        with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
+            return thread.submit(lambda: asyncio.run(self._play(moment, changes, ks))).result()
+
+    async def _play(
+        self, moment: Moment, changes: Mapping[Any, Change], ks: Mapping[Any, Sequence[int]]
+    ) -> dict[Any, Future]:
+        replay = Replay(self.run, moment.game_id)
+        point = locate(replay, moment.seq)
+        cell = self.run.manifest.cells.index(self.run.cell(moment.game_id))
+        agents = [self._agent(cell, name) for name in self._seated[moment.game_id]]
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one(label: Any, begun: Sequence[Record], game: Any, k: int) -> tuple[Any, Future]:
+            async with room:
+                seed = continuation_seed(replay.seed, moment.seq, k)
+                name = f"{moment.game_id}/{moment.seq}/{label}/{k}"
+                return (label, k), await self._one(
+                    replay, game, name, seed, list(begun), agents, moment, point.end
+                )
+
+        tasks = []
+        for label, change in changes.items():
+            game = Forked(replay.game, fork_of(change, replay, point))
+            begun = prefix(change, replay, point, self._trace(cell, replay, point.decision, change))
+            tasks += [one(label, begun, game, k) for k in ks[label]]
+        return dict(await asyncio.gather(*tasks))
+
+    def _agent(self, cell: int, name: str) -> Any:
+        if (cell, name) not in self._agents:
+            self._agents[cell, name] = make_agent(name, self.configs[cell], self.backends)
+        return self._agents[cell, name]
+
+    def _trace(self, cell: int, replay: Replay, decision: Decision, change: Change) -> Any:
+        """The tokens that a model would have emitted for the changed decision, None where no model decided."""
+        if decision.trace is None or not isinstance(change, (Say, Choose)):
+            return None
+        from harness.branch.changes import edited
+
+        action = edited(change, replay, decision)
+        text = emitted(self.configs[cell], decision.agent, replay, decision, action)
+        if text is None:
+            return None
+        ids, words = text
+        kept = tuple(s for s in decision.trace.spans if s.kind not in ("reasoning", "output", "speech"))
+        return msgspec.structs.replace(
+            decision.trace,
+            output_ids=ids,
+            output_text=words,
+            spans=kept,
+            logprobs=(),
+            rejected=(),
+            reasoning=None,
+        )
+
+    async def _one(
+        self,
+        replay: Replay,
+        game: Any,
+        name: str,
+        seed: int,
+        records: list[Record],
+        agents: Sequence[Any],
+        moment: Moment,
+        end: int,
+    ) -> Future:
+        steps = play(game, replay.config, seed, replayed=tuple(records))
+        answers: list[Answer] | None = None
+        try:
+            while True:
+                step = next(steps) if answers is None else steps.send(answers)
+                records.extend(step.new)
+                asked = [
+                    agents[r.seat].act(observe(game, name, replay.config, seed, records, r))
+                    for r in step.requests
+                ]
+                replies = await asyncio.gather(*asked)
+                answers = [Answer(reply) for reply in replies]
+        except StopIteration as stop:
+            return _future(game, replay.config, records, stop.value, moment, end)
+
+
+def _future(
+    game: Any, config: Any, records: Sequence[Record], outcome: Any, moment: Moment, end: int
+) -> Future:
+    later = [r for r in records if r.seq >= end]
+    exile = next((r.target for r in later if isinstance(r, Event) and r.kind == "exile"), NOBODY)
+    ballots: dict[int, int | None] = {}
+    for r in later:
+        if isinstance(r, Decision) and r.kind == "ballot" and r.seat != moment.seat:
+            ballots.setdefault(r.seat, r.action.option)
+    said = game.statements(config, records)
+    return Future(
+        won=float(moment.seat in outcome.winners),
+        exiled=float(exile == moment.subject),
+        votes=sum(o == moment.subject for o in ballots.values()) / len(ballots) if ballots else 0.0,
+        lies=float(sum(s.label == "lie" for s in said if s.seq >= end)),
+    )
+
+
+def play_continuations(
+    folder: Path,
+    design: Design,
+    manifest: Manifest,
+    runs: Sequence[Run],
+    hooked: Any,
+    say: Callable[[str], None],
+) -> None:
+    """Play what is left of an experiment's continuations and write `futures.parquet`. Raises StorageError."""
+    place = folder / "continuations"
+    with storage(folder):
+        place.mkdir(exist_ok=True)
+    measured = read_parts(folder)
+    futures, close = futures_of(runs, hooked)
+    try:
+        for n, moment in enumerate(manifest.moments):
+            part = place / f"{moment.id:05d}.parquet"
+            if not part.is_file():
+                rows = _rows(futures[moment.run], moment, measured, design.outcomes.continuations)
+                with replacing(part) as file:
+                    pl.DataFrame(rows, schema=FUTURES).write_parquet(file)
+            say(f"continuations of {n + 1:,} of {len(manifest.moments):,} moments")
+    finally:
+        close()
+    with replacing(folder / "futures.parquet") as file:
+        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
+
+
+def futures_of(runs: Sequence[Run], hooked: Any) -> tuple[list[Futures], Callable[[], None]]:
+    """(one player of futures a run, what frees the model). hooked: None where no model sits in the games."""
+    if hooked is None:
+        return [Futures(run, {}) for run in runs], lambda: None
+    from agents.backends.hooked.backend import HookedBackend
+
+    backend = HookedBackend(hooked)
+    found = []
+    for run in runs:
+        names = {name for config in schedule_of(run.manifest).configs for name in config.backends}
+        found.append(Futures(run, dict.fromkeys(names, backend)))
+    return found, lambda: asyncio.run(backend.close())
+
+
+def _rows(futures: Futures, moment: Moment, measured: pl.DataFrame, n: int) -> list[dict[str, Any]]:
+    choices: dict[str, list[int]] = {}
+    seed = futures.run.game(moment.game_id)[2]
+    draws = np.array([chance.uniform(chance.key(seed, "experiment", moment.seq, k)) for k in range(n)])
+    for row in measured.filter(pl.col("moment") == moment.id).iter_rows(named=True):
+        if row["options"]:
+            choices[row["arm"]] = chosen(row["options"], row["logprobs"], draws)
+    wanted: dict[int, set[int]] = {}
+    for options in choices.values():
+        for k, option in enumerate(options):
+            wanted.setdefault(option, set()).add(k)
+    changes = {option: Choose(option) for option in wanted}
+    told = futures.play(moment, changes, {option: sorted(ks) for option, ks in wanted.items()})
+    return [
+        {"moment": moment.id, "arm": arm, "k": k, "option": option} | msgspec.structs.asdict(told[option, k])
+        for arm, options in choices.items()
+        for k, option in enumerate(options)
+    ]
+
+
+def chosen(options: Sequence[int], logprobs: Sequence[float], draws: np.ndarray) -> list[int]:
+    """The options that numbers in [0, 1) point at, options in the order of their seats, shares of the legal mass."""
+    order = np.argsort(options)
+    p = np.exp(np.asarray(logprobs)[order])
+    edges = np.cumsum(p / p.sum())
+    at = np.minimum(np.searchsorted(edges, draws, side="right"), len(options) - 1)
+    return [int(np.asarray(options)[order][i]) for i in at]

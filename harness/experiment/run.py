@@ -1,0 +1,319 @@
+"""Carry out a design: draw, check, write down what will be asked, ask, join.
+
+    from harness.experiment.run import run_experiment
+    folder = run_experiment("belief-drives-ballot", ["runs/demo-1"])
+
+`wolfscope experiment NAME RUN` does the same and makes the table and the page. The same call goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.atomic import storage
+from harness.config.hashing import hash_of
+from harness.config.models import model_folder
+from harness.errors import RunFolderError
+from harness.experiment.arms import Arm, expand
+from harness.experiment.checks import check_changes, check_games
+from harness.experiment.design import Design, ExperimentError, load_design
+from harness.experiment.directions import Direction, fit_mass_mean, read_direction
+from harness.experiment.folder import (
+    NAME,
+    SCHEMA_VERSION,
+    Manifest,
+    Source,
+    read_manifest,
+    read_parts,
+    read_vectors,
+    write_outcomes,
+    write_part,
+    write_vectors,
+)
+from harness.experiment.measure import Measurer
+from harness.experiment.moments import Moment, draw_moments, split_games
+from harness.experiment.scenes import Scenes
+from harness.lock import RunLock
+from harness.run.folder import Run, load_run
+from harness.run.manifest import this_session
+from harness.schedule.branched import schedule_of
+
+PART = 10
+"""Moments a part."""
+MOST_FIT = 1000
+"""Rows that a direction is fitted on."""
+Say = Callable[[str], None]
+
+
+def run_experiment(
+    design: Design | str | Path,
+    runs: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    force: bool = False,
+    device: str = "auto",
+    say: Say = lambda text: None,
+) -> Path:
+    """Carry out a design on the games of some runs; the experiment's folder.
+
+    out: by default `experiment-<name>` in the first run's folder. force: also with fewer games than the smallest effect
+    of interest needs; the page then says so.
+
+    Raises ExperimentError for what is refused before anything is asked, ConfigurationError, RunFolderError,
+    ModelFilesError, StorageError.
+    """
+    if not isinstance(design, Design):
+        design = load_design(design)
+    if not runs:
+        raise ExperimentError("no run was named; name at least one run folder with games of a model")
+    opened = [load_run(path) for path in runs]
+    folder = Path(out) if out is not None else opened[0].path / f"experiment-{design.name}"
+    sources = [Source(str(r.path.resolve()), r.manifest.name, r.manifest.config_hash) for r in opened]
+    key = hash_of(
+        [
+            design.hash(),
+            [[s.name, s.config_hash, r.manifest.n_games] for s, r in zip(sources, opened, strict=True)],
+        ]
+    )
+    with storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with RunLock(folder):
+        manifest = read_manifest(folder) if (folder / NAME).is_file() else None
+        if manifest is not None and manifest.key != key:
+            raise RunFolderError(
+                f"{folder} holds the experiment {manifest.design['name']!r} with other settings or runs (key "
+                f"{manifest.key}, asked for {key}): choose another --out, or remove it"
+            )
+        if manifest is not None and manifest.status == "finished":
+            say(f"{folder} is finished: nothing is asked again")
+            return folder
+        if design.strategic is not None:
+            _strategic(folder, design, opened, sources, key, manifest, device, say)
+        else:
+            _carry_out(folder, design, opened, sources, key, manifest, force, device, say)
+    return folder
+
+
+def _strategic(
+    folder: Path,
+    design: Design,
+    runs: Sequence[Run],
+    sources: list[Source],
+    key: str,
+    manifest: Manifest | None,
+    device: str,
+    say: Say,
+) -> None:
+    """The acts of a menu played out, in place of arms."""
+    from harness.experiment.strategic import run_strategic
+
+    hooked = _load(runs, device, say)
+    manifest = manifest or Manifest(
+        schema_version=SCHEMA_VERSION, kind="experiment", status="asking", design=design.model_dump(mode="json"),
+        key=key, runs=sources, models=[] if hooked is None else [hooked.name],
+        moments=draw_moments(design, runs, False),
+        arms=[], stamps=[], directions={}, sessions=[this_session()],
+    )  # fmt: skip
+    manifest.write(folder)
+    began = time.monotonic()
+    run_strategic(folder, design, manifest.moments, runs, hooked, say)
+    manifest.seconds += time.monotonic() - began
+    manifest.status = "finished"
+    manifest.write(folder)
+
+
+def _carry_out(
+    folder: Path,
+    design: Design,
+    runs: Sequence[Run],
+    sources: list[Source],
+    key: str,
+    manifest: Manifest | None,
+    force: bool,
+    device: str,
+    say: Say,
+) -> None:
+    hooked = _load(runs, device, say)
+    if hooked is None:
+        raise ExperimentError(
+            "no model sits in these games, so nobody can be asked again; only [strategic] needs none"
+        )
+    scenes = [Scenes(run) for run in runs]
+    if manifest is None:
+        manifest = _plan(folder, design, runs, sources, key, hooked, scenes, force, say)
+    else:
+        manifest.sessions.append(this_session())
+    scorers = _scorers(hooked, manifest, scenes, device, say)
+    measurer = Measurer(
+        scenes, scorers, manifest.arms, read_vectors(folder), options=design.outcomes.options,
+        beliefs=design.outcomes.beliefs,
+    )  # fmt: skip
+    _ask(folder, manifest, measurer, say)
+    if design.outcomes.continuations:
+        from harness.experiment.continuations import play_continuations
+
+        play_continuations(folder, design, manifest, runs, hooked, say)
+    write_outcomes(folder)
+    manifest.status = "finished"
+    manifest.write(folder)
+
+
+def _plan(
+    folder: Path,
+    design: Design,
+    runs: Sequence[Run],
+    sources: list[Source],
+    key: str,
+    hooked: Any,
+    scenes: Sequence[Scenes],
+    force: bool,
+    say: Say,
+) -> Manifest:
+    """Draw and check; what will be asked is written down before anything is."""
+    fits = [name for name, section in design.directions.items() if section.fit is not None]
+    moments = draw_moments(design, runs, bool(fits))
+    stamps = check_games(design, moments, force)
+    say(f"{len(moments):,} moments of {len({(m.run, m.game_id) for m in moments}):,} games")
+    layout = hooked.layout
+    directions = {
+        name: read_direction(name, section)
+        for name, section in design.directions.items()
+        if section.fit is None
+    }
+    if fits:
+        directions |= _fitted(design, runs, hooked, say)
+    arms, vectors, more = expand(design, directions, layout.n_layers, layout.d_model)
+    check_changes(arms, moments, scenes, vectors)
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION, kind="experiment", status="asking", design=design.model_dump(mode="json"),
+        key=key, runs=sources, models=[hooked.name], moments=moments, arms=arms, stamps=stamps + more,
+        directions={name: d.origin for name, d in directions.items()}, sessions=[this_session()], forced=force,
+    )  # fmt: skip
+    write_vectors(folder, vectors)
+    manifest.write(folder)
+    return manifest
+
+
+def _load(runs: Sequence[Run], device: str, say: Say) -> Any:
+    """The one model whose decisions are asked again, None where only scripted players sit."""
+    from agents.hooks.model import load_hooked_model
+
+    folders: dict[Path, None] = {}
+    for run in runs:
+        for config in schedule_of(run.manifest).configs:
+            for backend in config.backends.values():
+                if backend.kind != "openai":
+                    folders[model_folder(backend).resolve()] = None
+    if not folders and not any(run.manifest.models for run in runs):
+        return None
+    if len(folders) != 1:
+        raise ExperimentError(
+            f"an experiment asks one local model; the runs have {len(folders)}: "
+            f"{', '.join(map(str, folders)) or 'none'}. "
+            "Name runs of one model whose weights are here (vllm or transformers backends)"
+        )
+    (path,) = folders
+    say(f"loading {path.name}")
+    hooked = load_hooked_model(path, device="cuda" if device == "gpu" else device)
+    played = {name for run in runs for name in run.manifest.models.values()}
+    if played and hooked.name not in played:
+        raise ExperimentError(
+            f"{path} holds {hooked.name}, but the games were played with {', '.join(sorted(played))}"
+        )
+    return hooked
+
+
+def _scorers(
+    hooked: Any, manifest: Manifest, scenes: Sequence[Scenes], device: str, say: Say
+) -> Mapping[str | None, Any]:
+    from agents.hooks.model import load_hooked_model
+    from agents.models.small import find_model
+    from harness.experiment.scoring.packed import make_scorer
+    from harness.experiment.scoring.plain import PlainScorer
+
+    first = manifest.moments[0]
+    probe = Measurer(
+        scenes, {None: PlainScorer(hooked)}, _few(manifest.arms), _some_vectors(manifest, hooked), options=True,
+        beliefs=False,
+    ).asks(scenes[first.run].scene(first))[0]  # fmt: skip
+    scorer, off = make_scorer(hooked, list(probe.values()))
+    manifest.scorer = "plain" if isinstance(scorer, PlainScorer) else "packed"
+    manifest.off = off
+    if manifest.scorer == "plain":
+        say(
+            f"{hooked.name} is read by plain passes, one an arm: its attention cannot be packed (off by {off:.2g} nats)"
+        )
+    scorers: dict[str | None, Any] = {None: scorer}
+    for model in sorted({arm.model for arm in manifest.arms if arm.model is not None}):
+        other = load_hooked_model(find_model(model), device="cuda" if device == "gpu" else device)
+        if other.tokenizer.get_vocab() != hooked.tokenizer.get_vocab():
+            raise ExperimentError(
+                f"{model} has other words than {hooked.name}: its prompts would be other ones"
+            )
+        scorers[model] = make_scorer(other, list(probe.values()))[0]
+        if other.name not in manifest.models:
+            manifest.models.append(other.name)
+    return scorers
+
+
+def _few(arms: Sequence[Arm]) -> list[Arm]:
+    """The unchanged moment and one arm a layer: enough to see whether packed answers are right."""
+    edited = {arm.layer: arm for arm in arms if arm.kind == "direction"}
+    return [arms[0], *edited.values()]
+
+
+def _some_vectors(manifest: Manifest, hooked: Any) -> np.ndarray:
+    n = 1 + max((arm.vector or 0 for arm in manifest.arms), default=0)
+    return np.random.default_rng(0).normal(size=(n, hooked.layout.d_model)).astype(np.float32)
+
+
+def _ask(folder: Path, manifest: Manifest, measurer: Measurer, say: Say) -> None:
+    done = set(read_parts(folder)["moment"].unique())
+    todo = [m for m in manifest.moments if m.id not in done]
+    began, before = time.monotonic(), manifest.seconds
+    for start in range(0, len(todo), PART):
+        some = todo[start : start + PART]
+        write_part(folder, some[0].id, [row for moment in some for row in measurer.rows(moment)])
+        spent = time.monotonic() - began
+        manifest.seconds = before + spent
+        manifest.write(folder)
+        n = start + len(some)
+        say(
+            f"{n + len(done):,} of {len(manifest.moments):,} moments; about {spent / n * (len(todo) - n):,.0f} s left"
+        )
+
+
+def _fitted(design: Design, runs: Sequence[Run], hooked: Any, say: Say) -> dict[str, Direction]:
+    """The belief directions, from games that no moment comes from."""
+    from harness.experiment.fitting import belief_streams
+
+    say("reading what the model holds of the others in the games kept for fitting")
+    games, _ = split_games(runs, design.moments.fit_share, design.moments.seed)
+    streams, labels, codes = belief_streams(runs, games, design.moments.kind, hooked, MOST_FIT)
+    found = {}
+    for name, section in design.directions.items():
+        if section.fit is None:
+            continue
+        if not labels.any() or labels.all():
+            raise ExperimentError(
+                f"directions.{name}: the {len(games):,} games kept for fitting hold {len(labels):,} questions about "
+                "players that the viewer has not been told, all of one class; give more games or a larger "
+                "moments.fit_share"
+            )
+        vector, best, scores = fit_mass_mean(streams, labels, codes, section.layer)
+        origin = (
+            f"difference of class means of 'is a werewolf' at the subject's mention in the question for its role, "
+            f"layer {best} (AUROC {scores[best]:.2f} on held-out games), {len(labels):,} rows of {len(set(codes)):,} "
+            "games"
+        )
+        say(f"direction {name}: {origin}")
+        found[name] = Direction(name, vector, best, "option", best, origin)
+    return found
+
+
+__all__ = ["Moment", "run_experiment"]

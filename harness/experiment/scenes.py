@@ -1,0 +1,220 @@
+"""A moment as its model is asked it: the prompt, its options, its questions about beliefs, unchanged and changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from agents.llm.beliefs import gone, role_words
+from agents.llm.encoder import Encoder
+from games import chance
+from games.base import Observation
+from games.play import observe
+from games.records import Span, SpeechAct
+from harness.activations.sites import View
+from harness.capture.contexts import Players, asked
+from harness.capture.variants import GameVariants
+from harness.config.files import parse_config, set_key
+from harness.errors import ConfigurationError
+from harness.experiment.arms import Arm
+from harness.experiment.design import ExperimentError, Where
+from harness.experiment.moments import Moment
+from harness.experiment.words import changed_records, said_before, speaker_of
+from harness.run.folder import Run
+from harness.schedule.branched import schedule_of
+
+OPTIONS = "options"
+
+
+class Prompted(msgspec.Struct, frozen=True):
+    """One question as token ids."""
+
+    ids: tuple[int, ...]
+    spans: tuple[Span, ...]
+    choices: tuple[tuple[int, ...], ...]
+    answers: tuple[Any, ...]
+    """What each choice means: an option, or a role's key."""
+
+
+class _Game:
+    """One game of a run, read once."""
+
+    def __init__(self, run: Run, game_id: str) -> None:
+        self.game_id = game_id
+        self.game, self.config, self.seed = run.game(game_id)
+        self.records = run.records(game_id)
+        every = asked(self.game, self.config, self.seed, self.records)
+        self.asked = {d.seq: (request, d, before) for request, d, before in every}
+        self._variants: GameVariants | None = None
+
+    def variants(self, encoder: Encoder) -> GameVariants:
+        """The variants of the game's contexts."""
+        if self._variants is None:
+            self._variants = GameVariants(
+                self.game_id, self.game, self.config, self.seed, self.records, encoder, lambda name: None
+            )
+        return self._variants
+
+
+class Scenes:
+    """The moments of one run. Games are read as they are needed; the last one is kept."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.schedule = schedule_of(run.manifest)
+        self.players = Players(self.schedule.configs)
+        self._game: _Game | None = None
+
+    def scene(self, moment: Moment) -> Scene:
+        """The moment's scene. Raises ExperimentError where its player cannot be made."""
+        if self._game is None or self._game.game_id != moment.game_id:
+            self._game = _Game(self.run, moment.game_id)
+        return Scene(self, moment, self._game)
+
+
+class Scene:
+    """One moment."""
+
+    def __init__(self, scenes: Scenes, moment: Moment, kept: _Game) -> None:
+        request, self.decision, before = kept.asked[moment.seq]
+        self._scenes, self.moment, self._kept, self.game = scenes, moment, kept, kept.game
+        self.observation = observe(kept.game, moment.game_id, kept.config, kept.seed, before, request)
+        self.words = kept.game.text.words_of(kept.config, before)
+        self.cell = scenes.run.manifest.cells.index(scenes.run.cell(moment.game_id))
+        self.player = self._player(self.decision.agent)
+        self.left = gone(kept.game, before)
+
+    def _player(self, agent: str) -> Any:
+        player = self._scenes.players.get(self.cell, agent)
+        if player is None or not hasattr(player, "legal_answers"):
+            why = "; ".join(self._scenes.players.skipped) or "its prompts are not token ids"
+            raise ExperimentError(f"the contexts of the player {agent!r} cannot be made again: {why}")
+        return player
+
+    @property
+    def encoder(self) -> Encoder:
+        """Of the model's tokenizer."""
+        encoder: Encoder = self.player.encoder
+        return encoder
+
+    @property
+    def living(self) -> list[int]:
+        """Living others."""
+        return [i for i in range(len(self.words.names)) if i not in self.left and i != self.moment.seat]
+
+    def options(self, arm: Arm) -> Prompted | None:
+        """The decision's own question under an arm; None where the moment has no such change."""
+        changed = self._changed(arm)
+        if changed is None:
+            return None
+        player, observation = changed
+        choices = player.legal_answers(observation)
+        if not choices:
+            raise ExperimentError(
+                f"a {observation.request.kind} of {self.decision.agent!r} is no bare choice among options, so it has "
+                'no exact distribution: choose another moments.kind, or play with choice = "constrained" and no notes'
+            )
+        context = player.context(observation)
+        return self._spliced(
+            arm, tuple(context.ids), tuple(context.spans), choices, tuple(observation.request.options)
+        )
+
+    def belief(self, arm: Arm, subject: int) -> Prompted | None:
+        """The question what the viewer believes of a subject, under an arm."""
+        changed = self._changed(arm)
+        if changed is None:
+            return None
+        player, observation = changed
+        roles = role_words(observation)
+        (question,) = player.belief_questions(observation, (self.moment.seat, subject), roles, 1, 0)
+        if not question.choices:
+            raise ExperimentError(
+                f"the beliefs of {self.decision.agent!r} cannot be read from its probabilities"
+            )
+        return self._spliced(arm, question.prompt.ids, question.spans, question.choices, tuple(roles))
+
+    def _changed(self, arm: Arm) -> tuple[Any, Observation] | None:
+        """(the player, what it observes) under an arm that changes words or settings."""
+        m = self.moment
+        if arm.kind == "player":
+            return self._with_settings(arm), self._named(arm, self.observation)
+        if arm.kind != "utterance":
+            return self.player, self.observation
+        records = list(self.observation.records)
+        text = self.game.text
+        if arm.do in ("add", "neutral"):
+            # in order of name, so that the draw does not depend on anything else
+            draw = chance.key(self.observation.seed, "speaker")
+            speaker = speaker_of(arm.by, m.belief, self.living, m.subject, draw)
+            if speaker is None:
+                return None
+            act = SpeechAct(arm.act if arm.do == "add" else "question", m.subject)  # type: ignore[arg-type]
+            new = said_before(records, speaker, act, self.words, text, self.decision.day, self.decision.phase)
+        else:
+            found = changed_records(records, arm.do, m.seat, m.subject, self.words, text, self.encoder)
+            if found is None:
+                return None
+            new = found
+        return self.player, self._named(arm, msgspec.structs.replace(self.observation, records=tuple(new)))
+
+    def _named(self, arm: Arm, observation: Observation) -> Observation:
+        """Under another game id: players keep what they have read by it."""
+        return msgspec.structs.replace(
+            observation, game_id=f"{observation.game_id}#{self.moment.id}#{arm.id}"
+        )
+
+    def _with_settings(self, arm: Arm) -> Any:
+        from harness.play.factory import make_agent
+
+        config = self._scenes.schedule.configs[self.cell]
+        plain = json.loads(json.dumps(config.plain()))
+        for key, value in arm.settings.items():
+            set_key(plain["agents"][self.decision.agent], key, value)
+        made = parse_config(plain, f"arm {arm.of}")
+        backend = made.agents[self.decision.agent].backend or ""
+        try:
+            return make_agent(self.decision.agent, made, {backend: self.player.backend})
+        except ConfigurationError as error:
+            raise ExperimentError(
+                f"arm {arm.of}: {error}; the player's prompt style is {made.agents[self.decision.agent].prompt!r} "
+                "(advice, persona and monitored are words for players in chat style)"
+            ) from error
+
+    def _spliced(
+        self, arm: Arm, ids: tuple[int, ...], spans: tuple[Span, ...], choices: Any, answers: tuple[Any, ...]
+    ) -> Prompted | None:
+        if arm.kind == "role_line":
+            view = View(self.decision, ids, len(ids), 0, spans)
+            variants = self._kept.variants(self.encoder)
+            name = {"remove": "no_role_line", "swap": "swapped_role", "random_span": "random_span"}[arm.do]
+            changed = getattr(variants, name)(view)
+            if changed is None:
+                return None
+            ids, spans = changed.ids, changed.spans
+        self._check_words(arm, ids)
+        return Prompted(ids, spans, tuple(choices), answers)
+
+    def _check_words(self, arm: Arm, ids: tuple[int, ...]) -> None:
+        unknown = self.encoder.tokenizer.unk_token_id
+        if arm.kind in ("utterance", "player", "role_line") and unknown is not None and unknown in ids:
+            before = self.player.context(self.observation).ids
+            if unknown not in before:
+                raise ConfigurationError(
+                    f"arm {arm.of}: the model's tokenizer ({len(self.encoder.tokenizer)} words) lacks words of this "
+                    "change; name words that it has, or a model with a larger vocabulary"
+                )
+
+
+def positions(asked: Prompted, seat: int, at: Where) -> tuple[int, ...] | None:
+    """Token indices of a position by meaning, about a seat; None where the prompt has no such place."""
+    if at == "answer":
+        return (len(asked.ids) - 1,)
+    if at == "all":
+        return tuple(range(len(asked.ids)))
+    named = sorted({s.end - 1 for s in asked.spans if s.kind == "mention" and s.seat == seat})
+    if at == "option":
+        start = max((s.start for s in asked.spans if s.kind == "question"), default=None)
+        return None if start is None else tuple(i for i in named if i >= start)[-1:] or None
+    return tuple(named[-1:] if at == "last_mention" else named) or None

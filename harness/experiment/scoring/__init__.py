@@ -1,0 +1,1 @@
+"""Exact probabilities of whole answers under many changes of one prompt."""

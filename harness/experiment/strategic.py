@@ -1,0 +1,230 @@
+"""How much each typed act would have helped, where a seat could lie, bus a partner, counter-claim or be silent.
+
+For every act of a menu the rest of the game is played n times, with the same seeds for all acts; what the seat's
+faction then wins is what the act is worth. Whether a player's acts follow that worth is the analysis' question
+(`analysis.behaviour.strategic`); here the continuations are played, and what the player did, or how likely its model
+was to, is written down beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from games.base import GameError
+from games.records import Decision, Event, Record, SpeechAct
+from harness.atomic import replacing, storage
+from harness.branch.changes import Say
+from harness.errors import RunFolderError
+from harness.experiment.continuations import Futures, futures_of
+from harness.experiment.design import Design
+from harness.experiment.moments import Moment
+from harness.experiment.scenes import Scenes
+from harness.experiment.scoring.questions import Ask
+from harness.replay.replay import Replay
+from harness.run.folder import Run
+
+SILENT = "silent"
+
+ACTS: dict[str, Any] = {
+    "moment": pl.Int32,
+    "game": pl.String,
+    "role": pl.String,
+    "faction": pl.String,
+    "day": pl.Int16,
+    "agent": pl.String,
+    "act": pl.String,  # in one word, with the subject's relation: accuse:other, claim_role:seer
+    "kind": pl.String,
+    "lie": pl.Boolean,  # false, and the speaker knows
+    "truthful": pl.Boolean,  # nothing in it is false to the speaker's knowledge
+    "chosen": pl.Float64,  # 1 for what was said; a model's probability among the menu where it can be read
+    "won": pl.List(pl.Int8),  # of continuation k: whether the seat's faction won
+    "accused": pl.Float64,  # public: accusations of the act's subject so far
+    "defended": pl.Float64,  # public: defences of it
+    "claims": pl.Float64,  # public: claims of the act's role so far
+    "votes": pl.Float64,  # public: ballots against the act's subject so far
+    "spoken": pl.Float64,  # public: speeches so far on the day
+}
+"""One row a moment and act of the menu."""
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One act of a menu."""
+
+    name: str
+    acts: tuple[SpeechAct, ...]
+
+
+def menu(
+    replay: Replay, decision: Decision, living: Sequence[int], belief: dict[int, float], most: int
+) -> list[Option]:
+    """What the seat could say at a speech: nothing, accusations and defences, claims, a report; at most `most` acts.
+
+    Accusations are of the two players that the seat suspects most and of a partner, defences of a partner and of the
+    one that it suspects least; claims are of the seer, its own role and a villager; the report names a werewolf.
+    """
+    seats = replay.seats
+    me = seats[decision.seat]
+    suspects = sorted(living, key=lambda i: (-belief.get(i, 0.5), i))
+    partners = [i for i in living if seats[i].faction == me.faction and me.faction == "werewolf"]
+    others = [i for i in suspects if i not in partners]
+    found = [Option(SILENT, ())]
+    found += [Option(f"accuse:{i}", (SpeechAct("accuse", i),)) for i in [*others[:2], *partners[:1]]]
+    found += [Option(f"defend:{i}", (SpeechAct("defend", i),)) for i in [*partners[:1], *others[-1:]]]
+    dealt = {fact.role for fact in seats}
+    for role in dict.fromkeys(("seer", me.role, "villager")):
+        if role in dealt and role != "werewolf":
+            found.append(Option(f"claim_role:{role}", (SpeechAct("claim_role", None, role),)))
+    if others:
+        found.append(Option(f"report:{others[0]}", (SpeechAct("report_inspection", others[0], "werewolf"),)))
+    return list({option.name: option for option in found}.values())[:most]
+
+
+def run_strategic(
+    folder: Path,
+    design: Design,
+    moments: Sequence[Moment],
+    runs: Sequence[Run],
+    hooked: Any,
+    say: Callable[[str], None],
+) -> Path:
+    """Play the menus of a design's moments out and write `acts.parquet`; its path. Goes on after a stop."""
+    section = design.strategic
+    if section is None:
+        raise RunFolderError(f"the design {design.name!r} has no [strategic] table")
+    place = folder / "acts"
+    with storage(folder):
+        place.mkdir(parents=True, exist_ok=True)
+    futures, close = futures_of(runs, hooked)
+    scenes = [Scenes(run) for run in runs]
+    scorer = _scorer(hooked)
+    try:
+        for n, moment in enumerate(moments):
+            part = place / f"{moment.id:05d}.parquet"
+            if not part.is_file():
+                r = moment.run
+                rows = _moment_rows(runs[r], futures[r], scenes[r], moment, section, scorer)
+                with replacing(part) as file:
+                    pl.DataFrame(rows, schema=ACTS).write_parquet(file)
+            say(f"acts of {n + 1:,} of {len(moments):,} moments")
+    finally:
+        close()
+    out = folder / "acts.parquet"
+    with replacing(out) as file:
+        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
+    return out
+
+
+def _scorer(hooked: Any) -> Any:
+    if hooked is None:
+        return None
+    from harness.experiment.scoring.packed import PackedScorer, packs
+    from harness.experiment.scoring.plain import PlainScorer
+
+    return PackedScorer(hooked) if packs(hooked) else PlainScorer(hooked)
+
+
+def _moment_rows(
+    run: Run, futures: Futures, scenes: Scenes, moment: Moment, section: Any, scorer: Any
+) -> list[dict[str, Any]]:
+    replay = Replay(run, moment.game_id)
+    decision = replay.decision(moment.seq)
+    options = menu(replay, decision, sorted(moment.belief), moment.belief, section.most)
+    changes: dict[str, Say] = {}
+    labels = {}
+    for option in options:
+        change = Say(text="" if not option.acts else None, acts=option.acts)
+        try:
+            labels[option.name] = _labels(replay, decision, option)
+            changes[option.name] = change
+        except GameError:
+            continue
+    ks = range(section.continuations)
+    told = futures.play(moment, changes, dict.fromkeys(changes, ks))
+    said = _said(decision, options)
+    kept = [o for o in options if o.name in changes]
+    chosen = _probabilities(scenes, moment, kept, scorer) if scorer is not None and decision.trace else None
+    if chosen is None:
+        chosen = {o.name: float(o.name == said) for o in kept}
+    heard = replay.records[: decision.seq]
+    rows = []
+    for option in kept:
+        lie, truthful = labels[option.name]
+        rows.append(
+            {
+                "moment": moment.id, "game": f"{moment.run}:{moment.game_id}", "role": moment.role,
+                "faction": moment.faction, "day": moment.day, "agent": decision.agent,
+                "act": _relation(replay, decision, option), "kind": option.acts[0].kind if option.acts else SILENT,
+                "lie": lie, "truthful": truthful, "chosen": chosen[option.name],
+                "won": [int(told[option.name, k].won) for k in ks],
+            }
+            | _public(heard, option, decision.day)
+        )  # fmt: skip
+    return rows
+
+
+def _labels(replay: Replay, decision: Decision, option: Option) -> tuple[bool, bool]:
+    """(it is a lie, it is truthful), by the engine."""
+    new = msgspec.structs.replace(decision, action=msgspec.structs.replace(decision.action, acts=option.acts))
+    records: list[Record] = [*replay.records[: decision.seq], new]
+    labels = [s.label for s in replay.game.statements(replay.config, records) if s.seq == decision.seq]
+    return "lie" in labels, "lie" not in labels and "honest mistake" not in labels
+
+
+def _said(decision: Decision, options: Sequence[Option]) -> str | None:
+    """The act of the menu that was said: the first one that is in it; silence where nothing typed was said."""
+    if not decision.action.acts:
+        return SILENT
+    known = {option.acts[0]: option.name for option in options if option.acts}
+    return next((known[act] for act in decision.action.acts if act in known), None)
+
+
+def _relation(replay: Replay, decision: Decision, option: Option) -> str:
+    """The act with its subject by relation, never by name or seat: `accuse:partner`, `claim_role:seer`."""
+    if not option.acts:
+        return SILENT
+    act, seats = option.acts[0], replay.seats
+    if act.subject is None:
+        return f"{act.kind}:{'own' if act.role == seats[decision.seat].role else act.role}"
+    partner = seats[act.subject].faction == seats[decision.seat].faction == "werewolf"
+    return f"{act.kind}:{'partner' if partner else 'other'}"
+
+
+def _public(heard: Sequence[Record], option: Option, day: int) -> dict[str, float]:
+    events = [r for r in heard if isinstance(r, Event) and r.audience is None]
+    subject = option.acts[0].subject if option.acts else None
+    role = option.acts[0].role if option.acts else None
+    said = [a for e in events for a in e.acts]
+    return {
+        "accused": float(sum(a.kind == "accuse" and a.subject == subject is not None for a in said)),
+        "defended": float(sum(a.kind == "defend" and a.subject == subject is not None for a in said)),
+        "claims": float(sum(a.kind == "claim_role" and a.role == role is not None for a in said)),
+        "votes": float(sum(e.kind == "ballot" and e.target == subject is not None for e in events)),
+        "spoken": float(sum(e.kind == "speech" and e.day == day for e in events)),
+    }
+
+
+def _probabilities(
+    scenes: Scenes, moment: Moment, options: Sequence[Option], scorer: Any
+) -> dict[str, float] | None:
+    """A model's own probability of each act as all that it says, among the menu; None where none can be read."""
+    scene = scenes.scene(moment)
+    player, request = scene.player, scene.observation.request
+    if not hasattr(player, "context") or getattr(player, "multi_step", False):
+        return None
+    text = scene.game.text
+    answers = []
+    for option in options:
+        said = text.say(option.acts, scene.words)
+        action = msgspec.structs.replace(scene.decision.action, text=said, acts=option.acts)
+        answers.append(tuple(player.encoder.encode(text.answer(request, action, scene.words) + "\n")[0]))
+    if any(a != b and b[: len(a)] == a for a in answers for b in answers):
+        return None
+    (found,) = scorer.score([Ask(tuple(player.context(scene.observation).ids), tuple(answers))])
+    shares = np.exp(found - found.max())
+    return dict(zip((o.name for o in options), (shares / shares.sum()).tolist(), strict=True))

@@ -1,0 +1,111 @@
+"""Changes of what was said, at the level of the log: an utterance removed, its claim flipped, replaced, or put in.
+
+A context is a function of the records that a seat has seen, so a change of the records is a change of the words in
+every prompt style. What the viewer said itself is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agents.llm.encoder import Encoder
+from games.records import Event, Record, SpeechAct
+
+FILLER = ("I", "will", "not")
+"""Words of filler, said again and again: function words of every lexicon, and no typed act."""
+SAID = ("speech", "last_words")
+"""Events in which everybody hears a seat's words."""
+
+
+def utterance_about(records: Sequence[Record], viewer: int, subject: int) -> tuple[int, Event] | None:
+    """The last public utterance of another seat with a typed act about the subject, after its index."""
+    for i in range(len(records) - 1, -1, -1):
+        r = records[i]
+        if (
+            isinstance(r, Event)
+            and r.kind in SAID
+            and r.actor != viewer
+            and any(a.subject == subject for a in r.acts)
+        ):
+            return i, r
+    return None
+
+
+def flipped(acts: Sequence[SpeechAct], subject: int) -> tuple[SpeechAct, ...]:
+    """The acts with what they claim of the subject turned into its opposite; others as they are."""
+    return tuple(_flip(act) if act.subject == subject else act for act in acts)
+
+
+def _flip(act: SpeechAct) -> SpeechAct:
+    if act.kind == "accuse":
+        return SpeechAct("defend", act.subject)
+    if act.kind == "defend":
+        return SpeechAct("accuse", act.subject)
+    if act.kind == "report_inspection":
+        role = {"werewolf": "villager", "village": "werewolf", "human": "werewolf"}.get(
+            act.role or "", "werewolf"
+        )
+        return SpeechAct("report_inspection", act.subject, role)
+    return act
+
+
+def changed_records(
+    records: Sequence[Record], do: str, viewer: int, subject: int, words: Any, text: Any, encoder: Encoder
+) -> list[Record] | None:
+    """The records with the last utterance about the subject changed; None where there is none, or it stays the same.
+
+    do: `remove`, `flip`, or `filler` (as many tokens of filler in its place).
+    """
+    found = utterance_about(records, viewer, subject)
+    if found is None:
+        return None
+    at, event = found
+    if do == "remove":
+        return [*records[:at], *records[at + 1 :]]
+    if do == "flip":
+        acts = flipped(event.acts, subject)
+        if acts == event.acts:
+            return None
+        said = text.say(acts, words)
+        new = msgspec.structs.replace(event, text=said, acts=acts)
+    else:
+        n = len(encoder.encode(event.text or "")[0])
+        new = msgspec.structs.replace(event, text=filler(encoder, n), acts=())
+    return [*records[:at], new, *records[at + 1 :]]
+
+
+def filler(encoder: Encoder, n: int) -> str:
+    """Words that say nothing, of n tokens or as near as the tokenizer allows."""
+    words: list[str] = []
+    while len(encoder.encode(" ".join([*words, FILLER[len(words) % 3]]))[0]) <= n:
+        words.append(FILLER[len(words) % 3])
+    return " ".join(words)
+
+
+def said_before(
+    records: Sequence[Record], speaker: int, act: SpeechAct, words: Any, text: Any, day: int, phase: str
+) -> list[Record]:
+    """The records with one more public utterance at their end."""
+    said = text.say((act,), words)
+    last = records[-1].seq if records else -1
+    return [
+        *records,
+        Event(seq=last + 1, kind="speech", day=day, phase=phase, actor=speaker, text=said, acts=(act,)),
+    ]
+
+
+def speaker_of(
+    by: str, belief: dict[int, float], living: Sequence[int], subject: int, draw: int
+) -> int | None:
+    """A living third seat: the viewer's most or least suspected one, or one drawn."""
+    pool = [i for i in living if i != subject]
+    if not pool:
+        return None
+    if by == "drawn":
+        return pool[draw % len(pool)]
+    known = [i for i in pool if i in belief]
+    pick = max if by == "most_suspect" else min
+    return pick(known, key=lambda i: belief[i], default=None)

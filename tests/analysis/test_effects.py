@@ -1,0 +1,139 @@
+"""The table of an experiment finds what was put there, finds nothing where nothing was, and says which is which."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis.behaviour.effects import effect_table, random_effects, settings_forest, used_beside, used_in
+from analysis.behaviour.outcomes import read_experiment
+from analysis.report.experiment import write_effects
+from analysis.stats.errors import AnalysisError
+from tests.fixtures.made_experiments import made_experiment
+
+
+def table_of(folder, n_boot=400):
+    return effect_table(read_experiment(folder), n_boot)
+
+
+def row(table, arm="push", outcome="p_subject", role="all"):
+    found = table.filter(pl.col("arm") == arm, pl.col("outcome") == outcome, pl.col("subject_role") == role)
+    assert len(found) == 1
+    return found.row(0, named=True)
+
+
+def test_an_effect_that_was_put_there_is_found_with_its_size(tmp_path):
+    found = row(table_of(made_experiment(tmp_path / "e", effect=0.1, random_effect=0.02)))
+    assert found["verdict"] == "used"
+    assert found["effect"] == pytest.approx(0.1, abs=0.02)
+    assert found["low"] < 0.1 < found["high"]
+    assert (found["rank"], found["n_random"], found["against"]) == (1, 20, "random directions")
+    assert (found["n_games"], found["n_moments"]) == (40, 80)
+
+
+def test_what_any_push_of_this_size_does_is_not_the_directions_own(tmp_path):
+    found = row(table_of(made_experiment(tmp_path / "e", effect=0.04, random_effect=0.1)))
+    assert found["rank"] > 1
+    assert found["verdict"] != "used"
+
+
+def test_few_games_are_called_underpowered_and_many_a_finding(tmp_path):
+    few = row(table_of(made_experiment(tmp_path / "few", n_games=6, noise=0.15)))
+    many = row(table_of(made_experiment(tmp_path / "many", n_games=60)))
+    assert (few["verdict"], many["verdict"]) == ("underpowered", "not beyond controls")
+    assert few["findable"] > 0.05 > many["findable"]
+
+
+def test_nothing_is_found_more_often_than_the_level_says(tmp_path):
+    found = [
+        row(table_of(made_experiment(tmp_path / str(i), seed=i, n_games=20, n_random=0, noise=0.05), 200))
+        for i in range(20)
+    ]
+    assert sum(f["verdict"] == "used" for f in found) <= 3
+    assert sum(not f["low"] <= 0 <= f["high"] for f in found) <= 4  # 5% of 20, and chance
+
+
+def test_games_not_moments_are_what_repeats(tmp_path):
+    """Ten moments of a game that share its deviation say little more than two."""
+    two = row(table_of(made_experiment(tmp_path / "two", n_games=12, per_game=2, noise=0.1)))
+    ten = row(table_of(made_experiment(tmp_path / "ten", n_games=12, per_game=10, noise=0.1)))
+    assert (ten["high"] - ten["low"]) > 0.6 * (two["high"] - two["low"])
+
+
+def test_effects_stand_by_role_of_the_subject_and_never_by_name(tmp_path):
+    table = table_of(made_experiment(tmp_path / "e", effect=0.1))
+    assert set(table["subject_role"]) == {"all", "seer", "werewolf"}
+    assert row(table, role="seer")["n_moments"] == 40
+
+
+def test_a_patch_is_counted_towards_the_donors_belief(tmp_path):
+    found = row(table_of(made_experiment(tmp_path / "e", effect=0.1, patch=True, noise=0.0)))
+    assert found["effect"] == pytest.approx(0.1, abs=0.02)
+
+
+def test_legal_mass_and_what_happens_to_the_other_options_stand_beside(tmp_path):
+    table = table_of(made_experiment(tmp_path / "e", effect=0.1))
+    assert row(table, outcome="legal_mass")["before"] == pytest.approx(0.99, abs=1e-6)
+    assert row(table, outcome="others")["effect"] == pytest.approx(
+        0.0, abs=1e-9
+    )  # they share alike what is left
+    assert row(table, outcome="moved")["effect"] == pytest.approx(0.1, abs=0.03)
+
+
+def test_settings_are_pooled_and_another_setting_is_predicted_more_widely(tmp_path):
+    folder = made_experiment(tmp_path / "e", effect=0.1, groups=("a", "b", "c"), n_games=45)
+    forest = settings_forest(read_experiment(folder), "push", "p_subject", 200)
+    assert forest["setting"].to_list() == ["a", "b", "c", "all settings", "another setting (prediction)"]
+    pooled, wide = forest.row(3, named=True), forest.row(4, named=True)
+    assert pooled["effect"] == pytest.approx(0.1, abs=0.02)
+    assert wide["low"] < pooled["low"] < pooled["high"] < wide["high"]
+    assert settings_forest(read_experiment(made_experiment(tmp_path / "one")), "push", "p_subject").is_empty()
+
+
+def test_random_effects_agree_with_a_worked_example():
+    # equal errors: the mean is plain, the variance between is that of the values minus that of the errors
+    values, errors = [0.0, 0.2, 0.4, 0.6], [0.1] * 4
+    mean, error, tau2 = random_effects(values, errors)
+    assert mean == pytest.approx(0.3)
+    assert tau2 == pytest.approx(np.var(values, ddof=1) - 0.01)
+    assert error == pytest.approx(np.sqrt((tau2 + 0.01) / 4))
+
+
+def test_the_page_says_what_the_table_says(tmp_path):
+    folder = made_experiment(tmp_path / "e", effect=0.1, doses=(0.25, 0.5))
+    page, said = write_effects(folder)
+    text = page.read_text()
+    table = pl.read_parquet(folder / "effects.parquet")
+    assert any(
+        re.match(r"push: used; the probability of choosing the subject goes from 0\.3", line) for line in said
+    )
+    assert "Stamped: layer 3 is another one." in text
+    assert "Does a stronger push do more" in text
+    assert (folder / "F8-made.svg").is_file()
+    effects = [row(table, arm)["effect"] for arm in ("push@0.25", "push@0.5", "push")]
+    assert effects == sorted(effects)
+    assert f"{effects[-1]:+.3f}" in text
+
+
+def test_experiments_beside_a_run_are_read_as_the_rung_used(tmp_path):
+    made_experiment(tmp_path / "experiment-made", effect=0.1)
+    (found,) = used_beside(tmp_path, 200)
+    assert (found.arm, found.verdict, found.experiment) == ("push", "used", "made")
+    assert found.contrast.low < found.contrast.value < found.contrast.high
+    assert used_beside(tmp_path / "experiment-made") == []
+    assert found.n_games == used_in(read_experiment(found.path), 200)[0].n_games
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"kind": "x"}, "no experiment"), ({"status": "asking"}, "not finished")]
+)
+def test_a_folder_that_is_no_finished_experiment_is_refused(tmp_path, change, message):
+    folder = made_experiment(tmp_path / "e")
+    manifest = json.loads((folder / "manifest.json").read_text()) | change
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(AnalysisError, match=message):
+        read_experiment(folder)
