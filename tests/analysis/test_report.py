@@ -83,12 +83,6 @@ def test_runs_captured_differently_are_read_at_the_site_that_most_have(tmp_path)
     assert "1 of 2 runs have no rows at site belief_mention: they are left out" in named.read_text()
 
 
-def test_few_games_are_underpowered_and_not_called_null(tmp_path):
-    page = write_report([planted_run(tmp_path / "run", 8, 0.0, seed=4)], settings=FAST)
-    assert ">underpowered</span>" in page.read_text()
-    assert ">not beyond baseline</span>" not in page.read_text()
-
-
 class Page(HTMLParser):
     def __init__(self):
         super().__init__()
