@@ -20,6 +20,9 @@ SpeechActKind = Literal[
     "deny",  # "I am not the <role>"
     "question",  # "I question <subject>"
     "retract",  # "I retract": takes back one's own claims and reports
+    "vouch",  # "I trust <subject>"
+    "suggest_team",  # "I suggest <team>"
+    "explain_vote",  # "I voted <role> because of <subject>"
 ]
 
 NOBODY: Final = -1
@@ -44,7 +47,9 @@ class SpeechAct(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     subject: int | None = None
     """The seat spoken about, where the kind has one."""
     role: str | None = None
-    """A role, faction or species key (never a lexicon's word), where the kind has one."""
+    """A role, faction or species key (never a lexicon's word), where the kind has one; of a vote, what it was."""
+    team: tuple[int, ...] = ()
+    """The seats of a team in ascending order, where the kind has one."""
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
