@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 compiled.use()
 
-GAMES = {"werewolf": "games.werewolf:GAME"}
+GAMES = {"werewolf": "games.werewolf:GAME", "avalon": "games.avalon:GAME"}
 """The game of each name, as `package.module:attribute`; it follows `games.base.Game`."""
 
 

@@ -1,0 +1,55 @@
+"""Avalon as the harness sees it: its rules, its words and its truth behind the one interface of all games."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from games import chance
+from games.avalon import rules, text, truth
+from games.avalon.config import AvalonConfig
+from games.avalon.lines import words_of
+from games.avalon.presets import configure
+from games.avalon.roles import side_of
+from games.avalon.rules_text import rules_text
+from games.base import ReplayError, SeatFacts
+from games.engine.discussion import SKIP
+from games.records import Action, Event, Record, Request
+
+
+class Avalon:
+    """The game of the harness (`games.base.Game`)."""
+
+    name = "avalon"
+    exit_kinds: tuple[str, ...] = ()
+    """Nobody leaves the game before its end."""
+    configure = staticmethod(configure)
+    start = staticmethod(rules.start)
+    to_act = staticmethod(rules.to_act)
+    apply = staticmethod(rules.apply)
+    outcome = staticmethod(rules.outcome)
+    transcript = staticmethod(text.transcript)
+    rules_text = staticmethod(rules_text)
+    statements = staticmethod(truth.statements)
+    text = text
+
+    @staticmethod
+    def legal_fallback(request: Request, seed: int) -> Action:
+        """Silence, else an option drawn by `seed`."""
+        if not request.options:
+            return Action()
+        if request.kind == "speech":
+            return Action(option=SKIP)
+        return Action(option=chance.choice(request.options, seed))
+
+    @staticmethod
+    def seats(config: AvalonConfig, records: Sequence[Record]) -> list[SeatFacts]:
+        """Name, role and side of every seat, from the moderator's first events of a log."""
+        deal = next((r for r in records if isinstance(r, Event) and r.kind == "deal"), None)
+        if deal is None or deal.data is None:
+            raise ReplayError("this log has no deal event: it is one seat's view, not the moderator's log")
+        names = words_of(config, records).names
+        roles = deal.data["roles"]
+        return [SeatFacts(name, role, side_of(role)) for name, role in zip(names, roles, strict=True)]
+
+
+GAME = Avalon()
