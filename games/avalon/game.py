@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from games import chance
-from games.avalon import rules, text, truth
+from games.avalon import rules, truth
 from games.avalon.config import AvalonConfig
-from games.avalon.lines import words_of
 from games.avalon.presets import configure
 from games.avalon.roles import side_of
-from games.avalon.rules_text import rules_text
+from games.avalon.words import text
+from games.avalon.words.lines import words_of
+from games.avalon.words.rules_text import rules_text
 from games.base import ReplayError, SeatFacts
 from games.engine.discussion import SKIP
 from games.records import Action, Event, Record, Request

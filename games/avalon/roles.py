@@ -33,8 +33,8 @@ def side_of(role: str) -> str:
 def shown(viewer: str, other: str) -> str | None:
     """What a holder of the role `viewer` is shown of another player's card at the deal; None for nothing.
 
-    Evil knows evil, but for Oberon, who knows nobody and whom nobody of them knows. Merlin is shown evil but for Mordred.
-    Percival is shown Merlin and Morgana alike, both as `merlin`.
+    Evil knows evil, but for Oberon, who knows nobody and whom nobody of them knows. Merlin is shown evil but for
+    Mordred. Percival is shown Merlin and Morgana alike, both as `merlin`.
     """
     if viewer == "merlin":
         return "evil" if other in EVIL and other != "mordred" else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from games.avalon.acts import ROLE_TERMS
 from games.avalon.config import AvalonConfig
 from games.avalon.roles import known_to, side_of
+from games.avalon.words.acts import ROLE_TERMS
 from games.engine.moderator import Moderator
 from games.records import NOBODY
 

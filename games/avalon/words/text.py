@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from games.avalon import acts as codec
 from games.avalon.config import AvalonConfig
-from games.avalon.lines import CHOICES, OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, words_of
+from games.avalon.words import acts as codec
+from games.avalon.words.lines import CHOICES, OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, words_of
 from games.base import GameError
 from games.engine.discussion import OVER, SKIP, SPEAK
 from games.language.quoting import quote

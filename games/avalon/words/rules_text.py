@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from games.avalon.acts import SENTENCES
 from games.avalon.config import AvalonConfig
 from games.avalon.lexicon import lexicon
 from games.avalon.roles import EVIL, shown, side_of
+from games.avalon.words.acts import SENTENCES
 
 
 def rules_text(config: AvalonConfig, role: str | None = None) -> str:
@@ -95,8 +95,8 @@ def _missions(config: AvalonConfig) -> Iterator[str]:
             "once. An {approved} {team} begins the count anew."
         )
     yield (
-        "Each player of an {approved} {team} plays one card in secret: {success}, or, on the {evil} side only, {success} "
-        "or {failure}. All are told how many {failure} cards there were, and nobody who played them."
+        "Each player of an {approved} {team} plays one card in secret: {success}, or, on the {evil} side only, "
+        "{success} or {failure}. All are told how many {failure} cards there were, and nobody who played them."
     )
     twice = [k for k in range(1, 6) if config.fails_needed(k) == 2]
     but = "".join(f" In {{mission}} {k} two are needed." for k in twice)
