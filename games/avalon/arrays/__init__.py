@@ -1,0 +1,1 @@
+"""Avalon as arrays: feature vectors, action indices, and thousands of games in lock-step."""
