@@ -81,21 +81,21 @@ def _missions(config: AvalonConfig) -> Iterator[str]:
         "list of players is {leader}."
     )
     yield (
-        "Then all players, the {leader} too, {voted} at the same time, and all are told who chose what: {approve} or "
-        "{reject}. The {team} is {approved} if more than half {approve}; otherwise it is {rejected}, and the next "
+        "Then every player, the {leader} too, {votes} {approve} or {reject}, all at the same time, and all are told "
+        "who did what. The {team} is {approved} if more than half {approve}; otherwise it is {rejected}, and the next "
         "{leader} proposes one for the same {mission}."
     )
     if config.hammer:
         yield (
-            f"Proposal number {config.max_rejections} for a {{mission}} goes without that choice: it is {{approved}}."
+            f"Proposal number {config.max_rejections} for a {{mission}} goes through at once: it is {{approved}}."
         )
     else:
         yield (
             f"If {config.max_rejections} proposals for one {{mission}} are {{rejected}}, the {{evil}} side wins at "
-            "once. An {approved} {team} begins the count anew."
+            "once. As soon as one is {approved}, the count begins anew."
         )
     yield (
-        "Each player of an {approved} {team} plays one card in secret: {success}, or, on the {evil} side only, "
+        "Once the {team} is {approved}, each of its players {plays} one card in secret: {success}, or, on the {evil} side only, "
         "{success} or {failure}. All are told how many {failure} cards there were, and nobody who played them."
     )
     twice = [k for k in range(1, 6) if config.fails_needed(k) == 2]
@@ -120,15 +120,15 @@ def _speaking(config: AvalonConfig) -> Iterator[str]:
     if not config.talk_before:
         yield "There is no discussion."
         return
-    moments = {"proposal": "before each proposal", "vote": "after each proposal, before all choose"}
+    moments = {"proposal": "before each proposal", "vote": "after each proposal"}
     when = " and again ".join([moments[moment] for moment in config.talk_before])
     how = {
-        "round_robin": f"all speak in turn, {rounds}; chance picks who begins.",
+        "round_robin": f"all speak in turn, {rounds}; who begins is drawn by chance.",
         "random_order": f"all speak in an order drawn by chance, {rounds} in the same order.",
         "bidding": (
             f"{config.speech_turns} speeches are made. Before each, everybody but the last speaker {{bids}} 0 to 4 in "
             "secret, and the highest speaks. Among equals those come first whom the last speech was about, then chance "
-            "picks."
+            "decides."
         ),
         "free": (
             "all get turns in an order drawn by chance, again and again. On each turn one says something, skips, or "

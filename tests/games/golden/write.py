@@ -1,4 +1,4 @@
-"""Write the golden logs: one random-legal game of every preset.
+"""Write the golden logs: one random-legal game of every preset of every game.
 
     .venv/bin/python tests/games/golden/write.py
 
@@ -9,26 +9,36 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-FOLDER = Path(__file__).parent / "werewolf"
+FOLDER = Path(__file__).parent
+
+
+def write(game: str, presets: Sequence[str], configure: Callable[..., Any], play: Callable[..., Any]) -> None:
+    """Write one file a preset: a line with preset and seed, then the log."""
+    from games import log
+
+    (FOLDER / game).mkdir(exist_ok=True)
+    for preset in presets:
+        config = configure(preset)
+        # The shortest of some games that see a second day.
+        games = {seed: play(config, seed) for seed in range(12)}
+        seed = min(games, key=lambda i: (games[i][-1].day < 2, len(games[i])))
+        head = json.dumps({"preset": preset, "seed": seed}) + "\n"
+        (FOLDER / game / f"{preset}.jsonl").write_bytes(head.encode() + log.dumps(games[seed]))
+        print(f"{game} {preset}: seed {seed}, {len(games[seed])} records")
 
 
 def main() -> None:
-    """Write one file a preset: a line with preset and seed, then the log."""
-    from games import log
-    from games.werewolf.presets import NAMES, configure
-    from tests.fixtures.random_games import random_game
+    """Write those of all games."""
+    from games.avalon import presets as avalon
+    from games.werewolf import presets as werewolf
+    from tests.fixtures import avalon_games, random_games
 
-    FOLDER.mkdir(exist_ok=True)
-    for preset in NAMES:
-        config = configure(preset)
-        # The shortest of some games that see a second day.
-        games = {seed: random_game(config, seed) for seed in range(12)}
-        seed = min(games, key=lambda i: (games[i][-1].day < 2, len(games[i])))
-        head = json.dumps({"preset": preset, "seed": seed}) + "\n"
-        (FOLDER / f"{preset}.jsonl").write_bytes(head.encode() + log.dumps(games[seed]))
-        print(f"{preset}: seed {seed}, {len(games[seed])} records")
+    write("werewolf", werewolf.NAMES, werewolf.configure, random_games.random_game)
+    write("avalon", avalon.NAMES, avalon.configure, avalon_games.random_game)
 
 
 if __name__ == "__main__":
