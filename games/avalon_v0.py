@@ -36,8 +36,8 @@ words; `env.unwrapped.table.log` is the log with all that is hidden.
 ### Action
 
 - `actions="discrete"`: an index of `games.avalon.arrays.discrete.Catalogue`: silence, a seat, a number (a vote is 0 to
-  reject and 1 to approve, a card 0 for failure and 1 for success), `over`, or one of the typed speech acts, which is put
-  into a sentence.
+  reject and 1 to approve, a card 0 for failure and 1 for success), `over`, or one of the typed speech acts, which is
+  put into a sentence.
 - `actions="text"`: `target`, an index of the first part of that catalogue, and `text`, what is said where words are
   taken. Typed acts are read from the text. In a free discussion `target` 0 with a text speaks, without one skips.
 
