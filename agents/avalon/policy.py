@@ -1,7 +1,8 @@
-"""What the scripted players of Avalon do: the probability of every act in every row of `Minds`, from the public evidence.
+"""What the scripted players of Avalon do: the probability of every act in every row of `Minds`.
 
-Good players score seats by failures, votes and words. Merlin does the same, except that some of its acts (`hint`) go by
-what it was shown; evil players show the face of a servant and turn some of their acts to the good of their side.
+All depends on the public evidence. Good players score seats by failures, votes and words. Merlin does the same, except
+that some of its acts (`hint`) go by what it was shown. Evil players show the face of a servant and turn some of their
+acts to the good of their side.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ def _speech(minds: Minds, seen: Evidence, free: bool) -> Table:
     vote = "approve" if seen.votes[me] == APPROVE else "reject"
     merlin = bool(seen.config.count("merlin"))
     said: list[tuple[SpeechAct, ...]] = [()]
-    said += [(SpeechAct(kind, j),) for kind in ("accuse", "vouch", "question") for j in others]  # type: ignore[arg-type]
+    said += [(SpeechAct(kind, j),) for kind in ("accuse", "vouch", "question") for j in others]
     said += [(SpeechAct("suggest_team", team=team),) for team in teams]
     said += [(SpeechAct("explain_vote", j, vote),) for j in voted]
     if merlin:
@@ -200,8 +201,8 @@ def _speech(minds: Minds, seen: Evidence, free: bool) -> Table:
 
 
 def _rates(minds: Minds, voted: bool, merlin: bool) -> Array:
-    """How often a speech accuses, trusts, questions, suggests, explains, denies to be Merlin, claims to be Merlin, claims
-    to be Percival `(n_rows, 8)`; what is left is silence."""
+    """How often a speech accuses, trusts, questions, suggests, explains, denies to be Merlin, claims to be Merlin,
+    claims to be Percival `(n_rows, 8)`; what is left is silence."""
     zero = np.zeros(len(minds))
     rates = np.stack(
         [

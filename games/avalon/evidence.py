@@ -52,7 +52,7 @@ class Evidence:
         self.clean = np.zeros(n)
         """Missions without a failure in which each seat went."""
         self.shared_blame = np.zeros((n, n))
-        """`[viewer, seat]`: how much more of the failures falls on a seat for a viewer who went too and did not fail."""
+        """`[viewer, seat]`: how much more of the failures falls on a seat for a viewer who went too."""
         self.accused = np.zeros((n, n))
         self.trusted = np.zeros((n, n))
         self.accused_now = np.zeros(n)

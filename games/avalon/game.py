@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from games import chance
 from games.avalon import rules, truth
-from games.avalon.config import AvalonConfig
+from games.avalon.config import AvalonConfig, build
 from games.avalon.presets import configure
 from games.avalon.roles import side_of
 from games.avalon.words import text
@@ -14,6 +14,8 @@ from games.avalon.words.lines import words_of
 from games.avalon.words.rules_text import rules_text
 from games.base import ReplayError, SeatFacts
 from games.engine.discussion import SKIP
+from games.engine.machine import State
+from games.engine.snapshot import restore, snapshot
 from games.records import Action, Event, Record, Request
 
 
@@ -31,7 +33,18 @@ class Avalon:
     transcript = staticmethod(text.transcript)
     rules_text = staticmethod(rules_text)
     statements = staticmethod(truth.statements)
+    snapshot = staticmethod(snapshot)
     text = text
+
+    @staticmethod
+    def settings() -> tuple[str, ...]:
+        """The fields of the configuration."""
+        return tuple(AvalonConfig.model_fields)
+
+    @staticmethod
+    def restore(data: bytes | str) -> State:
+        """The state of a snapshot. Raises ReplayError where the data is none or its rules are refused."""
+        return restore(data, build, rules.start)
 
     @staticmethod
     def legal_fallback(request: Request, seed: int) -> Action:

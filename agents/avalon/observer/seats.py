@@ -1,4 +1,4 @@
-"""What each seat does, weighed: log-likelihoods of its acts by character and information set, and of the secret cards."""
+"""Log-likelihoods of what each seat did, by its character and information set, and of the secret cards."""
 
 from __future__ import annotations
 

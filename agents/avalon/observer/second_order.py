@@ -1,4 +1,4 @@
-"""What one seat expects another to believe: the other's beliefs in each of its information sets, averaged over deals."""
+"""What one seat expects another to believe: the other's beliefs in each information set, averaged over deals."""
 
 from __future__ import annotations
 

@@ -34,6 +34,11 @@ class Words(msgspec.Struct, frozen=True):
     called: dict[int | None, str]
     """What each target is called: a seat by its name, NOBODY and None `nobody`."""
 
+    @property
+    def lexicon(self) -> str:
+        """The lexicon's name."""
+        return self.lex.name
+
     def term(self, key: str) -> str:
         """The lexicon's word for a key."""
         return self.lex.terms[key]

@@ -96,7 +96,8 @@ def _missions(config: AvalonConfig) -> Iterator[str]:
         )
     yield (
         "Once the {team} is {approved}, each of its players {plays} one card in secret: {success}, or, on the {evil} "
-        "side only, {success} or {failure}. All are told how many {failure} cards there were, and nobody who played them."
+        "side only, {success} or {failure}. "
+        "All are told how many {failure} cards there were, and nobody who played them."
     )
     twice = [k for k in range(1, 6) if config.fails_needed(k) == 2]
     but = "".join(f" In {{mission}} {k} two are needed." for k in twice)

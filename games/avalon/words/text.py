@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from games.avalon.config import AvalonConfig
+from games.avalon.lexicon import lexicon
 from games.avalon.words import acts as codec
 from games.avalon.words.lines import CHOICES, OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, words_of
 from games.base import GameError
@@ -106,6 +107,16 @@ def _spoken(quoted: str, w: Words) -> tuple[str, tuple[SpeechAct, ...]]:
         raise Malformed(f"found {quoted[:80]!r}; expected words that end with one closing double quote")
     text = quoted[1:-1].strip()
     return text, read_acts(text, w)
+
+
+def words_in(name: str) -> list[str]:
+    """Every word with a meaning in the game under the lexicon of that name, and all names."""
+    return lexicon(name).words
+
+
+def say(acts: Sequence[SpeechAct], w: Words) -> str:
+    """Typed acts as sentences."""
+    return codec.say(acts, w.names, w.lex)
 
 
 def read_acts(text: str, w: Words) -> tuple[SpeechAct, ...]:

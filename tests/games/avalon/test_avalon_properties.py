@@ -256,6 +256,7 @@ def test_states_never_change_and_survive_pickling(config: AvalonConfig, seed: in
     for then, data in (kept[0], kept[len(kept) // 2], kept[-1]):
         assert pickle.loads(data) == then  # noqa: S301 - our own bytes
         assert pickle.dumps(then) == data
+        assert GAME.restore(GAME.snapshot(then)) == then
 
 
 def test_an_edited_log_is_refused() -> None:

@@ -1,0 +1,52 @@
+"""States as JSON: a snapshot of a game at any point, from which it can be gone on with or branched.
+
+A snapshot holds everything hidden: a game is its rules, its seeds, its deal and what was chosen, so that is what is
+written. `restore(snapshot(state), ...) == state`, and the two go on alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from games.base import GameError, ReplayError
+from games.engine.machine import State, apply
+from games.records import Action, Decision
+
+
+class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a state follows from."""
+
+    config: dict[str, Any]
+    roles: tuple[str, ...]
+    first_seed: int
+    waves: tuple[tuple[int, tuple[Action, ...]], ...]
+    """The seed and the actions of each wave that has been answered."""
+    seed: int
+    """The seed of the draws to come."""
+
+
+def snapshot(state: State) -> bytes:
+    """The state as JSON."""
+    m = state.moderator
+    waves = tuple([(seed, tuple(actions)) for seed, actions in state.past])
+    return msgspec.json.encode(
+        Snapshot(m.config.model_dump(mode="json"), m.roles, m.first_seed, waves, state.seed)
+    )
+
+
+def restore(data: bytes | str, build: Callable[..., Any], start: Callable[..., Any]) -> State:
+    """The state of a snapshot, by a game's `build` (settings -> configuration) and `start`. Raises ReplayError where
+    the data is none or its rules are refused."""
+    try:
+        found = msgspec.json.decode(data, type=Snapshot)
+        state: State = start(build(**found.config), found.first_seed, found.roles)[0]
+        for seed, actions in found.waves:
+            asked = zip(state.requests, actions, strict=True)
+            wave = [Decision(state.seq + i, r.seat, r.kind, action) for i, (r, action) in enumerate(asked)]
+            state, _ = apply(msgspec.structs.replace(state, seed=seed), wave)
+    except (msgspec.DecodeError, GameError, ValueError) as error:
+        raise ReplayError(f"this is no snapshot of such a game: {error}") from error
+    return msgspec.structs.replace(state, seed=found.seed)
