@@ -5,7 +5,7 @@ same choices gives the same deal, deaths, exiles and winners (proven game by gam
 whose acts are all discrete and simultaneous; `supported` says what does not fit.
 
 All games pass through the same phases together: `night`, then one `speech` after another, then `ballot`. A game that is
-over waits. Sets of seats are bit masks (`games.werewolf.arrays.masks`).
+over waits. Sets of seats are bit masks (`games.engine.masks`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from games.base import ConfigError
 from games.chance import stream_id
 from games.records import NOBODY
 from games.werewolf.arrays.discrete import ROLES, Catalogue
-from games.werewolf.arrays.masks import Array, SeatMasks, deal, mask_of, mix
+from games.engine.masks import Array, SeatMasks, deal, mask_of, mix
 from games.werewolf.config import WerewolfConfig
 
 WINNERS = ("", "village", "werewolf", "jester", "nobody")
