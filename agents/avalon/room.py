@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,21 @@ def _source(kind: Any, mix: Mapping[str, float] | None, roles: Sequence[str]) ->
         except (Impossible, Unmodelled) as error:
             raise NoPosterior(str(error)) from error
         columns = [i for i, role in enumerate(observer.roles) if role in roles]
-        return list(changes(zip(found.seq.tolist(), found.p[..., columns].sum(-1).tolist(), strict=True)))
+        return _changes(found.seq.tolist(), found.p[..., columns].sum(-1).tolist())
 
+    return points
+
+
+def _changes(seqs: Sequence[int], tables: Sequence[Sequence[Sequence[float]]]) -> Points:
+    """Each probability `[viewer][subject]` where it is first known and where it changes."""
+    points: Points = []
+    last: dict[tuple[int, int], float] = {}
+    for seq, table in zip(seqs, tables, strict=True):
+        for viewer, row in enumerate(table):
+            for subject, p in enumerate(row):
+                before = last.get((viewer, subject))
+                if viewer == subject or math.isnan(p) or (before is not None and abs(p - before) < STEP):
+                    continue
+                last[viewer, subject] = p
+                points.append((seq, viewer, subject, round(p, 3)))
     return points

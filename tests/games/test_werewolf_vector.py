@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from games.base import ConfigError
+from games.engine.masks import mix
 from games.play import Answer, stamp
 from games.records import NOBODY, Action, Event, Reply
 from games.werewolf import GAME
 from games.werewolf.arrays.discrete import ROLES
-from games.engine.masks import mix
 from games.werewolf.arrays.vector import WINNERS, VectorGames, supported
 from games.werewolf.presets import configure
 from games.werewolf.rules import moderator_at

@@ -14,9 +14,9 @@ import numpy as np
 
 from games.base import ConfigError
 from games.chance import stream_id
+from games.engine.masks import Array, SeatMasks, deal, mask_of, mix
 from games.records import NOBODY
 from games.werewolf.arrays.discrete import ROLES, Catalogue
-from games.engine.masks import Array, SeatMasks, deal, mask_of, mix
 from games.werewolf.config import WerewolfConfig
 
 WINNERS = ("", "village", "werewolf", "jester", "nobody")

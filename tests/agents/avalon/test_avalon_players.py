@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from agents.avalon.bayesian import Bayesian
+from agents.avalon.observer import Observer
 from agents.avalon.scripted import Drawn, Scripted
 from agents.avalon.styles import CHARACTERS, Style
 from games.avalon import GAME
@@ -44,7 +45,7 @@ def observations(config: AvalonConfig, seed: int, style: str = "random") -> list
 
 @pytest.mark.parametrize("name", EVERYONE)
 def test_a_player_states_its_full_distribution_over_legal_actions(name: str) -> None:
-    config = configure("avalon-7", discussion="free", free_per_seat=1)
+    config = configure("avalon-5", discussion="free", free_per_seat=1, max_rejections=2)
     seen = observations(config, 3)
     words = GAME.text.words_of(config, seen[0].records)
     for observation in seen:
@@ -101,22 +102,20 @@ def failures(games: Sequence[Sequence[Record]], mission: int) -> float:
 
 def test_deep_cover_passes_the_first_mission_and_reckless_evil_fails_it() -> None:
     config = quiet("avalon-5")
-    deep, reckless = (logs(config, [style] * 5, 40) for style in ("deep", "reckless"))
+    deep, reckless = (logs(config, [style] * 5, 20) for style in ("deep", "reckless"))
     assert failures(deep, 1) < 0.15
     assert failures(reckless, 1) > 0.9
 
 
 def test_merlin_who_hints_is_found_more_often_than_merlin_who_hides() -> None:
     """Of Bayesian assassins with the same evidence; the good players' own skill is left out of it."""
-    config = configure("avalon-5", speech_rounds=2)
+    config = configure("avalon-5")
     found = {}
     for style in ("hinting", "hiding"):
         hits = []
-        for seed in range(25):
+        for seed in range(10):
             log = scripted_game(config, seed, [style] * 5)
             roles = [facts.role for facts in GAME.seats(config, log)]
-            from agents.avalon.observer import Observer
-
             observer = Observer("exact", config, {style: 1.0})
             for record in log[: max(i for i, r in enumerate(log) if r.kind == "mission")]:
                 observer.update(record)
