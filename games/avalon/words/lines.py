@@ -49,15 +49,16 @@ class Words(msgspec.Struct, frozen=True):
 
 
 def words_of(config: AvalonConfig, records: Sequence[Record]) -> Words:
-    """The words of a game, from its first record (the set-up event). Raises GameError where that is missing.
-
-    A name that is a number is the lexicon's; games of other programs bring names of their own.
-    """
+    """The words of a game, from its first record (the set-up event). Raises GameError where that is missing, or holds
+    names that are not the lexicon's."""
     setup = records[0] if records else None
     if not isinstance(setup, Event) or setup.data is None or "names" not in setup.data:
         raise GameError("the first record of a log must be its set-up event, which holds the names")
     lex = lexicon(config.lexicon)
-    names = [name if isinstance(name, str) else lex.names[name] for name in setup.data["names"]]
+    given = setup.data["names"]
+    if not all(isinstance(name, int) and 0 <= name < len(lex.names) for name in given):
+        raise GameError(f"the names {given} are not places in the lexicon's list of {len(lex.names)} names")
+    names = [lex.names[name] for name in given]
     return vocabulary(lex, names, config.max_speech_chars)
 
 
