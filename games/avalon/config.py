@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from games.avalon.lexicon import lexicon
 from games.avalon.roles import EVIL, TEAM_SIZES, TWO_FAILS_FROM, Role
-from games.base import ConfigError
+from games.base import ConfigError, GameConfig
 
 
-class AvalonConfig(BaseModel):
-    """One rule set. Unknown settings and combinations that make no sense are refused at construction."""
+class AvalonConfig(GameConfig):
+    """One rule set. Unknown settings and combinations that make no sense are refused at construction.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    No rule reads the lexicon but the search for names in a speech.
+    """
 
-    preset: str = "custom"
-    """The name of the preset that these settings came from."""
     roles: dict[Role, int]
     """How many seats have each role; 5 to 10 seats in all."""
-    lexicon: str = "classic"
-    """The words under which the game is shown; no rule reads it but the search for names in a speech."""
 
     max_rejections: int = Field(5, ge=1, le=10)
     """So many rejected teams for one mission, and evil has won; an accepted team starts the count anew."""

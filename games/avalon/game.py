@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from games import chance
 from games.avalon import rules, truth
 from games.avalon.config import AvalonConfig, build
 from games.avalon.presets import configure
-from games.avalon.roles import side_of
+from games.avalon.roles import EVIL, side_of
 from games.avalon.words import text
-from games.avalon.words.lines import words_of
+from games.avalon.words.acts import FORMS
+from games.avalon.words.lines import SPEECHES, words_of
 from games.avalon.words.rules_text import rules_text
-from games.base import ReplayError, SeatFacts
+from games.base import BeliefTarget, Game, ReplayError, SeatFacts, SpeechForm
 from games.engine.discussion import SKIP
 from games.engine.machine import State
 from games.engine.snapshot import restore, snapshot
@@ -25,6 +26,10 @@ class Avalon:
     name = "avalon"
     exit_kinds: tuple[str, ...] = ()
     """Nobody leaves the game before its end."""
+    speech_kinds = tuple(SPEECHES)
+    speech_acts: Mapping[str, SpeechForm] = FORMS
+    belief_targets = (BeliefTarget("evil", EVIL, "evil"), BeliefTarget("merlin", ("merlin",), "Merlin"))
+    players = "agents.avalon.room"
     configure = staticmethod(configure)
     start = staticmethod(rules.start)
     to_act = staticmethod(rules.to_act)
@@ -66,4 +71,4 @@ class Avalon:
         return [SeatFacts(name, role, side_of(role)) for name, role in zip(names, roles, strict=True)]
 
 
-GAME = Avalon()
+GAME: Game = Avalon()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from games.base import SpeechForm
 from games.language.lexicon import Lexicon
 from games.records import SpeechAct
 
@@ -18,10 +19,8 @@ from games.records import SpeechAct
 class Grammar(msgspec.Struct, frozen=True):
     """The typed speech acts of a game."""
 
-    sentences: dict[str, str]
-    """The sentence of each kind of act."""
-    roles: dict[str, tuple[str, ...]]
-    """The terms that can stand in the `{role}` slot of each kind that has one."""
+    forms: dict[str, SpeechForm]
+    """How each kind of act is said."""
 
     def say(self, acts: Sequence[SpeechAct], names: Sequence[str], lex: Lexicon) -> str:
         """The acts as sentences. `names[seat]` is the seat's public name."""
@@ -34,7 +33,7 @@ class Grammar(msgspec.Struct, frozen=True):
         if act.role is not None:
             slots["role"] = lex.terms[act.role]
         slots["team"] = " ".join([names[i] for i in act.team])
-        return self.sentences[act.kind].format(**slots)
+        return self.forms[act.kind].sentence.format(**slots)
 
     def read(self, text: str, names: Sequence[str], lex: Lexicon) -> tuple[SpeechAct, ...]:
         """The typed acts in a text, in order. Sentences that are no act are passed over; the text is not changed.
@@ -50,7 +49,7 @@ class Grammar(msgspec.Struct, frozen=True):
             words = re.findall(r"\w+|[^\w\s]", sentence)
             if len(words) < 3 or words[-1] not in ".!":
                 continue
-            for kind in self.sentences:
+            for kind in self.forms:
                 act = self._match(kind, words[:-1], seats, keys, fold)
                 if act is not None:
                     found.append(act)
@@ -61,7 +60,7 @@ class Grammar(msgspec.Struct, frozen=True):
         self, kind: str, words: list[str], seats: Mapping[str, int], keys: Mapping[str, str], fold: bool
     ) -> SpeechAct | None:
         subject, role, team = None, None, tuple[int, ...]()
-        for slot in re.findall(r"\{\w+\}|\w+", self.sentences[kind]):
+        for slot in re.findall(r"\{\w+\}|\w+", self.forms[kind].sentence):
             if not words:
                 return None
             word = words[0]
@@ -78,7 +77,7 @@ class Grammar(msgspec.Struct, frozen=True):
                 subject = seats[word]
             elif slot.startswith("{"):
                 term = keys.get(word) or (keys.get(word.lower()) if fold else None)
-                if slot == "{role}" and term in self.roles[kind]:
+                if slot == "{role}" and term in self.forms[kind].roles:
                     role = term
                 elif term != slot[1:-1]:
                     return None

@@ -5,28 +5,26 @@ from __future__ import annotations
 from typing import Final
 
 from games.avalon.roles import ROLES
+from games.base import SpeechForm
 from games.language.acts import Grammar
 
 VOTES: Final = ("approve", "reject")
 
-SENTENCES: Final[dict[str, str]] = {
-    "accuse": "I {accuse} {subject}.",
-    "vouch": "I {trust} {subject}.",
-    "question": "I {question} {subject}.",
-    "claim_role": "I am the {role}.",
-    "deny": "I am not the {role}.",
-    "suggest_team": "I {suggest} {team}.",
-    "announce_ballot": "I will {role}.",
-    "explain_vote": "I {voted} {role} because of {subject}.",
-    "retract": "I {retract}.",
+FORMS: Final[dict[str, SpeechForm]] = {
+    "accuse": SpeechForm("I {accuse} {subject}."),
+    "vouch": SpeechForm("I {trust} {subject}."),
+    "question": SpeechForm("I {question} {subject}."),
+    "claim_role": SpeechForm("I am the {role}.", ROLES),
+    "deny": SpeechForm("I am not the {role}.", ROLES),
+    "suggest_team": SpeechForm("I {suggest} {team}."),
+    "announce_ballot": SpeechForm("I will {role}.", VOTES),
+    "explain_vote": SpeechForm("I {voted} {role} because of {subject}.", VOTES),
+    "retract": SpeechForm("I {retract}."),
 }
-"""The sentence of each kind of act. To accuse says that a player is evil, to trust that it is good (a player may trust
-itself); `announce_ballot` and `explain_vote` have `approve` or `reject` as their role."""
+"""The kinds of acts. To accuse says that a player is evil, to trust that it is good (a player may trust itself);
+`announce_ballot` and `explain_vote` have `approve` or `reject` as their role."""
 
-GRAMMAR: Final = Grammar(
-    SENTENCES,
-    {"claim_role": ROLES, "deny": ROLES, "announce_ballot": VOTES, "explain_vote": VOTES},
-)
+GRAMMAR: Final = Grammar(FORMS)
 say = GRAMMAR.say
 read = GRAMMAR.read
 

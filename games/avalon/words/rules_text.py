@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from games.avalon.config import AvalonConfig
 from games.avalon.lexicon import lexicon
 from games.avalon.roles import EVIL, shown, side_of
-from games.avalon.words.acts import SENTENCES
+from games.avalon.words.acts import FORMS
 
 
 def rules_text(config: AvalonConfig, role: str | None = None) -> str:
@@ -141,7 +141,11 @@ def _speaking(config: AvalonConfig) -> Iterator[str]:
     yield (
         f"Discussion, {when}: {how} Others hear the first {config.max_speech_chars} characters of a speech."
     )
-    said = " ".join(SENTENCES.values()).replace("{subject}", "<player>").replace("{team}", "<players>")
+    said = (
+        " ".join([form.sentence for form in FORMS.values()])
+        .replace("{subject}", "<player>")
+        .replace("{team}", "<players>")
+    )
     said = said.replace("I will {role}", "I will <{approve} or {reject}>").replace(
         "{voted} {role}", "{voted} <{approve} or {reject}>"
     )

@@ -12,14 +12,10 @@ from games.avalon.config import AvalonConfig
 from games.avalon.lexicon import lexicon
 from games.avalon.words import acts as codec
 from games.avalon.words.lines import CHOICES, OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, words_of
-from games.base import GameError
+from games.base import Malformed
 from games.engine.discussion import OVER, SKIP, SPEAK
 from games.language.quoting import quote
 from games.records import Action, Decision, Event, Record, Request, SpeechAct
-
-
-class Malformed(GameError):
-    """A reply that cannot be read as an answer to its request; the message says why."""
 
 
 def line(record: Record, seat: int | None, config: AvalonConfig, w: Words) -> str | None:
@@ -109,9 +105,9 @@ def _spoken(quoted: str, w: Words) -> tuple[str, tuple[SpeechAct, ...]]:
     return text, read_acts(text, w)
 
 
-def words_in(name: str) -> list[str]:
-    """Every word with a meaning in the game under the lexicon of that name, and all names."""
-    return lexicon(name).words
+def words_in(config: AvalonConfig) -> list[str]:
+    """Every word with a meaning in the game under its lexicon, and all names that it may draw."""
+    return lexicon(config.lexicon).words
 
 
 def say(acts: Sequence[SpeechAct], w: Words) -> str:

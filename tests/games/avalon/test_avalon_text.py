@@ -14,11 +14,11 @@ from games.avalon.config import AvalonConfig
 from games.avalon.lexicon import FUNCTION_WORDS, TERMS, lexicon
 from games.avalon.presets import NAMES, configure
 from games.avalon.roles import ROLES
-from games.avalon.words.acts import SENTENCES, VOTES, read, say
+from games.avalon.words.acts import FORMS, VOTES, read, say
 from games.avalon.words.lines import Words, vocabulary, words_of
 from games.avalon.words.rules_text import rules_text
-from games.avalon.words.text import Malformed, answer, belief, offer, parse, question
-from games.base import ConfigError
+from games.avalon.words.text import answer, belief, offer, parse, question
+from games.base import ConfigError, Malformed
 from games.engine.discussion import OVER, SKIP, SPEAK
 from games.records import Action, Decision, Event, Request, SpeechAct
 from tests.fixtures.avalon_games import LEXICONS, configs, random_game, seeds, view
@@ -211,7 +211,7 @@ def test_rules_are_told_in_the_lexicons_words_to_every_role(preset: str) -> None
 
 def test_every_kind_of_act_has_its_sentence_in_the_rules() -> None:
     text = rules_text(configure("avalon-5"))
-    assert all(sentence.split("{")[0] in text for sentence in SENTENCES.values())
+    assert all(form.sentence.split("{")[0] in text for form in FORMS.values())
     assert "I will <approve or reject>." in text
     assert "I am not the <role>." in text
 
