@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agents.avalon.observer import Mix, Observer
+from agents.avalon.observer import Kind, Mix, Observer
 from agents.avalon.scripted import Distribution, Drawn
 from games.avalon.roles import EVIL
 from games.avalon.state import APPROVE, FAILURE, REJECT, SUCCESS
@@ -72,7 +72,7 @@ class Bayesian(Drawn):
         key = (observation.game_id, seat)
         past, observer = self._kept.pop(key, ([], None))
         if observer is None or records[: len(past)] != past:
-            kind = "rules" if "oberon" in observation.config.decks else "exact"
+            kind: Kind = "rules" if "oberon" in observation.config.decks else "exact"
             past, observer = [], Observer(kind, observation.config, self.mix, lapse=self.lapse)
         for record in records[len(past) :]:
             observer.update(record)

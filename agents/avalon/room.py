@@ -59,7 +59,7 @@ def posteriors(mix: Mapping[str, float] | None) -> Mapping[str, Posterior]:
 def _source(kind: Any, mix: Mapping[str, float] | None, roles: Sequence[str]) -> Posterior:
     def points(config: Any, records: Sequence[Record]) -> Points:
         try:
-            observer = Observer(kind, config, None if mix is None else dict(mix))
+            observer = Observer(kind, config, None if mix is None else dict(mix.items()))
             found = trajectories(observer, records)
         except (Impossible, Unmodelled) as error:
             raise NoPosterior(str(error)) from error

@@ -141,12 +141,13 @@ def _speaking(config: AvalonConfig) -> Iterator[str]:
     yield (
         f"Discussion, {when}: {how} Others hear the first {config.max_speech_chars} characters of a speech."
     )
-    said = (
-        " ".join([form.sentence for form in FORMS.values()])
-        .replace("{subject}", "<player>")
-        .replace("{team}", "<players>")
-    )
-    said = said.replace("I will {role}", "I will <{approve} or {reject}>").replace(
-        "{voted} {role}", "{voted} <{approve} or {reject}>"
-    )
-    yield f"You may say anything in a speech. Sentences that all understand alike: {said.replace('{role}', '<role>')}"
+    said, vote = " ".join([form.sentence for form in FORMS.values()]), "<{approve} or {reject}>"
+    for slot, shown_as in (
+        ("will {role}", f"will {vote}"),
+        ("{voted} {role}", f"{{voted}} {vote}"),
+        ("{role}", "<role>"),
+        ("{subject}", "<player>"),
+        ("{team}", "<players>"),
+    ):
+        said = said.replace(slot, shown_as)
+    yield f"You may say anything in a speech. Sentences that all understand alike: {said}"
