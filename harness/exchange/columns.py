@@ -12,7 +12,7 @@ TABLE_DOCS = {
 
 _SEQ = "Place in the game's log; events and decisions share the counter, (game_id, seq) joins all tables."
 _GAME = "The game: a hash of rules, settings, seed and players."
-_ACTS = "The typed speech acts of the text, in order: kind, subject (a seat), role."
+_ACTS = "The typed speech acts of the text, in order: kind, subject (a seat), role, team (seats)."
 
 COLUMN_DOCS: dict[str, dict[str, str]] = {
     "games": {

@@ -94,6 +94,8 @@ class Run:
             return self._live[table].lazy()
         self.refuse_damaged()
         found = typed(pl.scan_parquet(self.path / f"{table}.parquet"))
+        if found.collect_schema().get("acts") == tables.TEAMLESS:
+            found = found.with_columns(pl.col("acts").cast(tables.ACTS))
         if later := tables.LATER.get(table):
             there = set(found.collect_schema().names())
             schema = tables.SCHEMAS[table]

@@ -10,7 +10,7 @@ import polars as pl
 from harness.digest import file_digest
 from harness.errors import RunDamaged
 from harness.run.manifest import Manifest
-from harness.run.tables import LATER, SCHEMAS, TABLES
+from harness.run.tables import LATER, SCHEMAS, TABLES, TEAMLESS
 from harness.run.typed import PAIRS
 
 FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -103,6 +103,8 @@ def _unreadable(path: Path, table: str) -> str | None:
     wanted |= {
         name: pl.String() for name in PAIRS if found.get(name) == pl.String and name in wanted
     }  # older versions
+    if found.get("acts") == TEAMLESS:
+        wanted["acts"] = TEAMLESS
     for key in [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]:
         return f"column {key!r} is {found.get(key)}, expected {wanted.get(key)}"
     return None

@@ -36,7 +36,9 @@ Rows = dict[str, list[Any]]
 """Table name -> rows as dictionaries; for `events` and `decisions` one `Logged` a game."""
 
 SEAT = pl.Int16
-ACTS = pl.List(pl.Struct({"kind": pl.String, "subject": SEAT, "role": pl.String}))
+ACTS = pl.List(pl.Struct({"kind": pl.String, "subject": SEAT, "role": pl.String, "team": pl.List(SEAT)}))
+TEAMLESS = pl.List(pl.Struct({"kind": pl.String, "subject": SEAT, "role": pl.String}))
+"""The type of `acts` in run folders that were written before a game had acts about teams."""
 SPANS = pl.List(pl.Struct({"kind": pl.String, "start": pl.Int32, "end": pl.Int32, "seat": SEAT}))
 
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -131,7 +133,9 @@ LATER = {"games": ("session",), "decisions": ("forced",), "beliefs": ("option_ma
 
 
 _WIDE = {
-    "acts": pl.List(pl.Struct({"kind": pl.String, "subject": pl.Int64, "role": pl.String})),
+    "acts": pl.List(
+        pl.Struct({"kind": pl.String, "subject": pl.Int64, "role": pl.String, "team": pl.List(pl.Int64)})
+    ),
     "spans": pl.List(pl.Struct({"kind": pl.String, "start": pl.Int64, "end": pl.Int64, "seat": pl.Int64})),
     "factors": FACTORS,
     "probabilities": PROBABILITIES,
@@ -198,7 +202,9 @@ def record_rows(game_id: str, records: Sequence[Record]) -> Rows:
 
 
 def _speech_acts(acts: Sequence[Row]) -> tuple[SpeechAct, ...]:
-    return tuple(SpeechAct(**act) for act in acts)
+    return tuple(
+        SpeechAct(act["kind"], act["subject"], act["role"], tuple(act.get("team") or ())) for act in acts
+    )
 
 
 def event_of(row: Row) -> Event:

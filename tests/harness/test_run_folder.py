@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from games.play import Answer, play
 from games.records import Action, Decision, Event, Reply, Span, SpeechAct, Trace
 from harness import load_run
+from harness.check.check import check_run
 from harness.config.files import parse_config
 from harness.config.sections import Config
 from harness.errors import RunFolderError, StorageError
@@ -126,11 +127,34 @@ def test_unknown_game_is_a_key_error(run_path):
         load_run(run_path).records("nope")
 
 
+def test_a_folder_from_before_acts_had_teams_is_read_and_sound(run_path):
+    finished_run(run_path)
+    before = {game: load_run(run_path).records(game) for game in load_run(run_path).game_ids}
+    for table in ("events", "decisions"):
+        path = run_path / f"{table}.parquet"
+        pl.read_parquet(path).with_columns(pl.col("acts").cast(tables.TEAMLESS)).write_parquet(path)
+    manifest = json.loads((run_path / "manifest.json").read_text())  # and from before there were digests
+    for key in ("manifest_digest", "digests", "stores"):
+        manifest.pop(key, None)
+    (run_path / "manifest.json").write_text(json.dumps(manifest))
+    again = load_run(run_path)
+    assert {game: again.records(game) for game in again.game_ids} == before
+    assert dict(again.events.collect_schema())["acts"] == tables.ACTS
+    found = check_run(run_path)
+    assert not [f for f in found if "acts" in str(f)], found
+
+
 seats = st.integers(-1, 19)
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 ids = st.lists(st.integers(0, 2**31 - 1), max_size=5).map(tuple)
 acts = st.lists(
-    st.builds(SpeechAct, st.sampled_from(["accuse", "claim_role"]), st.none() | seats, st.none() | texts),
+    st.builds(
+        SpeechAct,
+        st.sampled_from(["accuse", "claim_role", "suggest_team"]),
+        st.none() | seats,
+        st.none() | texts,
+        st.lists(seats, max_size=3).map(tuple),
+    ),
     max_size=2,
 ).map(tuple)
 jsons = st.none() | st.dictionaries(
