@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from games.records import NOBODY, SpeechAct
+from agents.replies import labels
+from games.records import NOBODY, Decision, SpeechAct
 from harness.branch.changes import Change, ChangeError, Choose, Player, Prefix, Roles, Say, Steer
 from harness.replay.replay import Replay
 
@@ -57,7 +58,7 @@ def change_of(
     if say is not None or acts:
         return Say(text=say, acts=tuple(act_of(replay, act) for act in acts) if acts else None)
     if choose is not None:
-        return Choose(option_of(replay, choose, decision.options))
+        return Choose(option_of(replay, choose, decision))
     if swap_roles is not None:
         pair = [replay.seat_of(word.strip()) for word in swap_roles.split(",")]
         if len(pair) != 2:
@@ -73,7 +74,8 @@ def change_of(
 
 
 def act_of(replay: Replay, word: str) -> SpeechAct:
-    """`accuse:player_3`, `claim_role:seer`, `report_inspection:Ada:werewolf`, `retract`."""
+    """`accuse:player_3`, `claim_role:seer`, `report_inspection:Ada:werewolf`, `suggest_team:player_1,player_2`,
+    `retract`."""
     kind, *rest = word.split(":")
     forms = replay.game.speech_acts
     if kind not in forms:
@@ -83,11 +85,15 @@ def act_of(replay: Replay, word: str) -> SpeechAct:
         raise ChangeError(f"--act {word!r}: write {':'.join([kind, *slots])}")
     values = dict(zip(slots, rest, strict=True))
     subject = replay.seat_of(values["subject"]) if "subject" in values else None
-    return SpeechAct(kind, subject, values.get("role"))  # type: ignore[arg-type]
+    team = {replay.seat_of(seat.strip()) for seat in values["team"].split(",")} if "team" in values else ()
+    return SpeechAct(kind, subject, values.get("role"), tuple(sorted(team)))  # type: ignore[arg-type]
 
 
-def option_of(replay: Replay, word: str, options: Sequence[int]) -> int:
-    """`player_3`, a name, `nobody`, or the option's own number."""
+def option_of(replay: Replay, word: str, decision: Decision) -> int:
+    """`player_3`, a name, `nobody`, a word that the option is answered with (`approve`), or the option's own number."""
+    named = labels(replay.game.text, decision, replay.words)
+    if word in named:
+        return named[word]
     if word == "nobody":
         return NOBODY
     if word.lstrip("-").isdigit():

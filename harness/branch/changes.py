@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from agents.replies import silent
+from agents.replies import labels, silent
 from games.base import GameError
 from games.branching import Fork, Forked
 from games.play import Answer, fold, play, waves
@@ -147,9 +147,11 @@ def edited(change: Say | Choose, replay: Replay, decision: Decision) -> Action:
     text, words, action = replay.game.text, replay.words, decision.action
     if isinstance(change, Choose):
         if change.option not in decision.options:
-            allowed = ", ".join(text_of_option(replay, option) for option in sorted(decision.options))
+            allowed = ", ".join(
+                text_of_option(replay, decision, option) for option in sorted(decision.options)
+            )
             raise ChangeError(
-                f"{seat_id(decision.seat)} cannot choose {text_of_option(replay, change.option)} at its "
+                f"{seat_id(decision.seat)} cannot choose {text_of_option(replay, decision, change.option)} at its "
                 f"{decision.kind} (record {decision.seq}); "
                 + (f"it could choose: {allowed}" if allowed else "it takes words only")
             )
@@ -178,20 +180,23 @@ def check_acts(acts: Sequence[SpeechAct], replay: Replay) -> None:
         form = forms.get(act.kind)
         if form is None:
             raise ChangeError(f"no act is called {act.kind!r}; there are: {', '.join(forms)}")
-        for slot, value in (("subject", act.subject), ("role", act.role)):
+        for slot, value in (("subject", act.subject), ("role", act.role), ("team", act.team or None)):
             if (slot in form.slots) != (value is not None):
                 needs = "needs" if value is None else "takes no"
                 raise ChangeError(f"the act {act.kind} {needs} {slot}: {form.sentence!r}")
-        if act.subject is not None:
-            replay.check_seat(act.subject)
+        for seat in act.team if act.subject is None else (act.subject, *act.team):
+            replay.check_seat(seat)
         if act.role is not None and act.role not in form.roles:
             raise ChangeError(
                 f"the act {act.kind} names the role {act.role!r}; it can name: {', '.join(form.roles)}"
             )
 
 
-def text_of_option(replay: Replay, option: int) -> str:
-    """An option as a user writes it."""
+def text_of_option(replay: Replay, decision: Decision, option: int) -> str:
+    """An option of a decision, or what was taken for one, as a user writes it."""
+    words = {o: word for word, o in labels(replay.game.text, decision, replay.words).items()}
+    if option in words and words[option] not in replay.words.names:
+        return words[option]
     if option == NOBODY:
         return "nobody"
     known = 0 <= option < len(replay.seats)

@@ -10,7 +10,8 @@ from games.avalon.state import APPROVE, REJECT
 from games.records import Decision, SpeechAct
 from harness import load_run
 from harness.branch.branch import branch
-from harness.branch.changes import Choose, Roles, Say
+from harness.branch.change_words import change_of
+from harness.branch.changes import ChangeError, Choose, Roles, Say, edited
 from harness.check.check import check_run
 from harness.errors import ConfigurationError
 from harness.exchange.export import export_run
@@ -101,6 +102,21 @@ def test_a_vote_a_pick_and_a_speech_can_be_changed_and_played_on(
         original = next(r for r in replay.records if r.seq == seq)
         changed = [d for d in said if d.action != original.action]
         assert len(changed) == len(said) // 2
+
+
+def test_changes_are_written_in_the_words_of_the_game(replay: Replay) -> None:
+    vote, speech = first(replay, "vote"), first(replay, "speech")
+    assert change_of(replay, vote.seq, choose="reject") == Choose(REJECT)
+    assert change_of(replay, vote.seq, choose="1") == Choose(APPROVE)
+    assert change_of(
+        replay, speech.seq, acts=("suggest_team:player_3,player_1", "explain_vote:player_2:reject")
+    ) == Say(acts=(SpeechAct("suggest_team", team=(1, 3)), SpeechAct("explain_vote", 2, "reject")))
+    with pytest.raises(ChangeError, match="write suggest_team:team"):
+        change_of(replay, speech.seq, acts=("suggest_team",))
+    with pytest.raises(ChangeError, match="needs team"):
+        edited(Say(acts=(SpeechAct("suggest_team"),)), replay, speech)
+    with pytest.raises(ChangeError, match="it could choose: reject, approve"):
+        edited(Choose(4), replay, vote)
 
 
 def test_roles_can_be_swapped_from_the_deal_on(run: Path, replay: Replay, tmp_path: Path) -> None:
