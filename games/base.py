@@ -245,6 +245,11 @@ class Game(Protocol):
         ...
 
     @property
+    def belief_moments(self) -> tuple[str, ...]:
+        """Kinds of decisions before which beliefs are asked, unless a configuration names others."""
+        ...
+
+    @property
     def players(self) -> str:
         """Import path of the module with the game's scripted policies and observers (`agents.base.Players`), empty
         where there are none. It is imported when a policy is asked for: `games` never imports `agents`."""

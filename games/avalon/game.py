@@ -29,6 +29,7 @@ class Avalon:
     speech_kinds = tuple(SPEECHES)
     speech_acts: Mapping[str, SpeechForm] = FORMS
     belief_targets = (BeliefTarget("evil", EVIL, "evil"), BeliefTarget("merlin", ("merlin",), "Merlin"))
+    belief_moments = ("vote",)
     players = "agents.avalon.room"
     configure = staticmethod(configure)
     start = staticmethod(rules.start)

@@ -33,6 +33,7 @@ class Werewolf:
         BeliefTarget("werewolf", ("werewolf",), "a werewolf"),
         BeliefTarget("seer", ("seer",), "the seer"),
     )
+    belief_moments = ("ballot",)
     players = "agents.werewolf.room"
     configure = staticmethod(configure)
     start = staticmethod(rules.start)

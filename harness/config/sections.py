@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.backends.registry import KINDS, named_kinds
+from games import load_game
 from harness.config.hashing import hash_of
 from harness.config.identity import identity
 
@@ -239,7 +240,7 @@ class BeliefsSection(Section):
     enabled: bool = False
     """Whether they are asked."""
     before: tuple[str, ...] = ("ballot",)
-    """Kinds of decisions before which the seat is asked."""
+    """Kinds of decisions before which the seat is asked; where it is not given, the game's own `belief_moments`."""
     second_order: bool = False
     """Also what it believes that each other believes of each third."""
     orders: int = Field(default=2, ge=1, le=24)
@@ -289,6 +290,18 @@ class Config(Section):
     beliefs: BeliefsSection = BeliefsSection()
     budget: BudgetSection = BudgetSection()
     experiment: ExperimentSection = ExperimentSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moments_of_the_game(cls, plain: Any) -> Any:
+        beliefs, game = plain.get("beliefs", {}), plain.get("game", {})
+        if not isinstance(beliefs, dict) or "before" in beliefs or not isinstance(game, dict):
+            return plain
+        try:
+            moments = load_game(game.get("name", GameSection().name)).belief_moments
+        except ValueError:  # said with the rest of what is wrong when the game is configured
+            return plain
+        return {**plain, "beliefs": {**beliefs, "before": moments}}
 
     @model_validator(mode="after")
     def _names_known(self) -> Config:

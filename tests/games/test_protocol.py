@@ -161,6 +161,12 @@ def test_belief_targets_ask_for_roles_that_are_dealt_in_words_that_the_game_has(
     assert first.p({}) == 0
 
 
+def test_beliefs_are_asked_before_decisions_that_the_game_has(game: Game) -> None:
+    _, log = random_game(game, 10)
+    assert set(game.belief_moments) <= {r.kind for r in log if isinstance(r, Decision)}
+    assert game.belief_moments
+
+
 def test_statements_are_of_the_typed_acts_in_the_log(game: Game) -> None:
     config, log = random_game(game, 11)
     acts = {(r.seq, i): r.seat for r in log if isinstance(r, Decision) for i, _ in enumerate(r.action.acts)}

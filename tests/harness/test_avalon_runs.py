@@ -1,18 +1,22 @@
-"""A run of Avalon through the harness: played, checked, replayed, shown, branched and exported by configuration alone."""
+"""Runs of Avalon through the harness: played, checked, shown, branched, exported, captured by configuration."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from agents.backends.hooked.backend import load_hooked_backend
 from games.avalon.state import APPROVE, REJECT
 from games.records import Decision, SpeechAct
 from harness import load_run
 from harness.branch.branch import branch
 from harness.branch.change_words import change_of
 from harness.branch.changes import ChangeError, Choose, Roles, Say, edited
+from harness.capture.run import capture_run
 from harness.check.check import check_run
+from harness.config.files import parse_config
 from harness.errors import ConfigurationError
 from harness.exchange.export import export_run
 from harness.play.factory import check_agents
@@ -20,6 +24,8 @@ from harness.replay.posteriors import posteriors_of
 from harness.replay.replay import Replay, open_replay
 from harness.view.pages import write_view
 from tests.fixtures.local_runs import play_run, scripted
+from tests.fixtures.player_fixtures import chat_tokenizer
+from tests.fixtures.tiny_models import tiny_model
 
 MIX = {"truthful": 2, "deep": 2, "reckless": 1}
 
@@ -143,5 +149,48 @@ def test_every_preset_is_played_by_configuration(preset: str, tmp_path: Path) ->
 
 
 def test_a_policy_of_another_game_is_refused_naming_those_of_this_one() -> None:
-    with pytest.raises((ConfigurationError, ValueError), match="busser.*truthful"):
+    with pytest.raises((ConfigurationError, ValueError), match=r"busser.*truthful"):
         check_agents([config(1, {"busser": 5})])
+
+
+def test_a_chat_model_plays_states_beliefs_and_is_captured(tmp_path: Path) -> None:
+    """A tiny model with random weights: what it says is nonsense, what is logged of it is sound."""
+    tokenizer = chat_tokenizer("chatml")
+    tiny_model(vocab_size=len(tokenizer), max_position_embeddings=16384).save_pretrained(
+        str(tmp_path / "model")
+    )
+    tokenizer.save_pretrained(str(tmp_path / "model"))
+    plain = {
+        "run": {"games": 1, "seed": 4, "name": "chat"},
+        "game": {"name": "avalon", "preset": "avalon-5", "max_rejections": 1},
+        "agents": {
+            "chat": {
+                "kind": "llm",
+                "backend": "tiny",
+                "prompt": "chat",
+                "retries": 0,
+                "sampling": {"max_tokens": 8},
+            },
+            "deep": {"kind": "scripted", "policy": "deep"},
+        },
+        "backends": {"tiny": {"kind": "transformers", "model": str(tmp_path / "model")}},
+        "roster": {"mix": {"chat": 1, "deep": 4}},
+        "beliefs": {"enabled": True},
+    }
+    path = play_run(
+        parse_config(plain), tmp_path / "run", {"tiny": load_hooked_backend(tmp_path / "model", device="cpu")}
+    )
+    assert check_run(path) == []
+    run = load_run(path)
+    beliefs = run.beliefs.collect()
+    assert len(beliefs) > 0
+    for row in beliefs.iter_rows(named=True):
+        shares = json.loads(row["probabilities"])
+        assert set(shares) == {"merlin", "servant", "assassin", "minion"}
+        assert row["p_werewolf"] == pytest.approx(
+            shares["assassin"] + shares["minion"]
+        )  # suspicion: is it evil?
+    capture_run(path, device="cpu")
+    assert check_run(path) == []
+    index = run.activations().scan().collect()
+    assert set(index["seat"]) == set(beliefs["viewer"])
