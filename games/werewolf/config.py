@@ -23,8 +23,9 @@ class WerewolfConfig(GameConfig):
     roles: dict[Role, int]
     """How many seats have each role; 4 to 20 seats in all."""
 
-    first_night: Literal["full", "no_kill", "inspect_only"] = "full"
-    """What happens in night 1: everything, everything but the kill, or inspections alone."""
+    first_night: Literal["full", "no_kill", "inspect_only", "fixed"] = "full"
+    """What happens in night 1: everything, everything but the kill, or inspections alone; `fixed`: nobody chooses, a
+    plain villager drawn by chance is the target and each seer is shown a werewolf."""
     night_order: tuple[tuple[NightAct, ...], ...] = (("night_kill", "inspect", "protect"),)
     """Waves of the night; acts of one wave are simultaneous. The witch's wave comes after the kill's."""
     kill_rule: Literal["vote", "one_random"] = "vote"
@@ -139,6 +140,8 @@ class WerewolfConfig(GameConfig):
             )
         if roles.get("mason", 0) == 1:
             refuse("one mason has nobody to know; use none or at least two")
+        if self.first_night == "fixed" and not roles.get("villager"):
+            refuse("first_night = 'fixed' kills a plain villager in night 1: roles has none")
         if self.edge_kill and not roles.get("villager"):
             refuse("edge_kill needs a plain villager: without one the werewolves have won before the start")
         if () in self.night_order:

@@ -38,3 +38,33 @@ def one_werewolf(players: int) -> Fraction:
     if players < 2 or players % 2:
         raise ValueError(f"the closed form is for an even number of players, not {players}")
     return Fraction(prod(range(2, players - 1, 2)), prod(range(3, players, 2)))
+
+
+@cache
+def day_first_win_probability(werewolves: int, others: int) -> Fraction:
+    """The werewolves' chance when a day begins with `werewolves` and `others` living seats.
+
+    A game whose first night is without a kill is such a game from its first day on.
+    """
+    if werewolves == 0:
+        return Fraction(0)
+    if werewolves >= others:
+        return Fraction(1)
+    exiled = Fraction(werewolves, werewolves + others)
+    if werewolves >= others - 1:  # an exiled other leaves them at parity
+        return exiled * werewolf_win_probability(werewolves - 1, others) + (1 - exiled)
+    return exiled * werewolf_win_probability(werewolves - 1, others) + (
+        1 - exiled
+    ) * werewolf_win_probability(werewolves, others - 1)
+
+
+def one_werewolf_day_first(players: int) -> Fraction:
+    """The closed form for one werewolf among `players`, day first: the product of (m - 1) / m over the votes, held by
+    m = n, n - 2, ... living seats down to 4 or 3. That is (n-1)!! / n!!, twice that for even n (P. Migdal, "A
+    mathematical model of the Mafia game", arXiv 1009.1031). A game of n players that begins with a night is one of
+    n - 1 that begins with a day. Raises ValueError for fewer than 3 players: no vote is held there.
+    """
+    if players < 3:
+        raise ValueError(f"the closed form is for 3 players or more, not {players}")
+    votes = range(players, 2, -2)
+    return Fraction(prod(m - 1 for m in votes), prod(votes))

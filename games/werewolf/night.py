@@ -35,6 +35,9 @@ def night(m: Moderator) -> Rules:
     m.phase = "night"
     m.emit("phase", value="night")
     mode = config.first_night if m.day == 1 else "full"
+    if mode == "fixed":
+        yield from dawn(m, fixed(m))
+        return
     hands = m.living("werewolf") if mode == "full" else ()
     if hands and config.kill_rule == "one_random":
         hands = (m.pick(hands, "killer"),)
@@ -53,6 +56,18 @@ def night(m: Moderator) -> Rules:
             acts = ("poison",)
         yield from act(m, tonight, acts)
     yield from dawn(m, tonight)
+
+
+def fixed(m: Moderator) -> Night:
+    """A night in which nobody chooses: chance names the prey among plain villagers, and seers are shown werewolves."""
+    tonight = Night(())
+    tonight.prey = m.pick(m.living("villager"), "kill")
+    m.emit("prey", m.pack, target=tonight.prey)
+    for seer in m.living("seer"):
+        target = m.pick(m.pack, "shown")
+        m.inspected[seer] += (target,)
+        m.emit("inspect", (seer,), seer, target, shown_role(m.roles[target], m.config.seer_learns))
+    return tonight
 
 
 def prey_options(m: Moderator) -> tuple[int, ...]:

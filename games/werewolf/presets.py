@@ -85,6 +85,15 @@ PRESETS: dict[str, Settings] = {
         "reveal_day": "role",
         "edge_kill": True,
     },
+    "mini-mafia-4": {  # Costa and Vicente 2025, arXiv 2509.23023
+        "roles": {"werewolf": 1, "seer": 1, "villager": 2},
+        "first_night": "fixed",
+        "discussion": "random_order",
+        "speech_rounds": 2,
+        "tie": "random",
+        "reveal_night": "role",
+        "max_days": 1,
+    },
     "probe-6": {
         "roles": {"werewolf": 2, "villager": 4},
         "speech_rounds": 2,

@@ -30,9 +30,14 @@ class Extended(WerewolfConfig):
     gossip: int = Field(0, ge=0)
 
 
-@pytest.mark.parametrize("preset", NAMES)
+@pytest.mark.parametrize("preset", [name for name in NAMES if name != "mini-mafia-4"])
 def test_every_shipped_preset_is_modelled(preset: str) -> None:
     check_config(GAME.configure(preset=preset))
+
+
+def test_a_night_in_which_nobody_chooses_is_refused_by_name() -> None:
+    with pytest.raises(Unmodelled, match="does not model first_night = 'fixed'"):
+        check_config(GAME.configure(preset="mini-mafia-4"))
 
 
 def test_a_new_role_is_refused_by_name(monkeypatch) -> None:

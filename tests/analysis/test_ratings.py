@@ -18,6 +18,9 @@ from harness.cli.main import main
 from tests.fixtures.local_runs import play_run, scripted
 
 WOLVES, VILLAGERS = 2, 5
+ATTACK = {"a": 1.2, "b": 0.0, "c": -1.2}
+DEFENCE = {"a": -0.8, "b": 0.9, "c": -0.1}
+"""Strengths of three agents as the werewolf and in all other seats, in logits."""
 
 
 def simulate(
@@ -100,6 +103,29 @@ class TestNullDesign:
         for side in ("werewolf", "village"):
             d = fit.difference(side, "often", "seldom")
             assert d.low <= 0 <= d.high
+
+
+class TestMiniMafia:
+    """One werewolf against one agent in all other seats: logit(p) = attack - defence, the rating model of Mini-Mafia
+    (arXiv 2509.23023) for villagers who detect alike."""
+
+    def games(self, n: int, seed: int) -> pl.DataFrame:
+        rng, rows = np.random.default_rng(seed), []
+        for game in range(n):
+            attacker, defender = rng.choice(list(ATTACK), 2)
+            p = 1 / (1 + np.exp(DEFENCE[defender] - ATTACK[attacker]))
+            winner = "werewolf" if rng.random() < p else "village"
+            for side, agent in (("werewolf", attacker), *[("village", defender)] * 3):
+                rows.append((f"g{game}", "mini-mafia-4", winner, side, str(agent), winner == side))
+        return pl.DataFrame(rows, schema=["game_id", "rules", "winner", "side", "agent", "won"], orient="row")
+
+    def test_attack_and_defence_are_found_in_logits(self):
+        fit = rate(self.games(3000, 5), n_boot=300)
+        for side, truth in (("werewolf", ATTACK), ("village", DEFENCE)):
+            for one, other in (("a", "b"), ("b", "c"), ("a", "c")):
+                d, expected = fit.difference(side, one, other), truth[one] - truth[other]
+                standard_error = (d.high - d.low) / (2 * 1.96)
+                assert abs(d.value - expected) < 4 * standard_error < 0.6, (side, one, other)
 
 
 class TestStrength:

@@ -15,7 +15,12 @@ from games.play import Answer, play
 from games.records import Action, Reply
 from games.werewolf import GAME
 from games.werewolf.arrays.vector import WINNERS, VectorGames
-from games.werewolf.exact import one_werewolf, werewolf_win_probability
+from games.werewolf.exact import (
+    day_first_win_probability,
+    one_werewolf,
+    one_werewolf_day_first,
+    werewolf_win_probability,
+)
 from games.werewolf.presets import configure
 
 Z = 4.0
@@ -108,6 +113,53 @@ def test_simulation_by_the_plain_rules_matches_the_recursion(
         won += step.new[-1].value == "werewolf"
     p = float(werewolf_win_probability(werewolves, villagers))
     assert abs(won / n - p) < Z * math.sqrt(p * (1 - p) / n)
+
+
+@pytest.mark.parametrize("players", range(5, 13))
+def test_one_werewolf_has_its_closed_form_day_first_and_night_first(players: int) -> None:
+    assert day_first_win_probability(1, players - 1) == one_werewolf_day_first(players)
+    assert werewolf_win_probability(1, players - 1) == one_werewolf_day_first(players - 1)
+    assert day_first_win_probability(1, players - 1) > werewolf_win_probability(1, players - 1) or players % 2
+
+
+def double_factorial(n: int) -> int:
+    return math.prod(range(n, 0, -2))
+
+
+def test_closed_forms_by_hand() -> None:
+    for n in range(3, 13):
+        twice = 1 if n % 2 else 2
+        assert one_werewolf_day_first(n) == twice * Fraction(double_factorial(n - 1), double_factorial(n))
+    assert one_werewolf_day_first(5) == Fraction(4, 5) * Fraction(2, 3)
+    assert one_werewolf_day_first(6) == Fraction(5, 6) * Fraction(3, 4)
+    with pytest.raises(ValueError, match="3 players or more, not 2"):
+        one_werewolf_day_first(2)
+
+
+@pytest.mark.parametrize("first", ["day", "night"])
+@pytest.mark.parametrize("players", range(5, 13))
+def test_random_play_day_first_and_night_first_matches_the_recursion(players: int, first: str) -> None:
+    n, werewolves = 20_000, 1 if players < 7 else 2 if players < 11 else 3
+    settings = {"first_night": "no_kill"} if first == "day" else {}
+    config = GAME.configure(**classical(werewolves, players - werewolves, **settings))
+    games = VectorGames(config, np.arange(n)).play_randomly(np.random.default_rng(players))
+    exact = day_first_win_probability if first == "day" else werewolf_win_probability
+    p = float(exact(werewolves, players - werewolves))
+    won = float(np.mean(games.winners == WINNERS.index("werewolf")))
+    assert abs(won - p) < Z * math.sqrt(p * (1 - p) / n)
+
+
+def test_mini_mafia_is_one_vote_among_three_under_random_play() -> None:
+    n, rng, won = 1500, random.Random(3), 0
+    config = configure("mini-mafia-4", discussion="none")
+    for seed in range(n):
+        game = play(GAME, config, seed)
+        step = next(game)
+        while step.requests:
+            assert {r.kind for r in step.requests} == {"ballot"}  # nobody chooses anything at night
+            step = game.send([Answer(Reply(Action(rng.choice(r.options)))) for r in step.requests])
+        won += step.new[-1].value == "werewolf"
+    assert abs(won / n - 2 / 3) < Z * math.sqrt(2 / 9 / n)
 
 
 def test_closed_form_refuses_odd_numbers() -> None:

@@ -642,3 +642,23 @@ def test_illegal_decisions_are_refused_naming_what_is_allowed() -> None:
         say(Action(acts=(SpeechAct("claim_role", role="wolf"),)))
     with pytest.raises(IllegalAction, match="surrogate"):
         say(Action(text="\ud800"))
+
+
+def test_a_fixed_first_night_kills_a_villager_and_shows_the_seer_a_werewolf() -> None:
+    board = Board("werewolf seer villager villager", first_night="fixed", tie="random")
+    assert set(board.asked) == {"speech"}  # nobody chose anything
+    [death] = board.events("death")
+    assert board.now.roles[death.target] == "villager"
+    [shown] = board.events("inspect")
+    assert (shown.audience, shown.actor, shown.target, shown.value) == ((1,), 1, 0, "werewolf")
+    [prey] = board.events("prey")
+    assert (prey.audience, prey.target) == ((0,), death.target)
+    victims = {
+        Board("werewolf seer villager villager", seed=seed, first_night="fixed", tie="random")
+        .events("death")[0]
+        .target
+        for seed in range(20)
+    }
+    assert victims == {2, 3}
+    with pytest.raises(ConfigError, match="roles has none"):
+        configure("custom", roles={"werewolf": 1, "seer": 1, "doctor": 2}, first_night="fixed")

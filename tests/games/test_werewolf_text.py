@@ -216,7 +216,7 @@ CHANGES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
         (ALL_ROLES, ALL_ROLES | {"villager": 5}, ALL_ROLES | {"mason": 0}, ALL_ROLES | {"jester": 0}),
     ),
     "lexicon": ({}, LEXICONS),
-    "first_night": ({}, ("full", "no_kill", "inspect_only")),
+    "first_night": ({}, ("full", "no_kill", "inspect_only", "fixed")),
     "night_order": (
         {},
         (

@@ -55,6 +55,7 @@ def supported(config: WerewolfConfig) -> str | None:
         f"discussion = {config.discussion!r}": config.discussion not in ("round_robin", "none"),
         "ballot = 'sequential'": config.ballot == "sequential",
         "revotes": config.revotes > 0,
+        "first_night = 'fixed'": config.first_night == "fixed",
         "a mayor": config.mayor,
         "shadow_ballots": config.shadow_ballots,
         "summaries": config.summaries,

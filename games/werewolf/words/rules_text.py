@@ -174,6 +174,13 @@ def _night(config: WerewolfConfig) -> Iterator[str]:
             yield f"- {_night_act(config, act)}"
     if config.first_night == "no_kill":
         yield "In {night} 1 nobody {kills} and no {target} is proposed; all else happens."
+    elif config.first_night == "fixed":
+        yield (
+            "In {night} 1 nobody does any of this: chance picks the {target}, who is a {villager}, and each {seer} is "
+            "told of one {werewolf}."
+            if config.count("seer")
+            else "In {night} 1 nobody does any of this: chance picks the {target}, who is a {villager}."
+        )
     elif config.first_night == "inspect_only":
         seer = "nothing but what {seer} does" if config.count("seer") else "nothing to do"
         yield f"In {{night}} 1 there is {seer}."
