@@ -1,9 +1,10 @@
 """How strong each agent is on each side: a regularised logistic model of who wins, with intervals over games.
 
-logit P(werewolves win) = base of the rules + mean strength of the werewolf side's players - mean strength of the
-village side's. Strength is in logits against the average agent on that side, so it says nothing about whether the rules
-favour a side: that is the base. Ratings that add up the players of a team and know no base take the rules' favour, and
-the number of players of a side, for strength of whoever sits there more often (tests/analysis/test_ratings.py).
+Of a game's two largest sides, the smaller one first (werewolves, village): logit P(first wins) = base of the rules
++ mean strength of the first side's players - mean strength of the second's. Strength is in logits against the
+average agent on that side, so it says nothing about whether the rules favour a side: that is the base. Ratings that
+add up the players of a team and know no base take the rules' favour, and the number of players of a side, for
+strength of whoever sits there more often (tests/analysis/test_ratings.py).
 
 The prior on strengths is normal around 0 with standard deviation `PRIOR` logits, on bases with `BASE_PRIOR`.
 """
@@ -27,7 +28,6 @@ from analysis.stats.logistic import probabilities
 from analysis.stats.threads import one_thread
 
 PRIOR, BASE_PRIOR = 1.5, 5.0
-SIDES = ("werewolf", "village")
 RATINGS: dict[str, Any] = {
     "side": pl.String,
     "agent": pl.String,
@@ -48,7 +48,7 @@ class Fit:
     """The model of a set of games and its resamples."""
 
     agents: dict[str, list[str]]
-    """Side -> agents, in the order of the columns."""
+    """Side -> agents, in the order of the columns; the first side is the one whose wins are modelled."""
     strengths: dict[str, NDArray[np.float64]]
     """Side -> (1 + n_boot, n_agents); row 0 is the fit to the games as they are."""
     bases: NDArray[np.float64]
@@ -71,7 +71,7 @@ class Fit:
     def p_win(self, side: str, agent: str) -> Interval:
         """Probability that a side of this agent alone beats average opponents."""
         own = self.strengths[side][:, self.agents[side].index(agent)]
-        draws = probabilities(own + self.bases if side == "werewolf" else own - self.bases)
+        draws = probabilities(own + self.bases if side == next(iter(self.agents)) else own - self.bases)
         return interval(draws[1:], float(draws[0]), null=0.5, n_games=self.n_games)
 
 
@@ -107,28 +107,39 @@ def results_of(runs: Sequence[Any]) -> pl.DataFrame:
     return found
 
 
+def sides_of(results: pl.DataFrame) -> tuple[str, str]:
+    """The two sides with the most seats, the smaller one first. Raises AnalysisError where there is only one."""
+    largest = (
+        results.group_by("side").len("seats").sort("seats", "side", descending=[True, True])["side"].to_list()
+    )
+    if len(largest) < 2:
+        raise AnalysisError(f"the games have one side, {largest}: nobody has an opponent to be rated against")
+    return largest[1], largest[0]
+
+
 def rate(results: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Fit:
     """Fit the model to the games of `results_of` and to `n_boot` resamples of them.
 
     Raises AnalysisError where neither side has won a game.
     """
-    decided = results.filter(pl.col("winner").is_in(SIDES) & pl.col("side").is_in(SIDES))
+    first, second = sides = sides_of(results)
+    decided = results.filter(pl.col("winner").is_in(sides) & pl.col("side").is_in(sides))
     n_all, n_games = results["game_id"].n_unique(), decided["game_id"].n_unique()
     if not n_games:
-        raise AnalysisError(f"none of {n_all} games was won by the werewolves or by the village")
-    agents = {side: sorted(set(decided.filter(side=side)["agent"])) for side in SIDES}
+        raise AnalysisError(f"none of {n_all} games was won by {first} or by {second}")
+    agents = {side: sorted(set(decided.filter(side=side)["agent"])) for side in sides}
     rules = sorted(set(decided["rules"]))
-    places = {(side, agent): i for i, (side, agent) in enumerate((s, a) for s in SIDES for a in agents[s])}
+    places = {(side, agent): i for i, (side, agent) in enumerate((s, a) for s in sides for a in agents[s])}
     n_strengths = len(places)
     rows = np.zeros((n_games, n_strengths + len(rules)))
     won = np.zeros(n_games)
     games = decided.partition_by("game_id", maintain_order=True)
     for row, game in enumerate(games):
-        won[row] = game["winner"][0] == "werewolf"
+        won[row] = game["winner"][0] == first
         rows[row, n_strengths + rules.index(game["rules"][0])] = 1
         sizes = dict(game.group_by("side", maintain_order=True).len().iter_rows())
         for side, agent in game.select("side", "agent").iter_rows():
-            rows[row, places[side, agent]] += (1 if side == "werewolf" else -1) / sizes[side]
+            rows[row, places[side, agent]] += (1 if side == first else -1) / sizes[side]
     # Games that are alike in every respect share a row; resampling games is drawing how many there are of each.
     alike, counts = np.unique(np.column_stack([rows, won]), axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(n_games, counts / n_games, size=n_boot)
@@ -136,11 +147,11 @@ def rate(results: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Fit:
     prior = np.repeat([PRIOR, BASE_PRIOR], [n_strengths, len(rules)]) ** -2.0
     with one_thread():
         beta = _newton(alike[:, :-1], alike[:, -1], weights, prior)
-    edge = len(agents["werewolf"])
+    edge = len(agents[first])
     shares = rows[:, n_strengths:].mean(axis=0)
     return Fit(
         agents,
-        {"werewolf": _centred(beta[:, :edge]), "village": _centred(beta[:, edge:n_strengths])},
+        {first: _centred(beta[:, :edge]), second: _centred(beta[:, edge:n_strengths])},
         beta[:, n_strengths:] @ shares + beta[:, :edge].mean(1) - beta[:, edge:n_strengths].mean(1),
         n_games,
         n_all - n_games,
@@ -173,7 +184,7 @@ def _newton(
 def ratings_table(fit: Fit, results: pl.DataFrame) -> pl.DataFrame:
     """One row a side and agent (schema `RATINGS`), the strongest of each side first."""
     rows = []
-    for side in SIDES:
+    for side in fit.agents:
         for agent in fit.agents[side]:
             own = results.filter(side=side, agent=agent)
             strength, chance = fit.strength(side, agent), fit.p_win(side, agent)
@@ -198,23 +209,25 @@ def ratings_table(fit: Fit, results: pl.DataFrame) -> pl.DataFrame:
 
 
 def head_to_head(results: pl.DataFrame) -> pl.DataFrame:
-    """One row for each agent among the werewolves and agent in the village that have met: games, werewolves' wins.
+    """One row for each agent of the first side and agent of the second that have met: games, the first side's wins.
 
-    Columns werewolf, village, games, wins, rate, low, high (Wilson, 95%). A game counts once for each pair in it.
+    Columns named after the sides (`sides_of`: werewolf, village), games, wins, rate, low, high (Wilson, 95%). A game
+    counts once for each pair in it.
     """
+    first, second = sides_of(results)
     sides = [
         results.filter(side=side)
         .select("game_id", "winner", pl.col("agent").alias(side))
         .unique(maintain_order=True)
-        for side in SIDES
+        for side in (first, second)
     ]
     met = (
         sides[0]
         .join(sides[1].drop("winner"), on="game_id", maintain_order="left")
-        .filter(pl.col("winner").is_in(SIDES))
-        .group_by("werewolf", "village", maintain_order=True)
-        .agg(games=pl.len().cast(pl.Int64), wins=(pl.col("winner") == "werewolf").sum().cast(pl.Int64))
-        .sort("werewolf", "village", maintain_order=True)
+        .filter(pl.col("winner").is_in([first, second]))
+        .group_by(first, second, maintain_order=True)
+        .agg(games=pl.len().cast(pl.Int64), wins=(pl.col("winner") == first).sum().cast(pl.Int64))
+        .sort(first, second, maintain_order=True)
     )
     low, high = proportion_confint(met["wins"].to_numpy(), met["games"].to_numpy(), method="wilson")
     return met.with_columns(
@@ -227,7 +240,7 @@ def head_to_head(results: pl.DataFrame) -> pl.DataFrame:
 def differences_table(fit: Fit) -> pl.DataFrame:
     """One row a side and pair of agents: side, agent, other, difference (logits), low, high, p."""
     rows = []
-    for side in SIDES:
+    for side in fit.agents:
         names = fit.agents[side]
         for i, one in enumerate(names):
             for other in names[i + 1 :]:
@@ -254,10 +267,11 @@ def ratings_lines(fit: Fit, results: pl.DataFrame) -> list[str]:
         lines.append(
             f"{r['side']:<9} {r['agent']:<16} {r['games']:>6,} {r['won']:>6.1%}  {strength:<26}  {chance}"
         )
-    lines += ["", f"{'werewolves':<16} {'village':<16} {'games':>6}  werewolves won, 95%"]
+    first, second = fit.agents
+    lines += ["", f"{first:<16} {second:<16} {'games':>6}  {first} won, 95%"]
     for r in head_to_head(results).iter_rows(named=True):
         share = f"{r['rate']:.1%} ({r['low']:.1%} to {r['high']:.1%})"
-        lines.append(f"{r['werewolf']:<16} {r['village']:<16} {r['games']:>6,}  {share}")
+        lines.append(f"{r[first]:<16} {r[second]:<16} {r['games']:>6,}  {share}")
     return lines
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.backends.hooked.backend import load_hooked_backend
+from analysis.behaviour.ratings import rate, ratings_lines, results_of, sides_of
 from games.avalon.state import APPROVE, REJECT
 from games.records import Decision, SpeechAct
 from harness import load_run
@@ -16,6 +17,7 @@ from harness.branch.change_words import change_of
 from harness.branch.changes import ChangeError, Choose, Roles, Say, edited
 from harness.capture.run import capture_run
 from harness.check.check import check_run
+from harness.cli.main import main
 from harness.config.files import parse_config
 from harness.errors import ConfigurationError
 from harness.exchange.export import export_run
@@ -108,6 +110,23 @@ def test_a_vote_a_pick_and_a_speech_can_be_changed_and_played_on(
         original = next(r for r in replay.records if r.seq == seq)
         changed = [d for d in said if d.action != original.action]
         assert len(changed) == len(said) // 2
+
+
+def test_agents_are_rated_on_their_sides(run: Path) -> None:
+    results = results_of([load_run(run)])
+    assert sides_of(results) == ("evil", "good")
+    fit = rate(results, n_boot=50)
+    assert set(fit.agents) == {"evil", "good"}
+    assert any(line.startswith("evil ") for line in ratings_lines(fit, results))
+
+
+def test_what_is_measured_in_werewolf_alone_is_refused_in_words(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["behaviour", str(run)])
+    assert ended.value.code not in (0, None)
+    assert "told apart for Werewolf alone, found AvalonConfig" in capsys.readouterr().err
 
 
 def test_changes_are_written_in_the_words_of_the_game(replay: Replay) -> None:
