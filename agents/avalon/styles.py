@@ -8,7 +8,7 @@ import msgspec
 class Style(msgspec.Struct, frozen=True):
     """The character of a scripted player. Rates are probabilities, weights are in nats of a softmax."""
 
-    sharpness: float = 1.0
+    sharpness: float = 1.5
     """How strongly scores decide; 0 chooses uniformly."""
     accuse: float = 0.4
     """How often a speech of a good player is an accusation; the rest is one of the following, or silence."""
@@ -20,11 +20,11 @@ class Style(msgspec.Struct, frozen=True):
     evil_accuse: float = 0.3
     """The same habits when it is evil."""
     evil_vouch: float = 0.3
-    blame: float = 2.0
+    blame: float = 4.0
     """Weight of failures in the missions in which a seat went."""
     follow: float = 0.3
     """Weight of the accusations that a seat received since the mission began."""
-    approval: float = 0.6
+    approval: float = -0.2
     """How readily it approves a team of strangers, in log-odds."""
     hint: float = 0.6
     """As Merlin: how often it speaks, picks and votes by what it was shown, instead of as a servant would."""
@@ -53,10 +53,10 @@ class Style(msgspec.Struct, frozen=True):
 STYLES: dict[str, Style] = {
     "truthful": Style(hint=0.9, accuse=0.45, vouch=0.25, explain=0.15, question=0.02, fail_first=0.7),
     "cautious": Style(
-        sharpness=1.3, accuse=0.15, vouch=0.15, question=0.3, hint=0.35, evil_accuse=0.15, evil_vouch=0.15
+        sharpness=2.0, accuse=0.15, vouch=0.15, question=0.3, hint=0.35, evil_accuse=0.15, evil_vouch=0.15
     ),
     "loud": Style(
-        sharpness=0.7,
+        sharpness=1.0,
         accuse=0.65,
         vouch=0.1,
         question=0.05,
