@@ -16,6 +16,7 @@ must not be found out.
 
 `preset` (a name of `games.avalon.presets.NAMES`, default `avalon-5`) and any field of `AvalonConfig` in its place
 (`avalon_v0.env(preset="avalon-7", discussion="bidding", lexicon="neutral")`). `actions`: `"discrete"` or `"text"`.
+`text`: False leaves the text out of the observation, so that all spaces are boxes and numbers.
 `render_mode`: `"human"` (prints new lines of the moderator's view) or `"ansi"` (`render()` returns all of them).
 `max_cycles`: truncate after so many waves of answers (None: play to the end, which the rules guarantee).
 
@@ -29,7 +30,8 @@ words; `env.unwrapped.table.log` is the log with all that is hidden.
 ### Observation
 
 - `observation`: the feature vector of `games.avalon.arrays.discrete.Features`, float32.
-- `text`: the lines that the seat has read, and the beginning of its next line where it is asked something.
+- `text` (not with `text=False`): the lines that the seat has read, and the beginning of its next line where it is asked
+  something.
 - `action_mask` (`actions="discrete"`) or `legal_targets` (`actions="text"`): int8, 1 where the act is an answer to what
   is asked now; the first alone for a seat that is not asked.
 

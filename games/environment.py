@@ -7,7 +7,9 @@ and carries the environment's card.
 from __future__ import annotations
 
 import functools
+import operator
 import sys
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,13 +26,14 @@ from games.text_space import MAX_OBSERVED_CHARS, MAX_SPOKEN_CHARS, AnyText
 
 Form = Literal["discrete", "text"]
 RenderMode = Literal["human", "ansi"]
+RENDER_MODES = ("human", "ansi")
 
 
 def metadata(name: str) -> dict[str, Any]:
     """The metadata of an environment called `name`."""
     return {
         "name": name,
-        "render_modes": ["human", "ansi"],
+        "render_modes": list(RENDER_MODES),
         "is_parallelizable": True,
         "render_fps": 4,
     }
@@ -53,6 +56,8 @@ class Seats:
     """Makes the finite catalogue of acts of a configuration."""
     features_of: ClassVar[Any]
     """Makes the feature vector of (configuration, seat)."""
+    paced: ClassVar[bool] = False
+    """Whether what has happened is shown step by step, as an environment with stages of its own does."""
     table: Table
 
     def __init__(
@@ -61,15 +66,19 @@ class Seats:
         render_mode: RenderMode | None = None,
         actions: Form = "discrete",
         max_cycles: int | None = None,
+        text: bool = True,
         **settings: Any,
     ) -> None:
-        if render_mode not in (None, "human", "ansi"):
+        if render_mode not in (None, *RENDER_MODES):
             raise ValueError(f"render_mode is {render_mode!r}; use 'human', 'ansi' or None")
         if actions not in ("discrete", "text"):
             raise ValueError(f"actions is {actions!r}; use 'discrete' or 'text'")
+        if not text and actions == "text":
+            raise ValueError("actions = 'text' takes words: leave text = True, or use actions = 'discrete'")
         if preset is not None:
             settings = {"preset": preset} | settings
         self.config = self.game.configure(**settings)
+        self.text = text
         self.render_mode = render_mode
         self.actions = actions
         self.max_cycles = max_cycles
@@ -107,15 +116,15 @@ class Seats:
 
     def _observation_space(self) -> spaces.Dict:
         mask, n = self._mask
-        return spaces.Dict(
-            {
-                "observation": spaces.Box(
-                    0.0, self.features_of.TOP, (self.features_of.size(self.config),), np.float32
-                ),
-                "text": AnyText(MAX_OBSERVED_CHARS),
-                mask: spaces.Box(0, 1, (n,), np.int8),
-            }
-        )
+        parts: dict[str, spaces.Space] = {
+            "observation": spaces.Box(
+                0.0, self.features_of.TOP, (self.features_of.size(self.config),), np.float32
+            ),
+            mask: spaces.Box(0, 1, (n,), np.int8),
+        }
+        if self.text:
+            parts["text"] = AnyText(MAX_OBSERVED_CHARS)
+        return spaces.Dict(parts)
 
     @property
     def _mask(self) -> tuple[str, int]:
@@ -128,9 +137,8 @@ class Seats:
             self._rng = np.random.default_rng(seed)
         else:
             seed = int(self._rng.integers(2**62))
-        self.table = Table(
-            self.game, self.config, int(seed), self.config.n_players
-        )  # numpy's ints are seeds, too
+        seed = int(seed)  # numpy's ints are seeds, too
+        self.table = Table(self.game, self.config, seed, self.config.n_players, self.paced)
         self._words = self.game.text.words_of(self.config, self.table.log)
         self._features = [self.features_of(self.config, i) for i in range(self.config.n_players)]
         self._counted = [0] * self.config.n_players
@@ -138,41 +146,66 @@ class Seats:
         self._waves = 0
         self.agents = self.possible_agents[:]
 
+    @property
+    def waiting(self) -> list[Request]:
+        """The questions that are open now."""
+        return self.table.waiting
+
     def _observe(self, seat: int) -> dict[str, Any]:
-        request = next((r for r in self.table.waiting if r.seat == seat), None)
+        request = next((r for r in self.waiting if r.seat == seat), None)
         views = self.table.views
         seen = views.records(seat)
         self._features[seat].add(seen[self._counted[seat] :])
         self._counted[seat] = len(seen)
-        text = "\n".join(views.lines(seat)) if request is None else views.text(request)
         mask, n = self._mask
-        return {
+        seat_sees: dict[str, Any] = {
             "observation": self._features[seat].vector(request),
-            "text": text,
             mask: self.catalogue.mask(request, n),
         }
+        if self.text:
+            seat_sees["text"] = "\n".join(views.lines(seat)) if request is None else views.text(request)
+        return seat_sees
 
     def _info(self, seat: int) -> dict[str, Any]:
-        asked = next((r.kind for r in self.table.waiting if r.seat == seat), None)
+        asked = next((r.kind for r in self.waiting if r.seat == seat), None)
         return {"fallbacks": self.table.fallbacks[seat], "asked": asked}
 
     def _reply(self, request: Request, action: Any) -> Reply | None:
-        """The action as a reply; None where it answers nothing that was asked."""
-        if self.actions == "discrete":
-            acted = self.catalogue.action(request, int(action), self._words)
-        else:
-            acted = self._spoken(request, int(action["target"]), str(action["text"]))
+        """The action as a reply; None where it answers nothing that was asked, whatever it is."""
+        target, text = self._parts(action)
+        if target is None:
+            return None
+        acted = self._acted(request, target) if text is None else self._spoken(request, target, text)
         return None if acted is None else Reply(acted)
+
+    def _parts(self, action: Any) -> tuple[int | None, str | None]:
+        """The act's index and the words of an action; no index where it is no action of the space."""
+        text = None
+        if self.actions == "text":
+            if not isinstance(action, Mapping) or not isinstance(action.get("text"), str):
+                return None, None
+            action, text = action.get("target"), action["text"]
+        try:
+            index = operator.index(
+                action.item() if isinstance(action, np.ndarray) and action.size == 1 else action
+            )
+        except TypeError:
+            return None, None
+        n = len(self.catalogue) if text is None else self.catalogue.n_targets
+        return (index if 0 <= index < n else None), text
+
+    def _acted(self, request: Request, index: int) -> Action | None:
+        return self.catalogue.action(request, index, self._words)
 
     def _spoken(self, request: Request, target: int, text: str) -> Action | None:
         if not request.speaks:
-            return self.catalogue.action(request, target, self._words)
+            return self._acted(request, target)
         if not writable(text):
             return None
         acts = self.game.text.read_acts(text, self._words)
         if not request.options:
             return Action(text=text, acts=acts)
-        chosen = self.catalogue.action(request, target, self._words)
+        chosen = self._acted(request, target)
         if chosen is None or request.kind != "speech":
             return None if chosen is None else Action(chosen.option, text, acts)
         return Action(SPEAK, text, acts) if chosen.option == SKIP and text.strip() else chosen

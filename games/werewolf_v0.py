@@ -68,67 +68,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from pettingzoo import AECEnv, ParallelEnv, register
-from pettingzoo.env_registry import registration
+from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils import wrappers
 
+from games import environment
 from games.records import Request, seat_id
 from games.werewolf import GAME
+from games.werewolf.arrays.discrete import Catalogue, Features
 from games.werewolf.arrays.pace import START, Pace
-from games.werewolf.arrays.seats import METADATA, Form, RenderMode, Seats
 
-__all__ = ["METADATA", "Form", "RenderMode", "env", "parallel_env", "raw_env"]
+METADATA = environment.metadata("werewolf_v0")
 
 
-class raw_env(Seats, AECEnv):
+class raw_env(environment.TurnBased):
     """The AEC environment without wrappers. Arguments as in the module's card."""
 
-    def reset(self, seed: int | None = None, options: dict | None = None) -> None:
-        """Begin the game of `seed`."""
-        self._begin(seed)
-        self.rewards = dict.fromkeys(self.agents, 0.0)
-        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
-        self.terminations = dict.fromkeys(self.agents, False)
-        self.truncations = dict.fromkeys(self.agents, False)
-        self.infos = {agent: self._info(self.seat_of[agent]) for agent in self.agents}
-        self.agent_selection = seat_id(self.table.waiting[0].seat)
-        if self.render_mode == "human":
-            self.render()
-
-    def observe(self, agent: str) -> dict[str, Any]:
-        """What the agent sees now."""
-        return self._observe(self.seat_of[agent])
-
-    def step(self, action: Any) -> None:
-        """Answer for the agent whose turn it is."""
-        agent = self.agent_selection
-        if self.terminations[agent] or self.truncations[agent]:
-            self._was_dead_step(action)
-            return
-        self._cumulative_rewards[agent] = 0.0
-        request = self.table.waiting[0]
-        self._waves += len(self.table.waiting) == 1
-        self.table.answer(request, self._reply(request, action))
-        over, cut = self._ends()
-        self.rewards = self._rewards()
-        if over or cut:
-            self.terminations = dict.fromkeys(self.agents, over)
-            self.truncations = dict.fromkeys(self.agents, cut)
-            self.agent_selection = self.agents[0]
-        else:
-            self.agent_selection = seat_id(self.table.waiting[0].seat)
-        self.infos = {a: self._info(self.seat_of[a]) for a in self.agents}
-        self._accumulate_rewards()
-        if self.render_mode == "human":
-            self.render()
+    metadata = METADATA
+    game, catalogue_of, features_of = GAME, Catalogue, Features
 
 
-class parallel_env(Seats, ParallelEnv):
+class parallel_env(environment.Seats, ParallelEnv):
     """The parallel environment: one wave a step. Actions of agents that are not asked are passed over.
 
     A hidden part of the game takes the same number of steps whatever is hidden: `games.werewolf.arrays.pace`.
     """
 
+    metadata = METADATA
+    game, catalogue_of, features_of = GAME, Catalogue, Features
     paced = True
 
     def reset(
@@ -199,10 +165,4 @@ def env(**kwargs: Any) -> AECEnv:
     return wrappers.OrderEnforcingWrapper(raw_env(**kwargs))
 
 
-for _kind, _registry in (("aec", registration.aec_registry), ("parallel", registration.parallel_registry)):
-    if "wolfscope/werewolf-v0" not in _registry:
-        register(
-            _kind,
-            "wolfscope/werewolf-v0",
-            entry_point=f"games.werewolf_v0:{'env' if _kind == 'aec' else 'parallel_env'}",
-        )
+environment.registered("werewolf")

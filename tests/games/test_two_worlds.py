@@ -40,12 +40,8 @@ def world(
     """The log, and for each step what every seat is shown. Choices do not depend on roles, so that two worlds go the
     same way as long as they can; `odd`: the step whose hidden acts are chosen otherwise."""
     env = werewolf_v0.parallel_env(preset=preset)
-    werewolf_v0_game, module = GAME, __import__("games.werewolf.arrays.seats", fromlist=["GAME"])
-    module.GAME = Dealt(roles)
-    try:
-        seen = [(*env.reset(seed=seed), n_seen(env))]
-    finally:
-        module.GAME = werewolf_v0_game
+    env.game = Dealt(roles)
+    seen = [(*env.reset(seed=seed), n_seen(env))]
     while env.agents and len(seen) < n_steps:
         actions = {}
         for request in env.waiting:

@@ -365,7 +365,7 @@ def test_nothing_is_written_to_the_terminal_but_through_the_gate():
     ).stdout.split("\n")  # fmt: skip
     allowed = (
         "harness/console.py",
-        "games/werewolf/arrays/seats.py",
+        "games/environment.py",
         "agents/models/rendering.py",  # to the process that asks
         "analysis/planted/table.py",
     )

@@ -74,7 +74,7 @@ class Catalogue:
 
     def action(self, request: Request, index: int, w: Words) -> Action | None:
         """The action that an act of the catalogue is as an answer to the request; None where it is none."""
-        if request.speaks and index >= self.n_targets:
+        if request.speaks and self.n_targets <= index < len(self):
             acts = (self.speech_acts[index - self.n_targets],)
             return Action(SPEAK if request.options else None, say(acts, w.names, w.lex), acts)
         if not request.options:
