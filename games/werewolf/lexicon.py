@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from functools import cache
 
-import msgspec
-
 from games import chance
 from games.base import ConfigError
+from games.language.lexicon import N_NAMES, NAMES, NONSENSE_NAMES, Lexicon
+from games.language.lexicon import make as make_lexicon
 from games.werewolf.roles import CARDS
 
-N_NAMES = 24
 LEXICONS = ("classic", "mafia", "neutral", "nonsense", "symbols")
 """The named ones; `random-<seed>` draws others."""
 
@@ -43,30 +42,6 @@ FUNCTION_WORDS = (
     "Players Roles You Winner I am the not will says whispers notes skips ends nobody yes no believes is asks"
 ).split()
 
-
-class Lexicon(msgspec.Struct, frozen=True):
-    """A one-to-one naming of the game's terms and players."""
-
-    name: str
-    terms: dict[str, str]
-    """Word of each key of `TERMS`."""
-    names: tuple[str, ...]
-    """The pool of players' names, `N_NAMES` of them; the rules draw indices into it."""
-
-    @property
-    def words(self) -> list[str]:
-        """All of them: terms, then names."""
-        return [*self.terms.values(), *self.names]
-
-    @property
-    def keys(self) -> dict[str, str]:
-        """Key of each word: the inverse of `terms`."""
-        return {word: key for key, word in self.terms.items()}
-
-
-NAMES = (
-    "Ada Ben Cal Dot Eve Fay Gus Hal Ida Jon Kit Lea Max Nia Oto Pam Quin Ray Sue Tom Una Val Wes Zoe"
-).split()
 
 MAFIA = {
     "villager": "townsman",
@@ -137,21 +112,13 @@ NONSENSE = (
 ).split()
 NONSENSE_SPARE = "plim garb dovo zelt strab kwill umph frodge".split()
 """For terms that come after the first ones."""
-NONSENSE_NAMES = ("Bo Di Fu Ga He Jo Ku La Mi No Pu Ra Si Te Vo Wu Xa Ye Zi Cho Dre Fli Gru Klo").split()
 # No "a", "A" and "I": they are words of the prose between the terms.
 LETTERS = "bcdefghijklmnopqrstuvwxyzBCDEFGHJKLMNOPQRSTUVWXYZαβγδεζηθικλμνξοπρστυφχψω"
 
 
 def make(name: str, words: list[str], names: list[str]) -> Lexicon:
     """A lexicon from one word a term. Raises ConfigError where words repeat or collide."""
-    used = [*words, *names]
-    taken = sorted({w for w in used if used.count(w) > 1 or w in FUNCTION_WORDS})
-    if len(words) != len(TERMS) or len(names) != N_NAMES or taken:
-        raise ConfigError(
-            f"lexicon {name!r} needs {len(TERMS)} terms and {N_NAMES} names, all different and none of them a "
-            f"function word; it has {len(words)} and {len(names)}, with repeated or reserved words {taken}"
-        )
-    return Lexicon(name, dict(zip(TERMS, words, strict=True)), tuple(names))
+    return make_lexicon(name, TERMS, words, names, FUNCTION_WORDS)
 
 
 def random_lexicon(seed: int) -> Lexicon:

@@ -7,13 +7,13 @@ from typing import Final
 
 from games import chance
 from games.base import GameError, IllegalAction, Outcome
+from games.language.quoting import writable
 from games.records import MODERATOR, Action, Decision, Event, Request
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.day import day
 from games.werewolf.night import night
 from games.werewolf.roles import ACQUAINTED, ROLE_TERMS
 from games.werewolf.state import GameOver, Moderator, Rules, State
-from games.werewolf.words.lines import writable
 
 OWN_ORDER: Final = ("bid", "candidacy", "speech")
 """Decisions whose options are no seats and keep the order that they have by nature."""

@@ -6,13 +6,13 @@ speech can pass for the moderator's words.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from games.base import GameError
+from games.language.quoting import quote
 from games.records import NOBODY, Event, Record
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import Lexicon, lexicon
@@ -35,14 +35,6 @@ VERBS: Final = {
 
 SPEECHES: Final = {"speech": "says", "last_words": "says", "whisper": "whispers", "summary": "notes"}
 """The verb of each decision that takes words."""
-
-QUOTES: Final = re.compile('["“”„‟″‶〃＂«»❝❞]')
-INVISIBLE: Final = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls but white space; terminal escapes among them
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
-    "\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
-    r"\ud800-\udfff]"  # halves of characters
-)
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -95,25 +87,6 @@ def vocabulary(lex: Lexicon, names: Sequence[str], max_chars: int) -> Words:
     called.update(enumerate(names))
     verbs = {kind: lex.terms[verb] for kind, verb in VERBS.items()}
     return Words(lex, tuple(names), max_chars, called, verbs)
-
-
-def quote(text: str, max_chars: int) -> str:
-    """Another's words as quoted text: on one line, without inner double quotes or invisible characters, cut to length.
-
-    The log keeps what was said; only what others are shown is bounded.
-    """
-    if not (text.isprintable() and text.isascii() and '"' not in text):
-        text = " ".join(INVISIBLE.sub("", QUOTES.sub("'", text)).split())
-    elif "  " in text or text[:1] == " " or text[-1:] == " ":
-        text = " ".join(text.split())
-    if len(text) > max_chars:
-        text = text[:max_chars].rstrip() + " [...]"
-    return f'"{text}"'
-
-
-def writable(text: str) -> bool:
-    """Whether a text can be written as UTF-8: Python's strings can hold halves of characters, files cannot."""
-    return not any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from games.base import Malformed
+from games.language.quoting import quote
 from games.records import NOBODY, Action, Decision, Event, Record, Request, SpeechAct
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.lexicon import lexicon
 from games.werewolf.roles import CARDS
 from games.werewolf.words import acts as codec
-from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, listed, quote, words_of
+from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, listed, words_of
 
 SPOKEN: Final = frozenset(("seer", "villager"))
 """Roles that are claimed where nobody has them too."""
