@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -181,7 +180,7 @@ def test_a_chat_model_plays_states_beliefs_and_is_captured(tmp_path: Path) -> No
     tokenizer.save_pretrained(str(tmp_path / "model"))
     plain = {
         "run": {"games": 1, "seed": 4, "name": "chat"},
-        "game": {"name": "avalon", "preset": "avalon-5", "max_rejections": 1},
+        "game": {"name": "avalon", "preset": "avalon-5", "max_rejections": 1, "talk_before": ["proposal"]},
         "agents": {
             "chat": {
                 "kind": "llm",
@@ -194,7 +193,7 @@ def test_a_chat_model_plays_states_beliefs_and_is_captured(tmp_path: Path) -> No
         },
         "backends": {"tiny": {"kind": "transformers", "model": str(tmp_path / "model")}},
         "roster": {"mix": {"chat": 1, "deep": 4}},
-        "beliefs": {"enabled": True},
+        "beliefs": {"enabled": True, "orders": 1},
     }
     path = play_run(
         parse_config(plain), tmp_path / "run", {"tiny": load_hooked_backend(tmp_path / "model", device="cpu")}
@@ -204,7 +203,7 @@ def test_a_chat_model_plays_states_beliefs_and_is_captured(tmp_path: Path) -> No
     beliefs = run.beliefs.collect()
     assert len(beliefs) > 0
     for row in beliefs.iter_rows(named=True):
-        shares = json.loads(row["probabilities"])
+        shares = {pair["role"]: pair["p"] for pair in row["probabilities"]}
         assert set(shares) == {"merlin", "servant", "assassin", "minion"}
         assert row["p_werewolf"] == pytest.approx(
             shares["assassin"] + shares["minion"]
