@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from harness.config.sections import Config, Section
+from games import load_game
+from harness.config.sections import Config, GameSection, Section
 from harness.errors import ConfigurationError
 from harness.gate import Untrusted, check_name
 
@@ -70,9 +71,21 @@ def find_config(name: str | Path) -> Path:
     return shipped if str(name) == path.name and not path.is_file() and shipped.is_file() else path
 
 
+def _with_moments(plain: dict[str, Any]) -> dict[str, Any]:
+    """With the game's own `belief_moments` where `beliefs.before` is not given."""
+    beliefs, game = plain.get("beliefs", {}), plain.get("game", {})
+    if not isinstance(beliefs, dict) or "before" in beliefs or not isinstance(game, dict):
+        return plain
+    try:
+        moments = load_game(game.get("name", GameSection().name)).belief_moments
+    except (ValueError, TypeError):  # said with the rest of what is wrong when the game is configured
+        return plain
+    return {**plain, "beliefs": {**beliefs, "before": list(moments)}}
+
+
 def parse_config(plain: dict[str, Any], source: str = "configuration") -> Config:
     """Validate a configuration given as plain data. Raises ConfigurationError naming every complaint."""
-    config = validated(Config, plain, source)
+    config = validated(Config, _with_moments(plain), source)
     for section in ("agents", "backends"):
         for name in getattr(config, section):
             _check_name(name, f"{source}: one of [{section}.*]")

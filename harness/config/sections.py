@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.backends.registry import KINDS, named_kinds
-from games import load_game
 from harness.config.hashing import hash_of
 from harness.config.identity import identity
 
@@ -290,18 +289,6 @@ class Config(Section):
     beliefs: BeliefsSection = BeliefsSection()
     budget: BudgetSection = BudgetSection()
     experiment: ExperimentSection = ExperimentSection()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _moments_of_the_game(cls, plain: Any) -> Any:
-        beliefs, game = plain.get("beliefs", {}), plain.get("game", {})
-        if not isinstance(beliefs, dict) or "before" in beliefs or not isinstance(game, dict):
-            return plain
-        try:
-            moments = load_game(game.get("name", GameSection().name)).belief_moments
-        except ValueError:  # said with the rest of what is wrong when the game is configured
-            return plain
-        return {**plain, "beliefs": {**beliefs, "before": moments}}
 
     @model_validator(mode="after")
     def _names_known(self) -> Config:
