@@ -106,7 +106,7 @@ def test_no_speech_holds_a_control_token_in_a_chat(style: str, speech: str) -> N
             trusted = {
                 i
                 for s in decision.trace.spans
-                if s.kind in ("template", "output", "answer")
+                if s.kind in ("template", "output", "answer", "reasoning")
                 for i in range(s.start, s.end)
             }
             ids = contexts[decision.seq][1]
