@@ -23,7 +23,7 @@ from agents.models.folder import (
 from agents.models.rendering import TemplateRefused, render
 from harness.config.sections import BackendSection
 from harness.errors import ConfigurationError
-from harness.play.preflight.backends import vllm_settings
+from harness.play.preflight.backends import check_backends
 from tests.fixtures.tiny_models import save_tiny_model
 
 LLAMA = (
@@ -80,7 +80,7 @@ def test_engine_settings_cannot_switch_code_on_or_change_the_weights(name):
         with pytest.raises(ValueError, match=f"extra.{name} cannot be set"):
             engine_arguments(EngineSettings(extra={key: True}), "cpu", "m", "float32", 64)
     with pytest.raises(ConfigurationError, match=name):
-        vllm_settings("b", BackendSection(kind="vllm", settings={name: True}))
+        check_backends({"b": BackendSection(kind="vllm", model="small", settings={name: True})})
     assert engine_arguments(EngineSettings(), "cpu", "m", "float32", 64)["trust_remote_code"] is False
 
 
