@@ -196,7 +196,7 @@ def test_a_stop_token_ends_the_output_and_stays_out_of_the_text(tmp_path: Path) 
     assert stopped.finish_reason == "stop"
     assert stopped.text == " ".join(f"w{i}" for i in free.output_ids[:k])
     assert backend.model.startswith("model@")
-    assert len(backend.model) == len("model@") + 12
+    assert len(backend.model) == len("model@") + 16
     close(backend)
 
 

@@ -426,7 +426,9 @@ def test_the_bayesian_player_states_legal_complete_distributions_and_votes_for_t
 
 def test_the_policy_name_bayesian_seats_the_bayesian_player():
     section = AgentSection(kind="scripted", policy="bayesian", settings={"sharpness": 1.0})
-    player = make_agent("b", SimpleNamespace(agents={"b": section}), {})
+    player = make_agent(
+        "b", SimpleNamespace(agents={"b": section}, game=SimpleNamespace(name="werewolf")), {}
+    )
     assert isinstance(player, Bayesian)
     assert player.sharpness == 1.0
 

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from games.records import Decision
+from games.view import in_log
 from harness.branch.branch import Choose, branch
 from harness.errors import RunFolderError, WolfscopeError
 from harness.replay.posteriors import posteriors_of
@@ -128,7 +129,8 @@ def test_moderator_sees_every_statement_with_its_label(tab: Page, run: Path, rep
 
 
 def test_link_to_an_event_opens_it_as_a_seat(tab: Page, run: Path, replay: Replay) -> None:
-    seq = next(m.seq for m in replay.moments(1) if m.kind == "speech")
+    own = next(m.seq for m in replay.moments(1) if m.kind == "speech")
+    seq = in_log(replay.records, 1, own)  # the page of the whole log goes by its numbers
     page = tab.open(game_page(run), f"#seq={seq}&as=player_1")
     chosen = page.locator(".entry.sel")
     assert chosen.get_attribute("data-seq") == str(seq)
