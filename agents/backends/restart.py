@@ -28,7 +28,7 @@ AGAIN_S = 0.1
 """Seconds before one that is starting is asked again whether it is there."""
 
 
-class Mortal:
+class Restartable:
     """An actor whose death can be noticed by who asks it nothing. Its class has a method `ready` as well."""
 
     async def life(self) -> None:
@@ -40,7 +40,7 @@ class Deaths:
     """Tells who only looks on when engines die and when they are back."""
 
     def __init__(self, engines: Mapping[str, Any], every_s: float = 1.0) -> None:
-        """engines: name -> actor, a `Mortal`. every_s: seconds between two looks, those between are free."""
+        """engines: name -> actor, a `Restartable`. every_s: seconds between two looks, those between are free."""
         self._engines = dict(engines)
         self._every_s = every_s
         self._looked_at = -math.inf

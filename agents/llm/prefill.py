@@ -32,7 +32,7 @@ class OneDecision:
         return await (self._other if made == self._decision else self._usual).act(observation)
 
 
-class Begun:
+class Prefilled:
     """A backend whose outputs all begin with the same tokens; the model goes on from them.
 
     The tokens count as output, so that prompts stay what the seat has seen; their log-probabilities are not known, and

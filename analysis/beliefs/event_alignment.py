@@ -1,6 +1,6 @@
 """F3 and persuasion: beliefs aligned to what happens to a player, and what each kind of utterance moves.
 
-Four columns stay apart: the probe's read-out, the ideal reader's posterior, what the viewer states, and the truth
+Four columns stay apart: the probe's output, the ideal reader's posterior, what the viewer states, and the truth
 (the share of the aligned rows whose subject is a werewolf). Time is counted in the viewer's own decisions, 0 being the
 first at which it can have seen the event.
 """

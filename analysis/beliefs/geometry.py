@@ -79,7 +79,7 @@ def simplex(
 ) -> pl.DataFrame:
     """Exact and predicted beliefs as points: columns x, y, px, py (triangle coordinates), role, and the three each.
 
-    Corners: werewolf (0, 0), seer (1, 0), neither (1/2, sqrt(3)/2). `layer` is a position of the read-out's layers.
+    Corners: werewolf (0, 0), seer (1, 0), neither (1/2, sqrt(3)/2). `layer` is a position of the probe's layers.
     """
     exact = np.stack([p_werewolf, p_seer, np.clip(1 - p_werewolf - p_seer, 0, 1)], axis=1)
     predicted = ridge_map(target.readouts[0].layer(layer), exact, folds)

@@ -43,7 +43,7 @@ def stores_of(run: Any) -> tuple[list[tuple[str, Activations]], str]:
 def attach(
     target: Target, runs: Sequence[tuple[str, Any]], own: bool = False, site: str | None = None
 ) -> Target:
-    """The target on the rows that were captured at the headline's site, with its read-outs; unchanged but for `missing`
+    """The target on the rows that were captured at the headline's site, with its probes; unchanged but for `missing`
     where there are none. site: the headline's where the target is not about the seat's own words (`own`).
 
     `runs` are (prefix of the game ids, run). All runs must hold the same layers and width; those that
@@ -88,7 +88,7 @@ def attach(
 
 
 def checkpoints_of(target: Target, runs: Sequence[tuple[str, Any]]) -> dict[str, Readout]:
-    """The headline's site read through other models on the same contexts: model `name@hash` -> read-out.
+    """The headline's site read through other models on the same contexts: model `name@hash` -> probe.
 
     A folder `activations-...` beside a run's own store, other than the untrained one, holds another checkpoint's. Only
     stores with the headline's layers and width count.

@@ -1,7 +1,7 @@
 """What is public about each player, counted up to a moment: the evidence that any reader of the table talk
 has.
 
-These counts feed the public-event baseline. A read-out that does no better has shown nothing about a model
+These counts feed the public-event baseline. A probe that does no better has shown nothing about a model
 of others.
 """
 

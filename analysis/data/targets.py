@@ -38,7 +38,7 @@ class Readout:
     capture keeps it."""
 
     def take(self, rows: NDArray[Any]) -> Readout:
-        """The read-out of a subset of the target's rows (mask or indices)."""
+        """The probe of a subset of the target's rows (mask or indices)."""
         return replace(self, at=self.at[rows])
 
     def layer(self, number: int) -> NDArray[Any]:
@@ -82,7 +82,7 @@ class Target:
     prior: str = ""
     """The prior over characters that observers held, in words."""
     missing: str = ""
-    """Why there is no read-out, where there is none."""
+    """Why there is no probe, where there is none."""
     chose: NDArray[np.float64] | None = None
     """`(n_rows,)`: 1 where the decision is a ballot and fell on the subject, 0 for the other subjects of such a ballot,
     NaN elsewhere; None where no choice turns on the question."""

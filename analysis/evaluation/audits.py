@@ -28,7 +28,7 @@ def leakage(
 ) -> pl.DataFrame:
     """T3: the same layer and ridge penalty under splits that leak and splits that are stricter than ours.
 
-    `x` (n_rows, d_model) is the layer at position `layer` of the read-out. Captures of changed contexts (variants of
+    `x` (n_rows, d_model) is the layer at position `layer` of the probe. Captures of changed contexts (variants of
     the headline's site) are scored by the fit on the unchanged ones, other games.
     """
     y, frame = target.y, target.frame
@@ -128,7 +128,7 @@ def ridge_by_layer(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """AUROC `(n_layers,)` of ridge at a fixed penalty over the rows that were captured, and its scores.
 
-    With `by` (n_rows,), one read-out for each of its values (a name); pairs are then compared within a value. The
+    With `by` (n_rows,), one probe for each of its values (a name); pairs are then compared within a value. The
     scores are `(n_layers, n_rows)`, NaN where a row has none.
     """
     stored = np.flatnonzero(readout.at >= 0)
@@ -157,16 +157,16 @@ def ridge_by_layer(
 SITES: dict[str, Any] = {
     "site": pl.String,
     "layer": pl.String,
-    "auroc": pl.Float64,  # pairs of one read-out and one fold
+    "auroc": pl.Float64,  # pairs of one probe and one fold
     "within": pl.Float64,  # pairs of one decision
-    "read-out": pl.String,
+    "probe": pl.String,
 }
 
 
 def site_map(target: Target, folds: Folds) -> pl.DataFrame:
     """F2: AUROC of every captured site and layer (schema `SITES`).
 
-    Where a site is bound to a subject one read-out serves all. Where it is not, there is one a name, shared over seats
+    Where a site is bound to a subject one probe serves all. Where it is not, there is one a name, shared over seats
     (models are shown names and no seat numbers), and, where the capture keeps it, the unembedding of the subject's name
     with nothing fitted.
     """

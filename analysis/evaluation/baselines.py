@@ -1,7 +1,7 @@
-"""What a read-out stands beside: scores of the same rows on the same folds without the model's inner states.
+"""What a probe stands beside: scores of the same rows on the same folds without the model's inner states.
 
 `confound`: fits on what is public or incidental, each like the probe with its penalty chosen inside; together they are
-the surface that a read-out must add to. `activation`: the token embeddings and an untrained model, confounds too.
+the surface that a probe must add to. `activation`: the token embeddings and an untrained model, confounds too.
 `stated`: what the model answers when asked, its own column. `ceiling`: ideal readers, compared with and never to be
 beaten. `control`: the probe on permuted roles.
 """
@@ -64,7 +64,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Beside:
-    """Everything that stands beside one target's read-out."""
+    """Everything that stands beside one target's probe."""
 
     baselines: list[Baseline]
     absent: list[str]
@@ -200,9 +200,9 @@ def _read(target: Target, folds: Folds, absent: list[str]) -> list[Baseline]:
 
 
 def shuffled_roles(target: Target, folds: Folds, x: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
-    """AUROC `(PERMUTATIONS,)` on the true labels of read-outs trained on roles permuted within each game.
+    """AUROC `(PERMUTATIONS,)` on the true labels of probes trained on roles permuted within each game.
 
-    One permutation says little: its read-out may lie along or against the true one by chance. `x` (n_rows, d_model).
+    One permutation says little: its probe may lie along or against the true one by chance. `x` (n_rows, d_model).
     """
     unit, unit_games, first = units_of(target.games, target.member)
     y = permute_within_games(target.y[first].astype(np.uint8), unit_games, PERMUTATIONS, seed)[unit].astype(

@@ -37,10 +37,10 @@ WINDOWS: dict[str, Any] = {
     "brier": pl.Float64,
     "ece": pl.Float64,
     "monitor": pl.Float64,  # AUROC of a monitor that reads the text alone
-    "boost": pl.Float64,  # what the read-out adds to it, nested
+    "boost": pl.Float64,  # what the probe adds to it, nested
     "boost_low": pl.Float64,
     "boost_high": pl.Float64,
-    "no_role_line": pl.Float64,  # AUROC of the same read-out where the line that tells the role was removed
+    "no_role_line": pl.Float64,  # AUROC of the same probe where the line that tells the role was removed
     "n_rows": pl.Int64,
     "n_positive": pl.Int64,
     "n_games": pl.Int64,
@@ -140,7 +140,7 @@ def windows(
 def _boost(
     part: Target, texts: Texts, folds: Folds, found: ProbeResult, settings: Settings
 ) -> dict[str, float | None]:
-    """The text monitor's AUROC, and what the read-out adds to it."""
+    """The text monitor's AUROC, and what the probe adds to it."""
     sources = monitor(part, texts, folds, settings.seed, settings.trees)
     alone, both = stack(sources, part.y, folds), stack([*sources, found.nested], part.y, folds)
     values, samples = bootstrap_auroc(

@@ -199,7 +199,7 @@ def _compare(
     ]
     low, high = np.quantile(shuffled, [0.025, 0.975])
     spread = Interval(float(shuffled.mean()), float(low), float(high), float("nan"))
-    what = f"the read-out trained on labels permuted within each game: mean of {len(shuffled)}, 95% of them in between"
+    what = f"the probe trained on labels permuted within each game: mean of {len(shuffled)}, 95% of them in between"
     rows.append(Score("shuffled roles", what, "control", spread))
     return rows
 

@@ -1,6 +1,6 @@
 """A monitor that reads the text alone, and what a look inside adds to it: the black-to-white boost.
 
-The monitor has heard the speech itself and all that was public before it; it is fitted on other games, as the read-out
+The monitor has heard the speech itself and all that was public before it; it is fitted on other games, as the probe
 is. The boost is nested: both together against the monitor alone.
 """
 

@@ -87,7 +87,7 @@ class Instructed:
 def instructed(target: Target, layer: int, folds: Folds) -> Instructed | None:
     """The same decision read under an instruction to lie and one to be honest: the mean difference is the direction.
 
-    `layer` is a position in the read-outs. Labels of the target are not used; pairs of other games are (Zou et al.
+    `layer` is a position in the probes. Labels of the target are not used; pairs of other games are (Zou et al.
     2023, Goldowsky-Dill et al. 2025). None where a fold lacks pairs.
     """
     main = target.readouts[0]

@@ -28,7 +28,7 @@ EXTENSIONS = "WOLFSCOPE_EXTENSIONS"
 
 @dataclass(frozen=True)
 class NewBaseline:
-    """Numbers of a row that tell nothing of the model's inner states: a confound that the read-out must add to."""
+    """Numbers of a row that tell nothing of the model's inner states: a confound that the probe must add to."""
 
     name: str
     what: str

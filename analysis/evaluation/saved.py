@@ -1,4 +1,4 @@
-"""Read-outs that outlive their run: saved, applied to other runs, and used as directions to steer along.
+"""Probes that outlive their run: saved, applied to other runs, and used as directions to steer along.
 
 A saved probe is `NAME.safetensors` (weights, mean, scale, the difference of the class means) beside `NAME.json`
 (what it reads, where, from which run, how well). `apply` scores another run's captures with it, without refitting
@@ -56,7 +56,7 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class SavedProbe(msgspec.Struct, frozen=True):
-    """A logistic read-out of one site and layer, in raw features."""
+    """A logistic probe of one site and layer, in raw features."""
 
     card: Card
     weights: NDArray[np.float32]

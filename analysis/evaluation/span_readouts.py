@@ -29,11 +29,11 @@ PERMUTATIONS = 39
 READOUTS: dict[str, Any] = {
     "contrast": pl.String,
     "site": pl.String,
-    "read-out": pl.String,
+    "probe": pl.String,
     "auroc": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
-    "gain": pl.Float64,  # attention minus this read-out, paired over games
+    "gain": pl.Float64,  # attention minus this probe, paired over games
     "gain_low": pl.Float64,
     "gain_high": pl.Float64,
     "p_null": pl.Float64,
@@ -51,7 +51,7 @@ STRIP: dict[str, Any] = {
     "place": pl.Int32,  # of the token in the span
     "token_index": pl.Int32,  # in the decision's whole context
     "text": pl.String,  # null where the capture keeps no vocabulary
-    "score": pl.Float64,  # log-odds that the mean read-out gives this token alone, from other games
+    "score": pl.Float64,  # log-odds that the mean probe gives this token alone, from other games
     "attention": pl.Float64,  # what it weighs in the span, from other games
 }
 
@@ -114,7 +114,7 @@ def _rows(
         )
         rows.append(
             {
-                "contrast": part.name, "site": site, "read-out": result.name, "auroc": own.value, "low": own.low,
+                "contrast": part.name, "site": site, "probe": result.name, "auroc": own.value, "low": own.low,
                 "high": own.high, "gain": gain.value if i else None, "gain_low": gain.low if i else None,
                 "gain_high": gain.high if i else None, "p_null": float(result.null.p[0]),
                 "layer": layers[int(np.bincount(result.chosen_layer).argmax())], "n_rows": len(part.y),

@@ -1,4 +1,4 @@
-"""Does a read-out hold where it was not trained: another run, preset, lexicon, model or checkpoint?
+"""Does a probe hold where it was not trained: another run, preset, lexicon, model or checkpoint?
 
 The diagonal is held out too (grouped folds within the group), so that it can be compared with what lies beside it.
 The layer is chosen on the training group alone. A threshold is set on the training group's out-of-fold negatives and
@@ -153,7 +153,7 @@ def factors_of(runs: Sequence[tuple[str, Any]]) -> pl.DataFrame:
 
 
 def in_words(matrix: pl.DataFrame) -> str:
-    """What the matrix says: how far the held-out diagonal falls when the read-out moves."""
+    """What the matrix says: how far the held-out diagonal falls when the probe moves."""
     home = matrix.filter(pl.col("train") == pl.col("test"))
     own, found = home["auroc"].to_numpy(), home["recall"].to_numpy()
     away = matrix.filter(pl.col("train") != pl.col("test"))

@@ -1,4 +1,4 @@
-"""Following a read-out over training: the same contexts read through every checkpoint that was captured.
+"""Following a probe over training: the same contexts read through every checkpoint that was captured.
 
 Every checkpoint gets its own probe on the same rows and folds as the final model. Beside it stands what the final
 model's direction reads in the checkpoint: a direction that holds early was there early, one that does not was turned

@@ -1,10 +1,10 @@
-"""Attention over tokens: a read-out of a span whose tokens are pooled by a learned query.
+"""Attention over tokens: a probe of a span whose tokens are pooled by a learned query.
 
     logit(row) = b + sum_t a_t (v . z_t),   a = softmax over the span's tokens of (q . z_t)
 
 with z standardised activations (the attention probe of McKenzie et al. 2025). With a span of one
-token it is logistic regression, so the mean-token and the last-token read-out are the same fit on other inputs: same
-objective, same steps, same folds. Many labellings are fitted side by side, which is how a read-out gets the null of
+token it is logistic regression, so the mean-token and the last-token probe are the same fit on other inputs: same
+objective, same steps, same folds. Many labellings are fitted side by side, which is how a probe gets the null of
 its own freedom: labels permuted within games, everything refitted, the best layer of each permutation kept.
 """
 
@@ -36,7 +36,7 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Fit:
-    """Fitted read-outs of one layer, one a labelling, for raw activations."""
+    """Fitted probes of one layer, one a labelling, for raw activations."""
 
     mean: Singles
     scale: Singles

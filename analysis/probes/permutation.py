@@ -3,7 +3,7 @@
 k werewolves share a game, and their rows share its table talk, so rows are not exchangeable; role
 assignments within a game are. The null distribution permutes them over the players of each game, refits
 everything, and keeps the maximum over layers, so that the best of many layers is compared with the best of
-many layers. A control task (Hewitt & Liang 2019) gives every type of input a fixed random label; a read-out
+many layers. A control task (Hewitt & Liang 2019) gives every type of input a fixed random label; a probe
 that solves it as well as the real task says little.
 """
 
@@ -26,7 +26,7 @@ NULL_PENALTY = 0.1
 
 @dataclass(frozen=True)
 class LayerNull:
-    """Ridge read-outs of the true and of permuted labels, out of fold."""
+    """Ridge probes of the true and of permuted labels, out of fold."""
 
     observed: Doubles
     """`(n_targets, n_layers)` AUROC within held-out folds."""

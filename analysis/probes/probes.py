@@ -47,7 +47,7 @@ class Nested:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """The out-of-fold read-out of one target."""
+    """The out-of-fold probe of one target."""
 
     kind: str
     scores: Doubles
@@ -197,7 +197,7 @@ def check_classes(labels: Doubles, folds: Folds) -> None:
 
 
 def _scores(trained: Trained, x: NDArray[Any], kind: Kind, grid: Doubles) -> Doubles:
-    """Scores `(n_rows, n_penalties)` of the closed-form read-outs (logistic is stood in for by ridge)."""
+    """Scores `(n_rows, n_penalties)` of the closed-form probes (logistic is stood in for by ridge)."""
     if kind == "mass_mean":
         fits = [trained.mass_mean()]
     elif kind == "lda":

@@ -44,12 +44,12 @@ def methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:
     ]
     if "belief_mention" in sites:
         seen.append(
-            "At site belief_mention the read-out is one direction for all subjects, at the subject's name in the "
+            "At site belief_mention the probe is one direction for all subjects, at the subject's name in the "
             "question what its role is, asked on a fork of the context that never entered the game."
         )
     if "mention" in sites:
         seen.append(
-            "At site mention the read-out is one direction for all subjects, where the subject's name was read last: "
+            "At site mention the probe is one direction for all subjects, where the subject's name was read last: "
             "it can have seen less than the baselines."
         )
     if rows > 0.95 * settings.max_rows:

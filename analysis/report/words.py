@@ -217,11 +217,11 @@ def selectivity_words(table: pl.DataFrame) -> str:
     best = table.sort("real", descending=True, maintain_order=True).row(0, named=True)
     gap = best["selectivity"]
     verdict = (
-        "a random label of the same inputs is read worse, so the read-out answers the question"
+        "a random label of the same inputs is read worse, so the probe answers the question"
         if gap > 0.05
         else "a random label of the same inputs is read better: here any label of name and moment can be looked up"
         if gap < -0.05
-        else "a random label of the same inputs is read as well, so the read-out may look up more than it understands"
+        else "a random label of the same inputs is read as well, so the probe may look up more than it understands"
     )
     return f"{gap:+.2f} ({best['real']:.2f} against {best['control']:.2f}): {verdict}"
 

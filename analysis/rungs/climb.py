@@ -23,7 +23,7 @@ from analysis.stats.splits import Folds
 
 @dataclass(frozen=True)
 class Sources:
-    """What stands beside the read-out on the same rows and folds."""
+    """What stands beside the probe on the same rows and folds."""
 
     surface: Sequence[Nested]
     """Fits on what is public or incidental: every confound."""
@@ -32,7 +32,7 @@ class Sources:
     coded: NDArray[Any]
     """`(n_rows, d)`: the same for trees, kinds and names as one column of codes each."""
     untrained: Doubles | None = None
-    """The read-out of an untrained model, `(n_rows,)`."""
+    """The probe of an untrained model, `(n_rows,)`."""
     ceilings: tuple[tuple[str, Doubles], ...] = ()
     """Ideal readers by name, the best founded first: probabilities `(n_rows,)`."""
     exact: bool = False

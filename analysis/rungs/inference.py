@@ -1,7 +1,7 @@
 """Rung 3: whether what is read follows an ideal reader's inference, where the surface does not tell the same.
 
-Three looks at one thing. Of what an ideal reader's posterior adds to the surface, the share that the read-out adds. The
-partial R2 of the posterior's log-odds by the activations, given the surface, and given the truth besides: a read-out
+Three looks at one thing. Of what an ideal reader's posterior adds to the surface, the share that the probe adds. The
+partial R2 of the posterior's log-odds by the activations, given the surface, and given the truth besides: a probe
 that merely holds the answer (a leak, private knowledge) goes along with the posterior only as far as both go along with
 the truth, one that holds the inference errs where the ideal reader errs. And the rows where surface and posterior
 part, with what each source says there.

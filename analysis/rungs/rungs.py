@@ -37,7 +37,7 @@ USE_MARGIN = 0.01
 SAME = 0.03
 """Two AUROCs are called the same where the interval of their difference lies within plus and minus this."""
 EQUIVALENT = 0.02
-"""The read-out is as good as the ideal reader where it falls short by less than this in AUROC, interval and all."""
+"""The probe is as good as the ideal reader where it falls short by less than this in AUROC, interval and all."""
 
 NONE = Interval(float("nan"), float("nan"), float("nan"), float("nan"))
 

@@ -1,7 +1,7 @@
 """Logistic regression for many penalties at once on one factorised training set.
 
 The Hessian of the logistic loss is bounded by a quarter of the Gram matrix (Boehning 1992), whose
-eigendecomposition the ridge read-outs of the same training set have already paid for. In the coordinates
+eigendecomposition the ridge probes of the same training set have already paid for. In the coordinates
 that whiten the bound a unit gradient step always descends; Nesterov's acceleration with restarts makes some
 tens of steps enough. The optimum is scikit-learn's `LogisticRegression(C=1 / (n * penalty))` after a
 `StandardScaler`, to solver tolerance (tested).

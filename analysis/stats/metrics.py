@@ -1,4 +1,4 @@
-"""Scores of a binary read-out: AUROC, log-loss, Brier, calibration error, recall at a false-positive rate.
+"""Scores of a binary probe: AUROC, log-loss, Brier, calibration error, recall at a false-positive rate.
 
 Everything is vectorised over columns (targets, permutations, layers): labels and scores are `(n_rows,)` or
 `(n_rows, n_columns)`, results are floats or `(n_columns,)`. AUROC can be restricted to pairs within a

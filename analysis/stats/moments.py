@@ -1,4 +1,4 @@
-"""Second moments by cell: the one pass over the activations that every linear read-out of a layer shares.
+"""Second moments by cell: the one pass over the activations that every linear probe of a layer shares.
 
 A cell is a set of rows that goes to train or test as a whole (a fold; a fold x name bucket). Moments of a
 training set are sums of cells, so folds, inner folds, targets, permutations and penalties need no second

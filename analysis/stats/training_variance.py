@@ -1,4 +1,4 @@
-"""How far a read-out's AUROC hangs on the games that it was trained on.
+"""How far a probe's AUROC hangs on the games that it was trained on.
 
 A bootstrap of the tested games takes the fits as given, and is too narrow: where there is nothing to find, what game i
 scores under a fit on game j is what j scores under a fit on i, so every pair counts twice and the standard error is
@@ -53,7 +53,7 @@ def training_draws(
     """How the AUROC of out-of-fold scores moves when the games that they were trained on are drawn anew.
 
     Layer and penalty stay as they are. `fits` are one a fold; `labels` and `games` are `(n_rows,)`. Returns
-    `(TRAINING_DRAWS,)` deviations from their mean. Draws are the same for every read-out of the same games, so
+    `(TRAINING_DRAWS,)` deviations from their mean. Draws are the same for every probe of the same games, so
     differences are paired.
     """
     code = np.unique(np.asarray(games), return_inverse=True)[1]

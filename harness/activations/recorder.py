@@ -1,9 +1,9 @@
-"""Activations kept while a runner plays: the rows that the second pass would store, from the forward passes of play.
+"""Activations kept while a runner plays: the rows that offline extraction would store, from the passes of play.
 
 A model player's prompts tell what their tokens are (`Prompt.spans`), so the positions to read are known before the
 answer; the answer's tokens are read one by one, and averaged once the decision says which of them were speech. What
 cannot be matched to a decision (an answer begun with given words, a steered player, thinking put into a prompt) is
-left to the second pass, which skips what is stored.
+left to the offline extraction, which skips what is stored.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One vector a name, by its first token as it stands after a space: the row of the unembedding, with the scale of the
 final norm folded in. The dot product with the residual stream is, up to the stream's length, the logit of that token
-(the logit lens), a read-out with nothing fitted.
+(the logit lens), a probe with nothing fitted.
 """
 
 from __future__ import annotations

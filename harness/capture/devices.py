@@ -1,4 +1,4 @@
-"""The second pass on several devices: readers side by side as Ray actors, each with its share of the games.
+"""The offline extraction on several devices: readers side by side as Ray actors, each with its share of the games.
 
 Each appends to the same store under names of its own, so no reader waits for another, and one that dies takes only the
 rows that it had not yet written: the same command goes on.

@@ -1,4 +1,4 @@
-"""What a second pass over a run shall read: from its configuration and the command line, checked before any work."""
+"""What an offline extraction shall read: from the configuration and the command line, checked before any work."""
 
 from __future__ import annotations
 

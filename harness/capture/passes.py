@@ -1,4 +1,4 @@
-"""The second pass: activations at named sites of a finished run, read through a hooked model into a store.
+"""The offline extraction: activations at named sites of a finished run, read through a hooked model into a store.
 
 Import it where it is used: it brings torch. Rows already stored are skipped, so a killed capture goes on by the
 same call. What it stores agrees with a plain forward pass over each context alone: relative error below 1e-5 in

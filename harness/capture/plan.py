@@ -1,4 +1,4 @@
-"""What a second pass must compute: sites to read, contexts that serve one another, batches of like length.
+"""What an offline extraction must compute: sites to read, contexts that serve one another, batches of like length.
 
 Within a game a seat's contexts extend each other, so one forward pass over the longest of them holds the rows of
 all: causal attention lets no token see what comes later. Tokens after the last site are not computed at all.

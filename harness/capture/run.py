@@ -1,4 +1,4 @@
-"""The second pass over a run: its contexts, read through a model into the run's store."""
+"""The offline extraction over a run: its contexts, read through a model into the run's store."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _write_vocabulary(run: Run, job: CaptureJob) -> None:
 
 
 def _write_names(run: Run, job: CaptureJob) -> None:
-    """The unembedding of the players' names beside the rows, for read-outs with nothing fitted."""
+    """The unembedding of the players' names beside the rows, for probes with nothing fitted."""
     from agents.models.folder import load_tokenizer, read_config
     from harness.activations.unembedding import write_names
 

@@ -1,4 +1,4 @@
-"""The second pass through a vLLM engine."""
+"""The offline extraction through a vLLM engine."""
 
 from __future__ import annotations
 

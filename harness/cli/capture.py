@@ -67,7 +67,7 @@ def capture(
         Read a model of the same shape with random weights instead, as a baseline, into activations-untrained.
     model
         The folder of another checkpoint: read the same contexts through it, into activations-NAME. The report follows
-        a read-out over checkpoints whose names end in the number of tokens trained.
+        a probe over checkpoints whose names end in the number of tokens trained.
     quiet
         Print nothing but the folder.
     """

@@ -86,7 +86,7 @@ def _begun(
     In `chat` style they begin its thinking (a model that thinks goes on from them), else its answer.
     """
     from agents.llm.encoder import Encoder
-    from agents.llm.prefill import Begun, OneDecision
+    from agents.llm.prefill import OneDecision, Prefilled
     from agents.models.folder import load_tokenizer
     from harness.config.models import model_folder
 
@@ -99,7 +99,7 @@ def _begun(
         other = section.model_copy(update={"settings": settings | {"thinking": thinking}})
     else:
         ids = Encoder(load_tokenizer(model_folder(source))).encode(given["text"])[0]
-        begun = Begun(backend, ids)
+        begun = Prefilled(backend, ids)
     return OneDecision(
         name,
         _model_player(name, usual, backend, source, clock),

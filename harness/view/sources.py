@@ -1,14 +1,14 @@
-"""Where the numbers beside a game come from: stated beliefs, posteriors, probe read-outs, scores of single tokens.
+"""Where the numbers beside a game come from: stated beliefs, posteriors, probes, scores of single tokens.
 
 All of it is optional. A run folder may hold, besides its own tables, `derived/probe_scores.parquet`:
 
     game_id      str     the game
     seq          i32     the decision or event at which the probe was read
     seat         i16     whose activations were read (the viewer)
-    subject      i16     whom the read-out is about; null: nobody in particular
+    subject      i16     whom the probe is about; null: nobody in particular
     token_index  i32     index into the decision's `output_ids`; null: not a score of one output token
     probe        str     the probe's name
-    score        f64     probabilities for read-outs about a subject; any scale for tokens
+    score        f64     probabilities for probes about a subject; any scale for tokens
 
 Rows with a subject and no token are beliefs (a matrix cell); rows with a token tint that token. A further column
 `token` (str) may give the tokens' text; without it the run's own tokenizer is asked.
@@ -98,7 +98,7 @@ class Sources:
                 ]
         order = {name: i for i, name in enumerate(("stated", "exact", "fitted", "rules"))}
         return [
-            {"key": key, "label": key, "about": ABOUT.get(key, "a read-out of activations"), "points": points}
+            {"key": key, "label": key, "about": ABOUT.get(key, "a probe of activations"), "points": points}
             for key, points in sorted(found.items(), key=lambda item: (order.get(item[0], 9), item[0]))
         ]
 

@@ -244,7 +244,7 @@ def counted(log, config):
 
 
 def event_counts(train, test, config):
-    """Scores of a least-squares read-out of event counts, fitted on other games."""
+    """Scores of a least-squares probe of event counts, fitted on other games."""
     x, y = (
         np.concatenate(part)
         for part in zip(*[counted(log, config) for log in train if counted(log, config)[0]])

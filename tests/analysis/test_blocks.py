@@ -53,7 +53,7 @@ def test_a_read_out_transfers_between_halves_of_one_run_and_not_between_planted_
     away = across.filter(pl.col("train") != pl.col("test"))["auroc"].to_list()
     assert min(own) > 0.7
     assert max(away) < min(own) - 0.1  # each run's direction was drawn anew
-    assert "does the read-out hold for another run?" in page.read_text()
+    assert "does the probe hold for another run?" in page.read_text()
 
 
 def test_groups_too_small_to_train_on_are_named(signal):

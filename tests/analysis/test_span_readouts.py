@@ -17,7 +17,7 @@ def page(tmp_path_factory):
 def test_a_lie_in_one_word_of_a_speech_is_found_by_attention(page):
     table = pl.read_parquet(page.with_suffix("") / "T4_spans.parquet")
     mine = table.filter(pl.col("contrast") == "werewolves: lie against truth")
-    rows = {row["read-out"]: row for row in mine.to_dicts()}
+    rows = {row["probe"]: row for row in mine.to_dicts()}
     assert set(rows) == {"attention over tokens", "mean of tokens", "last token"}
     assert len({(r["n_rows"], r["n_games"]) for r in rows.values()}) == 1  # equal footing
     assert rows["attention over tokens"]["auroc"] > rows["last token"]["auroc"]

@@ -170,7 +170,7 @@ def reading(hooked: HookedModel, repeats: int) -> None:
             "plain forward": plain,
             "plain forward without the language-model head": decoder,
             "hooks on the plain forward, 4 positions of all layers": hooked_whole,
-            "capture as the second pass runs it (no head)": ours,
+            "capture as the offline extraction runs it (no head)": ours,
             "output_hidden_states, 4 positions of all layers": theirs,
         },
         repeats,

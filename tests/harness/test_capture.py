@@ -1,4 +1,4 @@
-"""What the second pass stores is what a plain forward pass over each context alone gives."""
+"""What the offline extraction stores is what a plain forward pass over each context alone gives."""
 
 from __future__ import annotations
 

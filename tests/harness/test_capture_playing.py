@@ -1,4 +1,4 @@
-"""What is kept while playing is what the second pass stores, and steering reaches play, log and re-scoring."""
+"""What is kept while playing is what the offline extraction stores, and steering reaches play, log and re-scoring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `wolfscope eval-small-model` measures: the questions, the sites, the read-outs, the games."""
+"""What `wolfscope eval-small-model` measures: the questions, the sites, the probes, the games."""
 
 from __future__ import annotations
 

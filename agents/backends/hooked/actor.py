@@ -11,11 +11,11 @@ import ray
 from agents.backends.base import BackendError, Capabilities, EngineLost, Generation, Prompt
 from agents.backends.environment import checkout
 from agents.backends.hooked.settings import HookedSettings
-from agents.backends.restart import RESTARTS, Mortal, answered, last_line
+from agents.backends.restart import RESTARTS, Restartable, answered, last_line
 from agents.backends.vllm.settings import engine_env
 
 
-class HookedActor(Mortal):
+class HookedActor(Restartable):
     """The Ray actor around a hooked transformers model."""
 
     def __init__(

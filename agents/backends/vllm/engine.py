@@ -34,7 +34,7 @@ from agents.backends.base import (
     next_choices,
 )
 from agents.backends.environment import checkout
-from agents.backends.restart import RESTARTS, Mortal, answered, last_line
+from agents.backends.restart import RESTARTS, Restartable, answered, last_line
 from agents.backends.vllm.link import Box, Link
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env, in_our_words
 from agents.models.folder import (
@@ -64,7 +64,7 @@ class EngineFailure(msgspec.Struct, frozen=True):
     """Nor this one: the model's numbers are not numbers."""
 
 
-class EngineActor(Mortal):
+class EngineActor(Restartable):
     """The Ray actor's class. Async: Ray runs the calls of many clients at once."""
 
     def __init__(self, model_dir: str, settings: EngineSettings, device: str) -> None:

@@ -42,7 +42,7 @@ def inferred_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers
         block.add(
             table=Table(
                 columns, rows, tuple(range(1, 10)), (), "R3",
-                "How much of what an ideal reader adds to the surface does the read-out add?",
+                "How much of what an ideal reader adds to the surface does the probe add?",
                 f"AUROC; intervals over games. {title_of(first.target.name)}: {words.rung_words(first.rungs[2])} "
                 f"{' '.join(words.inferred_words(first.evidence)[1:])} The ideal reader is the "
                 f"{first.evidence.ceiling_name}"

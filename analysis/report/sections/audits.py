@@ -95,7 +95,7 @@ def _folded(block: Block, e: Evaluation, numbers: Numbers) -> None:
         block.add(
             fold=fold,
             figure=Figure(
-                f"T5-{name}", "T5", "Does the read-out answer the question, or could it memorise anything?",
+                f"T5-{name}", "T5", "Does the probe answer the question, or could it memorise anything?",
                 figures.lines(both, "layer", "task", "Real task and control task by layer", x_title="layer"),
                 "Control task: a random label fixed for each combination of name, kind of decision and day. Real minus "
                 f"control at the best layer {words.selectivity_words(e.selectivity)}. {n}",

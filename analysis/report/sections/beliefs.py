@@ -86,7 +86,7 @@ def _events(block: Block, e: Evaluation, numbers: Numbers) -> None:
             "F3-events", "F3", "What happens to each source's belief when something happens to a player?",
             charts.courses(frame, "Beliefs aligned to public events"),
             "Truth is in the dashes: solid lines are subjects that are werewolves, broken lines those that are not. "
-            "0 is the viewer's first decision after the event. Probe read-outs are out of fold; viewers are those of "
+            "0 is the viewer's first decision after the event. Probes are out of fold; viewers are those of "
             f"the headline target; cells of fewer than 40 rows are left out. n = {e.target.n_games:,} games.{absent}",
         )
     )  # fmt: skip

@@ -74,13 +74,13 @@ def add_spans(
         return
     numbers.add("T4_spans", table)
     rows = [
-        [r["contrast"], r["site"].removeprefix("tokens:"), r["read-out"],
+        [r["contrast"], r["site"].removeprefix("tokens:"), r["probe"],
          f"{r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]",
          "" if r["gain"] is None else f"{r['gain']:+.3f} [{r['gain_low']:+.3f}, {r['gain_high']:+.3f}]",
          p_text(r["p_null"]), r["layer"], f"{r['n_positive']:,} / {r['n_rows']:,}", f"{r['n_games']:,}"]
         for r in table.to_dicts()
     ]  # fmt: skip
-    columns = ["contrast", "span", "read-out", "AUROC [95%]", "attention minus it", "p, null over layers", "layer",
+    columns = ["contrast", "span", "probe", "AUROC [95%]", "attention minus it", "p, null over layers", "layer",
                "positive / rows", "games"]  # fmt: skip
     block.add(
         fold="One span read three ways",
@@ -103,7 +103,7 @@ def add_spans(
         figure=Figure(
             "F10", "F10", "Which words carry the score?",
             charts.strip(strip, "Score of every token of one game's speeches"),
-            "Orange: the token by itself reads as a lie, blue: as the truth, by the mean read-out; fits have seen no "
+            "Orange: the token by itself reads as a lie, blue: as the truth, by the mean probe; fits have seen no "
             f"game of this fold. The bar below a token is its share of attention.{named} "
             f"{table['contrast'][0].capitalize()}: {strip['seq'].n_unique()} speeches of one game, n = 1 game: an "
             "illustration, the table is the evidence.",

@@ -1,4 +1,4 @@
-"""What stands beside each read-out; layers, sites, turns."""
+"""What stands beside each probe; layers, sites, turns."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def site_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure | None:
     if not len(e.sites):
         return None
     numbers.add("F2_sites", e.sites, target=e.target.name)
-    cells = e.sites.with_columns(site=pl.col("site") + " (" + pl.col("read-out") + ")")
+    cells = e.sites.with_columns(site=pl.col("site") + " (" + pl.col("probe") + ")")
     top = e.sites.drop_nulls().sort("auroc", descending=True, maintain_order=True).row(0, named=True)
     captured = e.sites["site"].n_unique()
     return Figure(

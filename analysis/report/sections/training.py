@@ -1,4 +1,4 @@
-"""The report's section on training: a read-out over checkpoints, and two checkpoints compared."""
+"""The report's section on training: a probe over checkpoints, and two checkpoints compared."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def transfer_block(
             block.add(
                 figure=Figure(
                     f"F6-{by}-{e.target.name}", "F6",
-                    f"{title_of(e.target.name)}: does the read-out hold for another {by}?",
+                    f"{title_of(e.target.name)}: does the probe hold for another {by}?",
                     charts.matrix(found, f"Transfer between {by}s"),
                     f"{transfer.in_words(found)} Framed: held out within the group. Layer and penalty chosen on the "
                     f"training group. Games: {_sizes(found)}.",

@@ -49,7 +49,7 @@ class Stage(msgspec.Struct, frozen=True):
     stated: float
     """R2 of the stated log-odds against the exact posterior's."""
     represented: float
-    """R2 of a ridge read-out of those, the site and layer chosen on the games it is fitted on, measured on others."""
+    """R2 of a ridge probe of those, the site and layer chosen on the games it is fitted on, measured on others."""
     second: float
     """R2 of the stated log-odds of what the subject believes of the viewer."""
 

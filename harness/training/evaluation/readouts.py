@@ -1,4 +1,4 @@
-"""Linear read-outs of what a model represents, against the exact observer: fitted on some games, measured on others.
+"""Linear probes of what a model represents, against the exact observer: fitted on some games, measured on others.
 
 Everything that is chosen (site, layer, penalty) is chosen by cross-validation inside the fitting games.
 """

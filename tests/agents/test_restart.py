@@ -10,7 +10,7 @@ import pytest
 
 from agents.backends.base import EngineLost, Generation, Prompt, Sampling
 from agents.backends.hooked.actor import ActorBackend
-from agents.backends.restart import Deaths, Mortal, answered
+from agents.backends.restart import Deaths, Restartable, answered
 from agents.backends.vllm.engine import VllmBackend
 from agents.backends.vllm.link import Box
 
@@ -18,7 +18,7 @@ ray = pytest.importorskip("ray")
 SLOW, DEADLY = 1, 2
 
 
-class Replica(Mortal):
+class Replica(Restartable):
     """An engine's actor without an engine: says its prompt back, slowly or never where the prompt says so."""
 
     def __init__(self) -> None:
