@@ -77,7 +77,7 @@ def effect_table(experiment: Experiment, n_boot: int = 2000, seed: int = 0) -> p
     outcomes = experiment.rows["outcome"].unique(maintain_order=True).to_list()
     for outcome in outcomes:
         whole = experiment.rows.filter(pl.col("outcome") == outcome)
-        roles = ["all", *sorted(whole["subject_role"].unique())]
+        roles = ["all", *sorted(whole["subject_role"].unique(maintain_order=True))]
         for role in roles:
             part = whole if role == "all" else whole.filter(pl.col("subject_role") == role)
             rows += _rows_of(part, arms, outcome, role, n_boot, seed)

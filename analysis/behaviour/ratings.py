@@ -110,7 +110,10 @@ def results_of(runs: Sequence[Any]) -> pl.DataFrame:
 def sides_of(results: pl.DataFrame) -> tuple[str, str]:
     """The two sides with the most seats, the smaller one first. Raises AnalysisError where there is only one."""
     largest = (
-        results.group_by("side").len("seats").sort("seats", "side", descending=[True, True])["side"].to_list()
+        results.group_by("side", maintain_order=True)
+        .len("seats")
+        .sort("seats", "side", descending=[True, True], maintain_order=True)["side"]
+        .to_list()
     )
     if len(largest) < 2:
         raise AnalysisError(f"the games have one side, {largest}: nobody has an opponent to be rated against")

@@ -145,8 +145,8 @@ def menus_of(part: pl.DataFrame) -> Menus:
     frame = part.filter(pl.col("advantage").is_not_nan()).with_columns(
         habit=pl.col("act") + " " + pl.col("role"), late=(pl.col("day") > 1).cast(pl.Float64)
     )
-    names = sorted(frame["habit"].unique())
-    kinds = sorted(frame["kind"].unique())
+    names = sorted(frame["habit"].unique(maintain_order=True))
+    kinds = sorted(frame["kind"].unique(maintain_order=True))
     moments = [
         m for m in frame.partition_by("moment", maintain_order=True) if m["chosen"].sum() > 0 and len(m) > 1
     ]

@@ -68,7 +68,11 @@ class Futures:
         self.run, self.backends = run, backends
         self.configs = schedule_of(run.manifest).configs
         self._agents: dict[tuple[int, str], Any] = {}
-        seats = run.seats.select("game_id", "seat", "agent").sort("game_id", "seat").collect()
+        seats = (
+            run.seats.select("game_id", "seat", "agent")
+            .sort("game_id", "seat", maintain_order=True)
+            .collect()
+        )
         self._seated = {
             str(g[0]): part["agent"].to_list() for g, part in seats.group_by("game_id", maintain_order=True)
         }

@@ -120,7 +120,7 @@ def read_parts(folder: Path) -> pl.DataFrame:
 def write_outcomes(folder: Path) -> None:
     """Join the parts. Raises StorageError."""
     with replacing(folder / "outcomes.parquet") as part:
-        read_parts(folder).sort("moment", "arm").write_parquet(part)
+        read_parts(folder).sort("moment", "arm", maintain_order=True).write_parquet(part)
 
 
 def write_vectors(folder: Path, vectors: np.ndarray) -> None:

@@ -181,6 +181,10 @@ def _kinds(runs: Sequence[Run]) -> list[str]:
     import polars as pl
 
     rows = [
-        run.decisions.filter(pl.col("model").is_not_null()).select("kind").unique().collect() for run in runs
+        run.decisions.filter(pl.col("model").is_not_null())
+        .select("kind")
+        .unique(maintain_order=True)
+        .collect()
+        for run in runs
     ]
     return sorted({kind for frame in rows for kind in frame["kind"]})

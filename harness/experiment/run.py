@@ -273,7 +273,7 @@ def _some_vectors(manifest: Manifest, hooked: Any) -> np.ndarray:
 
 
 def _ask(folder: Path, manifest: Manifest, measurer: Measurer, say: Say) -> None:
-    done = set(read_parts(folder)["moment"].unique())
+    done = set(read_parts(folder)["moment"].unique(maintain_order=True))
     todo = [m for m in manifest.moments if m.id not in done]
     began, before = time.monotonic(), manifest.seconds
     for start in range(0, len(todo), PART):

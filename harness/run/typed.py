@@ -78,7 +78,7 @@ def _reader(name: str) -> Callable[[pl.Series], pl.Series]:
 
     def read(texts: pl.Series) -> pl.Series:
         known: dict[str | None, str | None] = {None: None}
-        for text in texts.unique().drop_nulls():
+        for text in texts.unique(maintain_order=True).drop_nulls():
             try:
                 found = json.loads(text)
             except ValueError:
