@@ -145,11 +145,20 @@ def _contrast(
         "adjusted_p": beyond.p,
     }
     if drawn:
-        size = abs(float(np.mean(frame["difference"].to_numpy())))
-        others = [abs(float(np.mean(by_arm[a]["difference"].to_numpy()))) for a in drawn]
-        found["rank"] = 1 + sum(other >= size for other in others)
+        found["rank"] = _rank(frame, [by_arm[a] for a in drawn])
     found["findable"] = _spread(merged["game"].to_numpy(), merged["difference"].to_numpy())
     return found
+
+
+def _rank(frame: pl.DataFrame, drawn: Sequence[pl.DataFrame]) -> int:
+    """The arm's place, 1 the furthest, by distance from the mean effect of the random directions; each of these by its
+    distance from the mean of the others, since any push of that size moves a model somewhere."""
+    own = float(np.mean(frame["difference"].to_numpy()))
+    others = np.array([float(np.mean(control["difference"].to_numpy())) for control in drawn])
+    if len(others) < 2:
+        return 1 + int(sum(abs(others) >= abs(own)))
+    rest = (others.sum() - others) / (len(others) - 1)
+    return 1 + int((np.abs(others - rest) >= abs(own - others.mean())).sum())
 
 
 def over_games(games: NDArray[Any], values: NDArray[np.float64], n_boot: int, seed: int) -> Interval:

@@ -158,7 +158,7 @@ def causal_words(found: Sequence[Used]) -> str:
         i = used.contrast
         text = {
             "used": "changes what it does",
-            "not beyond controls": "does no more than its controls, and an effect of interest would have been found",
+            "not beyond controls": "is not told from its controls, and an effect of interest would have been found",
             "underpowered": "is not shown to do more than its controls, nor excluded to",
         }[used.verdict]
         unit = OUTCOMES.get(used.outcome, used.outcome)
