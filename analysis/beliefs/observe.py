@@ -25,6 +25,7 @@ from analysis.data.labels import label
 from analysis.data.roster import in_words
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
+from games.printable import lines_of
 from harness.run.folder import load_run
 
 ALONE = 100
@@ -122,7 +123,7 @@ def _in_processes(jobs: list[Job], folder: Path) -> list[tuple[Watched, Done]]:
         for process in running:
             _, said = process.communicate()
             if process.returncode:
-                last = said.strip().splitlines()[-1:] or ["it said nothing"]
+                last = lines_of(said.strip())[-1:] or ["it said nothing"]
                 raise AnalysisError(f"a process that follows games with observers has failed: {last[0]}")
     finally:
         for process in running:

@@ -28,6 +28,7 @@ from analysis.report.page import title_of
 from analysis.rungs.rungs import settle
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
+from games.printable import lines_of
 from harness.run.derived import inputs_of, with_inputs
 from harness.run.folder import Run, load_run
 
@@ -75,7 +76,7 @@ def write_report(
 
 def result_lines(page: Path) -> list[str]:
     """The result in words, as the command's last lines tell it, and what to look at next."""
-    return (page.with_suffix("") / "answer.txt").read_text(encoding="utf-8").splitlines()
+    return lines_of((page.with_suffix("") / "answer.txt").read_text(encoding="utf-8"))
 
 
 SHARES = {

@@ -15,6 +15,7 @@ from agents.backends.vllm.settings import EngineSettings
 from agents.llm.chat_prompt import Factors
 from agents.werewolf.styles import STYLES, Style
 from games import GAMES, load_game
+from games.printable import lines_of
 from harness.activations.format import SITES
 from harness.config import sections
 from harness.config.files import EXAMPLES
@@ -158,7 +159,7 @@ def sites() -> list[Named]:
 
     told: dict[str, str] = {}
     name = ""
-    for line in (module.__doc__ or "").splitlines()[2:]:
+    for line in lines_of(module.__doc__ or "")[2:]:
         if line and not line.startswith(" "):
             name, _, text = line.partition("  ")
             for one in name.split(", "):
@@ -178,7 +179,7 @@ def configs() -> list[Named]:
 
 def _first_comment(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
-    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    lines = itertools.takewhile(lambda line: line.startswith("#"), lines_of(text))
     words = " ".join(line.removeprefix("#").strip() for line in lines)
     return words.partition(". ")[0].removesuffix(".") + "."
 
