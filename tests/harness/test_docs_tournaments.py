@@ -14,7 +14,7 @@ def test_every_command_and_option_of_the_page_exists() -> None:
 
     lines = re.findall(r"^    wolfscope (.*)$", DOC, re.MULTILINE)
     verbs = {line.split()[0] for line in lines}
-    assert verbs == {"run", "check", "export", "merge", "import", "ratings", "behaviour"}
+    assert verbs == {"run", "check", "export", "merge", "import", "repair", "ratings", "behaviour"}
     for line in lines:
         known = {
             name

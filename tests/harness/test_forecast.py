@@ -128,7 +128,7 @@ def test_a_model_that_does_not_know_the_game_s_words_is_refused_before_anything_
         return with_model(game={"lexicon": lexicon}, backends={"b": backend}, **more)
 
     words = (
-        r"agents\.small: the tokenizer of small does not know 62 of the 62 words of the lexicon 'nonsense'"
+        r"agents\.small: the tokenizer of small does not know 46 of the 46 words of the lexicon 'nonsense'"
     )
     with pytest.raises(ConfigurationError, match=words):
         forecast(under("nonsense", "small"))

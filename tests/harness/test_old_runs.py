@@ -85,6 +85,6 @@ def test_a_game_of_it_is_branched(run: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_is_reported_with_the_same_rows(run: Path, tmp_path: Path) -> None:
     page = write_report([run], out=tmp_path / "report.html", settings=Settings(n_permutations=19, n_boot=100))
-    verdicts = pl.read_parquet(page.with_suffix("") / "T2_verdicts.parquet")
-    row = verdicts.filter(target="subject_is_werewolf").row(0, named=True)
+    rungs = pl.read_parquet(page.with_suffix("") / "S1_rungs.parquet")
+    row = rungs.filter(target="subject_is_werewolf").row(0, named=True)
     assert (row["n_rows"], row["n_games"]) == (290, 16)

@@ -39,7 +39,7 @@ def test_every_section_of_a_configuration_has_its_table():
 def test_game_has_all_knobs_and_presets_a_line_each():
     (game,) = [t for t in catalogue.tables() if t.name == "game" and "werewolf" in t.about]
     assert {key.name for key in game.keys} == {"name", *type(load_game("werewolf").configure()).model_fields}
-    assert len(catalogue.presets()) == 20
+    assert len(catalogue.presets()) == 21
     assert all(
         f"{load_game('werewolf').configure(preset=p.name).n_players} seats" in p.about
         for p in catalogue.presets()

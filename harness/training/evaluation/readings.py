@@ -20,7 +20,7 @@ import torch
 from agents.werewolf.styles import CAST
 from agents.werewolf.vocabulary import PLAYS
 from games.werewolf.lexicon import lexicon as load_lexicon
-from games.werewolf.roles import Role
+from games.werewolf.roles import ROLES
 from harness.training.batches import BELIEF, Row, collate
 from harness.training.evaluation.held_out import Sitting
 
@@ -84,7 +84,7 @@ def read(model: Any, tokenizer: Any, sittings: Sequence[Sitting], lexicon: str, 
 def p_werewolf(logits: torch.Tensor, words: Mapping[str, int], lexicon: str) -> torch.Tensor:
     """P(werewolf) of the role words `(...)` by logits `(..., n_words)`."""
     terms = load_lexicon(lexicon).terms
-    roles: tuple[str, ...] = Role.__args__  # type: ignore[attr-defined]
+    roles = [role for role in ROLES if terms[role] in words]  # a role that joined later has no word here
     ids = torch.tensor([words[terms[role]] for role in roles])
     return torch.softmax(logits[..., ids].float(), dim=-1)[..., roles.index("werewolf")]
 
