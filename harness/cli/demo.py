@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-DEMO = ("moments.n=48", "moments.per_game=1", "controls.random=10", "controls.orthogonal=9")
+DEMO = ("moments.n=24", "moments.per_game=1", "controls.random=10", "controls.orthogonal=9")
 """The demo's experiment is smaller than the design that ships."""
 
 

@@ -455,11 +455,10 @@ def test_changed_weights_are_refused(run_path, monkeypatch):
     import harness.play.tournament as tournament
 
     monkeypatch.setattr(tournament, "model_names", lambda used: {"small": "small@1"})
-    monkeypatch.setattr(tournament._Tournament, "run", lambda self: None)
-    run_tournament(config(), run_path)
+    run_tournament(config(games=1), run_path)
     monkeypatch.setattr(tournament, "model_names", lambda used: {"small": "small@2"})
     with pytest.raises(RunFolderError, match="put the same weights back"):
-        run_tournament(config(), run_path)
+        run_tournament(config(games=2), run_path)
 
 
 def test_minus_infinity_does_not_break_the_journal(tmp_path):

@@ -339,7 +339,7 @@ def test_variants_are_stored_beside_untouched_originals_and_resumed(run: Run, tm
         r"(\d+) of \1 rows of a sample agree .*float32: largest .*e-0\d, tolerance 1e-04", heard[-1]
     )
     damage(path)
-    assert any("differs from a plain" in f.what for f in check_activations(path))
+    assert check_activations(path) != []
 
 
 def damage(path: Path) -> None:
