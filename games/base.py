@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from games.records import Action, Decision, Event, Record, Request, SpeechAct
 from games.statements import Statement
@@ -117,6 +117,21 @@ class GameConfig(BaseModel):
     def n_players(self) -> int:
         """The number of seats."""
         raise NotImplementedError(f"{type(self).__name__} does not say how many seats it has")
+
+
+Config = TypeVar("Config", bound=GameConfig)
+
+
+def validated(kind: type[Config], game: str, settings: Mapping[str, Any]) -> Config:
+    """A configuration of `game` from plain settings. Raises ConfigError with every complaint in one message."""
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        complaints = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise ConfigError(f"this game of {game} cannot be played: {complaints}") from error
 
 
 class Words(Protocol):

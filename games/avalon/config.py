@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from games.avalon.lexicon import lexicon
 from games.avalon.roles import EVIL, TEAM_SIZES, TWO_FAILS_FROM, Role
-from games.base import ConfigError, GameConfig
+from games.base import GameConfig, validated
 
 
 class AvalonConfig(GameConfig):
@@ -107,11 +107,4 @@ class AvalonConfig(GameConfig):
 
 def build(**settings: Any) -> AvalonConfig:
     """A configuration from plain settings. Raises ConfigError with every complaint in one message."""
-    try:
-        return AvalonConfig(**settings)
-    except ValidationError as error:
-        complaints = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise ConfigError(f"this game of avalon cannot be played: {complaints}") from error
+    return validated(AvalonConfig, "avalon", settings)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from games.base import ConfigError, GameConfig
+from games.base import GameConfig, validated
 from games.werewolf.lexicon import lexicon
 from games.werewolf.roles import CARDS, Role
 
@@ -186,11 +186,4 @@ class WerewolfConfig(GameConfig):
 
 def build(**settings: Any) -> WerewolfConfig:
     """A configuration from plain settings. Raises ConfigError with every complaint in one message."""
-    try:
-        return WerewolfConfig(**settings)
-    except ValidationError as error:
-        complaints = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise ConfigError(f"this game of werewolf cannot be played: {complaints}") from error
+    return validated(WerewolfConfig, "werewolf", settings)
