@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
+from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     pass
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 def train_small_model(
     out: Path,
     *,
+    on: Path | None = None,
+    recipe: str | None = None,
+    control: Flag = False,
     seed: int = 0,
     tokens: int | None = None,
     belief_share: float = 1.0,
@@ -25,13 +29,20 @@ def train_small_model(
     compiled: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Train the small model from scratch on games of the scripted players; goes on where an earlier call stopped, or
-    ended with fewer tokens.
+    """Train the small model from scratch on games of the scripted players, or on from existing weights by a recipe;
+    goes on where an earlier call stopped, or ended with fewer tokens.
 
     Parameters
     ----------
     out
         The model's folder, in Hugging Face format.
+    on
+        With --recipe: the folder of the weights that training goes on from, or `small`.
+    recipe
+        A TOML file with one stated intervention on the training data, or one that ships: confess, without-claimer,
+        flipped-beliefs. Of the other settings only --tokens, --device and --quiet go with it.
+    control
+        With --recipe: train on the same games and as many tokens without the intervention.
     seed
         Of the initial weights and of the games.
     tokens
@@ -51,6 +62,19 @@ def train_small_model(
     compiled
         Fuse the model's kernels by torch.compile: a third faster, where there is a C++ compiler.
     """
+    say = progress_of(quiet, False).say
+    if (on is None) != (recipe is None) or (control and recipe is None):
+        raise WolfscopeError(
+            "--on MODEL and --recipe FILE go together (and --control with them): weights to go on from, and what is "
+            "changed in the games that they are trained on"
+        )
+    if on is not None and recipe is not None:
+        from harness.training.finetune import finetune
+        from harness.training.recipes import load_recipe
+
+        finetune(out, on, load_recipe(recipe), control=control, tokens=tokens, device=device, say=say)
+        last_line(out)
+        return 0
     from harness.training.train import SHIPPED_TOKENS, train
 
     train(
@@ -63,7 +87,7 @@ def train_small_model(
         lexicon=lexicon,
         device=device,
         compiled=compiled,
-        say=progress_of(quiet, False).say,
+        say=say,
     )
     last_line(out)
     return 0

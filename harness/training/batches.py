@@ -6,7 +6,7 @@ attention mask and the positions say. It makes an answer cost two or three token
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import IterableDataset
 
 from agents.werewolf.vocabulary import make_tokenizer
-from harness.training.curriculum import View, stream
+from harness.training.curriculum import View
 from harness.training.soft_targets import Turn
 
 TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
@@ -184,9 +184,11 @@ class Batches(IterableDataset):
     """
 
     def __init__(
-        self, seed: int, lexicon: str, belief_share: float, games: int, start: int, tokens: int
+        self, source: Callable[[], Iterator[tuple[int, list[View]]]], seed: int, lexicon: str, tokens: int
     ) -> None:
-        self.args = (seed, lexicon, belief_share, games, start)
+        """source: makes the games' views one after the other (`curriculum.stream`); seed: of the order of batches;
+        tokens: of a batch, padding included."""
+        self.source, self.seed = source, seed
         self.lexicon, self.tokens = lexicon, tokens
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
@@ -194,8 +196,8 @@ class Batches(IterableDataset):
         words = tokenizer.get_vocab()
         pool: list[Row] = []
         size = 0
-        seed = self.args[0]
-        for index, found in stream(*self.args):
+        seed = self.seed
+        for index, found in self.source():
             pool += [Row(view, words, tokenizer) for view in found]
             size += sum(map(len, pool[-len(found) :]))
             if size < 64 * self.tokens:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batch, Batches
 from harness.training.checkpoint import checkpoint, resume, save
+from harness.training.curriculum import stream
 
 KIND_WEIGHTS = (
     (0.0, 1.0, 12.0, 4.0, 1.0, 1.0),
@@ -171,6 +173,50 @@ def predict(forward: Callable[..., Any], batch: Batch, bf16: bool) -> torch.Tens
     return logits
 
 
+def update(
+    forward: Callable[..., Any], model: Any, optims: Sequence[torch.optim.Optimizer], batch: Batch,
+    kind_weights: torch.Tensor, factor: float, bf16: bool,
+) -> torch.Tensor:  # fmt: skip
+    """One step on a batch, its kinds of targets weighed `(n_kinds,)`, at `factor` of the learning rates `RATES`; what
+    each target cost before it, `(n_views, n_tokens)` nats."""
+    for optim, base in zip(optims, RATES, strict=True):
+        for group in optim.param_groups:
+            group["lr"] = base * factor
+    nats = batch.nats(predict(forward, batch, bf16).float())
+    weights = kind_weights[batch.kind] * batch.worth
+    ((nats * weights).sum() / weights.sum()).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optim in optims:
+        optim.step()
+        optim.zero_grad(set_to_none=True)
+    return nats.detach()
+
+
+class Curve:
+    """The loss curve of a training run: a line of its file, and one of progress, every 50 steps."""
+
+    def __init__(self, file: Path, since: int, tokens: int, say: Callable[[str], None]) -> None:
+        self.file, self.since, self.tokens, self.say = file, since, tokens, say
+        self.started = time.monotonic()
+        self.recent: list[torch.Tensor] = []
+
+    def add(self, nats: torch.Tensor, batch: Batch, state: dict[str, Any]) -> None:
+        """What a step's targets cost, and the run's state after it."""
+        kinds = torch.nn.functional.one_hot(batch.kind, len(KIND_WEIGHTS[0])).double()
+        self.recent.append(torch.stack([(nats[..., None] * kinds).sum((0, 1)), kinds.sum((0, 1))]))
+        if state["step"] % 50:
+            return
+        total, count = torch.stack(self.recent).sum(0).cpu()[:, 1:]
+        losses = [round(float(x), 4) for x in total / count.clamp(min=1)]
+        self.recent = []
+        rate = (state["tokens"] - self.since) / (time.monotonic() - self.started)
+        with self.file.open("a") as f:
+            f.write(json.dumps(dict(zip(CURVE, (state["tokens"], *losses), strict=True))) + "\n")
+        left = (self.tokens - state["tokens"]) / rate / 60
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in zip(CURVE[1:], losses, strict=True))
+        self.say(f"{state['tokens']:>12,} tokens  nats: {shown}  {rate:,.0f} tokens/s  {left:.0f} min left")
+
+
 def train(
     out: Path,
     *,
@@ -218,14 +264,16 @@ def train(
         say(f"resuming at {state['tokens']:,} of {tokens:,} tokens")
     n_games = min(tokens, CURRICULUM) // 480  # about 480 tokens a game
     data = DataLoader(
-        Batches(seed, lexicon, belief_share, n_games, state["game"], batch_tokens),
+        Batches(
+            partial(stream, seed, lexicon, belief_share, n_games, state["game"]), seed, lexicon, batch_tokens
+        ),
         batch_size=None,
         num_workers=1,
         prefetch_factor=64,  # as many as a pool: while the next one is made, this one is used
     )
     forward = torch.compile(model, dynamic=True) if compiled else model
     kept = marks(tokens)
-    started, since, recent = time.monotonic(), state["tokens"], []
+    curve = Curve(work / "loss.jsonl", state["tokens"], tokens, say)
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
     phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
     bf16 = mixed_precision(device)
@@ -234,34 +282,14 @@ def train(
         if model.config.num_hidden_layers != layers + grown:
             model.config.num_hidden_layers = layers + grown  # as many are run
             torch.compiler.reset()
-        factor = schedule(state["tokens"], tokens)
-        for optim, base in zip(optims, RATES, strict=True):
-            for group in optim.param_groups:
-                group["lr"] = base * factor
         batch = batch.to(device)
-        nats = batch.nats(predict(forward, batch, bf16).float())
-        weights = kind_weights[int((state["tokens"] >= phases).sum())][batch.kind] * batch.worth
-        ((nats * weights).sum() / weights.sum()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optim in optims:
-            optim.step()
-            optim.zero_grad(set_to_none=True)
+        weights = kind_weights[int((state["tokens"] >= phases).sum())]
+        nats = update(forward, model, optims, batch, weights, schedule(state["tokens"], tokens), bf16)
         before = state["tokens"]
         state["tokens"] += int((batch.stem >= 0).sum())
         state["step"] += 1
         state["game"] = int(index)
-        kinds = torch.nn.functional.one_hot(batch.kind, len(KIND_WEIGHTS[0])).double()
-        recent.append(torch.stack([(nats.detach()[..., None] * kinds).sum((0, 1)), kinds.sum((0, 1))]))
-        if state["step"] % 50 == 0:
-            total, count = torch.stack(recent).sum(0).cpu()[:, 1:]
-            losses = [round(float(x), 4) for x in total / count.clamp(min=1)]
-            recent = []
-            rate = (state["tokens"] - since) / (time.monotonic() - started)
-            with (work / "loss.jsonl").open("a") as f:
-                f.write(json.dumps(dict(zip(CURVE, (state["tokens"], *losses), strict=True))) + "\n")
-            left = (tokens - state["tokens"]) / rate / 60
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in zip(CURVE[1:], losses, strict=True))
-            say(f"{state['tokens']:>12,} tokens  nats: {shown}  {rate:,.0f} tokens/s  {left:.0f} min left")
+        curve.add(nats, batch, state)
         if state["step"] % save_every == 0:
             checkpoint(work, model, optims, state)
         for mark in kept:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from functools import partial
 
 import torch
 from transformers import LlamaForCausalLM
@@ -19,6 +20,7 @@ from agents.models.small import make_config
 from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
+from harness.training.curriculum import stream
 from harness.training.train import CURRICULUM, initialise, mixed_precision, optimizers, predict
 
 KINDS = (training_attention.NAME, "eager", "sdpa")
@@ -38,7 +40,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    data = Batches(0, "classic", 1.0, CURRICULUM // 480, GAME, args.batch_tokens)
+    source = partial(stream, 0, "classic", 1.0, CURRICULUM // 480, GAME)
+    data = Batches(source, 0, "classic", args.batch_tokens)
     batches = [batch for _, batch in itertools.islice(data, args.batches + 2)]
     models, steps = {}, {}
     for kind in KINDS:

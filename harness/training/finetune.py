@@ -1,0 +1,125 @@
+"""Train a small model on from existing weights, by a recipe with a stated intervention or by its control.
+
+The model's folder says what it is: `recipe.json` holds the base's name and hash, the recipe, its hash, and whether
+the change was left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch.utils.data import DataLoader
+from transformers import LlamaForCausalLM
+
+from agents.models.folder import ModelFilesError, load_tokenizer, model_name
+from agents.models.small import find_model
+from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
+from harness.atomic import write_whole
+from harness.training import attention as training_attention
+from harness.training.batches import Batches
+from harness.training.checkpoint import checkpoint, resume, save
+from harness.training.recipes import Recipe, recipe_stream
+from harness.training.train import KIND_WEIGHTS, Curve, mixed_precision, optimizers, update
+
+WARM_UP = 0.05
+"""Share of the tokens over which the learning rate rises."""
+
+
+class RecipeInfo(msgspec.Struct, frozen=True):
+    """What `recipe.json` beside the weights holds."""
+
+    base: str
+    """`name@hash` of the weights that training began from."""
+    recipe: dict[str, Any]
+    hash: str
+    """Of the recipe."""
+    control: bool
+    """Whether the change was left out."""
+    tokens: int
+    """Trained on, beyond the base's."""
+
+
+def finetune(
+    out: Path,
+    base: str | Path,
+    recipe: Recipe,
+    *,
+    control: bool = False,
+    tokens: int | None = None,
+    batch_tokens: int = 2048,
+    save_every: int = 100,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Train the model in the folder `base` by a recipe, into `out`; goes on where an earlier call was stopped.
+
+    control: the same games without the change. tokens: in place of the recipe's. Raises ModelFilesError where the base
+    is no small model of Werewolf, ValueError where `out` holds a run under other settings.
+    """
+    folder = find_model(base)
+    name, tokenizer = model_name(folder), load_tokenizer(folder)
+    try:
+        lexicon = lexicon_of(tokenizer)
+    except ValueError as error:
+        raise ModelFilesError(f"{folder} is no small model of Werewolf: {error}") from error
+    if tokenizer.get_vocab() != make_tokenizer((lexicon,)).get_vocab():
+        raise ModelFilesError(
+            f"{folder} has another vocabulary than the language under the lexicon {lexicon!r}; give a base that "
+            "`wolfscope train-small-model` made"
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    wanted = recipe.tokens if tokens is None else tokens
+    work = out / "training"
+    work.mkdir(parents=True, exist_ok=True)
+    model = LlamaForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=training_attention.NAME
+    ).to(device)
+    model.train()
+    optims = optimizers(model)
+    settings = {
+        "base": name,
+        "recipe": recipe.hash(),
+        "control": control,
+        "tokens": wanted,
+        "batch_tokens": batch_tokens,
+    }
+    state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0}
+    if (work / "state.json").is_file():
+        state = resume(work, model, optims, settings, device)
+        state["settings"] = settings
+        say(f"resuming at {state['tokens']:,} of {wanted:,} tokens")
+    source = partial(recipe_stream, recipe, lexicon, control, state["game"])
+    data = DataLoader(
+        Batches(source, recipe.seed, lexicon, batch_tokens),
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=16,
+    )
+    curve = Curve(work / "loss.jsonl", state["tokens"], wanted, say)
+    weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
+    bf16 = mixed_precision(device)
+    for index, batch in data:
+        if state["tokens"] >= wanted:
+            break
+        batch = batch.to(device)
+        done = state["tokens"] / wanted
+        factor = recipe.rate * min(1.0, (done + 0.01) / WARM_UP) * (1.0 - done)
+        nats = update(model, model, optims, batch, weights, factor, bf16)
+        state["tokens"] += int((batch.stem >= 0).sum())
+        state["step"] += 1
+        state["game"] = int(index)
+        curve.add(nats, batch, state)
+        if state["step"] % save_every == 0:
+            checkpoint(work, model, optims, state)
+    checkpoint(work, model, optims, state)
+    save(out, model, tokenizer)
+    info = RecipeInfo(name, recipe.model_dump(mode="json"), recipe.hash(), control, state["tokens"])
+    write_whole(out / "recipe.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
+    say(f"saved {out}")
+    return out
