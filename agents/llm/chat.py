@@ -154,7 +154,15 @@ class ChatPlayer:
         Empty where that question is not a bare choice: where notes or words come first, or prompts are messages.
         """
         asked = self.builder(observation).ask(observation.request)
-        if self.stage(asked) != "choice" or self.encoder is None or self.turns is None:
+        return self.choice_answers(observation) if self.stage(asked) == "choice" else ()
+
+    def choice_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
+        """As `legal_answers`, of the bare question for a choice, whether or not notes or words come before it.
+
+        Empty where choices are written in free words, or prompts are messages.
+        """
+        asked = self.builder(observation).ask(observation.request)
+        if not self.constrained or self.encoder is None or self.turns is None:
             return ()
         end = self.turns.stop_ids or self.encoder.newline
         answers = {option: (*self.encoder.encode(label)[0], *end) for label, option in asked.options.items()}

@@ -22,6 +22,7 @@ _CLOSE = (
     rf"<\s*/\s*(?:{_TAGS})\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>"
     r"|<\|channel\|>\s*final[^<]{0,40}<\|message\|>"
 )
+_TURN_END = re.compile(r"<\|(?:end|return)\|>")
 
 
 class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +75,20 @@ def reply(answer: str, thinking: Thinking | None = None, opened: bool = False) -
     """The words of an answer that are no thinking; empty where its thinking was not closed."""
     found = apart(answer, thinking, opened)
     return answer[found.start : found.end].strip() if found.closed(answer) else ""
+
+
+def inner(text: str, thinking: Thinking | None = None) -> tuple[int, int]:
+    """The character range of the words in a stretch of thinking, without its marks and white space around them."""
+    opening, closing = _marks(thinking or Thinking())
+    first = opening.search(text)
+    start = first.end() if first and not text[: first.start()].strip() else 0
+    last = closing.search(text, start)
+    end = last.start() if last else len(text)
+    ended = _TURN_END.search(text, start, end)  # gpt-oss ends one channel before it opens another
+    end = ended.start() if ended else end
+    words = text[start:end]
+    start += len(words) - len(words.lstrip())
+    return start, start + len(words.strip())
 
 
 def opener(prompt: str, thinking: Thinking | None = None) -> str:

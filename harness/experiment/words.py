@@ -13,9 +13,8 @@ import msgspec
 
 from agents.llm.encoder import Encoder
 from games.records import Event, Record, SpeechAct
+from harness.reasoning.opposites import FILLER, flipped
 
-FILLER = ("I", "will", "not")
-"""Words of filler, said again and again: function words of every lexicon, and no typed act."""
 SAID = ("speech", "last_words")
 """Events in which everybody hears a seat's words."""
 
@@ -32,24 +31,6 @@ def utterance_about(records: Sequence[Record], viewer: int, subject: int) -> tup
         ):
             return i, r
     return None
-
-
-def flipped(acts: Sequence[SpeechAct], subject: int) -> tuple[SpeechAct, ...]:
-    """The acts with what they claim of the subject turned into its opposite; others as they are."""
-    return tuple(_flip(act) if act.subject == subject else act for act in acts)
-
-
-def _flip(act: SpeechAct) -> SpeechAct:
-    if act.kind == "accuse":
-        return SpeechAct("defend", act.subject)
-    if act.kind == "defend":
-        return SpeechAct("accuse", act.subject)
-    if act.kind == "report_inspection":
-        role = {"werewolf": "villager", "village": "werewolf", "human": "werewolf"}.get(
-            act.role or "", "werewolf"
-        )
-        return SpeechAct("report_inspection", act.subject, role)
-    return act
 
 
 def changed_records(
