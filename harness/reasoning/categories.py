@@ -40,9 +40,10 @@ _CLAIM = _any(r"claim")
 _INFER = _any(
     r"seems?\b", r"looks?\b", r"appears?\b", r"might\b", r"may\b", r"could\b", r"must\b", r"probably\b", r"likely\b",
     r"unlikely\b", r"perhaps\b", r"maybe\b", r"suspicious", r"suspect", r"think\b", r"believe", r"doubt", r"guess",
-    r"innocent\b", r"guilty\b", r"honest\b", r"lying\b", r"liar\b", r"therefore\b", r"thus\b", r"hence\b", r"suggests?\b",
-    r"implies\b", r"means\b", r"because\b", r"is (?:not )?(?:an? |the )?(?:were)?wol", r"is (?:not )?(?:a |the )?villag",
-    r"trust", r"\d+ ?%",
+    r"innocent\b", r"guilty\b", r"honest\b", r"lying\b", r"liar\b", r"therefore\b", r"thus\b", r"hence\b",
+    r"suggests?\b",
+    r"implies\b", r"means\b", r"because\b", r"is (?:not )?(?:an? |the )?(?:were)?wol",
+    r"is (?:not )?(?:a |the )?villag", r"trust", r"\d+ ?%",
 )  # fmt: skip
 _EVIDENCE = re.compile(r"\b(?:for|against) \w+ \d+\.?$")
 _BELIEF = re.compile(r"^(?:so )?(?:\w+ \d+[ .]?){2,}$|^(?:so )?\w+ (?:10|\d)\.?$")

@@ -96,8 +96,8 @@ def edited(
 
 
 def opposite(step: Step, name: str, text: Any, words: Any, subject: int) -> str:
-    """What a step says, with the opposite about one player: its tenths counted from ten, the evidence on the other side,
-    the typed act reversed, or a sentence by template."""
+    """What a step says, with the opposite about one player: its tenths counted from ten, the evidence on the other
+    side, the typed act reversed, or a sentence by template."""
     said = step.text
     tenths = re.compile(rf"\b{re.escape(name)} (\d+)\b")
     weighed = re.compile(rf"\b(for|against) ({re.escape(name)}) (\d+)\b")
