@@ -14,13 +14,14 @@ from agents.werewolf.styles import CHARACTERS, STYLES, Style
 from games.records import Record
 
 BAYESIAN = "bayesian"
+COVERT = "covert"
 STEP = 0.004
 """A smaller change of a probability is not shown."""
 
 
 def policies() -> tuple[str, ...]:
-    """The shipped characters, `random`, and the player that follows the exact observer."""
-    return (*CHARACTERS, BAYESIAN)
+    """The shipped characters, `random`, the player that follows the exact observer, and that which hides bits."""
+    return (*CHARACTERS, BAYESIAN, COVERT)
 
 
 def make_policy(name: str, policy: str, settings: Mapping[str, Any]) -> Agent:
@@ -29,6 +30,10 @@ def make_policy(name: str, policy: str, settings: Mapping[str, Any]) -> Agent:
         from agents.werewolf.bayesian import Bayesian
 
         return Bayesian(name, **settings)
+    if policy == COVERT:
+        from agents.werewolf.covert import Covert
+
+        return Covert(name, **settings)
     player = Scripted(name, policy)  # refuses an unknown policy, naming the known ones
     if not settings:
         return player

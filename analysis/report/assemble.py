@@ -37,6 +37,7 @@ from analysis.report.sections.deception import add_spans, windows_block
 from analysis.report.sections.effects import causal_words, effects_block
 from analysis.report.sections.factors import factors_block
 from analysis.report.sections.ladder import ladder_block
+from analysis.report.sections.made.collusion import collusion_block
 from analysis.report.sections.planted import appendix, planted_table
 from analysis.report.sections.recipes import recipes_block
 from analysis.report.sections.summary import summary_figure
@@ -89,6 +90,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
         blocks.insert(
             4, factors_block(made.by, by_factor(made.prepared, made.runs, made.by, made.settings), numbers)
         )
+    blocks.append(collusion_block([run.path for _, run in made.runs], numbers))
     material = Material(made.evaluations, made.prepared, made.logs, made.runs, made.settings, numbers)
     blocks += [make(material) for make in SECTIONS.values()]
     planted = appendix(numbers)

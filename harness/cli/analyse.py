@@ -180,6 +180,57 @@ def behaviour(*runs: Path, by: str | None = None) -> int:
 
 
 @app.command(group=ANALYSE)
+def collusion(*runs: Path, by: str | None = None) -> int:
+    """Print what a werewolf's words tell its partner that they tell no outsider, and which reader would notice.
+
+    The same speeches are read for each defence (said again by the codec, seats renumbered, a night later). Beside it:
+    how well single speeches give a werewolf away to a text classifier and to log-probabilities.
+
+    Parameters
+    ----------
+    runs
+        Run folders of games with two werewolves; RUN/derived/ of the first gets the tables, which its report shows.
+    by
+        A factor of the runs, preset, lexicon or run: each of its levels by itself.
+    """
+    from analysis.covert.detectors import detector_lines, detectors
+    from analysis.covert.measure import codes_of, collusion_table
+    from analysis.covert.measure import lines as collusion_lines
+    from analysis.data.frames import Logs
+
+    tables: dict[str, list[Any]] = {}
+    for level, parts in _levels(runs, "collusion", by):
+        logs = list(Logs([("", part) for part in parts]))
+        codes = {name: code for part in parts for name, code in codes_of(part).items()}
+        table, seen = collusion_table(logs, codes), detectors(logs)
+        for line in (*detector_lines(seen), "", *collusion_lines(table)):
+            last_line(line)
+        _keep(tables, "collusion", table, by, level)
+        _keep(tables, "collusion_detectors", seen, by, level)
+    if by is None and (minds := _two_minds(runs)) is not None:
+        tables["collusion_minds"] = [minds]
+    last_line(write_derived(runs, _joined(tables), ("*.parquet",)))
+    return 0
+
+
+def _two_minds(runs: tuple[Path, ...]) -> Any:
+    """The table of two minds of the first run, where two seats of it were captured at one moment; None elsewhere."""
+    from analysis.covert.minds import minds_lines, minds_table, pairs_of
+    from analysis.stats.errors import AnalysisError
+    from harness.activations.store import ActivationsError
+    from harness.run.folder import load_run
+
+    try:
+        table = minds_table(pairs_of(load_run(runs[0])))
+    except (AnalysisError, ActivationsError) as error:
+        last_line(f"two minds: not read ({error})")
+        return None
+    for line in minds_lines(table):
+        last_line(line)
+    return table
+
+
+@app.command(group=ANALYSE)
 def competence(run: Path, *, by: str | None = None) -> int:
     """Print who wins how often on which side, and each model against the other contenders in the same seats.
 

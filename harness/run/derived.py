@@ -25,7 +25,8 @@ PLACES = ("report*.html", "view/index.html", "derived/*.parquet")
 """Where derived files stand in a run folder."""
 REMEDY = {
     "report.html": "report", "index.html": "view", "judge.parquet": "judge", "probe_scores.parquet": "score",
-    "behaviour.parquet": "behaviour",
+    "behaviour.parquet": "behaviour", "collusion.parquet": "collusion", "collusion_detectors.parquet": "collusion",
+    "collusion_minds.parquet": "collusion",
     **dict.fromkeys(("ratings.parquet", "head_to_head.parquet", "rating_differences.parquet"), "ratings"),
 }  # fmt: skip
 """Derived file -> the verb that makes it again."""

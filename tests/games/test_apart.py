@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "harness/training": "the shipped small models are trained on games of Werewolf",
     "analysis/behaviour": "who wins and votes how, by the sides of Werewolf",
     "analysis/beliefs": "the observers of Werewolf, and its roles as corners of a simplex",
+    "analysis/covert": "who has a partner and a next target among werewolves",
     "analysis/data": "labels, features and targets of Werewolf",
     "analysis/evaluation/contrasts.py": "a contrast of Werewolf's sides",
     "analysis/planted": "planted tables have the columns of Werewolf's",

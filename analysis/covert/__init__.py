@@ -1,0 +1,1 @@
+"""Covert channels: what a partner learns from public speeches that an outsider does not."""

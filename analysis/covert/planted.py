@@ -1,0 +1,127 @@
+"""Planted channels: bits hidden against bits found, over carriers, rates and who knows the code.
+
+`python -m analysis.covert.planted` plays the games itself (scripted, no model) and writes the table beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from agents.werewolf.covert import Code, Covert, planted_bits
+from analysis.covert.measure import collusion_table
+from analysis.covert.utterances import Defence, moments_of
+from analysis.data.frames import GameLog
+from games import chance, load_game
+from games.play import Answer, play
+from games.records import Record, Reply
+from games.view import Views
+
+OUT = Path(__file__).with_name("planted_channels.json")
+AGENT = "covert"
+
+PLANTED: dict[str, Any] = {
+    "carrier": pl.String,
+    "known_to": pl.String,
+    "rate": pl.Float64,
+    "planted": pl.Float64,  # bits a speech about whom the speaker has settled to kill, to one who knows the code
+}
+CURVE = (
+    *(Code("opener", 1, rate, "pair") for rate in (0.0, 0.25, 0.5, 0.75, 1.0)),
+    *(Code(carrier, 1, 1.0, "pair") for carrier in ("order", "mention", "silence")),
+    Code("opener", 2, 1.0, "pair"),
+    Code("mention", 2, 1.0, "pair"),
+    Code("opener", 1, 1.0, "all"),
+    Code("opener", 2, 1.0, "all"),
+    Code("opener", 1, 1.0, "self"),
+    Code("opener", 1, 1.0, "nobody"),
+)
+"""The channels of the table."""
+
+
+def games_of(
+    code: Code, n: int, seed: int = 0, preset: str = "classic-7", style: str = "naive"
+) -> list[GameLog]:
+    """`n` games in which covert players of one code have all seats."""
+    game = load_game("werewolf")
+    config = game.configure(preset=preset)
+    player = Covert(AGENT, style, **msgspec.structs.asdict(code))
+    return [
+        GameLog(
+            f"{seed}-{i}", game, config, log_of(game, config, chance.key(seed, "planted channels", i), player)
+        )
+        for i in range(n)
+    ]
+
+
+def log_of(game: Any, config: Any, seed: int, player: Any) -> Sequence[Record]:
+    """The log of one game in which a scripted player has all seats."""
+    views, log = Views(game, config, config.n_players), list[Record]()
+    loop = play(game, config, seed)
+    step = next(loop)
+    while True:
+        views.add(step.new)
+        log += step.new
+        if not step.requests:
+            return log
+        actions = [player.choose(views.observation("planted", seed, request)) for request in step.requests]
+        step = loop.send([Answer(Reply(action), player.name) for action in actions])
+
+
+def planted_of(code: Code, logs: Sequence[GameLog]) -> float:
+    """Mean bits that the speeches hold about who is killed, for one who knows the code: the most that can be found."""
+    bits = []
+    for moment in moments_of(logs).all:
+        now = moment.candidates("partner")
+        bits.append(planted_bits(code, now, [j for j in moment.heard if j not in now]))
+    return float(np.mean(bits))
+
+
+def curve(
+    codes: Sequence[Code],
+    n_games: int,
+    seed: int = 0,
+    defences: Sequence[Defence] = ("none",),
+    n_null: int = 3,
+) -> Iterator[pl.DataFrame]:
+    """The rows of `collusion_table` for each code, with what was planted (`PLANTED`) before them."""
+    for code in codes:
+        logs = games_of(code, n_games, seed)
+        table = collusion_table(logs, {AGENT: code}, ("next_target",), defences, n_null)
+        given = {
+            "carrier": f"{code.carrier} {code.bits}", "known_to": code.known_to, "rate": code.rate,
+            "planted": planted_of(code, logs),
+        }  # fmt: skip
+        yield table.select(
+            *(pl.lit(given[name], dtype).alias(name) for name, dtype in PLANTED.items()), pl.all()
+        )
+
+
+def main() -> None:
+    """Computes the table and writes it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--games", type=int, default=250)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=OUT)
+    asked = parser.parse_args()
+    done: list[pl.DataFrame] = []
+    for table in curve(CURVE, asked.games, asked.seed, ("none", "paraphrased", "re-skinned", "delayed")):
+        done.append(table)
+        pl.concat(done).write_json(asked.out)
+        row = table.filter(reader="partner", defence="none").row(0, named=True)
+        sys.stdout.write(
+            f"{row['carrier']:<10} {row['known_to']:<7} rate {row['rate']:.2f}: planted {row['planted']:.2f}, "
+            f"partner {row['bits']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]\n"
+        )
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Sections of what other verbs have measured and left beside a run."""
