@@ -20,7 +20,7 @@ from analysis.stats.splits import game_folds
 
 Floats = NDArray[np.float64]
 
-PENALTIES = (1.0, 30.0)
+PENALTIES = (1.0, 6.0, 36.0)
 """Ridge penalties from which each training set chooses, on a fold of whole games inside it."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -71,7 +72,7 @@ def _minds(table: pl.DataFrame) -> Table:
     )  # fmt: skip
 
 
-def _gain(row: dict[str, float | None]) -> str:
+def _gain(row: dict[str, Any]) -> str:
     return (
         "" if row["gain"] is None else f"{row['gain']:+.2f} [{row['gain_low']:+.2f}, {row['gain_high']:+.2f}]"
     )
@@ -99,12 +100,12 @@ def _table(part: pl.DataFrame) -> Table:
     )  # fmt: skip
 
 
-def _interval(row: dict[str, float], name: str) -> str:
+def _interval(row: dict[str, Any], name: str) -> str:
     sign = "+" if name == "bits" else ""
     return f"{row[name]:{sign}.2f} [{row['low']:{sign}.2f}, {row['high']:{sign}.2f}]"
 
 
-def _hits(row: dict[str, float | None]) -> str:
+def _hits(row: dict[str, Any]) -> str:
     if row["hits"] is None:
         return ""
     if row["hits_public"] is None:
