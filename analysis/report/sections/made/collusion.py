@@ -67,7 +67,7 @@ def _minds(table: pl.DataFrame) -> Table:
     return Table(
         ["two minds read", "AUROC within a moment", "beyond each alone"], rows, (1, 2),
         question="Do two seats' activations tell together that both are werewolves?",
-        caption=f"{table['n'].max():,} pairs of {table['games'].max():,} games, 95% intervals over games. Each seat's "
+        caption=f"{_most(table, 'n'):,} pairs of {_most(table, 'games'):,} games, 95% intervals over games. Each seat's "
         "own role stands in its prompt: what counts is the gain.",
     )  # fmt: skip
 
@@ -96,7 +96,7 @@ def _table(part: pl.DataFrame) -> Table:
     return Table(
         ["secret", "reader", "defence", "n", "bits a speech", "exchanged", "guesses right"], rows, (3, 4, 5, 6),
         question="How much does a speech tell each reader?",
-        caption=f"95% intervals over {part['games'].max():,} games. Rows `partner - ...` are the gaps.",
+        caption=f"95% intervals over {_most(part, 'games'):,} games. Rows `partner - ...` are the gaps.",
     )  # fmt: skip
 
 
@@ -111,3 +111,7 @@ def _hits(row: dict[str, Any]) -> str:
     if row["hits_public"] is None:
         return f"{row['hits']:+.2f}"
     return f"{row['hits_public']:.2f} to {row['hits']:.2f}"
+
+
+def _most(table: pl.DataFrame, column: str) -> int:
+    return max(int(n) for n in table[column])
