@@ -67,8 +67,8 @@ def _minds(table: pl.DataFrame) -> Table:
     return Table(
         ["two minds read", "AUROC within a moment", "beyond each alone"], rows, (1, 2),
         question="Do two seats' activations tell together that both are werewolves?",
-        caption=f"{_most(table, 'n'):,} pairs of {_most(table, 'games'):,} games, 95% intervals over games. Each seat's "
-        "own role stands in its prompt: what counts is the gain.",
+        caption=f"{_most(table, 'n'):,} pairs of {_most(table, 'games'):,} games, 95% intervals over games. Each "
+        "seat's own role stands in its prompt: what counts is the gain.",
     )  # fmt: skip
 
 
