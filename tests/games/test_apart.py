@@ -15,6 +15,7 @@ EXCEPTIONS = {
     "harness/config/sections.py": "the game that a configuration plays where it names none",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
     "harness/experiment": "subjects by side, reports turned round and menus of acts are those of Werewolf",
+    "harness/reasoning": "what turns a step of reasoning round is a claim of Werewolf",
     "harness/reference": "the presets, settings and lexicons that are listed are those of the default game",
     "harness/training": "the shipped small models are trained on games of Werewolf",
     "analysis/behaviour": "who wins and votes how, by the sides of Werewolf",
