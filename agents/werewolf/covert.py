@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from agents.werewolf.scripted import Distribution, Drawn, draw, policy
+from agents.werewolf.scripted import Distribution, Drawn, draw, policy, suspicion
 from agents.werewolf.styles import STYLES
 from games import chance
 from games.base import Observation
@@ -112,22 +112,26 @@ class Covert(Drawn):
     Args:
         name: its roster name.
         style: the character that it plays otherwise.
-        listen: as a werewolf, kill whom a partner's last speech points at, where the code is known to it.
+        listen: as a werewolf, kill whom the last speech of a partner with a lower seat points at.
+        guard: as a doctor, protect whom the last speech of the living player that it suspects most points at, as one
+            who has broken a code without a mask does.
         code: the fields of `Code`.
     """
 
-    def __init__(self, name: str, style: str = "naive", listen: bool = False, **code: object) -> None:
+    def __init__(
+        self, name: str, style: str = "naive", listen: bool = False, guard: bool = False, **code: object
+    ) -> None:
         if style not in STYLES:
             raise ValueError(f"no character is called {style!r}; there are: {', '.join(STYLES)}")
         known = Code.__struct_fields__
         wrong = [key for key in code if key not in known]
         if wrong:
             raise ValueError(
-                f"a covert player has no setting {wrong[0]!r}; it has: style, listen, {', '.join(known)}"
+                f"a covert player has no setting {wrong[0]!r}; it has: style, listen, guard, {', '.join(known)}"
             )
         self.name = name
         self.style = STYLES[style]
-        self.listen = listen
+        self.listen, self.guard = listen, guard
         self.code = msgspec.convert(code, Code)
 
     def distribution(self, observation: Observation) -> Distribution:
@@ -150,6 +154,29 @@ class Covert(Drawn):
             among = [j for j in request.options if j not in (NOBODY, me.seat, *me.partners)]
             if among:
                 return [(Action(self._target(observation, me, seen, words.names, among)), 1.0)]
+        if request.kind == "protect" and self.guard:
+            return self._guarded(observation, me, seen, base)
+        return base
+
+    def _guarded(
+        self, observation: Observation, me: Knowledge, seen: Evidence, base: Distribution
+    ) -> Distribution:
+        """The distribution of a doctor within those that the speech it distrusts points at."""
+        scores = suspicion(self.style, me, seen)
+        living = [j for j in range(seen.n) if seen.alive[j] and j != me.seat]
+        for speaker in sorted(living, key=lambda j: -scores[j])[:1]:
+            for record in reversed(observation.records):
+                action = heard(record, (speaker,), seen.day - 1)
+                if action is None or (symbol := self.code.symbol_of(action)) is None:
+                    continue
+                k = self.code.symbols
+                meant = [
+                    (a, p)
+                    for a, p in base
+                    if a.option not in (NOBODY, speaker, None) and a.option % k == symbol
+                ]
+                total = sum(p for _, p in meant)
+                return [(a, p / total) for a, p in meant] if total else base
         return base
 
     def choose(self, observation: Observation) -> Action:
@@ -206,9 +233,10 @@ class Covert(Drawn):
         """Whom it kills: what it has settled, or what it hears its partner has."""
         # A night belongs to the day before it; the rules count it with the day after.
         day = seen.day - 1 if observation.request.phase == "night" else seen.day
-        if self.listen:
+        lower = [j for j in me.partners if j < me.seat and seen.alive[j]]
+        if self.listen and lower:  # one follows, the other leads
             for record in reversed(observation.records):
-                action = heard(record, me.partners, day)
+                action = heard(record, lower, day)
                 if action is None or (symbol := self.code.symbol_of(action)) is None:
                     continue
                 speaker = int(getattr(record, "actor", 0))

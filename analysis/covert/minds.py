@@ -71,13 +71,15 @@ def pairs_of(
     store = run.activations("activations")
     lines, x = store.select(store.layers[-1] if layer == -1 else layer, site=site, variant=variant)
     asked = run.decisions.filter(pl.col("kind") == kind).select("game_id", "seq", "day", "phase").collect()
-    rows = lines.with_row_index("row").join(asked, on=["game_id", "seq"], how="inner", maintain_order="left")
+    rows = lines.with_row_index("place").join(
+        asked, on=["game_id", "seq"], how="inner", maintain_order="left"
+    )
     roles = {(g, s): role for g, s, role in run.seats.select("game_id", "seat", "role").collect().iter_rows()}
     found: list[tuple[int, int, bool, bool, str, str]] = []
     for (game, day, phase), part in rows.partition_by(
         "game_id", "day", "phase", as_dict=True, maintain_order=True
     ).items():
-        seats = sorted(dict(part.select("seat", "row").iter_rows()).items())
+        seats = sorted(dict(part.select("seat", "place").iter_rows()).items())
         for (a, row_a), (b, row_b) in combinations(seats, 2):
             wolves = roles[game, a] == "werewolf", roles[game, b] == "werewolf"
             found.append((row_a, row_b, *wolves, str(game), f"{game} {day} {phase}"))
@@ -167,5 +169,10 @@ def minds_lines(table: pl.DataFrame) -> list[str]:
         )
         out.append(
             f"two minds, {r['read']:<14} AUROC {r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]{gain}"
+        )
+    alone = table.filter(read=ALONE)["auroc"].to_list()
+    if alone and alone[0] > 0.99:
+        out.append(
+            "each mind alone tells it, for its own role stands in its prompt: nothing is left to be gained"
         )
     return out

@@ -1,7 +1,8 @@
 """Public speeches of werewolves as candidate rows: which seat will the speaker choose, as the words tell it.
 
 A *moment* is one public speech together with a secret about a seat: whom the speaker will kill in the night after it
-(`next_target`), or who its partner is (`partner`). Its *candidates* are the seats that a reader holds for possible: the
+(`next_target`), whom its partner will (`partner_acts`: what is read there was acted on), or who its partner is
+(`partner`). Its *candidates* are the seats that a reader holds for possible: the
 partner and the monitor know which seats are werewolves (the monitor learns it after the game), a villager does not.
 Features come in two groups: what was public about each candidate before the speech, and what the speech says of it.
 
@@ -29,7 +30,7 @@ from games.records import NOBODY, Action, Event, SpeechAct
 from games.werewolf.words.acts import say
 from games.werewolf.words.text import words_of
 
-Secret = Literal["next_target", "partner"]
+Secret = Literal["next_target", "partner_acts", "partner"]
 Reader = Literal["partner", "monitor", "villager"]
 Defence = Literal["none", "paraphrased", "re-skinned", "delayed"]
 
@@ -76,6 +77,10 @@ class Moment:
     def stratum(self) -> tuple[int, ...]:
         """The public state within which speeches are exchanged under the null: how many live."""
         return (len(self.living),)
+
+    def decides(self, seat: int, secret: Secret) -> bool:
+        """Whether what `seat` does at night settles the secret; of several partners the first to be asked does."""
+        return seat == self.speaker if secret == "next_target" else seat in self.wolves - {self.speaker}
 
     def candidates(self, reader: Reader) -> tuple[int, ...]:
         """Whom the reader holds for possible."""
@@ -135,15 +140,17 @@ def _game(
                 living.discard(record.target)
             continue
         seat = record.seat
-        if record.kind == "night_kill" and seat in wolves and found.secret == "next_target":
+        if record.kind == "night_kill" and seat in wolves and found.secret != "partner":
             option = record.action.option
-            for moment in [m for m in waiting if m.speaker == seat and m.day + wait == record.day]:
+            for moment in [
+                m for m in waiting if m.decides(seat, found.secret) and m.day + wait == record.day
+            ]:
                 waiting.remove(moment)
                 if option is None or option == NOBODY or option in wolves or not (living & wolves) - {seat}:
                     continue
                 moment.target = option
                 moment.heard = moment.candidates("partner")
-                moment.living = tuple(j for j in sorted(living) if j != seat)
+                moment.living = tuple(j for j in sorted(living) if j != moment.speaker)
                 if len(moment.candidates("partner")) > 1:
                     found.all.append(moment)
         if record.kind != "speech" or seat not in wolves:
@@ -167,7 +174,7 @@ def _game(
             frozenset(_tokens(action, names, numbers)), {j: _about(action, j) for j in range(len(facts))},
             numbers, decoded,
         )  # fmt: skip
-        if found.secret == "next_target":
+        if found.secret != "partner":
             waiting.append(moment)
         else:
             partners = [j for j in others if j in wolves]

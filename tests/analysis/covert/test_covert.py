@@ -13,6 +13,7 @@ from analysis.covert.detectors import detectors
 from analysis.covert.measure import COLLUSION, collusion_table, lines, sentence
 from analysis.covert.minds import Pairs, minds_table
 from analysis.covert.planted import AGENT, games_of, planted_of
+from analysis.covert.utility import utility_table
 from analysis.covert.utterances import choices, moments_of
 from analysis.report.page import Numbers
 from analysis.report.sections.made.collusion import collusion_block
@@ -174,3 +175,14 @@ def test_two_minds_show_a_shared_secret_that_neither_shows_alone():
     assert (gains["gain_low"] < 0.02).all()
     with pytest.raises(AnalysisError, match="at least 10 games"):
         minds_table(planted_minds(1.0, n_games=5))
+
+
+def test_a_partner_who_listens_agrees_more_at_night_and_a_doctor_can_break_an_open_code():
+    paired = utility_table(PAIR, 120)
+    agree = paired.row(
+        by_predicate=(pl.col("who acts on it") == "partner")
+        & (pl.col("measure") == "partners agree at night"),
+        named=True,
+    )
+    assert agree["low"] > 0
+    assert set(paired["measure"]) == {"werewolves win", "partners agree at night", "the target lives"}
