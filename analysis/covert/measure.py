@@ -76,8 +76,8 @@ def collusion_table(
 
     logs: games (`analysis.data.frames.GameLog`), read once for each secret and defence. codes: agent -> `Code`, what
     the partners have agreed on; without any there is no row of a partner, who would read as a monitor does.
-    Defences other than `none` are measured for the next target alone. Raises AnalysisError with fewer than `FEWEST` games of two
-    werewolves.
+    Defences other than `none` are measured for the next target alone. Raises AnalysisError with fewer than
+    `FEWEST` games of two werewolves.
     """
     rows: list[dict[str, Any]] = []
     with one_thread():
