@@ -24,6 +24,7 @@ from analysis.evaluation.prepare import Prepared
 from analysis.evaluation.span_readouts import read_outs
 from analysis.evaluation.transfer import factors_of
 from analysis.report import cards, words
+from analysis.report.before_after.section import change_block
 from analysis.report.block import Block
 from analysis.report.methods import methods, missing
 from analysis.report.page import Numbers, Table, commands
@@ -83,6 +84,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
         _used(made, first, effects, numbers),
         deception,
         _where(made, done, numbers),
+        change_block(_headline(made.evaluations), made.prepared, made.runs, made.settings, numbers),
         _players(made, agents, models, numbers),
         audits_block(done, numbers),
     ]

@@ -1,4 +1,4 @@
-"""Figures of the report that follow a model along its training, and that hold two models against each other."""
+"""Figures of the report that follow a model along its training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, INK, MUTED, ORANGE, SERIES, TEAL, apart, data, svg
+from analysis.report.figures import BLUE, MUTED, ORANGE, SERIES, apart, data, svg
 
 
 def checkpoints(points: pl.DataFrame, label: str) -> str:
@@ -69,24 +69,3 @@ def ladder(points: pl.DataFrame, rungs: Sequence[str], label: str) -> str:
 
 def _of_sources(rungs: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=["represented", "stated", *rungs], range=[BLUE, ORANGE, *[MUTED] * len(rungs)])
-
-
-def words(points: pl.DataFrame, label: str) -> str:
-    """D1: a bar a word. Columns text, kl, n, gain."""
-    named = points.with_columns(
-        word=pl.col("text").str.replace_all("\n", "(line end)", literal=True).str.strip_chars(),
-        sign=pl.when(pl.col("gain") >= 0)
-        .then(pl.lit("B expected it more"))
-        .otherwise(pl.lit("B expected it less")),
-    )
-    signs = ["B expected it more", "B expected it less"]
-    color = alt.Color(
-        "sign:N", legend=alt.Legend(title=None, orient="top", labelColor=INK),
-        scale=alt.Scale(domain=signs, range=[TEAL, ORANGE]),
-    )  # fmt: skip
-    chart = alt.Chart(data(named)).mark_bar(height=13, cornerRadius=2).encode(
-        x=alt.X("kl:Q", axis=alt.Axis(title="mean KL, nats", tickCount=5)),
-        y=alt.Y("word:N", sort=None, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=200)),
-        color=color,
-    )  # fmt: skip
-    return svg(chart.properties(width=420, height=22 * len(named)), label)

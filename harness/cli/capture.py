@@ -99,17 +99,27 @@ def diff(
     run: Path,
     *,
     model: Annotated[tuple[str, ...], Parameter(name="--model", negative="")],
+    against: Annotated[tuple[Path, ...], Parameter(name="--against", negative="")] = (),
+    part: Annotated[tuple[str, ...], Parameter(name="--part", negative="")] = (),
     layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
     games: int | None = None,
     device: str = "auto",
     quiet: Flag = False,
 ) -> int:
-    """Compare two checkpoints of one architecture token by token on a run's contexts; `report` shows it.
+    """What changed between two models of one architecture: in what they say on a run's contexts, inside, in which
+    parts, and with --against in what they do; `report` shows it as "Before and after".
 
     Parameters
     ----------
     model
-        The folder of the model that is compared with the run's own; given twice, the two that are compared.
+        The folder of the model that is compared with the run's own (an adapter in PEFT's format is merged into its
+        base); given twice, the two that are compared.
+    against
+        A run of the same deals (same configuration and seed) that the other model played: what players do is compared
+        game by game. May be given again, for checkpoints on the way; the last one is what is compared.
+    part
+        words (always), carried (weights transplanted, directions added and taken away), features (a crosscoder of both
+        models' streams); may be given again. Default: words and carried.
     layer
         As for `capture`; by default the embeddings and every block.
     games
@@ -119,13 +129,21 @@ def diff(
     quiet
         Only the last line: the folder written.
     """
-    from harness.capture.diff import diff_models
+    from harness.compare.run import diff_models
 
     if len(model) > 2:
         raise WolfscopeError(f"{len(model)} models were named; name one (against the run's own) or two")
     a, b = (None, *model) if len(model) == 1 else model
     layers = tuple(layer) or ("all",)
-    last_line(
-        diff_models(run, b, a, layers=layers, games=games, device=device, say=progress_of(quiet, False).say)
-    )
+    parts = tuple(part) or ("words", "carried")
+    say = progress_of(quiet, False).say
+    out = diff_models(run, b, a, layers=layers, parts=parts, games=games, device=device, say=say)
+    if against:
+        from analysis.change.acts import acts_of
+        from harness.atomic import replacing
+        from harness.run.folder import load_run
+
+        with replacing(out / "acts.parquet") as file:
+            acts_of([load_run(path) for path in (run, *against)]).write_parquet(file)
+    last_line(out)
     return 0

@@ -18,9 +18,9 @@ from agents.hooks.model import load_hooked_model
 from agents.models.small import SMALL_MODEL
 from harness.activations.sites import views
 from harness.activations.store import open_activations
-from harness.capture.diff import diff_models
 from harness.capture.run import capture_run
-from harness.capture.whole_contexts import longest
+from harness.compare.contexts import longest
+from harness.compare.run import diff_models
 from harness.errors import ConfigurationError
 from harness.run.folder import load_run
 from tests.fixtures.tiny_models import save_tiny_model

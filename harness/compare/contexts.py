@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from games.records import Decision
 from harness.activations.sites import View, views
 from harness.run.folder import Run
+
+READ = "read"
+"""The segment of a token that the model did not emit."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -15,27 +19,51 @@ class Context(msgspec.Struct, frozen=True):
 
     game_id: str
     view: View
-    emitted: frozenset[int]
-    """Indices of the tokens that the model gave as answers."""
+    emitted: Mapping[int, Decision]
+    """Index of a token that the model gave as an answer -> the decision that it belongs to."""
+    thought: frozenset[int] = frozenset()
+    """Indices of those among them that are reasoning."""
+
+    def segment(self, index: int) -> str:
+        """What a token belongs to: `speech`, `ballot`, `night`, `thinking`, another kind of decision, or `read`."""
+        if index in self.thought:
+            return "thinking"
+        return segment_of(self.emitted[index]) if index in self.emitted else READ
+
+
+def segment_of(decision: Decision) -> str:
+    """What a decision is: by night, a ballot, a speech, else its own kind."""
+    if decision.phase == "night" or decision.kind == "whisper":
+        return "night"
+    if "ballot" in decision.kind or decision.kind in ("tie_break", "vote", "team_vote"):
+        return "ballot"
+    return "speech" if decision.kind in ("speech", "last_words") else decision.kind
 
 
 def longest(game_id: str, found: Sequence[View]) -> list[Context]:
     """Of a game's contexts that continue one another the last alone, longest first."""
-    kept: list[tuple[View, set[int]]] = []
+    kept: list[tuple[View, dict[int, Decision], set[int]]] = []
     for view in sorted(found, key=lambda v: len(v.ids), reverse=True):
-        own = range(view.n_prompt, len(view.ids))
+        own = dict.fromkeys(range(view.n_prompt, len(view.ids)), view.decision)
+        reasons = {
+            i
+            for s in view.spans
+            if s.kind == "reasoning" and s.start >= view.own
+            for i in range(s.start, s.end)
+        }
         host = next(
             (
-                emitted for v, emitted in kept
+                (emitted, thought) for v, emitted, thought in kept
                 if v.decision.seat == view.decision.seat and v.ids[: len(view.ids)] == view.ids
             ),
             None,
         )  # fmt: skip
         if host is None:
-            kept.append((view, set(own)))
+            kept.append((view, own, reasons))
         else:
-            host.update(own)
-    return [Context(game_id, view, frozenset(emitted)) for view, emitted in kept]
+            host[0].update(own)
+            host[1].update(reasons)
+    return [Context(game_id, view, emitted, frozenset(thought)) for view, emitted, thought in kept]
 
 
 def kinds_of(view: View) -> list[str]:

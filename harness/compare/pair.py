@@ -1,0 +1,141 @@
+"""Two models of one architecture, loaded: whole folders, or adapters on the same base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file
+
+from agents.hooks.hooks import Hooks, Points, Reads
+from agents.hooks.model import HookedModel, hook_model, load_hooked_model
+from agents.models.folder import ModelFilesError
+from agents.models.small import find_model
+from harness.compare.contexts import Context
+from harness.errors import ConfigurationError
+
+ADAPTER = "adapter_config.json"
+"""The file that makes a folder an adapter in PEFT's format."""
+
+
+class Pass(NamedTuple):
+    """What one model says of a batch of contexts, and what is inside it."""
+
+    logs: torch.Tensor
+    """Log-probabilities of each next token `(n_contexts, n_tokens, n_words)`, float32, CPU."""
+    streams: torch.Tensor
+    """`(n_all_tokens, n_points, d_model)` float32, CPU: the contexts' tokens one after the other."""
+
+
+def load_model(folder: str | Path, device: str = "auto") -> HookedModel:
+    """A model folder, or an adapter folder whose `base_model_name_or_path` is a folder, merged into its base.
+
+    Raises ModelFilesError, also where the adapter changes no tensor of its base.
+    """
+    path = find_model(folder)
+    if not (path / ADAPTER).is_file():
+        return load_hooked_model(path, device=device)
+    return _adapted(path, device)
+
+
+def _adapted(path: Path, device: str) -> HookedModel:
+    card = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
+    named = Path(str(card.get("base_model_name_or_path") or ""))
+    place = named if named.is_absolute() else (path / named).resolve()
+    if not place.is_dir():
+        raise ModelFilesError(
+            f"the adapter in '{path}' is for {str(named)!r}, which is no folder here; write the base's folder into "
+            f"base_model_name_or_path of its {ADAPTER}"
+        )
+    if card.get("peft_type", "LORA") != "LORA" or card.get("bias", "none") != "none" or card.get("use_dora"):
+        raise ModelFilesError(f"the adapter in '{path}' is no plain LoRA; merge it into its base first")
+    base, scale = load_hooked_model(place, device=device), float(card["lora_alpha"]) / float(card["r"])
+    if card.get("use_rslora"):
+        scale *= float(card["r"]) ** 0.5
+    file = path / "adapter_model.safetensors"
+    tensors, params = load_file(str(file)), dict(base.model.named_parameters())
+    names = sorted(k.removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight"))
+    changed = 0
+    with torch.no_grad():
+        for name in names:
+            target = params.get(name.removeprefix("base_model.model.") + ".weight")
+            if target is None:
+                raise ModelFilesError(
+                    f"the adapter in '{path}' changes {name}, which its base {base.name} does not have; give the base "
+                    "that it was trained on"
+                )
+            down, up = (tensors[f"{name}.lora_{k}.weight"].float() for k in "AB")
+            moved = scale * (up @ down)
+            changed += int(bool(moved.abs().sum() > 0))
+            target += moved.to(target.device, target.dtype)
+    if not changed or len(tensors) != 2 * len(names):
+        raise ModelFilesError(
+            f"the adapter in '{path}' holds {len(tensors)} tensors, of which {2 * len(names)} are pairs of LoRA and "
+            f"{changed} pairs change anything: merge other kinds into the base first"
+        )
+    digest = blake2b(base.name.encode() + file.read_bytes(), digest_size=8).hexdigest()
+    return hook_model(
+        base.model, f"{path.name}@{digest}", tokenizer=base.tokenizer, eos=base.eos, context=base.max_context,
+        vocab=base.vocab_size,
+    )  # fmt: skip
+
+
+def check_comparable(a: HookedModel, b: HookedModel) -> None:
+    """Raises ConfigurationError unless both have the same depth, width and words."""
+    for what, of in (
+        ("layers", lambda m: m.layout.n_layers),
+        ("width", lambda m: m.layout.d_model),
+        ("vocabulary", lambda m: m.vocab_size),
+    ):
+        if of(a) != of(b):
+            raise ConfigurationError(
+                f"{a.name} has {what} {of(a)}, {b.name} has {of(b)}: only checkpoints of one architecture can be "
+                "compared token by token"
+            )
+    if None not in (a.tokenizer, b.tokenizer) and a.tokenizer.get_vocab() != b.tokenizer.get_vocab():
+        raise ConfigurationError(f"{a.name} and {b.name} give their token ids to other words; give checkpoints that "
+                                 "share a tokenizer")  # fmt: skip
+
+
+def padded(batch: Sequence[Context]) -> torch.Tensor:
+    """The contexts' token ids `(n_contexts, n_tokens)`, padded on the right, where causal attention cannot see it."""
+    width = max(len(one.view.ids) for one in batch)
+    ids = torch.zeros((len(batch), width), dtype=torch.long)
+    for row, one in enumerate(batch):
+        ids[row, : len(one.view.ids)] = torch.tensor(one.view.ids)
+    return ids
+
+
+def places(batch: Sequence[Context]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(row, column) of every token of the contexts, one context after the other."""
+    rows, columns = torch.tensor([(r, c) for r, one in enumerate(batch) for c in range(len(one.view.ids))]).T
+    return rows, columns
+
+
+@torch.inference_mode()
+def read(hooked: HookedModel, points: Points, batch: Sequence[Context]) -> Pass:
+    """One forward pass over a batch, with the streams of all its tokens."""
+    rows, columns = places(batch)
+    device = hooked.device
+    reads = Reads(rows.to(device), columns.to(device), torch.arange(len(rows), device=device), len(rows))
+    hooks = Hooks(hooked.layout, points)
+    with hooks.attached():
+        hooks.plan(reads)
+        logits = hooked.model(input_ids=padded(batch).to(device), use_cache=False).logits
+    return Pass(torch.log_softmax(logits.float(), dim=-1).cpu(), hooks.take().float().cpu())
+
+
+@torch.inference_mode()
+def speak(hooked: HookedModel, batch: Sequence[Context]) -> torch.Tensor:
+    """`Pass.logs` alone, as the model is now (its weights or hooks may have been changed)."""
+    logits = hooked.model(input_ids=padded(batch).to(hooked.device), use_cache=False).logits
+    return torch.log_softmax(logits.float(), dim=-1).cpu()
+
+
+def divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """KL(p || q) in nats of log-probabilities `(..., n_words)`."""
+    return (p.exp() * (p - q)).sum(dim=-1)
