@@ -79,7 +79,7 @@ def _shown(i: Any) -> dict[str, float]:
 
 
 def _carried(
-    fitted: NDArray[np.float32], read: NDArray[np.float32], y: NDArray[np.int8], folds: Folds
+    fitted: NDArray[np.float32], read: NDArray[np.float32], y: NDArray[np.float64], folds: Folds
 ) -> NDArray[np.float64]:
     """Out-of-fold scores of `read` by ridges that were fitted on the other folds of `fitted`."""
     moments = Moments(folds.n_folds, fitted.shape[1], 1).add(fitted, folds.fold, y[:, None])

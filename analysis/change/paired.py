@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.change.acts import LAST_DAY, MEASURES, merged
-from analysis.stats.bootstrap import Interval, game_weights, holm, interval, ratio_interval
+from analysis.stats.bootstrap import Interval, game_weights, holm, interval, ratio_interval, spread_p
 
 DIFFERENCES: dict[str, Any] = {
     "measure": pl.String,
@@ -19,7 +19,7 @@ DIFFERENCES: dict[str, Any] = {
     "difference": pl.Float64,  # after minus before
     "low": pl.Float64,
     "high": pl.Float64,
-    "p": pl.Float64,
+    "p": pl.Float64,  # by the spread over resampled games
     "p_adjusted": pl.Float64,  # Holm, over the rows of all days
     "n_before": pl.Float64,  # occasions
     "n_after": pl.Float64,
@@ -79,7 +79,7 @@ def _difference(sums: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     i: Interval = interval(moved[1:], float(moved[0]), n_games=sums.shape[2])
     known = {
         "before": float(rates[0, 0]), "after": float(rates[1, 0]), "difference": i.value, "low": i.low, "high": i.high,
-        "p": i.p,
+        "p": spread_p(moved[1:], float(moved[0]), n_games=sums.shape[2]),
     }  # fmt: skip
     finite = {key: value if np.isfinite(value) else None for key, value in known.items()}
     counts = {"n_before": float(sums[0, 1].sum()), "n_after": float(sums[1, 1].sum())}

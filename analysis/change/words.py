@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.stats.bootstrap import game_weights, holm, interval, ratio_interval
+from analysis.stats.bootstrap import game_weights, holm, interval, ratio_interval, spread_p
 
 LEAST = 30
 """Tokens that a word needs to be listed."""
@@ -83,7 +83,7 @@ def triggers(decisions: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> pl.D
     `FEWEST_GAMES` games or more each. What is compared is the mean divergence of the decisions' own tokens.
     """
     rows: list[dict[str, Any]] = []
-    p_values = []
+    p_values: list[float] = []
     for (segment, role), part in decisions.group_by("segment", "role", maintain_order=True):
         games, codes = np.unique(part["game_id"].to_numpy(), return_inverse=True)
         if len(games) < 2 * FEWEST_GAMES:
@@ -105,7 +105,7 @@ def triggers(decisions: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> pl.D
                 means.append(drawn[0] / np.maximum(drawn[1], 1e-9))
             moved = means[0] - means[1]
             i = interval(moved[1:], float(moved[0]), n_games=len(games))
-            p_values.append(i.p)
+            p_values.append(spread_p(moved[1:], float(moved[0]), n_games=len(games)))
             rows.append(
                 {
                     "word": word, "segment": segment, "role": role, "with_word": float(means[0][0]),
@@ -113,7 +113,7 @@ def triggers(decisions: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> pl.D
                     "n_with": int(has.sum()), "n_without": int((~has).sum()), "n_games": len(games),
                 }
             )  # fmt: skip
-    adjusted = holm(p_values) if rows else []
+    adjusted = holm(p_values)
     frame = pl.DataFrame(
         rows, schema={k: v for k, v in TRIGGERS.items() if k not in ("p_adjusted", "verdict")}
     )

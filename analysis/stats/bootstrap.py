@@ -144,6 +144,22 @@ def interval(
     return Interval(float(value), float(low), float(high), float(min(1.0, p)))
 
 
+def spread_p(samples: ArrayLike, value: float, *, n_games: int) -> float:
+    """The two-sided p of `value == 0` by the spread of bootstrap `samples` and Student's tails.
+
+    A count of draws beyond 0 cannot fall below two over their number, which a correction for many tests then lifts
+    above any level; the spread has no such floor. NaN where there is none.
+    """
+    draws = np.asarray(samples, dtype=float)
+    draws = draws[np.isfinite(draws)]
+    if len(draws) < 2 or not np.isfinite(value):
+        return float("nan")
+    deviation = float(draws.std(ddof=1)) * np.sqrt(n_games / max(1, n_games - 1))
+    if deviation == 0.0:
+        return 1.0 if value == 0.0 else 0.0
+    return float(2 * student.sf(abs(value) / deviation, max(1, n_games - 1)))
+
+
 def auroc_interval(samples: ArrayLike, value: float, *, n_games: int) -> Interval:
     """The interval of an AUROC, within [0, 1], and the p of AUROC = .5."""
     return interval(np.clip(np.asarray(samples, dtype=float), 0.0, 1.0), value, 0.5, n_games=n_games)

@@ -29,7 +29,7 @@ CARRIED: dict[str, Any] = {
     "n": pl.Int64,  # emitted tokens
     "kl": pl.Float64,  # sum over them, nats
 }  # fmt: skip
-N_RANDOM = 3
+N_RANDOM = 2
 
 
 class Arm(msgspec.Struct, frozen=True):

@@ -211,7 +211,7 @@ def _arms_of(
                     first += n
                 hooked, sign = pair[start], 1.0 if way == "bring" else -1.0
                 moved = (sign * delta).to(hooked.device, hooked.dtype)
-                with pushed(hooked, layer, lambda h, moved=moved: h + moved):
+                with pushed(hooked, layer, moved.add):
                     logs = speak(hooked, batch)
             kl = divergence(target, logs).numpy()
             for row, one in enumerate(batch):

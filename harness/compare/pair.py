@@ -71,7 +71,7 @@ def _adapted(path: Path, device: str) -> HookedModel:
             down, up = (tensors[f"{name}.lora_{k}.weight"].float() for k in "AB")
             moved = scale * (up @ down)
             changed += int(bool(moved.abs().sum() > 0))
-            target += moved.to(target.device, target.dtype)
+            target.add_(moved.to(target.device, target.dtype))
     if not changed or len(tensors) != 2 * len(names):
         raise ModelFilesError(
             f"the adapter in '{path}' holds {len(tensors)} tensors, of which {2 * len(names)} are pairs of LoRA and "

@@ -9,6 +9,7 @@
         directions.safetensors   `<layer>` (n_directions, d_model): principal directions of B minus A;
                                  `mean.<layer>` (d_model,): the difference of the means before a token of an answer
         carried.parquet          arms: weights transplanted, directions added and taken away
+        change.toml, change.npy  a design of `wolfscope experiment` with the direction that brings most, on ballots
         features.parquet, crosscoder.safetensors   where asked for: `harness.compare.features`
 
 The contexts are those of a run's model decisions, each seat's longest, so that no token counts twice. Token t is
@@ -33,6 +34,7 @@ from harness.atomic import replacing, storage, write_whole
 from harness.capture.job import chosen_backend
 from harness.compare.carried import carry
 from harness.compare.contexts import Context, batches_of
+from harness.compare.design import write_design
 from harness.compare.moved import LAYERS, Moved, finish
 from harness.compare.pair import check_comparable, load_model, places, read
 from harness.compare.words import DECISIONS, PARTINGS, Words, vocabulary_of
@@ -104,8 +106,10 @@ def diff_models(
     means, levels = _words_and_layers(pair, points, batches(), run, out, say)
     if "carried" in parts:
         some = list(islice(batches(), max(1, CARRIED_TOKENS // size)))
+        arms = carry(pair, some, means, levels, seed, say)
         with replacing(out / "carried.parquet") as file:
-            carry(pair, some, means, levels, seed, say).write_parquet(file)
+            arms.write_parquet(file)
+        write_design(out, arms, means)
     if "features" in parts:
         from harness.compare.features import compare_features
 

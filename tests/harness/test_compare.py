@@ -176,3 +176,23 @@ def test_a_feature_that_one_model_alone_has_is_found_and_none_where_both_have_al
         x = coder.normal(streams[:50])
         alone = torch.cat([coder.codes(row[None]) for row in x])
         torch.testing.assert_close(coder.codes(x), alone)  # no row's code depends on its neighbours
+
+
+def test_the_design_that_is_written_for_an_experiment_can_be_read_and_names_the_direction_that_brings_most(
+    tmp_path: Path,
+) -> None:
+    from harness.compare.carried import CARRIED
+    from harness.compare.design import write_design
+    from harness.experiment.design import load_design
+    from harness.experiment.directions import read_direction
+
+    rows = [
+        ("direction", layer, "bring", "g", "speech", 10, kl)
+        for layer, kl in (("0", 3.0), ("1", 1.0), ("2", 0.5))
+    ]
+    means = {str(k): np.full(8, k + 1.0, dtype=np.float32) for k in range(3)}
+    write_design(tmp_path, pl.DataFrame(rows, schema=CARRIED, orient="row"), means)
+    design = load_design(tmp_path / "change.toml")
+    direction = read_direction("change", design.directions["change"])
+    assert direction.layer == 1  # what leaves the last block is read by no later token
+    np.testing.assert_allclose(direction.vector, np.full(8, 8**-0.5), rtol=1e-5)

@@ -53,7 +53,7 @@ def read(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def test_a_model_does_not_differ_from_itself(run: Path) -> None:
-    tokens, layers = read(diff_models(run, "small", device="cpu"))
+    tokens, layers = read(diff_models(run, "small", device="cpu", parts=("words",)))
     assert tokens["kl"].abs().max() < 1e-5
     assert layers["moved"].max() < 1e-6
     assert layers["cosine"].min() > 1 - 1e-6
@@ -63,7 +63,7 @@ def test_a_planted_change_is_found_in_its_layer_and_along_its_direction(
     run: Path, changed: tuple[Path, np.ndarray]
 ) -> None:
     folder, direction = changed
-    out = diff_models(run, folder, device="cpu")
+    out = diff_models(run, folder, device="cpu", parts=("words",))
     tokens, layers = read(out)
     assert layers["moved"].to_list()[:-1] == pytest.approx([0.0] * (len(layers) - 1), abs=1e-6)
     last = layers.row(-1, named=True)
@@ -81,7 +81,7 @@ def test_divergence_and_log_probabilities_are_those_of_a_plain_pass_over_one_con
     run: Path, changed: tuple[Path, np.ndarray]
 ) -> None:
     folder, _ = changed
-    tokens, _ = read(diff_models(run, folder, device="cpu", games=1, batch_tokens=900))
+    tokens, _ = read(diff_models(run, folder, device="cpu", parts=("words",), games=1, batch_tokens=900))
     opened = load_run(run)
     game_id, records = next(iter(opened.logs()))
     view = longest(game_id, list(views(records, opened.manifest.models["small"])))[0].view
@@ -98,7 +98,7 @@ def test_divergence_and_log_probabilities_are_those_of_a_plain_pass_over_one_con
 
 
 def test_every_token_of_a_seat_counts_once(run: Path) -> None:
-    tokens, _ = read(diff_models(run, "small", device="cpu"))
+    tokens, _ = read(diff_models(run, "small", device="cpu", parts=("words",)))
     keys = tokens.select("game_id", "seat", "token_index")
     assert keys.n_unique() == len(keys)
     assert {"role_line", "question", "mention"} <= set(tokens["kind"])
@@ -115,7 +115,7 @@ def test_every_token_of_a_seat_counts_once(run: Path) -> None:
 def test_models_of_another_architecture_are_refused(run: Path, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path / "tiny")
     with pytest.raises(ConfigurationError, match="only checkpoints of one architecture"):
-        diff_models(run, other, device="cpu")
+        diff_models(run, other, device="cpu", parts=("words",))
 
 
 def test_another_checkpoint_reads_the_same_contexts_into_a_store_of_its_own(
