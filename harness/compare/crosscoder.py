@@ -106,7 +106,7 @@ def train_crosscoder(
         optim.zero_grad(set_to_none=True)
         smallest = limit if smallest is None else 0.98 * smallest + 0.02 * limit
         if step % 500 == 499:
-            say(f"crosscoder: {step + 1:,} of {settings.steps:,} steps, loss {float(loss):.2f}")
+            say(f"crosscoder: {step + 1:,} of {settings.steps:,} steps, loss {loss.item():.2f}")
     with torch.no_grad():
         coder.threshold.copy_(smallest)
     return coder.eval()

@@ -27,9 +27,15 @@ from tests.fixtures.tiny_models import save_tiny_model
 from tests.harness.test_variants import played
 
 
+def shared_run(factory: pytest.TempPathFactory) -> Path:
+    """A run of two games that is played once in a session."""
+    path = factory.getbasetemp() / "compared" / "run"
+    return path if path.exists() else played(path)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return played(tmp_path_factory.mktemp("diff") / "run")
+    return shared_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
