@@ -91,6 +91,12 @@ def inner(text: str, thinking: Thinking | None = None) -> tuple[int, int]:
     return start, start + len(words.strip())
 
 
+def closing(text: str, thinking: Thinking | None = None) -> int | None:
+    """The character at which the first mark stands that ends thinking, None where there is none."""
+    found = [m.start() for m in (_marks(thinking or Thinking())[1].search(text), _TURN_END.search(text)) if m]
+    return min(found, default=None)
+
+
 def opener(prompt: str, thinking: Thinking | None = None) -> str:
     """The end of a template's text from the mark that opens thinking on; empty where it leaves none open."""
     opening, closing = _marks(thinking or Thinking())

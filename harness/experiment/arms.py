@@ -39,6 +39,7 @@ class Arm(msgspec.Struct, frozen=True):
     model: str | None = None
     act: str = "accuse"
     by: str = "drawn"
+    step: str = "subject"
 
 
 def expand(
@@ -196,14 +197,16 @@ def _far(layer: int, n_layers: int) -> int:
 def _word_arms(section: ArmSection, design: Design) -> list[Arm]:
     arm = Arm(
         section.name, section.name, "", section.kind, section.do, settings=dict(section.settings),
-        model=section.model, act=section.act, by=section.by,
+        model=section.model, act=section.act, by=section.by, step=section.step,
     )  # fmt: skip
     if section.sham_of is not None:
         return [msgspec.structs.replace(arm, of=section.sham_of, control="sham")]
     sham = {
         ("role_line", "remove"): "random_span", ("role_line", "swap"): "random_span", ("utterance", "remove"): "filler",
-        ("utterance", "flip"): "filler", ("utterance", "add"): "neutral",
+        ("utterance", "flip"): "filler", ("utterance", "add"): "neutral", ("reasoning", "edit"): "irrelevant",
+        ("reasoning", "drop"): "drop",
     }.get((section.kind, section.do))  # fmt: skip
     if not design.controls.sham or sham is None:
         return [arm]
-    return [arm, msgspec.structs.replace(arm, id=f"{section.name}~sham", control="sham", do=sham)]
+    step = "drawn" if sham == "drop" else section.step
+    return [arm, msgspec.structs.replace(arm, id=f"{section.name}~sham", control="sham", do=sham, step=step)]

@@ -58,7 +58,7 @@ def check_changes(
             continue
         if arm.kind in ("direction", "patch"):
             _check_place(arm, moments, scenes)
-        elif arm.kind in ("role_line", "utterance", "player"):
+        elif arm.kind in ("role_line", "utterance", "player", "reasoning"):
             changed = 0
             for m in moments[::step]:
                 scene = scenes[m.run].scene(m)

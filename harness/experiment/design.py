@@ -16,6 +16,7 @@ from harness.config.files import read_toml, validated
 from harness.config.hashing import hash_of
 from harness.config.sections import Section
 from harness.errors import WolfscopeError
+from harness.reasoning.changes import DOES, Which
 
 DESIGNS = Path(__file__).parent / "designs"
 
@@ -93,12 +94,13 @@ class ArmSection(Section):
     """`[[arms]]`: one change."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    kind: Literal["direction", "patch", "role_line", "utterance", "player", "model"]
+    kind: Literal["direction", "patch", "role_line", "utterance", "player", "model", "reasoning"]
     direction: str | None = None
     """direction: the key of a `[directions.*]` table. patch: whose layer."""
     do: str = ""
     """direction: `add` (default) or `ablate`. role_line: `remove` or `swap`. utterance: `remove`, `flip`, `filler`,
-    `add`. patch: `opposite` (default): from the seat of the same wave, asked the same in the same public state, whose
+    `add`. reasoning: as in `harness.reasoning.changes.Do`, `cut`, `drop`, `edit`, `shuffle`, `filler`, `other`, `none`.
+    patch: `opposite` (default): from the seat of the same wave, asked the same in the same public state, whose
     stated belief about the subject differs most."""
     scales: tuple[float, ...] = (1.0,)
     """direction: multiples of the stream's own norm; a dose-response where there are several. The largest is the one
@@ -111,6 +113,8 @@ class ArmSection(Section):
     """utterance add: the kind of typed act said about the subject."""
     by: Literal["most_suspect", "least_suspect", "drawn"] = "drawn"
     """utterance add: which living third seat says it, by the viewer's belief."""
+    step: Which = "subject"
+    """reasoning cut, drop, edit: which step, by default the last that names the subject."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """player: dotted keys of the player's `[agents.*]` table: { "settings.factors.advice" = true }."""
     model: str | None = None
@@ -127,6 +131,7 @@ class ArmSection(Section):
             "utterance": ("remove", "flip", "filler", "add"),
             "player": ("",),
             "model": ("",),
+            "reasoning": tuple(do for do in DOES if do != "irrelevant"),
         }[self.kind]
         if self.do not in known:
             raise ValueError(
@@ -186,6 +191,21 @@ class StrategicSection(Section):
     """Acts of a menu."""
 
 
+class ReasoningSection(Section):
+    """`[reasoning]`: at each moment the reasoning is read after every step, and written on from there."""
+
+    rollouts: int = Field(default=10, ge=0)
+    """Free continuations of each prefix; 0: only what is decided where the answer is demanded at once."""
+    most: int = Field(default=12, ge=2)
+    """Prefixes of one reasoning, evenly spread where it has more steps."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Of a continuation's reasoning."""
+    repeats: int = Field(default=4, ge=0)
+    """Continuations of one prefix that are drawn a second time by the same seeds with nothing cached."""
+    belief: str | None = None
+    """The key of a `[directions.*]` table, fitted or a saved probe: its belief is read after every step."""
+
+
 class TestSection(Section):
     """`[test]`: the family that is corrected for, and what would count."""
 
@@ -215,12 +235,22 @@ class Design(Section):
     controls: ControlsSection = ControlsSection()
     outcomes: OutcomesSection = OutcomesSection()
     strategic: StrategicSection | None = None
+    reasoning: ReasoningSection | None = None
     test: TestSection = TestSection()
 
     @model_validator(mode="after")
     def _names_known(self) -> Design:
-        if (self.strategic is None) != bool(self.arms):
-            raise ValueError("a design has either arms or a [strategic] table")
+        others = bool(self.arms) or self.reasoning is not None
+        if (self.strategic is None) != others:
+            raise ValueError("a design has either arms or a [strategic] table, or else a [reasoning] table")
+        belief = None if self.reasoning is None else self.reasoning.belief
+        if belief is not None and (
+            belief not in self.directions or self.directions[belief].vector is not None
+        ):
+            raise ValueError(
+                f"reasoning.belief = {belief!r} is no fitted direction or saved probe; there are: "
+                f"{', '.join(self.directions) or 'none'}"
+            )
         names = [arm.name for arm in self.arms]
         tested = [arm.name for arm in self.arms if arm.sham_of is None]
         for arm in self.arms:
@@ -249,6 +279,11 @@ class Design(Section):
     def family(self) -> tuple[str, ...]:
         """The arms that are tested together."""
         return self.test.family or tuple(arm.name for arm in self.arms if arm.sham_of is None)
+
+    @property
+    def reasons(self) -> bool:
+        """Whether what is asked is asked behind the reasoning as played."""
+        return self.reasoning is not None or any(arm.kind == "reasoning" for arm in self.arms)
 
     def hash(self) -> str:
         """What identifies the design."""

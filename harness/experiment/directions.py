@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from harness.activations.steering import read_vector
 from harness.config.sections import SteeringSection
@@ -37,6 +38,10 @@ class Direction(msgspec.Struct, frozen=True):
     """The layer of its card, None for a bare vector."""
     origin: str
     """Where it comes from, in words."""
+    weights: Vector | None = None
+    """float32 (d_model,) of a probe for raw activations: P = 1 / (1 + exp(-(x . weights + bias))). None where nothing
+    was fitted."""
+    bias: float = 0.0
 
 
 def read_direction(name: str, section: DirectionSection) -> Direction:
@@ -68,9 +73,15 @@ def _of_probe(name: str, section: DirectionSection) -> Direction:
     own = int(tail)
     layer = own if section.layer is None else section.layer
     at = SITES.get(str(card.get("site")), "last_mention")
+    tensors = load_file(file)
+    scale = tensors.get("scale", np.ones_like(vector))
+    weights = (tensors["weights"] / scale).astype(np.float32) if "weights" in tensors else None
+    mean = tensors.get("mean", np.zeros_like(vector))
+    bias = float(card.get("bias", 0.0)) - (0.0 if weights is None else float(mean @ weights))
     return Direction(
-        name, unit(vector, str(file)), layer, at, own, f"the saved probe {stem.name} at {card.get('site')}"
-    )
+        name, unit(vector, str(file)), layer, at, own, f"the saved probe {stem.name} at {card.get('site')}",
+        weights, bias,
+    )  # fmt: skip
 
 
 def unit(vector: Vector, what: str) -> Vector:
@@ -102,6 +113,21 @@ def fit_mass_mean(
     x = streams[:, best].astype(np.float64)
     w = x[labels].mean(axis=0) - x[~labels].mean(axis=0)
     return unit(w.astype(np.float32), "the difference of the class means"), best, scores
+
+
+def fit_probability(
+    scores: NDArray[np.float64], labels: NDArray[np.bool_], penalty: float = 1e-3, steps: int = 50
+) -> tuple[float, float]:
+    """(slope, offset) of P(label) = 1 / (1 + exp(-(slope * score + offset))): Platt's scaling by Newton's method with a
+    small ridge on the slope of the standardised score."""
+    mean, sd = float(scores.mean()), float(scores.std()) or 1.0
+    x = np.stack([(scores - mean) / sd, np.ones(len(scores))], axis=1)
+    w, ridge = np.zeros(2), np.diag([penalty * len(scores), 0.0])
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + ridge + 1e-9 * np.eye(2)
+        w = w + np.linalg.solve(hessian, x.T @ (labels - p) - ridge @ w)
+    return float(w[0] / sd), float(w[1] - w[0] * mean / sd)
 
 
 def auroc(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

@@ -29,6 +29,7 @@ FACTS = {
     "known": "living others whose faction the viewer has been told",
     "stated_leader": "highest stated P(werewolf) of a living other",
     "rules_leader": "the same by what the rules alone leave possible",
+    "reasons": "true where the model wrote down a reasoning before its answer",
     "accused": "true where somebody accused somebody before, on the same day",
 }
 """The facts that `moments.where` may name."""
@@ -132,7 +133,7 @@ def _of_game(
             "lies": "lie" in labels, "honest": "truth" in labels and not {"lie", "honest mistake"} & set(labels),
             "known": len(told), "stated_leader": max(said.values(), default=math.nan),
             "rules_leader": max((at_rules.get(i, math.nan) for i in living), default=math.nan),
-            "accused": accused is not None,
+            "accused": accused is not None, "reasons": bool(d.trace and d.trace.reasoning),
         }  # fmt: skip
         found.append(
             Candidate(

@@ -15,6 +15,8 @@ from harness.experiment.moments import Donor, Moment
 from harness.experiment.scenes import OPTIONS, Prompted, Scene, Scenes, positions
 from harness.experiment.scoring.questions import Ask
 
+WORDED = ("utterance", "player", "role_line", "reasoning")
+"""Kinds of arms that change the words of a prompt."""
 Key = tuple[str, str | int]
 """(arm, `options` or the seat whose role is asked for)."""
 
@@ -77,7 +79,7 @@ class Measurer:
         for arm in self.arms:
             for what in wanted:
                 key = (arm.id, what)
-                worded = arm.kind in ("utterance", "player", "role_line")
+                worded = arm.kind in WORDED
                 prompted = _prompt(scene, arm, what) if worded else plain[what]
                 if prompted is None:
                     continue

@@ -86,13 +86,14 @@ def draw_moments(design: Design, runs: Sequence[Run], fits: bool) -> list[Moment
             f"no model made a decision of kind {query.kind!r} in the {len(usable):,} games that moments come from; "
             f"kinds that models decided: {', '.join(_kinds(runs)) or 'none'}"
         )
-    tests = [_test(text) for text in query.where]
+    where = (*query.where, *(("reasons == true",) if design.reasons else ()))
+    tests = [_test(text) for text in where]
     rng = np.random.default_rng([query.seed, 1])
     waves: dict[tuple[int, str, int], list[Candidate]] = {}
     for c in pool:
         waves.setdefault((c.run, c.game_id, c.wave), []).append(c)
     matched: list[tuple[Candidate, int]] = []
-    reasons = {text: sum(test(c) for c in pool) for text, test in zip(query.where, tests, strict=True)}
+    reasons = {text: sum(test(c) for c in pool) for text, test in zip(where, tests, strict=True)}
     for c in pool:
         if all(test(c) for test in tests):
             subject = choose_subject(c, query.subject, rng)

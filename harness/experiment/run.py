@@ -22,7 +22,7 @@ from harness.errors import RunFolderError
 from harness.experiment.arms import Arm, expand
 from harness.experiment.checks import check_changes, check_games
 from harness.experiment.design import Design, ExperimentError, load_design
-from harness.experiment.directions import Direction, fit_mass_mean, read_direction
+from harness.experiment.directions import Direction, fit_mass_mean, fit_probability, read_direction
 from harness.experiment.folder import (
     NAME,
     SCHEMA_VERSION,
@@ -143,7 +143,7 @@ def _carry_out(
         raise ExperimentError(
             "no model sits in these games, so nobody can be asked again; only [strategic] needs none"
         )
-    scenes = [Scenes(run) for run in runs]
+    scenes = [Scenes(run, design.reasons) for run in runs]
     if manifest is None:
         manifest = _plan(folder, design, runs, sources, key, hooked, scenes, force, say)
     else:
@@ -154,6 +154,10 @@ def _carry_out(
         beliefs=design.outcomes.beliefs,
     )  # fmt: skip
     _ask(folder, manifest, measurer, say)
+    if design.reasoning is not None:
+        from harness.experiment.reasoning.run import read_reasonings
+
+        read_reasonings(folder, design, manifest, runs, scenes, scorers[None], hooked, say)
     if design.outcomes.continuations:
         from harness.experiment.continuations import play_continuations
 
@@ -177,6 +181,11 @@ def _plan(
     """Draw and check; what will be asked is written down before anything is."""
     fits = [name for name, section in design.directions.items() if section.fit is not None]
     moments = draw_moments(design, runs, bool(fits))
+    left_out: list[str] = []
+    if design.reasons:
+        from harness.experiment.reasoning.run import with_reasoning
+
+        moments, left_out = with_reasoning(moments, scenes)
     stamps = check_games(design, moments, force)
     say(f"{len(moments):,} moments of {len({(m.run, m.game_id) for m in moments}):,} games")
     layout = hooked.layout
@@ -191,10 +200,14 @@ def _plan(
     check_changes(arms, moments, scenes, vectors)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION, kind="experiment", status="asking", design=design.model_dump(mode="json"),
-        key=key, runs=sources, models=[hooked.name], moments=moments, arms=arms, stamps=stamps + more,
+        key=key, runs=sources, models=[hooked.name], moments=moments, arms=arms, stamps=stamps + left_out + more,
         directions={name: d.origin for name, d in directions.items()}, sessions=[this_session()], forced=force,
     )  # fmt: skip
     write_vectors(folder, vectors)
+    if design.reasoning is not None and design.reasoning.belief is not None:
+        from harness.experiment.reasoning.reads import readout_of
+
+        readout_of(directions[design.reasoning.belief]).write(folder)
     manifest.write(folder)
     return manifest
 
@@ -312,7 +325,10 @@ def _fitted(design: Design, runs: Sequence[Run], hooked: Any, say: Say) -> dict[
             "games"
         )
         say(f"direction {name}: {origin}")
-        found[name] = Direction(name, vector, best, "option", best, origin)
+        slope, offset = fit_probability(streams[:, best].astype(np.float64) @ vector, labels)
+        found[name] = Direction(
+            name, vector, best, "option", best, origin, (slope * vector).astype(np.float32), offset
+        )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from agents.llm.encoder import Encoder
 from games import chance
 from games.base import Observation
 from games.play import observe
-from games.records import Span, SpeechAct
+from games.records import Decision, Request, Span, SpeechAct
 from harness.activations.sites import View
 from harness.capture.contexts import Players, asked
 from harness.capture.variants import GameVariants
@@ -21,7 +22,9 @@ from harness.errors import ConfigurationError
 from harness.experiment.arms import Arm
 from harness.experiment.design import ExperimentError, Where
 from harness.experiment.moments import Moment
+from harness.experiment.reasoned import asked_behind, played_of
 from harness.experiment.words import changed_records, said_before, speaker_of
+from harness.reasoning.played import Played
 from harness.run.folder import Run
 from harness.schedule.branched import schedule_of
 
@@ -61,8 +64,9 @@ class _Game:
 class Scenes:
     """The moments of one run. Games are read as they are needed; the last one is kept."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, reasons: bool = False) -> None:
+        """reasons: whether decisions are asked behind their reasoning as played."""
+        self.run, self.reasons = run, reasons
         self.schedule = schedule_of(run.manifest)
         self.players = Players(self.schedule.configs)
         self._game: _Game | None = None
@@ -106,10 +110,13 @@ class Scene:
 
     def options(self, arm: Arm) -> Prompted | None:
         """The decision's own question under an arm; None where the moment has no such change."""
-        changed = self._changed(arm)
+        changed = self.changed(arm)
         if changed is None:
             return None
         player, observation = changed
+        if self._scenes.reasons:
+            behind = asked_behind(self, arm, player, observation)
+            return behind and self._spliced(arm, *behind, self.played.choices, self.played.answers)
         choices = player.legal_answers(observation)
         if not choices:
             raise ExperimentError(
@@ -121,9 +128,32 @@ class Scene:
             arm, tuple(context.ids), tuple(context.spans), choices, tuple(observation.request.options)
         )
 
+    @cached_property
+    def played(self) -> Played:
+        """The decision's reasoning. Raises NoReasoning."""
+        return played_of(self)
+
+    @property
+    def run(self) -> Run:
+        """The run that it belongs to."""
+        return self._scenes.run
+
+    @property
+    def asked(self) -> dict[int, tuple[Request, Decision, Any]]:
+        """seq -> (request, decision, the records before it), of the whole game."""
+        return self._kept.asked
+
+    def of(self, decision: Decision) -> Scene:
+        """The scene of another decision of the game."""
+        moment = msgspec.structs.replace(self.moment, seq=decision.seq, seat=decision.seat)
+        return Scene(self._scenes, moment, self._kept)
+
     def belief(self, arm: Arm, subject: int) -> Prompted | None:
-        """The question what the viewer believes of a subject, under an arm."""
-        changed = self._changed(arm)
+        """The question what the viewer believes of a subject, under an arm; None where that changes a reasoning, which
+        the question does not hold."""
+        if arm.kind == "reasoning":
+            return None
+        changed = self.changed(arm)
         if changed is None:
             return None
         player, observation = changed
@@ -135,7 +165,7 @@ class Scene:
             )
         return self._spliced(arm, question.prompt.ids, question.spans, question.choices, tuple(roles))
 
-    def _changed(self, arm: Arm) -> tuple[Any, Observation] | None:
+    def changed(self, arm: Arm) -> tuple[Any, Observation] | None:
         """(the player, what it observes) under an arm that changes words or settings."""
         m = self.moment
         if arm.kind == "player":

@@ -50,7 +50,8 @@ class Played(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...]
     """Of `ids`, mentions inside of the reasoning included."""
     own: int = 0
-    """Tokens of the prompt of the decision's first question: what stands before the model has written anything."""
+    """Tokens that the prompt of the decision's first question shares with it: what stands before all that was written
+    for this decision."""
     how: Cut = "sentences"
 
     @property
@@ -115,8 +116,11 @@ def played_reasoning(
     ids = [token for i, token in enumerate(ids) if i not in hidden]
     how: Cut = "sentences" if hasattr(player, "turns") else "items"
     context = player.context(observation)
-    spans = [s for s in context.spans if s.end <= start]
-    spans += [s for s in trace.spans if len(context.ids) <= s.start and s.end <= start and s not in spans]
+    common = next(
+        (i for i, token in enumerate(context.ids[:start]) if ids[i] != token), min(start, len(context.ids))
+    )
+    spans = [s for s in context.spans if s.end <= common]
+    spans += [s for s in trace.spans if common <= s.start and s.end <= start and s not in spans]
     text = encoder.decode(ids[start:])
     starts = token_starts(encoder, ids[start:])
     offsets = tuple((starts[i], starts[i + 1]) for i in range(len(starts) - 1))
@@ -129,7 +133,7 @@ def played_reasoning(
     ]  # fmt: skip
     return Played(
         tuple(ids), start, end, tuple(steps), choices, tuple(request.options), decision.action.option, tuple(spans),
-        len(context.ids), how,
+        common, how,
     )  # fmt: skip
 
 

@@ -1,0 +1,73 @@
+"""The tables of an experiment's `[reasoning]`, as `wolfscope experiment` writes them
+(`harness.experiment.reasoning.tables` says what is in them)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.stats.errors import AnalysisError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reasonings:
+    """What was read of the reasoning behind some decisions."""
+
+    path: Path
+    moments: pl.DataFrame
+    steps: pl.DataFrame
+    """One row a moment and prefix, with `game`, `faction`, `n_steps` and `share`, of the reasoning's tokens that are
+    written there."""
+    rollouts: pl.DataFrame
+
+
+def has_reasoning(folder: str | Path) -> bool:
+    """Whether a folder holds the tables."""
+    return (Path(folder) / "reasoning-moments.parquet").is_file()
+
+
+def read_reasonings(folder: str | Path) -> Reasonings:
+    """The tables in an experiment's folder. Raises AnalysisError where it has none."""
+    path = Path(folder)
+    if not has_reasoning(path):
+        raise AnalysisError(
+            f"{path} holds no reading of reasoning; a design with a [reasoning] table makes it: "
+            "`wolfscope experiment thinking-steps RUN`"
+        )
+    moments, steps, rollouts = (
+        pl.read_parquet(path / f"reasoning-{name}.parquet") for name in ("moments", "steps", "rollouts")
+    )
+    facts = moments.select(
+        "moment", "game", "faction", "n_steps", "n_tokens", "options", "seats", "subject", "chosen"
+    )
+    first = steps.filter(pl.col("k") == 0).select("moment", first="start")
+    steps = (
+        steps.join(facts, on="moment", maintain_order="left")
+        .join(first, on="moment", maintain_order="left")
+        .with_columns(share=((pl.col("end") - pl.col("first")) / pl.col("n_tokens")).clip(0, 1))
+    )
+    return Reasonings(path, moments, steps, rollouts)
+
+
+def shares_of(logprobs: Sequence[float]) -> Floats:
+    """Log-probabilities of the legal options as shares of what they have together."""
+    x = np.asarray(logprobs, dtype=float)
+    p = np.exp(x - x.max())
+    return np.asarray(p / p.sum())
+
+
+def distance(a: Floats, b: Floats) -> float:
+    """Total variation distance."""
+    return float(0.5 * np.abs(a - b).sum())
+
+
+def bits(p: Floats) -> float:
+    """Entropy."""
+    return float(-(p * np.log2(np.maximum(p, 1e-300))).sum())

@@ -1,0 +1,125 @@
+"""Importance is found at the step that decides and nowhere else; prefixes share their computation exactly; a design
+with [reasoning] is carried out, goes on after a stop, and ends on a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from agents.backends.mock import MockBackend
+from agents.hooks.model import hook_model
+from analysis.reasoning.commitment import commitment_table, commitments, mean_curve
+from analysis.reasoning.determinism import determinism_table
+from analysis.reasoning.importance import against_halves, importance, importance_table
+from analysis.reasoning.read import Reasonings, read_reasonings
+from harness.experiment.arms import expand
+from harness.experiment.design import Design, parse_design
+from harness.experiment.moments import draw_moments
+from harness.experiment.reasoning.reads import forced_asks
+from harness.experiment.reasoning.run import read_with, with_reasoning
+from harness.experiment.scenes import Scenes
+from harness.experiment.scoring.packed import PackedScorer
+from harness.experiment.scoring.plain import PlainScorer
+from harness.run.folder import Run
+from tests.fixtures.player_fixtures import chat_tokenizer
+from tests.fixtures.reasoned_runs import STYLE, Decided, reasoned_run, thought
+from tests.fixtures.tiny_models import tiny_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return reasoned_run(tmp_path_factory.mktemp("reasoned"), games=4)
+
+
+def design(**more: Any) -> Design:
+    plain: dict[str, Any] = {
+        "name": "reasons",
+        "question": "Is the decision made in the reasoning?",
+        "moments": {"n": 8, "per_game": 2, "subject": "any"},
+        "reasoning": {"rollouts": 12, "max_tokens": 120},
+        "test": {"smallest": 1.0, "outcome": "moved"},
+    }
+    return parse_design(plain | more)
+
+
+def read(run: Run, folder: Path, obeys: bool, **more: Any) -> Reasonings:
+    """What is read of a model whose answer is a known function of what was thought."""
+    wanted = design(**more)
+    scenes = [Scenes(run, reasons=True)]
+    moments, left_out = with_reasoning(draw_moments(wanted, [run], False), scenes)
+    assert len(moments) == 8 and not left_out
+    arms = expand(wanted, {}, 2, 32)[0]
+    backend = MockBackend(chat_tokenizer(STYLE), thought)
+    folder.mkdir()
+    read_with(folder, wanted, moments, arms, [run], scenes, Decided(obeys), backend)
+    return read_reasonings(folder)
+
+
+def test_importance_is_found_at_the_step_that_decides_and_nowhere_else(run: Run, tmp_path: Path) -> None:
+    r = read(run, tmp_path / "obeys", True)
+    steps = importance(r)
+    decides = steps["text"].str.starts_with("I will vote")
+    assert decides.sum() == 8 and set(steps.filter(decides)["step"]) == {2}
+    assert (steps.filter(decides)["beyond"] > 0.3).all()
+    assert (steps.filter(decides)["forced"] > 0.5).all()
+    others = steps.filter(~decides, pl.col("beyond").is_not_null())
+    assert len(others) > 15
+    # a quiet step stands for nothing: within the null, whose own size is not zero before the decision is written
+    assert abs(others["beyond"].mean()) < 0.05 < others.filter(pl.col("step") < 2)["null"].mean()
+    assert (others.filter(pl.col("step") == 3)["beyond"].abs() < 1e-9).all()
+    table = importance_table(r)
+    assert table.filter(pl.col("measure") == "category: plan")["low"].item() > 0.3
+    found = commitments(r)
+    assert (found["at"] == 3).all() and (found["after"] < 0.4).all() and not found["from_start"].all()
+    curve = mean_curve(r)
+    assert curve["value"][-1] == 0 and curve["value"][0] > 0.5
+
+
+def test_a_model_that_ignores_its_reasoning_has_no_step_that_matters(run: Run, tmp_path: Path) -> None:
+    r = read(run, tmp_path / "ignores", False)
+    known = importance(r).filter(pl.col("beyond").is_not_null())
+    assert len(known) > 20 and (known["beyond"].abs() < 1e-9).all()
+    found = commitments(r)
+    assert found["from_start"].all() and (found["largest"] < 1e-9).all()
+    table = commitment_table(r)
+    assert table.filter(pl.col("measure") == "after", pl.col("faction") == "all")["value"].item() == 1
+    told = determinism_table(r)
+    at_start = dict(told.filter(pl.col("written") == "0%").select("measure", "value").iter_rows())
+    at_end = dict(told.filter(pl.col("written") == "75-100%").select("measure", "value").iter_rows())
+    assert at_start["next_step"] > 1 and at_start["repetition"] < 0.2
+    assert at_end["played"] > at_start["played"] and at_start["decision"] == pytest.approx(at_end["decision"])
+
+
+def test_the_null_of_halves_is_not_zero_and_what_is_beyond_it_is_on_average() -> None:
+    rng = np.random.default_rng(0)
+    beyond, nulls = [], []
+    for _ in range(60):
+        a, b = (list(rng.dirichlet(np.ones(5), size=20)) for _ in range(2))
+        value, null = against_halves(a, b, rng)
+        assert value is not None and null is not None
+        beyond.append(value - null)
+        nulls.append(null)
+    assert np.mean(nulls) > 0.01
+    assert abs(np.mean(beyond)) < 3 * np.std(beyond) / np.sqrt(60) + 1e-3
+    assert against_halves(a[:1], b, rng) == (None, None)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "phi3", "gpt_neox"])
+def test_all_prefixes_in_one_pass_answer_as_a_pass_each(run: Run, family: str) -> None:
+    tokenizer = chat_tokenizer(STYLE)
+    model = tiny_model(family, vocab_size=len(tokenizer), max_position_embeddings=8192)
+    hooked = hook_model(model, tokenizer)
+    packed, plain = PackedScorer(hooked), PlainScorer(hooked)
+    wanted = design(moments={"n": 2, "per_game": 1, "subject": "any"})
+    scenes = Scenes(run, reasons=True)
+    for moment in draw_moments(wanted, [run], False):
+        played = scenes.scene(moment).played
+        asks = forced_asks(played, range(len(played.steps) + 1))
+        before = packed.n_tokens
+        for a, b in zip(packed.score(asks), plain.score(asks), strict=True):
+            assert np.abs(a - b).max() < 1e-4
+        assert packed.n_tokens - before < 2 * len(asks[0].ids)  # one reading of what they share
