@@ -56,8 +56,9 @@ def curves(r: Reasonings) -> pl.DataFrame:
                 {key: s[key] for key in ("moment", "game", "faction", "k", "share")}
                 | {
                     "p_final": float(p[top]), "distance": distance(p, shares[-1]), "entropy": bits(p),
-                    "jump": distance(p, shares[i - 1]) if i else None, "leads": p[top] > np.delete(p, top).max(initial=0.0) + TIED or distance(p, shares[-1]) < TIED,
-                    "belief": held.get(option),
+                    "jump": distance(p, shares[i - 1]) if i else None, "belief": held.get(option),
+                    "leads": bool(p[top] > np.delete(p, top).max(initial=0.0) + TIED)
+                    or distance(p, shares[-1]) < TIED,
                 }
             )  # fmt: skip
     return pl.DataFrame(rows, schema=CURVES)

@@ -82,8 +82,8 @@ def determinism_table(r: Reasonings, bins: int = 4, n_boot: int = 1000, seed: in
     for name, part in groups:
         for measure in ("decision", "within", "next_step", "repetition", "played"):
             if len(part):
-                i = over_games(part["game"].to_numpy(), part[measure].to_numpy(), n_boot, seed)
-                rows.append((name, measure, i.value, i.low, i.high, len(part), part["game"].n_unique()))
+                mean = over_games(part["game"].to_numpy(), part[measure].to_numpy(), n_boot, seed)
+                rows.append((name, measure, *mean[:3], len(part), part["game"].n_unique()))
     schema = {
         "written": pl.String, "measure": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64,
         "n": pl.Int64, "n_games": pl.Int64,

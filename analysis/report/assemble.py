@@ -40,6 +40,7 @@ from analysis.report.sections.factors import factors_block
 from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.made.collusion import collusion_block
 from analysis.report.sections.planted import appendix, planted_table
+from analysis.report.sections.reasoning import reasoning_block
 from analysis.report.sections.recipes import recipes_block
 from analysis.report.sections.summary import summary_figure
 from analysis.report.sections.training import training_block
@@ -82,6 +83,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
         inferred_block(made.evaluations, numbers),
         _said(made, numbers),
         _used(made, first, effects, numbers),
+        reasoning_block([run.path for _, run in made.runs], numbers),
         deception,
         _where(made, done, numbers),
         change_block(_headline(made.evaluations), made.prepared, made.runs, made.settings, numbers),
@@ -90,7 +92,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     ]
     if made.by is not None:
         blocks.insert(
-            4, factors_block(made.by, by_factor(made.prepared, made.runs, made.by, made.settings), numbers)
+            5, factors_block(made.by, by_factor(made.prepared, made.runs, made.by, made.settings), numbers)
         )
     blocks.append(collusion_block([run.path for _, run in made.runs], numbers))
     material = Material(made.evaluations, made.prepared, made.logs, made.runs, made.settings, numbers)

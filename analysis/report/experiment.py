@@ -8,9 +8,12 @@ from typing import Any
 import jinja2
 
 from analysis.behaviour.outcomes import read_experiment
+from analysis.reasoning.importance import importance
+from analysis.reasoning.read import has_reasoning, read_reasonings
 from analysis.report.block import Block
 from analysis.report.page import Numbers, commands
 from analysis.report.sections.effects import add_experiment, add_strategic, sentences
+from analysis.report.sections.reasoning import add_reasoning
 
 
 def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
@@ -28,6 +31,9 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
         add_experiment(block, experiment, numbers, whole=True)
         table = numbers.frames["T6_effects"].drop("experiment")
         found = sentences(experiment, table)
+        if has_reasoning(path):
+            found = add_reasoning(block, experiment, numbers) + found
+            importance(read_reasonings(path)).write_parquet(path / "reasoning-importance.parquet")
     table.write_parquet(path / "effects.parquet")
     for part in block.parts:
         if part.figure is not None:

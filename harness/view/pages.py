@@ -21,6 +21,7 @@ from harness.run.typed import factors_in_words
 from harness.schedule.branched import Origin, origin_of
 from harness.view.game_data import game_records, seat_rows
 from harness.view.html import ASSETS, page
+from harness.view.reasoning import reasoning_of
 from harness.view.sources import Sources
 
 
@@ -69,6 +70,7 @@ class _Writer:
             str(key[0]): part.sort("seat", maintain_order=True).to_dicts()
             for key, part in run.seats.collect().partition_by("game_id", as_dict=True).items()
         }
+        self.reasoning = reasoning_of(run.path)
         self.origin: Origin | None = origin_of(run.manifest)
         self.parent: Replay | None = parent_of(run.path) if self.origin is not None else None
         self._parent_rows: list[dict[str, Any]] | None = None
@@ -126,6 +128,7 @@ class _Writer:
             "rec": game_records(replay),
             "beliefs": self.sources.beliefs(replay),
             "tokens": self.sources.tokens(replay),
+            "reasoning": self.reasoning.get(replay.game_id, {}),
             "branch": self.branch(factors.get("arm")),
         }
 

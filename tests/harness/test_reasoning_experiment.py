@@ -3,6 +3,7 @@ with [reasoning] is carried out, goes on after a stop, and ends on a page."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,24 @@ import pytest
 
 from agents.backends.mock import MockBackend
 from agents.hooks.model import hook_model
+from analysis.behaviour.outcomes import read_experiment
 from analysis.reasoning.commitment import commitment_table, commitments, mean_curve
 from analysis.reasoning.determinism import determinism_table
+from analysis.reasoning.faithfulness import acts, conflicts, writing
 from analysis.reasoning.importance import against_halves, importance, importance_table
 from analysis.reasoning.read import Reasonings, read_reasonings
+from analysis.report.experiment import write_effects
 from harness.experiment.arms import expand
-from harness.experiment.design import Design, parse_design
+from harness.experiment.design import Design, load_design, parse_design
 from harness.experiment.moments import draw_moments
 from harness.experiment.reasoning.reads import forced_asks
 from harness.experiment.reasoning.run import read_with, with_reasoning
+from harness.experiment.run import run_experiment
 from harness.experiment.scenes import Scenes
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.plain import PlainScorer
 from harness.run.folder import Run
+from harness.view.pages import write_view
 from tests.fixtures.player_fixtures import chat_tokenizer
 from tests.fixtures.reasoned_runs import STYLE, Decided, reasoned_run, thought
 from tests.fixtures.tiny_models import tiny_model
@@ -123,3 +129,67 @@ def test_all_prefixes_in_one_pass_answer_as_a_pass_each(run: Run, family: str) -
         for a, b in zip(packed.score(asks), plain.score(asks), strict=True):
             assert np.abs(a - b).max() < 1e-4
         assert packed.n_tokens - before < 2 * len(asks[0].ids)  # one reading of what they share
+
+
+ARMS = [
+    {"name": do, "kind": "reasoning", "do": do}
+    for do in ("edit", "drop", "shuffle", "filler", "other", "none")
+]
+AROUND = [
+    {"name": "flip", "kind": "utterance", "do": "flip"},
+    {"name": "swap", "kind": "role_line", "do": "swap"},
+    {"name": "read", "kind": "player", "settings": {"settings.factors.monitored": True}},
+]
+
+
+def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(run: Run) -> None:
+    wanted = design(
+        moments={"n": 4, "per_game": 2, "subject": "any", "fit_share": 0.5},
+        directions={"belief": {"fit": "belief"}},
+        reasoning={"rollouts": 2, "max_tokens": 24, "belief": "belief", "repeats": 2},
+        arms=[*ARMS, *AROUND],
+    )
+    folder = run_experiment(wanted, [run.path], force=True)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert manifest["scorer"] == "packed" and manifest["off"] < 1e-3
+    r = read_reasonings(folder)
+    assert len(r.moments) == 4 and set(r.moments["repeated"]) == {1.0}
+    assert float(r.moments["cold"].max()) < 1e-4  # type: ignore[arg-type]
+    assert r.moments["posterior_source"][0] in ("exact", "rules")
+    last = r.steps.filter(pl.col("k") == pl.col("n_steps"))
+    outcomes = pl.read_parquet(folder / "outcomes.parquet")
+    plain = outcomes.filter(pl.col("arm") == "unchanged")["logprobs"].to_list()
+    assert np.allclose(last["logprobs"].to_list(), plain, atol=1e-4)
+    nothing = r.steps.filter(pl.col("k") == 0)["logprobs"].to_list()
+    assert np.allclose(nothing, outcomes.filter(pl.col("arm") == "none")["logprobs"].to_list(), atol=1e-4)
+    held = r.steps["beliefs"].explode().drop_nulls()
+    assert len(held) and held.is_between(0, 1).all()
+    assert set(r.rollouts["arm"]) == {"", "read"} and (r.rollouts["n_tokens"] <= 24).all()
+    experiment = read_experiment(folder)
+    told = acts(experiment)
+    assert "sufficiency: edit" in set(told["measure"]) and "necessity: swap" in set(told["measure"])
+    assert set(told.filter(pl.col("measure") == "sufficiency: edit")["against"]) == {"sham"}
+    assert set(writing(r)["arm"]) == {"read"} and conflicts(r) is not None
+    page, found = write_effects(folder)
+    html = page.read_text()
+    assert "decisions are fixed before the first word" in html and found[0].startswith(
+        "Without its reasoning"
+    )
+    # stopped after the first moment, the rest is read by the same call
+    for path in (folder / "reasoning").glob("0000[1-3]-*"):
+        path.unlink()
+    plainly = (folder / "manifest.json").read_text().replace('"finished"', '"asking"', 1)
+    (folder / "manifest.json").write_text(plainly)
+    run_experiment(wanted, [run.path], force=True)
+    assert read_reasonings(folder).steps.equals(r.steps)
+    game = r.moments["game_id"][0]
+    write_view(run.path, games=[game])
+    shown = (run.path / "view" / "games" / f"{game}.html").read_text()
+    assert '"reasoning":{"' in shown.replace(" ", "")
+
+
+def test_designs_that_ship_ask_behind_the_reasoning() -> None:
+    for name in ("thinking-steps", "thinking-watched"):
+        assert load_design(name).reasons
+    with pytest.raises(Exception, match="no fitted direction or saved probe"):
+        design(reasoning={"belief": "nothing"})

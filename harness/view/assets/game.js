@@ -1,7 +1,7 @@
 "use strict";
 // One game: the timeline as the moderator or as exactly one seat sees it, beliefs that move with it, a branch beside its parent.
 (() => {
-  const { game, seats, rec, beliefs, tokens, branch } = data;
+  const { game, seats, rec, beliefs, tokens, branch, reasoning } = data;
   const bySeq = new Map(rec.map((r) => [r.s, r]));
   const decisionOf = (r) => (r.D ? r : r.q === undefined ? null : bySeq.get(r.q));
   const state = { as: null, seq: rec.length ? rec[rec.length - 1].s : 0, picked: false, source: beliefs[0]?.key, cell: null, probe: "", fade: false, playing: 0 };
@@ -58,8 +58,30 @@
   const only = (r) => (r.u === undefined ? null : el("span", { class: "only" }, r.u.length ? "only " + r.u.map(name).join(", ") : "moderator"));
   const fallback = (d) => (d?.fb ? el("span", { class: "badge warn", title: "the reply could not be used; a legal action stands in" }, "fallback: " + shown(d.fb)) : d?.tr?.rejected?.length ? el("span", { class: "badge" }, `${d.tr.rejected.length} rejected`) : null);
   function thought(d) {
-    if (!d?.tr?.reasoning) return null;
-    return el("details", { class: "think" }, el("summary", {}, "private reasoning"), block(d.tr.reasoning));
+    const read = reasoned(d);
+    if (!d?.tr?.reasoning && !read) return null;
+    return el("details", { class: "think" }, el("summary", {}, "private reasoning"), read || block(d.tr.reasoning));
+  }
+  // ---- a reasoning that an experiment has read: the commitment curve above it, each step's importance as tint ----------
+  function reasoned(d) {
+    const r = d && reasoning?.[d.s];
+    if (!r) return null;
+    const x = (i) => 22 + 272 * r.share[i], y = (p) => 8 + 60 * (1 - Math.max(0, Math.min(1, p)));
+    const path = (values) => values.map((p, i) => (p === null ? "" : `${i && values[i - 1] !== null ? "L" : "M"}${x(i).toFixed(1)} ${y(p).toFixed(1)}`)).join("");
+    const held = r.belief.some((p) => p !== null);
+    const top = Math.max(...r.steps.map((s) => s.i ?? 0), 1e-9);
+    const svg = el("svg", { viewBox: "0 0 300 86", class: "chart", role: "img", "aria-label": `probability of choosing ${name(r.to)} after each step` },
+      el("line", { class: "axis", x1: 22, x2: 294, y1: y(0), y2: y(0) }), el("line", { class: "axis", x1: 22, x2: 294, y1: y(1), y2: y(1) }), el("text", { x: 8, y: y(0) + 3 }, "0"), el("text", { x: 8, y: y(1) + 3 }, "1"),
+      r.share.map((_, i) => el("line", { class: "axis", x1: x(i), x2: x(i), y1: y(0), y2: y(0) + 3 })), el("text", { x: 22, y: 82 }, "no reasoning"), el("text", { x: 294, y: 82, "text-anchor": "end" }, "all of it"),
+      held ? el("path", { d: path(r.belief), class: "k1" }) : null, el("path", { d: path(r.p), class: "k0" }));
+    return el("div", { class: "reasoned" }, svg,
+      el("div", { class: "legend" }, el("span", { class: "k0" }, `\u2014 chooses ${name(r.to)}, if asked there`), held ? el("span", { class: "k1" }, `\u2014 holds ${name(r.to)} for a werewolf, inside`) : null),
+      el("p", { class: "steps bidi", dir: "auto" }, r.steps.map((s) => {
+        const why = [s.c, s.i === null ? null : `importance ${s.i.toFixed(3)} ${s.u}`, `answer demanded after it: ${s.f.toFixed(3)} total variation from before it`];
+        const span = el("span", { class: "step", title: why.filter(Boolean).join("; ") }, shown(s.t), " ");
+        if (s.i > 0) span.style.background = `rgb(var(--heat) / ${(0.7 * s.i) / top})`;
+        return span;
+      })));
   }
   function speech(r, d, own) {
     const who = r.a;
@@ -155,7 +177,8 @@
         if (t.sampling) facts.push(["sampling", Object.entries(t.sampling).map(([k, v]) => `${k} ${v}`).join(", ")]);
       }
     }
-    return el("div", { class: "panel" }, el("h2", {}, "this record"), el("dl", { class: "facts" }, facts.filter(Boolean).map(([k, v]) => [el("dt", {}, k), el("dd", { class: "bidi" }, String(v))])),
+    const read = reasoned(d);
+    return el("div", { class: "panel" }, read ? [el("h2", {}, "the reasoning, step by step"), read] : null, el("h2", {}, "this record"), el("dl", { class: "facts" }, facts.filter(Boolean).map(([k, v]) => [el("dt", {}, k), el("dd", { class: "bidi" }, String(v))])),
       d?.tr?.output ? [el("h2", {}, "as emitted"), raw(d.tr.output)] : null, d?.tr?.rejected?.length ? [el("h2", {}, "rejected replies"), d.tr.rejected.map(raw)] : null);
   }
   const raw = (text) => el("pre", { class: "raw bidi" }, block(text));
