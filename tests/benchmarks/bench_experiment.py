@@ -21,7 +21,9 @@ import torch
 
 from agents.backends.hooked.backend import HookedBackend
 from agents.hooks.model import load_hooked_model
+from agents.llm.encoder import Encoder
 from agents.models.small import SMALL_MODEL
+from games import load_game
 from harness.branch.changes import Choose
 from harness.config.files import parse_config
 from harness.config.models import model_names
@@ -31,13 +33,17 @@ from harness.experiment.design import parse_design
 from harness.experiment.directions import Direction
 from harness.experiment.measure import Measurer
 from harness.experiment.moments import draw_moments
+from harness.experiment.reasoning.reads import forced_asks
 from harness.experiment.scenes import Scenes
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.plain import PlainScorer
 from harness.play.runner import Runner
+from harness.reasoning.played import Played
+from harness.reasoning.steps import Step
 from harness.run.folder import Run, load_run
 from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
+from harness.training.games import scripted_game
 
 
 def clock() -> float:
@@ -82,14 +88,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, value in dict(games=6, moments=20, plain=2, threads=1, continuations=8).items():
+    for name, value in dict(games=6, moments=20, plain=2, threads=1, continuations=8, repeats=3).items():
         parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--reasoning-only", action="store_true", help="prefixes of a reasoning alone")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.reasoning_only:
+        reason(args)
+        return
     with tempfile.TemporaryDirectory() as folder:
         run, games_a_second = played(Path(folder) / "run", args.games)
         measure(run, args)
         follow(run, args, games_a_second)
+    reason(args)
 
 
 def measure(run: Run, args: argparse.Namespace) -> None:
@@ -153,6 +164,45 @@ def follow(run: Run, args: argparse.Namespace, games_a_second: float) -> None:
     print(
         f"continuations {n / spent:6.2f} a second; whole games of the same players {games_a_second:6.2f} a second"
     )
+
+
+def reason(args: argparse.Namespace) -> None:
+    """Demanded answers after every step of one reasoning against one pass a prefix, by the number of steps."""
+    hooked = load_hooked_model(SMALL_MODEL, device="cpu")
+    encoder = Encoder(hooked.tokenizer)
+    config = load_game("werewolf").configure(preset="classic-7")
+    game = load_game("werewolf")
+    lines = game.transcript(scripted_game(config, 3), 0, config)
+    names = game.text.words_of(config, scripted_game(config, 3)).names
+    head = tuple(encoder.encode("\n".join(lines)[:6000] + "\n")[0])[:900]
+    tail = encoder.encode(f"\n{names[0]} votes ({' '.join(names[1:])}):")[0]
+    choices = tuple(encoder.encode(f" {name}.\n")[0] for name in names[1:])
+    step = encoder.encode(f"{names[1]} votes {names[2]}. ")[0]
+    packed, plain = PackedScorer(hooked), PlainScorer(hooked)
+    for n in (4, 8, 16):
+        body = step * n
+        played = Played(
+            (*head, *body, *tail), len(head), len(head) + len(body),
+            tuple(Step(k, len(head) + k * len(step), len(head) + (k + 1) * len(step), "") for k in range(n)),
+            choices, tuple(range(len(choices))), 0, (),
+        )  # fmt: skip
+        asks = forced_asks(played, range(n + 1))
+        spent = []
+        for scorer in (packed, plain):
+            scorer.score(asks[:1])
+            took = []
+            for _ in range(args.repeats):
+                scorer.forget()
+                start = clock()
+                found = scorer.score(asks)
+                took.append(clock() - start)
+            spent.append((min(took), found))
+        off = max(float(np.abs(a - b).max()) for a, b in zip(spent[0][1], spent[1][1], strict=True))
+        print(
+            f"{n:>2} steps, {len(played.ids)} tokens: answers after every step {1000 * spent[0][0]:6.0f} ms in one pass, "
+            f"{1000 * spent[1][0]:6.0f} ms in one pass a prefix ({spent[1][0] / spent[0][0]:4.1f} times); largest "
+            f"difference {off:.1e} nats"
+        )
 
 
 if __name__ == "__main__":

@@ -87,12 +87,13 @@ def sentences(
     }
     moved, after, fixed = value["moved"], value["after"], value["from_start"]
     span = f"[{after['low']:.0%}, {after['high']:.0%}]"
-    found = [
+    first = (
         f"Without its reasoning the decision would differ by {_with(moved)} in total variation; "
         f"{fixed['value']:.0%} of the {moved['n']:,} decisions are fixed before the first word, and "
         f"{after['value']:.0%} {span} of the reasoning is written after the decision is fixed "
         f"({moved['n_games']:,} games)."
-    ]
+    )
+    found = [first]
     whole = steps.filter(pl.col("measure") == "all")
     if len(whole):
         row = whole.row(0, named=True)
@@ -112,8 +113,9 @@ def sentences(
     cold = float(r.moments["cold"].to_numpy().max(initial=0.0))
     again = r.moments["repeated"].drop_nulls()
     if len(again):
+        same = float(again.to_numpy().mean())
         found.append(
-            f"With nothing cached the demanded answers change by at most {cold:.1g} nats, and {float(again.to_numpy().mean()):.0%} of "
+            f"With nothing cached the demanded answers change by at most {cold:.1g} nats, and {same:.0%} of "
             "the continuations drawn again by the same seeds are the same tokens."
         )
     return found
