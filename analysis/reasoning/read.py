@@ -56,6 +56,17 @@ def read_reasonings(folder: str | Path) -> Reasonings:
     return Reasonings(path, moments, steps, rollouts)
 
 
+def judge_agreement(r: Reasonings) -> tuple[float, float, int] | None:
+    """(share of steps to which rules and judge give the same category, Cohen's kappa, steps); None without a judge."""
+    both = r.steps.filter(pl.col("judged").is_not_null(), pl.col("category").is_not_null())
+    if not len(both):
+        return None
+    rule, judged = both["category"].to_list(), both["judged"].to_list()
+    same = float(np.mean([a == b for a, b in zip(rule, judged, strict=True)]))
+    chance = sum(rule.count(c) * judged.count(c) for c in set(rule)) / len(rule) ** 2
+    return same, (same - chance) / (1 - chance) if chance < 1 else 1.0, len(rule)
+
+
 def shares_of(logprobs: Sequence[float]) -> Floats:
     """Log-probabilities of the legal options as shares of what they have together."""
     x = np.asarray(logprobs, dtype=float)

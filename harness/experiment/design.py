@@ -202,6 +202,8 @@ class ReasoningSection(Section):
     """Of a continuation's reasoning."""
     repeats: int = Field(default=4, ge=0)
     """Continuations of one prefix that are drawn a second time by the same seeds with nothing cached."""
+    judge: str | None = None
+    """A model's folder: what each step does is then also judged by it, beside the rules."""
     belief: str | None = None
     """The key of a `[directions.*]` table, fitted or a saved probe: its belief is read after every step."""
 

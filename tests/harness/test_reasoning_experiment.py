@@ -18,7 +18,7 @@ from analysis.reasoning.commitment import commitment_table, commitments, mean_cu
 from analysis.reasoning.determinism import determinism_table
 from analysis.reasoning.faithfulness import acts, conflicts, writing
 from analysis.reasoning.importance import against_halves, importance, importance_table
-from analysis.reasoning.read import Reasonings, read_reasonings
+from analysis.reasoning.read import Reasonings, judge_agreement, read_reasonings
 from analysis.report.experiment import write_effects
 from harness.experiment.arms import expand
 from harness.experiment.design import Design, load_design, parse_design
@@ -29,6 +29,7 @@ from harness.experiment.run import run_experiment
 from harness.experiment.scenes import Scenes
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.plain import PlainScorer
+from harness.reasoning.categories import CATEGORIES
 from harness.run.folder import Run
 from harness.view.pages import write_view
 from tests.fixtures.player_fixtures import chat_tokenizer
@@ -146,7 +147,13 @@ def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(run: 
     wanted = design(
         moments={"n": 4, "per_game": 2, "subject": "any", "fit_share": 0.5},
         directions={"belief": {"fit": "belief"}},
-        reasoning={"rollouts": 2, "max_tokens": 24, "belief": "belief", "repeats": 2},
+        reasoning={
+            "rollouts": 2,
+            "max_tokens": 24,
+            "belief": "belief",
+            "repeats": 2,
+            "judge": str(run.path.parent / "model"),
+        },
         arms=[*ARMS, *AROUND],
     )
     folder = run_experiment(wanted, [run.path], force=True)
@@ -162,6 +169,8 @@ def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(run: 
     assert np.allclose(last["logprobs"].to_list(), plain, atol=1e-4)
     nothing = r.steps.filter(pl.col("k") == 0)["logprobs"].to_list()
     assert np.allclose(nothing, outcomes.filter(pl.col("arm") == "none")["logprobs"].to_list(), atol=1e-4)
+    agreed = judge_agreement(r)
+    assert agreed is not None and 0 <= agreed[0] <= 1 and set(last["judged"]) <= set(CATEGORIES)
     held = r.steps["beliefs"].explode().drop_nulls()
     assert len(held) and held.is_between(0, 1).all()
     assert set(r.rollouts["arm"]) == {"", "read"} and (r.rollouts["n_tokens"] <= 24).all()

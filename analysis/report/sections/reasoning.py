@@ -13,7 +13,7 @@ from analysis.reasoning.commitment import MEASURES, commitment_table, mean_curve
 from analysis.reasoning.determinism import determinism_table
 from analysis.reasoning.faithfulness import acts, conflicts, writing
 from analysis.reasoning.importance import SMOOTHING, importance_table
-from analysis.reasoning.read import Reasonings, has_reasoning, read_reasonings
+from analysis.reasoning.read import Reasonings, has_reasoning, judge_agreement, read_reasonings
 from analysis.report import effect_charts, reasoning_charts
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table
@@ -109,6 +109,11 @@ def sentences(
             f"Where the words and the belief inside lead to different players ({w['n']:,} decisions), the choice is "
             f"whom the words suspect in {w['value']:.0%} [{w['low']:.0%}, {w['high']:.0%}], whom the inside suspects "
             f"in {i['value']:.0%} [{i['low']:.0%}, {i['high']:.0%}]."
+        )
+    judged = judge_agreement(r)
+    if judged is not None:
+        found.append(
+            f"Rules and judge give {judged[0]:.0%} of {judged[2]:,} steps the same category (kappa {judged[1]:.2f})."
         )
     cold = float(r.moments["cold"].to_numpy().max(initial=0.0))
     again = r.moments["repeated"].drop_nulls()

@@ -17,6 +17,7 @@ from harness.experiment.design import Design, ExperimentError, ReasoningSection
 from harness.experiment.folder import Manifest
 from harness.experiment.moments import Moment
 from harness.experiment.reasoned import before_reasoning
+from harness.experiment.reasoning.judge import judge_of
 from harness.experiment.reasoning.posterior import Posteriors
 from harness.experiment.reasoning.reads import Readout, forced, inside, prefixes
 from harness.experiment.reasoning.rollouts import Rollout, Writer, same_words
@@ -86,7 +87,8 @@ def read_with(
     section = design.reasoning
     if section is None:
         raise ExperimentError(f"the design {design.name!r} has no [reasoning] table")
-    reader = Reader(section, Writer(backend, section.max_tokens), scorer, Readout.read(folder), arms)
+    judge = judge_of(section.judge)
+    reader = Reader(section, Writer(backend, section.max_tokens), scorer, Readout.read(folder), arms, judge)
     posteriors = [Posteriors(run) for run in runs]
     todo = [m for m in moments if m.id not in done(folder)]
     for n, moment in enumerate(todo, 1):
@@ -106,7 +108,10 @@ class Reader:
         scorer: Any,
         readout: Readout | None,
         arms: Sequence[Arm],
+        judge: Any = None,
     ) -> None:
+        """judge: with a method `category(text, before)`."""
+        self.judge = judge
         self.section, self.writer, self.scorer, self.readout = section, writer, scorer, readout
         self.players = [arm for arm in arms if arm.kind == "player"]
 
@@ -221,7 +226,9 @@ class Reader:
                 "judged": None, "named": [],
             }  # fmt: skip
         s = played.steps[k - 1]
+        before = played.steps[k - 2].text if k > 1 else ""
+        judged = None if self.judge is None else self.judge.category(s.text, before)
         return {
             "moment": moment, "k": k, "start": s.start, "end": s.end, "text": s.text, "category": s.category,
-            "judged": None, "named": list(s.subjects),
+            "judged": judged, "named": list(s.subjects),
         }  # fmt: skip
