@@ -1,0 +1,1 @@
+"""Self-play: a player learns from who wins, and from nothing else."""

@@ -1,0 +1,175 @@
+"""Many games at once in one thread: each plays until its players wait for a model, then all are answered together.
+
+The players are the product's own (`agents.llm.transcript`), so a context of a rollout is the one that a tournament
+shows. Their coroutines are driven by hand: what they await is the answer to a prompt and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from agents.backends.base import Capabilities, Generation, Prompt
+from agents.base import Agent
+from games import load_game
+from games.play import Answer, play
+from games.records import Record, Reply
+from games.view import Views
+from harness.training.selfplay.sampler import Sampler
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """One game to be played."""
+
+    game_id: str
+    config: Any
+    seed: int
+    """Of the rules: the deal, the names, the order of speaking, ties."""
+    players_seed: int
+    """Of the players' own draws. A tournament's game has the rules' seed here."""
+    agents: tuple[str, ...]
+    """Who has each seat."""
+    deal: int = 0
+    """Games of one deal have equal `seed` and `agents`."""
+    opponents: str = ""
+    """What the opponents of the deal are called."""
+
+
+class Played(msgspec.Struct, frozen=True):
+    """One game that was played."""
+
+    planned: Planned
+    log: list[Record]
+
+
+class Waiting:
+    """Awaited by a player; whoever drives its coroutine is handed it and sends the answers."""
+
+    def __init__(self, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
+        self.sampler, self.prompts = sampler, prompts
+
+    def __await__(self) -> Generator[Waiting, list[Generation], list[Generation]]:
+        return (yield self)
+
+
+class LockStepBackend:
+    """A backend whose prompts wait until `play_together` has those of all games."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler, self.capabilities = sampler, Capabilities()
+
+    @property
+    def model(self) -> str:
+        """Name and hash of the weights as they are now."""
+        return self.sampler.name
+
+    async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
+        """Answered by `play_together`; nobody else can await it."""
+        return await Waiting(self.sampler, prompts)
+
+    async def close(self) -> None:
+        """Forget all contexts."""
+        self.sampler.forget()
+
+
+Acting = Coroutine[Waiting, list[Generation], Reply]
+Asked = list[Waiting]
+
+
+def play_together(planned: Sequence[Planned], players: Mapping[str, Agent]) -> list[Played]:
+    """Play all games in lock-step. players: those that `Planned.agents` names.
+
+    Where a player raises, so does this; a model's reply that cannot be read is its player's recorded fallback.
+    """
+    games = [_game(one, players) for one in planned]
+    asked: dict[int, Asked] = {}
+    done: dict[int, Played] = {}
+    for i in range(len(games)):
+        _go_on(i, games[i], None, asked, done)
+    while asked:
+        order = [(i, k) for i, waiting in asked.items() for k in range(len(waiting))]
+        answers: dict[tuple[int, int], list[Generation]] = {}
+        for sampler in dict.fromkeys(asked[i][k].sampler for i, k in order):
+            some = [(i, k) for i, k in order if asked[i][k].sampler is sampler]
+            prompts = [prompt for i, k in some for prompt in asked[i][k].prompts]
+            generations = iter(sampler.answer(prompts))
+            for i, k in some:
+                answers[i, k] = [next(generations) for _ in asked[i][k].prompts]
+        for i in list(asked):
+            given = [answers[i, k] for k in range(len(asked.pop(i)))]
+            _go_on(i, games[i], given, asked, done)
+    return [done[i] for i in range(len(games))]
+
+
+Game = Generator[Asked, list[list[Generation]], Played]
+
+
+def _go_on(
+    i: int,
+    game: Game,
+    answers: list[list[Generation]] | None,
+    asked: dict[int, Asked],
+    done: dict[int, Played],
+) -> None:
+    """Let a game play until it waits, or ends."""
+    try:
+        asked[i] = next(game) if answers is None else game.send(answers)
+    except StopIteration as end:
+        done[i] = end.value
+
+
+def _game(planned: Planned, players: Mapping[str, Agent]) -> Game:
+    """One game: yields what its players wait for, is sent the answers in order."""
+    game = load_game("werewolf")
+    views = Views(game, planned.config, len(planned.agents))
+    loop = play(game, planned.config, planned.seed)
+    step = next(loop)
+    log: list[Record] = []
+    while True:
+        log += step.new
+        if not step.requests:
+            break
+        views.add(step.new)
+        replies: list[Reply | None] = [None] * len(step.requests)
+        acting: dict[int, tuple[Acting, Waiting]] = {}
+        for place, request in enumerate(step.requests):
+            player = players[planned.agents[request.seat]]
+            coroutine: Any = player.act(
+                views.observation(planned.game_id, planned.players_seed, request)
+            )
+            _act(place, coroutine, None, replies, acting)
+        while acting:
+            places = list(acting)
+            answers = yield [acting[place][1] for place in places]
+            for place, answer in zip(places, answers, strict=True):
+                _act(place, acting.pop(place)[0], answer, replies, acting)
+        step = loop.send(
+            [
+                Answer(reply, planned.agents[request.seat])
+                for request, reply in zip(step.requests, replies, strict=True)
+                if reply is not None
+            ]
+        )
+    for name in dict.fromkeys(planned.agents):
+        backend = getattr(players[name], "backend", None)
+        if isinstance(backend, LockStepBackend):
+            backend.sampler.forget(planned.game_id)
+    return Played(planned, log)
+
+
+def _act(
+    place: int,
+    coroutine: Acting,
+    answer: list[Generation] | None,
+    replies: list[Reply | None],
+    acting: dict[int, tuple[Acting, Waiting]],
+) -> None:
+    """Let a player go on until it waits, or replies."""
+    try:
+        waiting = coroutine.send(answer)  # type: ignore[arg-type]  # None starts it
+    except StopIteration as end:
+        replies[place] = end.value
+    else:
+        acting[place] = (coroutine, waiting)

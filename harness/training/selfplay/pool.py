@@ -1,0 +1,105 @@
+"""Who plays against the learner: scripted characters, frozen models, its own earlier states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.base import Agent
+from agents.llm.transcript import TranscriptPlayer
+from agents.policies import make_policy
+from games import load_game
+from harness.training.selfplay.learner import load
+from harness.training.selfplay.lockstep import LockStepBackend, Planned
+from harness.training.selfplay.sampler import Sampler
+from harness.training.selfplay.settings import OpponentSection, SelfPlayConfig, Side
+
+LEARNER = "learner"
+
+
+def player(name: str, sampler: Sampler) -> TranscriptPlayer:
+    """The model as the player that a tournament makes of it by default."""
+    return TranscriptPlayer(name, LockStepBackend(sampler), sampler.tokenizer)
+
+
+def model_player(name: str, folder: str | Path, config: SelfPlayConfig) -> TranscriptPlayer:
+    """A player of the model in a folder."""
+    hooked = load(folder, config.dtype, config.device)
+    return player(
+        name,
+        Sampler(
+            hooked.model, hooked.name, tokenizer=hooked.tokenizer, eos=hooked.eos,
+            batch_tokens=config.rollouts.batch_tokens,
+        ),
+    )  # fmt: skip
+
+
+class Pool:
+    """The players of a training by outcome, made when they are first needed."""
+
+    def __init__(self, config: SelfPlayConfig, learner: Sampler) -> None:
+        self.config = config
+        self.players: dict[str, Agent] = {LEARNER: player(LEARNER, learner)}
+        self._past: dict[str, TranscriptPlayer] = {}
+
+    def ready(self, planned: Sequence[Planned], checkpoints: Mapping[str, Path]) -> dict[str, Agent]:
+        """The players of some games by name. checkpoints: name -> folder of the learner's earlier states."""
+        for name in sorted({name for one in planned for name in one.agents}):
+            if name in self.players:
+                continue
+            if name in checkpoints:
+                self.players[name] = model_player(name, checkpoints[name], self.config)
+            elif name in self.config.opponents.frozen:
+                self.players[name] = model_player(name, name, self.config)
+            else:
+                self.players[name] = make_policy(load_game("werewolf"), name, name, {})
+        return self.players
+
+
+def draw_opponents(
+    opponents: OpponentSection, past: Sequence[str], n_seats: int, rng: np.random.Generator
+) -> tuple[str, tuple[str, ...]]:
+    """(what they are called, the player of each of `n_seats` seats). past: names of earlier states."""
+    kinds = {"scripted": opponents.scripted, **{m: s for m, s in opponents.frozen.items()}}
+    if past:
+        kinds["past"] = opponents.past
+    elif not sum(kinds.values()) > 0:
+        kinds["scripted"] = 1.0
+    else:
+        kinds["scripted"] += opponents.past
+    kind = _drawn(kinds, rng)
+    if kind == "past":
+        return kind, (past[int(rng.integers(len(past)))],) * n_seats
+    if kind != "scripted":
+        return kind, (kind,) * n_seats
+    return kind, tuple(_drawn(opponents.characters, rng) for _ in range(n_seats))
+
+
+def _drawn(weights: Mapping[str, float], rng: np.random.Generator) -> str:
+    names = list(weights)
+    p = np.array([weights[name] for name in names], dtype=float)
+    return names[int(rng.choice(len(names), p=p / p.sum()))]
+
+
+def plan(config: SelfPlayConfig, rules: Any, iteration: int, past: Sequence[str]) -> list[Planned]:
+    """The games of an iteration: a function of (seed, iteration, names of earlier states)."""
+    game = load_game("werewolf")
+    side: Side = config.learner(iteration)
+    out: list[Planned] = []
+    for deal in range(config.rollouts.deals):
+        rng = np.random.default_rng((config.seed, iteration, deal))
+        seed = int(rng.integers(2**62))
+        _, events = game.start(rules, seed)
+        factions = [fact.faction for fact in game.seats(rules, events)]
+        n_others = sum(faction != side for faction in factions)
+        kind, cast = draw_opponents(config.opponents, past, n_others, rng)
+        others = iter(cast)
+        agents = tuple(LEARNER if faction == side else next(others) for faction in factions)
+        for k in range(config.rollouts.group):
+            players_seed = seed if k == 0 else int(rng.integers(2**62))
+            name = f"learn-{iteration}-{deal}-{k}"
+            out.append(Planned(name, rules, seed, players_seed, agents, deal, f"{side} against {kind}"))
+    return out

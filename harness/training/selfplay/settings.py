@@ -1,0 +1,173 @@
+"""A training by outcome as it is configured: whose seats learn, against whom, and how a step is taken.
+
+Written as TOML; those that ship are in `harness/training/selfplay/configs` and are known by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from harness.config.files import read_toml, validated
+from harness.config.sections import Section
+from harness.errors import WolfscopeError
+
+CONFIGS = Path(__file__).parent / "configs"
+
+Side = Literal["werewolf", "village"]
+"""The faction whose seats learn."""
+
+
+class SelfPlayError(WolfscopeError, ValueError):
+    """A training by outcome that cannot be done as asked, or must not go on; says why and what would help."""
+
+
+class RolloutSection(Section):
+    """`[rollouts]`: the games of one iteration."""
+
+    deals: int = Field(default=32, ge=1)
+    """Deals an iteration: each is a seed of the rules and a cast of opponents."""
+    group: int = Field(default=4, ge=1)
+    """Games of each deal, which differ in the players' own draws alone."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of the learner's and its models' draws. The step is exact at 1 alone."""
+    batch_tokens: int = Field(default=4096, ge=1)
+    """Prompt tokens of one forward pass, padding included."""
+
+    @model_validator(mode="after")
+    def _exact(self) -> RolloutSection:
+        if self.temperature != 1.0:
+            raise ValueError(
+                f"rollouts.temperature is {self.temperature:g}, but the ratio of a step is that of the model's own "
+                "probabilities: set it to 1"
+            )
+        return self
+
+
+class OpponentSection(Section):
+    """`[opponents]`: who has the seats that do not learn. Each deal draws one of the three kinds by its share."""
+
+    scripted: float = Field(default=1.0, ge=0)
+    """Share of the deals whose opponents are scripted, each drawn from `characters`."""
+    characters: dict[str, float] = {"naive": 1.0, "loud": 1.0, "claimer": 1.0}
+    """Scripted policy -> weight."""
+    frozen: dict[str, float] = {}
+    """Model (a folder, or the name of one that ships) -> share of the deals that it plays all of these seats in."""
+    past: float = Field(default=0.0, ge=0)
+    """Share of the deals in which they are the learner's own earlier states, one of its checkpoints (fictitious
+    play). Until there is one, its share is the scripted players'."""
+
+    @model_validator(mode="after")
+    def _someone(self) -> OpponentSection:
+        if not self.scripted + sum(self.frozen.values()) + self.past > 0:
+            raise ValueError("nobody plays the other seats: give scripted, frozen or past a share above 0")
+        if not sum(self.characters.values()) > 0:
+            raise ValueError("opponents.characters gives no scripted policy a weight above 0")
+        return self
+
+
+class ObjectiveSection(Section):
+    """`[objective]`: what a step climbs."""
+
+    clip: float = Field(default=0.2, gt=0)
+    """By how much the ratio of a decision's probabilities may leave 1 before it counts no more."""
+    kl_weight: float = Field(default=0.02, ge=0)
+    """Weight of the divergence from the starting model, nats a decision."""
+    kl_every: int = Field(default=1, ge=1)
+    """It is measured on every so many batches, with so many times the weight."""
+    trace: float = Field(default=1.0, ge=0, le=1)
+    """How much a decision is credited with changes of the situation after the next: lambda of generalised advantage
+    estimation (Schulman et al. 2016, arXiv:1506.02438) over the changes of who lives. At 1 a decision is credited
+    with the outcome alone, less its baseline."""
+    group_prior: float = Field(default=4.0, ge=0)
+    """A deal's own mean counts against the baseline of its situation as its games do against so many more."""
+    memory: float = Field(default=0.99, ge=0, lt=1)
+    """What a situation's baseline keeps of itself for each game seen there, once it has seen many."""
+
+
+class OptimiserSection(Section):
+    """`[optimiser]`: AdamW."""
+
+    learning_rate: float = Field(default=3e-4, gt=0)
+    steps: int = Field(default=4, ge=1)
+    """Steps an iteration, each on its own share of the contexts."""
+    batch_tokens: int = Field(default=4096, ge=1)
+    """Tokens of one forward and backward pass, padding included."""
+    max_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    warmup: int = Field(default=8, ge=0)
+    """Steps over which the learning rate rises."""
+    compiled: bool = False
+    """Fuse the model's kernels by torch.compile, where there is a C++ compiler."""
+
+
+class LoraSection(Section):
+    """`[lora]`: low-rank matrices learn in place of the weights (peft)."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Names of the linear layers that get them."""
+
+
+class SelfPlayConfig(Section):
+    """A whole training by outcome."""
+
+    model: str = "small"
+    """The starting model: a folder, or the name of one that ships."""
+    side: Literal["werewolf", "village", "alternate"] = "werewolf"
+    """Whose seats learn; `alternate`: one side an iteration, in turn."""
+    preset: str = "classic-7"
+    """The rule set."""
+    games: int = Field(default=6000, ge=1)
+    """Games to learn from, all groups counted."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    checkpoints: int = Field(default=7, ge=1)
+    """States that are kept on the way, each as a model folder; the first three at an eighth, a quarter and so on of
+    the second, the rest evenly."""
+    save_every: int = Field(default=5, ge=1)
+    """Iterations between states to go on from."""
+    gap_bound: float = Field(default=0.02, gt=0)
+    """Training stops where the sampler's log-probability of a drawn token and the trainer's differ by more, nats, on
+    average over an iteration's first batch."""
+    threads: int = Field(default=1, ge=1)
+    """Of torch. At the small models' size a second thread costs more than it brings."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Of the weights while they learn; `auto`: as they were saved."""
+    device: str = "auto"
+    rollouts: RolloutSection = RolloutSection()
+    opponents: OpponentSection = OpponentSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    optimiser: OptimiserSection = OptimiserSection()
+    lora: LoraSection | None = None
+
+    def learner(self, iteration: int) -> Side:
+        """The side that learns in an iteration, counted from 0."""
+        if self.side == "alternate":
+            return "werewolf" if iteration % 2 == 0 else "village"
+        return self.side
+
+    def marks(self) -> list[int]:
+        """Numbers of games at which a state is kept, ascending; the last is all of them."""
+        n = self.checkpoints
+        even = [self.games * (i + 1) // n for i in range(n)]
+        early = [even[0] // 8, even[0] // 2] if n > 2 else []
+        return sorted({max(1, mark) for mark in [*early, *(even[2:] if early else even)]})
+
+
+def load_settings(name: str | Path, overrides: Iterable[str] = ()) -> SelfPlayConfig:
+    """A TOML file, or one that ships by its name, with `key=value` overrides. Raises ConfigurationError."""
+    path = Path(name)
+    shipped_one = CONFIGS / f"{path.name}.toml"
+    if str(name) == path.name and not path.is_file() and shipped_one.is_file():
+        path = shipped_one
+    plain: dict[str, Any] = read_toml(path, overrides)
+    return validated(SelfPlayConfig, plain, str(name))
+
+
+def shipped() -> list[str]:
+    """The names of the configurations that ship."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
