@@ -57,7 +57,17 @@ def resume(
             f"{work} holds {state['tokens']:,} tokens of a training run with {state['settings']}, but {settings} was "
             "asked for: use the same settings to go on, with as many tokens or more, or another folder"
         )
-    tensors = load_file(str(work / state.pop("file")), device=device)
+    restore(work, state.pop("file"), model, optims, device)
+    curve = work / "loss.jsonl"
+    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
+        kept = [x for x in lines_of(curve.read_text()) if json.loads(x)["tokens"] <= state["tokens"]]
+        curve.write_text("".join(line + "\n" for line in kept))
+    return state
+
+
+def restore(work: Path, file: str, model: Any, optims: list[torch.optim.Optimizer], device: str) -> None:
+    """Load the tensors that `checkpoint` wrote into a model and its optimizers; `file` is what the state names."""
+    tensors = load_file(str(work / file), device=device)
     # Late layers may not have been there yet; they are as they were drawn.
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
     for i, optim in enumerate(optims):
@@ -68,8 +78,3 @@ def resume(
                 name, _, field = rest.partition("/")
                 loaded["state"].setdefault(place[name], {})[field] = value
         optim.load_state_dict(loaded)
-    curve = work / "loss.jsonl"
-    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
-        kept = [x for x in lines_of(curve.read_text()) if json.loads(x)["tokens"] <= state["tokens"]]
-        curve.write_text("".join(line + "\n" for line in kept))
-    return state

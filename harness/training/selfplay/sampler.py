@@ -6,6 +6,7 @@ numbers, so an answer depends on its prompt and its seed alone, up to rounding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,19 +32,19 @@ class Kept(msgspec.Struct):
     ids: list[int]
     """The tokens that they are of."""
     store: Tensor
-    """`(n_layers, 2, n_tokens or more, n_kv_heads * head_dim)`: keys and values of every layer."""
+    """`(n_layers, 2, n_kv_heads, n_tokens or more, head_dim)`: keys and values of every layer."""
 
 
 class Ragged(Cache):
     """A batch of contexts of different lengths as transformers' cache: token t of every row is at column t.
 
-    memory: `(n_rows, n_layers, 2, width, n_kv_heads * head_dim)`; what is beyond a row's tokens is masked.
+    memory: `(n_layers, 2, n_rows, n_kv_heads, width, head_dim)`; what is beyond a row's tokens is masked.
     """
 
-    def __init__(self, memory: Tensor, head_dim: int) -> None:
+    def __init__(self, memory: Tensor) -> None:
         super().__init__(layers=[])
-        self.memory, self.head_dim = memory, head_dim
-        self.rows = torch.arange(len(memory), device=memory.device)[:, None]
+        self.memory = memory
+        self.rows = torch.arange(memory.shape[2], device=memory.device)[:, None]
         self.at, self.seen = self.rows, 0
 
     def to_write(self, at: Tensor, seen: int) -> None:
@@ -52,11 +53,10 @@ class Ragged(Cache):
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
         """Write a layer's new keys and values, `(n_rows, n_kv_heads, n_new, head_dim)`; all that is read of it."""
-        layer = self.memory[:, layer_idx]
-        for part, states in enumerate((key_states, value_states)):
-            layer[self.rows, part, self.at] = states.transpose(1, 2).flatten(2)
-        read = layer[:, :, : self.seen].unflatten(-1, (-1, self.head_dim)).transpose(2, 3)
-        return read[:, 0], read[:, 1]
+        keys, values = self.memory[layer_idx]
+        for held, states in ((keys, key_states), (values, value_states)):
+            held[self.rows, :, self.at] = states.transpose(1, 2)
+        return keys[:, :, : self.seen], values[:, :, : self.seen]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Columns that the next pass reads."""
@@ -116,7 +116,7 @@ class Sampler:
         self.n_words = int(config.vocab_size)
         self.head_dim = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         n_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        self.n_layers, self.width = int(config.num_hidden_layers), int(n_heads) * self.head_dim
+        self.n_layers, self.n_heads = int(config.num_hidden_layers), int(n_heads)
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.n_tokens = 0
@@ -189,13 +189,13 @@ class Sampler:
             if len(left) <= SHRINK * len(active):
                 for i, row in enumerate(active):
                     if row.finish:
-                        self._keep(row, memory[i])
+                        self._keep(row, memory[:, :, i])
                 if not left:
                     return
                 for j, i in enumerate(left):
                     if i > j:
-                        memory[j].copy_(memory[i])
-                active, memory = [active[i] for i in left], memory[: len(left)]
+                        memory[:, :, j].copy_(memory[:, :, i])
+                active, memory = [active[i] for i in left], memory[:, :, : len(left)]
             ids = torch.tensor([[row.output[-1]] for row in active])
             # A row that is done only waits: what it is fed goes to the column that nobody reads.
             at = torch.tensor(
@@ -207,7 +207,7 @@ class Sampler:
     def _forward(self, memory: Tensor, ids: Tensor, at: Tensor, last: Tensor, seen: int) -> Tensor:
         """Log-probabilities `(n_rows, n_words)` float32 on the CPU after token `last` of each row."""
         at = at.to(self.device)
-        cache = Ragged(memory, self.head_dim)
+        cache = Ragged(memory)
         cache.to_write(at, seen)
         columns = torch.arange(seen, device=self.device)
         lowest = torch.finfo(self.dtype).min
@@ -234,15 +234,15 @@ class Sampler:
     def _fill(self, rows: Sequence[Row], width: int) -> Tensor:
         """Memory for a batch, with what is kept of each row. It is the same memory every time: what an earlier batch
         left beyond a row's tokens is masked, and finite."""
-        shape = (len(rows), self.n_layers, 2, width, self.width)
-        size = len(rows) * self.n_layers * 2 * width * self.width
+        shape = (self.n_layers, 2, len(rows), self.n_heads, width, self.head_dim)
+        size = math.prod(shape)
         if len(self._memory) < size:
-            self._memory = torch.zeros(size, dtype=self.dtype, device=self.device)
+            self._memory = torch.zeros(size * 5 // 4, dtype=self.dtype, device=self.device)
         memory = self._memory[:size].view(shape)
         for i, row in enumerate(rows):
             if row.n_kept:
                 kept = self._kept[row.prompt.session or ""]
-                memory[i, :, :, : row.n_kept] = kept.store[:, :, : row.n_kept]
+                memory[:, :, i, :, : row.n_kept] = kept.store[..., : row.n_kept, :]
         return memory
 
     def _keep(self, row: Row, memory: Tensor) -> None:
@@ -252,13 +252,14 @@ class Sampler:
             return
         ids = [*row.prompt.ids, *row.output[:-1]]
         kept = self._kept.get(session)
-        if kept is None or kept.store.shape[2] < len(ids):
-            old, n = kept, len(ids) + SPARE if kept is None else max(len(ids), kept.store.shape[2] * 3 // 2)
-            kept = Kept([], torch.empty(self.n_layers, 2, n, self.width, dtype=self.dtype, device=self.device))
+        if kept is None or kept.store.shape[3] < len(ids):
+            old, n = kept, len(ids) + SPARE if kept is None else max(len(ids), kept.store.shape[3] * 3 // 2)
+            shape = (self.n_layers, 2, self.n_heads, n, self.head_dim)
+            kept = Kept([], torch.empty(shape, dtype=self.dtype, device=self.device))
             if old is not None:
-                kept.store[:, :, : row.n_kept] = old.store[:, :, : row.n_kept]
+                kept.store[..., : row.n_kept, :] = old.store[..., : row.n_kept, :]
             self._kept[session] = kept
-        kept.store[:, :, row.n_kept : len(ids)] = memory[:, :, row.n_kept : len(ids)]
+        kept.store[..., row.n_kept : len(ids), :] = memory[..., row.n_kept : len(ids), :]
         kept.ids = ids
 
     def _generation(self, row: Row) -> Generation:

@@ -100,6 +100,8 @@ class OptimiserSection(Section):
     """Gradients are scaled down to this norm."""
     warmup: int = Field(default=8, ge=0)
     """Steps over which the learning rate rises."""
+    fall: float = Field(default=0.4, ge=0, le=1)
+    """Share of the games over which it falls to nothing at the end, in a straight line."""
     compiled: bool = False
     """Fuse the model's kernels by torch.compile, where there is a C++ compiler."""
 

@@ -1,0 +1,267 @@
+"""Train a player by the outcomes of its games, and by nothing else.
+
+Run it with `wolfscope train-by-outcome`. An iteration plays a batch of games in lock-step, credits every decision of the
+learning seats with how its game ended, and takes a few clipped steps on whole contexts. All chance comes from (seed,
+iteration), so a training that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from games import load_game
+from games.printable import lines_of
+from harness.atomic import replacing
+from harness.training.checkpoint import checkpoint, restore
+from harness.training.selfplay.advantages import Baselines, credit
+from harness.training.selfplay.contexts import Context, contexts_of
+from harness.training.selfplay.learner import Learner
+from harness.training.selfplay.lockstep import Played, play_together
+from harness.training.selfplay.pool import LEARNER, Pool, plan
+from harness.training.selfplay.sampler import Sampler
+from harness.training.selfplay.settings import SelfPlayConfig, SelfPlayError
+from harness.training.selfplay.step import Measured, batches, check_weights, objective
+
+CURVE = "curve.jsonl"
+"""One line an iteration, in the folder `training`."""
+
+
+def train_by_outcome(config: SelfPlayConfig, out: Path, say: Callable[[str], None] = print) -> Path:
+    """Train and save to `out` (Hugging Face format, bfloat16); goes on where an earlier call stopped.
+
+    `out/checkpoints/NNNNNN` are model folders after so many games, `out/training/curve.jsonl` the curves. Raises
+    SelfPlayError where the folder is of another configuration, or the sampler and the trainer drift apart.
+    """
+    torch.set_num_threads(config.threads)
+    work = out / "training"
+    work.mkdir(parents=True, exist_ok=True)
+    run = Training(config, out, work, say)
+    run.go_on()
+    while run.games < config.games:
+        run.iterate()
+    run.learner.save(out)
+    say(f"saved {out}")
+    return out
+
+
+class Training:
+    """A training by outcome under way."""
+
+    def __init__(
+        self, config: SelfPlayConfig, out: Path, work: Path, say: Callable[[str], None] = print
+    ) -> None:
+        self.config, self.out, self.work, self.say = config, out, work, say
+        self.learner = Learner(config)
+        self.sampler = Sampler(
+            self.learner.model,
+            f"{self.learner.label}@{self.learner.hash()}",
+            tokenizer=self.learner.tokenizer,
+            eos=self.learner.eos,
+            batch_tokens=config.rollouts.batch_tokens,
+        )
+        self.pool = Pool(config, self.sampler)
+        self.rules = load_game("werewolf").configure(preset=config.preset)
+        self.optimiser = torch.optim.AdamW(
+            self.learner.parameters(), lr=config.optimiser.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        )
+        self.baselines = Baselines(config.objective.memory)
+        self.iteration = self.games = self.steps = 0
+        self.kept: dict[str, Path] = {}
+        """The learner's earlier states by name."""
+
+    def go_on(self) -> None:
+        """Take up the state that an earlier call left, if there is one."""
+        file = self.work / "state.json"
+        if not file.is_file():
+            return
+        state: dict[str, Any] = json.loads(file.read_text())
+        mine = self.config.model_dump(mode="json")
+        if {**state["config"], "games": 0, "checkpoints": 0} != {**mine, "games": 0, "checkpoints": 0}:
+            other = sorted(k for k in mine if state["config"].get(k) != mine[k])
+            raise SelfPlayError(
+                f"{self.out} holds a training with other settings ({', '.join(other)}): "
+                f"{ {k: state['config'].get(k) for k in other} }, but { {k: mine[k] for k in other} } was asked for; "
+                "use the same settings to go on, or another folder"
+            )
+        restore(self.work, state["file"], self.learner.model, [self.optimiser], str(self.learner.device))
+        self.iteration, self.games, self.steps = state["iteration"], state["games"], state["step"]
+        self.baselines = msgspec.convert(state["baselines"], Baselines)
+        self.kept = {name: self.out / "checkpoints" / name for name in state["kept"]}
+        self._renew()
+        curve = self.work / CURVE
+        if curve.is_file():  # lines of iterations that the state does not hold are made again
+            lines = [x for x in lines_of(curve.read_text()) if json.loads(x)["iteration"] <= self.iteration]
+            with replacing(curve) as part:
+                part.write_text("".join(line + "\n" for line in lines))
+        self.say(f"going on after {self.games:,} of {self.config.games:,} games")
+
+    def iterate(self) -> dict[str, Any]:
+        """One iteration: games, steps, a line of the curves; what was measured."""
+        began = time.monotonic()
+        played = self.rollouts()
+        rolled = time.monotonic()
+        contexts = [c for i, p in enumerate(played) for c in contexts_of(p, i, {LEARNER})]
+        credit(contexts, self.baselines, self.config.objective)
+        told = self.learn(contexts)
+        before = self.games
+        self.games += len(played)
+        self.iteration += 1
+        line = {
+            "iteration": self.iteration,
+            "games": self.games,
+            "weights": contexts[0].weights if contexts else "",
+            **summary(played, contexts),
+            **told,
+            "rollout_s": round(rolled - began, 2),
+            "step_s": round(time.monotonic() - rolled, 2),
+        }
+        with (self.work / CURVE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self._renew()
+        for mark in self.config.marks():
+            if before < mark <= self.games:
+                name = f"{mark:06d}"
+                self.kept[name] = self.learner.save(self.out / "checkpoints" / name)
+        ended = self.games >= self.config.games
+        if self.iteration % self.config.save_every == 0 or ended:
+            self.save()
+        rate = (self.games - before) / (time.monotonic() - began)
+        left = (self.config.games - self.games) / rate / 60
+        won = "  ".join(f"{who} {share:.3f}" for who, share in line["won"].items())
+        self.say(
+            f"{self.games:>8,} games  won: {won}  entropy {line['entropy']}  kl {line['kl']:.3f}  "
+            f"gap {line['gap']:.1e}  {rate:.1f} games/s  {max(0.0, left):.0f} min left"
+        )
+        return line
+
+    def rollouts(self) -> list[Played]:
+        """The games of this iteration."""
+        planned = plan(self.config, self.rules, self.iteration, list(self.kept))
+        players = self.pool.ready(planned, self.kept)
+        with self.learner.sampling():
+            return play_together(planned, players)
+
+    def learn(self, contexts: Sequence[Context]) -> dict[str, Any]:
+        """Take the steps of this iteration; what they saw."""
+        settings, optimiser = self.config.objective, self.config.optimiser
+        made = np.array([own.advantage for c in contexts for own in c.own])
+        scale = max(float(made.std()), 1e-3) if len(made) else 1.0
+        order = np.random.default_rng((self.config.seed, self.iteration, 1 << 20)).permutation(len(contexts))
+        check_weights(contexts, self.learner.hash())
+        seen: list[Measured] = []
+        first = Measured(*(np.zeros(0),) * 3, [], np.zeros(0))
+        n_batches = 0
+        for number, share in enumerate(np.array_split(order, optimiser.steps)):
+            some = [contexts[i] for i in share]
+            n_made = sum(len(c.own) for c in some)
+            if not n_made:
+                continue
+            mine: list[Measured] = []
+            for batch in batches(some, optimiser.batch_tokens):
+                measure = n_batches % settings.kl_every == 0
+                n_batches += 1
+                loss, measured = objective(
+                    self.learner, batch.to(self.learner.device), settings, scale, measure
+                )
+                (loss / n_made).backward()
+                mine.append(measured)
+            if number == 0:
+                first = joined(mine)
+                self._check_gap(float(first.gap.mean()))
+            seen += mine
+            torch.nn.utils.clip_grad_norm_(self.learner.parameters(), optimiser.max_norm)
+            rate = optimiser.learning_rate * self._pace()
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+            self.steps += 1
+        return told(joined(seen), first, made, settings.clip)
+
+    def save(self) -> None:
+        """A state to go on from."""
+        checkpoint(
+            self.work,
+            self.learner.model,
+            [self.optimiser],
+            {
+                "config": self.config.model_dump(mode="json"),
+                "iteration": self.iteration,
+                "games": self.games,
+                "step": self.steps,
+                "baselines": msgspec.to_builtins(self.baselines),
+                "kept": list(self.kept),
+            },
+        )
+
+    def _pace(self) -> float:
+        """The learning rate now, as a share of the highest."""
+        optimiser = self.config.optimiser
+        rise = min(1.0, (self.steps + 1) / max(1, optimiser.warmup))
+        left = 1.0 - self.games / self.config.games
+        return rise * (min(1.0, left / optimiser.fall) if optimiser.fall else 1.0)
+
+    def _renew(self) -> None:
+        """After a change of the weights: another name, and no context is right any more."""
+        self.sampler.name = f"{self.learner.label}@{self.learner.hash()}"
+        self.sampler.forget()
+
+    def _check_gap(self, gap: float) -> None:
+        if gap > self.config.gap_bound:
+            raise SelfPlayError(
+                f"the sampler's log-probability of a drawn token and the trainer's differ by {gap:.2e} nats on "
+                f"average before any step of iteration {self.iteration}, more than gap_bound = "
+                f"{self.config.gap_bound:g}: they are not of one policy; use dtype = float32, or go on from the last "
+                "checkpoint"
+            )
+
+
+def joined(some: Sequence[Measured]) -> Measured:
+    """What several batches saw, one after the other."""
+    if not some:
+        return Measured(*(np.zeros(0),) * 3, [], np.zeros(0))
+    ratio, kl, entropy = (np.concatenate([getattr(m, f) for m in some]) for f in ("ratio", "kl", "entropy"))
+    return Measured(ratio, kl, entropy, [k for m in some for k in m.kinds], np.concatenate([m.gap for m in some]))
+
+
+def told(seen: Measured, first: Measured, made: np.ndarray, clip: float) -> dict[str, Any]:
+    """What the steps of one iteration saw, for the curves."""
+    kinds = np.array(seen.kinds)
+    return {
+        "decisions": len(made),
+        "entropy": {str(k): round(float(seen.entropy[kinds == k].mean()), 4) for k in sorted(set(kinds))},
+        "kl": _mean(seen.kl[np.isfinite(seen.kl)]),
+        "clipped": _mean(np.abs(seen.ratio - 1.0) > clip),
+        "gap": _mean(first.gap),
+        "first_ratio": float(np.abs(first.ratio - 1.0).max()) if len(first.ratio) else 0.0,
+        "advantage_sd": round(float(made.std()), 4) if len(made) else 0.0,
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return round(float(values.mean()), 6) if len(values) else 0.0
+
+
+def summary(played: Sequence[Played], contexts: Sequence[Context]) -> dict[str, Any]:
+    """Wins of the learning side by opponents, and the learner's fallbacks a decision."""
+    by: dict[str, dict[int, bool]] = {}
+    for c in contexts:
+        by.setdefault(c.opponents, {})[c.game] = c.won
+    asked = [
+        r for p in played for r in p.log
+        if hasattr(r, "fallback") and p.planned.agents[r.seat] == LEARNER
+    ]  # fmt: skip
+    lost = sum(r.fallback is not None for r in asked)
+    return {
+        "won": {who: round(float(np.mean(list(games.values()))), 4) for who, games in sorted(by.items())},
+        "n": {who: len(games) for who, games in sorted(by.items())},
+        "fallbacks": round(lost / max(1, len(asked)), 5),
+    }
