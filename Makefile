@@ -49,6 +49,9 @@ bench-probes: setup ## measure probes: fits a second
 bench-training: setup ## measure a step of training the small model: tokens a second
 	$(BIN)/python tests/benchmarks/bench_training.py $(ARGS)
 
+bench-selfplay: setup ## measure rollouts of self-play against a tournament of the same model on vLLM: games a second
+	$(BIN)/python tests/benchmarks/bench_selfplay.py $(ARGS)
+
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 

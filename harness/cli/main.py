@@ -13,12 +13,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from harness.cli import analyse, branch, capture, demo, experiment, planted, play, runs, settings, show, train
+from harness.cli import (
+    analyse,
+    branch,
+    capture,
+    demo,
+    experiment,
+    outcome,
+    planted,
+    play,
+    runs,
+    settings,
+    show,
+    train,
+)
 from harness.cli.app import app, last_line
 from harness.console import write
 from harness.errors import WolfscopeError
 
-GROUPS = (play, settings, show, capture, analyse, branch, experiment, runs, train, demo, planted)
+GROUPS = (play, settings, show, capture, analyse, branch, experiment, runs, train, outcome, demo, planted)
 """The modules whose verbs the command line has; importing one registers them."""
 EXTRAS = {
     "ray": "play", "httpx": "play", "torch": "models", "transformers": "models", "tokenizers": "models",

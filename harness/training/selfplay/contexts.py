@@ -73,6 +73,8 @@ def contexts_of(played: Played, index: int, learners: Collection[str]) -> list[C
         mine = sum(facts[i].faction == facts[seat].faction for i in alive)
         return f"{facts[seat].role} {mine}/{len(alive) - mine}"
 
+    for seat, context in found.items():
+        _pass(context, situation(seat))
     for record in log:
         if isinstance(record, Event):
             if record.kind in game.exit_kinds and record.target is not None:

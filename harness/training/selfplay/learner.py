@@ -106,8 +106,12 @@ def _with_lora(model: Any, lora: LoraSection, seed: int) -> Any:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise SelfPlayError("[lora] needs the package peft: pip install peft, or leave the section out") from error
-    names = {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
+        raise SelfPlayError(
+            "[lora] needs the package peft: pip install peft, or leave the section out"
+        ) from error
+    names = {
+        name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)
+    }
     if not names & set(lora.modules):
         raise SelfPlayError(
             f"lora.modules names {', '.join(lora.modules)}, but the model's linear layers are called "

@@ -59,11 +59,7 @@ class LockStepBackend:
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler, self.capabilities = sampler, Capabilities()
-
-    @property
-    def model(self) -> str:
-        """Name and hash of the weights as they are now."""
-        return self.sampler.name
+        self.model = sampler.name
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """Answered by `play_together`; nobody else can await it."""
@@ -136,9 +132,7 @@ def _game(planned: Planned, players: Mapping[str, Agent]) -> Game:
         acting: dict[int, tuple[Acting, Waiting]] = {}
         for place, request in enumerate(step.requests):
             player = players[planned.agents[request.seat]]
-            coroutine: Any = player.act(
-                views.observation(planned.game_id, planned.players_seed, request)
-            )
+            coroutine: Any = player.act(views.observation(planned.game_id, planned.players_seed, request))
             _act(place, coroutine, None, replies, acting)
         while acting:
             places = list(acting)

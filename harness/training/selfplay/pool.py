@@ -25,16 +25,18 @@ def player(name: str, sampler: Sampler) -> TranscriptPlayer:
     return TranscriptPlayer(name, LockStepBackend(sampler), sampler.tokenizer)
 
 
-def model_player(name: str, folder: str | Path, config: SelfPlayConfig) -> TranscriptPlayer:
-    """A player of the model in a folder."""
-    hooked = load(folder, config.dtype, config.device)
-    return player(
-        name,
-        Sampler(
-            hooked.model, hooked.name, tokenizer=hooked.tokenizer, eos=hooked.eos,
-            batch_tokens=config.rollouts.batch_tokens,
-        ),
-    )  # fmt: skip
+def sampler_of(hooked: Any, batch_tokens: int = 4096) -> Sampler:
+    """A sampler of a loaded model (`agents.hooks.model.HookedModel`)."""
+    return Sampler(
+        hooked.model, hooked.name, tokenizer=hooked.tokenizer, eos=hooked.eos, batch_tokens=batch_tokens
+    )
+
+
+def model_player(
+    name: str, folder: str | Path, dtype: str = "float32", device: str = "auto"
+) -> TranscriptPlayer:
+    """A player of the model in a folder, or of one that ships."""
+    return player(name, sampler_of(load(folder, dtype, device)))
 
 
 class Pool:
@@ -42,8 +44,13 @@ class Pool:
 
     def __init__(self, config: SelfPlayConfig, learner: Sampler) -> None:
         self.config = config
-        self.players: dict[str, Agent] = {LEARNER: player(LEARNER, learner)}
-        self._past: dict[str, TranscriptPlayer] = {}
+        self._learner = learner
+        self.players: dict[str, Agent] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        """After a change of the learner's weights: a player of their name, which remembers no context."""
+        self.players[LEARNER] = player(LEARNER, self._learner)
 
     def ready(self, planned: Sequence[Planned], checkpoints: Mapping[str, Path]) -> dict[str, Agent]:
         """The players of some games by name. checkpoints: name -> folder of the learner's earlier states."""
@@ -51,19 +58,22 @@ class Pool:
             if name in self.players:
                 continue
             if name in checkpoints:
-                self.players[name] = model_player(name, checkpoints[name], self.config)
+                self.players[name] = self._model(name, checkpoints[name])
             elif name in self.config.opponents.frozen:
-                self.players[name] = model_player(name, name, self.config)
+                self.players[name] = self._model(name, name)
             else:
                 self.players[name] = make_policy(load_game("werewolf"), name, name, {})
         return self.players
+
+    def _model(self, name: str, folder: str | Path) -> TranscriptPlayer:
+        return model_player(name, folder, self.config.dtype, self.config.device)
 
 
 def draw_opponents(
     opponents: OpponentSection, past: Sequence[str], n_seats: int, rng: np.random.Generator
 ) -> tuple[str, tuple[str, ...]]:
     """(what they are called, the player of each of `n_seats` seats). past: names of earlier states."""
-    kinds = {"scripted": opponents.scripted, **{m: s for m, s in opponents.frozen.items()}}
+    kinds = {"scripted": opponents.scripted, **opponents.frozen}
     if past:
         kinds["past"] = opponents.past
     elif not sum(kinds.values()) > 0:

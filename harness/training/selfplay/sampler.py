@@ -114,7 +114,9 @@ class Sampler:
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
         self.max_context = int(config.max_position_embeddings)
         self.n_words = int(config.vocab_size)
-        self.head_dim = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        self.head_dim = int(
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        )
         n_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         self.n_layers, self.n_heads = int(config.num_hidden_layers), int(n_heads)
         parameter = next(model.parameters())

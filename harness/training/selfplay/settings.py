@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from harness.config.files import read_toml, validated
 from harness.config.sections import Section
-from harness.errors import WolfscopeError
+from harness.errors import ConfigurationError, WolfscopeError
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -52,9 +52,9 @@ class OpponentSection(Section):
 
     scripted: float = Field(default=1.0, ge=0)
     """Share of the deals whose opponents are scripted, each drawn from `characters`."""
-    characters: dict[str, float] = {"naive": 1.0, "loud": 1.0, "claimer": 1.0}
+    characters: dict[str, float] = Field(default={"naive": 1.0, "loud": 1.0, "claimer": 1.0})
     """Scripted policy -> weight."""
-    frozen: dict[str, float] = {}
+    frozen: dict[str, float] = Field(default={})
     """Model (a folder, or the name of one that ships) -> share of the deals that it plays all of these seats in."""
     past: float = Field(default=0.0, ge=0)
     """Share of the deals in which they are the learner's own earlier states, one of its checkpoints (fictitious
@@ -110,7 +110,7 @@ class LoraSection(Section):
     """`[lora]`: low-rank matrices learn in place of the weights (peft)."""
 
     rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
+    alpha: int = Field(default=32, gt=0)
     modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Names of the linear layers that get them."""
 
@@ -163,9 +163,13 @@ class SelfPlayConfig(Section):
 def load_settings(name: str | Path, overrides: Iterable[str] = ()) -> SelfPlayConfig:
     """A TOML file, or one that ships by its name, with `key=value` overrides. Raises ConfigurationError."""
     path = Path(name)
-    shipped_one = CONFIGS / f"{path.name}.toml"
-    if str(name) == path.name and not path.is_file() and shipped_one.is_file():
-        path = shipped_one
+    if not path.is_file():
+        path = CONFIGS / f"{path.name}.toml"
+        if str(name) != Path(name).name or not path.is_file():
+            raise ConfigurationError(
+                f"there is no training by outcome {str(name)!r}: name a TOML file, or one that ships: "
+                f"{', '.join(shipped())}"
+            )
     plain: dict[str, Any] = read_toml(path, overrides)
     return validated(SelfPlayConfig, plain, str(name))
 

@@ -20,7 +20,7 @@ from harness.training.selfplay.settings import ObjectiveSection, SelfPlayError
 
 
 class Batch(NamedTuple):
-    """Contexts side by side, padded on the right; `n_own` tokens of theirs were the seats' own, in `n_made` decisions."""
+    """Contexts side by side, padded on the right; `n_own` of their tokens are the seats' own, in `n_made` decisions."""
 
     ids: Tensor
     """int64 `(n_contexts, n_tokens)`."""
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
     def to(self, device: Any) -> Batch:
         """The same on a device."""
-        return Batch(*(x.to(device) if isinstance(x, Tensor) else x for x in self))
+        return Batch(*(x.to(device) for x in self[:-1] if isinstance(x, Tensor)), self.made)
 
 
 def collate(contexts: Sequence[Context], pad: int = 0) -> Batch:

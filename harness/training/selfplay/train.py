@@ -1,8 +1,8 @@
 """Train a player by the outcomes of its games, and by nothing else.
 
-Run it with `wolfscope train-by-outcome`. An iteration plays a batch of games in lock-step, credits every decision of the
-learning seats with how its game ended, and takes a few clipped steps on whole contexts. All chance comes from (seed,
-iteration), so a training that was stopped goes on as if it had not been.
+Run it with `wolfscope train-by-outcome`. An iteration plays a batch of games in lock-step, credits every decision of
+the learning seats with how its game ended, and takes a few clipped steps on whole contexts. All chance comes from
+(seed, iteration), so a training that was stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 
 from games import load_game
 from games.printable import lines_of
+from games.records import Decision
 from harness.atomic import replacing
 from harness.training.checkpoint import checkpoint, restore
 from harness.training.selfplay.advantages import Baselines, credit
@@ -213,6 +214,7 @@ class Training:
         """After a change of the weights: another name, and no context is right any more."""
         self.sampler.name = f"{self.learner.label}@{self.learner.hash()}"
         self.sampler.forget()
+        self.pool.renew()
 
     def _check_gap(self, gap: float) -> None:
         if gap > self.config.gap_bound:
@@ -229,7 +231,9 @@ def joined(some: Sequence[Measured]) -> Measured:
     if not some:
         return Measured(*(np.zeros(0),) * 3, [], np.zeros(0))
     ratio, kl, entropy = (np.concatenate([getattr(m, f) for m in some]) for f in ("ratio", "kl", "entropy"))
-    return Measured(ratio, kl, entropy, [k for m in some for k in m.kinds], np.concatenate([m.gap for m in some]))
+    return Measured(
+        ratio, kl, entropy, [k for m in some for k in m.kinds], np.concatenate([m.gap for m in some])
+    )
 
 
 def told(seen: Measured, first: Measured, made: np.ndarray, clip: float) -> dict[str, Any]:
@@ -255,10 +259,7 @@ def summary(played: Sequence[Played], contexts: Sequence[Context]) -> dict[str, 
     by: dict[str, dict[int, bool]] = {}
     for c in contexts:
         by.setdefault(c.opponents, {})[c.game] = c.won
-    asked = [
-        r for p in played for r in p.log
-        if hasattr(r, "fallback") and p.planned.agents[r.seat] == LEARNER
-    ]  # fmt: skip
+    asked = [r for p in played for r in p.log if isinstance(r, Decision) and r.agent == LEARNER]
     lost = sum(r.fallback is not None for r in asked)
     return {
         "won": {who: round(float(np.mean(list(games.values()))), 4) for who, games in sorted(by.items())},

@@ -1,0 +1,87 @@
+"""Verbs of learning from outcomes: train-by-outcome, eval-outcome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from harness.cli.app import MODELS, Flag, app, last_line, progress_of
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(name="train-by-outcome", group=MODELS)
+def train_by_outcome(
+    config: str,
+    out: Path,
+    *,
+    set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    quiet: Flag = False,
+) -> int:
+    """Train a model on who wins its games, and on nothing else; goes on where an earlier call stopped.
+
+    Parameters
+    ----------
+    config
+        A TOML file, or the name of a configuration that ships: werewolves, village, ...
+    out
+        The model's folder, in Hugging Face format. `checkpoints` holds its earlier states, `training/curve.jsonl` the
+        curves.
+    set
+        Change a setting, for instance --set games=500. May be given again.
+    """
+    from harness.training.selfplay.settings import load_settings
+    from harness.training.selfplay.train import train_by_outcome as train
+
+    train(load_settings(config, set), out, say=progress_of(quiet, False).say)
+    last_line(out)
+    return 0
+
+
+@app.command(name="eval-outcome", group=MODELS)
+def eval_outcome(
+    model: Path,
+    *,
+    side: Literal["werewolf", "village"] = "werewolf",
+    before: Path = Path("small"),
+    deals: int = 200,
+    out: Path = Path("runs/held-out"),
+    opponents: tuple[str, ...] = (),
+    quiet: Flag = False,
+) -> int:
+    """Measure by how much a model wins oftener than the one before, against opponents that no training has met.
+
+    Parameters
+    ----------
+    model
+        The model's folder, or the name of one that ships.
+    side
+        The side whose seats it has.
+    before
+        The model that it is compared with, in the same deals.
+    deals
+        Games against each opponent.
+    out
+        Where the tables of games go; what is there already is not played again.
+    opponents
+        Held-out opponents; all of them where none is named.
+    """
+    import polars as pl
+
+    from analysis.behaviour.held_out import gains, in_words
+    from harness.training.selfplay.held_out import HELD_OUT, play_held_out
+
+    say = progress_of(quiet, False).say
+    games, games_before = (
+        pl.read_parquet(
+            play_held_out(one, side, out, deals=deals, opponents=opponents or HELD_OUT, say=say)
+        ).filter(pl.col("deal") < deals)
+        for one in (model, before)
+    )
+    table = gains(games, games_before)
+    for line in in_words(table):
+        last_line(line)
+    return 0

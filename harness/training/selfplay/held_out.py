@@ -1,0 +1,115 @@
+"""Games against opponents that no training here has met, in the same deals for every contender.
+
+Each of `HELD_OUT` plays all seats of the other side in turn. Game k of an opponent has the same deal and the same draws
+whoever contends, so contenders are compared pair by pair (`analysis.behaviour.held_out`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from agents.base import Agent
+from agents.policies import make_policy
+from games import chance, load_game
+from games.records import Decision, Event
+from harness.atomic import replacing
+from harness.training.evaluation.held_out import HELD_OUT as SEEDS
+from harness.training.selfplay.learner import load
+from harness.training.selfplay.lockstep import Planned, Played, play_together
+from harness.training.selfplay.pool import model_player, player, sampler_of
+from harness.training.selfplay.settings import Side
+
+HELD_OUT = ("cautious", "bluffer", "busser", "bayesian", "small")
+"""Opponents that the configurations that ship never train against: scripted characters, the player that follows the
+exact observer, and the imitation model that training starts from."""
+IMITATION = "small"
+CHUNK = 20
+"""Deals against each opponent that are played, and written, together."""
+GAMES = {
+    "deal": pl.Int64,
+    "opponents": pl.String,
+    "won": pl.Boolean,
+    "days": pl.Int64,
+    "decisions": pl.Int64,
+    "fallbacks": pl.Int64,
+    "opponent_decisions": pl.Int64,
+    "opponent_fallbacks": pl.Int64,
+}
+"""Columns of a contender's table, one row a game: the contender's own decisions and fallbacks, and its opponents'."""
+
+
+def play_held_out(
+    model: Path,
+    side: Side,
+    out: Path,
+    *,
+    deals: int,
+    opponents: Sequence[str] = HELD_OUT,
+    preset: str = "classic-7",
+    say: Callable[[str], None] = print,
+) -> Path:
+    """The table of a contender's games (`GAMES`), `deals` against each opponent; goes on where an earlier call stopped.
+
+    The file is `out/<side>-<name@hash>.parquet`. A model that opponents are made of plays as a tournament lets it by
+    default.
+    """
+    torch.set_num_threads(1)
+    hooked = load(model)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{side}-{preset}-{hooked.name}.parquet"
+    table = pl.read_parquet(path) if path.is_file() else pl.DataFrame(schema=GAMES)
+    players: dict[str, Agent] = {"contender": player("contender", sampler_of(hooked))}
+    game, rules = load_game("werewolf"), load_game("werewolf").configure(preset=preset)
+    for name in opponents:
+        players[name] = model_player(name, name) if name == IMITATION else make_policy(game, name, name, {})
+    for first in range(0, deals, CHUNK):
+        done = set(table.select("opponents", "deal").iter_rows())
+        planned = [
+            one
+            for deal in range(first, min(deals, first + CHUNK))
+            for name in opponents
+            if (name, deal) not in done
+            for one in [_plan(rules, side, name, deal)]
+        ]
+        if not planned:
+            continue
+        rows = [_row(played, side) for played in play_together(planned, players)]
+        table = pl.concat([table, pl.DataFrame(rows, schema=GAMES, orient="row")])
+        with replacing(path) as part:
+            table.write_parquet(part)
+        say(
+            f"{model.name} as {side}: {len(table):,} of {deals * len(opponents):,} games, "
+            f"{table['won'].mean():.1%} won"
+        )
+    return path
+
+
+def _plan(rules: Any, side: Side, opponent: str, deal: int) -> Planned:
+    game = load_game("werewolf")
+    seed = chance.key(SEEDS, f"held out {opponent}", deal) >> 1
+    _, events = game.start(rules, seed)
+    agents = tuple("contender" if fact.faction == side else opponent for fact in game.seats(rules, events))
+    return Planned(f"held-out-{opponent}-{deal}", rules, seed, seed, agents, deal, opponent)
+
+
+def _row(played: Played, side: Side) -> tuple[object, ...]:
+    made = [r for r in played.log if isinstance(r, Decision)]
+    own = [r for r in made if r.agent == "contender"]
+    others = [r for r in made if r.agent != "contender"]
+    winner = next(r.value for r in played.log if isinstance(r, Event) and r.kind == "outcome")
+    return (
+        played.planned.deal,
+        played.planned.opponents,
+        winner == side,
+        int(np.max([r.day for r in played.log])),
+        len(own),
+        sum(r.fallback is not None for r in own),
+        len(others),
+        sum(r.fallback is not None for r in others),
+    )
