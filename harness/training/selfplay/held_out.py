@@ -83,10 +83,8 @@ def play_held_out(
         table = pl.concat([table, pl.DataFrame(rows, schema=GAMES, orient="row")])
         with replacing(path) as part:
             table.write_parquet(part)
-        say(
-            f"{model.name} as {side}: {len(table):,} of {deals * len(opponents):,} games, "
-            f"{table['won'].mean():.1%} won"
-        )
+        won = table["won"].cast(pl.Float64).to_numpy().mean()
+        say(f"{model.name} as {side}: {len(table):,} of {deals * len(opponents):,} games, {won:.1%} won")
     return path
 
 

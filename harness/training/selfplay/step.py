@@ -40,7 +40,8 @@ class Batch(NamedTuple):
 
     def to(self, device: Any) -> Batch:
         """The same on a device."""
-        return Batch(*(x.to(device) for x in self[:-1] if isinstance(x, Tensor)), self.made)
+        moved: list[Any] = [x.to(device) if isinstance(x, Tensor) else x for x in self]
+        return Batch._make(moved)
 
 
 def collate(contexts: Sequence[Context], pad: int = 0) -> Batch:
