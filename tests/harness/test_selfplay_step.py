@@ -21,6 +21,8 @@ PLAIN = ObjectiveSection(kl_weight=0.0)
 
 
 def learner_of(folder: Path, family: str, **more: Any) -> Learner:
+    if more.get("lora"):
+        pytest.importorskip("peft")
     return Learner(SelfPlayConfig(model=str(save_tiny_model(folder, family)), **more))
 
 
