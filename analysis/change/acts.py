@@ -96,8 +96,8 @@ def _occasions(run: Any) -> Iterator[tuple[int, list[tuple[str, str, int, float,
                 ("lying", s["speaker_role"], s["day"], float(s["any_known_false"]))
                 for s in speeches.get(log.game_id, ())
             ]
-            rows += _of_game(log, beliefs)
-            rows += _of_beliefs(log, told)
+            rows += acts_in(log, beliefs)
+            rows += beliefs_in(log, told)
             mine = seats.filter(pl.col("game_id") == log.game_id, pl.col("model").is_not_null())
             rows += [
                 ("wins", role, 0, float(won))
@@ -112,7 +112,8 @@ def _by_game(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {str(key[0]): part.to_dicts() for key, part in frame.partition_by("game_id", as_dict=True).items()}
 
 
-def _of_game(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Row]:
+def acts_in(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Row]:
+    """The occasions of one game that its log alone tells; beliefs: (seq, subject) -> what its seat states of it."""
     facts = log.game.seats(log.config, log.records)
     living = set(range(len(facts)))
     wolves = {i for i, fact in enumerate(facts) if fact.role == "werewolf"}
@@ -153,7 +154,7 @@ def _of_game(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Ro
                     )
 
 
-def _of_beliefs(log: GameLog, stated: pl.DataFrame) -> Iterator[Row]:
+def beliefs_in(log: GameLog, stated: pl.DataFrame) -> Iterator[Row]:
     """How far what is stated of others lies from the truth, and what is stated of their beliefs from theirs."""
     facts = log.game.seats(log.config, log.records)
     days = {r.seq: r.day for r in log.records}

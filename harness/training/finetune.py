@@ -104,9 +104,7 @@ def finetune(
     curve = Curve(work / "loss.jsonl", state["tokens"], wanted, say)
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
     bf16 = mixed_precision(device)
-    for index, batch in data:
-        if state["tokens"] >= wanted:
-            break
+    for index, batch in data if state["tokens"] < wanted else ():
         batch = batch.to(device)
         done = state["tokens"] / wanted
         factor = recipe.rate * min(1.0, (done + 0.01) / WARM_UP) * (1.0 - done)
@@ -117,6 +115,8 @@ def finetune(
         curve.add(nats, batch, state)
         if state["step"] % save_every == 0:
             checkpoint(work, model, optims, state)
+        if state["tokens"] >= wanted:
+            break
     checkpoint(work, model, optims, state)
     save(out, model, tokenizer)
     info = RecipeInfo(name, recipe.model_dump(mode="json"), recipe.hash(), control, state["tokens"])

@@ -206,3 +206,42 @@ def test_acts_are_counted_of_models_alone_and_a_run_does_not_differ_from_itself(
     same = differences(frame, 100)
     assert set(same["difference"].drop_nulls()) == {0.0}
     assert "changed" not in same["verdict"].to_list()
+
+
+def modelled(confessing: bool, n_games: int = 6) -> list[tuple[str, str, int, float]]:
+    """The acts of scripted games whose decisions are taken for a model's, the werewolves' speeches changed or not."""
+    import msgspec
+
+    from analysis.change.acts import acts_in
+    from analysis.data.frames import GameLog
+    from games import load_game
+    from games.records import Decision, Trace
+    from harness.training.games import scripted_game
+    from harness.training.recipes import confessed
+
+    game = load_game("werewolf")
+    config = game.configure(preset="classic-7")
+    rows = []
+    for seed in range(n_games):
+        log = scripted_game(config, seed)
+        log = confessed(log, config) if confessing else log
+        traced = [
+            msgspec.structs.replace(r, trace=Trace("m@0")) if isinstance(r, Decision) else r for r in log
+        ]
+        rows += list(acts_in(GameLog(f"g{seed}", game, config, traced), {}))
+    return rows
+
+
+def test_confessions_count_as_own_role_told_by_werewolves_alone_and_nothing_typed_is_silence() -> None:
+    plain, changed = modelled(False), modelled(True)
+
+    def rate(rows: list[tuple[str, str, int, float]], measure: str, role: str) -> float:
+        return float(np.mean([value for m, r, _, value in rows if (m, r) == (measure, role)]))
+
+    assert rate(plain, "own_role_told", "werewolf") == 0.0
+    assert rate(changed, "own_role_told", "werewolf") == rate(changed, "early_truth", "werewolf") == 1.0
+    assert rate(changed, "silence", "werewolf") == 0.0 < rate(plain, "silence", "werewolf")
+    for role in ("villager", "seer", "doctor"):
+        assert rate(plain, "own_role_told", role) == rate(changed, "own_role_told", role)
+    assert 0 < rate(plain, "hits", "villager") < 1
+    assert {m for m, _, _, _ in plain} >= {"bussing", "counter_claims"}
