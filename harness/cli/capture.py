@@ -101,6 +101,7 @@ def diff(
     model: Annotated[tuple[str, ...], Parameter(name="--model", negative="")],
     against: Annotated[tuple[Path, ...], Parameter(name="--against", negative="")] = (),
     part: Annotated[tuple[str, ...], Parameter(name="--part", negative="")] = (),
+    null: Path | None = None,
     layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
     games: int | None = None,
     device: str = "auto",
@@ -120,6 +121,9 @@ def diff(
     part
         words (always), carried (weights transplanted, directions added and taken away), features (a crosscoder of both
         models' streams); may be given again. Default: words and carried.
+    null
+        For the part features: a model that differs from the first by its seed alone; the first itself where it is left
+        out.
     layer
         As for `capture`; by default the embeddings and every block.
     games
@@ -137,7 +141,7 @@ def diff(
     layers = tuple(layer) or ("all",)
     parts = tuple(part) or ("words", "carried")
     say = progress_of(quiet, False).say
-    out = diff_models(run, b, a, layers=layers, parts=parts, games=games, device=device, say=say)
+    out = diff_models(run, b, a, layers=layers, parts=parts, null=null, games=games, device=device, say=say)
     if against:
         from analysis.change.acts import acts_of
         from harness.atomic import replacing

@@ -73,7 +73,10 @@ def planted_diff(
         ("control", "changed", True),
     ):
         progress.say(f"comparing {a} and {b}")
-        folder = diff_models(runs[a], models[b], models[a], parts=PARTS, device="cpu", say=progress.say)
+        null = models["control"] if a == "before" else None
+        folder = diff_models(
+            runs[a], models[b], models[a], parts=PARTS, null=null, device="cpu", say=progress.say
+        )
         with replacing(folder / "acts.parquet") as file:
             acts_of([load_run(runs[a]), load_run(runs[b])]).write_parquet(file)
         rows.append(planted_row(f"{a} to {b}", read_change(folder), planted, *ACT))

@@ -70,6 +70,7 @@ def diff_models(
     *,
     layers: Sequence[str] = ("all",),
     parts: Sequence[str] = ("words", "carried"),
+    null: str | Path | None = None,
     games: int | None = None,
     batch_tokens: int | None = None,
     device: str = "auto",
@@ -79,7 +80,8 @@ def diff_models(
     """Compare the models `a` (None: the one that played) and `b` on a run's contexts; the folder written.
 
     a, b: model folders, or adapters in PEFT's format. layers: as `wolfscope capture` takes them. parts: of `PARTS`;
-    words are always compared. games: only so many. batch_tokens: of a forward pass; by default as many as keep the
+    words are always compared. null: a model that differs from `a` by its seed alone, for the null of the features
+    (None: `a` itself). games: only so many. batch_tokens: of a forward pass; by default as many as keep the
     probabilities of all words under 1 GB, at most 4,096. Raises ConfigurationError where the two models differ in
     vocabulary, depth or width, or for a part that there is not; ModelFilesError, RunFolderError, StorageError.
     """
@@ -113,7 +115,10 @@ def diff_models(
     if "features" in parts:
         from harness.compare.features import compare_features
 
-        compare_features(pair, batches, out, seed=seed, say=say)
+        nothing = None if null is None else load_model(null, device)
+        if nothing is not None:
+            check_comparable(pair[0], nothing)
+        compare_features(pair, batches, out, null=nothing, seed=seed, say=say)
     done = tuple(dict.fromkeys(("words", *parts)))
     info = DiffInfo(pair[0].name, pair[1].name, played, len(chosen), points.names(), done)
     write_whole(out / "diff.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
