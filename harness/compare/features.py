@@ -58,7 +58,7 @@ def compare_features(
     """Train, score and test; writes the files into `out` and returns the latents (schema `LATENTS`).
 
     layer: the block whose output is read; None: at two thirds of the depth. null: a model that differs from A by its
-    seed alone; None: A itself, with rows of its own (what the code makes of no difference at all).
+    seed alone; None: A itself, which tells what the code makes of no difference at all.
     """
     settings = settings or Settings(n_latents=4 * pair[0].layout.d_model)
     at = round(2 / 3 * (pair[0].layout.n_layers - 1)) if layer is None else layer
