@@ -6,12 +6,17 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from agents.backends.base import WITHHELD, Backend, BackendError, Generation, Prompt, Sampling
 from agents.backends.provenance import notes_on
 from agents.backends.retry import ask
-from agents.llm.beliefs import Question
+from agents.llm.beliefs import Question, living_others
 from agents.llm.encoder import Encoder, control_ids
 from agents.llm.transcript_context import NEWLINE, Builder, Context
+from agents.llm.transcript_context import ask as question_of
+from agents.llm.written.line import Line, opening, written
+from agents.llm.written.private import Private, check_private
 from agents.replies import FORFEITED, MALFORMED, check_policy, has_forfeited, stand_in
 from games import chance, load_game
 from games.base import Game, GameError, Observation
@@ -31,6 +36,9 @@ class TranscriptPlayer:
     something to choose, `choice = "repair"` lets the model choose among the legal answers alone, token by token
     (`"constrained"` does so at once, `"free"` never). What is left is the game's legal fallback, by the policy
     `fallback`, and the decision says so.
+
+    Where `thinks` says so, it first writes a private line (`agents.llm.written.line`). The decision is asked for
+    behind it; later prompts do not hold it, so each decision logs its full prompt.
     """
 
     def __init__(
@@ -47,8 +55,10 @@ class TranscriptPlayer:
         first_wait_s: float = 0.5,
         choice: Choice = "free",
         fallback: str = "abstain",
+        thinks: Private | dict[str, Any] | None = None,
     ) -> None:
-        """Raises ValueError for an unknown choice or policy, TokenizerError for a tokenizer that cannot be used."""
+        """Raises ValueError for an unknown choice, policy or kind of thinking, TokenizerError for a tokenizer that
+        cannot be used."""
         if choice not in CHOICES:
             raise ValueError(f"choice = {choice!r} is not known; there are: {', '.join(CHOICES)}")
         self.name = name
@@ -57,6 +67,10 @@ class TranscriptPlayer:
         self.settings = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         self.retries, self.backend_retries, self.first_wait_s = retries, backend_retries, first_wait_s
         self.choice, self.fallback = choice, check_policy(fallback)
+        private = msgspec.convert(thinks or Private(), Private, from_attributes=True)
+        self.thinks = check_private(private, tokenizer.get_vocab().keys()) if thinks else private
+        self.multi_step = self.thinks.writes
+        """Whether a decision is asked for in more than one step: then `context` is the prompt of the first."""
         self.stop_ids = newline_ids(tokenizer)
         self.ends = tuple(str(tokenizer.convert_ids_to_tokens(i)) for i in sorted(self.encoder.control))
         self._sessions: OrderedDict[tuple[str, int], Builder] = OrderedDict()
@@ -74,8 +88,27 @@ class TranscriptPlayer:
         return builder
 
     def context(self, observation: Observation) -> Context:
-        """The prompt of an observation; the seat's earlier lines are not encoded again."""
-        return self.builder(observation).prompt(observation.records, observation.request)
+        """The prompt of the first thing that the seat is asked; its earlier lines are not encoded again."""
+        builder, private = self.builder(observation), self.thinks
+        if private.kind == "none":
+            return builder.prompt(observation.records, observation.request)
+        whole = builder.read(observation.records).copy()
+        whole.own, whole.continues = 0, None
+        names = builder.words.names
+        others = chance.shuffled(
+            living_others(observation), chance.key(observation.seed, "order of a thought")
+        )
+        start = opening(names[observation.request.seat], private.kind, [names[i] for i in others])
+        builder.write(whole, start, "question", observation.request.seat)
+        if private.writes:
+            return whole
+        builder.write(
+            whole,
+            written("filler", Line(), private.n_filler) + NEWLINE,
+            "reasoning",
+            observation.request.seat,
+        )
+        return self.asked(whole, observation)
 
     def belief_questions(
         self, observation: Observation, chain: Sequence[int], roles: Mapping[str, str], orders: int, key: int
@@ -95,11 +128,23 @@ class TranscriptPlayer:
         prompt = Prompt(ids=tuple(fork.ids), sampling=Sampling(), session=session)
         return [Question(prompt, choices, tuple(fork.spans))]
 
-    def legal_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
-        """Token ids of every legal answer to a request, what ends it included, in the order of its options.
+    def asked(self, context: Context, observation: Observation) -> Context:
+        """The context with the request behind it."""
+        builder, request = self.builder(observation), observation.request
+        builder.read(observation.records)
+        builder.write(context, question_of(builder.text, request, builder.words), "question", request.seat)
+        return context
 
-        Empty where the reply is words.
+    def legal_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
+        """Token ids of every legal answer to the first question of a request, what ends it included, in the order of
+        its options.
+
+        Empty where that question is no choice: where the reply is words, or a private line comes first.
         """
+        return () if self.multi_step else self.choice_answers(observation)
+
+    def choice_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
+        """As `legal_answers`, whether or not a private line comes first."""
         game = load_game(observation.game)
         words = game.text.words_of(observation.config, observation.records)
         return self._legal(game, observation.request, words)
@@ -111,6 +156,11 @@ class TranscriptPlayer:
             return Reply(stand_in(game, "forfeit", observation), fallback=FORFEITED)
         request = observation.request
         context = self.context(observation)
+        try:
+            thought = await self._think(context, observation) if self.thinks.writes else None
+        except BackendError as error:
+            failed = self._trace(context, None, 0, [], {**self.settings, "error": str(error)})
+            return Reply(stand_in(game, self.fallback, observation), fallback=error.kind, trace=failed)
         words = game.text.words_of(observation.config, observation.records)
         legal = () if self.choice == "free" else self._legal(game, request, words)
         plan = ["free"] * (self.retries + 1)
@@ -121,30 +171,18 @@ class TranscriptPlayer:
         trace: Trace | None = None
         unknown = self.encoder.count_unknown(context.delta())
         noted = {"unknown": unknown} if unknown else {}
+        noted |= {} if thought is None else {"thought_seed": self._thought_seed(observation)}
         for attempt, how in enumerate(plan):
             seed = chance.key(observation.seed, "sampling", attempt) >> 33
-            sampling = Sampling(
-                temperature=self.settings["temperature"],
-                top_p=self.settings["top_p"],
-                max_tokens=int(self.settings["max_tokens"]),
-                seed=seed,
-                stop_ids=self.stop_ids,
-                choices=legal if how == "constrained" else (),
+            sampling = self._sampling(
+                seed, int(self.settings["max_tokens"]), legal if how == "constrained" else ()
             )
-            session = f"{observation.game_id}/{request.seat}"
-            spans = tuple(context.spans) if self.backend.capabilities.wants_spans else ()
             settings = {**self.settings, "seed": seed, **noted}
             settings |= {"choices": len(legal)} if sampling.choices else {}
             if sampling.choices and self.choice != "constrained":
                 settings["forced"] = True  # its own answers could not be used
             try:
-                generation = await ask(
-                    self.backend,
-                    Prompt(ids=tuple(context.ids), sampling=sampling, session=session, spans=spans),
-                    retries=self.backend_retries,
-                    key=observation.seed,
-                    first_wait_s=self.first_wait_s,
-                )
+                generation = await self._generate(context, observation, sampling)
             except BackendError as error:
                 if error.kind in WITHHELD and attempt + 1 < len(plan):
                     withheld.append(str(error))
@@ -160,6 +198,48 @@ class TranscriptPlayer:
                 continue
             return Reply(action, trace=_with_output_spans(trace, context, action, request.seat))
         return Reply(stand_in(game, self.fallback, observation), fallback=MALFORMED, trace=trace)
+
+    def _sampling(self, seed: int, max_tokens: int, choices: tuple[tuple[int, ...], ...] = ()) -> Sampling:
+        return Sampling(
+            temperature=self.settings["temperature"],
+            top_p=self.settings["top_p"],
+            max_tokens=max_tokens,
+            seed=seed,
+            stop_ids=self.stop_ids,
+            choices=choices,
+        )
+
+    async def _generate(self, context: Context, observation: Observation, sampling: Sampling) -> Generation:
+        session = f"{observation.game_id}/{observation.request.seat}"
+        spans = tuple(context.spans) if self.backend.capabilities.wants_spans else ()
+        return await ask(
+            self.backend,
+            Prompt(ids=tuple(context.ids), sampling=sampling, session=session, spans=spans),
+            retries=self.backend_retries,
+            key=observation.seed,
+            first_wait_s=self.first_wait_s,
+        )
+
+    def _thought_seed(self, observation: Observation) -> int:
+        return chance.key(observation.seed, "thought") >> 33
+
+    async def _think(self, context: Context, observation: Observation) -> Generation:
+        """Let the model write its private line, and put it and the request behind the context. Raises BackendError."""
+        sampling = self._sampling(self._thought_seed(observation), self.thinks.budget)
+        thought = await self._generate(context, observation, sampling)
+        seat, ids = observation.request.seat, thought.output_ids
+        context.write(ids or self.encoder.encode(thought.text)[0], "reasoning", seat)
+        if not self.encoder.decode(context.ids[-1:]).endswith(NEWLINE):
+            context.write(self.encoder.newline, "reasoning", seat)
+        self.asked(context, observation)
+        return thought
+
+    def _reasoning(self, context: Context) -> str | None:
+        """The private line before the request, as logged."""
+        if self.thinks.kind == "none" or not self.thinks.log:
+            return None
+        spans = [s for s in context.spans if s.kind == "reasoning"]
+        return self.encoder.decode(context.ids[spans[0].start : spans[-1].end]).strip() if spans else None
 
     def _legal(self, game: Game, request: Request, words: Any) -> tuple[tuple[int, ...], ...]:
         """The legal answers as token sequences, in the order shown; none where the reply is words."""
@@ -202,7 +282,7 @@ class TranscriptPlayer:
             n_cached=generation.n_cached if generation else 0,
             attempts=attempt + 1,
             rejected=tuple(rejected),
-            reasoning=generation.reasoning if generation else None,
+            reasoning=self._reasoning(context) or (generation.reasoning if generation else None),
             sampling=sampling,
         )
 

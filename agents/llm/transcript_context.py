@@ -129,13 +129,13 @@ class Builder:
     def prompt(self, records: Sequence[Record], request: Request) -> Context:
         """The context for a request, given all records that the seat may see."""
         whole = self.read(records).copy()
-        self._write(whole, ask(self.text, request, self.words), "question", self.seat)
+        self.write(whole, ask(self.text, request, self.words), "question", self.seat)
         return whole
 
     def fork(self, records: Sequence[Record], line: str) -> Context:
         """The context for the beginning of another line, which never enters the game."""
         whole = self.read(records).copy()
-        self._write(whole, line, "question", self.seat)
+        self.write(whole, line, "question", self.seat)
         return whole
 
     def _add(self, record: Record, records: Sequence[Record]) -> None:
@@ -147,15 +147,15 @@ class Builder:
         text = self.text.line(record, self.seat, self.config, self.words)
         if text is not None:
             kind = "role_line" if record.kind == "role" else record.kind
-            self._write(self.context, text + NEWLINE, kind, record.actor)
+            self.write(self.context, text + NEWLINE, kind, record.actor)
 
     def _add_own(self, record: Decision) -> None:
         c, trace = self.context, record.trace
         request = Request(record.seat, record.kind, record.options)
-        self._write(c, ask(self.text, request, self.words), "question", self.seat)
+        self.write(c, ask(self.text, request, self.words), "question", self.seat)
         if trace is None:
             answer = self.text.answer(request, record.action, self.words)
-            self._write(c, answer + NEWLINE, "output", self.seat)
+            self.write(c, answer + NEWLINE, "output", self.seat)
             return
         if self.encoder.fits(trace.output_ids, trace.output_text):
             c.write(trace.output_ids, "output", self.seat)
@@ -165,10 +165,13 @@ class Builder:
             c.write(self.encoder.encode(trace.output_text)[0], "output", self.seat)
         if not trace.output_text.endswith(NEWLINE):
             c.ids += self.encoder.newline
+        if any(span.kind == "reasoning" for span in trace.spans):
+            c.own, c.continues = 0, None  # its prompt held a private line, which this context does not
         if record.fallback is not None:
-            self._write(c, self.text.own_line(record, self.words) + NEWLINE, "recorded", self.seat)
+            self.write(c, self.text.own_line(record, self.words) + NEWLINE, "recorded", self.seat)
 
-    def _write(self, c: Context, text: str, kind: str, seat: int | None) -> None:
+    def write(self, c: Context, text: str, kind: str, seat: int | None) -> None:
+        """Append a text to a context as one span, and the names in it as mentions."""
         ids, offsets = self.encoder.encode(text)
         at = len(c.ids)
         c.write(ids, kind, seat)

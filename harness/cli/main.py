@@ -25,13 +25,16 @@ from harness.cli import (
     runs,
     settings,
     show,
+    thinking,
     train,
 )
 from harness.cli.app import app, last_line
 from harness.console import write
 from harness.errors import WolfscopeError
 
-GROUPS = (play, settings, show, capture, analyse, branch, experiment, runs, train, outcome, demo, planted)
+GROUPS = (
+    play, settings, show, capture, analyse, branch, experiment, runs, train, outcome, thinking, demo, planted
+)  # fmt: skip
 """The modules whose verbs the command line has; importing one registers them."""
 EXTRAS = {
     "ray": "play", "httpx": "play", "torch": "models", "transformers": "models", "tokenizers": "models",

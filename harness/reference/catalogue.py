@@ -43,6 +43,7 @@ class Named(msgspec.Struct, frozen=True):
 def tables() -> list[Table]:
     """All of them, in the order of the file."""
     from agents.llm.thinking import Thinking
+    from agents.llm.written.private import Private
 
     found = [Table("run", "How much, and how it is carried out.", keys_of(sections.RunSection))]
     for game in sorted(SHIPPED):
@@ -70,6 +71,8 @@ def tables() -> list[Table]:
               keys_of(Factors)),
         Table(f"{settings}.thinking", 'of prompt = "chat": what is done with the thinking of a reasoning model.',
               keys_of(Thinking)),
+        Table(f"{settings}.thinks", 'of prompt = "transcript": the private line that a model of the typed language '
+              "writes before its decisions.", keys_of(Private)),
         Table("agents.NAME.steering", "A vector added to, or taken from, the residual stream of this player's model.",
               keys_of(sections.SteeringSection)),
         Table("backends.NAME", "Where a model runs.", keys_of(sections.BackendSection)),

@@ -27,6 +27,7 @@ MODEL = [
         "{ enable_thinking = false }."),
     Key("factors", "table", "{}", "", "chat: see below."),
     Key("thinking", "table", "{}", "", "chat: see below."),
+    Key("thinks", "table", "none", "", "transcript: see below."),
 ]  # fmt: skip
 PREFIX = [
     Key("text", "text", REQUIRED, "", "The words; in chat style those of its thinking, where it thinks."),

@@ -6,7 +6,7 @@ attention mask and the positions say. It makes an answer cost two or three token
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,6 +98,20 @@ def expected_words(
         verb = line[i] if line[i] in worth else 0 if line[i] == words["."] else verb
 
 
+def kinds_of(ids: Sequence[int], says: bool, names: Collection[int], words: Mapping[str, int]) -> list[int]:
+    """`Batch.kind` of the target of each token of a line but the last, which is followed by another line.
+
+    says: it is the seat's own speech. names: the words for all seats.
+    """
+    kind = [TEXT] * len(ids)
+    for i in range(1, len(ids) - 1):
+        if ids[i] == words[":"] and ids[i - 1] == words[")"]:
+            kind[i] = CHOICE
+        elif says:
+            kind[i] = NAMING if ids[i + 1] in names else SPEECH
+    return kind
+
+
 class Row:
     """One view as columns of a batch."""
 
@@ -110,11 +124,8 @@ class Row:
         names = {words[name] for name in view.names}
         for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):
             says = bool(view.name) and line.startswith(f"{view.name} says ")
-            for i in range(start + 1, end - 1):
-                if ids[i] == words[":"] and ids[i - 1] == words[")"]:
-                    kind[i] = CHOICE
-                elif says:
-                    kind[i] = NAMING if ids[i + 1] in names else SPEECH
+            kind[start:end] = kinds_of(ids[start:end], says, names, words)
+        kind[-1] = 0
         self.words = words
         self.answers: list[dict[int, float]] = []
         for turn in view.turns:
@@ -143,8 +154,23 @@ class Row:
         if answer is not None:
             target[-1], kind[-1] = ANSWERED, BELIEF
             self.answers.append({self.words[word]: p for word, p in answer.items()})
+        self._append(ids, target, kind, [1.0] * n, limit, after, stem, rest)
+
+    def _append(
+        self,
+        ids: list[int],
+        target: list[int],
+        kind: list[int],
+        worth: list[float],
+        limit: int,
+        after: int,
+        stem: int,
+        rest: int,
+    ) -> None:
+        """Tokens behind the view, which see `limit` of its tokens; the first stands `after` tokens behind those."""
+        n = len(ids)
         at = list(range(limit + after, limit + after + n))
-        new: list[list[Any]] = [ids, target, kind, [1.0] * n, at, [limit] * n, [stem] * n, [rest] * n]
+        new: list[list[Any]] = [ids, target, kind, worth, at, [limit] * n, [stem] * n, [rest] * n]
         for column, values in zip(self.columns, new, strict=True):
             column += values
 

@@ -64,7 +64,7 @@ COMMON = {"name", "backend", "tokenizer", "retries", "clock", *SamplingSection.m
     [
         (lambda: Bayesian, {"name"}, players.BAYESIAN),
         (lambda: TranscriptPlayer, COMMON, [k for k in players.MODEL if not k.doc.startswith("chat:")]),
-        (lambda: ChatPlayer, COMMON, players.MODEL),
+        (lambda: ChatPlayer, COMMON, [k for k in players.MODEL if not k.doc.startswith("transcript:")]),
         (
             server,
             {"url", "model", "tokenizer", "api_key", "max_concurrent", "extra", "name"},

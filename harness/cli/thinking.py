@@ -1,0 +1,111 @@
+"""Verbs for the small thinking model: train-thinking-model, eval-thinking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.cli.app import MODELS, Flag, app, last_line, progress_of
+
+
+@app.command(name="train-thinking-model", group=MODELS)
+def train_thinking_model(
+    out: Path,
+    *,
+    model: str = "small",
+    tokens: int | None = None,
+    seed: int = 0,
+    layers: int | None = None,
+    hidden: int = 128,
+    preset: str | None = None,
+    depths: str | None = None,
+    compiled: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Train the small thinking model on from a small model; goes on where an earlier call stopped.
+
+    Parameters
+    ----------
+    out
+        The model's folder, in Hugging Face format.
+    model
+        The model that it goes on from: a folder, a shipped model's name, or `none` for one from scratch.
+    tokens
+        How many tokens to train on; as many as the shipped model had where it is left out.
+    seed
+        Of the games and of the new words' embeddings.
+    layers
+        Only so many of the model's first layers, or how many a model from scratch has.
+    hidden
+        Width of a model from scratch.
+    preset
+        The only rule set of its games; those of the small model's last training where it is left out.
+    depths
+        Train one model of each of these depths instead (`1,2,4,8`), each into a folder of its own under `out`, and
+        measure them: `out/depth.parquet` and `out/depth.md`.
+    compiled
+        Fuse the model's kernels by torch.compile, where there is a C++ compiler.
+    """
+    from agents.models.small import find_model
+    from harness.thinking.depth import depth_series
+    from harness.training.thinking.train import SHIPPED_TOKENS, train
+
+    start = None if model == "none" else find_model(model)
+    n, say = SHIPPED_TOKENS if tokens is None else tokens, progress_of(quiet, False).say
+    if depths is not None:
+        counts = [int(part) for part in depths.split(",")]
+        depth_series(out, counts, start=start, tokens=n, seed=seed, hidden=hidden, preset=preset, say=say)
+    else:
+        train(
+            out,
+            start=start,
+            tokens=n,
+            seed=seed,
+            layers=layers,
+            hidden=hidden,
+            preset=preset,
+            compiled=compiled,
+            say=say,
+        )
+    last_line(out)
+    return 0
+
+
+@app.command(name="eval-thinking", group=MODELS)
+def eval_thinking(
+    folder: Path = Path("small-thinking"),
+    *,
+    out: Path = Path("runs/thinking"),
+    games: int = 60,
+    play: int = 0,
+    preset: str = "classic-7",
+    temperature: float = 0.0,
+    course: Flag = False,
+) -> int:
+    """Measure what thinking does for a small thinking model: beliefs and ballots behind each kind of thought, against
+    the exact observer; what the words say and what is read inside; and what an edit of the words changes.
+
+    Parameters
+    ----------
+    folder
+        The model's folder, or `small-thinking` for the one in the repository.
+    out
+        Where the tables go.
+    games
+        Held-out games of scripted players before whose ballots it thinks; 0 leaves these tables out.
+    play
+        Games that it plays in each way of thinking, for the form of its answers and for win rates; 0 leaves them out.
+    preset
+        The rule set of the held-out games.
+    temperature
+        Of the lines that it writes; 0 is greedy.
+    course
+        Also every checkpoint that was kept in training.
+    """
+    from agents.models.small import find_model
+    from harness.thinking.evaluate import evaluate
+
+    evaluate(
+        find_model(folder), out, n_games=games, n_play=play, preset=preset, temperature=temperature, course=course,
+        say=last_line,
+    )  # fmt: skip
+    return 0

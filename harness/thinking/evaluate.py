@@ -1,0 +1,168 @@
+"""Measure a thinking model on held-out games; run it with `wolfscope eval-thinking`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import polars as pl
+import torch
+
+from agents.backends.hooked.backend import HookedBackend, load_hooked_backend
+from agents.hooks.model import HookedModel, load_hooked_model
+from agents.llm.transcript import TranscriptPlayer
+from agents.models.folder import load_tokenizer
+from agents.models.small import unpack_checkpoints
+from agents.werewolf.vocabulary import lexicon_of
+from harness.atomic import storage, write_whole
+from harness.thinking.arms import ARMS, Thinkers, thoughts
+from harness.thinking.edits import edits
+from harness.thinking.inside import follows, inside
+from harness.thinking.moments import Moment, moments
+from harness.thinking.scores import Scored, score_all
+from harness.thinking.tables import (
+    Cell,
+    Table,
+    arms_table,
+    column,
+    edits_table,
+    layers_table,
+    rungs_table,
+    words_table,
+)
+from harness.training.evaluation.evaluate import print_competence, print_form
+
+COURSE_ARMS = ("none", "belief", "steps")
+"""The arms that are followed along training, with filler of the length of `steps`."""
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """All that one model did on some moments."""
+
+    questions: pl.DataFrame
+    ballots: pl.DataFrame
+    edits: pl.DataFrame
+    layers: pl.DataFrame
+    conflicts: pl.DataFrame
+
+
+def measure(
+    hooked: HookedModel, tokenizer: object, found: Sequence[Moment], temperature: float = 0.0,
+    arms: Sequence[str] = ARMS, deep: bool = True,
+) -> Measured:  # fmt: skip
+    """Score all arms. deep: also the edits and what is inside."""
+    backend = HookedBackend(hooked)
+    try:
+        thinkers = Thinkers(backend, tokenizer, temperature)
+        of = thoughts(thinkers, found, arms)
+    finally:
+        asyncio.run(backend.close())
+    scored = Scored(hooked, thinkers)
+    questions, ballots = score_all(scored, found, of)
+    nothing = pl.DataFrame()
+    if not deep:
+        return Measured(questions, ballots, nothing, nothing, nothing)
+    layers, conflicts = inside(scored, found, of, questions, hooked.layout.n_layers)
+    return Measured(questions, ballots, edits(scored, found, of["belief"]), layers, conflicts)
+
+
+def tables(m: Measured, arms: Sequence[str] = ARMS) -> list[Table]:
+    """What is told of a measurement."""
+    slopes = follows(m.conflicts)
+    rows = tuple((name, str(Cell(*slope, len(m.conflicts)))) for name, slope in slopes.items())
+    return [
+        arms_table(m.questions, m.ballots, arms),
+        rungs_table(m.questions, [arm for arm in arms if not arm.startswith("exact")]),
+        words_table(m.questions, m.ballots, [arm for arm in arms if arm not in ("none", "filler")]),
+        layers_table(m.layers),
+        Table("the ballot goes with", ("", "nats of vote a nat of log-odds, the other held fixed"), rows),
+        edits_table(m.edits),
+    ]
+
+
+def course_table(folder: Path, tokenizer: object, found: Sequence[Moment], temperature: float) -> Table:
+    """Bits, regret and what an edit of the subject's number does, at every checkpoint kept in training."""
+    rows = []
+    with TemporaryDirectory() as scratch:
+        for path in unpack_checkpoints(folder, Path(scratch)):
+            hooked = load_hooked_model(path, dtype="float32", device="cpu")
+            backend = HookedBackend(hooked)
+            thinkers = Thinkers(backend, tokenizer, temperature)
+            of = thoughts(thinkers, found, ("none", "filler", "belief", "steps"))
+            asyncio.run(backend.close())
+            scored = Scored(hooked, thinkers)
+            questions, ballots = score_all(scored, found, of)
+            edited = edits(scored, found, of["belief"]).filter(
+                (pl.col("edit") == "subject") & (pl.col("dose") > 0)
+            )
+            cells = [
+                str(column(table.filter(pl.col("arm") == arm), name))
+                for table, name in ((questions, "bits"), (ballots, "regret"))
+                for arm in COURSE_ARMS
+            ]
+            readable = ballots.filter(pl.col("arm") == "steps")["read"].mean()
+            rows.append(
+                (
+                    path.name.removeprefix("tokens-").lstrip("0"),
+                    f"{readable:.0%}",
+                    *cells,
+                    str(column(edited, "vote")),
+                )
+            )
+    head = ("tokens", "steps read", *(f"{name}: {arm}" for name in ("bits", "regret") for arm in COURSE_ARMS),
+            "P(vote) when its number is raised")  # fmt: skip
+    return Table("along training", head, tuple(rows))
+
+
+def evaluate(
+    folder: Path,
+    out: Path,
+    *,
+    n_games: int = 60,
+    n_play: int = 0,
+    preset: str = "classic-7",
+    temperature: float = 0.0,
+    course: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Print all tables, and write them with their rows to `out` (`thinking.md`, `*.parquet`).
+
+    n_games: held-out games before whose ballots it thinks. n_play: games that it plays in each way of thinking, for
+    form and competence; 0 leaves those out. course: also every checkpoint kept in training. Raises FileNotFoundError
+    where none was kept.
+    """
+    torch.set_num_threads(1)
+    tokenizer = load_tokenizer(folder)
+    found = list(moments(preset, n_games, lexicon_of(tokenizer)))
+    made: list[Table] = []
+    with storage(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if n_games:
+        hooked = load_hooked_model(folder, dtype="float32", device="cpu")
+        m = measure(hooked, tokenizer, found, temperature)
+        made = tables(m)
+        for name in ("questions", "ballots", "edits", "layers", "conflicts"):
+            with storage(out):
+                getattr(m, name).write_parquet(out / f"{name}.parquet")
+    if course:
+        made.append(course_table(folder, tokenizer, found, temperature))
+    for table in made:
+        say(table.plain())
+    if made:
+        write_whole(out / "thinking.md", "\n".join(table.markdown() for table in made).encode())
+    if n_play:
+        play(folder, tokenizer, n_play, say)
+
+
+def play(folder: Path, tokenizer: object, n_games: int, say: Callable[[str], None]) -> None:
+    """Form and competence of the model that thinks in each way, as `wolfscope eval-small-model` measures them."""
+    for kind in ("none", "belief", "steps"):
+        backend = load_hooked_backend(folder, dtype="float32", device="cpu")
+        player = TranscriptPlayer("small", backend, tokenizer, retries=2, thinks={"kind": kind})
+        say(f"thinking: {kind}")
+        print_form(player, n_games, say)
+        print_competence(player, n_games, say)
+        asyncio.run(backend.close())

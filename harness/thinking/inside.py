@@ -1,0 +1,148 @@
+"""Beliefs inside the model, read by a linear probe before and behind the thinking, and the ballot where words and
+inside disagree.
+
+The probe is a ridge on the residual stream after each layer at the token of a living other's name: before the
+thinking in the opening of the line (`Ada thinks belief (Ben Cal):`), behind it among the names that may be voted for.
+It is fitted on games with an even number and measured on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+
+from harness.thinking.arms import Thought
+from harness.thinking.moments import Moment
+from harness.thinking.scores import Scored, log_odds
+from harness.training.evaluation.readouts import interval, ridge
+
+LAYERS = {
+    "place": pl.String, "layer": pl.Int64, "r2": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
+}  # fmt: skip
+"""One row a place and layer: R2 of the exact posterior's log-odds, with the 95% interval over games. place: `before`
+the thinking, or the arm behind whose thought it is read."""
+CONFLICTS = {
+    "moment": pl.Int64, "game": pl.Int64, "subject": pl.Int64, "words": pl.Float64, "inside": pl.Float64,
+    "exact": pl.Float64, "vote": pl.Float64,
+}  # fmt: skip
+"""One row a subject of a measured game: the log-odds that the words say and that the probe reads before them, the exact
+ones, and the log of the probability of a vote for the subject; each less the mean over the moment's subjects."""
+N_FOLDS = 4
+
+
+def streams_at(
+    scored: Scored, moment: Moment, ids: Sequence[int], start: int, layers: Sequence[int]
+) -> np.ndarray:
+    """The residual stream at each subject's last mention from token `start` on: `(n_subjects, n_layers, hidden)`."""
+    encoder = scored.thinkers.encoder
+    tokens = [encoder.encode(f" {moment.names[j]}")[0][-1] for j in moment.subjects]
+    tail = list(ids[start:])
+    at = [start + len(tail) - 1 - tail[::-1].index(token) for token in tokens]
+    found: np.ndarray = scored.scorer.streams(ids, at, layers).numpy()
+    return found
+
+
+def inside(
+    scored: Scored,
+    moments: Sequence[Moment],
+    found: Mapping[str, Sequence[Thought]],
+    questions: pl.DataFrame,
+    n_layers: int,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`LAYERS` of the places before the thinking and behind each arm's, and `CONFLICTS` of the arm `belief`."""
+    layers = range(n_layers)
+    games = np.array([m.game for m in moments for _ in m.subjects])
+    target = log_odds([p for m in moments for p in m.exact])
+    places = {"before": _stack(scored, moments, None, layers)}
+    for arm in ("none", "filler", "belief", "steps"):
+        thoughts = {t.moment: t for t in found.get(arm, ())}
+        if len(thoughts) == len(moments):
+            places[arm] = _stack(scored, moments, thoughts, layers)
+    rows = [
+        {"place": place, "layer": layer, "n": int((games % 2 == 1).sum())} | _r2(x[:, layer], target, games)
+        for place, x in places.items()
+        for layer in layers
+    ]
+    table = pl.DataFrame(rows, schema=LAYERS)
+    return table, conflicts(places["before"], target, games, moments, questions)
+
+
+def _stack(
+    scored: Scored, moments: Sequence[Moment], thoughts: Mapping[int, Thought] | None, layers: Sequence[int]
+) -> np.ndarray:
+    rows = []
+    for m in moments:
+        if thoughts is None:
+            before = len(scored.thinkers.opened(m, "none").ids)
+            ids = scored.thinkers.opened(m, "belief").ids
+        else:
+            before, ids = len(thoughts[m.id].context.ids), list(scored.ballot(m, thoughts[m.id]))
+        rows.append(streams_at(scored, m, ids, before, layers))
+    return np.concatenate(rows)
+
+
+def _r2(x: np.ndarray, target: np.ndarray, games: np.ndarray) -> dict[str, float]:
+    fit, rest = games % 2 == 0, games % 2 == 1
+    model = ridge().fit(x[fit], target[fit])  # type: ignore[attr-defined]
+    guess = model.predict(x[rest])
+    low, high = interval(r2_score, target[rest], guess, games[rest])
+    return {"r2": float(r2_score(target[rest], guess)), "low": low, "high": high}
+
+
+def conflicts(
+    x: np.ndarray, target: np.ndarray, games: np.ndarray, moments: Sequence[Moment], questions: pl.DataFrame
+) -> pl.DataFrame:
+    """`CONFLICTS`; the probe's layer is chosen by cross-validation inside the games that it is fitted on.
+
+    x: the streams before the thinking `(n, n_layers, hidden)`, in the order of the moments' subjects."""
+    fit, rest = games % 2 == 0, games % 2 == 1
+    folds = GroupKFold(min(N_FOLDS, len(np.unique(games[fit]))))
+    errors = [
+        (
+            (cross_val_predict(ridge(), x[fit, k], target[fit], groups=games[fit], cv=folds) - target[fit])
+            ** 2
+        ).mean()
+        for k in range(x.shape[1])
+    ]
+    layer = int(np.argmin(errors))
+    guess = ridge().fit(x[fit, layer], target[fit]).predict(x[rest, layer])  # type: ignore[attr-defined]
+    keys = [(m.id, m.game, j, q) for m in moments for j, q in zip(m.subjects, m.exact, strict=True)]
+    kept = [key for key, measured in zip(keys, rest, strict=True) if measured]
+    said = {
+        (row["moment"], row["subject"]): (row["written"], row["vote"])
+        for row in questions.filter(pl.col("arm") == "belief").iter_rows(named=True)
+    }
+    rows = []
+    for (moment, game, subject, exact), read in zip(kept, guess, strict=True):
+        written, vote = said.get((moment, subject), (None, 0.0))
+        if written is not None:
+            rows.append({
+                "moment": moment, "game": game, "subject": subject, "words": float(log_odds(written / 10)),
+                "inside": float(read), "exact": float(log_odds(exact)), "vote": float(np.log(max(vote, 1e-6))),
+            })  # fmt: skip
+    table = pl.DataFrame(rows, schema=CONFLICTS)
+    centred = [
+        pl.col(name) - pl.col(name).mean().over("moment") for name in ("words", "inside", "exact", "vote")
+    ]
+    return table.with_columns(centred)
+
+
+def follows(table: pl.DataFrame) -> dict[str, tuple[float, float, float]]:
+    """How much the ballot (log-probability) goes with the words and with the inside, each with the other held fixed:
+    least-squares slope and its 95% interval over games."""
+    data = table.select("words", "inside", "vote").to_numpy()
+    games = table["game"].to_numpy()
+    found = {}
+    for k, name in enumerate(("words", "inside")):
+
+        def slope(_: np.ndarray, rows: np.ndarray, k: int = k) -> float:
+            x, y = rows[:, :2], rows[:, 2]
+            return float(np.linalg.lstsq(x, y, rcond=None)[0][k])
+
+        low, high = interval(slope, data[:, 2], data, games)
+        found[name] = (slope(data[:, 2], data), low, high)
+    return found

@@ -1,0 +1,102 @@
+"""Held-out ballots before which a model may think: what each voter could know, and what ideal readers make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from agents.llm.written.line import Line
+from agents.werewolf.observer import RUNGS
+from games import chance, load_game
+from games.base import Observation
+from games.play import observe, waves
+from games.records import Decision
+from games.werewolf.lexicon import lexicon as load_lexicon
+from harness.training.evaluation.held_out import HELD_OUT, ladder
+from harness.training.games import scripted_game
+from harness.training.questions import living
+from harness.training.thinking.evidence import follow, line_at
+
+NEAR = 0.1
+"""A rung's reader answers a question where it and all above it are so near to the exact probability."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """One villager before one ballot."""
+
+    id: int
+    game: int
+    day: int
+    viewer: int
+    subjects: tuple[int, ...]
+    """Living others."""
+    dead: tuple[int, ...]
+    """Others who left the game."""
+    names: tuple[str, ...]
+    exact: tuple[float, ...]
+    """The exact observer's P(werewolf) of each of `subjects`, in the viewer's place."""
+    rungs: tuple[str, ...]
+    """The lowest rung of the evidence ladder that answers for each of `subjects` (`NEAR`)."""
+    line: Line
+    """What the exact observer would write, in the order of `subjects`."""
+    observation: Observation
+
+    @property
+    def position(self) -> Mapping[int, int]:
+        """Seat -> place in `subjects`."""
+        return {seat: i for i, seat in enumerate(self.subjects)}
+
+
+def moments(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Moment]:
+    """Every ballot of every living plain villager in `n_games` held-out games of the scripted players."""
+    game = load_game("werewolf")
+    config = game.configure(preset=preset, lexicon=lexicon)
+    number = 0
+    for index in range(n_games):
+        for moment in game_moments(index, game, config):
+            yield msgspec.structs.replace(moment, id=number)
+            number += 1
+
+
+def game_moments(index: int, game: Any, config: Any) -> Iterator[Moment]:
+    """The moments of held-out game `index`."""
+    seed = chance.key(HELD_OUT, "thoughts", index) >> 1
+    log = scripted_game(config, seed)
+    facts = game.seats(config, log)
+    names = tuple(fact.name for fact in facts)
+    terms = load_lexicon(config.lexicon).terms
+    asked = [
+        (request, before)
+        for requests, wave, before in waves(game, config, seed, log)
+        for request, decision in zip(requests, wave, strict=True)
+        if isinstance(decision, Decision)
+        and decision.kind == "ballot"
+        and facts[decision.seat].role == "villager"
+    ]
+    followed = follow(log, config, {len(before) for _, before in asked}, names, terms)
+    observers, read = ladder(config), 0
+    for request, before in asked:
+        for record in log[read : len(before)]:
+            for observer in observers.values():
+                observer.update(record)
+        read = max(read, len(before))
+        viewer, alive = request.seat, living(before, config.n_players)
+        subjects = tuple(j for j in alive if j != viewer)
+        p = {name: observer.p_werewolf(viewer)[list(subjects)] for name, observer in observers.items()}
+        near = [[abs(float(p[kind][i] - q)) <= NEAR for kind in (*RUNGS[:-1], "exact")]
+                for i, q in enumerate(p["exact"])]  # fmt: skip
+        yield Moment(
+            id=0,
+            game=index,
+            day=request.day,
+            viewer=viewer,
+            subjects=subjects,
+            dead=tuple(j for j in range(config.n_players) if j not in alive),
+            names=names,
+            exact=tuple(min(1.0, max(0.0, float(q))) for q in p["exact"]),
+            rungs=tuple(RUNGS[next(r for r in range(len(RUNGS)) if all(row[r:]))] for row in near),
+            line=line_at(followed, log, len(before), viewer, subjects, names),
+            observation=observe(game, f"thoughts-{index}", config, seed, before, request),
+        )

@@ -1,0 +1,124 @@
+"""What a model states and how it would vote behind each thought, by exact option probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from agents.hooks.model import HookedModel
+from agents.llm.beliefs import role_words
+from games.records import NOBODY
+from harness.experiment.scoring.packed import PackedScorer
+from harness.experiment.scoring.questions import Ask
+from harness.thinking.arms import Thinkers, Thought
+from harness.thinking.moments import Moment
+
+CLIP = 0.005
+"""Probabilities are kept between CLIP and 1 - CLIP before logarithms are taken."""
+QUESTIONS = {
+    "moment": pl.Int64, "game": pl.Int64, "day": pl.Int64, "viewer": pl.Int64, "subject": pl.Int64, "arm": pl.String,
+    "rung": pl.String, "exact": pl.Float64, "stated": pl.Float64, "written": pl.Int64, "vote": pl.Float64,
+    "bits": pl.Float64,
+}  # fmt: skip
+"""One row a question `Ada believes Ben` behind a thought. written: tenths, null where no line says them. vote: the
+probability of a vote for the subject. bits: from the exact posterior to the stated one, of the subject being a
+werewolf."""
+BALLOTS = {
+    "moment": pl.Int64, "game": pl.Int64, "day": pl.Int64, "viewer": pl.Int64, "arm": pl.String, "n_tokens": pl.Int64,
+    "regret": pl.Float64, "hit": pl.Float64, "nobody": pl.Float64, "read": pl.Boolean, "text": pl.String,
+}  # fmt: skip
+"""One row a ballot behind a thought. hit: the probability that it is for a werewolf, under the exact posterior. regret:
+by how much the best vote's is higher. nobody: probability of a vote for nobody. read: whether the line could be
+read."""
+
+
+class Scored:
+    """A model's ballots and beliefs behind thoughts; contexts that extend each other share what is computed."""
+
+    def __init__(self, hooked: HookedModel, thinkers: Thinkers) -> None:
+        self.thinkers, self.scorer = thinkers, PackedScorer(hooked)
+
+    def ballot(self, moment: Moment, thought: Thought) -> tuple[int, ...]:
+        """The prompt of the decision behind a thought."""
+        plain = self.thinkers.players["none"]
+        return tuple(plain.asked(thought.context.copy(), moment.observation).ids)
+
+    def score(self, moment: Moment, thought: Thought) -> tuple[dict[int, float], dict[int, float]]:
+        """(P(vote) of each option, stated P(werewolf) of each subject)."""
+        plain, observation = self.thinkers.players["none"], moment.observation
+        builder = plain.builder(observation)
+        roles = role_words(observation)
+        options = observation.request.options
+        answers = tuple((plain.encoder.encode(f" {word}")[0][0],) for word in roles.values())
+        asks = [Ask(self.ballot(moment, thought), plain.choice_answers(observation))]
+        for j in moment.subjects:
+            whole = thought.context.copy()
+            builder.write(
+                whole, builder.text.belief((moment.viewer, j), builder.words), "question", moment.viewer
+            )
+            asks.append(Ask(tuple(whole.ids), answers))
+        ballot, *beliefs = self.scorer.score(asks)
+        votes = np.exp(ballot - ballot.max())
+        wolf = list(roles).index("werewolf")
+        stated = [np.exp(b - b.max())[wolf] / np.exp(b - b.max()).sum() for b in beliefs]
+        return (
+            dict(zip(options, (votes / votes.sum()).tolist(), strict=True)),
+            dict(zip(moment.subjects, map(float, stated), strict=True)),
+        )
+
+
+def score_all(
+    scored: Scored, moments: Sequence[Moment], found: dict[str, list[Thought]]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`QUESTIONS` and `BALLOTS` of all arms, moment by moment."""
+    by_moment: dict[int, list[Thought]] = {}
+    for thoughts in found.values():
+        for thought in thoughts:
+            by_moment.setdefault(thought.moment, []).append(thought)
+    questions, ballots = list[dict[str, Any]](), list[dict[str, Any]]()
+    for moment in moments:
+        for thought in by_moment.get(moment.id, ()):
+            votes, stated = scored.score(moment, thought)
+            of = {
+                "moment": moment.id,
+                "game": moment.game,
+                "day": moment.day,
+                "viewer": moment.viewer,
+                "arm": thought.arm,
+            }
+            ballots.append(of | ballot_row(moment, thought, votes))
+            belief = {} if thought.line is None else thought.line.belief
+            for i, j in enumerate(moment.subjects):
+                questions.append(of | {
+                    "subject": j, "rung": moment.rungs[i], "exact": moment.exact[i], "stated": stated[j],
+                    "written": belief.get(moment.names[j]), "vote": votes.get(j, 0.0),
+                    "bits": bits(moment.exact[i], stated[j]),
+                })  # fmt: skip
+    return pl.DataFrame(questions, schema=QUESTIONS), pl.DataFrame(ballots, schema=BALLOTS)
+
+
+def ballot_row(moment: Moment, thought: Thought, votes: dict[int, float]) -> dict[str, Any]:
+    """How good a distribution of votes is under the exact posterior; a vote for nobody hits no werewolf."""
+    p = dict(zip(moment.subjects, moment.exact, strict=True))
+    hit = sum(q * p.get(j, 0.0) for j, q in votes.items())
+    best = max((p[j] for j in votes if j in p), default=0.0)
+    return {
+        "n_tokens": thought.n_tokens, "regret": best - hit, "hit": hit, "nobody": votes.get(NOBODY, 0.0),
+        "read": thought.line is not None, "text": thought.text,
+    }  # fmt: skip
+
+
+def bits(exact: float, stated: float) -> float:
+    """Kullback-Leibler divergence of a stated probability from the exact one, of a yes-or-no question, in bits."""
+    p, q = exact, min(max(stated, CLIP), 1.0 - CLIP)
+    terms = ((p, q), (1.0 - p, 1.0 - q))
+    return float(sum(a * np.log2(a / b) for a, b in terms if a > 0.0))
+
+
+def log_odds(p: Any) -> np.ndarray:
+    """log(p / (1 - p)) of clipped probabilities."""
+    q = np.clip(np.asarray(p, dtype=float), CLIP, 1.0 - CLIP)
+    return np.asarray(np.log(q) - np.log1p(-q))
