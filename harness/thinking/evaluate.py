@@ -30,6 +30,7 @@ from harness.thinking.tables import (
     column,
     edits_table,
     layers_table,
+    plain_mean,
     rungs_table,
     words_table,
 )
@@ -103,7 +104,7 @@ def course_table(folder: Path, tokenizer: object, found: Sequence[Moment], tempe
                 for table, name in ((questions, "bits"), (ballots, "regret"))
                 for arm in COURSE_ARMS
             ]
-            readable = ballots.filter(pl.col("arm") == "steps")["read"].mean()
+            readable = plain_mean(ballots.filter(pl.col("arm") == "steps"), "read")
             rows.append(
                 (
                     path.name.removeprefix("tokens-").lstrip("0"),

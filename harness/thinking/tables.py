@@ -76,7 +76,7 @@ def arms_table(questions: pl.DataFrame, ballots: pl.DataFrame, arms: Sequence[st
             continue
         against = "filler" if arm != "filler" else "none"
         rows.append((
-            arm, str(len(b)), f"{b['n_tokens'].mean():.0f}", str(column(q, "bits")), str(column(b, "regret")),
+            arm, str(len(b)), f"{plain_mean(b, 'n_tokens'):.0f}", str(column(q, "bits")), str(column(b, "regret")),
             str(column(b, "hit")), str(paired(questions, "bits", arm, against, ("moment", "subject"))),
             str(paired(ballots, "regret", arm, against, ("moment",))),
         ))  # fmt: skip
@@ -108,7 +108,7 @@ def words_table(questions: pl.DataFrame, ballots: pl.DataFrame, arms: Sequence[s
                 (
                     arm,
                     str(len(b)),
-                    f"{b['read'].mean():.1%}",
+                    f"{plain_mean(b, 'read'):.1%}",
                     str(column(off, "off")),
                     str(column(off, "stated_off")),
                 )
@@ -126,7 +126,7 @@ def edits_table(edits: pl.DataFrame) -> Table:
             part = of.filter(pl.col("dose").is_between(low, high))
             if len(part):
                 rows.append((
-                    edit, f"{part['dose'].mean():+.1f}", str(len(part)), str(column(part, "vote")),
+                    edit, f"{plain_mean(part, 'dose'):+.1f}", str(len(part)), str(column(part, "vote")),
                     str(column(part, "moved")), str(column(part, "stated")),
                 ))  # fmt: skip
     head = ("edit", "mean dose", "edits", "P(vote for the subject)", "ballot moved", "stated P(werewolf)")
@@ -142,3 +142,8 @@ def layers_table(layers: pl.DataFrame) -> Table:
         cells = [Cell(at[p]["r2"], at[p]["low"], at[p]["high"], at[p]["n"]) for p in places]
         rows.append((str(layer), *map(str, cells)))
     return Table("R2 of a probe inside", ("layer", *places), tuple(rows))
+
+
+def plain_mean(frame: pl.DataFrame, name: str) -> float:
+    """The mean of a column of numbers or truths."""
+    return float(frame[name].cast(pl.Float64).to_numpy().mean())
