@@ -71,10 +71,11 @@ class Rows:
 
 
 def logs_of(run: Any, ids: Sequence[str] | None = None) -> Iterator[GameLog]:
-    """Every ended game of a run (`harness.load_run(path)`), or those of `ids` in the order of the run."""
+    """Every ended game of a run (`harness.load_run(path)`), or those of `ids` in the order of the run; the traces of
+    their decisions hold no token ids."""
     mixes, cells = characters_of(run), run.manifest.cells
     places = {id(cell): number for number, cell in enumerate(cells)}
-    for game_id, records in run.logs(ids):
+    for game_id, records in run.logs(ids, tokens=False):
         game, config, _ = run.game(game_id)
         yield GameLog(game_id, game, config, records, mixes.get(places[id(run.cell(game_id))]))
 

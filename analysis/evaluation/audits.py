@@ -93,8 +93,7 @@ def changed_contexts(
     moments = Moments(folds.n_folds, x.shape[1], 1).add(x, folds.fold, target.y[:, None])
     fits = []
     for f in range(folds.n_folds):
-        trained = moments.train(c for c in range(folds.n_folds) if c != f)
-        fits.append(trained.ridge(NULL_PENALTY * trained.n))
+        fits.append(moments.ridge((c for c in range(folds.n_folds) if c != f), NULL_PENALTY))
     for readout in target.readouts:
         if readout.variant in ("original", "untrained") or readout.site != site:
             continue

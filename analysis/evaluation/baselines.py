@@ -211,9 +211,9 @@ def shuffled_roles(target: Target, folds: Folds, x: NDArray[Any], seed: int = 0)
     moments = Moments(folds.n_folds, x.shape[1], PERMUTATIONS).add(x, folds.fold, y)
     scores = np.empty(y.shape, dtype=np.float32)
     for f in range(folds.n_folds):
-        trained = moments.train(c for c in range(folds.n_folds) if c != f)
+        fit = moments.ridge((c for c in range(folds.n_folds) if c != f), NULL_PENALTY)
         rows = folds.fold == f
-        scores[rows] = project(x[rows], *trained.ridge(NULL_PENALTY * trained.n))
+        scores[rows] = project(x[rows], *fit)
     truth = np.broadcast_to(target.y[:, None], scores.shape)
     return np.asarray(auroc(truth, scores, strata=folds.fold))
 

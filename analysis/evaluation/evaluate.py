@@ -14,7 +14,7 @@ from analysis.data.targets import Target
 from analysis.evaluation.audits import leakage, learning_curve, selectivity, site_map
 from analysis.evaluation.baselines import Baseline, baselines, shuffled_roles
 from analysis.probes.permutation import LayerNull, layer_null, units_of
-from analysis.probes.probes import ProbeResult, check_classes, is_grouped, probe
+from analysis.probes.probes import Factorised, ProbeResult, check_classes, is_grouped, probe
 from analysis.rungs.climb import climb
 from analysis.rungs.nested import TREES
 from analysis.rungs.rungs import LEVEL, MARGIN, NAMES, Evidence, Rung, alarmed, increment, reached, rungs_of
@@ -82,6 +82,8 @@ class Evaluation:
     learning: pl.DataFrame
     beside: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """The scores `(n_rows,)` of everything that stands beside the probe."""
+    factorised: Factorised | None = None
+    """The probe's training sets, for other probes of the same rows."""
     adjusted: dict[int, float] = field(default_factory=dict)
     """p of each rung over all targets of the report (Holm), set by the report."""
 
@@ -139,7 +141,8 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
         return Skipped(target, str(error), "too few games")
     main = target.readouts[0]
     x = [main.layer(i) for i in main.probed]
-    found = probe(x, target.y, folds, target.games)
+    sets = Factorised(x, target.y, folds)
+    found = probe(x, target.y, folds, target.games, factorised=sets)
     if not is_grouped(folds, target.games):
         raise AssertionError("game_folds returned folds that split a game")
     beside = baselines(target, folds, settings.seed, trees=settings.trees)
@@ -167,7 +170,7 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
         selectivity(target, x, folds, null.observed[0], settings.seed) if audits else empty,
         site_map(target, folds) if audits else empty,
         learning_curve(target, x[best], folds, settings.seed) if audits else empty,
-        {b.name: b.scores for b in beside.baselines},
+        {b.name: b.scores for b in beside.baselines}, sets,
     )  # fmt: skip
 
 

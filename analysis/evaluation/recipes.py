@@ -15,46 +15,40 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.neural_network import MLPClassifier
 
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.registry import PROBES
-from analysis.probes.probes import Kind, probe
-from analysis.stats.metrics import auroc
+from analysis.probes.mlp import PASSES, ROWS, UNITS, mlp
+from analysis.probes.probes import Factorised, Kind, probe
+from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.stats.moments import Doubles
 from analysis.stats.splits import Folds
 
-MLP_ROWS = 4000
-"""Training rows of the MLP at most, drawn at random."""
-MLP_PASSES = 25
-"""Passes over them; more would fit the training rows better and other games no better."""
 INSTRUCTED = ("instructed_honest", "instructed_lie")
 """Variants of captures that the instructed-pair recipe needs."""
 
 
-def recipes(e: Evaluation, seed: int = 0) -> pl.DataFrame:
-    """AUROC of every recipe on the target's rows and folds: columns recipe, auroc, what."""
+def recipes(e: Evaluation, seed: int = 0, n_boot: int = 500) -> pl.DataFrame:
+    """AUROC of every recipe on the target's rows and folds: columns recipe, auroc, low, high (over games), what."""
     main, y, games = e.target.readouts[0], e.target.y, e.target.games
-    layers = [main.layer(i) for i in main.probed]
+    sets = e.factorised or Factorised([main.layer(i) for i in main.probed], y, e.folds)
+    layers = list(sets.layers)
     place = int(np.bincount(e.probe.chosen_layer).argmax())
     x = layers[place]
-    rows = [{"recipe": "logistic", "auroc": e.probe.auroc, "what": "the headline"}]
+    found: list[tuple[str, Doubles, str, Doubles]] = [
+        ("logistic", e.probe.scores, "the headline", e.probe.training)
+    ]
     kinds: tuple[tuple[Kind, str], ...] = (
         ("ridge", "least squares on 0/1"),
         ("mass_mean", "difference of class means, standardised features"),
         ("lda", "Fisher's direction, shrunk covariance"),
     )
     for kind, what in kinds:
-        rows.append(
-            {
-                "recipe": kind.replace("_", " "),
-                "auroc": probe(layers, y, e.folds, games, kind).auroc,
-                "what": what,
-            }
-        )
-    size = f"one hidden layer of 32 units, {MLP_PASSES} passes over {MLP_ROWS:,} rows at most"
-    found = [
+        fit = probe(layers, y, e.folds, games, kind, factorised=sets)
+        found.append((kind.replace("_", " "), fit.scores, what, fit.training))
+    size = f"one hidden layer of {UNITS} units, {PASSES} passes over {ROWS:,} rows at most"
+    given = [
         ("LAT", lat(x, y, e.folds, seed), "principal component of pair differences"),
         ("MLP", mlp(x, y, e.folds, seed), size),
     ]
@@ -63,14 +57,17 @@ def recipes(e: Evaluation, seed: int = 0) -> pl.DataFrame:
         told = (
             f"lie minus honest instruction, tells {pairs.told:.0%} of held-out pairs apart; {pairs.n:,} pairs"
         )
-        found.append(("instructed pairs", pairs.scores, told))
-    found += [(name, new.fit(layers, e.target.y, e.folds), new.what) for name, new in PROBES.items()]
-    rows += [{"recipe": name, "auroc": _auroc(e, scores), "what": what} for name, scores, what in found]
+        given.append(("instructed pairs", pairs.scores, told))
+    given += [(name, new.fit(layers, e.target.y, e.folds), new.what) for name, new in PROBES.items()]
+    found += [(name, scores, what, np.zeros(1)) for name, scores, what in given]
+    values, samples = bootstrap_auroc(
+        y, [scores for _, scores, _, _ in found], games, e.folds.fold, n_boot, seed, [t for *_, t in found]
+    )
+    rows = []
+    for (name, _, what, _), value, drawn in zip(found, values, samples):
+        i = auroc_interval(drawn, float(value), n_games=e.target.n_games)
+        rows.append({"recipe": name, "auroc": i.value, "low": i.low, "high": i.high, "what": what})
     return pl.DataFrame(rows)
-
-
-def _auroc(e: Evaluation, scores: NDArray[Any]) -> float:
-    return float(auroc(e.target.y, scores, strata=e.folds.fold))
 
 
 @dataclass(frozen=True)
@@ -124,21 +121,4 @@ def lat(x: NDArray[Any], y: NDArray[Any], folds: Folds, seed: int = 0, pairs: in
         at_train = ((x[train] - mean) / scale) @ w
         up = at_train[y[train] > 0].mean() >= at_train[y[train] <= 0].mean()
         scores[test] = (((x[test] - mean) / scale) @ w) * (1 if up else -1)
-    return scores
-
-
-def mlp(x: NDArray[Any], y: NDArray[Any], folds: Folds, seed: int = 0) -> Doubles:
-    """Out-of-fold probabilities `(n_rows,)` of a small multilayer perceptron."""
-    rng, scores = np.random.default_rng(seed), np.empty(len(y))
-    for f in range(folds.n_folds):
-        train, test = np.flatnonzero(folds.fold != f), np.flatnonzero(folds.fold == f)
-        train = rng.permutation(train)[:MLP_ROWS]
-        mean, scale = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
-        z, labels = (x[train] - mean) / scale, y[train] > 0
-        net = MLPClassifier(
-            (32,), alpha=1e-2, batch_size=min(256, len(train)), learning_rate_init=3e-3, random_state=seed
-        )
-        for _ in range(MLP_PASSES):  # a fixed length: no stopping rule that would need rows of its own
-            net.partial_fit(z, labels, classes=[False, True])
-        scores[test] = net.predict_proba((x[test] - mean) / scale)[:, 1]
     return scores

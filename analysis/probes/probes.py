@@ -76,6 +76,39 @@ class ProbeResult:
         return self.folds.grouped
 
 
+MOST_FACTORISED = 200_000_000
+"""Bytes of factorised training sets that are kept for further probes of the same rows."""
+
+
+class Factorised:
+    """The factorised training sets of some layers, by the folds left out, for all probes of the same rows and labels.
+
+    They are kept where all of them together are at most `MOST_FACTORISED` bytes, else made anew for every probe.
+    """
+
+    def __init__(self, layers: Sequence[NDArray[Any]], labels: Doubles, folds: Folds) -> None:
+        """`layers` are each `(n_rows, d)`, `labels` is `(n_rows,)`."""
+        self.layers, self.labels, self.folds = layers, labels, folds
+        sets = folds.n_folds * (folds.n_folds + 1) // 2
+        self._keeps = sum(8 * sets * layer.shape[1] ** 2 for layer in layers) <= MOST_FACTORISED
+        self._known: dict[tuple[int, tuple[int, ...]], Trained] = {}
+        self._moments: tuple[int, Moments] | None = None
+
+    def without(self, layer: int, *away: int) -> Trained:
+        """The training set of a layer that leaves out these folds."""
+        key = (layer, away)
+        if key in self._known:
+            return self._known[key]
+        if self._moments is None or self._moments[0] != layer:
+            x = self.layers[layer]
+            moments = Moments(self.folds.n_folds, x.shape[1], 1)
+            self._moments = (layer, moments.add(x, self.folds.fold, self.labels[:, None]))
+        found = self._moments[1].train(c for c in range(self.folds.n_folds) if c not in away)
+        if self._keeps:
+            self._known[key] = found
+        return found
+
+
 def as_layers(x: Layers) -> list[NDArray[Any]]:
     """`(n_rows, n_layers, d_model)` or a sequence of `(n_rows, d)` as a list of layers; memory maps stay on
     disk.
@@ -96,53 +129,46 @@ def probe(
     games: ArrayLike,
     kind: Kind = "logistic",
     penalties: Sequence[float] = PENALTIES,
+    factorised: Factorised | None = None,
 ) -> ProbeResult:
     """Out-of-fold scores of one 0/1 target.
 
     `x` is `(n_rows, n_layers, d_model)` or a list of layers, `y` and `games` are `(n_rows,)`. The nested
     choice is made with ridge; a logistic fit then takes the penalty of equal shrinkage, `penalty * p (1 -
-    p)` with p the base rate. Raises ValueError for fewer than 3 folds, or where a training set would hold
+    p)` with p the base rate. `factorised`: of these very layers, labels and folds, where other probes share it. Raises ValueError for fewer than 3 folds, or where a training set would hold
     one class.
     """
     layers, labels = as_layers(x), np.asarray(y, dtype=np.float64)
     check_classes(labels, folds)
     fold, k = folds.fold, folds.n_folds
     grid = np.asarray(penalties if kind in ("logistic", "ridge") else penalties[:1], dtype=float)
-    inner = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
-    errors = np.full(inner.shape, np.nan)
+    sets = factorised or Factorised(layers, labels, folds)
+    errors = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
     outer = np.empty((len(layers), len(grid), len(labels)))
     held_out = np.full((len(layers), k, len(labels)), np.nan, dtype=np.float32)
-    factorised: list[list[Trained]] = []
     weights: dict[tuple[int, int], tuple[Doubles, Doubles]] = {}  # of the logistic fits, by (layer, fold)
+    held = [np.flatnonzero(fold == f) for f in range(k)]
     for number, rows_x in enumerate(layers):
-        moments = Moments(k, rows_x.shape[1], 1).add(rows_x, fold, labels[:, None])
-        own: list[Trained] = []
         every = np.full((k, len(grid), len(labels)), np.nan, dtype=np.float32)
         for f in range(k):
-            own.append(moments.train(c for c in range(k) if c != f))
-            test = np.flatnonzero(fold == f)
-            outer[number][:, test] = _scores(own[f], rows_x[test], kind, grid).T
+            outer[number][:, held[f]] = _scores(sets.without(number, f), rows_x[held[f]], kind, grid).T
             for g in range(f + 1, k):
-                both = moments.train(c for c in range(k) if c not in (f, g))
-                for out, held in ((f, g), (g, f)):
-                    rows = np.flatnonzero(fold == held)
-                    tried = _scores(both, rows_x[rows], kind, grid)
-                    inner[out, held, number] = auroc(labels[rows], tried)
-                    errors[out, held, number] = ((tried - labels[rows, None]) ** 2).mean(axis=0)
-                    every[out][:, rows] = tried.T
+                both = sets.without(number, f, g)
+                for out, inside in ((f, g), (g, f)):
+                    tried = _scores(both, rows_x[held[inside]], kind, grid)
+                    errors[out, inside, number] = ((tried - labels[held[inside], None]) ** 2).mean(axis=0)
+                    every[out][:, held[inside]] = tried.T
         best = np.nanmean(errors[:, :, number], axis=1).argmin(axis=1)
         held_out[number] = every[np.arange(k), best]
-        factorised.append(own)
     # The penalty by squared error, which AUROC is blind to: it would take any shrinkage that keeps the order.
     best_penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
-    at_best = np.take_along_axis(np.nanmean(inner, axis=1), best_penalty[:, :, None], axis=2)[:, :, 0]
-    best_layer = at_best.argmax(axis=1)  # (fold,)
+    best_layer = _best_layers(labels, held_out, held)  # (fold,)
     layer_scores = np.empty((len(layers), len(labels)))
     for number, rows_x in enumerate(layers):
         for f in range(k):
             test, choice = np.flatnonzero(fold == f), best_penalty[f, number]
             if kind == "logistic":
-                train, own_fit = np.flatnonzero(fold != f), factorised[number][f]
+                train, own_fit = np.flatnonzero(fold != f), sets.without(number, f)
                 p = float(own_fit.y_mean[0])
                 fit = fit_logistic(own_fit, rows_x[train], labels[train], grid[[choice]] * p * (1 - p))
                 layer_scores[number, test] = probabilities(project(rows_x[test], *fit)[:, 0])
@@ -161,7 +187,7 @@ def probe(
         for number in sorted(set(best_layer.tolist())):
             parts = []
             for f in range(k):
-                own_fit, penalty = factorised[number][f], float(grid[best_penalty[f, number]])
+                own_fit, penalty = sets.without(number, f), float(grid[best_penalty[f, number]])
                 w, b = weights[number, f] if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
                 parts.append(FoldFit(own_fit, layers[number], w, b, penalty))
             drawn[number] = training_draws(parts, labels, folds, games, kind == "logistic")
@@ -179,6 +205,24 @@ def probe(
         training,
         nested,
     )
+
+
+def _best_layers(
+    labels: Doubles, held_out: NDArray[np.float32], held: Sequence[NDArray[Any]]
+) -> NDArray[np.int64]:
+    """For each fold the layer of the highest mean AUROC over the other folds, each by fits that saw neither.
+
+    `held_out` is `(n_layers, n_folds, n_rows)`, `held` the rows of each fold.
+    """
+    k = len(held)
+    if len(held_out) == 1:
+        return np.zeros(k, dtype=np.int64)
+    found = np.full((k, k, len(held_out)), np.nan)
+    for f in range(k):
+        for g in range(k):
+            if f != g:
+                found[f, g] = auroc(labels[held[g]], held_out[:, f, held[g]].T)
+    return np.asarray(np.nanmean(found, axis=1).argmax(axis=1))
 
 
 def check_classes(labels: Doubles, folds: Folds) -> None:
@@ -226,8 +270,7 @@ def cell_scores(
     for number, (train, test) in enumerate(plan):
         rows = np.flatnonzero(np.isin(cells, list(test)))
         if len(rows) and moments.n[list(train)].sum() > 1:
-            trained = moments.train(train)
-            scores[rows] = project(x[rows], *trained.ridge(penalty * trained.n))[:, 0]
+            scores[rows] = project(x[rows], *moments.ridge(train, penalty))[:, 0]
             fit[rows] = number
     return scores, fit
 

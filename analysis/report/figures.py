@@ -35,6 +35,8 @@ COLOURS = {
     "scripted-policy posterior": TEAL, "public events, boosted": PINK, "rules posterior": GOLD,
 }  # fmt: skip
 """Sources that recur have one colour in all figures."""
+CHECKED = False
+"""Whether altair holds a figure to its schema, which takes as long as drawing it; tests do."""
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -52,7 +54,7 @@ CONFIG: dict[str, Any] = {
 
 def svg(chart: alt.TopLevelMixin, label: str) -> str:
     """The chart as an inline SVG without script, scalable, with `label` for screen readers."""
-    spec = chart.configure(**CONFIG).to_dict()
+    spec = chart.configure(**CONFIG).to_dict(validate=CHECKED)
     text = vl_convert.vegalite_to_svg(spec)
     for marker, variable in VARIABLES.items():
         text = text.replace(marker, f"var({variable})")

@@ -8,6 +8,7 @@ game h: the matrices are built once, after which a thousand resamples cost a mat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from analysis.stats.metrics import Floats
 
 BLOCK = 4_000_000
 """So many game weights of a bootstrap of sums are in memory at once."""
+KEPT = 1_000_000
+"""Up to so many are drawn once and kept for the next statistic of as many games."""
 
 
 class Interval(NamedTuple):
@@ -39,10 +42,22 @@ def _weights(n_games: int, n_boot: int, seed: int) -> Iterator[NDArray[np.float6
     """The rows of `game_weights` in blocks of at most `BLOCK` numbers."""
     if n_games < 1:
         raise ValueError("no games to resample; the bootstrap needs at least one")
+    if n_games * n_boot <= KEPT:
+        yield _kept(n_games, n_boot, seed)
+        return
     rng, chances = np.random.default_rng(seed), np.full(n_games, 1.0 / n_games)
     step = max(1, BLOCK // n_games)
     for first in range(0, n_boot, step):
         yield rng.multinomial(n_games, chances, size=min(step, n_boot - first)).astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _kept(n_games: int, n_boot: int, seed: int) -> NDArray[np.float64]:
+    """All rows of `game_weights`, read-only."""
+    drawn = np.random.default_rng(seed).multinomial(n_games, np.full(n_games, 1.0 / n_games), size=n_boot)
+    weights = drawn.astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
 def ratio_interval(

@@ -42,29 +42,44 @@ def auroc(
         np.zeros(y2.shape[0], dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     )
     wins, pairs = np.zeros(y2.shape[1]), np.zeros(y2.shape[1])
-    order = np.argsort(codes, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-        if weights is None:
-            won, total = _wins(y2[rows], s2[rows])
-        else:
-            won, total = _weighted_wins(y2[rows], s2[rows], np.asarray(weights, dtype=float)[rows])
-        wins += won
-        pairs += total
+    if weights is None and s2.dtype != np.float32:
+        wins, pairs = _wins_within(y2, s2, codes)
+    else:
+        order = np.argsort(codes, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+            if weights is None:
+                won, total = _wins(y2[rows], s2[rows])
+            else:
+                won, total = _weighted_wins(y2[rows], s2[rows], np.asarray(weights, dtype=float)[rows])
+            wins += won
+            pairs += total
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1.0), np.nan)
     return float(value[0]) if flat else value
 
 
-def _wins(y: NDArray[Any], s: NDArray[Any]) -> tuple[Floats, Floats]:
+def _wins_within(y: NDArray[Any], s: NDArray[Any], codes: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Won pairs and pairs of each column within the strata `codes` (0.., `(n_rows,)`), by one ranking of all rows."""
+    n, columns = y.shape
+    wins, pairs = np.empty(columns), np.empty(columns)
+    size = np.bincount(codes).astype(float)
+    before = np.concatenate([[0.0], np.cumsum(size)])[codes]
+    for column in range(columns):
+        scores, up = np.asarray(s[:, column], dtype=float), y[:, column] > 0
+        # Strata lie one after the other in the ranking, so a rank within one is a rank less the rows before it.
+        ranks = rankdata(codes * (n + 1.0) + rankdata(scores, method="dense"))
+        positive = np.bincount(codes[up], minlength=len(size)).astype(float)
+        wins[column] = (ranks[up] - before[up]).sum() - (positive * (positive + 1)).sum() / 2
+        pairs[column] = (positive * (size - positive)).sum()
+        if np.isnan(scores).any():
+            wins[column] = np.nan
+    return wins, pairs
+
+
+def _wins(y: NDArray[Any], s: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Won pairs and pairs of each column, both `(n_columns,)`."""
     n, columns = y.shape
     wins, pairs = np.empty(columns), np.empty(columns)
-    if s.dtype != np.float32 or n < 2:
-        ranks = rankdata(np.asarray(s, dtype=float), axis=0)
-        positive = (y > 0).sum(axis=0).astype(float)
-        wins[:] = (ranks * (y > 0)).sum(axis=0) - positive * (positive + 1) / 2
-        pairs[:] = positive * (n - positive)
-        return wins, pairs
     step = max(1, _BLOCK // n)
     for start in range(0, columns, step):
         block = slice(start, start + step)

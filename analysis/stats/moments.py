@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 Doubles = NDArray[np.float64]
 
@@ -120,7 +121,23 @@ class Moments:
 
     def train(self, cells: Iterable[int]) -> Trained:
         """The factorised training set of these cells. Raises ValueError where it holds fewer than two rows."""
-        chosen = list(cells)
+        n, mean, scale, gram, cross, y_mean = self._standardised(list(cells))
+        values, vectors = np.linalg.eigh(gram)
+        return Trained(n, mean, scale, np.maximum(values, 0.0), vectors, vectors.T @ cross, y_mean)
+
+    def ridge(self, cells: Iterable[int], penalty: float) -> tuple[Doubles, Doubles]:
+        """`Trained.ridge` of these cells at `penalty` per row, without the factorisation that several would share.
+
+        Raises ValueError where they hold fewer than two rows.
+        """
+        n, mean, scale, gram, cross, y_mean = self._standardised(list(cells))
+        gram[np.diag_indices(len(gram))] += penalty * n
+        w = cho_solve(cho_factor(gram, overwrite_a=True, check_finite=False), cross, check_finite=False)
+        w = w / scale[:, None]
+        return w, y_mean - mean @ w
+
+    def _standardised(self, chosen: list[int]) -> tuple[int, Doubles, Doubles, Doubles, Doubles, Doubles]:
+        """Of the rows of these cells: their number, mean, scale, `Z'Z`, `Z'(y - mean(y))` and mean of y."""
         n = int(self.n[chosen].sum())
         if n < 2 or self.shift is None:
             raise ValueError(f"a training set of {n} rows (cells {chosen}); at least 2 are needed")
@@ -131,10 +148,7 @@ class Moments:
         constant = variance <= 1e-12 * max(1.0, float(variance.max(initial=0.0)))
         scale = np.where(constant, 1.0, np.sqrt(np.where(constant, 1.0, variance)))
         cross = (self.cross[chosen].sum(axis=0) - n * np.outer(mean, y_mean)) / scale[:, None]
-        values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
-        return Trained(
-            n, mean + self.shift, scale, np.maximum(values, 0.0), vectors, vectors.T @ cross, y_mean
-        )
+        return n, mean + self.shift, scale, gram / np.outer(scale, scale), cross, y_mean
 
 
 def project(x: NDArray[Any], w: Doubles, b: Doubles) -> Doubles:

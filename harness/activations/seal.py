@@ -18,6 +18,9 @@ from harness.activations.shards import ActivationsDamaged, Shard, shard_remedy
 from harness.atomic import write_whole
 from harness.digest import digest_of, file_digest
 
+_held: set[tuple[str, int, int, int, str]] = set()
+"""(path, size, time of change, inode, layer) that this process has found to be what was written."""
+
 SEALED = "sealed"
 """The key in a shard's metadata that says that it has digests."""
 
@@ -70,6 +73,20 @@ def changed_parts(shard: Shard, layers: Sequence[str] | None = None) -> Iterator
     for layer in shard.layers if layers is None else layers:
         if digest_of(np.ascontiguousarray(shard.tensors[layer]).data) != written.layers.get(layer):
             yield f"layer {layer} has changed"
+
+
+def hold(shard: Shard, layer: str) -> None:
+    """Hold one layer to its digest, once a process as long as the file's size and time of change stay.
+
+    Raises ActivationsDamaged.
+    """
+    place = shard.path.stat()
+    key = (str(shard.path.resolve()), place.st_size, place.st_mtime_ns, place.st_ino, layer)
+    if key in _held:
+        return
+    for what in changed_parts(shard, [layer]):
+        raise ActivationsDamaged(f"shard {shard.path} is damaged: {what}; {shard_remedy(shard.path)}")
+    _held.add(key)
 
 
 def check_index(part: Path) -> None:

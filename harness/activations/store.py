@@ -38,7 +38,7 @@ from harness.activations.format import (
     store_folders,
     token_hash,
 )
-from harness.activations.seal import changed_parts, check_index
+from harness.activations.seal import check_index, hold
 from harness.activations.shards import (
     ActivationOverflow,
     ActivationsDamaged,
@@ -239,8 +239,7 @@ class Activations:
     def _tensor(self, shard: Shard, layer: str) -> NDArray[Any]:
         """One layer of a shard, held to its digest when it is first asked for. Raises ActivationsDamaged."""
         if (shard.path.name, layer) not in self._held:
-            for what in changed_parts(shard, [layer]):
-                raise ActivationsDamaged(f"shard {shard.path} is damaged: {what}; {shard_remedy(shard.path)}")
+            hold(shard, layer)
             self._held.add((shard.path.name, layer))
         return shard.tensors[layer]
 

@@ -244,10 +244,10 @@ class Run:
         return tables.records_of(events.iter_rows(named=True), decisions.iter_rows(named=True))
 
     def logs(
-        self, games: Sequence[str] | None = None, games_at_once: int = 100
+        self, games: Sequence[str] | None = None, games_at_once: int = 100, tokens: bool = True
     ) -> Iterator[tuple[str, list[Record]]]:
         """(game id, records) of every ended game in the order of the schedule, or of `games` in theirs, with flat
-        memory."""
+        memory. tokens: whether traces are to hold token ids and log-probabilities, most of what is read otherwise."""
         wanted = self.game_ids if games is None else games
         if not self.finished:
             for game_id in wanted:
@@ -255,17 +255,19 @@ class Run:
             return
         for at in range(0, len(wanted), games_at_once):
             ids = wanted[at : at + games_at_once]
-            events, decisions = (self._chunk(table, ids) for table in ("events", "decisions"))
+            events, decisions = (self._chunk(table, ids, tokens) for table in ("events", "decisions"))
             for game_id in ids:
                 yield game_id, tables.records_of(events.get(game_id, ()), decisions.get(game_id, ()))
 
-    def _chunk(self, table: str, ids: Sequence[str]) -> dict[str, list[tables.Row]]:
+    def _chunk(self, table: str, ids: Sequence[str], tokens: bool) -> dict[str, list[tables.Row]]:
         """The rows of some games, by game."""
         spans = [self._slices[table][game] for game in ids if game in self._slices[table]]
         if not spans:
             return {}
         first, end = min(a for a, _ in spans), max(a + n for a, n in spans)
         rows = self.frame(table).slice(first, end - first)
+        if not tokens:
+            rows = rows.drop(tables.TOKENS, strict=False)
         if end - first > sum(n for _, n in spans):
             rows = rows.filter(pl.col("game_id").is_in(list(ids)))
         found: dict[str, list[tables.Row]] = {}

@@ -128,6 +128,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
 }
 TABLES = tuple(SCHEMAS)
+TOKENS = ("prompt_ids", "output_ids", "logprobs")
+"""The columns of decisions that hold a value a token; `decision_of` takes rows without them."""
 LATER = {"games": ("session",), "decisions": ("forced",), "beliefs": ("option_mass", "note")}
 """Columns that folders of older versions lack; they are read as null there."""
 
@@ -230,12 +232,12 @@ def decision_of(row: Row) -> Decision:
     if row["model"] is not None:
         trace = Trace(
             model=row["model"],
-            prompt_ids=tuple(row["prompt_ids"]),
-            output_ids=tuple(row["output_ids"]),
+            prompt_ids=tuple(row.get("prompt_ids", ())),
+            output_ids=tuple(row.get("output_ids", ())),
             output_text=row["output_text"],
             continues=row["continues"],
             spans=tuple(Span(**span) for span in row["spans"]),
-            logprobs=tuple(row["logprobs"]),
+            logprobs=tuple(row.get("logprobs", ())),
             n_cached=row["n_cached"],
             attempts=row["attempts"],
             rejected=tuple(row["rejected"]),

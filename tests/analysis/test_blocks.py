@@ -12,7 +12,8 @@ from analysis.beliefs import event_alignment as courses
 from analysis.beliefs import geometry
 from analysis.evaluation import judge
 from analysis.evaluation.evaluate import Settings
-from analysis.evaluation.recipes import lat, mlp
+from analysis.evaluation.recipes import lat
+from analysis.probes.mlp import mlp
 from analysis.evaluation.transfer import transfer
 from analysis.planted.planted import plant
 from analysis.planted.rungs import target_of

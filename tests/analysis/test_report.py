@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from analysis.evaluation.evaluate import Settings
+from analysis.report import figures
 from analysis.report.report import result_lines, write_report
 from analysis.stats.errors import AnalysisError
 from tests.fixtures.planted_runs import planted_run
@@ -20,7 +21,9 @@ FAST = Settings(n_permutations=60, n_boot=400, trees=2)
 @pytest.fixture(scope="module")
 def signal(tmp_path_factory):
     run = planted_run(tmp_path_factory.mktemp("signal") / "run", 40, 1.2, beliefs=True, untrained=True)
-    return write_report([run], settings=FAST)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "CHECKED", True)
+        return write_report([run], settings=FAST)
 
 
 @pytest.fixture(scope="module")

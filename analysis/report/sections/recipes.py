@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -12,18 +13,23 @@ from analysis.report.block import Block
 from analysis.report.page import Numbers, Table, title_of
 
 
+def with_interval(row: Mapping[str, Any]) -> str:
+    """An AUROC and its interval over games, as a cell of a table."""
+    return f"{row['auroc']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
 def recipes_block(done: Sequence[Evaluation], settings: Settings, numbers: Numbers) -> Block:
     """Named comparisons."""
     block = Block("recipes", "Other recipes on the same rows and folds")
     frames = []
     for e in done:
-        frame = recipes(e, settings.seed)
+        frame = recipes(e, settings.seed, settings.n_boot // 4)
         numbers.add("T2_recipes", frame, target=e.target.name)
         frames.append(frame.with_columns(target=pl.lit(title_of(e.target.name))))
     if frames:
         long = pl.concat(frames)
         names = long["target"].unique(maintain_order=True).to_list()
-        values = {(r["recipe"], r["target"]): f"{r['auroc']:.3f}" for r in long.to_dicts()}
+        values = {(r["recipe"], r["target"]): with_interval(r) for r in long.to_dicts()}
         words = dict(long.select("recipe", "what").reverse().iter_rows())
         recipes_shown = long["recipe"].unique(maintain_order=True).to_list()
         block.add(
