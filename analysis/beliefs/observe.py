@@ -1,6 +1,7 @@
 """Following many games with observers, in processes of their own: what an observer says of a game depends on it alone.
 
-`python -m analysis.beliefs.observe FOLDER` reads `FOLDER/job.json`, follows its games, and writes the frames beside it.
+`Following` starts them and goes on; `result` waits for them. `python -m analysis.beliefs.observe FOLDER` is such a
+process: it reads `FOLDER/job.json`, follows its games, and writes the frames beside it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,26 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from agents.werewolf.observer import TooLarge
 from analysis.beliefs.deception import lies_of
-from analysis.beliefs.observers import Found, Watched, follow, partly, together, watched_of
+from analysis.beliefs.kept import keep, kept, read_watched, write_watched
+from analysis.beliefs.observers import (
+    Found,
+    Watched,
+    fit_halves,
+    follow,
+    follow_fitted,
+    follow_rungs,
+    partly,
+    together,
+    watched_of,
+)
 from analysis.data.frames import Logs
 from analysis.data.labels import label
 from analysis.data.roster import in_words
@@ -30,9 +41,20 @@ from harness.run.folder import load_run
 
 ALONE = 100
 """So few games are followed in this process."""
-SPEAKERS: dict[str, Any] = {
-    "game_id": pl.String, "seq": pl.Int32, "roles": pl.List(pl.String), "p": pl.List(pl.Float64),
-}  # fmt: skip
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What is asked of observers, besides what moved at every utterance."""
+
+    second_at: tuple[tuple[str, int], ...] = ()
+    """(game_id, seq) of decisions whose second-order expectations are wanted."""
+    beliefs: bool = True
+    """Whether the first-order beliefs at every decision are wanted."""
+    rungs: tuple[str, ...] = ()
+    """Games that observers of every rung of evidence read as well."""
+    fitted: bool = False
+    """Whether the observer under a character fitted on other games is wanted."""
+    seed: int = 0
 
 
 class Job(msgspec.Struct):
@@ -41,19 +63,79 @@ class Job(msgspec.Struct):
     runs: list[tuple[str, str]]
     """(prefix of the game ids, run folder)."""
     ids: list[str]
+    everything: list[str]
+    """All games that are followed, for fits on other games than one's own."""
     models: bool
-    """Whether any game of the report has decisions of a model."""
-    beliefs: bool
-    """Whether the first-order beliefs at every decision are wanted."""
-    second_at: list[tuple[str, int]]
+    """Whether any of these has decisions of a model."""
+    asked: Asked
 
 
 class Done(msgspec.Struct):
     """How following some games went."""
 
-    failed: int
-    why: str
+    failed: int = 0
+    why: str = ""
     too_large: bool = False
+    unfitted: int = 0
+    """Games that the fitted observer could not follow to their end."""
+    no_fit: str = ""
+
+
+class Following:
+    """Observers at work on the games of runs, where these are many in processes of their own."""
+
+    def __init__(self, logs: Logs, asked: Asked, processes: int | None = None) -> None:
+        """Starts them. processes: at most so many; None: one a core."""
+        models = any(
+            len(run.decisions.filter(pl.col("model").is_not_null()).select("seq").head(1).collect())
+            for _, run in logs.runs
+        )
+        processes = (os.cpu_count() or 1) if processes is None else processes
+        n = 1 if len(logs) <= ALONE else min(processes, len(logs) // ALONE + 1)
+        runs = [(prefix, str(Path(run.path).resolve())) for prefix, run in logs.runs]
+        self._logs, self._asked = logs, asked
+        self._known = kept(logs, asked)
+        self._jobs = [] if self._known else [
+            Job(runs, logs.ids[i::n], logs.ids, models, _part(asked, frozenset(logs.ids[i::n]))) for i in range(n)
+        ]  # fmt: skip
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._running: list[subprocess.Popen[str]] = []
+        if self._jobs and len(logs) > ALONE:
+            self._folder = tempfile.TemporaryDirectory(prefix="wolfscope-observe-")
+            self._running = [
+                _process(job, Path(self._folder.name) / str(i)) for i, job in enumerate(self._jobs)
+            ]
+
+    def result(self) -> Watched:
+        """What they found. Raises AnalysisError where a process failed."""
+        if self._known is not None:
+            return self._known
+        if self._folder is None:
+            found = [_follow_all(job, self._logs) for job in self._jobs]
+        else:
+            try:
+                found = self._collected(Path(self._folder.name))
+            finally:
+                self.stop()
+        watched = _whole(found, self._logs)
+        keep(self._logs, self._asked, watched)
+        return watched
+
+    def stop(self) -> None:
+        """Ends the processes and removes what they wrote."""
+        for process in self._running:
+            process.kill()
+            process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _collected(self, folder: Path) -> list[tuple[Watched, Done]]:
+        for process in self._running:
+            _, said = process.communicate()
+            if process.returncode:
+                last = lines_of(said.strip())[-1:] or ["it said nothing"]
+                raise AnalysisError(f"a process that follows games with observers has failed: {last[0]}")
+        return [_read(folder / str(number)) for number in range(len(self._jobs))]
 
 
 def observe(
@@ -62,40 +144,50 @@ def observe(
     beliefs: bool = True,
     processes: int | None = None,
 ) -> Watched:
-    """As `observers.watch`, of the games of runs, in several processes where there are many; lies are found here.
+    """As `observers.watch`, of the games of runs; lies are found here. Raises AnalysisError where a process fails."""
+    asked = Asked(tuple(sorted((game, int(seq)) for game, seq in second_at)), beliefs)
+    return Following(logs, asked, processes).result()
 
-    beliefs: whether the first-order beliefs at every decision are wanted. Raises AnalysisError where a process fails.
-    """
-    models = any(
-        len(run.decisions.filter(pl.col("model").is_not_null()).select("seq").head(1).collect())
-        for _, run in logs.runs
+
+def _part(asked: Asked, ids: frozenset[str]) -> Asked:
+    """What is asked of some of the games."""
+    return msgspec.structs.replace(
+        asked,
+        second_at=tuple((game, seq) for game, seq in asked.second_at if game in ids),
+        rungs=tuple(game for game in asked.rungs if game in ids),
     )
-    processes = (os.cpu_count() or 1) if processes is None else processes
-    n = 1 if len(logs) <= ALONE else min(processes, len(logs) // ALONE + 1)
-    runs = [(prefix, str(Path(run.path).resolve())) for prefix, run in logs.runs]
-    place = {game: i % n for i, game in enumerate(logs.ids)}
-    jobs = [Job(runs, logs.ids[i::n], models, beliefs, []) for i in range(n)]
-    for game, seq in sorted(second_at):
-        if game in place:
-            jobs[place[game]].second_at.append((game, int(seq)))
-    if n == 1:
-        found = [_follow_all(jobs[0], logs)]
-    else:
-        with tempfile.TemporaryDirectory(prefix="wolfscope-observe-") as folder:
-            found = _in_processes(jobs, Path(folder))
+
+
+def _process(job: Job, place: Path) -> subprocess.Popen[str]:
+    place.mkdir()
+    (place / "job.json").write_bytes(msgspec.json.encode(job))
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "POLARS_MAX_THREADS": "1"
+    }  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "analysis.beliefs.observe", str(place)], env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def _whole(found: list[tuple[Watched, Done]], logs: Logs) -> Watched:
+    """What the processes found, as one, in the order of the games."""
     if any(done.too_large for _, done in found):
-        why = next(done.why for _, done in found if done.too_large)
-        return watched_of(Found(), why)
+        return watched_of(Found(), next(done.why for _, done in found if done.too_large))
     order = pl.DataFrame({"game_id": logs.ids}, schema={"game_id": pl.String}).with_row_index("place_")
     whole = together([watched for watched, _ in found])
-    failed = sum(done.failed for _, done in found)
-    return Watched(
-        _in_order(whole.beliefs, order),
-        _in_order(whole.utterances, order),
-        _in_order(whole.second, order),
-        whole.speakers,
-        partly(failed, len(logs), next((done.why for _, done in found if done.why), "")),
-        in_words(logs.mixes),
+    frames = {
+        name: _in_order(getattr(whole, name), order)
+        for name in ("beliefs", "utterances", "second", "rungs", "fitted")
+    }
+    unfitted = sum(done.unfitted for _, done in found)
+    no_fit = next((done.no_fit for _, done in found if done.no_fit), "")
+    return replace(
+        whole,
+        **frames,
+        why=partly(sum(d.failed for _, d in found), len(logs), next((d.why for _, d in found if d.why), "")),
+        prior=in_words(logs.mixes),
+        no_fit=partly(unfitted, len(logs), no_fit) or no_fit,
     )
 
 
@@ -105,66 +197,30 @@ def _in_order(frame: pl.DataFrame, order: pl.DataFrame) -> pl.DataFrame:
     return placed.sort("place_", maintain_order=True).drop("place_")
 
 
-def _in_processes(jobs: list[Job], folder: Path) -> list[tuple[Watched, Done]]:
-    running = []
-    path = os.pathsep.join(filter(None, sys.path))
-    for number, job in enumerate(jobs):
-        place = folder / str(number)
-        place.mkdir()
-        (place / "job.json").write_bytes(msgspec.json.encode(job))
-        command = [sys.executable, "-m", "analysis.beliefs.observe", str(place)]
-        environment = {**os.environ, "PYTHONPATH": path, "POLARS_MAX_THREADS": "1"}
-        running.append(
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            )
-        )
-    try:
-        for process in running:
-            _, said = process.communicate()
-            if process.returncode:
-                last = lines_of(said.strip())[-1:] or ["it said nothing"]
-                raise AnalysisError(f"a process that follows games with observers has failed: {last[0]}")
-    finally:
-        for process in running:
-            process.kill()
-    return [_read(folder / str(number)) for number in range(len(jobs))]
-
-
 def _follow_all(job: Job, logs: Logs) -> tuple[Watched, Done]:
-    second_at = set(job.second_at)
-    parts, done = [watched_of(Found(), "")], Done(0, "")
+    second_at, deep = set(job.asked.second_at), frozenset(job.asked.rungs)
+    parts, done, fitted = [watched_of(Found(), "")], Done(), Found()
+    fits = None
+    if job.asked.fitted:
+        every = Logs(logs.runs, frozenset(job.everything))
+        fits, done.no_fit = fit_halves(job.everything, every.some, seed=job.asked.seed)
     for log in logs:
-        rows, wrong = follow(log, job.models, lies_of(label([log])), second_at, job.beliefs)
+        rows, wrong = follow(log, job.models, lies_of(label([log])), second_at, job.asked.beliefs)
         if isinstance(wrong, TooLarge):
-            return parts[0], Done(0, str(wrong), True)
+            return parts[0], Done(why=str(wrong), too_large=True)
+        if log.game_id in deep:
+            follow_rungs(log, rows, job.models)
         parts.append(watched_of(rows, ""))
         if wrong is not None:
-            done = Done(done.failed + 1, done.why or str(wrong))
-    return together(parts), done
-
-
-def _write(folder: Path, watched: Watched, done: Done) -> None:
-    watched.beliefs.write_parquet(folder / "beliefs.parquet")
-    watched.utterances.write_parquet(folder / "utterances.parquet")
-    watched.second.write_parquet(folder / "second.parquet")
-    rows: list[tuple[Any, ...]] = [
-        (game, seq, list(roles), p.ravel().tolist()) for (game, seq), (roles, p) in watched.speakers.items()
-    ]
-    pl.DataFrame(rows, schema=SPEAKERS, orient="row").write_parquet(folder / "speakers.parquet")
-    (folder / "done.json").write_bytes(msgspec.json.encode(done))
+            done.failed, done.why = done.failed + 1, done.why or str(wrong)
+        if fits is not None and (wrong := follow_fitted(log, fits, job.models, fitted)) is not None:
+            done.unfitted, done.no_fit = done.unfitted + 1, done.no_fit or str(wrong)
+    whole = together(parts)
+    return replace(whole, fitted=watched_of(fitted, "").beliefs), done
 
 
 def _read(folder: Path) -> tuple[Watched, Done]:
-    beliefs, utterances, second = (
-        pl.read_parquet(folder / f"{name}.parquet") for name in ("beliefs", "utterances", "second")
-    )
-    speakers = {
-        (game, seq): (tuple(roles), np.array(p).reshape(-1, len(roles)))
-        for game, seq, roles, p in pl.read_parquet(folder / "speakers.parquet").iter_rows()
-    }
-    done = msgspec.json.decode((folder / "done.json").read_bytes(), type=Done)
-    return Watched(beliefs, utterances, second, speakers, ""), done
+    return read_watched(folder), msgspec.json.decode((folder / "done.json").read_bytes(), type=Done)
 
 
 def main(folder: Path) -> None:
@@ -172,8 +228,13 @@ def main(folder: Path) -> None:
     job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
     logs = Logs([(prefix, load_run(path)) for prefix, path in job.runs], frozenset(job.ids))
     with one_thread():
-        _write(folder, *_follow_all(job, logs))
+        watched, done = _follow_all(job, logs)
+    write_watched(folder, watched)
+    (folder / "done.json").write_bytes(msgspec.json.encode(done))
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+
+
+__all__ = ["ALONE", "Asked", "Following", "Job", "main", "observe"]

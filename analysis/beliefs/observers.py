@@ -9,7 +9,7 @@ each speaker believed when it spoke, what each utterance moved, second-order exp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.werewolf.observer import EVEN, Impossible, Observer, TooLarge, fit, second_order_beliefs
+from agents.werewolf.observer import (
+    EVEN,
+    RUNGS,
+    Fitted,
+    Impossible,
+    Observer,
+    TooLarge,
+    fit,
+    second_order_beliefs,
+)
 from analysis.beliefs.utterances import UTTERANCES, is_speech, utterance
 from analysis.data.frames import GameLog
 from analysis.data.roster import in_words
@@ -60,6 +69,12 @@ class Watched:
     """In words, why rows are missing; empty where none is."""
     prior: str = ""
     """The prior over characters that was held, in words."""
+    rungs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
+    """`SCHEMA`, source: a rung of `RUNGS`: of the games that observers of every rung read."""
+    fitted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
+    """`SCHEMA`, source `fitted`."""
+    no_fit: str = ""
+    """In words, why rows of `fitted` are missing."""
 
 
 @dataclass
@@ -68,6 +83,7 @@ class Found:
     utterances: list[tuple[Any, ...]] = field(default_factory=list)
     second: list[tuple[Any, ...]] = field(default_factory=list)
     speakers: dict[tuple[str, int], tuple[tuple[str, ...], NDArray[np.float64]]] = field(default_factory=dict)
+    rungs: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 def watch(
@@ -128,6 +144,8 @@ def together(parts: Sequence[Watched]) -> Watched:
         pl.concat([part.second for part in parts]),
         {key: value for part in parts for key, value in part.speakers.items()},
         "",
+        rungs=pl.concat([part.rungs for part in parts]),
+        fitted=pl.concat([part.fitted for part in parts]),
     )
 
 
@@ -144,26 +162,89 @@ def fitted_posteriors(
 
     At most `most` games are fitted on. Source `fitted`. Empty, with the reason, where nothing could be fitted.
     """
-    if len(logs) < 2:
-        return watched_of(Found(), "").beliefs, "a character is fitted on other games; there is one game only"
-    order = np.random.default_rng(seed).permutation(len(logs))
+    by_id = {log.game_id: log for log in logs}
+    fits, why = fit_halves(list(by_id), lambda ids: [by_id[game] for game in ids], most, seed, sweeps)
+    if fits is None:
+        return watched_of(Found(), "").beliefs, why
+    models, rows, failed = any(map(has_model, logs)), Found(), 0
+    for log in logs:
+        wrong = follow_fitted(log, fits, models, rows)
+        if isinstance(wrong, TooLarge):
+            return watched_of(Found(), "").beliefs, str(wrong)
+        failed, why = failed + (wrong is not None), why or str(wrong or "")
+    return watched_of(rows, "").beliefs, partly(failed, len(logs), why)
+
+
+def fit_halves(
+    ids: Sequence[str],
+    read: Callable[[list[str]], Iterable[GameLog]],
+    most: int = 30,
+    seed: int = 0,
+    sweeps: int = 1,
+) -> tuple[dict[str, Fitted] | None, str]:
+    """For every game the character that was fitted on games of the other half; None with the reason where none was.
+
+    `read` gives the logs of some games; at most `most` of each half are read.
+    """
+    if len(ids) < 2:
+        return None, "a character is fitted on other games; there is one game only"
+    order = np.random.default_rng(seed).permutation(len(ids))
     halves = [order[: len(order) // 2], order[len(order) // 2 :]]
-    models = any(isinstance(r, Decision) and r.trace is not None for log in logs for r in log.records)
-    rows, failed, why = Found(), 0, ""
+    found: dict[str, Fitted] = {}
     for held, other in (halves, halves[::-1]):
         try:
-            character = fit([(logs[i].config, logs[i].records) for i in other[:most]], sweeps)
+            games = read([ids[i] for i in sorted(other[:most])])
+            character = fit([(log.config, log.records) for log in games], sweeps)
         except ValueError as error:
-            return watched_of(Found(), "").beliefs, str(error)
-        for i in sorted(held):
-            try:
-                observer = Observer("fitted", logs[i].config, fitted=character)
-                _follow(logs[i], observer, models, "fitted", rows)
-            except TooLarge as error:
-                return watched_of(Found(), "").beliefs, str(error)
-            except ValueError as error:
-                failed, why = failed + 1, why or str(error)
-    return watched_of(rows, "").beliefs, partly(failed, len(logs), why)
+            return None, str(error)
+        found |= {ids[i]: character for i in held}
+    return found, ""
+
+
+def follow_fitted(log: GameLog, fits: Mapping[str, Fitted], models: bool, rows: Found) -> ValueError | None:
+    """Adds the beliefs of the observer `fitted` to `rows`; why it ends early."""
+    try:
+        observer = Observer("fitted", log.config, fitted=fits[log.game_id])
+        _follow(log, observer, models, "fitted", rows, speeches=False)
+    except ValueError as error:
+        return error
+    return None
+
+
+def follow_rungs(log: GameLog, rows: Found, models: bool) -> None:
+    """Adds to `rows.rungs` what observers of every rung believe at the decisions of the game's own rows of beliefs.
+
+    The highest rung is the exact observer, whose rows are there. `rows` are of this game alone.
+    """
+    asked = {int(row[1]) for row in rows.beliefs}
+    for name in RUNGS[:-1]:
+        rows.rungs += rung_rows(log, name, asked, models)
+    rows.rungs += [(*row[:4], RUNGS[-1], row[5], None) for row in rows.beliefs]
+
+
+def rung_rows(log: GameLog, name: str, asked: Collection[int], models: bool) -> list[tuple[Any, ...]]:
+    """Rows of `SCHEMA` of one rung at the decisions `asked` (seq), up to where its observer cannot follow the game."""
+    rung, rows = RUNGS.index(name), list[tuple[Any, ...]]()
+    try:
+        if rung:
+            observer = Observer(
+                "exact", log.config, log.mix or EVEN, rung=rung, lapse=LAPSE if models else 0.0
+            )
+        else:
+            observer = Observer("rules", log.config)
+        for record in log.records:
+            if isinstance(record, Event):
+                observer.update(record)
+            elif record.seq in asked:
+                p = observer.p_werewolf(record.seat)
+                rows += [
+                    (log.game_id, record.seq, record.seat, subject, name, float(p[subject]), None)
+                    for subject, alive in enumerate(observer.seen.alive)
+                    if alive and subject != record.seat
+                ]
+    except ValueError:
+        pass  # it cannot hold or follow the game: no rows from there on
+    return rows
 
 
 def partly(failed: int, n: int, why: str) -> str:
@@ -179,6 +260,7 @@ def watched_of(rows: Found, why: str) -> Watched:
         pl.DataFrame(rows.second, schema=SECOND, orient="row"),
         rows.speakers,
         why,
+        rungs=pl.DataFrame(rows.rungs, schema=SCHEMA, orient="row"),
     )
 
 
@@ -191,6 +273,7 @@ def _follow(
     lies: Collection[tuple[str, int]] = (),
     second_at: Collection[tuple[str, int]] = (),
     beliefs: bool = True,
+    speeches: bool = True,
 ) -> None:
     facts = log.game.seats(log.config, log.records)
     wolves = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
@@ -203,7 +286,9 @@ def _follow(
             if record.kind == "inspect" and record.actor is not None and record.target is not None:
                 found = record.value == "werewolf" or species_of(record.value or "") == "werewolf"
                 results.setdefault(record.actor, []).append((record.target, found))
-            seq = spoke.pop(record.actor, None) if is_speech(record) and record.actor is not None else None
+            seq = None
+            if speeches and is_speech(record) and record.actor is not None:
+                seq = spoke.pop(record.actor, None)
             if seq is None:
                 observer.update(record)
             else:
@@ -216,7 +301,7 @@ def _follow(
             continue
         seat = record.seat
         wanted = record.trace is not None or not models
-        if record.kind == "speech":
+        if speeches and record.kind == "speech":
             spoke[seat] = record.seq
             rows.speakers[log.game_id, record.seq] = (tuple(observer.roles), observer.beliefs(seat))
         if seat in wolves or not wanted:

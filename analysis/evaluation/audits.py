@@ -91,9 +91,8 @@ def changed_contexts(
     """For each variant of the headline's site: its name, AUROC of fits on unchanged contexts, share of rows."""
     site, out = target.readouts[0].site, []
     moments = Moments(folds.n_folds, x.shape[1], 1).add(x, folds.fold, target.y[:, None])
-    fits = []
-    for f in range(folds.n_folds):
-        fits.append(moments.ridge((c for c in range(folds.n_folds) if c != f), NULL_PENALTY))
+    k = folds.n_folds
+    fits = [moments.ridge((c for c in range(k) if c != f), NULL_PENALTY) for f in range(k)]
     for readout in target.readouts:
         if readout.variant in ("original", "untrained") or readout.site != site:
             continue

@@ -72,10 +72,25 @@ class Beside:
     sources: Sources
 
 
-def baselines(
+@dataclass(frozen=True)
+class Confounds:
+    """The fits on what is public or incidental."""
+
+    found: list[Baseline]
+    read: list[Baseline]
+    """The token embeddings and an untrained model, where they were captured."""
+    absent: list[str]
+    features: NDArray[Any]
+    coded: NDArray[Any]
+    """What was fitted on, as `Sources` has it."""
+    n_folds: int
+    trees: int
+
+
+def confounds(
     target: Target, folds: Folds, seed: int = 0, max_words: int = 600, trees: int = TREES
-) -> Beside:
-    """All sources that the target has data for, those registered from outside among them."""
+) -> Confounds:
+    """All confounds that the target has data for, those registered from outside among them."""
     frame, y, k = target.frame, target.y, folds.n_folds
     absent: list[str] = []
     turn = np.hstack(
@@ -124,20 +139,24 @@ def baselines(
         )
     for key, add in BASELINES.items():
         found.append(_fitted(target, folds, key, np.asarray(add.features(target)), add.what))
-    beliefs = _beliefs(target, k, absent)
-    read = _read(target, folds, absent)
-    confounds = [*found, *read]
+    return Confounds(found, _read(target, folds, absent), absent, everything, coded, k, trees)
+
+
+def beside(target: Target, given: Confounds) -> Beside:
+    """Everything that stands beside the target's probe: the confounds and the beliefs of all sources."""
+    absent = list(given.absent)
+    beliefs = _beliefs(target, given.n_folds, absent)
     ceilings = sorted((b for b in beliefs if b.kind == "ceiling"), key=_place)
     stated = next((b for b in beliefs if b.kind == "stated"), None)
     sources = Sources(
-        [b.nested for b in confounds if np.ptp(b.nested.outer) > 0], everything, coded,
-        next((b.scores for b in read if b.name == "untrained model"), None),
+        [b.nested for b in (*given.found, *given.read) if np.ptp(b.nested.outer) > 0], given.features, given.coded,
+        next((b.scores for b in given.read if b.name == "untrained model"), None),
         tuple((b.name, b.scores) for b in ceilings), bool(ceilings) and ceilings[0].name == NAMES["exact"],
         None if stated is None else stated.scores,
         target.note or ("no ideal reader follows this question" if not target.role else "no game could be followed"),
-        target.chose, target.no_use, trees,
+        target.chose, target.no_use, given.trees,
     )  # fmt: skip
-    return Beside([*found, *read, *beliefs], absent, sources)
+    return Beside([*given.found, *given.read, *beliefs], absent, sources)
 
 
 def _place(b: Baseline) -> int:
@@ -243,4 +262,14 @@ def _one_hot(values: pl.Series) -> NDArray[np.float64]:
     return values.to_frame().to_dummies().to_numpy().astype(np.float64)
 
 
-__all__ = ["NAMES", "STATED", "Baseline", "Beside", "baselines", "shuffled_roles", "word_features"]
+__all__ = [
+    "NAMES",
+    "STATED",
+    "Baseline",
+    "Beside",
+    "Confounds",
+    "beside",
+    "confounds",
+    "shuffled_roles",
+    "word_features",
+]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.data.targets import Target
 from analysis.evaluation.audits import leakage, learning_curve, selectivity, site_map
-from analysis.evaluation.baselines import Baseline, baselines, shuffled_roles
+from analysis.evaluation.baselines import Baseline, Confounds, beside, confounds, shuffled_roles
 from analysis.probes.permutation import LayerNull, layer_null, units_of
 from analysis.probes.probes import Factorised, ProbeResult, check_classes, is_grouped, probe
 from analysis.rungs.climb import climb
@@ -117,11 +117,36 @@ class Skipped:
     verdict: str = "not tested"
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What of a target's evaluation needs nobody's beliefs: it can be computed while observers still read the games."""
+
+    target: Target
+    folds: Folds
+    sets: Factorised
+    found: ProbeResult
+    null: LayerNull
+    best: int
+    """Position of the layer that was chosen most often."""
+    confounds: Confounds
+    shuffled: NDArray[np.float64]
+    leakage: pl.DataFrame
+    selectivity: pl.DataFrame
+    sites: pl.DataFrame
+    learning: pl.DataFrame
+
+
 def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | Skipped:
     """All numbers of one target; `Skipped` with a reason where the data do not allow a nested, grouped
     evaluation.
     """
     settings = settings or Settings()
+    begun = begin(target, settings)
+    return begun if isinstance(begun, Skipped) else finish(begun, target, settings)
+
+
+def begin(target: Target, settings: Settings) -> Begun | Skipped:
+    """The probe, the null, the audits, the fits on what is public or incidental; the target's `stated` is not read."""
     if not target.readouts:
         return Skipped(target, target.missing or "no activations were captured for it")
     if not len(target.y):
@@ -145,32 +170,41 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
     found = probe(x, target.y, folds, target.games, factorised=sets)
     if not is_grouped(folds, target.games):
         raise AssertionError("game_folds returned folds that split a game")
-    beside = baselines(target, folds, settings.seed, trees=settings.trees)
     unit, unit_games, first = units_of(target.games, target.member)
     null = layer_null(x, target.y[first], unit, unit_games, folds, settings.n_permutations, settings.seed)
     best = int(np.bincount(found.chosen_layer).argmax())
-    evidence = climb(
-        target.y, target.games, target.decisions, folds, x[best], found, beside.sources, float(null.p[0]),
-        settings.n_boot, settings.seed,
+    audits, empty = settings.audits, pl.DataFrame()
+    return Begun(
+        target, folds, sets, found, null, best, confounds(target, folds, settings.seed, trees=settings.trees),
+        shuffled_roles(target, folds, x[best], settings.seed),
+        leakage(target, x[best], folds, found, settings.seed, main.probed[best]) if audits else empty,
+        selectivity(target, x, folds, null.observed[0], settings.seed) if audits else empty,
+        site_map(target, folds) if audits else empty,
+        learning_curve(target, x[best], folds, settings.seed) if audits else empty,
     )  # fmt: skip
-    shuffled = shuffled_roles(target, folds, x[best], settings.seed)
+
+
+def finish(begun: Begun, target: Target, settings: Settings) -> Evaluation:
+    """The evaluation of `target`, the same rows as were begun with, by now with everybody's beliefs."""
+    folds, found, null = begun.folds, begun.found, begun.null
+    main, shown = target.readouts[0], beside(target, begun.confounds)
+    evidence = climb(
+        target.y, target.games, target.decisions, folds, begun.sets.layers[begun.best], found, shown.sources,
+        float(null.p[0]), settings.n_boot, settings.seed,
+    )  # fmt: skip
     rate = float(target.y.mean())
-    empty = pl.DataFrame()
-    audits = settings.audits
     return Evaluation(
         target, folds, found, tuple(main.layers[i] for i in main.probed),
-        _compare(target, folds, found, beside.baselines, evidence, shuffled, settings), beside.absent, evidence, null,
+        _compare(target, folds, found, shown.baselines, evidence, begun.shuffled, settings), shown.absent, evidence,
+        null,
         {
             "log-loss": log_loss(target.y, found.scores),
             "log-loss of the base rate": log_loss(target.y, np.full(len(target.y), rate)),
             "Brier": brier(target.y, found.scores), "ECE": ece(target.y, found.scores),
             "recall at 1% FPR": recall_at_fpr(target.y, found.scores), "base rate": rate,
         },
-        leakage(target, x[best], folds, found, settings.seed, main.probed[best]) if audits else empty,
-        selectivity(target, x, folds, null.observed[0], settings.seed) if audits else empty,
-        site_map(target, folds) if audits else empty,
-        learning_curve(target, x[best], folds, settings.seed) if audits else empty,
-        {b.name: b.scores for b in beside.baselines}, sets,
+        begun.leakage, begun.selectivity, begun.sites, begun.learning,
+        {b.name: b.scores for b in shown.baselines}, begun.sets,
     )  # fmt: skip
 
 
@@ -212,9 +246,12 @@ __all__ = [
     "MARGIN",
     "MIN_GAMES",
     "MIN_ROWS",
+    "Begun",
     "Evaluation",
     "Score",
     "Settings",
     "Skipped",
+    "begin",
     "evaluate",
+    "finish",
 ]

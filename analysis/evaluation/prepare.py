@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.beliefs.deception import grade
-from analysis.beliefs.observe import observe
-from analysis.beliefs.observers import Watched, fitted_posteriors
+from analysis.beliefs.observe import Asked, Following
+from analysis.beliefs.observers import Watched
+from analysis.beliefs.rung_games import rung_games
 from analysis.data.captures import attach, stores_of
 from analysis.data.frames import Logs, subject_rows
 from analysis.data.labels import label
@@ -42,50 +44,75 @@ class Prepared:
     """Of speeches, with their activations, and whether each stays within a role."""
 
 
-def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
-    """The targets and label frames of all games.
+class Preparing:
+    """The targets with their activations while observers follow the games; `finish` waits for these.
 
     spare: where nothing was captured, there is nothing to probe; then the rows of a few games stand for all, no
     character is fitted, and observers follow `OBSERVED` games at most, drawn at random.
     """
-    runs = logs.runs
-    labels = label(logs)
-    captured = not spare or any(stores_of(run)[0] for _, run in runs)
-    few = logs if captured else logs.some(logs.ids[:FEW])
-    others, own = subject_rows(few), subject_rows(few, about="self")
-    beliefs = pl.concat(
-        [
-            run.beliefs.with_columns(
-                game_id=pl.lit(prefix) + pl.col("game_id"),
-                p_seer=probability("seer"),
+
+    def __init__(self, logs: Logs, settings: Settings, spare: bool = False) -> None:
+        self.logs, self.settings = logs, settings
+        self.captured = not spare or any(stores_of(run)[0] for _, run in logs.runs)
+        self.beliefs = pl.concat(
+            [
+                run.beliefs.with_columns(
+                    game_id=pl.lit(prefix) + pl.col("game_id"),
+                    p_seer=probability("seer"),
+                )
+                for prefix, run in logs.runs
+            ]
+        ).select(*BELIEF, "about").collect()  # fmt: skip
+        self._followed = logs if self.captured else drawn(logs, OBSERVED, settings.seed)
+        asked = Asked(
+            tuple(sorted(_second_at(self._followed, self.beliefs))), self.captured,
+            rung_games(logs.runs, settings.seed) if self.captured else (), self.captured, settings.seed,
+        )  # fmt: skip
+        # Where fits are to be made, one core is theirs.
+        cores = os.cpu_count() or 1
+        self._following = Following(self._followed, asked, max(1, cores - 1) if self.captured else cores)
+        few = logs if self.captured else logs.some(logs.ids[:FEW])
+        self._others, self._own = subject_rows(few), subject_rows(few, about="self")
+        self._labels = label(logs)
+        self.targets = [
+            self._attached(target, target.name.startswith("own_"))
+            for target in targets_of(
+                self._others, self._own, self._labels["speeches"], self._labels["ballots"]
             )
-            for prefix, run in runs
         ]
-    ).select(*BELIEF, "about").collect()  # fmt: skip
-    followed = logs if captured else drawn(logs, OBSERVED, settings.seed)
-    watched = observe(followed, _second_at(followed, beliefs), captured)
-    if len(followed) < len(logs):
-        watched.prior += f"; {len(followed):,} of {len(logs):,} games were followed, drawn at random"
-    labels = grade(labels, watched)
-    fitted, no_fit = watched.beliefs.clear(), ""
-    if captured:
-        fitted, no_fit = fitted_posteriors(list(logs), seed=settings.seed)
-    first = beliefs.filter(pl.col("about").is_null()).select(BELIEF)
-    sources = pl.concat([first, watched.beliefs.select(BELIEF), fitted.select(BELIEF)])
-    note = "; ".join(dict.fromkeys(filter(None, (watched.why, no_fit))))
-    targets = []
-    asked = [
-        (t, t.name.startswith("own_")) for t in targets_of(others, own, labels["speeches"], labels["ballots"])
-    ]
-    asked += [(new.rows(others, own, labels), new.own) for new in TARGETS.values()]
-    for target, about_self in asked:
-        thinned = thin(target, settings.max_rows, settings.seed)
-        mine = attach(thinned, runs, about_self, settings.site)
-        if target.role:
-            mine = replace(with_beliefs(mine, sources), note=note, prior=watched.prior)
-        targets.append(mine)
-    speech = contrasts(own, labels["statements"], labels["speeches"], runs)
-    return Prepared(targets, labels, beliefs, watched, speech)
+        """The project's own, with their activations and nobody's beliefs yet."""
+
+    def _attached(self, target: Target, own: bool) -> Target:
+        thinned = thin(target, self.settings.max_rows, self.settings.seed)
+        return attach(thinned, self.logs.runs, own, self.settings.site)
+
+    def finish(self) -> Prepared:
+        """Everything, the targets registered from outside among them. Raises AnalysisError where following failed."""
+        watched = self._following.result()
+        if len(self._followed) < len(self.logs):
+            watched.prior += (
+                f"; {len(self._followed):,} of {len(self.logs):,} games were followed, drawn at random"
+            )
+        labels = grade(self._labels, watched)
+        first = self.beliefs.filter(pl.col("about").is_null()).select(BELIEF)
+        sources = pl.concat([first, watched.beliefs.select(BELIEF), watched.fitted.select(BELIEF)])
+        note = "; ".join(dict.fromkeys(filter(None, (watched.why, watched.no_fit))))
+        more = [self._attached(t.rows(self._others, self._own, labels), t.own) for t in TARGETS.values()]
+        targets = [
+            replace(with_beliefs(target, sources), note=note, prior=watched.prior) if target.role else target
+            for target in (*self.targets, *more)
+        ]
+        speech = contrasts(self._own, labels["statements"], labels["speeches"], self.logs.runs)
+        return Prepared(targets, labels, self.beliefs, watched, speech)
+
+    def stop(self) -> None:
+        """Ends the observers, where `finish` is not to come."""
+        self._following.stop()
+
+
+def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
+    """The targets and label frames of all games; see `Preparing`."""
+    return Preparing(logs, settings, spare).finish()
 
 
 def drawn(logs: Logs, most: int, seed: int) -> Logs:

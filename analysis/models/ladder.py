@@ -3,31 +3,26 @@
 `agents.werewolf.observer.ladder` names the rungs. All sources are scored on the same rows, once for each
 model: those that played, each
 on its own games, and, where one model played, those that were captured on its contexts. Checkpoints whose names end in
-the tokens trained make a course. Only some games of each model are read, because every rung reads them anew.
+the tokens trained make a course. Only some games of each model are read (`analysis.beliefs.rung_games`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.werewolf.observer import EVEN, RUNGS, Observer
-from analysis.beliefs.observers import LAPSE, SCHEMA
-from analysis.data.frames import GameLog
+from agents.werewolf.observer import RUNGS
 from analysis.data.targets import Readout
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Evaluation, Settings
 from analysis.models.checkpoints import tokens_trained
 from analysis.probes.probes import check_classes, probe
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
 from analysis.stats.splits import Folds, game_folds
-from games.records import Decision, Event
 
-GAMES = 100
-"""Games of each model that the rungs read, at most."""
 REPRESENTED, STATED = "represented", "stated"
 LADDER: dict[str, Any] = {
     "model": pl.String,
@@ -43,65 +38,19 @@ LADDER: dict[str, Any] = {
 }
 
 
-def rung_beliefs(logs: Iterable[GameLog], wanted: pl.DataFrame) -> pl.DataFrame:
-    """P(werewolf) on every rung (`observers.SCHEMA`, source: the rung's name) at the decisions `wanted`.
-
-    `wanted` has game_id, seq, viewer. Models' acts are read as scripted ones with a share `LAPSE` that follows no
-    policy. A game ends, for a rung, where that rung's observer cannot follow it.
-    """
-    asked: dict[str, set[int]] = {}
-    for game_id, seq in wanted.select("game_id", "seq").unique(maintain_order=True).iter_rows():
-        asked.setdefault(game_id, set()).add(int(seq))
-    rows: list[tuple[Any, ...]] = []
-    for log in logs:
-        if log.game_id not in asked:
-            continue
-        models = any(isinstance(r, Decision) and r.trace is not None for r in log.records)
-        for rung, name in enumerate(RUNGS):
-            try:
-                observer = (
-                    Observer("exact", log.config, log.mix or EVEN, rung=rung, lapse=LAPSE if models else 0.0)
-                    if rung
-                    else Observer("rules", log.config)
-                )
-                rows += _followed(log, observer, name, asked[log.game_id])
-            except ValueError:  # it cannot hold or follow the game: no rows from there on
-                continue
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
-
-
-def _followed(log: GameLog, observer: Observer, name: str, asked: set[int]) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = []
-    for record in log.records:
-        if isinstance(record, Event):
-            try:
-                observer.update(record)
-            except ValueError:
-                return rows
-        elif record.seq in asked:
-            p = observer.p_werewolf(record.seat)
-            rows += [
-                (log.game_id, record.seq, record.seat, subject, name, float(p[subject]), None)
-                for subject, alive in enumerate(observer.seen.alive)
-                if alive and subject != record.seat
-            ]
-    return rows
-
-
 def ladder(
-    e: Evaluation, logs: Iterable[GameLog], checkpoints: Mapping[str, Readout], settings: Settings
+    e: Evaluation, beliefs: pl.DataFrame, checkpoints: Mapping[str, Readout], settings: Settings
 ) -> tuple[pl.DataFrame, list[str]]:
-    """AUROC of every source for every model (schema `LADDER`), by tokens trained, and in words what is left out."""
+    """AUROC of every source for every model (schema `LADDER`), by tokens trained, and in words what is left out.
+
+    `beliefs` (`observers.SCHEMA`) are those of the observers of every rung; games without any are not looked at.
+    """
     target, absent, found = e.target, list[str](), list[dict[str, Any]]()
     played = target.frame["model"].fill_null("").to_numpy()
     models = [m for m in dict.fromkeys(played.tolist()) if m]
-    rng = np.random.default_rng(settings.seed)
     for model in models:
         rows = np.flatnonzero(played == model)
-        names = np.unique(target.games[rows])
-        kept = rng.choice(names, min(GAMES, len(names)), replace=False)
-        rows = rows[np.isin(target.games[rows], kept)]
-        by_rung = _joined(target.frame[rows], rung_beliefs(logs, target.frame[rows]))
+        by_rung = _joined(target.frame[rows], beliefs)
         known = np.isfinite(by_rung).all(axis=1)
         rows, by_rung = rows[known], by_rung[known]
         why = _too_few(target.y[rows], target.games[rows])

@@ -135,8 +135,8 @@ def probe(
 
     `x` is `(n_rows, n_layers, d_model)` or a list of layers, `y` and `games` are `(n_rows,)`. The nested
     choice is made with ridge; a logistic fit then takes the penalty of equal shrinkage, `penalty * p (1 -
-    p)` with p the base rate. `factorised`: of these very layers, labels and folds, where other probes share it. Raises ValueError for fewer than 3 folds, or where a training set would hold
-    one class.
+    p)` with p the base rate. factorised: of these very layers, labels and folds, where other probes share it.
+    Raises ValueError for fewer than 3 folds, or where a training set would hold one class.
     """
     layers, labels = as_layers(x), np.asarray(y, dtype=np.float64)
     check_classes(labels, folds)

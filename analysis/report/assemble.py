@@ -191,7 +191,7 @@ def _said(made: Made, numbers: Numbers) -> Block:
         beliefs_block(head, made.prepared, numbers),
         "Beliefs around events, in the simplex, of the second order",
     )
-    block.take(ladder_block(head, made.logs, made.runs, made.settings, numbers))
+    block.take(ladder_block(head, made.prepared.watched.rungs, made.runs, made.settings, numbers))
     return block
 
 

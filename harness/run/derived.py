@@ -18,7 +18,24 @@ import polars as pl
 
 from harness.atomic import replacing, storage, write_whole
 from harness.digest import digest_of, file_digest
+from harness.errors import StorageError
 from harness.run import tables
+
+__all__ = [
+    "ALL",
+    "READ_AGAIN",
+    "Inputs",
+    "Stale",
+    "StorageError",
+    "digest_of",
+    "file_digest",
+    "inputs_in",
+    "inputs_of",
+    "mark_stale",
+    "stale",
+    "with_inputs",
+    "write_table",
+]
 
 KEY = "wolfscope-inputs"
 PLACES = ("report*.html", "view/index.html", "derived/*.parquet")
@@ -27,6 +44,10 @@ REMEDY = {
     "report.html": "report", "index.html": "view", "judge.parquet": "judge", "probe_scores.parquet": "score",
     "behaviour.parquet": "behaviour", "collusion.parquet": "collusion", "collusion_detectors.parquet": "collusion",
     "collusion_minds.parquet": "collusion",
+    **dict.fromkeys(
+        (f"observers_{name}.parquet" for name in
+         ("beliefs", "utterances", "second", "rungs", "fitted", "speakers", "told")), "report",
+    ),
     **dict.fromkeys(("ratings.parquet", "head_to_head.parquet", "rating_differences.parquet"), "ratings"),
 }  # fmt: skip
 """Derived file -> the verb that makes it again."""

@@ -13,10 +13,10 @@ from analysis.beliefs import geometry
 from analysis.evaluation import judge
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.recipes import lat
-from analysis.probes.mlp import mlp
 from analysis.evaluation.transfer import transfer
 from analysis.planted.planted import plant
 from analysis.planted.rungs import target_of
+from analysis.probes.mlp import mlp
 from analysis.report.report import write_report
 from analysis.stats.errors import AnalysisError
 from analysis.stats.splits import game_folds

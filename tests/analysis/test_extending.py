@@ -15,7 +15,7 @@ import analysis
 from analysis.data.frames import Logs
 from analysis.data.labels import label
 from analysis.evaluation import registry
-from analysis.evaluation.baselines import baselines
+from analysis.evaluation.baselines import beside, confounds
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.prepare import prepare
 from analysis.evaluation.registry import NewBaseline, load_extensions, register
@@ -46,8 +46,8 @@ def extended(tmp_path, monkeypatch):
 def test_the_modules_confound_probe_target_and_section_take_part(extended, tmp_path):
     target = rung_target("used", 20, seed=0)
     folds = game_folds(target.games, 5)
-    beside = baselines(target, folds)
-    assert next(b for b in beside.baselines if b.name == "vowels").kind == "confound"
+    shown = beside(target, confounds(target, folds))
+    assert next(b for b in shown.baselines if b.name == "vowels").kind == "confound"
     scores = registry.PROBES["last layer"].fit([target.readouts[0].layer(1)], target.y, folds)
     assert np.isfinite(scores).all()
     log = scripted_game(3)

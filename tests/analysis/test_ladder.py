@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from agents.werewolf.observer import RUNGS, Observer
+from analysis.beliefs.observers import SCHEMA, rung_rows
 from analysis.evaluation.evaluate import Settings
-from analysis.models.ladder import rung_beliefs
 from analysis.report.report import write_report
 from analysis.stats.metrics import auroc
 from games.records import Decision
@@ -24,21 +24,17 @@ def games():
 
 @pytest.fixture(scope="module")
 def beliefs(games):
-    return rung_beliefs(games, wanted_of(games))
-
-
-def wanted_of(games):
-    """The ballots of all who are no werewolves."""
-    rows = [
-        (log.game_id, r.seq, r.seat)
-        for log in games
-        for facts in [log.game.seats(log.config, log.records)]
-        for r in log.records
-        if isinstance(r, Decision) and r.kind == "ballot" and facts[r.seat].role != "werewolf"
-    ]
-    return pl.DataFrame(
-        rows, schema={"game_id": pl.String, "seq": pl.Int64, "viewer": pl.Int64}, orient="row"
-    )
+    """Of every rung at the ballots of all who are no werewolves."""
+    rows = []
+    for log in games:
+        roles = [fact.role for fact in log.game.seats(log.config, log.records)]
+        asked = {
+            r.seq
+            for r in log.records
+            if isinstance(r, Decision) and r.kind == "ballot" and roles[r.seat] != "werewolf"
+        }
+        rows += [row for name in RUNGS for row in rung_rows(log, name, asked, models=False)]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def test_the_deeper_the_evidence_the_better_the_observer_tells_werewolves(games, beliefs):

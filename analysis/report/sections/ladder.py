@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from agents.werewolf.observer import RUNGS
 from analysis.data.captures import checkpoints_of
-from analysis.data.frames import GameLog
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.models.ladder import REPRESENTED, STATED, ladder
 from analysis.report import figures, training_charts
@@ -26,7 +25,7 @@ MEANS = (
 
 def ladder_block(
     e: Evaluation | None,
-    logs: Iterable[GameLog],
+    beliefs: pl.DataFrame,
     runs: Sequence[tuple[str, Any]],
     settings: Settings,
     numbers: Numbers,
@@ -36,7 +35,7 @@ def ladder_block(
     if e is None:
         block.add(note="Not drawn: the headline target was not evaluated.")
         return block
-    found, absent = ladder(e, logs, checkpoints_of(e.target, runs), settings)
+    found, absent = ladder(e, beliefs, checkpoints_of(e.target, runs), settings)
     for text in absent:
         block.add(note=f"Not drawn for {text}.")
     if not len(found):

@@ -1,0 +1,131 @@
+"""What observers said of a run's games, kept as derived tables: the next report of the same games need not ask again.
+
+`derived/observers_<name>.parquet` in the first run's folder, each with the digests of the tables it was made from
+(`harness.run.derived`) and a key of what was asked and of the code that answered. Where any of it has changed, or a
+file is damaged, the games are followed anew. A run folder that cannot be written to keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+import agents.werewolf.observer as observer_package
+from analysis.beliefs.observers import SCHEMA, SECOND, Watched
+from analysis.beliefs.utterances import UTTERANCES
+from analysis.data.frames import Logs
+from harness.run.derived import (
+    Inputs,
+    StorageError,
+    digest_of,
+    file_digest,
+    inputs_in,
+    inputs_of,
+    write_table,
+)
+
+SPEAKERS: dict[str, Any] = {
+    "game_id": pl.String, "seq": pl.Int32, "roles": pl.List(pl.String), "p": pl.List(pl.Float64),
+}  # fmt: skip
+FRAMES: dict[str, dict[str, Any]] = {
+    "beliefs": SCHEMA, "utterances": UTTERANCES, "second": SECOND, "rungs": SCHEMA, "fitted": SCHEMA,
+    "speakers": SPEAKERS,
+}  # fmt: skip
+WORDS = ("why", "prior", "no_fit")
+TOLD: dict[str, Any] = {**dict.fromkeys(("key", "digests", *WORDS, "seal"), pl.String)}
+"""Of `observers_told`, one row: the key, the digests of the other files, what `Watched` holds in words, and a digest of
+all that."""
+READ = ("events.parquet", "decisions.parquet")
+"""The tables of a run that observers read."""
+
+
+def write_watched(folder: Path, watched: Watched, prefix: str = "", inputs: Inputs | None = None) -> None:
+    """Write the frames into a folder; `inputs` makes them derived tables. Raises StorageError, OSError."""
+    for name in FRAMES:
+        frame = _speakers_of(watched) if name == "speakers" else getattr(watched, name)
+        path = folder / f"{prefix}{name}.parquet"
+        if inputs is None:
+            frame.write_parquet(path)
+        else:
+            write_table(path, frame, inputs)
+
+
+def read_watched(folder: Path, prefix: str = "") -> Watched:
+    """The frames that `write_watched` wrote. Raises OSError, PolarsError, ValueError."""
+    frames = {name: pl.read_parquet(folder / f"{prefix}{name}.parquet") for name in FRAMES}
+    for name, frame in frames.items():
+        if frame.schema != pl.Schema(FRAMES[name]):
+            raise ValueError(f"{folder / f'{prefix}{name}.parquet'} has columns {', '.join(frame.columns)}")
+    speakers = {
+        (game, seq): (tuple(roles), np.array(p).reshape(-1, len(roles)))
+        for game, seq, roles, p in frames.pop("speakers").iter_rows()
+    }
+    return Watched(**frames, speakers=speakers, why="")
+
+
+def keep(logs: Logs, asked: Any, watched: Watched) -> None:
+    """Keep what was found in the first run's folder; nothing where it cannot be written to, or has no tables yet."""
+    folder, inputs = _home(logs) / "derived", _inputs(logs)
+    if not inputs.digests:
+        return
+    try:
+        write_watched(folder, watched, "observers_", inputs)
+        row = [_key(logs, asked), _digests(folder), *(getattr(watched, name) for name in WORDS)]
+        told = pl.DataFrame([(*row, _seal(row))], schema=TOLD, orient="row")
+        write_table(folder / "observers_told.parquet", told, inputs)
+    except (StorageError, OSError):
+        return
+
+
+def kept(logs: Logs, asked: Any) -> Watched | None:
+    """What was kept of the same games, asked the same, read from the same tables by the same code; else None."""
+    folder, now = _home(logs) / "derived", _inputs(logs)
+    paths = [folder / f"observers_{name}.parquet" for name in (*FRAMES, "told")]
+    if not now.digests or any(not path.is_file() or inputs_in(path) != now for path in paths):
+        return None
+    try:
+        told = pl.read_parquet(paths[-1]).row(0)
+        if told[:2] != (_key(logs, asked), _digests(folder)) or told[-1] != _seal(told[:-1]):
+            return None
+        watched = read_watched(folder, "observers_")
+    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+        return None
+    for name, words in zip(WORDS, told[2:-1]):
+        setattr(watched, name, words)
+    return watched
+
+
+def _digests(folder: Path) -> str:
+    return " ".join(file_digest(folder / f"observers_{name}.parquet") for name in FRAMES)
+
+
+def _seal(row: Sequence[str]) -> str:
+    return digest_of("\n".join(row).encode())
+
+
+def _home(logs: Logs) -> Path:
+    return Path(logs.runs[0][1].path)
+
+
+def _inputs(logs: Logs) -> Inputs:
+    return inputs_of([run.path for _, run in logs.runs], READ)
+
+
+def _key(logs: Logs, asked: Any) -> str:
+    """Of what was asked of which games, under which priors, and of the code that answers."""
+    parts = [msgspec.json.encode([logs.ids, asked, str(sorted(logs.mixes.items(), key=str))])]
+    places = [Path(str(observer_package.__file__)).parent, Path(__file__).parent]
+    parts += [path.read_bytes() for place in places for path in sorted(place.glob("*.py"))]
+    return digest_of(b"\n".join(parts))
+
+
+def _speakers_of(watched: Watched) -> pl.DataFrame:
+    rows: list[tuple[Any, ...]] = [
+        (game, seq, list(roles), p.ravel().tolist()) for (game, seq), (roles, p) in watched.speakers.items()
+    ]
+    return pl.DataFrame(rows, schema=SPEAKERS, orient="row")
