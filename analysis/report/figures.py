@@ -83,8 +83,12 @@ def palette(names: Sequence[str]) -> list[str]:
 
 
 def data(frame: pl.DataFrame) -> alt.Data:
-    """A frame's rows as a chart takes them."""
-    return alt.Data(values=frame.to_dicts())
+    """A frame's rows as a chart takes them: as text, which altair neither copies nor walks through value by value."""
+    numbers = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    return alt.Data(
+        values=frame.with_columns(pl.col(numbers).fill_nan(None)).write_json(),
+        format=alt.DataFormat(type="json"),
+    )
 
 
 def _least(values: pl.Series) -> float:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import polars as pl
 import pytest
 
 from agents.werewolf.observer import EVEN, Observer
 from analysis.beliefs import observe as module
-from analysis.beliefs.observe import observe
+from analysis.beliefs.observe import Asked, Following, observe
+from analysis.beliefs.observers import Watched
 from analysis.data.frames import Logs
 from analysis.data.roster import characters_of
 from games.records import Decision
@@ -61,3 +66,39 @@ def test_games_are_read_anew_each_time_and_some_of_them_in_their_order(run: Run)
     assert [log.game_id for log in some] == some.ids == [logs.ids[1], logs.ids[4]]
     whole = {log.game_id: log.records for log in logs}
     assert all(log.records == whole[log.game_id] for log in some)
+
+
+def frames_of(watched: Watched) -> dict[str, pl.DataFrame]:
+    return {name: getattr(watched, name) for name in ("beliefs", "utterances", "second", "rungs", "fitted")}
+
+
+def test_what_observers_said_is_kept_until_anything_it_was_made_from_changes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    logs = Logs([("", load_run(copy))]).some(run.game_ids[:3])
+    asked = Asked(rungs=tuple(logs.ids[:1]), fitted=True)
+    said = frames_of(Following(logs, asked).result())
+    assert all(len(frame) for name, frame in said.items() if name != "second")
+
+    def followed() -> bool:
+        times: list[int] = []
+        true = module._follow_all
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_follow_all", lambda job, logs: times.append(1) or true(job, logs))
+            again = frames_of(Following(logs.some(logs.ids), asked).result())
+        assert all(again[name].equals(frame) for name, frame in said.items())
+        return bool(times)
+
+    assert not followed()
+    file = copy / "derived" / "observers_beliefs.parquet"
+    changed = bytearray(file.read_bytes())
+    changed[len(changed) // 3] ^= 1
+    file.write_bytes(bytes(changed))
+    assert followed()
+    assert not followed()
+    assert module.kept(logs, Asked(rungs=asked.rungs)) is None  # not asked the same
+    events = copy / "events.parquet"
+    pl.read_parquet(events).write_parquet(events, compression="uncompressed")
+    assert module.kept(logs, asked) is None
