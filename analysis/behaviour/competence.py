@@ -18,8 +18,8 @@ FEWEST_GAMES = 15
 def agents_table(
     seats: pl.DataFrame, decisions: pl.DataFrame, ballots: pl.DataFrame, n_boot: int = 1000
 ) -> pl.DataFrame:
-    """One row an agent: seats, decisions, fallbacks, wins by faction, ballots of its villagers against
-    chance.
+    """One row an agent: seats, decisions, fallbacks, wins by faction (intervals over games), ballots of its villagers
+    against chance.
 
     `hit` is the share of the village's informed-by-nothing ballots that fell on a werewolf, `chance` the
     share that a random living other would have given the same knowledge, `lift` their difference with an
@@ -44,8 +44,8 @@ def agents_table(
                 "decisions": len(made),
                 "fallbacks": _share(made["fallback"].is_not_null()),
                 "forced": _share(made["forced"]),
-                "wins_village": _share(mine.filter(pl.col("faction") == "village")["won"]),
-                "wins_werewolf": _share(mine.filter(pl.col("faction") == "werewolf")["won"]),
+                **_wins(mine, "village", n_boot),
+                **_wins(mine, "werewolf", n_boot),
                 "ballots": len(cast), "games": cast["game_id"].n_unique(),
                 "hit": _share(cast["target_is_werewolf"]),
                 "chance": float(np.mean(cast["p_chance"].to_numpy())) if len(cast) else None,
@@ -55,11 +55,24 @@ def agents_table(
     schema = {
         "agent": pl.String, "model": pl.String, "seats": pl.Int64, "decisions": pl.Int64, "fallbacks": pl.Float64,
         "forced": pl.Float64,
-        "wins_village": pl.Float64, "wins_werewolf": pl.Float64, "ballots": pl.Int64, "games": pl.Int64,
+        **{f"wins_{side}{end}": pl.Float64 for side in ("village", "werewolf") for end in ("", "_low", "_high")},
+        "ballots": pl.Int64, "games": pl.Int64,
         "hit": pl.Float64,
         "chance": pl.Float64, "lift": pl.Float64, "lift_low": pl.Float64, "lift_high": pl.Float64,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema)
+
+
+def _wins(seats: pl.DataFrame, side: str, n_boot: int) -> dict[str, float | None]:
+    """Share of an agent's seats of one side that won, with its interval over games; None where it had none."""
+    known = seats.filter(pl.col("faction") == side).drop_nulls("won")
+    if known.is_empty():
+        return dict.fromkeys((f"wins_{side}", f"wins_{side}_low", f"wins_{side}_high"))
+    per_game = known.group_by("game_id", maintain_order=True).agg(
+        won=pl.col("won").cast(pl.Float64).sum(), n=pl.len()
+    )
+    i = ratio_interval(per_game["game_id"], per_game["won"], per_game["n"], n_boot)
+    return {f"wins_{side}": i.value, f"wins_{side}_low": i.low, f"wins_{side}_high": i.high}
 
 
 def with_forced(decisions: pl.DataFrame) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.behaviour.outcomes import Experiment, experiments_of, read_experiment
+from analysis.behaviour.outcomes import Experiment
 from analysis.stats.bootstrap import Interval, holm, ratio_interval
 
 EFFECTS: dict[str, Any] = {
@@ -266,19 +266,14 @@ def random_effects(values: Sequence[float], errors: Sequence[float]) -> tuple[fl
     return float((w @ y) / w.sum()), float(np.sqrt(1 / w.sum())), tau2
 
 
-def used_beside(run: str | Path, n_boot: int = 2000) -> list[Used]:
-    """The tested arms of every finished experiment in a run's folder, by experiment and arm: the rung "used".
+def used_in(experiment: Experiment, n_boot: int = 2000, table: pl.DataFrame | None = None) -> list[Used]:
+    """The tested arms of one experiment, the rung "used"; none where acts were played out in place of arms.
 
-    Empty where none was carried out. Raises AnalysisError where one cannot be read.
+    `table`: its effects, where they are there already.
     """
-    return [row for path in experiments_of(Path(run)) for row in used_in(read_experiment(path), n_boot)]
-
-
-def used_in(experiment: Experiment, n_boot: int = 2000) -> list[Used]:
-    """The tested arms of one experiment; none where acts were played out in place of arms."""
     if experiment.strategic:
         return []
-    table = effect_table(experiment, n_boot)
+    table = effect_table(experiment, n_boot) if table is None else table
     design = experiment.design
     return [
         Used(

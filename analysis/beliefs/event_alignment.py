@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.stats.bootstrap import Interval, ratio_interval
+
 EVENTS = {
     "was_accused": "is accused for the first time",
     "was_reported_werewolf": "is reported a werewolf",
@@ -21,6 +23,17 @@ EVENTS = {
     "claimed_seer": "claims to be the seer",
 }
 """Public count that leaves 0 -> what happened to the subject."""
+
+
+SHIFTS = ("speaker_shift", "subject_shift", "stated_shift")
+PERSUASION: dict[str, Any] = {
+    "speaker_role": pl.String,
+    "kind": pl.String,
+    "n": pl.Int64,
+    "games": pl.Int64,
+    "n_stated": pl.Int64,
+    **{f"{name}{end}": pl.Float64 for name in SHIFTS for end in ("", "_low", "_high")},
+}
 
 
 def aligned(
@@ -65,8 +78,9 @@ def aligned(
 def persuasion(utterances: pl.DataFrame, beliefs: pl.DataFrame) -> pl.DataFrame:
     """By speaker's role and kind of utterance: how the public posterior and stated beliefs of the subject moved.
 
-    Columns speaker_role, kind, n, speaker_shift, subject_shift (posterior, after minus before), stated_shift (the
-    listeners' stated belief about the subject: first after minus last before), n_stated.
+    Columns speaker_role, kind, n, games, n_stated, and of each of `SHIFTS` the mean with its interval over games (low,
+    high): speaker_shift, subject_shift (posterior, after minus before), stated_shift (the listeners' stated belief
+    about the subject: first after minus last before).
     """
     said = utterances.with_row_index("row_")
     stated = beliefs.filter(pl.col("about").is_null() & pl.col("source").is_in(["stated", "stated_words"]))
@@ -98,15 +112,31 @@ def persuasion(utterances: pl.DataFrame, beliefs: pl.DataFrame) -> pl.DataFrame:
             .group_by("row_", maintain_order=True)
             .agg(stated=(pl.col("p") - pl.col("p_before")).mean())
         )
-    return (
-        said.join(moved, on="row_", how="left", maintain_order="left")
-        .group_by("speaker_role", "kind", maintain_order=True)
-        .agg(
-            n=pl.len().cast(pl.Int64),
-            speaker_shift=(pl.col("suspicion_after") - pl.col("suspicion_before")).mean(),
-            subject_shift=(pl.col("subject_after") - pl.col("subject_before")).mean(),
-            stated_shift=pl.col("stated").mean(),
-            n_stated=pl.col("stated").count().cast(pl.Int64),
-        )
-        .sort("speaker_role", "n", descending=[False, True], maintain_order=True)
+    shifts = said.join(moved, on="row_", how="left", maintain_order="left").with_columns(
+        speaker_shift=pl.col("suspicion_after") - pl.col("suspicion_before"),
+        subject_shift=pl.col("subject_after") - pl.col("subject_before"),
+        stated_shift=pl.col("stated"),
     )
+    rows = []
+    for (role, kind), part in shifts.group_by("speaker_role", "kind", maintain_order=True):
+        row: dict[str, Any] = {
+            "speaker_role": role, "kind": kind, "n": len(part), "games": part["game_id"].n_unique(),
+            "n_stated": int(part["stated"].count()),
+        }  # fmt: skip
+        for name in SHIFTS:
+            i = _mean_over_games(part.drop_nulls(name), name)
+            row |= {name: None if i is None else i.value}
+            row |= {
+                f"{name}_low": None if i is None else i.low,
+                f"{name}_high": None if i is None else i.high,
+            }
+        rows.append(row)
+    table = pl.DataFrame(rows, schema=PERSUASION)
+    return table.sort("speaker_role", "n", descending=[False, True], maintain_order=True)
+
+
+def _mean_over_games(part: pl.DataFrame, name: str) -> Interval | None:
+    if part.is_empty():
+        return None
+    per_game = part.group_by("game_id", maintain_order=True).agg(total=pl.col(name).sum(), n=pl.len())
+    return ratio_interval(per_game["game_id"], per_game["total"], per_game["n"])

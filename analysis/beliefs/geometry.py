@@ -17,10 +17,19 @@ from numpy.typing import NDArray
 from analysis.data.public_features import PUBLIC
 from analysis.data.targets import Target
 from analysis.probes.probes import PENALTIES
+from analysis.stats.bootstrap import ratio_interval
 from analysis.stats.metrics import r2
 from analysis.stats.moments import Doubles, Moments
 from analysis.stats.splits import Folds
 
+CALIBRATION: dict[str, Any] = {
+    "predicted": pl.Float64,
+    "observed": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "games": pl.Int64,
+}
 FLOOR = 0.01
 """Beliefs are held within [FLOOR, 1 - FLOOR]: certainty has no finite log-odds."""
 
@@ -96,35 +105,43 @@ def simplex(
     )  # fmt: skip
 
 
-def calibration(predicted: NDArray[Any], actual: NDArray[Any], bins: int = 10) -> pl.DataFrame:
-    """Means of `actual` in bins of equal count of `predicted`: columns predicted, observed, n."""
+def calibration(
+    predicted: NDArray[Any], actual: NDArray[Any], games: NDArray[Any], bins: int = 10
+) -> pl.DataFrame:
+    """Means of `actual` in bins of equal count of `predicted`, with intervals over games: columns predicted, observed,
+    low, high, n, games. All are `(n_rows,)`."""
     order = np.argsort(predicted, kind="stable")
-    return pl.DataFrame(
-        [
-            {"predicted": float(predicted[r].mean()), "observed": float(actual[r].mean()), "n": len(r)}
-            for r in np.array_split(order, bins)
-            if len(r)
-        ],
-        schema={"predicted": pl.Float64, "observed": pl.Float64, "n": pl.Int64},
-    )
+    rows = []
+    for r in np.array_split(order, bins):
+        if len(r):
+            names, code = np.unique(games[r], return_inverse=True)
+            i = ratio_interval(names, np.bincount(code, actual[r]), np.bincount(code))
+            rows.append((float(predicted[r].mean()), i.value, i.low, i.high, len(r), len(names)))
+    return pl.DataFrame(rows, schema=CALIBRATION, orient="row")
 
 
 def second_order(beliefs: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
     """Pairs of what was expected of another's belief and what that other believes.
 
-    `beliefs` are the stated ones (with `about`), `exact` is `observers.SECOND`. Columns source, expected, actual.
+    `beliefs` are the stated ones (with `about`), `exact` is `observers.SECOND`. Columns source, game_id,
+    expected, actual.
     Source `observer` holds the ideal reader's expectation against the ideal reader in the other's place; a stated
     source holds what was stated against what the other stated at its latest decision before, and
     `... against observer` against the ideal reader in its place.
     """
-    parts = [exact.select(source=pl.lit("observer"), expected="expected", actual="actual")]
+    parts = [exact.select(source=pl.lit("observer"), game_id="game_id", expected="expected", actual="actual")]
     asked = beliefs.filter(pl.col("about").is_not_null() & pl.col("p_werewolf").is_not_null())
     keys = ["game_id", "seq", "viewer", "subject", "about"]
     for source in asked["source"].unique(maintain_order=True):
         mine = asked.filter(pl.col("source") == source)
         both = mine.join(exact, on=keys, how="inner", maintain_order="left")
         parts.append(
-            both.select(source=pl.lit(f"{source} against observer"), expected="p_werewolf", actual="actual")
+            both.select(
+                source=pl.lit(f"{source} against observer"),
+                game_id="game_id",
+                expected="p_werewolf",
+                actual="actual",
+            )
         )
         own = beliefs.filter((pl.col("source") == source) & pl.col("about").is_null()).select(
             "game_id", "seq", subject="viewer", about="subject", theirs="p_werewolf"
@@ -134,5 +151,9 @@ def second_order(beliefs: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
             strategy="backward", check_sortedness=False,
         )  # fmt: skip
         known = joined.drop_nulls("theirs")
-        parts.append(known.select(source=pl.lit(str(source)), expected="p_werewolf", actual="theirs"))
+        parts.append(
+            known.select(
+                source=pl.lit(str(source)), game_id="game_id", expected="p_werewolf", actual="theirs"
+            )
+        )
     return pl.concat([part.cast({"expected": pl.Float64, "actual": pl.Float64}) for part in parts])

@@ -57,7 +57,7 @@ def write_watched(folder: Path, watched: Watched, prefix: str = "", inputs: Inpu
 
 def read_watched(folder: Path, prefix: str = "") -> Watched:
     """The frames that `write_watched` wrote. Raises OSError, PolarsError, ValueError."""
-    frames = {name: pl.read_parquet(folder / f"{prefix}{name}.parquet") for name in FRAMES}
+    frames: dict[str, Any] = {name: pl.read_parquet(folder / f"{prefix}{name}.parquet") for name in FRAMES}
     for name, frame in frames.items():
         if frame.schema != pl.Schema(FRAMES[name]):
             raise ValueError(f"{folder / f'{prefix}{name}.parquet'} has columns {', '.join(frame.columns)}")

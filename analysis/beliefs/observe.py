@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -176,7 +177,7 @@ def _whole(found: list[tuple[Watched, Done]], logs: Logs) -> Watched:
         return watched_of(Found(), next(done.why for _, done in found if done.too_large))
     order = pl.DataFrame({"game_id": logs.ids}, schema={"game_id": pl.String}).with_row_index("place_")
     whole = together([watched for watched, _ in found])
-    frames = {
+    frames: dict[str, Any] = {
         name: _in_order(getattr(whole, name), order)
         for name in ("beliefs", "utterances", "second", "rungs", "fitted")
     }

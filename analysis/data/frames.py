@@ -91,8 +91,13 @@ def batched(logs: Iterable[GameLog], n: int) -> Iterator[list[GameLog]]:
         yield some
 
 
+HELD = 500
+"""So many games are kept in memory once they were read."""
+
+
 class Logs(Iterable[GameLog]):
-    """The ended games of several runs, read anew each time they are gone through: memory holds a few at a time."""
+    """The ended games of several runs. Up to `HELD` of them stay in memory; more are read anew each time they are gone
+    through, a few at a time."""
 
     def __init__(self, runs: Sequence[tuple[str, Any]], ids: Collection[str] | None = None) -> None:
         """runs: (prefix of the game ids, run). ids: only these games, with their prefix."""
@@ -103,11 +108,21 @@ class Logs(Iterable[GameLog]):
             wanted = frozenset(ids)
             self.ids = [game for game in self.ids if game in wanted]
         self._whole = ids is None
+        self._held: list[GameLog] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[GameLog]:
+        if self._held is not None:
+            yield from self._held
+        elif len(self.ids) <= HELD:
+            self._held = list(self._read())
+            yield from self._held
+        else:
+            yield from self._read()
+
+    def _read(self) -> Iterator[GameLog]:
         wanted = frozenset(self.ids)
         for prefix, run in self.runs:
             mine = None if self._whole else [game for game in run.game_ids if prefix + game in wanted]
@@ -138,26 +153,52 @@ def subject_rows(
     prompt). With `models_only`, decisions that no model made are left out, unless no decision of the whole
     set was made by one.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in ROWS}
+    return _rows_of(logs, models_only, (about,))[0]
+
+
+def both_rows(logs: Iterable[GameLog]) -> tuple[Rows, Rows]:
+    """`subject_rows` about others and about oneself, from one reading of the games."""
+    others, own = _rows_of(logs, True, ("others", "self"))
+    return others, own
+
+
+def _rows_of(logs: Iterable[GameLog], models_only: bool, kinds: Sequence[str]) -> list[Rows]:
     lines: list[str] = []
-    row_of, line_of = [], []
+    parts = {kind: _Part() for kind in kinds}
     for log in logs:
-        for row, seen in _game_rows(log, lines, about == "self"):
-            row_of += [len(columns["seq"])] * len(seen)
-            line_of += seen
-            for name, column in columns.items():
-                column.append(row[name])
-    frame = pl.DataFrame(columns, schema=ROWS)
-    reads = sparse.csr_matrix(
-        ([1.0] * len(row_of), (row_of, line_of)), shape=(len(frame), len(lines)), dtype="f4"
-    )
-    if models_only and frame["model"].is_not_null().any():
-        keep = frame["model"].is_not_null()
-        frame, reads = frame.filter(keep), reads[keep.to_numpy()]
-    return Rows(frame, lines, reads)
+        _read_game(log, lines, parts)
+    return [part.rows(lines, models_only) for part in parts.values()]
 
 
-def _game_rows(log: GameLog, lines: list[str], own: bool) -> Iterator[tuple[dict[str, Any], list[int]]]:
+class _Part:
+    """Rows of one kind as they are gathered."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {name: [] for name in ROWS}
+        self.row_of: list[int] = []
+        self.line_of: list[int] = []
+
+    def add(self, row: dict[str, Any], seen: list[int]) -> None:
+        self.row_of += [len(self.columns["seq"])] * len(seen)
+        self.line_of += seen
+        for name, column in self.columns.items():
+            column.append(row[name])
+
+    def rows(self, lines: list[str], models_only: bool) -> Rows:
+        frame = pl.DataFrame(self.columns, schema=ROWS)
+        reads = sparse.csr_matrix(
+            ([1.0] * len(self.row_of), (self.row_of, self.line_of)),
+            shape=(len(frame), len(lines)),
+            dtype="f4",
+        )
+        if models_only and frame["model"].is_not_null().any():
+            keep = frame["model"].is_not_null()
+            frame, reads = frame.filter(keep), reads[keep.to_numpy()]
+        return Rows(frame, lines, reads)
+
+
+def _read_game(log: GameLog, lines: list[str], parts: dict[str, _Part]) -> None:
+    """Adds the game's lines, and its rows of each kind."""
     facts = log.game.seats(log.config, log.records)
     names = [fact.name for fact in facts]
     n = len(names)
@@ -180,20 +221,21 @@ def _game_rows(log: GameLog, lines: list[str], own: bool) -> Iterator[tuple[dict
             continue
         viewer = record.seat
         posterior = knowledge.posterior(viewer)
-        for subject in [viewer] if own else sorted(knowledge.living - {viewer}):
-            p = posterior[subject].get("werewolf", 0.0)
-            if not (own or 0 < p < 1):
-                continue
-            row = {
-                "game_id": log.game_id, "seq": record.seq, "viewer": viewer, "subject": subject,
-                "viewer_role": facts[viewer].role, "subject_role": facts[subject].role,
-                "is_werewolf": facts[subject].role == "werewolf", "kind": record.kind, "day": record.day,
-                "turn": decided[viewer], "n_living": len(knowledge.living), "length": seen[viewer],
-                "name": names[subject], "agent": record.agent, "model": _model(record), "p_rules": p,
-                "p_rules_seer": posterior[subject].get("seer", 0.0), "preset": preset,
-                **public.features(subject, viewer),
-            }  # fmt: skip
-            yield row, [i for audience, i in about[subject] if audience is None or viewer in audience]
+        for kind, part in parts.items():
+            for subject in [viewer] if kind == "self" else sorted(knowledge.living - {viewer}):
+                p = posterior[subject].get("werewolf", 0.0)
+                if kind != "self" and not 0 < p < 1:
+                    continue
+                row = {
+                    "game_id": log.game_id, "seq": record.seq, "viewer": viewer, "subject": subject,
+                    "viewer_role": facts[viewer].role, "subject_role": facts[subject].role,
+                    "is_werewolf": facts[subject].role == "werewolf", "kind": record.kind, "day": record.day,
+                    "turn": decided[viewer], "n_living": len(knowledge.living), "length": seen[viewer],
+                    "name": names[subject], "agent": record.agent, "model": _model(record), "p_rules": p,
+                    "p_rules_seer": posterior[subject].get("seer", 0.0), "preset": preset,
+                    **public.features(subject, viewer),
+                }  # fmt: skip
+                part.add(row, [i for audience, i in about[subject] if audience is None or viewer in audience])
         decided[viewer] += 1
         seen[viewer] += 1
 
@@ -239,4 +281,15 @@ def speaker_rows(logs: Iterable[GameLog]) -> pl.DataFrame:
     )
 
 
-__all__ = ["AT_ONCE", "NOBODY", "ROWS", "GameLog", "Logs", "Rows", "logs_of", "speaker_rows", "subject_rows"]
+__all__ = [
+    "AT_ONCE",
+    "NOBODY",
+    "ROWS",
+    "GameLog",
+    "Logs",
+    "Rows",
+    "both_rows",
+    "logs_of",
+    "speaker_rows",
+    "subject_rows",
+]

@@ -156,7 +156,9 @@ SITES: dict[str, Any] = {
     "site": pl.String,
     "layer": pl.String,
     "auroc": pl.Float64,  # pairs of one probe and one fold
-    "within": pl.Float64,  # pairs of one decision
+    "within": pl.Float64,  # pairs of one decision; NaN where decisions have one row
+    "low": pl.Float64,  # of `within`, over games
+    "high": pl.Float64,
     "probe": pl.String,
 }
 
@@ -170,17 +172,27 @@ def site_map(target: Target, folds: Folds) -> pl.DataFrame:
     """
     rows = []
     decision, names = target.decisions, target.frame["name"].to_numpy()
+    games, draw = codes_of(target.games), Resamples(target.n_games, AUDIT_BOOT, 0)
+
+    def inside(score: NDArray[Any]) -> Interval:
+        done = np.isfinite(score)
+        sums = [np.zeros(target.n_games), np.zeros(target.n_games)]
+        if done.any():
+            for total, found in zip(
+                sums, within_pairs(target.y[done], score[done], decision[done], games[done])
+            ):
+                total[: len(found)] = found
+        value, samples = draw.ratio(*sums)
+        return draw.interval(samples, value, 0.5)
+
     for readout in target.readouts:
         if readout.variant != "original":
             continue
 
         def add(kind: str, values: NDArray[Any], scores: NDArray[Any], site: Readout = readout) -> None:
             for layer, value, score in zip(site.layers, values, scores):
-                done = np.isfinite(score)
-                inside = (
-                    auroc(target.y[done], score[done], strata=decision[done]) if done.any() else float("nan")
-                )
-                rows.append((site.site, layer, float(value), float(inside), kind))
+                i = inside(score)
+                rows.append((site.site, layer, float(value), i.value, i.low, i.high, kind))
 
         by = None if readout.per_subject else codes_of(names)
         kind = "one for all subjects" if readout.per_subject else "one a name"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -84,6 +85,8 @@ class Evaluation:
     """The scores `(n_rows,)` of everything that stands beside the probe."""
     factorised: Factorised | None = None
     """The probe's training sets, for other probes of the same rows."""
+    features: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0)))
+    """`(n_rows, d)`: what is public or incidental, as numbers."""
     adjusted: dict[int, float] = field(default_factory=dict)
     """p of each rung over all targets of the report (Holm), set by the report."""
 
@@ -204,7 +207,7 @@ def finish(begun: Begun, target: Target, settings: Settings) -> Evaluation:
             "recall at 1% FPR": recall_at_fpr(target.y, found.scores), "base rate": rate,
         },
         begun.leakage, begun.selectivity, begun.sites, begun.learning,
-        {b.name: b.scores for b in shown.baselines}, begun.sets,
+        {b.name: b.scores for b in shown.baselines}, begun.sets, begun.confounds.features,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from analysis.beliefs.observe import Asked, Following
 from analysis.beliefs.observers import Watched
 from analysis.beliefs.rung_games import rung_games
 from analysis.data.captures import attach, stores_of
-from analysis.data.frames import Logs, subject_rows
+from analysis.data.frames import Logs, both_rows
 from analysis.data.labels import label
 from analysis.data.targets import Target, targets_of, thin
 from analysis.evaluation.contrasts import contrasts
@@ -72,7 +72,7 @@ class Preparing:
         cores = os.cpu_count() or 1
         self._following = Following(self._followed, asked, max(1, cores - 1) if self.captured else cores)
         few = logs if self.captured else logs.some(logs.ids[:FEW])
-        self._others, self._own = subject_rows(few), subject_rows(few, about="self")
+        self._others, self._own = both_rows(few)
         self._labels = label(logs)
         self.targets = [
             self._attached(target, target.name.startswith("own_"))

@@ -13,7 +13,7 @@ import jinja2
 import polars as pl
 
 from analysis.behaviour.competence import agents_table, in_words
-from analysis.behaviour.effects import used_beside
+from analysis.behaviour.effects import Used, used_in
 from analysis.data.frames import Logs
 from analysis.evaluation import judge
 from analysis.evaluation.by_factor import by_factor
@@ -21,6 +21,7 @@ from analysis.evaluation.contrasts import windows
 from analysis.evaluation.evaluate import Evaluation, Settings, Skipped
 from analysis.evaluation.monitor import speech_texts
 from analysis.evaluation.prepare import Prepared
+from analysis.evaluation.second_order import second_order
 from analysis.evaluation.span_readouts import read_outs
 from analysis.evaluation.transfer import factors_of
 from analysis.report import cards, words
@@ -34,8 +35,9 @@ from analysis.report.sections.answers import inferred_block, said_table, used_ta
 from analysis.report.sections.audits import audits_block
 from analysis.report.sections.behaviour import behaviour_block
 from analysis.report.sections.beliefs import beliefs_block
+from analysis.report.sections.causal import Read, causal_words
 from analysis.report.sections.deception import add_spans, windows_block
-from analysis.report.sections.effects import causal_words, effects_block
+from analysis.report.sections.effects import effects_block
 from analysis.report.sections.factors import factors_block
 from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.made.collusion import collusion_block
@@ -45,6 +47,8 @@ from analysis.report.sections.recipes import recipes_block
 from analysis.report.sections.summary import summary_figure
 from analysis.report.sections.training import training_block
 from analysis.report.sections.transfer import transfer_block
+
+OWN_LIE = "own_lie_within_werewolves"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Made:
     runs: Sequence[tuple[str, Any]]
     """(prefix of the game ids, run)."""
     branches: Sequence[Any]
+    experiments: Sequence[Read]
+    """Those beside the runs."""
     tables: dict[str, pl.DataFrame]
     settings: Settings
     by: str | None
@@ -64,6 +70,11 @@ class Made:
     folder: str
     """Name of the folder beside the page."""
     started: float
+
+    @property
+    def used(self) -> list[Used]:
+        """The tested arms of the experiments."""
+        return [used for one, table in self.experiments for used in used_in(one, table=table)]
 
 
 def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
@@ -75,12 +86,12 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     agents = agents_table(made.tables["seats"], made.tables["decisions"], labels["ballots"])
     numbers.add("T1_agents", agents)
     models = sorted(made.tables["decisions"]["model"].drop_nulls().unique(maintain_order=True))
-    effects = effects_block(made.branches, [run.path for _, run in made.runs], numbers)
-    causal = causal_words([used for _, run in made.runs for used in used_beside(run.path)])
+    effects = effects_block(made.branches, made.experiments, numbers)
+    causal = causal_words(made.used)
     deception, lies = _deception(made, numbers)
     blocks = [
         sections.surface_block(made.evaluations, numbers),
-        inferred_block(made.evaluations, numbers),
+        _inferred(made, numbers),
         _said(made, numbers),
         _used(made, first, effects, numbers),
         reasoning_block([run.path for _, run in made.runs], numbers),
@@ -130,6 +141,7 @@ def _answer(
     made: Made, done: Sequence[Evaluation], first: Evaluation | Skipped | None, lies: pl.DataFrame, causal: str,
     models: Sequence[str],
 ) -> dict[str, list[str]]:  # fmt: skip
+    own = next((e for e in made.evaluations if e.target.name == OWN_LIE), None)
     if first is None:
         return {"models": ["No question could be asked of these games."], "acts": [causal], "control": []}
     said = words.models_answer(first)
@@ -147,7 +159,7 @@ def _answer(
         said.append("No seat was played by a model: there is nothing to probe, only the game and its labels.")
     return {
         "models": said,
-        "acts": words.acts_answer(first, lies, causal),
+        "acts": words.acts_answer(first, lies, causal, own),
         "control": [words.control_words(planted_table())],
     }
 
@@ -173,6 +185,15 @@ def _subtitle(made: Made, done: Sequence[Evaluation], models: Sequence[str]) -> 
     return f"Run {title}: {len(made.logs):,} games of {played}; {what}"
 
 
+def _inferred(made: Made, numbers: Numbers) -> Block:
+    """Rung 3: share of the way, second order, and the rungs of evidence it stands between."""
+    head = _headline(made.evaluations)
+    second = None if head is None else second_order(head, made.prepared.watched.second, made.settings)
+    block = inferred_block(made.evaluations, second, numbers)
+    block.take(ladder_block(head, made.prepared.watched.rungs, made.runs, made.settings, numbers))
+    return block
+
+
 def _said(made: Made, numbers: Numbers) -> Block:
     """What is stated beside what is read, over turns and events."""
     block = Block("said", "Does it say what it holds, and when does it come to hold it?")
@@ -191,7 +212,6 @@ def _said(made: Made, numbers: Numbers) -> Block:
         beliefs_block(head, made.prepared, numbers),
         "Beliefs around events, in the simplex, of the second order",
     )
-    block.take(ladder_block(head, made.prepared.watched.rungs, made.runs, made.settings, numbers))
     return block
 
 

@@ -77,13 +77,14 @@ def agents_rows(table: pl.DataFrame) -> Table:
 
     rows = [
         [r["agent"], (r["model"] or "scripted").split("@")[0], f"{r['seats']:,}", f"{r['decisions']:,}",
-         share(r["fallbacks"]), share(r["forced"]), share(r["wins_village"]), share(r["wins_werewolf"]),
+         share(r["fallbacks"]), share(r["forced"]), _won(r, "village"), _won(r, "werewolf"),
          f"{r['ballots']:,}",
          share(r["hit"]), share(r["chance"]), _lift(r)]
         for r in table.to_dicts()
     ]  # fmt: skip
     columns = [
-        "agent", "model", "seats", "decisions", "fallbacks", "forced", "won as village", "won as werewolves",
+        "agent", "model", "seats", "decisions", "fallbacks", "forced", "won as village [95%]",
+        "won as werewolves [95%]",
         "ballots", "hit", "by chance", "lift [95%]"
     ]  # fmt: skip
     return Table(
@@ -93,6 +94,11 @@ def agents_rows(table: pl.DataFrame) -> Table:
         "after others "
         "could not be used.",
     )  # fmt: skip
+
+
+def _won(row: dict[str, Any], side: str) -> str:
+    value, low, high = (row[f"wins_{side}{end}"] for end in ("", "_low", "_high"))
+    return "" if value is None else f"{value:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def _lift(row: dict[str, Any]) -> str:

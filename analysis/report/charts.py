@@ -8,12 +8,12 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, GRID, INK, MUTED, ORANGE, TEAL, data, palette, svg, tenths
+from analysis.report.figures import BLUE, GRID, INK, MUTED, ORANGE, TEAL, Drawing, data, palette, svg, tenths
 
 ROLES = {"werewolf": ORANGE, "seer": TEAL, "other": MUTED}
 
 
-def matrix(cells: pl.DataFrame, label: str) -> str:
+def matrix(cells: pl.DataFrame, label: str) -> str | Drawing:
     """F6: AUROC of every training group (rows) on every test group. Columns train, test, auroc."""
     order = cells["train"].unique(maintain_order=True).to_list()
     base = alt.Chart(
@@ -39,8 +39,9 @@ def matrix(cells: pl.DataFrame, label: str) -> str:
 def curves(
     points: pl.DataFrame, x: str, y: str, series: str, label: str, *, x_title: str, y_title: str,
     diagonal: bool = True, width: int = 330, height: int = 240,
-) -> str:  # fmt: skip
-    """Lines by series with a legend above; the diagonal dotted. ROC and calibration."""
+) -> str | Drawing:  # fmt: skip
+    """Lines by series with a legend above; the diagonal dotted; bars where there are columns low and high. ROC and
+    calibration."""
     names = points[series].unique(maintain_order=True).to_list()
     legend = (
         alt.Legend(title=None, orient="top", labelColor=INK, symbolType="stroke") if len(names) > 1 else None
@@ -57,15 +58,20 @@ def curves(
         )
     )  # fmt: skip
     chart: Any = drawn
+    if {"low", "high"} <= set(points.columns):
+        bars = alt.Chart(data(points)).mark_rule(strokeWidth=1.4, opacity=0.6).encode(
+            x=alt.X(f"{x}:Q", scale=unit), y=alt.Y("low:Q", scale=unit), y2="high:Q", color=color
+        )  # fmt: skip
+        chart = drawn + bars
     if diagonal:
         line = alt.Chart(alt.Data(values=[{"a": 0, "b": 0}, {"a": 1, "b": 1}])).mark_line(
             color=MUTED, strokeDash=[2, 3], strokeWidth=1
         ).encode(x=alt.X("a:Q", scale=unit), y=alt.Y("b:Q", scale=unit))  # fmt: skip
-        chart = line + drawn
+        chart = line + chart
     return svg(chart.properties(width=width, height=height), label)
 
 
-def simplex(points: pl.DataFrame, label: str) -> str:
+def simplex(points: pl.DataFrame, label: str) -> str | Drawing:
     """F4: beliefs in the triangle werewolf / seer / neither, exact on the left, predicted on the right.
 
     Columns x, y, px, py, role; every row is drawn, so give at most some hundreds.
@@ -106,7 +112,7 @@ def simplex(points: pl.DataFrame, label: str) -> str:
     return svg(layered.facet(facet=facet, columns=2, spacing=40), label)
 
 
-def courses(points: pl.DataFrame, label: str) -> str:
+def courses(points: pl.DataFrame, label: str) -> str | Drawing:
     """F3: mean belief around events. Columns event, offset, source, werewolf (bool), belief."""
     sources = points["source"].unique(maintain_order=True).to_list()
     named = points.with_columns(
@@ -141,7 +147,7 @@ def courses(points: pl.DataFrame, label: str) -> str:
     return svg(chart, label)
 
 
-def strip(tokens: pl.DataFrame, label: str) -> str:
+def strip(tokens: pl.DataFrame, label: str) -> str | Drawing:
     """F10: every token of some speeches, coloured by its score, its share of attention as a bar below.
 
     Columns seq, name, lie, place, token_index, text, score, attention.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, INK, MUTED, ORANGE, SERIES, data, svg
+from analysis.report.figures import BLUE, INK, MUTED, ORANGE, SERIES, Drawing, data, svg
 
 KINDS = {"arm": BLUE, "control": MUTED, "random": MUTED, "noise": ORANGE}
 
 
-def effects(rows: pl.DataFrame, title: str, label: str) -> str:
+def effects(rows: pl.DataFrame, title: str, label: str) -> str | Drawing:
     """Effects as a forest. Columns name, kind (of `KINDS`), effect, low, high, in the order to be shown.
 
     Rows of one name and kind `random` are single directions without an interval: they are drawn as ticks.
@@ -29,7 +29,7 @@ def effects(rows: pl.DataFrame, title: str, label: str) -> str:
     return svg(drawn.properties(width=420, height=24 * len(names)), label)
 
 
-def doses(points: pl.DataFrame, title: str, label: str) -> str:
+def doses(points: pl.DataFrame, title: str, label: str) -> str | Drawing:
     """F8: effect against strength with its interval. Columns scale, effect, low, high, arm."""
     base = alt.Chart(data(points))
     many = points["arm"].n_unique() > 1

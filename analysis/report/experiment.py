@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from analysis.behaviour.effects import effect_table
 from analysis.behaviour.outcomes import read_experiment
 from analysis.reasoning.importance import importance
 from analysis.reasoning.read import has_reasoning, read_reasonings
@@ -28,7 +29,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
         found = add_strategic(block, experiment, numbers)
         table = numbers.frames["T6_strategic"].drop("experiment")
     else:
-        add_experiment(block, experiment, numbers, whole=True)
+        add_experiment(block, experiment, effect_table(experiment), numbers, whole=True)
         table = numbers.frames["T6_effects"].drop("experiment")
         found = sentences(experiment, table)
         if has_reasoning(path):
@@ -37,7 +38,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
     table.write_parquet(path / "effects.parquet")
     for part in block.parts:
         if part.figure is not None:
-            (path / f"{part.figure.id}.svg").write_text(part.figure.svg, encoding="utf-8")
+            (path / f"{part.figure.id}.svg").write_text(str(part.figure.svg), encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page.filters["code"] = commands
     source = Path(__file__).with_name("experiment.html.jinja").read_text(encoding="utf-8")

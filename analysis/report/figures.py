@@ -8,7 +8,10 @@ numbers that are also written as parquet, and returns the SVG as text.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import altair as alt
@@ -52,9 +55,42 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
-def svg(chart: alt.TopLevelMixin, label: str) -> str:
-    """The chart as an inline SVG without script, scalable, with `label` for screen readers."""
+def svg(chart: alt.TopLevelMixin, label: str) -> str | Drawing:
+    """The chart as an inline SVG without script, scalable, with `label` for screen readers; drawn by `aside` where that
+    is entered."""
     spec = chart.configure(**CONFIG).to_dict(validate=CHECKED)
+    pool = _pool.get()
+    return _draw(spec, label) if pool is None else Drawing(pool.submit(_draw, spec, label))
+
+
+class Drawing:
+    """An SVG that is being drawn on another thread; its text waits for it."""
+
+    def __init__(self, coming: Future[str]) -> None:
+        self._coming = coming
+
+    def __str__(self) -> str:
+        return self._coming.result()
+
+    __html__ = __str__
+
+
+_pool: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """While it is entered, figures are drawn on a thread of their own, whose engine starts at once."""
+    with ThreadPoolExecutor(1, "figures") as pool:
+        pool.submit(vl_convert.vegalite_to_svg, {"mark": "point", "data": {"values": []}, "encoding": {}})
+        token = _pool.set(pool)
+        try:
+            yield
+        finally:
+            _pool.reset(token)
+
+
+def _draw(spec: dict[str, Any], label: str) -> str:
     text = vl_convert.vegalite_to_svg(spec)
     for marker, variable in VARIABLES.items():
         text = text.replace(marker, f"var({variable})")
@@ -100,7 +136,7 @@ def _auroc_axis(low: float = 0.4, high: float = 1.0) -> alt.Scale:
     return alt.Scale(domain=[low, high], nice=False)
 
 
-def forest(scores: pl.DataFrame, label: str) -> str:
+def forest(scores: pl.DataFrame, label: str) -> str | Drawing:
     """AUROC of the probe and of everything that stands beside it, intervals over games.
 
     Columns: name, kind, auroc, low, high, ordered as they are to be shown.
@@ -141,7 +177,7 @@ def forest(scores: pl.DataFrame, label: str) -> str:
     return svg((chance + rival + bars + dots + text).properties(width=560, height=26 * len(scores)), label)
 
 
-def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
+def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str | Drawing:
     """F1: AUROC by layer and target; the band is the permutation null's best layer, the dashes the best
     baseline.
 
@@ -191,7 +227,7 @@ def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str:
     )
 
 
-def heat(cells: pl.DataFrame, label: str) -> str:
+def heat(cells: pl.DataFrame, label: str) -> str | Drawing:
     """F2: AUROC by site and layer. Columns: site, layer, auroc."""
     order = cells["layer"].unique(maintain_order=True).to_list()
     base = alt.Chart(data(cells.drop_nulls().with_columns(strength=(2 * (pl.col("auroc") - 0.5)).clip(0, 1))))
@@ -230,7 +266,7 @@ def lines(
     x_title: str,
     width: int = 330,
     height: int = 220,
-) -> str:
+) -> str | Drawing:
     """AUROC as lines over `x`, a direct label at the end of each, chance as a dotted line.
 
     Columns: `x` (integers), `series` (in the order of the colours), `auroc`.
@@ -279,7 +315,7 @@ def tenths(title: str, grid: bool = True) -> alt.Axis:
     return alt.Axis(title=title, grid=grid, format=".1f", values=TENTHS[::2], labelFlush=False)
 
 
-def reliability(points: pl.DataFrame, label: str) -> str:
+def reliability(points: pl.DataFrame, label: str) -> str | Drawing:
     """F7: observed share against predicted probability, in bins of equal count. Columns: predicted, observed, low, high
     (of the observed), n.
     """

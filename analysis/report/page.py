@@ -41,7 +41,8 @@ class Figure:
     id: str
     name: str
     question: str
-    svg: str
+    svg: object
+    """The drawing; its text is the SVG."""
     caption: str
 
 
@@ -55,9 +56,10 @@ class Numbers:
 
     def keep(self, figure: Figure) -> str:
         """Notes a figure that is shown; its identifier. Raises ValueError where that is taken."""
-        if self.drawn.get(figure.id, figure.svg) != figure.svg:
+        text = str(figure.svg)
+        if self.drawn.get(figure.id, text) != text:
             raise ValueError(f"two figures of the page are called {figure.id}")
-        self.drawn[figure.id] = figure.svg
+        self.drawn[figure.id] = text
         return figure.id
 
     def add(self, name: str, frame: pl.DataFrame, **columns: Any) -> None:

@@ -23,11 +23,12 @@ from analysis.evaluation.evaluate import Begun, Evaluation, Settings, Skipped, b
 from analysis.evaluation.prepare import Preparing
 from analysis.evaluation.registry import load_extensions
 from analysis.evaluation.saved import config_hash, fit_probe, save
-from analysis.report.assemble import Made as Page
-from analysis.report.assemble import assemble
+from analysis.report import figures
+from analysis.report.assemble import Made, assemble
 from analysis.report.figures import standalone
 from analysis.report.page import title_of
-from analysis.rungs.rungs import settle
+from analysis.report.sections.causal import caused_by, read_experiments
+from analysis.rungs.rungs import Causal, settle
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from games.printable import lines_of
@@ -37,7 +38,8 @@ from harness.run.folder import Run, load_run
 __all__ = ["evaluate_all", "result_lines", "write_report"]
 
 Say = Callable[[str], None]
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def write_report(
@@ -72,7 +74,7 @@ def write_report(
             f"{', '.join(map(str, runs))}: branches only; name the run that they continue beside them, their own games "
             "share a beginning and are no sample"
         )
-    with one_thread():
+    with one_thread(), figures.aside():
         _write(page, opened, branches, Steps(tell), settings or Settings(), by, command)
     return page
 
@@ -130,14 +132,16 @@ def _write(
         prepared = preparing.finish()
     finally:
         preparing.stop()
-    evaluations = evaluate_all(prepared.targets, settings, begun)
+    experiments = read_experiments([run.path for _, run in pairs])
+    evaluations = evaluate_all(prepared.targets, settings, begun, caused_by(experiments))
     tell("drawing the page")
-    made = Page(
+    made = Made(
         evaluations,
         prepared,
         logs,
         pairs,
         branches,
+        experiments,
         _tables(pairs),
         settings,
         by,
@@ -175,11 +179,12 @@ def _place(out: Path, overwrite: bool) -> Path:
 
 
 def evaluate_all(
-    targets: Sequence[Target], settings: Settings, begun: Sequence[Begun | Skipped] = ()
+    targets: Sequence[Target], settings: Settings, begun: Sequence[Begun | Skipped] = (), causal: Causal = ""
 ) -> list[Evaluation | Skipped]:
     """Every target, side by side, each rung's p corrected over those that could be evaluated (Holm).
 
-    begun: of the first targets, what was computed before their beliefs were there.
+    begun: of the first targets, what was computed before their beliefs were there. causal: what experiments say of the
+    first.
     """
 
     def whole(number: int) -> Evaluation | Skipped:
@@ -188,13 +193,15 @@ def evaluate_all(
         return replace(one, target=target) if isinstance(one, Skipped) else finish(one, target, settings)
 
     found = side_by_side(whole, range(len(targets)))
+    if found and isinstance(found[0], Evaluation):
+        found[0].evidence.causal = causal
     done = [e for e in found if isinstance(e, Evaluation)]
     for e, adjusted in zip(done, settle([e.evidence for e in done])):
         e.adjusted = adjusted
     return found
 
 
-def side_by_side(do: Callable[[Item], Made], items: Sequence[Item]) -> list[Made]:
+def side_by_side(do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """What is made of every item, in their order, each on a thread of its own."""
     with one_thread(), ThreadPoolExecutor(max(1, min(len(items), os.cpu_count() or 1))) as pool:
         return list(pool.map(do, items))

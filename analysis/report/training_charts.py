@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, MUTED, ORANGE, SERIES, apart, data, svg
+from analysis.report.figures import BLUE, MUTED, ORANGE, SERIES, Drawing, apart, data, svg
 
 
-def checkpoints(points: pl.DataFrame, label: str) -> str:
+def checkpoints(points: pl.DataFrame, label: str) -> str | Drawing:
     """F11: values with bands by step of training, a panel a measure. Columns step, what, measure, value, low, high."""
     steps = points["step"].unique(maintain_order=True).to_list()
     names = points["what"].unique(maintain_order=True).to_list()
@@ -37,7 +37,7 @@ def checkpoints(points: pl.DataFrame, label: str) -> str:
     return svg(alt.hconcat(*panels, spacing=40), label)
 
 
-def ladder(points: pl.DataFrame, rungs: Sequence[str], label: str) -> str:
+def ladder(points: pl.DataFrame, rungs: Sequence[str], label: str) -> str | Drawing:
     """F12: the rungs as grey lines named at their ends, stated and represented in colour with bands, by step.
 
     Columns step, source (a rung, stated, represented), auroc, low, high.

@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 
 from analysis.evaluation.evaluate import Evaluation, Skipped
+from analysis.evaluation.second_order import SecondOrder
 from analysis.report.page import p_text, title_of, within
 from analysis.rungs.rungs import (
     EQUIVALENT,
     MARGIN,
+    R2_MARGIN,
     Evidence,
     Rung,
     alarmed,
@@ -51,6 +53,8 @@ def rung_words(rung: Rung) -> str:
     if rung.verdict == "not tested":
         return f"{_NOT[rung.number]}: {rung.why}."
     p = f", p {p_text(rung.p)}" if np.isfinite(rung.p) else ""
+    if rung.number == 4:
+        return f"{_SAID[4][rung.behaviour]} ({number}{p}){_CAUSE[rung.behaviour == 'yes', rung.causal]}."
     return f"{_SAID[rung.number][rung.verdict]} ({number}{p})."
 
 
@@ -71,7 +75,7 @@ _SAID = {
         "unclear": "Whether it follows an ideal reader's inference is not settled by so many games",
     },
     4: {
-        "yes": "The players' ballots go with it beyond what is public; that alone is no proof of cause",
+        "yes": "The players' ballots go with it beyond what is public",
         "no": "The players' ballots do not go with it beyond what is public",
         "unclear": "Whether the players' ballots go with it is not settled by so many games",
     },
@@ -81,6 +85,16 @@ _SAID = {
         "unclear": "Whether it tells more than an ideal reader is not settled by so many games",
     },
 }  # fmt: skip
+_CAUSE = {
+    (True, ""): "; that alone is no proof of cause",
+    (True, "used"): ", and change where it is changed",
+    (True, "not beyond controls"): ", but changing it moved them no more than its controls did, so use is not shown",
+    (True, "underpowered"): "; too little was changed to show cause",
+    (False, ""): "", (False, "underpowered"): "",
+    (False, "used"): "; where it is changed, they change",
+    (False, "not beyond controls"): "; changing it moved them no more than its controls did",
+}  # fmt: skip
+"""Of rung 4: whether ballots go with it, what experiments say -> how the sentence ends."""
 _NOT = {
     1: "Not read", 2: "Not held against the surface", 3: "Not held against an ideal reader",
     4: "Not held against choices", 5: "Not held against an ideal reader",
@@ -101,7 +115,8 @@ def models_answer(e: Evaluation | Skipped) -> list[str]:
         1: f"Not shown: something can be read of {what}, and it is not shown to be more than what is public tells",
         2: f"In part: more can be read of {what} than what is public tells, and it is not shown to be inferred",
         3: f"Yes: it infers {what}, beyond what is public tells by itself",
-        4: f"Yes: it infers {what}, beyond what is public tells by itself, and its votes go with it",
+        4: f"Yes: it infers {what}, beyond what is public tells by itself, and "
+        + ("its votes change with it" if rungs[3].causal == "used" else "its votes go with it"),
     }[top]  # fmt: skip
     if alarmed(rungs):
         head = f"Not claimed: more is read of {what} than anyone could infer, so look for a leak first"
@@ -149,6 +164,24 @@ def inferred_words(v: Evidence) -> list[str]:
     return out
 
 
+def second_words(found: SecondOrder) -> str:
+    """What rung 3 says of the second order."""
+    if found.why:
+        return f"Second order: not looked for ({found.why})."
+    verdict = (
+        "so it holds what the other can be expected to hold of it"
+        if found.r2.low > 0
+        else "so nothing that matters of the second order is read here"
+        if found.r2.high < R2_MARGIN
+        else "so the second order is not settled by so many games"
+    )
+    return (
+        "Second order: of what an ideal reader in its seat expects the other to believe of it, beyond the surface and "
+        f"its own belief about the other, the activations explain {_share(found.r2)} ({found.n_rows:,} rows of "
+        f"{found.n_games:,} games), {verdict}."
+    )
+
+
 def _share(i: Interval) -> str:
     return f"{i.value:.0%} [{i.low:.0%}, {i.high:.0%}]"
 
@@ -168,8 +201,16 @@ def said_words(v: Evidence) -> str:
     return f"{plain} (AUROC {v.stated.value:.2f} against {v.read.value:.2f}, difference {difference})."
 
 
-def acts_answer(headline: Evaluation | Skipped | None, lies: pl.DataFrame, causal: str) -> list[str]:
-    """Does it act on it, and do they deceive? From rung 4, the contrasts of speech and the causal table."""
+def acts_answer(
+    headline: Evaluation | Skipped | None,
+    lies: pl.DataFrame,
+    causal: str,
+    own: Evaluation | Skipped | None = None,
+) -> list[str]:
+    """Does it act on it, and do they deceive? From rung 4, the causal table, and the question of one's own lies.
+
+    own: that question; where it was not evaluated, the contrasts of speech (`lies`) stand in.
+    """
     said = []
     if isinstance(headline, Evaluation):
         said.append(rung_words(headline.rungs[3]))
@@ -177,21 +218,38 @@ def acts_answer(headline: Evaluation | Skipped | None, lies: pl.DataFrame, causa
         said.append("Whether ballots go with what is held was not tested.")
     said.append(causal)
     wolves = lies.filter(pl.col("contrast") == "werewolves: lie against truth") if len(lies) else lies
-    if len(wolves):
+    if isinstance(own, Evaluation):
+        said.append(lie_words(own, wolves))
+    elif len(wolves):
         best = wolves.sort("auroc", descending=True, maintain_order=True).row(0, named=True)
-        sure = (
-            "can be told from the truth before it is said" if best["low"] > 0.5
-            else "cannot be told from the truth" if best["high"] < 0.55
-            else "is not shown to be told from the truth"
-        )  # fmt: skip
         said.append(
-            f"A werewolf's lie {sure} (AUROC {best['auroc']:.2f} [{best['low']:.2f}, {best['high']:.2f}] at "
-            f"{best['window']}, {best['recall']:.0%} found at 1% false alarms, {best['n_positive']:,} lies of "
+            "Whether a werewolf's lie can be told before it is said was not tested; of "
+            f"{_counted(len(wolves), 'window')} the highest reads {best['auroc']:.2f} [{best['low']:.2f}, "
+            f"{best['high']:.2f}] at {best['window']}, not corrected ({best['n_positive']:,} lies of "
             f"{best['n_games']:,} games)."
         )
     else:
         said.append("Lies within a role: too few, or none captured.")
     return said
+
+
+def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
+    """Whether a werewolf's lie can be told from its true statements: what rung 1 of that question says, no more."""
+    rung, site = own.rungs[0], own.target.readouts[0].site
+    sure = {
+        "yes": "can be told from the truth before it is said",
+        "no": "cannot be told from the truth before it is said",
+    }.get(rung.verdict, "is not shown to be told from the truth before it is said")
+    here = wolves.filter(pl.col("window") == site) if len(wolves) else wolves
+    recall = f", {here['recall'][0]:.0%} found at 1% false alarms" if len(here) else ""
+    return (
+        f"A werewolf's lie {sure} (AUROC {within(rung.value)} at {site}, p {p_text(rung.p)}{recall}, "
+        f"{int(own.target.y.sum()):,} lies of {own.target.n_games:,} games)."
+    )
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"
 
 
 def learning_words(curve: pl.DataFrame) -> str:

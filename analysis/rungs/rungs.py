@@ -3,7 +3,8 @@
 1 present          something of it can be read: above the permutation null and an untrained model
 2 beyond surface   it adds to all confounds together (nested increment), within a decision where that can be asked
 3 inferred         it adds what an ideal reader's inference adds, and errs where that errs
-4 used             the player's own choices go with it, beyond what is public (and: the causal table)
+4 used             the player's own choices go with it, beyond what is public, and change with it where an experiment
+                   changed it (the causal table)
 5 more than public it adds to an ideal reader of all that the viewer was shown: an alarm, not a success
 
 The ladder is climbed from below: a rung counts towards `reached` when those under it hold. Rung 5 is none of them.
@@ -23,6 +24,8 @@ from analysis.rungs.use import EXPLAINED
 from analysis.stats.bootstrap import Interval, holm
 
 Verdict = Literal["yes", "no", "unclear", "not tested"]
+Causal = Literal["", "used", "not beyond controls", "underpowered"]
+"""What experiments beside the runs say; empty where there was none."""
 
 NAMES = {1: "present", 2: "beyond surface", 3: "inferred", 4: "used", 5: "more than public"}
 LEVEL = 0.05
@@ -85,6 +88,8 @@ class Evidence:
     explained: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EXPLAINED))
     no_use: str = ""
     """Why no choice was held against the beliefs."""
+    causal: Causal = ""
+    """Whether choices changed where an experiment changed the belief."""
     beyond: Interval = NONE
     """Nested increment over confounds and the ideal reader together."""
     stated: Interval = NONE
@@ -108,6 +113,10 @@ class Rung:
     n_games: int
     why: str = ""
     """Why it was not tested."""
+    behaviour: Verdict = "not tested"
+    """Of rung 4: the verdict by behaviour alone."""
+    causal: Causal = ""
+    """Of rung 4: what experiments say."""
     exact: bool = True
     """Of rung 5: whether the ideal reader knows how everybody plays, so that to tell more than it gives alarm."""
 
@@ -149,8 +158,24 @@ def rungs_of(e: Evidence, adjusted: dict[int, float] | None = None) -> tuple[Run
         found.append(rung(4, "not tested", measure, NONE, e.no_use))
     else:
         gain = used(e)
-        found.append(rung(4, decide(gain, p[4], USE_MARGIN), measure, gain))
+        behaviour = decide(gain, p[4], USE_MARGIN)
+        fourth = rung(4, with_cause(behaviour, e.causal), measure, gain)
+        found.append(replace(fourth, behaviour=behaviour, causal=e.causal))
     return (*found, beyond)
+
+
+def with_cause(behaviour: Verdict, causal: Causal) -> Verdict:
+    """Rung 4 from both: choices that go with a belief and do not change with it are not claimed to use it; choices that
+    change with it use it, unless they were found not to go with it."""
+    if causal == "used":
+        return "unclear" if behaviour == "no" else "yes"
+    return "unclear" if causal == "not beyond controls" and behaviour == "yes" else behaviour
+
+
+def caused(verdicts: Sequence[str]) -> Causal:
+    """What several tested arms say together: one that is `used` suffices, and only all of them tell that none is."""
+    order: tuple[Causal, ...] = ("used", "underpowered", "not beyond controls")
+    return next((word for word in order if word in verdicts), "")
 
 
 def reached(rungs: Sequence[Rung]) -> int:

@@ -41,7 +41,8 @@ def auroc(
     codes = (
         np.zeros(y2.shape[0], dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     )
-    wins, pairs = np.zeros(y2.shape[1]), np.zeros(y2.shape[1])
+    wins: Floats = np.zeros(y2.shape[1])
+    pairs: Floats = np.zeros(y2.shape[1])
     if weights is None and s2.dtype != np.float32:
         wins, pairs = _wins_within(y2, s2, codes)
     else:

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.behaviour.effects import effect_table, random_effects, settings_forest, used_beside, used_in
-from analysis.behaviour.outcomes import read_experiment
+from analysis.behaviour.effects import effect_table, random_effects, settings_forest, used_in
+from analysis.behaviour.outcomes import experiments_of, read_experiment
 from analysis.report.experiment import write_effects
 from analysis.stats.errors import AnalysisError
 from tests.fixtures.made_experiments import made_experiment
@@ -39,6 +39,17 @@ def test_what_any_push_of_this_size_does_is_not_the_directions_own(tmp_path):
     found = row(table_of(made_experiment(tmp_path / "e", effect=0.04, random_effect=0.1)))
     assert found["rank"] > 1
     assert found["verdict"] != "used"
+
+
+def test_the_rank_is_by_distance_from_what_random_directions_do_on_average(tmp_path):
+    """Every random direction moves the outcome: to move it as they do is nothing, to leave it alone stands out."""
+    folders = [
+        made_experiment(tmp_path / str(effect), effect=effect, common=0.1, random_effect=0.01, noise=0.0)
+        for effect in (0.1, 0.0)
+    ]
+    with_them, apart = (row(table_of(folder))["rank"] for folder in folders)
+    assert with_them > 3
+    assert apart == 1
 
 
 def test_few_games_are_called_underpowered_and_many_a_finding(tmp_path):
@@ -121,11 +132,11 @@ def test_the_page_says_what_the_table_says(tmp_path):
 
 def test_experiments_beside_a_run_are_read_as_the_rung_used(tmp_path):
     made_experiment(tmp_path / "experiment-made", effect=0.1)
-    (found,) = used_beside(tmp_path, 200)
+    (path,) = experiments_of(tmp_path)
+    (found,) = used_in(read_experiment(path), 200)
     assert (found.arm, found.verdict, found.experiment) == ("push", "used", "made")
     assert found.contrast.low < found.contrast.value < found.contrast.high
-    assert used_beside(tmp_path / "experiment-made") == []
-    assert found.n_games == used_in(read_experiment(found.path), 200)[0].n_games
+    assert experiments_of(tmp_path / "experiment-made") == []
 
 
 @pytest.mark.parametrize(

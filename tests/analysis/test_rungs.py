@@ -14,11 +14,13 @@ from analysis.rungs.nested import log_odds, stack
 from analysis.rungs.rungs import (
     Evidence,
     alarmed,
+    caused,
     decide,
     reached,
     rungs_of,
     said_against_represented,
     settle,
+    with_cause,
 )
 from analysis.rungs.within import within_pairs
 from analysis.stats.bootstrap import Interval
@@ -164,6 +166,29 @@ def test_pairs_within_decisions_are_counted_as_by_hand():
 )
 def test_a_rung_says_no_only_where_what_matters_is_excluded(i, p, expected):
     assert decide(i, p, 0.02) == expected
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "causal", "expected"),
+    [
+        ("yes", "", "yes"),
+        ("yes", "used", "yes"),
+        ("yes", "not beyond controls", "unclear"),  # ballots go with it, and do not change with it
+        ("yes", "underpowered", "yes"),
+        ("unclear", "used", "yes"),
+        ("no", "used", "unclear"),
+        ("no", "not beyond controls", "no"),
+    ],
+)
+def test_rung_4_is_behaviour_and_cause_together(behaviour, causal, expected):
+    assert with_cause(behaviour, causal) == expected
+
+
+def test_one_arm_that_is_used_suffices_and_all_must_fail_for_a_no():
+    assert caused(["not beyond controls", "used"]) == "used"
+    assert caused(["not beyond controls", "underpowered"]) == "underpowered"
+    assert caused(["not beyond controls"]) == "not beyond controls"
+    assert caused([]) == ""
 
 
 def test_each_rung_is_corrected_over_targets():

@@ -44,7 +44,8 @@ def evidence(draw: st.DrawFn) -> Evidence:
         draw(intervals(0.3, 1)), draw(intervals(0.3, 1)), "exact posterior", draw(st.booleans()), "",
         draw(intervals(0.3, 1)),
         draw(gain), draw(intervals(-1, 2)), draw(gain), draw(intervals(-0.2, 1)), draw(intervals(-0.2, 1)),
-        explained=explained, beyond=draw(gain), stated=draw(intervals(0.3, 1)), said=draw(gain),
+        explained=explained, causal=draw(st.sampled_from(["", "used", "not beyond controls", "underpowered"])),
+        beyond=draw(gain), stated=draw(intervals(0.3, 1)), said=draw(gain),
     )  # fmt: skip
 
 
@@ -54,6 +55,9 @@ CONTRADICTIONS = (
     ("Yes: it infers", "not shown to be inferred"),
     ("nothing is read", "Something of it can be read"),
     ("its votes go with it", "do not go with it"),
+    ("its votes go with it", "so use is not shown"),
+    ("its votes change with it", "do not go with it"),
+    ("its votes change with it", "no more than its controls did"),
     ("votes go with it", "is not settled by so many games (nats"),
 )
 
@@ -70,9 +74,10 @@ def test_no_two_sentences_contradict_each_other_or_their_numbers(v):
     top = reached(rungs)
     assert ("Yes: it infers" in answer[0]) == (top >= 3 and not alarmed(rungs))
     assert ("look for a leak" in answer[0]) == alarmed(rungs)
+    assert ("its votes change with it" in answer[0]) <= (v.causal == "used")
     for rung in rungs:
         said = words.rung_words(rung)
-        if rung.verdict == "yes" and rung.number in (2, 4, 5):
+        if rung.verdict == "yes" and (rung.number in (2, 5) or rung.behaviour == "yes"):
             assert rung.value.low > 0
         if rung.verdict == "no" and rung.number in (2, 4, 5):
             assert rung.value.high < 0.03
@@ -84,6 +89,24 @@ def test_no_two_sentences_contradict_each_other_or_their_numbers(v):
     assert (verdict == "said more than represented") <= (v.said.low > 0)
     assert (verdict == "said = represented") <= (abs(v.said.value) < SAME)
     assert ("they say less than is read" in text) == (verdict == "latent more than said")
+
+
+@settings(max_examples=60, deadline=None)
+@given(evidence(), st.floats(0.3, 0.9), st.floats(0.0, 0.1))
+def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p):
+    """The highest of several windows may exclude chance where the question's own rung is not settled."""
+    v.p_null = p
+    rungs = rungs_of(v)
+    target = SimpleNamespace(y=np.ones(3), n_games=3, readouts=[SimpleNamespace(site="prompt_last")])
+    wolves = pl.DataFrame({"window": ["prompt_last"], "auroc": [low], "low": [low], "recall": [0.1]})
+    said = words.lie_words(SimpleNamespace(rungs=rungs, target=target), wolves)
+    verdicts = {
+        "yes": "lie can be told",
+        "no": "lie cannot be told",
+        "unclear": "lie is not shown to be told",
+    }
+    assert verdicts[rungs[0].verdict] in said
+    assert f"{rungs[0].value.value:.3f}" in said
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.evaluation.evaluate import Evaluation, Skipped
+from analysis.evaluation.second_order import SecondOrder
 from analysis.report import words
 from analysis.report.block import Block
 from analysis.report.page import Numbers, Table, title_of, within
@@ -15,8 +16,10 @@ from analysis.rungs.rungs import said_against_represented
 from analysis.stats.bootstrap import Interval
 
 
-def inferred_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers) -> Block:
-    """Rung 3 for all targets, and the rows where surface and posterior part for the first."""
+def inferred_block(
+    evaluations: Sequence[Evaluation | Skipped], second: SecondOrder | None, numbers: Numbers
+) -> Block:
+    """Rung 3 for all targets; for the first the second order, and the rows where surface and posterior part."""
     block = Block("inferred", "Is it inferred?")
     done = [e for e in evaluations if isinstance(e, Evaluation)]
     rows = []
@@ -39,6 +42,10 @@ def inferred_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers
             "partial R2", "given the truth", "rung 3", "games",
         ]  # fmt: skip
         first = next(e for e in done if e.evidence.ceiling_name)
+        likewise = "" if second is None else f" {words.second_words(second)}"
+        if second is not None:
+            numbers.add("R3_second_order", pl.DataFrame([{**second.r2._asdict(), "n_rows": second.n_rows,
+                        "n_games": second.n_games, "why": second.why}]))  # fmt: skip
         block.add(
             table=Table(
                 columns, rows, tuple(range(1, 10)), (), "R3",
@@ -46,7 +53,8 @@ def inferred_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers
                 f"AUROC; intervals over games. {title_of(first.target.name)}: {words.rung_words(first.rungs[2])} "
                 f"{' '.join(words.inferred_words(first.evidence)[1:])} The ideal reader is the "
                 f"{first.evidence.ceiling_name}"
-                + ("." if first.evidence.ceiling_exact else ", which takes models' acts for scripted ones."),
+                + ("." if first.evidence.ceiling_exact else ", which takes models' acts for scripted ones.")
+                + likewise,
             )
         )  # fmt: skip
     head = next((e for e in done if len(e.evidence.parted)), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -34,9 +36,9 @@ def beliefs_block(e: Evaluation | None, prepared: Prepared, numbers: Numbers) ->
             )
     pairs = geometry.second_order(prepared.beliefs, prepared.watched.second)
     bins = [
-        geometry.calibration(g["expected"].to_numpy(), g["actual"].to_numpy()).with_columns(
-            source=pl.lit(name)
-        )
+        geometry.calibration(
+            g["expected"].to_numpy(), g["actual"].to_numpy(), g["game_id"].to_numpy()
+        ).with_columns(source=pl.lit(name))
         for (name,), g in pairs.group_by("source", maintain_order=True)
         if len(g) >= 50
     ]
@@ -56,7 +58,8 @@ def beliefs_block(e: Evaluation | None, prepared: Prepared, numbers: Numbers) ->
                 "F5", "F5", "Does a seat know what another believes? Second-order calibration.",
                 charts.curves(frame, "predicted", "observed", "source", "Expected against actual belief of another",
                               x_title="expected belief of another", y_title="what the other believes"),
-                f"Ten bins of equal count. n = {len(pairs):,} pairs: {counts}. “observer”: the ideal reader's "
+                f"Ten bins of equal count, 95% intervals over games. n = {len(pairs):,} pairs of "
+                f"{pairs['game_id'].n_unique():,} games: {counts}. “observer”: the ideal reader's "
                 f"expectation against the ideal reader in the other's place.{stated}",
             )
         )  # fmt: skip
@@ -141,15 +144,15 @@ def _persuasion(block: Block, prepared: Prepared, numbers: Numbers) -> None:
     frame = pl.concat(parts)
     numbers.add("T4_persuasion", frame)
     rows = [
-        [r["who"], r["speaker_role"], r["kind"].replace("_", " "), f"{r['n']:,}", f"{r['speaker_shift']:+.3f}",
-         _signed(r["subject_shift"]), _signed(r["stated_shift"]), f"{r['n_stated']:,}"]
+        [r["who"], r["speaker_role"], r["kind"].replace("_", " "), f"{r['n']:,} / {r['games']:,}",
+         *(_moved(r, name) for name in courses.SHIFTS), f"{r['n_stated']:,}"]
         for r in frame.filter(pl.col("n") >= 10).to_dicts()
     ]  # fmt: skip
     columns = [
         "who",
         "speaker",
         "utterance",
-        "n",
+        "n / games",
         "suspicion of the speaker",
         "of its subject",
         "stated by listeners",
@@ -163,13 +166,14 @@ def _persuasion(block: Block, prepared: Prepared, numbers: Numbers) -> None:
             (),
             "T4-persuasion",
             "Whom do words move?",
-            "Mean change of P(werewolf) over an utterance, to an ideal reader of what is public, and as "
-            "listeners stated "
-            "it before and after, models and scripted players apart. Kinds with fewer than 10 utterances are left "
-            f"out. The reader's prior over the players' characters: {prepared.watched.prior}.",
+            "Mean change of P(werewolf) over an utterance, 95% intervals over games, to an ideal reader of what is "
+            "public, and as listeners stated it before and after, models and scripted players apart. "
+            "Kinds with fewer than 10 utterances are left out. "
+            f"The reader's prior over the players' characters: {prepared.watched.prior}.",
         ),
     )
 
 
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.3f}"
+def _moved(row: dict[str, Any], name: str) -> str:
+    value = row[name]
+    return "" if value is None else f"{value:+.3f} [{row[f'{name}_low']:+.3f}, {row[f'{name}_high']:+.3f}]"

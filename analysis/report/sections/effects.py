@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from analysis.behaviour.branches import effects_of
-from analysis.behaviour.effects import RANDOM, Used, effect_table, settings_forest
-from analysis.behaviour.outcomes import OUTCOMES, Experiment, experiments_of, read_experiment
+from analysis.behaviour.effects import RANDOM, settings_forest
+from analysis.behaviour.outcomes import OUTCOMES, Experiment
 from analysis.behaviour.strategic import read_acts, strategic_lines, strategic_table, with_advantages
 from analysis.report import effect_charts
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table, p_text, share
+from analysis.report.sections.causal import Read
 
 IN_WORDS = {
     "null": "asked again", "cold": "asked again, nothing cached", "sham": "sham of equal size",
@@ -23,14 +23,15 @@ IN_WORDS = {
 }  # fmt: skip
 
 
-def effects_block(branches: Sequence[Any], runs: Sequence[Path], numbers: Numbers) -> Block:
-    """T6 and F8 of the experiments in the runs' folders, then the branches, one moment each."""
+def effects_block(branches: Sequence[Any], experiments: Sequence[Read], numbers: Numbers) -> Block:
+    """T6 and F8 of the experiments, then the branches, one moment each."""
     block = Block("effects", "T6. Causal effects")
-    paths = [path for run in runs for path in experiments_of(run)]
-    for path in paths:
-        experiment = read_experiment(path)
-        (add_strategic if experiment.strategic else add_experiment)(block, experiment, numbers)
-    if not paths:
+    for experiment, table in experiments:
+        if table is None:
+            add_strategic(block, experiment, numbers)
+        else:
+            add_experiment(block, experiment, table, numbers)
+    if not experiments:
         block.add(
             note="No experiment was carried out on these games: nothing was changed over many moments, and all above "
             "is correlation. `wolfscope experiment belief-drives-ballot RUN` carries one out; the report then shows it."
@@ -39,10 +40,11 @@ def effects_block(branches: Sequence[Any], runs: Sequence[Path], numbers: Number
     return block
 
 
-def add_experiment(block: Block, experiment: Experiment, numbers: Numbers, whole: bool = False) -> None:
+def add_experiment(
+    block: Block, experiment: Experiment, table: pl.DataFrame, numbers: Numbers, whole: bool = False
+) -> None:
     """One experiment: what it found, its table, its figures. whole: also every outcome, for its own page."""
     design, test = experiment.design, experiment.design["test"]
-    table = effect_table(experiment)
     numbers.add("T6_effects", table, experiment=design["name"])
     main = table.filter(pl.col("outcome") == test["outcome"], pl.col("subject_role") == "all")
     block.add(note=f"{design['question']} " + " ".join(sentences(experiment, table)))
@@ -147,26 +149,6 @@ def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
         largest = float(noise["effect"].abs().to_numpy().max())
         found.append(f"Asked again without any change the {unit} moves by at most {largest:.1g} on average.")
     return found
-
-
-def causal_words(found: Sequence[Used]) -> str:
-    """What the experiments beside the runs say of cause, in a sentence each."""
-    if not found:
-        return "No experiment was carried out on these games, so nothing here shows cause."
-    said = []
-    for used in found:
-        i = used.contrast
-        text = {
-            "used": "changes what it does",
-            "not beyond controls": "is not told from its controls, and an effect of interest would have been found",
-            "underpowered": "is not shown to do more than its controls, nor excluded to",
-        }[used.verdict]
-        unit = OUTCOMES.get(used.outcome, used.outcome)
-        said.append(
-            f"In the experiment {used.experiment}, {used.arm} {text} ({unit} {i.value:+.3f} [{i.low:+.3f}, "
-            f"{i.high:+.3f}] beyond controls, {used.n_moments:,} moments of {used.n_games:,} games)."
-        )
-    return " ".join(said)
 
 
 def _from(r: dict[str, Any]) -> str:

@@ -170,16 +170,22 @@ def site_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure | None:
     if not len(e.sites):
         return None
     numbers.add("F2_sites", e.sites, target=e.target.name)
-    cells = e.sites.with_columns(site=pl.col("site") + " (" + pl.col("probe") + ")")
-    top = e.sites.drop_nulls().sort("auroc", descending=True, maintain_order=True).row(0, named=True)
-    captured = e.sites["site"].n_unique()
+    cells = e.sites.with_columns(site=pl.col("site") + " (" + pl.col("probe") + ")").with_columns(
+        pl.col("within", "low", "high").fill_nan(None)
+    )
+    shown = "within" if cells["within"].is_not_null().any() else "auroc"
+    top = cells.drop_nulls(shown).sort(shown, descending=True, maintain_order=True).row(0, named=True)
+    captured, unit = e.sites["site"].n_unique(), "one decision" if shown == "within" else "one probe and fold"
+    value = f"{top[shown]:.2f}" + (
+        f" [{top['low']:.2f}, {top['high']:.2f}]" if shown == "within" and top["low"] is not None else ""
+    )
     return Figure(
         "F2", "F2", f"Where is it bound? Sites and layers for “{title_of(e.target.name).lower()}”.",
-        figures.heat(cells, "AUROC by site and layer"),
-        f"Highest: {top['site']}, layer {top['layer']}, AUROC {top['auroc']:.2f}; the maximum of "
-        f"{len(e.sites)} cells is "
-        f"optimistic, F1 holds it against chance. {captured} site{'s' if captured != 1 else ''} captured; "
-        f"“one a name”: pairs are compared within a name. n = {e.target.n_games:,} games.",
+        figures.heat(cells.select("site", "layer", auroc=shown), "AUROC by site and layer"),
+        f"AUROC, rows of {unit} compared. Highest: {top['site']}, layer {top['layer']}, {value}; the maximum of "
+        f"{len(e.sites)} cells is optimistic, F1 holds it against chance. {captured} "
+        f"site{'s' if captured != 1 else ''} captured; 95% intervals over games of every cell stand in the numbers. "
+        f"n = {e.target.n_games:,} games.",
     )  # fmt: skip
 
 
