@@ -10,9 +10,11 @@ import pytest
 
 from analysis.beliefs import event_alignment as courses
 from analysis.beliefs import geometry
+from analysis.data.frames import Logs
 from analysis.evaluation import judge
-from analysis.evaluation.evaluate import Settings
-from analysis.evaluation.recipes import lat
+from analysis.evaluation.evaluate import Evaluation, Settings, evaluate
+from analysis.evaluation.prepare import prepare
+from analysis.evaluation.recipes import lat, recipes
 from analysis.evaluation.transfer import transfer
 from analysis.planted.planted import plant
 from analysis.planted.rungs import target_of
@@ -20,6 +22,7 @@ from analysis.probes.mlp import mlp
 from analysis.report.report import write_report
 from analysis.stats.errors import AnalysisError
 from analysis.stats.splits import game_folds
+from harness.run.folder import load_run
 from harness.run.manifest import read_manifest
 from tests.fixtures.planted_runs import planted_run
 
@@ -153,7 +156,7 @@ def test_a_judge_is_compared_and_never_a_target(two_runs, tmp_path):
 
 
 def test_a_branch_shows_its_effects_and_is_no_sample(two_runs, tmp_path):
-    run = planted_run(tmp_path / "run", 20, 1.5)
+    run = planted_run(tmp_path / "run", 4, 0.0, capture=False)
     branch = planted_run(tmp_path / "branch", 2, 0.0, seed=9, capture=False)
     manifest = read_manifest(branch)
     manifest.parent = {"change": {"type": "steer", "vector": "v.npy", "layer": 1, "scale": 2.0}}
@@ -164,7 +167,7 @@ def test_a_branch_shows_its_effects_and_is_no_sample(two_runs, tmp_path):
     text = write_report([run, branch], settings=FAST).read_text()
     assert "a push along v" in text
     assert "+0.25 [+0.05, +0.43]" in text
-    assert "20 games of Werewolf" in text
+    assert "4 games of Werewolf" in text
     with pytest.raises(AnalysisError, match="branches only"):
         write_report([branch], settings=FAST)
 
@@ -176,33 +179,34 @@ def test_the_page_names_what_it_lacks(page):
     assert "Not compared: the instructed-pair honesty probe" in text
 
 
+def evaluated(run, name):
+    """One question of a run, evaluated."""
+    target = next(t for t in prepare(Logs([("", load_run(run))]), FAST).targets if t.name == name)
+    found = evaluate(target, FAST)
+    assert isinstance(found, Evaluation)
+    return found
+
+
 def test_changed_contexts_are_scored_by_the_fit_on_the_unchanged_ones(tmp_path):
     run = planted_run(tmp_path / "run", 28, 1.5, variants=("no_role_line", "random_span"))
-    page = write_report([run], settings=FAST)
-    table = pl.read_parquet(page.with_suffix("") / "T3_leakage.parquet").filter(
-        pl.col("target") == "subject_is_werewolf"
-    )
+    table = evaluated(run, "subject_is_werewolf").leakage
     by_split = dict(table.select("split", "auroc").iter_rows())
     assert by_split["whole games"] > 0.75
     assert (
         abs(by_split["context changed: no_role_line"] - 0.5) < 0.1
     )  # the variant's rows were captured as noise
     assert abs(by_split["context changed: random_span"] - 0.5) < 0.1
-    text = page.read_text()
-    assert "context changed: no_role_line" in text
-    assert "trained on the unchanged contexts; 100% of the rows" in text
-    assert "no capture with changed contexts" not in text
+    notes = dict(table.select("split", "note").iter_rows())
+    assert notes["context changed: no_role_line"] == "trained on the unchanged contexts; 100% of the rows"
 
 
 def test_the_direction_between_instructions_reads_lies_where_it_is_the_direction_of_lies(tmp_path):
     run = planted_run(tmp_path / "run", 60, 0.0, instructions=0.4)
-    page = write_report([run], settings=FAST)
-    rows = pl.read_parquet(page.with_suffix("") / "T2_recipes.parquet").filter(
-        pl.col("recipe") == "instructed pairs"
-    )
-    assert rows["target"].to_list() == ["own_lie_within_werewolves"]
-    assert rows["auroc"][0] > 0.7
-    assert "instructed pairs" in page.read_text()
+    rows = recipes(evaluated(run, "own_lie_within_werewolves"), n_boot=100)
+    (found,) = rows.filter(pl.col("recipe") == "instructed pairs").to_dicts()
+    assert found["auroc"] > 0.7
+    assert found["low"] < found["auroc"] < found["high"]
+    assert "tells" in found["what"]
 
 
 def test_the_page_shows_geometry_courses_and_second_order(page):

@@ -8,13 +8,18 @@ import pytest
 
 from agents.werewolf.observer import RUNGS, Observer
 from analysis.beliefs.observers import SCHEMA, rung_rows
-from analysis.evaluation.evaluate import Settings
+from analysis.data.captures import checkpoints_of
+from analysis.data.frames import Logs
+from analysis.evaluation.evaluate import Settings, evaluate
+from analysis.evaluation.prepare import prepare
+from analysis.models.ladder import ladder
 from analysis.report.report import write_report
 from analysis.stats.metrics import auroc
 from games.records import Decision
+from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run, scripted_game
 
-FAST = Settings(n_permutations=19, n_boot=200, trees=2)
+FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False)
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +90,12 @@ def test_runs_of_checkpoints_make_a_course_between_the_rungs(tmp_path):
 
 
 def test_checkpoints_captured_on_one_runs_contexts_stand_on_the_same_rungs(tmp_path):
-    run = planted_run(tmp_path / "run", 16, 2.0, checkpoints={"tokens-1000": 0.0, "tokens-2000": 1.0})
-    page = write_report([run], settings=FAST)
-    found = pl.read_parquet(page.with_suffix("") / "F12_ladder.parquet")
+    path = planted_run(tmp_path / "run", 16, 2.0, checkpoints={"tokens-1000": 0.0, "tokens-2000": 1.0})
+    runs = [("", load_run(path))]
+    prepared = prepare(Logs(runs), FAST)
+    e = evaluate(prepared.targets[0], FAST)
+    found, absent = ladder(e, prepared.watched.rungs, checkpoints_of(e.target, runs), FAST)
+    assert absent == []
     assert found["tokens"].unique(maintain_order=True).to_list() == [1000, 2000, None]
     rungs = found.filter(pl.col("source").is_in(list(RUNGS)))
     assert rungs.group_by("source").agg(pl.col("auroc").n_unique())["auroc"].to_list() == [1] * len(RUNGS)
