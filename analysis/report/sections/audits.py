@@ -19,7 +19,9 @@ from analysis.stats.metrics import reliability, roc
 def audits_block(done: Sequence[Evaluation], numbers: Numbers) -> Block:
     """T3 and T5 as tables with one column a target, F9, F7 and the ROC closed."""
     block = Block("audits", "Audits: what could make this wrong?")
+    done = [e for e in done if len(e.leakage)]
     if not done:
+        block.absent.append("audits: no question was evaluated with them")
         return block
     names = [title_of(e.target.name) for e in done]
     games = ", ".join(f"{n.lower()} {e.target.n_games:,}" for n, e in zip(names, done))
