@@ -79,6 +79,33 @@ def _non_negative(z: Doubles, y: Doubles) -> tuple[Doubles, float]:
     return found.x[:d], float(found.x[d])
 
 
+class SharedBins:
+    """Boosted trees that take the bins of an earlier fit: looking for them anew costs half of a fit of few rows.
+
+    Where bins lie depends on the features of the first fit's rows, on no label. `_bin_data` is scikit-learn's own and
+    may change its name: then every fit finds its bins, as without this class.
+    """
+
+    bins: list[Any]
+    """The mapper of values to bins, once there is one; shared between fits."""
+
+    def _bin_data(self, x: NDArray[Any], *rest: Any, **named: Any) -> Any:
+        if self.bins:
+            self._bin_mapper = self.bins[0]
+            return self._bin_mapper.transform(x)
+        binned = super()._bin_data(x, *rest, **named)  # type: ignore[misc]
+        self.bins.append(self._bin_mapper)
+        return binned
+
+
+class Classifier(SharedBins, HistGradientBoostingClassifier):  # type: ignore[misc]
+    """Of 0/1."""
+
+
+class Regressor(SharedBins, HistGradientBoostingRegressor):  # type: ignore[misc]
+    """Of any number."""
+
+
 def boosted(
     features: NDArray[Any], y: Doubles, folds: Folds, seed: int = 0, value: bool = False, trees: int = TREES
 ) -> Nested:
@@ -88,6 +115,7 @@ def boosted(
     """
     k, rng = folds.n_folds, np.random.default_rng(seed)
     outer, inner = np.zeros(len(y)), np.full((k, len(y)), np.nan)
+    bins: list[Any] = []
     x = np.asarray(features, dtype=np.float32)
     x = x[:, np.ptp(x, axis=0) > 0]
 
@@ -95,12 +123,13 @@ def boosted(
         rows = np.flatnonzero(~np.isin(folds.fold, away))
         if len(rows) > BOOSTED_ROWS:
             rows = rng.choice(rows, BOOSTED_ROWS, replace=False)
-        kind = HistGradientBoostingRegressor if value else HistGradientBoostingClassifier
+        kind = Regressor if value else Classifier
         model = kind(
             max_iter=trees, learning_rate=0.2, max_leaf_nodes=6, min_samples_leaf=40, l2_regularization=1.0,
             max_bins=24,
             early_stopping=False, random_state=seed,
         )  # fmt: skip
+        model.bins = bins
         fitted = model.fit(x[rows], y[rows])
         return fitted.predict if value else fitted.decision_function
 
