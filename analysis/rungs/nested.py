@@ -98,11 +98,11 @@ class SharedBins:
         return binned
 
 
-class Classifier(SharedBins, HistGradientBoostingClassifier):  # type: ignore[misc]
+class Classifier(SharedBins, HistGradientBoostingClassifier):
     """Of 0/1."""
 
 
-class Regressor(SharedBins, HistGradientBoostingRegressor):  # type: ignore[misc]
+class Regressor(SharedBins, HistGradientBoostingRegressor):
     """Of any number."""
 
 
