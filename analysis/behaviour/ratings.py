@@ -23,6 +23,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from analysis.behaviour.branches import refuse_branches
 from analysis.stats.bootstrap import Interval, interval
+from analysis.stats.codes import codes_of
 from analysis.stats.errors import AnalysisError
 from analysis.stats.logistic import probabilities
 from analysis.stats.threads import one_thread
@@ -136,13 +137,14 @@ def rate(results: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Fit:
     n_strengths = len(places)
     rows = np.zeros((n_games, n_strengths + len(rules)))
     won = np.zeros(n_games)
-    games = decided.partition_by("game_id", maintain_order=True)
-    for row, game in enumerate(games):
-        won[row] = game["winner"][0] == first
-        rows[row, n_strengths + rules.index(game["rules"][0])] = 1
-        sizes = dict(game.group_by("side", maintain_order=True).len().iter_rows())
-        for side, agent in game.select("side", "agent").iter_rows():
-            rows[row, places[side, agent]] += (1 if side == first else -1) / sizes[side]
+    game = codes_of(decided["game_id"].to_numpy())
+    winner, side, agent, kind = (decided[name].to_list() for name in ("winner", "side", "agent", "rules"))
+    of_first = np.array([one == first for one in side])
+    won[game] = [one == first for one in winner]
+    rows[game, [n_strengths + rules.index(one) for one in kind]] = 1
+    team = 2 * game + of_first
+    share = np.where(of_first, 1.0, -1.0) / np.bincount(team)[team]
+    np.add.at(rows, (game, [places[key] for key in zip(side, agent)]), share)
     # Games that are alike in every respect share a row; resampling games is drawing how many there are of each.
     alike, counts = np.unique(np.column_stack([rows, won]), axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(n_games, counts / n_games, size=n_boot)

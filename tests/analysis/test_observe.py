@@ -12,6 +12,7 @@ from agents.werewolf.observer import EVEN, Observer
 from analysis.beliefs import observe as module
 from analysis.beliefs.observe import Asked, Following, observe
 from analysis.beliefs.observers import Watched
+from analysis.data import frames
 from analysis.data.frames import Logs
 from analysis.data.roster import characters_of
 from games.records import Decision
@@ -59,8 +60,14 @@ def test_the_exact_observers_prior_is_the_rosters_mix_and_is_named(run: Run) -> 
     assert last["p_werewolf"] != pytest.approx(p_of(EVEN), abs=1e-6)
 
 
-def test_games_are_read_anew_each_time_and_some_of_them_in_their_order(run: Run) -> None:
+@pytest.mark.parametrize("held", [2, 500])
+def test_games_are_read_anew_each_time_and_some_of_them_in_their_order(
+    run: Run, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "HELD", held)  # more games than that are not kept in memory
     logs = Logs([("x:", run)])
+    first, again = list(logs), list(logs)
+    assert all(one is other for one, other in zip(first, again)) is (held > len(logs))
     assert [log.game_id for log in logs] == [log.game_id for log in logs] == logs.ids
     some = logs.some([logs.ids[4], logs.ids[1]])
     assert [log.game_id for log in some] == some.ids == [logs.ids[1], logs.ids[4]]
