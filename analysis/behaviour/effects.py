@@ -8,6 +8,7 @@ has none by its effect itself. The arms that the design names as a family are co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -264,6 +265,30 @@ def random_effects(values: Sequence[float], errors: Sequence[float]) -> tuple[fl
     tau2 = max(0.0, (q - (len(y) - 1)) / float(w.sum() - (w**2).sum() / w.sum()))
     w = 1 / (v + tau2)
     return float((w @ y) / w.sum()), float(np.sqrt(1 / w.sum())), tau2
+
+
+def between_arms(
+    experiment: Experiment, n_boot: int = 2000, seed: int = 0
+) -> list[tuple[str, str, Interval, int]]:
+    """(one tested arm, another, how much further the first moves the tested outcome, moments of both), by moment.
+
+    Of arms that change what was said or who plays, which a design sets against each other; arms that change activations
+    have controls of their own. Not corrected for their number.
+    """
+    outcome = experiment.design["test"]["outcome"]
+    kinds = {arm["of"]: arm["kind"] for arm in experiment.arms}
+    names = [name for name in experiment.family if kinds.get(name) not in ("direction", "patch", None)]
+    moved = experiment.rows.filter(pl.col("outcome") == outcome)
+    found = []
+    for one, other in combinations(names, 2):
+        both = moved.filter(pl.col("arm") == one).join(
+            moved.filter(pl.col("arm") == other).select("moment", less="difference"), on="moment", how="inner",
+            maintain_order="left",
+        )  # fmt: skip
+        if len(both):
+            gap = (both["difference"] - both["less"]).to_numpy()
+            found.append((one, other, over_games(both["game"].to_numpy(), gap, n_boot, seed), len(both)))
+    return found
 
 
 def used_in(experiment: Experiment, n_boot: int = 2000, table: pl.DataFrame | None = None) -> list[Used]:

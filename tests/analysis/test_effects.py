@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
-from analysis.behaviour.effects import effect_table, random_effects, settings_forest, used_in
+from analysis.behaviour.effects import between_arms, effect_table, random_effects, settings_forest, used_in
 from analysis.behaviour.outcomes import experiments_of, read_experiment
 from analysis.report.experiment import write_effects
 from analysis.stats.errors import AnalysisError
@@ -128,6 +129,27 @@ def test_the_page_says_what_the_table_says(tmp_path):
     effects = [row(table, arm)["effect"] for arm in ("push@0.25", "push@0.5", "push")]
     assert effects == sorted(effects)
     assert f"{effects[-1]:+.3f}" in text
+
+
+def test_arms_that_change_what_is_said_are_set_against_each_other_moment_by_moment():
+    """Both move it by .1 on average, in unlike moments; one moves it further by .02 in each."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(0.1, 0.1, 40)
+    rows = [
+        {"moment": m, "game": f"g{m // 2}", "arm": arm, "outcome": "p_subject", "difference": base[m] + more}
+        for m in range(40)
+        for arm, more in (("trusted", 0.02), ("suspected", 0.0), ("push", 0.5))
+    ]
+    arms = [{"of": "trusted", "kind": "utterance"}, {"of": "suspected", "kind": "utterance"},
+            {"of": "push", "kind": "direction"}]  # fmt: skip
+    made = SimpleNamespace(
+        design={"test": {"outcome": "p_subject"}}, arms=arms, rows=pl.DataFrame(rows),
+        family=["trusted", "suspected", "push"],
+    )  # fmt: skip
+    ((one, other, gap, n),) = between_arms(made, 200)
+    assert (one, other, n) == ("trusted", "suspected", 40)
+    assert gap.value == pytest.approx(0.02)
+    assert gap.low == pytest.approx(gap.high)
 
 
 def test_experiments_beside_a_run_are_read_as_the_rung_used(tmp_path):

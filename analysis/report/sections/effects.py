@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.behaviour.branches import effects_of
-from analysis.behaviour.effects import RANDOM, settings_forest
+from analysis.behaviour.effects import RANDOM, between_arms, settings_forest
 from analysis.behaviour.outcomes import OUTCOMES, Experiment
 from analysis.behaviour.strategic import read_acts, strategic_lines, strategic_table, with_advantages
 from analysis.report import effect_charts
@@ -139,6 +139,11 @@ def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
             f"{r['against']} by {r['contrast']:+.3f} [{r['contrast_low']:+.3f}, {r['contrast_high']:+.3f}]{rank} "
             f"({r['n_moments']:,} moments, {r['n_games']:,} games, adjusted p {p_text(r['adjusted_p'])}; an effect of "
             f"{r['findable']:.3f} could have been found)."
+        )
+    for one, other, i, n in between_arms(experiment):
+        found.append(
+            f"{one} minus {other}: the {unit} {i.value:+.3f} [{i.low:+.3f}, {i.high:+.3f}] ({n:,} moments; not "
+            "corrected)."
         )
     noise = table.filter(
         pl.col("control").is_in(["null", "cold"]),
