@@ -144,7 +144,7 @@ def rate(results: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Fit:
     rows[game, [n_strengths + rules.index(one) for one in kind]] = 1
     team = 2 * game + of_first
     share = np.where(of_first, 1.0, -1.0) / np.bincount(team)[team]
-    np.add.at(rows, (game, [places[key] for key in zip(side, agent)]), share)
+    np.add.at(rows, (game, np.array([places[key] for key in zip(side, agent)])), share)
     # Games that are alike in every respect share a row; resampling games is drawing how many there are of each.
     alike, counts = np.unique(np.column_stack([rows, won]), axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(n_games, counts / n_games, size=n_boot)
