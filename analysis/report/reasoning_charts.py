@@ -5,10 +5,10 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, MUTED, ORANGE, data, svg, tenths
+from analysis.report.figures import BLUE, MUTED, ORANGE, Drawing, data, svg, tenths
 
 
-def commitment(points: pl.DataFrame, label: str) -> str:
+def commitment(points: pl.DataFrame, label: str) -> str | Drawing:
     """Distance from the final decision against the share of the reasoning that is written, with its band; beside it the
     probability of the option that is taken in the end. Columns share, value, low, high, p_final."""
     unit = alt.Scale(domain=[0, 1])

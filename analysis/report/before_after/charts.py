@@ -5,10 +5,10 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, INK, MUTED, ORANGE, SERIES, TEAL, data, svg
+from analysis.report.figures import BLUE, INK, MUTED, ORANGE, SERIES, TEAL, Drawing, data, svg
 
 
-def words(points: pl.DataFrame, label: str) -> str:
+def words(points: pl.DataFrame, label: str) -> str | Drawing:
     """D1: a bar a word. Columns text, kl, n, gain."""
     named = points.with_columns(
         word=pl.col("text").str.replace_all("\n", "(line end)", literal=True).str.strip_chars(),
@@ -29,7 +29,7 @@ def words(points: pl.DataFrame, label: str) -> str:
     return svg(chart.properties(width=420, height=22 * len(named)), label)
 
 
-def differences(points: pl.DataFrame, label: str) -> str:
+def differences(points: pl.DataFrame, label: str) -> str | Drawing:
     """D2: after minus before with intervals, a row a measure and role.
 
     Columns row, difference, low, high, verdict.
@@ -48,7 +48,7 @@ def differences(points: pl.DataFrame, label: str) -> str:
     return svg((zero + bars + dots).properties(width=430, height=20 * len(points)), label)
 
 
-def carried(points: pl.DataFrame, label: str) -> str:
+def carried(points: pl.DataFrame, label: str) -> str | Drawing:
     """D3: share of the change by layer, a line an arm, a panel a way. Columns layer, name, share, low, high, way."""
     names = points["name"].unique(maintain_order=True).to_list()
     order = points["layer"].unique(maintain_order=True).to_list()
@@ -70,7 +70,7 @@ def carried(points: pl.DataFrame, label: str) -> str:
     return svg(alt.hconcat(*panels, spacing=36), label)
 
 
-def course(points: pl.DataFrame, label: str) -> str:
+def course(points: pl.DataFrame, label: str) -> str | Drawing:
     """D4: rates over checkpoints, a line a measure and role. Columns step, name, value, low, high."""
     names = points["name"].unique(maintain_order=True).to_list()
     steps = points["step"].unique(maintain_order=True).to_list()
