@@ -68,8 +68,8 @@ class Observation(msgspec.Struct, frozen=True):
     """Every earlier record that the seat may see (public and private events, its own decisions), numbered 0, 1, 2,
     ... by themselves: `games.view` says why, and `Trace.continues` of a reply uses these numbers."""
     seed: int
-    """The key of this seat's own random stream for this decision; players that are not this project's code are given a
-    one-way hash of it (`games.view.sealed`)."""
+    """The key of this seat's own random stream for this decision, from which the game's seed does not follow
+    (`games.view.private_key`)."""
 
 
 class SpeechForm(msgspec.Struct, frozen=True):

@@ -8,8 +8,8 @@ log's. Whom else an event was shown to (another witch, another medium) is not to
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -57,20 +57,13 @@ def in_log(records: Iterable[Record], seat: int, number: int) -> int:
     raise GameError(f"seat {seat} refers to record {number} of its view, which is not that long")
 
 
-def sealed(observation: Observation) -> Observation:
-    """The observation with a one-way hash of its key, for players that are not this project's code.
-
-    The key itself is a bijection of the game's seed: from it the deal could be computed.
-    """
-    digest = hashlib.blake2b(
-        observation.seed.to_bytes(8, "little"), digest_size=8, person=b"observation"
-    ).digest()
-    return msgspec.structs.replace(observation, seed=int.from_bytes(digest, "little"))
-
-
 def private_key(seed: int, seat: int, n_seen: int) -> int:
-    """The key of a seat's own random stream for a decision before which it has seen `n_seen` records."""
-    return chance.key(seed, "seat", seat, n_seen)
+    """The key of a seat's own random stream for a decision before which it has seen `n_seen` records.
+
+    A one-way hash: `games.chance.key` is a bijection of the game's seed, from which the deal could be computed.
+    """
+    digest = blake2b(chance.key(seed, "seat", seat, n_seen).to_bytes(8, "little"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
 
 
 class Views:

@@ -76,11 +76,12 @@ class Judge:
         orders: int = 2,
         max_tokens: int = 256,
         template: dict[str, Any] | None = None,
+        clock: str | None = None,
         retries: int = 6,
     ) -> None:
         """tokenizer: None for a server that takes messages. prompt: the model's own chat template, or for a model
         without one the same words as plain text. orders: 1 shows `yes, no`, 2 also the reverse. max_tokens: of an
-        answer in words. template: variables of the chat template.
+        answer in words. template: variables of the chat template. clock: the time that it is told (`Turns`).
 
         Raises ValueError for a style that needs a tokenizer, TokenizerError for a tokenizer that cannot be used.
         """
@@ -88,7 +89,9 @@ class Judge:
             raise ValueError('api = "chat" takes messages, which only prompt = "chat" makes')
         self.backend = Patient(backend, retries, "judge")
         self.encoder = None if tokenizer is None else Encoder(tokenizer)
-        self.turns = Turns(self.encoder, template) if self.encoder is not None and prompt == "chat" else None
+        self.turns = (
+            Turns(self.encoder, template, clock) if self.encoder is not None and prompt == "chat" else None
+        )
         self.n_orders = 1 if self.encoder is None else orders
         self.sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
         if self.encoder is not None:

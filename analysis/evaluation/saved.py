@@ -135,8 +135,8 @@ def fit_probe(e: Evaluation, runs: Sequence[str] = ()) -> SavedProbe:
     )  # fmt: skip
 
 
-def save(probe: SavedProbe, folder: str | Path, name: str | None = None) -> Path:
-    """Writes both files into the folder; the path of the JSON file."""
+def save(probe: SavedProbe, folder: str | Path, name: str | None = None) -> tuple[Path, Path]:
+    """Writes both files into the folder; the paths of the JSON file and of the safetensors file."""
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     stem = place / (name or probe.card.target)
@@ -146,7 +146,7 @@ def save(probe: SavedProbe, folder: str | Path, name: str | None = None) -> Path
     save_file(tensors, stem.with_suffix(".safetensors"), {"direction": "difference"})
     text = msgspec.json.format(msgspec.json.encode(probe.card), indent=1)
     stem.with_suffix(".json").write_bytes(text + b"\n")
-    return stem.with_suffix(".json")
+    return stem.with_suffix(".json"), stem.with_suffix(".safetensors")
 
 
 def load(path: str | Path) -> SavedProbe:

@@ -32,7 +32,7 @@ from analysis.rungs.rungs import Causal, settle
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from games.printable import lines_of
-from harness.run.derived import inputs_of, with_inputs
+from harness.run.derived import inputs_of, write_page
 from harness.run.folder import Run, load_run
 
 __all__ = ["evaluate_all", "result_lines", "write_report"]
@@ -152,20 +152,19 @@ def _write(
     html, numbers, answer = assemble(made)
     folder = page.with_suffix("")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for name, frame in numbers.frames.items():
-        frame.write_parquet(folder / f"{name}.parquet")
+    files = [folder / f"{name}.parquet" for name in numbers.frames]
+    for file, frame in zip(files, numbers.frames.values()):
+        frame.write_parquet(file)
     for name, drawing in numbers.drawn.items():
-        (folder / "figures" / f"{name}.svg").write_text(standalone(drawing), encoding="utf-8")
-    (folder / "answer.txt").write_text("\n".join(answer) + "\n", encoding="utf-8")
+        files.append(folder / "figures" / f"{name}.svg")
+        files[-1].write_text(standalone(drawing), encoding="utf-8")
+    files.append(folder / "answer.txt")
+    files[-1].write_text("\n".join(answer) + "\n", encoding="utf-8")
     for e in evaluations:
         if isinstance(e, Evaluation):
-            save(fit_probe(e, [config_hash(run) for run in opened]), folder / "probes")
-    part = page.with_name(page.name + ".part")
+            files += save(fit_probe(e, [config_hash(run) for run in opened]), folder / "probes")
     home = page.parent if (page.parent / "manifest.json").is_file() else None
-    part.write_text(
-        with_inputs(html, inputs_of([run.path for run in (*opened, *branches)], home=home)), encoding="utf-8"
-    )
-    part.replace(page)
+    write_page(page, html, inputs_of([run.path for run in (*opened, *branches)], home=home), files)
     tell(f"report of {len(logs):,} games in {time.monotonic() - tell.start:,.0f} s")
 
 

@@ -21,7 +21,7 @@ from harness.activations.store import (
 )
 from harness.capture.belief_forks import BeliefForks
 from harness.capture.contexts import Players, asked
-from harness.check.files import Finding, store_damage, tables_damage
+from harness.check.files import Finding, derived_damage, store_damage, tables_damage
 from harness.check.tables import Beside, held_to_journal
 from harness.config.files import parse_config
 from harness.config.sections import Config
@@ -29,8 +29,12 @@ from harness.errors import ConfigurationError, RunDamaged
 from harness.exchange.imports.folder import source_of
 from harness.exchange.imports.verify import UNCHECKED, verify_games
 from harness.run.folder import Run, load_run
+from harness.run.tables import TABLES
 from harness.schedule.branched import origin_of, schedule_of
 from harness.schedule.tournament import Planned
+
+UNREAD = frozenset({"journal", *(f"{table}.parquet" for table in TABLES)})
+"""Where something is wrong with one of these, no game can be checked."""
 
 
 def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) -> list[Finding]:
@@ -43,16 +47,16 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
     except RunDamaged as error:
         return [Finding("manifest.json", str(error))]
     say("holding the files to their digests")
-    found = tables_damage(run)
+    found = [*derived_damage(run), *tables_damage(run)]
     if not run.manifest.sealed:
         say("the folder is from before there were digests: only what the log holds can be checked")
-        found = found or list(held_to_journal(run))
-    if any(f.where.endswith((".parquet", "journal")) for f in found):  # nothing below can be read
+        found += [] if any(f.where in UNREAD for f in found) else list(held_to_journal(run))
+    if any(f.where in UNREAD for f in found):  # nothing below can be read
         return [*found, *_stores(run, say, tokens=False)]
     found += _manifest(run)
     if (source := source_of(run.manifest)) is not None:
         say(f"{len(run.game_ids):,} games imported from {source.format}; {UNCHECKED}")
-        return [Finding(where, what) for where, what in verify_games(run, source)]
+        return [*found, *(Finding(where, what) for where, what in verify_games(run, source))]
     say(f"{run.manifest.n_games:,} games are scheduled, {len(run.game_ids):,} have ended")
     schedule = schedule_of(run.manifest)
     planned = {p.game_id: p for p in schedule}

@@ -11,7 +11,8 @@ from harness.activations.seal import store_digest
 from harness.activations.store import ActivationsError, open_activations, store_folders
 from harness.activations.verify import Contexts, verify
 from harness.errors import RunDamaged
-from harness.run.folder import Run, load_run
+from harness.run.derived import edited
+from harness.run.folder import Run
 from harness.run.sound import changed_files, unreadable
 
 
@@ -24,15 +25,17 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def damage_of(path: str | Path) -> list[Finding]:
-    """Every file of a run that is not what was written: manifest, journals, tables, stores of activations.
+    """Every file of a run that is not what was written: manifest, journals, tables, stores of activations, and what was
+    derived from them.
 
     Reads all of them, whatever this process has read before. Raises RunFolderError where there is no run.
     """
     try:
-        run = load_run(path)
+        run = Run(Path(path))
     except RunDamaged as error:
         return [Finding("manifest.json", str(error))]
     return [
+        *derived_damage(run),
         *tables_damage(run),
         *(found for store in store_folders(run.path) for found in store_damage(run, store)),
     ]
@@ -55,6 +58,11 @@ def tables_damage(run: Run) -> list[Finding]:
         Finding(name, "the store is missing; restore it from a copy, or capture again")
         for name in sorted(missing)
     ]
+
+
+def derived_damage(run: Run) -> Iterator[Finding]:
+    """Reports, pages and derived tables that are not what was written."""
+    return (Finding(*one) for one in edited(run.path))
 
 
 def store_damage(run: Run, path: Path, contexts: Contexts | None = None) -> Iterator[Finding]:

@@ -116,7 +116,7 @@ def _note(
     usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any
 ) -> None:
     """A warning of ours is a line for the user: what has to be said of a run besides a verb's result."""
-    if category.__name__ == "MixedRun":
+    if category.__name__ in ("MixedRun", "DamagedJournal"):
         write(f"note: {message}", error=True)
     else:
         usual(message, category, *where, **more)

@@ -73,7 +73,7 @@ def judge_run(path: str | Path, config: str | Path, overrides: tuple[str, ...], 
 
         async def ask() -> None:
             try:
-                judge = _judge(backends[settings.judge.backend], settings.judge, source)
+                judge = _judge(backends[settings.judge.backend], settings.judge, source, run.manifest.created)
                 await ask_about(run, judge, table, settings.judge.games, progress)
             finally:
                 await close_backends(backends)
@@ -162,7 +162,8 @@ def _unasked(run: Run, table: JudgeTable, games: int | None) -> Iterator[tuple[s
             yield game_id, left
 
 
-def _judge(backend: Backend, section: JudgeSection, source: BackendSection) -> Judge:
+def _judge(backend: Backend, section: JudgeSection, source: BackendSection, begun: str) -> Judge:
+    """The judge; a chat template that renders the time is told when the run was begun, on whatever day it is asked."""
     from agents.models.folder import load_tokenizer
 
     words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"
@@ -170,7 +171,7 @@ def _judge(backend: Backend, section: JudgeSection, source: BackendSection) -> J
     try:
         return Judge(
             backend, tokenizer, prompt=section.prompt, orders=section.orders, max_tokens=section.max_tokens,
-            template=section.template,
+            template=section.template, clock=begun,
         )  # fmt: skip
     except (TokenizerError, ValueError) as error:
         raise ConfigurationError(f"judge: {error}") from error

@@ -6,7 +6,6 @@ its manifest names, and what plays on from it refuses to unless the user trusts 
 
 from __future__ import annotations
 
-import functools
 import inspect
 import typing
 from collections.abc import Iterable, Mapping
@@ -14,9 +13,6 @@ from importlib import import_module
 from typing import Any
 
 from agents.base import Agent
-from games.base import Observation
-from games.records import Reply
-from games.view import sealed
 from harness.config.sections import AgentSection, Config
 from harness.errors import ConfigurationError
 
@@ -57,36 +53,7 @@ def make_outside(name: str, policy: str, settings: Mapping[str, Any]) -> Agent:
     made: Agent = make(name, **settings)
     if not _acts(type(made)):
         raise TypeError(f"the policy {policy!r} made {type(made).__name__}, which has no `async def act`")
-    return Sealed(made)
-
-
-class Sealed:
-    """A player from outside: whatever it is asked, it is given sealed observations (`games.view.sealed`)."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self.name = agent.name
-
-    async def act(self, observation: Observation) -> Reply:
-        """The player's own answer."""
-        return await self._agent.act(sealed(observation))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_agent":  # not while a copy is being made
-            raise AttributeError(name)
-        value = getattr(self._agent, name)
-        if not callable(value):
-            return value
-
-        @functools.wraps(value)
-        def asked(*given: Any, **named: Any) -> Any:
-            return value(*map(_sealed, given), **{key: _sealed(one) for key, one in named.items()})
-
-        return asked
-
-
-def _sealed(value: Any) -> Any:
-    return sealed(value) if isinstance(value, Observation) else value
+    return made
 
 
 def _acts(kind: Any) -> bool:

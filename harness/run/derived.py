@@ -2,11 +2,13 @@
 
 A derived file carries the digests of its inputs: a parquet file under the key `wolfscope-inputs` of its metadata, a
 page in a `<meta name="wolfscope-inputs">`. An input is a table of a run, a store of activations, or a file in a run
-folder. `stale` compares, `mark_stale` says it at the head of pages.
+folder. `stale` compares, `mark_stale` says it at the head of pages. Beside these stand the digest of the file's own
+content and those of the files that were written with it (a report's numbers, a view's pages): `edited` compares them.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +18,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from agents.backends.secrets import mask_bytes
 from harness.atomic import replacing, storage, write_whole
 from harness.digest import digest_of, file_digest
 from harness.errors import StorageError
@@ -56,7 +59,10 @@ READ_AGAIN = ("judge.parquet", "probe_scores.parquet")
 ALL = (*(f"{table}.parquet" for table in tables.TABLES), "activations*", "derived/judge.parquet")
 """The inputs of what reads everything of a run."""
 _META = re.compile(rf'<meta name="{KEY}" content="([^"]*)">')
-_MARK = re.compile(r'<p id="wolfscope-stale".*?</p>', re.DOTALL)
+_MARK = re.compile(rb'<p id="wolfscope-stale".*?</p>', re.DOTALL)
+UNSEALED = "0" * 32
+"""What stands in the place of a file's own digest while that is computed."""
+_OWN = re.compile(rb'((?:"|&quot;)content(?:"|&quot;):(?:"|&quot;))([0-9a-f]{32})')
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -68,6 +74,11 @@ class Inputs(msgspec.Struct, frozen=True):
     """What was read of each: names of files and folders in it, with `*`."""
     digests: dict[str, str]
     """Path of an input, from the derived file's run folder -> its digest; what was not there is not in it."""
+    parts: dict[str, str] = {}
+    """File that was written with this one, from its folder -> digest."""
+    content: str = ""
+    """Digest of the derived file with `UNSEALED` in this place and without the mark of a stale page; empty in files of
+    older versions."""
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -79,9 +90,7 @@ class Stale(msgspec.Struct, frozen=True):
     """The inputs that changed, came or went."""
 
     def __str__(self) -> str:
-        verb = REMEDY.get(self.path.name, "report" if self.path.suffix == ".html" else None)
-        again = f"; wolfscope {verb} makes it again" if verb else ""
-        return f"{self.path} is stale: {', '.join(self.changed)} changed since it was made{again}"
+        return f"{self.path} is stale: {', '.join(self.changed)} changed since it was made{_again(self.path)}"
 
 
 def inputs_of(
@@ -113,37 +122,103 @@ def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:
     """Write a derived table that says what it was made from; its folder is made. Raises StorageError."""
     with storage(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+    data = io.BytesIO()
+    table.write_parquet(data, metadata={KEY: _text_of(inputs)})
     with replacing(path) as part:
-        table.write_parquet(part, metadata={KEY: msgspec.json.encode(inputs).decode()})
+        part.write_bytes(_sealed(data.getvalue()))
 
 
-def with_inputs(html: str, inputs: Inputs) -> str:
-    """A page that says what it was made from."""
-    meta = f'<meta name="{KEY}" content="{escape(msgspec.json.encode(inputs).decode(), quote=True)}">'
-    return _after(r"<head>", meta, html)
+def write_page(path: Path, html: str, inputs: Inputs, parts: Iterable[Path] = ()) -> None:
+    """Write a page that says what it was made from. Raises StorageError.
+
+    parts: the files that were written with it, below its folder; the digests that `inputs` has of others stay.
+    """
+    told = {os.path.relpath(part, path.parent): file_digest(part, afresh=True) for part in parts}
+    inputs = msgspec.structs.replace(inputs, parts={**inputs.parts, **told})
+    meta = f'<meta name="{KEY}" content="{escape(_text_of(inputs), quote=True)}">'
+    data = mask_bytes(_after(rb"<head>", meta, html.encode("utf-8", "replace")))
+    with replacing(path) as part:
+        part.write_bytes(_sealed(data))
 
 
-def _after(pattern: str, more: str, html: str) -> str:
+def _text_of(inputs: Inputs) -> str:
+    return msgspec.json.encode(msgspec.structs.replace(inputs, content=UNSEALED)).decode()
+
+
+def _sealed(data: bytes) -> bytes:
+    """A file with its own digest in the place that it has for it."""
+    return _with_own(data, content_digest(data))
+
+
+def content_digest(data: bytes) -> str:
+    """What `Inputs.content` of a file with these bytes has to be."""
+    return digest_of(_with_own(_MARK.sub(b"", data), UNSEALED))
+
+
+def _with_own(data: bytes, digest: str) -> bytes:
+    """The inputs stand at the head of a page and in the footer of a table."""
+    found = list(_OWN.finditer(data))
+    if not found:
+        return data
+    start, end = found[-1 if data.startswith(b"PAR1") else 0].span(2)
+    return data[:start] + digest.encode() + data[end:]
+
+
+def _after(pattern: bytes, more: str, html: bytes) -> bytes:
     """A page with something after the first match of a pattern."""
-    return re.sub(pattern, lambda found: found[0] + more, html, count=1)
+    return re.sub(pattern, lambda found: found[0] + more.encode(), html, count=1)
 
 
 def inputs_in(path: Path) -> Inputs | None:
-    """What a derived file was made from; None where it does not say (older versions did not)."""
+    """What a derived file was made from; None where it does not say (older versions did not) or cannot be read."""
     try:
-        if path.suffix == ".parquet":
-            text = pl.read_parquet_metadata(path).get(KEY)
-        else:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                found = _META.search(file.read(1_000_000))
-            text = None if found is None else unescape(found[1])
-        return msgspec.json.decode(text, type=Inputs) if text else None
-    except (
-        OSError,
-        ValueError,
-        pl.exceptions.PolarsError,
-    ):  # a table that cannot be read is for others to say
+        return _told(path)
+    except UNREADABLE:
         return None
+
+
+UNREADABLE = (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+def _told(path: Path) -> Inputs | None:
+    """As `inputs_in`. Raises one of `UNREADABLE`."""
+    if path.suffix == ".parquet":
+        text = pl.read_parquet_metadata(path).get(KEY)
+    else:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            found = _META.search(file.read(1_000_000))
+        text = None if found is None else unescape(found[1])
+    return msgspec.json.decode(text, type=Inputs) if text else None
+
+
+def edited(run: str | Path) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong) of every derived file of a run folder, and of those written with one, that is not what was
+    written."""
+    home = Path(run).resolve()
+    for path in _derived(home):
+        name, again = str(path.relative_to(home)), _again(path)
+        try:
+            told, data = _told(path), path.read_bytes()
+        except UNREADABLE as error:
+            yield name, f"it cannot be read ({error}){again}"
+            continue
+        if told is None or not told.content:
+            continue
+        if content_digest(data) != told.content:
+            yield name, f"it is not what was written (its digest is another){again}"
+            continue
+        for part, digest in told.parts.items():
+            file = path.parent / part
+            if not file.is_file():
+                yield str(file.relative_to(home)), f"it was written with {name} and is missing{again}"
+            elif file_digest(file, afresh=True) != digest:
+                yield str(file.relative_to(home)), f"it is not what was written with {name}{again}"
+
+
+def _again(path: Path) -> str:
+    """The remedy, to be added to a sentence."""
+    verb = REMEDY.get(path.name, "report" if path.suffix == ".html" else None)
+    return f"; wolfscope {verb} makes it again" if verb else ""
 
 
 def stale(run: str | Path) -> Iterator[Stale]:
@@ -170,7 +245,7 @@ def mark_stale(run: str | Path) -> list[Stale]:
     for one in found:
         path = home / one.path
         if path.suffix == ".html":
-            html = _MARK.sub("", path.read_text(encoding="utf-8"))
+            html = _MARK.sub(b"", path.read_bytes())
             mark = f'<p id="wolfscope-stale" role="alert"><strong>{escape(str(one))}</strong></p>'
-            write_whole(path, _after(r"<body[^>]*>", mark, html).encode())
+            write_whole(path, _after(rb"<body[^>]*>", mark, html))
     return found

@@ -33,7 +33,7 @@ from harness.run.manifest import Cell, Manifest, read_manifest
 from harness.run.mixed import MixedRun, mixture
 from harness.run.naming import find_game
 from harness.run.rows import journal_rows
-from harness.run.sound import refuse_damaged
+from harness.run.sound import DamagedJournal, damaged_journal, refuse_damaged
 from harness.run.summary import summary_html
 from harness.run.typed import typed
 
@@ -43,10 +43,12 @@ __all__ = ["Run", "RunFolder", "load_run"]
 def load_run(path: str | Path) -> Run:
     """Open a run folder for reading, finished or still being played.
 
-    Raises RunFolderError: no such folder, not a run folder, another schema version. Warns (`MixedRun`) of a run whose
-    games were played with several configurations.
+    Raises RunFolderError: no such folder, not a run folder, another schema version. Warns of a finished run whose
+    journal is damaged (`DamagedJournal`) and of one whose games were played with several configurations (`MixedRun`).
     """
     run = Run(Path(path))
+    if (damaged := damaged_journal(run.path, run.manifest)) is not None:
+        warnings.warn(damaged, DamagedJournal, stacklevel=2)
     if (mixed := mixture(run.manifest)) is not None:
         warnings.warn(mixed, MixedRun, stacklevel=2)
     return run
@@ -144,9 +146,9 @@ class Run:
 
     def remarks(self) -> list[str]:
         """What every figure about the run has to be read with; an empty list where there is nothing of the kind."""
-        mixed = mixture(self.manifest)
+        said = (damaged_journal(self.path, self.manifest), mixture(self.manifest))
         old = [str(one) for one in stale(self.path) if one.path.name in READ_AGAIN]
-        return [*([] if mixed is None else [mixed]), *map(str, self.failing()), *old]
+        return [*(one for one in said if one is not None), *map(str, self.failing()), *old]
 
     def activations(self, name: str = "activations") -> Activations:
         """A store of the run's activations, held to the manifest; name: its folder.

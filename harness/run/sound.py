@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -33,14 +33,41 @@ def remedy(path: Path, manifest: Manifest) -> str:
     return f"`wolfscope repair {path}` writes it anew from the journal"
 
 
+class DamagedJournal(UserWarning):
+    """A finished run is read whose journal is not what was written."""
+
+
 def changed_files(path: Path, manifest: Manifest, afresh: bool = False) -> Iterator[tuple[str, str]]:
     """(file, what is wrong) of every table and journal of a finished run that is not what was written.
 
     afresh: read files again that this process has read before.
     """
-    files = {f"{table}.parquet" for table in TABLES} | set(manifest.digests)
-    files |= {f"journal/{file.name}" for file in journals_of(path)} if manifest.sealed else set()
-    for name in sorted(files):
+    yield from changed_journals(path, manifest, afresh)
+    tables = {f"{table}.parquet" for table in TABLES}
+    tables |= {name for name in manifest.digests if not name.startswith("journal/")}
+    yield from _changed(sorted(tables), path, manifest, afresh)
+
+
+def changed_journals(path: Path, manifest: Manifest, afresh: bool = False) -> Iterator[tuple[str, str]]:
+    """As `changed_files`, of the journals alone; nothing is known of those from before there were digests."""
+    if manifest.sealed:
+        names = {name for name in manifest.digests if name.startswith("journal/")}
+        names |= {f"journal/{file.name}" for file in journals_of(path)}
+        yield from _changed(sorted(names), path, manifest, afresh)
+
+
+def damaged_journal(path: Path, manifest: Manifest) -> str | None:
+    """In words, that a finished run's journal is not what was written; None where it is, or nothing is known."""
+    found = list(changed_journals(path, manifest)) if manifest.status == "finished" else []
+    if not found:
+        return None
+    name, what = found[0]
+    more = f" ({len(found) - 1} more journals are damaged)" if len(found) > 1 else ""
+    return f"{path / name} is damaged: {what}{more}. The tables, which are read here, are held to digests of their own"
+
+
+def _changed(names: Sequence[str], path: Path, manifest: Manifest, afresh: bool) -> Iterator[tuple[str, str]]:
+    for name in names:
         what = remedy(path, manifest) if name.endswith(".parquet") else "restore it from a copy"
         written = manifest.digests.get(name)
         try:
@@ -63,7 +90,7 @@ def refuse_damaged(path: Path, manifest: Manifest) -> None:
     Folders from before there were digests are held to the schema, and their tables to one another.
     """
     if manifest.sealed:
-        found = [one for one in changed_files(path, manifest) if one[0].endswith(".parquet")]
+        found = list(_changed([f"{table}.parquet" for table in TABLES], path, manifest, afresh=False))
     else:
         found = list(misfits(path, manifest))
     if found:

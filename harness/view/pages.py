@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.atomic import storage
 from harness.branch.branch import parent_of
 from harness.gate import check_links
 from harness.replay.posteriors import Posterior
 from harness.replay.replay import Replay
-from harness.run.derived import inputs_of, with_inputs
+from harness.run.derived import Inputs, inputs_in, inputs_of, write_page
 from harness.run.folder import Run, load_run
 from harness.run.typed import factors_in_words
 from harness.schedule.branched import Origin, origin_of
@@ -77,6 +79,8 @@ class _Writer:
         self.counts: dict[str, tuple[int, int]] = {}
         """game id -> (lies, honest mistakes)."""
         self.written: set[str] = set()
+        self.files: list[Path] = []
+        """Game pages that have been written."""
 
     def write_games(self, wanted: set[str] | None, say: Callable[[str], None]) -> None:
         """A page for each wanted game; lies are counted in all."""
@@ -221,7 +225,16 @@ class _Writer:
         path = self.folder / place
         html = page(kind, f"{title} \N{MIDDLE DOT} Wolfscope", value, assets)
         if kind == "index" and self.folder == self.run.path / "view":
-            html = with_inputs(html, inputs_of([self.run.path], INPUTS))
+            write_page(path, html, self._inputs(path), [*self.files, *self.folder.glob("assets/*")])
+            return path
         with storage(path):
             path.write_text(html, encoding="utf-8")
+        self.files.append(path)
         return path
+
+    def _inputs(self, index: Path) -> Inputs:
+        """What the index is made from, and the digests of game pages that an earlier call wrote."""
+        before = inputs_in(index)
+        return msgspec.structs.replace(
+            inputs_of([self.run.path], INPUTS), parts={} if before is None else before.parts
+        )

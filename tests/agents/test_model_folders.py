@@ -1,6 +1,7 @@
 """Model folders of strangers: none of their code runs, and they are refused by what is wrong before they cost much."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,23 @@ def test_the_hash_covers_all_that_decides_what_is_read_and_written(folder):
     assert len(found) == 6 and all(len(one) == 16 for one in found)
     assert not is_model(name, folder) and is_model(model_name(folder), folder)
     assert len(old) == 12 and is_model(f"tiny@{weights_hash(folder)}", folder)
+
+
+def test_a_flipped_bit_of_any_file_of_a_model_is_told_by_its_name(folder):
+    name, rng = model_name(folder), random.Random(30)
+    for file in sorted(folder.iterdir()):
+        before = file.read_bytes()
+        for bit in rng.sample(range(8 * len(before)), 4):
+            data = bytearray(before)
+            data[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(data)
+            try:
+                same = is_model(name, folder)
+            except ModelFilesError:
+                same = False
+            assert not same, (file, bit)
+        file.write_bytes(before)
+    assert is_model(name, folder)
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------

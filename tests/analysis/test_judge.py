@@ -84,6 +84,16 @@ def test_judge_hears_what_every_seat_hears_and_nothing_else(preset: str) -> None
         assert not private & set(text.splitlines())
 
 
+def test_judge_whose_template_renders_the_date_is_asked_the_same_on_any_day() -> None:
+    tokenizer = chat_tokenizer("chatml")
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}\n" + tokenizer.chat_template
+    log = scripted_game(4)
+    told = Judge(
+        FakeBackend(tokenizer, lambda text, prompt: "yes"), tokenizer, clock="2001-02-03T00:00:00+00:00"
+    )
+    assert all("03 Feb 2001" in text for text in prompts(told, log).values())
+
+
 def test_judge_is_asked_when_the_speech_has_just_been_heard() -> None:
     log, judge = scripted_game(4), judge_of()
     words = log.game.text.words_of(log.config, log.records)

@@ -51,7 +51,7 @@ def test_a_saved_probe_scores_another_run_without_refitting(probe, tmp_path):
 
 
 def test_a_saved_probe_comes_back_as_it_was(probe, tmp_path):
-    again = load(save(probe, tmp_path, "copy"))
+    again = load(save(probe, tmp_path, "copy")[0])
     assert again.card == probe.card
     assert np.array_equal(again.weights, probe.weights)
 
@@ -73,7 +73,7 @@ def test_a_probe_of_another_width_is_refused(probe, tmp_path):
 def test_a_probe_with_numbers_that_are_none_is_refused(probe, tmp_path, part, value, what):
     from safetensors.numpy import load_file, save_file
 
-    path = save(probe, tmp_path, "copy").with_suffix(".safetensors")
+    _, path = save(probe, tmp_path, "copy")
     tensors = {name: tensor.copy() for name, tensor in load_file(path).items()}
     tensors[part][0] = value
     save_file(tensors, path)
@@ -88,7 +88,7 @@ def test_a_probe_with_numbers_that_are_none_is_refused(probe, tmp_path, part, va
 
 
 def test_half_a_saved_probe_is_named(probe, tmp_path):
-    path = save(probe, tmp_path)
+    path, _ = save(probe, tmp_path)
     path.with_suffix(".safetensors").unlink()
     with pytest.raises(AnalysisError, match="missing"):
         load(path)
@@ -107,7 +107,7 @@ def test_the_saved_file_is_itself_a_vector_to_steer_with(probe, tmp_path):
     from harness.activations.steering import intervention_of
     from harness.config.sections import SteeringSection
 
-    file = save(probe, tmp_path).with_suffix(".safetensors")
+    _, file = save(probe, tmp_path)
     vector = intervention_of(SteeringSection(vector=str(file), layer=1)).vector
     assert np.allclose(vector / np.linalg.norm(vector), probe.direction(), atol=1e-6)
     chosen = intervention_of(SteeringSection(vector=str(file), layer=1, key="weights")).vector

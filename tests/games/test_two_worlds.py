@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from games import werewolf_v0
+from games import chance, load_game, werewolf_v0
 from games.play import observe
 from games.records import Action, Request
 from games.view import see
@@ -156,3 +156,20 @@ def test_a_view_tells_nobody_who_else_was_shown_a_record() -> None:
         for seat in range(8):
             seen = observe(GAME, "0" * 16, config, seed, log, Request(seat, "speech")).records
             assert {r.audience for r in seen if hasattr(r, "audience")} <= {None, (seat,)}
+
+
+def test_no_seat_s_key_leads_back_to_the_game_s_seed() -> None:
+    game = load_game("werewolf")
+    config = game.configure(preset="classic-7")
+    for seed in range(50):
+        state, events = game.start(config, seed)
+        for request in game.to_act(state):
+            seen = observe(game, f"{seed:016x}", config, seed, events, request)
+            keys = {
+                chance.key(seed, stream, seat, len(seen.records)) for stream in STREAMS for seat in range(7)
+            }
+            assert seen.seed not in keys
+            assert observe(game, f"{seed:016x}", config, seed, events, request).seed == seen.seed
+
+
+STREAMS = ("seat", "deal", "names")

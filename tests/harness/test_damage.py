@@ -17,11 +17,13 @@ from harness import load_run
 from harness.check.check import check_run
 from harness.check.files import damage_of
 from harness.check.repair import repair_run
+from harness.cli import main
 from harness.errors import RunDamaged, StorageError
 from harness.play.tournament import starts_of
 from harness.run.held import RunFolder
 from harness.run.journal import JournalWriter
 from harness.run.manifest import read_manifest
+from harness.run.sound import DamagedJournal
 from harness.run.tables import TABLES
 from harness.schedule.tournament import Schedule
 from tests.fixtures.edits import edit_manifest
@@ -71,20 +73,33 @@ def forget_digests(run: Path) -> None:
     assert not read_manifest(run).sealed
 
 
-@pytest.mark.parametrize("what", ["played", "captured"])
-def test_check_finds_every_flipped_bit_of_every_file_and_names_the_file(
-    request: pytest.FixtureRequest, tmp_path: Path, what: str
+READ_FIRST = ("manifest.json", "store.json", "digests", "index")
+"""Files and folders behind whose damage other damage is not looked for."""
+
+
+def test_check_finds_each_of_a_thousand_flipped_bits_and_names_the_file(
+    played: Path, captured: Path, tmp_path: Path
 ) -> None:
-    copy = Path(shutil.copytree(request.getfixturevalue(what), tmp_path / "copy"))
-    rng = random.Random(what)
-    for file in files_of(copy):
-        before = file.read_bytes()
-        for bit in rng.sample(range(8 * len(before)), 5):
-            flip(file, bit)
-            found = damage_of(copy)
-            assert any(file.stem in f.where + f.what for f in found), (file, bit, found)
-            file.write_bytes(before)
-    assert damage_of(copy) == []
+    rng, flips = random.Random(30), 0
+    for whole in (played, captured):
+        copy = Path(shutil.copytree(whole, tmp_path / whole.parent.name))
+        files = files_of(copy)
+        first = [file for file in files if {file.name, file.parent.name} & set(READ_FIRST)]
+        together = [file for file in files if file not in first]
+        for _ in range(60):
+            for some in ([file] for file in first), (together,):
+                for group in some:
+                    before = {file: file.read_bytes() for file in group}
+                    bits = {file: rng.randrange(8 * len(data)) for file, data in before.items()}
+                    for file, bit in bits.items():
+                        flip(file, bit)
+                    said = [f.where + f.what for f in damage_of(copy)]
+                    for file, data in before.items():
+                        assert any(file.stem in one for one in said), (file, bits[file], said)
+                        file.write_bytes(data)
+                    flips += len(group)
+        assert damage_of(copy) == []
+    assert flips >= 1000
 
 
 @pytest.mark.parametrize("table", ["games", "seats", "events", "decisions", "beliefs"])
@@ -127,6 +142,33 @@ def test_a_verb_says_in_its_first_line_that_a_folder_is_damaged(run: Path) -> No
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {run}/seats.parquet is damaged: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+READING = {
+    "ratings": (), "behaviour": (), "replay": ("0", "--mode", "all"), "view": ("--posterior", "no"), "check": (),
+    "watch": ("--once",), "export": ("OUT",), "competence": (), "repair": (), "merge": ("OTHER", "OUT"),
+    "report": ("--out", "OUT"),
+}  # fmt: skip
+"""Verb that reads a run -> more words."""
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_verbs_that_read_say_in_their_first_line_that_the_journal_is_damaged(
+    run: Path, played: Path, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(run / "journal" / "s0001-r000.jsonl", 8 * 300)
+    places = {"OUT": str(tmp_path / "out"), "OTHER": str(played)}
+    with pytest.raises(SystemExit):
+        main([verb, str(run), *(places.get(word, word) for word in READING[verb])])
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith(("note: ", "error: ")) and "s0001-r000.jsonl is damaged: " in first
+
+
+def test_what_remarks_on_a_run_says_that_its_journal_is_damaged(run: Path) -> None:
+    (run / "journal" / "s0001-r000.jsonl").unlink()
+    with pytest.warns(DamagedJournal, match=r"s0001-r000\.jsonl is damaged: the file is missing"):
+        remarks = load_run(run).remarks()
+    assert any("the file is missing" in one for one in remarks)
 
 
 class TestFoldersWithoutDigests:

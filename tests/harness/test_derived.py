@@ -13,7 +13,7 @@ from analysis.evaluation.scores import SCHEMA
 from harness.check.check import check_run
 from harness.cli import main
 from harness.play.judge import INPUTS as JUDGED
-from harness.run.derived import KEY, REMEDY, inputs_in, inputs_of, mark_stale, stale, with_inputs, write_table
+from harness.run.derived import KEY, REMEDY, inputs_in, inputs_of, mark_stale, stale, write_page, write_table
 from tests.fixtures.local_runs import play_run, scripted
 
 
@@ -34,7 +34,9 @@ def derived(tmp_path: Path) -> Path:
     )
     assert call("view", path, "--posterior", "no") == 0
     page = "<!doctype html><html><head></head><body class='x'><p>a report</p></body></html>"
-    (path / "report.html").write_text(with_inputs(page, inputs_of([path])))
+    (path / "report").mkdir()
+    (path / "report" / "answer.txt").write_text("an answer")
+    write_page(path / "report.html", page, inputs_of([path]), [path / "report" / "answer.txt"])
     return path
 
 
@@ -100,3 +102,30 @@ def test_files_of_older_versions_say_nothing(derived):
     pl.DataFrame({"a": [1]}).write_parquet(derived / "derived" / "ratings.parquet")
     play_run(scripted(3), derived)
     assert "ratings.parquet" not in {one.path.name for one in stale(derived)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["report.html", "report/answer.txt", "view/index.html", "view/assets/game.js", "derived/judge.parquet",
+     "derived/probe_scores.parquet", "derived/ratings.parquet", "derived/behaviour.parquet"],
+)  # fmt: skip
+def test_derived_file_that_was_edited_is_found_and_made_again_by_its_verb(derived, name):
+    assert check_run(derived) == []
+    file = derived / name
+    data = bytearray(file.read_bytes())
+    data[-min(20, len(data))] ^= 1
+    file.write_bytes(data)
+    mark_stale(derived)  # does not make it right
+    (found,) = check_run(derived)
+    assert found.where == name
+    assert "makes it again" in found.what or name.endswith("judge.parquet")
+
+
+def test_game_page_that_was_edited_stays_found_when_another_game_s_page_is_written_anew(derived):
+    one, other = sorted((derived / "view" / "games").glob("*.html"))
+    one.write_text(one.read_text().replace("</body>", "<p>won by nobody</p></body>"))
+    call("view", derived, "--game", other.stem, "--posterior", "no")
+    (found,) = check_run(derived)
+    assert found.where == f"view/games/{one.name}" and "wolfscope view makes it again" in found.what
+    call("view", derived, "--posterior", "no")
+    assert check_run(derived) == []

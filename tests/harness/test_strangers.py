@@ -29,7 +29,7 @@ from harness.play.outside import make_outside
 from harness.play.tournament import run_tournament
 from harness.run.folder import load_run
 from harness.view import write_view
-from tests.fixtures.local_runs import play_run, scripted
+from tests.fixtures.local_runs import scripted
 from tests.fixtures.planted_runs import planted_run
 from tests.fixtures.view_runs import scripted_run
 
@@ -168,33 +168,6 @@ def test_a_policy_is_a_class_or_maker_of_players_and_no_other_callable(policy):
 @pytest.mark.parametrize("policy", ["tests.harness.test_strangers:Mine", "tests.harness.test_strangers:mine"])
 def test_players_of_ones_own_are_made(policy):
     assert make_outside("x", policy, {}).name == "x"
-
-
-def test_players_from_outside_cannot_compute_the_game_s_seed(tmp_path):
-    config = scripted(1, mix={"random": 7}).plain()
-    config["agents"]["random"] = {"kind": "scripted", "policy": "tests.harness.test_strangers:Watcher"}
-    WATCHED.clear()
-    path = play_run(parse_config(config), tmp_path / "run")
-    seed = load_run(path).games.collect()["seed"][0]
-    from games.view import private_key
-
-    for seat, n_seen, key in WATCHED:
-        assert key != private_key(seed, seat, n_seen)
-    assert len(WATCHED) > 10
-
-
-WATCHED: list[tuple[int, int, int]] = []
-
-
-class Watcher:
-    def __init__(self, name: str) -> None:
-        from agents.werewolf.scripted import Scripted
-
-        self.name, self._player = name, Scripted(name, "random")
-
-    async def act(self, observation: Observation) -> Reply:
-        WATCHED.append((observation.request.seat, len(observation.records), observation.seed))
-        return await self._player.act(observation)
 
 
 # --- ids, names, paths ------------------------------------------------------------------------------------------------
