@@ -167,8 +167,10 @@ class Seats:
         return seat_sees
 
     def _info(self, seat: int) -> dict[str, Any]:
-        asked = next((r.kind for r in self.waiting if r.seat == seat), None)
-        return {"fallbacks": self.table.fallbacks[seat], "asked": asked}
+        info: dict[str, Any] = {"fallbacks": self.table.fallbacks[seat]}
+        if self.text:  # a word, which libraries that want plain spaces cannot hold; the features say it too
+            info["asked"] = next((r.kind for r in self.waiting if r.seat == seat), None)
+        return info
 
     def _reply(self, request: Request, action: Any) -> Reply | None:
         """The action as a reply; None where it answers nothing that was asked, whatever it is."""
