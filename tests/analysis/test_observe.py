@@ -28,8 +28,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_two_processes_say_what_one_says(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = Logs([("x:", run)])
-    second = {(logs.ids[1], next(r.seq for r in log.records if isinstance(r, Decision) and r.kind == "ballot"))
-              for log in logs.some(logs.ids[1:2])}  # fmt: skip
+    second = {(log.game_id, r.seq) for log in logs.some(logs.ids[1:2])
+              for r in log.records if isinstance(r, Decision) and r.kind == "ballot"}  # fmt: skip
     alone = observe(logs, second)
     monkeypatch.setattr(module, "ALONE", 2)
     apart = observe(logs, second, processes=2)
@@ -48,7 +48,8 @@ def test_the_exact_observers_prior_is_the_rosters_mix_and_is_named(run: Run) -> 
     assert watched.prior == "the roster's characters: loud 57%, random 43%"
     log = next(iter(Logs([("", run)])))
     game = watched.beliefs.filter(game_id=log.game_id)
-    last = game.row(-1, named=True)
+    open_one = (pl.col("p_werewolf") - 0.5).abs()
+    last = game.sort(open_one, "seq", maintain_order=True).row(0, named=True)
 
     def p_of(prior: object) -> float:
         observer = Observer("exact", log.config, prior)

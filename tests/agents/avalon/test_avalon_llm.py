@@ -64,7 +64,7 @@ def test_a_chat_model_plays_every_kind_of_request_in_one_growing_context(preset:
 def test_a_speech_of_a_chat_model_holds_typed_acts_and_its_options_are_the_games_words() -> None:
     config = configure("avalon-5", max_rejections=2)
     player = chat_player()
-    log = asyncio.run(play_out([player] * 5, config, game="avalon"))
+    log = asyncio.run(play_out([player] * 5, config, 0, game="avalon"))
     spoken = [d for d in decisions(log) if d.kind == "speech"]
     assert all(d.action.acts[-1].kind == "deny" for d in spoken)
     assert player.encoder is not None
