@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.analyse import report_of
-from harness.cli.app import PLAY, RUNS, Flag, app, last_line, progress_of
+from harness.cli.app import PLAY, RUNS, Flag, app, last_line, progress_of, status_of
 
 if TYPE_CHECKING:
     pass
@@ -20,7 +20,8 @@ DEMO = ("moments.n=24", "moments.per_game=1", "controls.random=10", "controls.or
 def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     """The main job from beginning to end: tournament, activations, experiment, report.html (about 6 minutes).
 
-    A demo that was interrupted is gone on with; a finished one is kept, and a new one gets a folder of its own.
+    A demo that was interrupted is gone on with; a finished one is kept, and a new one gets a folder of its own. Exit
+    status 3 means that the model's backend failed more often than run.max_backend_errors allows.
 
     Parameters
     ----------
@@ -48,8 +49,9 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     folder = run_experiment(load_design("belief-drives-ballot", DEMO), [path], force=True, say=progress.say)
     write_effects(folder)
     progress.say("4 of 4: what do they say about the other players? Probing, against every baseline")
+    status = status_of(path, progress.say)
     last_line(report_of([path], None, progress))
-    return 0
+    return status
 
 
 def _demo_folder(out: Path) -> Path:

@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from agents.backends.base import Backend, BackendError, Capture, EngineLost, Generation, Prompt, Sampling
+from agents.backends.base import (
+    Backend,
+    BackendError,
+    Capture,
+    EngineLost,
+    Generation,
+    ModelBroken,
+    Prompt,
+    Sampling,
+)
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.models.folder import ModelFilesError, eos_ids, model_hash
 from tests.fixtures.tiny_models import save_tiny_model
@@ -216,6 +225,32 @@ def test_an_engine_that_dies_is_lost_and_no_prompts_failure(engine: Engine) -> N
     backend = VllmBackend("m@0", [dead], 512)
     with pytest.raises(EngineLost, match="engine 0 is gone"):
         engine.run(lambda: backend.generate([Prompt((5,), GREEDY)]))
+
+
+@pytest.mark.engine
+def test_an_engine_whose_weights_give_nan_says_so_at_the_first_answer(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    pytest.importorskip("vllm")
+    from safetensors.torch import load_file, save_file
+
+    from agents.backends.vllm.engine import start_engines
+
+    folder = save_tiny_model(tmp_path / "broken", num_hidden_layers=1)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"][:] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    backend = start_engines(folder)
+
+    async def ask() -> None:
+        try:
+            for sampling in (GREEDY, Sampling(seed=1), Sampling(seed=1, choices=((5,), (6, 7)))):
+                with pytest.raises(ModelBroken, match=r"broken@.*NaN stands in the weights lm_head\.weight"):
+                    await backend.generate([Prompt((1, 5, 6), sampling)])
+        finally:
+            await backend.close()
+
+    asyncio.run(ask())
 
 
 def test_sessions_stay_with_their_replica_and_new_ones_go_to_the_idlest() -> None:

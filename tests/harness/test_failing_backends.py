@@ -81,6 +81,22 @@ def test_share_below_the_limit_is_no_failure_and_the_limit_is_the_configurations
     assert check_run(path) == []
 
 
+def test_demo_ends_with_status_3_where_its_backend_failed(failed, tmp_path, monkeypatch, capsys):
+    from harness.cli import demo
+
+    nothing = lambda *given, **named: tmp_path  # noqa: E731
+    monkeypatch.setattr(demo, "_demo_folder", lambda out: failed)
+    monkeypatch.setattr(demo, "report_of", nothing)
+    monkeypatch.setattr("harness.play.tournament.run_tournament", nothing)
+    monkeypatch.setattr("harness.capture.run.capture_run", nothing)
+    monkeypatch.setattr("harness.experiment.run.run_experiment", nothing)
+    monkeypatch.setattr("analysis.report.experiment.write_effects", nothing)
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--out", str(tmp_path)])
+    assert ended.value.code == FAILING
+    assert "because its backend failed" in capsys.readouterr().err
+
+
 def test_share_of_cached_tokens_is_a_share_also_where_a_game_was_interrupted(tmp_path):
     class Cached(FakeBackend):
         async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:

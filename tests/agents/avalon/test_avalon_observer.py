@@ -168,7 +168,7 @@ def test_what_a_seat_sees_is_enough_for_its_own_beliefs() -> None:
 
 def test_rules_observer_counts_cards_and_no_behaviour() -> None:
     config = quiet("avalon-5")
-    log = played(config, 0)
+    log = played(config, 3)
     first = missions(log)[0]
     team, failures = (log[first - 1].data[k] for k in ("team", "failures"))
     observer = fed(config, log[:first], "rules")
