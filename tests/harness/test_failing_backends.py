@@ -94,7 +94,7 @@ def test_demo_ends_with_status_3_where_its_backend_failed(failed, tmp_path, monk
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--out", str(tmp_path)])
     assert ended.value.code == FAILING
-    assert "because its backend failed" in capsys.readouterr().err
+    assert "because its backend failed" in capsys.readouterr().out
 
 
 def test_share_of_cached_tokens_is_a_share_also_where_a_game_was_interrupted(tmp_path):
