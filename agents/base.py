@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from games.base import GameError, Observation
 from games.records import Action, Record, Reply
@@ -24,6 +24,36 @@ class ScriptedAgent(Agent, Protocol):
 
     def distribution(self, observation: Observation) -> list[tuple[Action, float]]:
         """Every action that it may take and its probability; the probabilities add up to 1."""
+        ...
+
+
+@runtime_checkable
+class ModelPlayer(Agent, Protocol):
+    """An agent that asks a model and can make its prompts again from an observation; `isinstance` tells.
+
+    What can also be asked what it believes is an `agents.llm.beliefs.Believer`.
+    """
+
+    encoder: Any
+    """The model's words as token ids (`agents.llm.encoder.Encoder`); None where a server takes messages."""
+    settings: Mapping[str, Any]
+    """How it samples; `max_tokens` among them."""
+    multi_step: bool
+    """Whether a decision may take several answers (notes, a choice after words): its logged prompt then goes on after
+    that of the first question."""
+    constrained: bool
+    """Whether it chooses among the legal answers alone."""
+    repairs: bool
+    """Whether it chooses so where its own answers could not be used."""
+    notes: bool
+    """Whether it writes private notes before it answers."""
+
+    def context(self, observation: Observation) -> Any:
+        """The prompt of an observation (`agents.llm.transcript_context.Context`)."""
+        ...
+
+    def legal_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
+        """Token ids of every legal answer, in the order of the options; empty where the reply is words."""
         ...
 
 

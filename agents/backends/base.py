@@ -209,6 +209,16 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class OnActors(Protocol):
+    """A backend whose engines are actors that can be asked how they do; `isinstance` tells."""
+
+    @property
+    def actors(self) -> tuple[Any, ...]:
+        """Them, one a replica."""
+        ...
+
+
 def check_prompt(prompt: Prompt, max_context: int, vocab_size: int) -> None:
     """Raise BackendError for a prompt no backend could answer.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -74,8 +74,9 @@ class Question(msgspec.Struct, frozen=True):
     """Whether an answer in words begins inside a block of thinking."""
 
 
+@runtime_checkable
 class Believer(Protocol):
-    """A player that can be asked what it believes."""
+    """A player that can be asked what it believes; `isinstance` tells."""
 
     backend: Backend
     backend_retries: int

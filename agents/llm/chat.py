@@ -84,6 +84,7 @@ class ChatPlayer:
         self.encoder = None if tokenizer is None else Encoder(tokenizer)
         self.turns = None if self.encoder is None else Turns(self.encoder, template, clock)
         self.constrained = choice == "constrained" and self.encoder is not None
+        self.repairs = False
         self.close_ids = self._think_ids()
         self.prompts = prompts_hash()
         """Version and hash of the templates."""

@@ -16,15 +16,28 @@ from games.records import Decision, Reply
 class OneDecision:
     """Plays like `other` at one decision of its seat and like `usual` at all others."""
 
-    def __init__(self, name: str, usual: Agent, other: Agent, decision: int) -> None:
-        """decision: how many decisions the seat has made before the one that is meant."""
+    def __init__(self, name: str, usual: Any, other: Agent, decision: int) -> None:
+        """usual: a `ModelPlayer` and `Believer`, which this one is for all but the one decision. decision: how many
+        decisions the seat has made before the one that is meant."""
         self.name = name
         self._usual, self._other, self._decision = usual, other, decision
+        self.backend: Backend = usual.backend
+        self.backend_retries, self.first_wait_s = usual.backend_retries, usual.first_wait_s
+        self.encoder, self.settings, self.multi_step = usual.encoder, usual.settings, usual.multi_step
+        self.constrained, self.repairs, self.notes = usual.constrained, usual.repairs, usual.notes
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._usual, name)
+    def context(self, observation: Observation) -> Any:
+        """As the usual player's."""
+        return self._usual.context(observation)
+
+    def legal_answers(self, observation: Observation) -> tuple[tuple[int, ...], ...]:
+        """As the usual player's."""
+        legal: tuple[tuple[int, ...], ...] = self._usual.legal_answers(observation)
+        return legal
+
+    def belief_questions(self, *given: Any) -> Any:
+        """As the usual player's."""
+        return self._usual.belief_questions(*given)
 
     async def act(self, observation: Observation) -> Reply:
         """As the one or the other player."""

@@ -41,6 +41,9 @@ class TranscriptPlayer:
     behind it; later prompts do not hold it, so each decision logs its full prompt.
     """
 
+    multi_step = False
+    notes = False
+
     def __init__(
         self,
         name: str,
@@ -71,6 +74,7 @@ class TranscriptPlayer:
         self.thinks = check_private(private, tokenizer.get_vocab().keys()) if thinks else private
         self.multi_step = self.thinks.writes
         """Whether a decision is asked for in more than one step: then `context` is the prompt of the first."""
+        self.constrained, self.repairs = choice == "constrained", choice == "repair"
         self.stop_ids = newline_ids(tokenizer)
         self.ends = tuple(str(tokenizer.convert_ids_to_tokens(i)) for i in sorted(self.encoder.control))
         self._sessions: OrderedDict[tuple[str, int], Builder] = OrderedDict()

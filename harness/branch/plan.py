@@ -250,10 +250,7 @@ def emitted(
         day=decision.day,
         phase=decision.phase,
     )
-    if hasattr(player, "emitted"):
-        made: tuple[tuple[int, ...], str] = player.emitted(request, action, replay.words)
-        return made
-    if config.agents[agent].prompt != "transcript" or not hasattr(player, "encoder"):
+    if config.agents[agent].prompt != "transcript":  # a chat player's answer may come in several steps
         return None
     words = replay.game.text.answer(request, action, replay.words)
     ids = tuple(player.encoder.encode(words)[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from agents.llm.beliefs import Question, chains, gone, questions, role_words
+from agents.llm.beliefs import Believer, Question, chains, gone, questions, role_words
 from agents.llm.transcript_context import mentions
 from games.play import observe
 from games.records import Decision, Record
@@ -45,7 +45,7 @@ class BeliefForks:
             return
         for request, decision, before in asked(game, config, seed, records):
             player = self._players.get(cell, decision.agent) if decision.seq in wanted else None
-            if player is not None and hasattr(player, "belief_questions"):
+            if isinstance(player, Believer):
                 observation = observe(game, game_id, config, seed, before, request)
                 about = chains(observation, second_order=False)
                 put = questions(player, observation, about, role_words(observation), orders=1)

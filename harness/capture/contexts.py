@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.backends.base import Capabilities
 from agents.backends.mock import MockBackend
+from agents.base import ModelPlayer
 from games.play import waves
 from games.records import Decision, Record, Request
 from harness.config.sections import Config
@@ -48,7 +49,7 @@ class Players:
                     player = make_agent(
                         name, config, {backend: MockBackend(capabilities=Capabilities(steers=True))}
                     )
-                    self._players[cell, name] = player if hasattr(player, "context") else None
+                    self._players[cell, name] = player if isinstance(player, ModelPlayer) else None
                 except WolfscopeError as error:
                     self.skipped[str(error)] = None
         return self._players[cell, name]

@@ -53,6 +53,10 @@ class Reader(Protocol):
         """(some of the passes, float32 (n_rows, n_layers, d_model), rows in the passes' order) until all are read."""
         ...
 
+    def close(self) -> None:
+        """Free what it has started; calling it twice is harmless."""
+        ...
+
 
 def capture_pass(
     items: Iterable[CaptureItem],
@@ -146,6 +150,9 @@ class HookedReader:
             self.n_touched += n
 
         return read_passes(self.hooked, self.points, passes, batch_tokens, self.interventions, count)
+
+    def close(self) -> None:
+        """The model goes with its last reference."""
 
 
 MOST_FORK_TOKENS = 4096

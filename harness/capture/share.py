@@ -59,7 +59,7 @@ def capture_share(
             progress=progress,
         )
     finally:
-        getattr(reader, "close", lambda: None)()
+        reader.close()
 
 
 def _for_vllm(job: CaptureJob) -> CaptureJob:

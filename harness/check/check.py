@@ -187,7 +187,7 @@ class _Prompts:
             seen = observe(game, planned.game_id, config, seed, before, request)
             ours = list(player.context(seen).ids)
             logged = run.prompt_ids(planned.game_id, decision.seq)
-            if getattr(player, "multi_step", False):  # notes or repairs follow the first question
+            if player.multi_step:  # notes or repairs follow the first question
                 logged = logged[: len(ours)]
             if ours != logged:
                 at = next((i for i, (a, b) in enumerate(zip(ours, logged, strict=False)) if a != b), None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agents.base import ModelPlayer
 from agents.llm.beliefs import gone, role_words
 from agents.llm.encoder import Encoder
 from games import chance
@@ -92,7 +93,7 @@ class Scene:
 
     def _player(self, agent: str) -> Any:
         player = self._scenes.players.get(self.cell, agent)
-        if player is None or not hasattr(player, "legal_answers"):
+        if not isinstance(player, ModelPlayer):
             why = "; ".join(self._scenes.players.skipped) or "its prompts are not token ids"
             raise ExperimentError(f"the contexts of the player {agent!r} cannot be made again: {why}")
         return player

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from agents.base import ModelPlayer
 from games.base import GameError
 from games.records import Decision, Event, Record, SpeechAct
 from harness.atomic import replacing, storage
@@ -215,7 +216,7 @@ def _probabilities(
     """A model's own probability of each act as all that it says, among the menu; None where none can be read."""
     scene = scenes.scene(moment)
     player, request = scene.player, scene.observation.request
-    if not hasattr(player, "context") or getattr(player, "multi_step", False):
+    if not isinstance(player, ModelPlayer) or player.multi_step:
         return None
     text = scene.game.text
     answers = []

@@ -103,14 +103,12 @@ class StandIns:
                 backend = section.backend or ""
                 silent = Booked(silent_of(self.models.get(backend, backend), config.backends[backend].kind))
                 player: Any = make_agent(name, config, {backend: silent})
-                if getattr(player, "encoder", None) is None:
+                if player.encoder is None:
                     self.wordless.add(name)
                     self._agents[cell, name] = _scripted(name, config)
                 else:
                     self.most[cell, name] = int(player.settings["max_tokens"]) * (1 + section.retries)
-                    self.attempts[cell, name] = (
-                        1 + section.retries + (getattr(player, "choice", "") == "repair")
-                    )
+                    self.attempts[cell, name] = 1 + section.retries + player.repairs
                     longest = partial(self._long, backend, name)
                     self._agents[cell, name] = StandIn(player, silent, _scripted(name, config), longest)
         return self._agents[cell, name]
@@ -161,8 +159,8 @@ class StandIn:
             n_cached=context.own,
         )
         self.backend.book(Usage(1, start, context.own, len(ids)))
-        constrained = getattr(self._player, "constrained", False) and bool(observation.request.options)
-        if constrained and (reply.action.text or getattr(self._player, "notes", False)):
+        constrained = self._player.constrained and bool(observation.request.options)
+        if constrained and (reply.action.text or self._player.notes):
             after = start + len(ids)  # the choice is asked after the words or notes, in a call of its own
             self.backend.book(Usage(1, after, after, 2))
         self._long(start + int(self._player.settings["max_tokens"]))

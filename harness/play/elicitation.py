@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from agents.llm.beliefs import Belief, elicit
+from agents.llm.beliefs import Belief, Believer, elicit
 from games.base import Game
 from games.play import observe, waves
 from games.records import Record
@@ -32,7 +32,7 @@ async def elicit_game(
             (observe(game, game_id, config, seed, before, request), decision)
             for request, decision in zip(requests, wave, strict=True)
             if decision.kind in section.before
-            and hasattr(agents[decision.seat], "belief_questions")
+            and isinstance(agents[decision.seat], Believer)
             and (section.agents is None or decision.agent in section.agents)
         ]
         for beliefs in await asyncio.gather(

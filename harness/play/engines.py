@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from agents.backends.base import Backend, BackendError
+from agents.backends.base import Backend, BackendError, OnActors
 from agents.backends.registry import provider
 from harness.config.sections import ActivationsSection, BackendSection, BudgetSection
 from harness.play.preflight.backends import in_words_of, spec_of
@@ -55,7 +55,7 @@ def start_backends(
 
 def engine_actors(backends: Mapping[str, Backend]) -> dict[str, Any]:
     """The actors behind backends that have some, by the backend's name, `name/0` and so on where it has replicas."""
-    actors = {name: getattr(backend, "actors", ()) for name, backend in backends.items()}
+    actors = {name: b.actors for name, b in backends.items() if isinstance(b, OnActors)}
     return {
         f"{name}/{i}" if len(several) > 1 else name: actor
         for name, several in actors.items()
