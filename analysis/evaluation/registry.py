@@ -1,16 +1,14 @@
 """What researchers add from outside: targets, confounds and probes, each registered by one call.
 
-A package names its modules in the environment variable WOLFSCOPE_EXTENSIONS (comma separated), or a script imports them
-before it calls `write_report`; each calls `register` on import. The report then asks, scores and shows what was added
+A package names its modules in WOLFSCOPE_EXTENSIONS (`harness.extensions`), or a script imports them before it calls
+`write_report`; each calls `register` on import. The report then asks, scores and shows what was added
 as it does its own.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from analysis.data.frames import Rows
     from analysis.data.targets import Target
     from analysis.stats.splits import Folds
-
-EXTENSIONS = "WOLFSCOPE_EXTENSIONS"
 
 
 @dataclass(frozen=True)
@@ -80,14 +76,3 @@ def _add(table: dict[str, Any], thing: NewBaseline | NewTarget | NewProbe) -> No
             f"{thing.name!r} is registered already, as {table[thing.name]}; choose another name"
         )
     table[thing.name] = thing
-
-
-def load_extensions() -> None:
-    """Imports the modules that WOLFSCOPE_EXTENSIONS names. Raises AnalysisError for one that cannot be found."""
-    for name in filter(None, (part.strip() for part in os.environ.get(EXTENSIONS, "").split(","))):
-        try:
-            import_module(name)
-        except ModuleNotFoundError as error:
-            raise AnalysisError(
-                f"{EXTENSIONS} names {name!r}: {error}; is its folder on PYTHONPATH?"
-            ) from error

@@ -21,7 +21,6 @@ from analysis.data.frames import Logs
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Begun, Evaluation, Settings, Skipped, begin, finish
 from analysis.evaluation.prepare import Preparing
-from analysis.evaluation.registry import load_extensions
 from analysis.evaluation.saved import config_hash, fit_probe, save
 from analysis.report import figures
 from analysis.report.assemble import Made, assemble
@@ -32,6 +31,7 @@ from analysis.rungs.rungs import Causal, settle
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from games.printable import lines_of
+from harness.extensions import load_extensions
 from harness.run.derived import inputs_of, write_page
 from harness.run.folder import Run, load_run
 

@@ -17,6 +17,7 @@ tokens:SPAN     every token by itself, of output, speech, reasoning, role_line, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -25,6 +26,7 @@ from games.records import Decision, Record, Span
 from harness.activations.format import SITES, no_site
 from harness.activations.items import CaptureItem, Site
 from harness.errors import ConfigurationError
+from harness.extensions import load_extensions
 
 BOUND = ("mention", "option")
 """Sites that are bound to a seat in play: `mention:3` names one seat's."""
@@ -42,9 +44,41 @@ class View(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...]
 
 
+class NewSite(msgspec.Struct, frozen=True):
+    """A site of one's own: one row a decision."""
+
+    name: str
+    """Lower-case letters, digits and `_`."""
+    tokens: Callable[[View], Sequence[int]]
+    """Token indices in the whole context, averaged; none where a context lacks the site."""
+
+
+REGISTERED: dict[str, NewSite] = {}
+
+
+def register_site(site: NewSite) -> None:
+    """Adds a site, which `activations.sites` and `wolfscope capture --site` can then name.
+
+    Raises ConfigurationError for a name that is taken, or is none.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", site.name):
+        raise ConfigurationError(f"{site.name!r} is no name of a site: use lower-case letters, digits and _")
+    if site.name in SITES or REGISTERED.get(site.name, site) != site:
+        raise ConfigurationError(f"there is a site {site.name!r} already: choose another name")
+    REGISTERED[site.name] = site
+
+
 def check_sites(sites: Sequence[str]) -> None:
-    """Raises ConfigurationError for a site that does not exist."""
-    wrong = [site for site in sites if site not in SITES and not _is_of_a_seat(site)]
+    """Raises ConfigurationError for a site that does not exist. Sites of one's own are loaded (`harness.extensions`)."""
+
+    def unknown() -> list[str]:
+        known = {*SITES, *REGISTERED}
+        return [site for site in sites if site not in known and not _is_of_a_seat(site)]
+
+    wrong = unknown()
+    if wrong:
+        load_extensions()
+        wrong = unknown()
     if wrong or not sites:
         raise ConfigurationError(no_site(wrong[0]) if wrong else "no site is named")
 
@@ -115,6 +149,9 @@ def sites_of(view: View, sites: Sequence[str]) -> Iterator[tuple[str, Site]]:
         if f"tokens:{kind}" in sites:
             for index in tokens:
                 yield f"tokens:{kind}#{index}", (None, (index,))
+    for site in sites:
+        if site in REGISTERED and (own := tuple(REGISTERED[site].tokens(view))):
+            yield site, (None, own)
     named = [s for s in view.spans if s.kind == "mention" and s.end <= n_prompt]
     shown = [s for s in named if stretches["question"] and s.start >= stretches["question"][0]]
     shown = [s for s in shown if s.seat in decision.options and s.start >= view.own]

@@ -18,12 +18,14 @@ from analysis.evaluation import registry
 from analysis.evaluation.baselines import beside, confounds
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.prepare import prepare
-from analysis.evaluation.registry import NewBaseline, load_extensions, register
+from analysis.evaluation.registry import NewBaseline, register
 from analysis.planted.rungs import rung_target
 from analysis.report import registry as sections
 from analysis.stats.errors import AnalysisError
 from analysis.stats.splits import game_folds
 from harness import load_run
+from harness.errors import ConfigurationError
+from harness.extensions import load_extensions
 from tests.fixtures.planted_runs import planted_run, scripted_game
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -64,7 +66,7 @@ def test_a_name_is_registered_once(extended):
 
 def test_an_extension_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("WOLFSCOPE_EXTENSIONS", "no_such_module")
-    with pytest.raises(AnalysisError, match="names 'no_such_module'"):
+    with pytest.raises(ConfigurationError, match="names 'no_such_module'"):
         load_extensions()
 
 

@@ -152,3 +152,27 @@ def test_a_verb_is_a_function(module, tmp_path, capsys) -> None:
     run = play_run(scripted(games=2), tmp_path / "run")
     assert app(["winners", str(run)]) == 0
     assert re.fullmatch(r"(werewolf|village) \d(, (werewolf|village) \d)?", capsys.readouterr().out.strip())
+
+
+def test_a_site_is_a_function_of_a_context(module, monkeypatch) -> None:
+    from games.records import Action, Decision, Span, Trace
+    from harness.activations.sites import REGISTERED, check_sites, game_items
+
+    module("my_sites")
+    monkeypatch.setenv("WOLFSCOPE_EXTENSIONS", "my_sites")
+    check_sites(["start_of_question", "prompt_last"])
+    trace = Trace("m@1", (10, 11, 12, 13), (14,), "x", None, (Span("question", 2, 4, 0),))
+    ballot = Decision(seq=1, seat=0, kind="ballot", action=Action(option=1), options=(1,), trace=trace)
+    silent = Decision(
+        seq=2,
+        seat=0,
+        kind="ballot",
+        action=Action(option=1),
+        options=(1,),
+        trace=Trace("m@1", (10,), (14,), "x"),
+    )
+    found = game_items("g", [ballot, silent], "m@1", ["start_of_question"])
+    assert [(item.seq, item.sites) for item in found] == [(1, {"start_of_question": (None, (2,))})]
+    with pytest.raises(ConfigurationError, match="no site is called 'end_of_question'"):
+        check_sites(["end_of_question"])
+    del REGISTERED["start_of_question"]

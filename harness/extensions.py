@@ -1,0 +1,22 @@
+"""Modules of one's own that register what they add (sites, probes, targets, sections, games) when they are imported."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from harness.errors import ConfigurationError
+
+EXTENSIONS = "WOLFSCOPE_EXTENSIONS"
+"""The environment variable that names them, comma separated."""
+
+
+def load_extensions() -> None:
+    """Import the modules that WOLFSCOPE_EXTENSIONS names. Raises ConfigurationError for one that cannot be found."""
+    for name in filter(None, (part.strip() for part in os.environ.get(EXTENSIONS, "").split(","))):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"{EXTENSIONS} names {name!r}: {error}; is its folder on PYTHONPATH?"
+            ) from error
