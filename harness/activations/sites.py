@@ -69,7 +69,7 @@ def register_site(site: NewSite) -> None:
 
 
 def check_sites(sites: Sequence[str]) -> None:
-    """Raises ConfigurationError for a site that does not exist. Sites of one's own are loaded (`harness.extensions`)."""
+    """Raises ConfigurationError for a site that does not exist. One's own are loaded (`harness.extensions`)."""
 
     def unknown() -> list[str]:
         known = {*SITES, *REGISTERED}

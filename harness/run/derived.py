@@ -36,7 +36,6 @@ __all__ = [
     "inputs_of",
     "mark_stale",
     "stale",
-    "with_inputs",
     "write_table",
 ]
 
