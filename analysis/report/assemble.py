@@ -41,8 +41,8 @@ from analysis.report.sections.effects import effects_block
 from analysis.report.sections.factors import factors_block
 from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.made.collusion import collusion_block
+from analysis.report.sections.made.reasoning import reasoning_block
 from analysis.report.sections.planted import appendix, planted_table
-from analysis.report.sections.reasoning import reasoning_block
 from analysis.report.sections.recipes import recipes_block
 from analysis.report.sections.summary import summary_figure
 from analysis.report.sections.training import training_block

@@ -14,7 +14,7 @@ from analysis.reasoning.read import has_reasoning, read_reasonings
 from analysis.report.block import Block
 from analysis.report.page import Numbers, commands
 from analysis.report.sections.effects import add_experiment, add_strategic, sentences
-from analysis.report.sections.reasoning import add_reasoning
+from analysis.report.sections.made.reasoning import add_reasoning
 
 
 def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
