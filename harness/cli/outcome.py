@@ -41,6 +41,37 @@ def train_by_outcome(
     return 0
 
 
+@app.command(name="eval-monitor", group=MODELS)
+def eval_monitor(
+    model: Path,
+    *,
+    side: Literal["werewolf", "village"] = "werewolf",
+    before: Path = Path("small"),
+    games: int = 200,
+    layer: int | None = None,
+) -> int:
+    """Tell how a model that was trained under a monitor met it: old and new speeches under old and new monitors.
+
+    Parameters
+    ----------
+    model
+        The model's folder.
+    side
+        The side whose speeches are read.
+    before
+        The model that it started from.
+    games
+        Games of each, in the same deals; monitors are fitted on half of them and measured on the other half.
+    layer
+        Whose output is read; that of the middle block where it is left out.
+    """
+    from harness.training.selfplay.monitored import four_cells, in_words
+
+    for line in in_words(four_cells(before, model, side, games, layer=layer)):
+        last_line(line)
+    return 0
+
+
 @app.command(name="eval-outcome", group=MODELS)
 def eval_outcome(
     model: Path,

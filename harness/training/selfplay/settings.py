@@ -115,6 +115,21 @@ class LoraSection(Section):
     """Names of the linear layers that get them."""
 
 
+class MonitorSection(Section):
+    """`[monitor]`: a penalty for what a monitor catches, fitted on the starting model's speeches."""
+
+    kind: Literal["text", "probe"] = "text"
+    """What it reads of a speech: its words, or the residual stream at its last token."""
+    weight: float = Field(default=0.5, ge=0)
+    """What a caught speech costs; a won game is worth 1."""
+    games: int = Field(default=64, ge=2)
+    """Games of the starting model with itself that it is fitted on."""
+    alarm: float = Field(default=0.05, gt=0, lt=1)
+    """Share of the starting model's speeches without a lie that it catches by mistake."""
+    layer: int | None = Field(default=None, ge=0)
+    """probe: 0 = output of block 0; None: of the middle block."""
+
+
 class SelfPlayConfig(Section):
     """A whole training by outcome."""
 
@@ -145,6 +160,7 @@ class SelfPlayConfig(Section):
     objective: ObjectiveSection = ObjectiveSection()
     optimiser: OptimiserSection = OptimiserSection()
     lora: LoraSection | None = None
+    monitor: MonitorSection | None = None
 
     def learner(self, iteration: int) -> Side:
         """The side that learns in an iteration, counted from 0."""

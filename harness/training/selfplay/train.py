@@ -26,6 +26,7 @@ from harness.training.selfplay.advantages import Baselines, credit
 from harness.training.selfplay.contexts import Context, contexts_of
 from harness.training.selfplay.learner import Learner
 from harness.training.selfplay.lockstep import Played, play_together
+from harness.training.selfplay.monitored import Watch
 from harness.training.selfplay.pool import LEARNER, Pool, plan
 from harness.training.selfplay.sampler import Sampler
 from harness.training.selfplay.settings import SelfPlayConfig, SelfPlayError
@@ -74,6 +75,7 @@ class Training:
             self.learner.parameters(), lr=config.optimiser.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
         )
         self.baselines = Baselines(config.objective.memory)
+        self._watch: Watch | None = None
         self.iteration = self.games = self.steps = 0
         self.kept: dict[str, Path] = {}
         """The learner's earlier states by name."""
@@ -111,6 +113,7 @@ class Training:
         rolled = time.monotonic()
         contexts = [c for i, p in enumerate(played) for c in contexts_of(p, i, {LEARNER})]
         credit(contexts, self.baselines, self.config.objective)
+        watched = self.watch(played, contexts)
         told = self.learn(contexts)
         before = self.games
         self.games += len(played)
@@ -121,6 +124,7 @@ class Training:
             "weights": contexts[0].weights if contexts else "",
             **summary(played, contexts),
             **told,
+            **watched,
             "rollout_s": round(rolled - began, 2),
             "step_s": round(time.monotonic() - rolled, 2),
         }
@@ -149,6 +153,14 @@ class Training:
         players = self.pool.ready(planned, self.kept)
         with self.learner.sampling():
             return play_together(planned, players)
+
+    def watch(self, played: Sequence[Played], contexts: Sequence[Context]) -> dict[str, float]:
+        """What the monitor takes from the advantages, where there is one; the shares caught and lying."""
+        if self.config.monitor is None:
+            return {}
+        if self._watch is None:
+            self._watch = Watch(self.config, self.config.monitor, self.work / "monitor.json")
+        return self._watch.penalise(played, contexts, self.learner.model, self.learner.tokenizer)
 
     def learn(self, contexts: Sequence[Context]) -> dict[str, Any]:
         """Take the steps of this iteration; what they saw."""

@@ -1,0 +1,119 @@
+"""The monitor of one training, and the comparison of two models' speeches after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agents.base import Agent
+from games import chance, load_game
+from harness.atomic import replacing
+from harness.training.evaluation.held_out import HELD_OUT as SEEDS
+from harness.training.selfplay.contexts import Context
+from harness.training.selfplay.learner import load
+from harness.training.selfplay.lockstep import Planned, Played, play_together
+from harness.training.selfplay.monitor import Cells, Monitor, Seen, cells, features_of, fit, penalise
+from harness.training.selfplay.pool import LEARNER, player, sampler_of
+from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig, Side
+from harness.training.selfplay.speeches import activations, bags, speeches_of
+
+START = "start"
+
+
+class Watch:
+    """Scores the learner's speeches and takes what a caught one costs from its advantage."""
+
+    def __init__(self, config: SelfPlayConfig, settings: MonitorSection, file: Path) -> None:
+        """The monitor that `file` holds, or a new one, which is written there."""
+        self.weight = settings.weight
+        if file.is_file():
+            self.monitor = msgspec.json.decode(file.read_bytes(), type=Monitor)
+            return
+        self.monitor = fitted(config, settings)
+        with replacing(file) as part:
+            part.write_bytes(msgspec.json.encode(self.monitor))
+
+    def penalise(
+        self, played: Sequence[Played], contexts: Sequence[Context], model: Any, tokenizer: Any
+    ) -> dict[str, float]:
+        """Change the advantages of an iteration's speeches, in place; the shares that are caught, and that lie."""
+        monitor = self.monitor
+        speeches, whole = speeches_of(played, {LEARNER}, tokenizer)
+        found = features_of(monitor.kind, speeches, whole, model, monitor.layer, monitor.n_words)
+        caught = monitor.caught(found) if len(speeches) else np.zeros(0, bool)
+        by = {(s.game, s.seat, s.seq): bool(hit) for s, hit in zip(speeches, caught, strict=True)}
+        share = penalise(contexts, by, self.weight)
+        lies = float(np.mean([s.lies for s in speeches])) if speeches else 0.0
+        return {"caught": round(share, 4), "lies": round(lies, 4)}
+
+
+def fitted(config: SelfPlayConfig, settings: MonitorSection) -> Monitor:
+    """A monitor of the starting model's speeches, of every role, in games with itself."""
+    hooked = load(config.model, config.dtype, config.device)
+    rules = load_game("werewolf").configure(preset=config.preset)
+    seats = (START,) * rules.n_players
+    planned = [
+        Planned(f"monitor-{i}", rules, seed, seed, seats)
+        for i in range(settings.games)
+        for seed in [chance.key(config.seed, "monitor", i) >> 1]
+    ]
+    played = play_together(planned, {START: player(START, sampler_of(hooked))})
+    speeches, contexts = speeches_of(played, {START}, hooked.tokenizer)
+    layer = hooked.layout.n_layers // 2 if settings.layer is None else settings.layer
+    n_words = len(hooked.tokenizer)
+    found = features_of(settings.kind, speeches, contexts, hooked.model, layer, n_words)
+    return fit(found, np.array([s.lies for s in speeches]), settings, layer, n_words)
+
+
+def four_cells(
+    before: Path, after: Path, side: Side, games: int, *, layer: int | None = None, alarm: float = 0.05
+) -> Cells:
+    """The four cells of two models' speeches on one side, in the same deals, against the model before.
+
+    Raises SelfPlayError where either tells no lie in half of the games, or nothing else.
+    """
+    first = load(before)
+    rules = load_game("werewolf").configure(preset="classic-7")
+    layer = first.layout.n_layers // 2 if layer is None else layer
+    old, new = (_seen(one, first, rules, side, games, layer) for one in (first, load(after)))
+    return cells(old, new, alarm)
+
+
+def _seen(hooked: Any, others: Any, rules: Any, side: Side, games: int, layer: int) -> Seen:
+    game = load_game("werewolf")
+    planned = []
+    for i in range(games):
+        seed = chance.key(SEEDS, "cells", i) >> 1
+        facts = game.seats(rules, game.start(rules, seed)[1])
+        agents = tuple(LEARNER if fact.faction == side else START for fact in facts)
+        planned.append(Planned(f"cells-{i}", rules, seed, seed, agents))
+    players: dict[str, Agent] = {
+        LEARNER: player(LEARNER, sampler_of(hooked)),
+        START: player(START, sampler_of(others)),
+    }
+    speeches, contexts = speeches_of(play_together(planned, players), {LEARNER}, hooked.tokenizer)
+    return Seen(
+        np.array([s.lies for s in speeches]),
+        bags(speeches, len(hooked.tokenizer)),
+        activations(hooked.model, contexts, layer),
+        np.array([s.game for s in speeches]),
+    )
+
+
+def in_words(found: Cells) -> list[str]:
+    """The four cells as lines."""
+    shares = (
+        f"speeches with a lie: {found.lie_share[0]:.1%} before, {found.lie_share[1]:.1%} after; of the lies the old "
+        f"text monitor catches {found.caught_share[0]:.1%} and {found.caught_share[1]:.1%}"
+    )
+    lines = [shares]
+    for kind, table in (("words", found.text), ("activations", found.probe)):
+        lines += [
+            f"AUROC of lies from {kind:11} {name} speeches: old monitor {row[0]:.3f}, new monitor {row[1]:.3f}"
+            for name, row in zip(("old", "new"), table, strict=True)
+        ]
+    return [*lines, f"outcome: {found.outcome()}"]

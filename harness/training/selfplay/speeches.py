@@ -1,0 +1,100 @@
+"""Speeches with their exact label: was a lie told, in which words, and over which activations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from games import load_game
+from harness.training.selfplay.contexts import Context, contexts_of
+from harness.training.selfplay.lockstep import Played
+
+BATCH_TOKENS = 4096
+
+
+class Speech(msgspec.Struct):
+    """One speech of a seat."""
+
+    game: int
+    seat: int
+    seq: int
+    lies: bool
+    """Whether it tells a lie: a false proposition that its speaker could not hold true (`games.statements`)."""
+    words: list[int]
+    """Its token ids, each player's name as 0: whom it is about is not what a lie reads like."""
+
+
+def lies_of(played: Played) -> set[int]:
+    """seq of every decision of a game that tells a lie."""
+    found = load_game("werewolf").statements(played.planned.config, played.log)
+    return {statement.seq for statement in found if statement.label == "lie"}
+
+
+def names_of(tokenizer: Any, played: Played) -> set[int]:
+    """Token ids of the players' names."""
+    game = load_game("werewolf")
+    facts = game.seats(played.planned.config, played.log)
+    ids = tokenizer([f" {fact.name}" for fact in facts], add_special_tokens=False)["input_ids"]
+    return {i for some in ids for i in some}
+
+
+def speeches_of(
+    games: Sequence[Played], agents: Collection[str], tokenizer: Any
+) -> tuple[list[Speech], list[Context]]:
+    """The speeches of some agents' seats, and the contexts that hold them, one a speech: each ends with it."""
+    spoken = load_game("werewolf").speech_kinds
+    speeches: list[Speech] = []
+    contexts: list[Context] = []
+    for index, played in enumerate(games):
+        lies, names = lies_of(played), names_of(tokenizer, played)
+        for context in contexts_of(played, index, agents):
+            for own in context.own:
+                if own.kind in spoken:
+                    words = [0 if i in names else i for i in context.ids[own.start : own.end]]
+                    speeches.append(Speech(index, context.seat, own.seq, own.seq in lies, words))
+                    contexts.append(msgspec.structs.replace(context, own=[own], ids=context.ids[: own.end]))
+    return speeches, contexts
+
+
+def bags(speeches: Sequence[Speech], n_words: int) -> np.ndarray:
+    """`(n_speeches, n_words)` float32: 1 where a word stands in a speech."""
+    out = np.zeros((len(speeches), n_words), dtype=np.float32)
+    for row, speech in enumerate(speeches):
+        out[row, speech.words] = 1.0
+    return out
+
+
+@torch.no_grad()
+def activations(model: Any, contexts: Sequence[Context], layer: int) -> np.ndarray:
+    """The residual stream after block `layer` (0 is the first) at the last token of each context's last own decision:
+    `(n_contexts, d_model)` float32, in the order given."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    device = next(model.parameters()).device
+    found: dict[int, np.ndarray] = {}
+    places = {id(c): i for i, c in enumerate(contexts)}
+    for some in _in_batches(contexts):
+        ids = torch.zeros(len(some), max(c.own[-1].end for c in some), dtype=torch.long)
+        for row, c in enumerate(some):
+            ids[row, : c.own[-1].end] = torch.tensor(c.ids[: c.own[-1].end])
+        streams = base.get_decoder()(
+            input_ids=ids.to(device), use_cache=False, output_hidden_states=True
+        ).hidden_states
+        last = torch.tensor([c.own[-1].end - 1 for c in some], device=device)
+        read = streams[layer + 1][torch.arange(len(some), device=device), last].float().cpu().numpy()
+        found.update({places[id(c)]: row for c, row in zip(some, read, strict=True)})
+    return np.stack([found[i] for i in range(len(contexts))]) if contexts else np.zeros((0, 0), np.float32)
+
+
+def _in_batches(contexts: Sequence[Context]) -> Iterator[list[Context]]:
+    some: list[Context] = []
+    for c in sorted(contexts, key=lambda c: c.own[-1].end):
+        if some and (len(some) + 1) * c.own[-1].end > BATCH_TOKENS:
+            yield some
+            some = []
+        some.append(c)
+    if some:
+        yield some
