@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from agents.hooks.layers import DecoderLayout, find_layout
+from agents.models.adapter import base_of, is_adapter
 from agents.models.folder import (
     ModelFilesError,
     check_loaded,
@@ -69,7 +70,7 @@ def load_hooked_model(
     device: str = "auto",
     attention: str = "sdpa",
 ) -> HookedModel:
-    """Load a model folder.
+    """Load a model folder, or an adapter's with its base (`agents.hooks.adapted`).
 
     dtype: `auto` is the dtype that the checkpoint was saved in (float32 where it states none).
     device: `auto` is the first GPU, or the CPU.
@@ -87,11 +88,12 @@ def load_hooked_model(
         raise ValueError(f"dtype '{dtype}' is not known; give auto, {', '.join(_DTYPES)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    _check_quantisation(folder)
-    check_tensor_names(folder)
+    base = base_of(folder) if is_adapter(folder) else folder
+    _check_quantisation(base)
+    check_tensor_names(base)
     try:
         model, loaded = AutoModelForCausalLM.from_pretrained(
-            str(folder),
+            str(base),
             dtype=_DTYPES[name],
             attn_implementation=attention,
             local_files_only=True,
@@ -115,8 +117,13 @@ def load_hooked_model(
         loaded["unexpected_keys"],
         [str(key[0]) for key in loaded["mismatched_keys"]],
     )
+    model.to(device).eval()
+    if base != folder:
+        from agents.hooks.adapted import with_adapter
+
+        model = with_adapter(model, folder, name)
     return hook_model(
-        model.to(device).eval(),
+        model,
         model_name(folder),
         tokenizer=load_tokenizer(folder),
         eos=eos_ids(folder),

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from agents.models.adapter import adapter_parts, base_of, file_hash, is_adapter
 from agents.models.bounds import (
     TOKENIZER_PARTS,
     check_config,
@@ -29,7 +30,8 @@ WRAPPERS = {
     "_orig_mod.": "they were saved from a compiled model (torch.compile): save model._orig_mod instead",
     "module.": "they were saved from a parallel wrapper: save model.module instead",
     "_fsdp_wrapped_module.": "they were saved from an FSDP wrapper: save its whole state dict instead",
-    "base_model.model.": "they are adapter weights (PEFT): merge them first (merge_and_unload)",
+    "base_model.model.": "they are adapter weights (PEFT) without their adapter_config.json: restore it, or merge them "
+    "into the base (merge_and_unload)",
 }
 """How the tensors' names begin in a checkpoint that was saved from inside a wrapper, and what to do."""
 LONGEST_HEADER = 100_000_000
@@ -58,7 +60,7 @@ def check_model_dir(path: str | Path) -> Path:
         )
     if (folder / "generation_config.json").is_file():
         read_json(folder / "generation_config.json")
-    if not weight_files(folder):
+    if not is_adapter(folder) and not weight_files(folder):
         raise ModelFilesError(
             f"model folder '{folder}' has no *.safetensors weights (found: {listing}); "
             "convert the checkpoint with save_pretrained()"
@@ -99,6 +101,8 @@ def tensor_names(folder: Path) -> dict[str, Path]:
 
 def check_tensor_names(folder: Path) -> None:
     """Refuse weights that were saved from inside a wrapper, whose names no loader knows. Raises ModelFilesError."""
+    if is_adapter(folder):
+        return check_tensor_names(base_of(folder))
     for prefix, cause in WRAPPERS.items():
         named = [name for name in tensor_names(folder) if name.startswith(prefix)]
         if named:
@@ -135,9 +139,14 @@ def model_hash(path: str | Path) -> str:
     """blake2b over all that decides what a model reads and writes, names included: config, weights, tokenizer, chat
     template, generation config; 16 hex digits.
 
-    Read once per (path, size, modification time) in a process. 1 GB takes about a second.
+    Of an adapter: its base's hash and its own files. Read once per (path, size, modification time) in a process. 1 GB
+    takes about a second.
     """
     folder = check_model_dir(path)
+    if is_adapter(folder):
+        stated, files = adapter_parts(folder)
+        files += [folder / name for name in TOKENIZER_PARTS if (folder / name).is_file()]
+        return file_hash(files, f"{model_hash(base_of(folder))}\0{stated}\0")
     parts = [folder / name for name in TOKENIZER_PARTS if (folder / name).is_file()]
     return _hash_of(folder, [folder / "config.json", *weight_files(folder), *parts], _HASH_BYTES)
 
@@ -145,7 +154,8 @@ def model_hash(path: str | Path) -> str:
 def weights_hash(path: str | Path) -> str:
     """The hash by which runs of version 0.1 name a model: of config and weights alone, 12 hex digits."""
     folder = check_model_dir(path)
-    return _hash_of(folder, [folder / "config.json", *weight_files(folder)], _OLD_HASH_BYTES)
+    weights = [] if is_adapter(folder) else weight_files(folder)  # such a run never named an adapter
+    return _hash_of(folder, [folder / "config.json", *weights], _OLD_HASH_BYTES)
 
 
 def model_name(path: str | Path) -> str:

@@ -6,13 +6,15 @@ import json
 import re
 from pathlib import Path
 
+from agents.models.adapter import check_adapter, is_adapter
 from agents.models.errors import ModelFilesError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def refuse_mistaken(folder: Path) -> None:
-    """Raises ModelFilesError for what is no folder, a hub's name, GGUF, an adapter, or lacks shards of its weights."""
+    """Raises ModelFilesError for what is no folder, a hub's name, GGUF, an adapter without its base,
+    or lacks shards of its weights."""
     if not folder.exists():
         if _HUB_ID.fullmatch(str(folder)):
             raise ModelFilesError(
@@ -28,12 +30,9 @@ def refuse_mistaken(folder: Path) -> None:
             raise ModelFilesError(_gguf(folder))
         raise ModelFilesError(f"model '{folder}' is a file; give the folder that holds its config.json")
     names = {p.name for p in folder.iterdir()}
-    if "adapter_config.json" in names and not any(n.startswith("model") for n in names):
-        raise ModelFilesError(
-            f"'{folder}' is a LoRA adapter{_base_of(folder)} and no whole model: merge it into its base "
-            "(peft: PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(out), and the base's "
-            "tokenizer beside it) and give that folder"
-        )
+    if is_adapter(folder):
+        check_adapter(folder)
+        return
     quantised = sorted(n for n in names if n.casefold().endswith(".gguf"))
     if quantised and not any(n.endswith(".safetensors") for n in names):
         raise ModelFilesError(_gguf(folder / quantised[0]))
@@ -46,16 +45,6 @@ def _gguf(file: Path) -> str:
         f"AutoModelForCausalLM.from_pretrained(folder, gguf_file={file.name!r}).save_pretrained(out), the tokenizer "
         "likewise) and give that folder"
     )
-
-
-def _base_of(folder: Path) -> str:
-    try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))[
-            "base_model_name_or_path"
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return f" of {base}" if isinstance(base, str) and base else ""
 
 
 def _check_shards(folder: Path, names: set[str]) -> None:

@@ -106,7 +106,7 @@ def resample(
 
 
 def _play(plan: Plan, out: Path, progress: Progress | None, address: str | None, trusted: bool) -> Path:
-    from harness.config.models import model_names, used_backends
+    from harness.config.models import name_models, used_backends
     from harness.play.factory import check_agents
     from harness.play.outside import refuse_outside
 
@@ -116,7 +116,7 @@ def _play(plan: Plan, out: Path, progress: Progress | None, address: str | None,
     beginnings = [plan.prefix(arm) for arm in plan.arms]
     wanted = plan.manifest()
     backends = used_backends(plan.schedule.configs)
-    wanted.models = model_names(backends)
+    name_models(wanted, backends)
     with RunFolder.claim(out, wanted) as folder:
         if folder.manifest.status != "finished":
             _write_beginnings(folder, plan, beginnings)

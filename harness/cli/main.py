@@ -19,6 +19,7 @@ from harness.cli import (
     capture,
     demo,
     experiment,
+    finetune,
     outcome,
     planted,
     play,
@@ -33,12 +34,12 @@ from harness.console import write
 from harness.errors import WolfscopeError
 
 GROUPS = (
-    play, settings, show, capture, analyse, branch, experiment, runs, train, outcome, thinking, demo, planted
+    play, settings, show, capture, analyse, branch, experiment, runs, train, finetune, outcome, thinking, demo, planted
 )  # fmt: skip
 """The modules whose verbs the command line has; importing one registers them."""
 EXTRAS = {
     "ray": "play", "httpx": "play", "torch": "models", "transformers": "models", "tokenizers": "models",
-    "vllm": "cpu] or wolfscope[cuda",
+    "peft": "models", "vllm": "cpu] or wolfscope[cuda",
 }  # fmt: skip
 """Package that a light install lacks -> the extra that brings it."""
 

@@ -46,8 +46,8 @@ def read_toml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        _override(plain, override)
+    for one in overrides:
+        override(plain, one)
     return plain
 
 
@@ -129,15 +129,16 @@ def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
     table[last] = value
 
 
-def _override(plain: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(plain: dict[str, Any], one: str) -> None:
+    """Set what `key=value` says in plain data, in place. Raises ConfigurationError."""
+    key, equals, text = one.partition("=")
     if not equals or not key.strip():
-        raise ConfigurationError(f"--set {override!r}: write key=value, for instance --set run.games=20")
+        raise ConfigurationError(f"--set {one!r}: write key=value, for instance --set run.games=20")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string
-    _check_not_varied(plain, key.strip(), override)
+    _check_not_varied(plain, key.strip(), one)
     set_key(plain, key.strip(), value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.config.sections import BackendSection, Config
 from harness.errors import ConfigurationError
@@ -47,6 +47,19 @@ def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:
         else model_name(model_folder(section))
         for name, section in backends.items()
     }
+
+
+def name_models(manifest: Any, backends: Mapping[str, BackendSection]) -> None:
+    """Write into a manifest which weights are behind its backends, and what those that were taught are made of.
+    Raises ModelFilesError."""
+    from agents.models.adapter import facts_of
+
+    manifest.models = model_names(backends)
+    for name, section in backends.items():
+        if section.kind != "openai" or section.serve:
+            facts = facts_of(model_folder(section))
+            if facts:
+                manifest.taught[name] = {key: str(facts[key]) for key in ("base", "data") if key in facts}
 
 
 def points_of(hooked: HookedModel, layers: Sequence[str]) -> Points:

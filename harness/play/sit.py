@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from harness.config.models import model_names, used_backends
+from harness.config.models import name_models, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.play.engines import start_backends, stop_backends
@@ -42,7 +42,8 @@ def sit(config: Config, out: str | Path, progress: Progress) -> Path:
     used = used_backends(schedule.configs)
     check_backends(used)
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
-    wanted.models, wanted.prompts = model_names(used), prompt_hashes(schedule.configs)
+    name_models(wanted, used)
+    wanted.prompts = prompt_hashes(schedule.configs)
     with RunFolder.claim(Path(out), wanted) as folder, contextlib.ExitStack() as stack:
         repair(sorted(folder.journal_folder.glob("*.jsonl")))
         schedule = schedule_in(folder.manifest, config)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken, ServerRefuses
 from games.records import Record
-from harness.config.models import model_names, used_backends
+from harness.config.models import name_models, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.play.budget import BudgetSpent, Ledger
@@ -77,7 +77,7 @@ def run_tournament(
     check_agents(schedule.configs)
     check_backends(used_backends(schedule.configs))
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
-    wanted.models = model_names(used_backends(schedule.configs))
+    name_models(wanted, used_backends(schedule.configs))
     wanted.prompts = prompt_hashes(schedule.configs)
     with RunFolder.claim(Path(out), wanted) as folder:
         for note in folder.notes:

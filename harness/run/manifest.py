@@ -90,6 +90,8 @@ class Manifest(msgspec.Struct):
     """Agent -> version and hash of the prompt templates that it is asked with, of agents that have any."""
     models: dict[str, str] = {}
     """Backend name -> `name@hash` of the weights behind it."""
+    taught: dict[str, dict[str, str]] = {}
+    """Backend name -> `base` (`name@hash`) and `data` (hash of the lessons) of weights that were fine-tuned here."""
     parent: dict[str, Any] | None = None
     """For continuations of a recorded game: which one, and what was changed (`harness.schedule.branched.Origin`)."""
     merged: list[dict[str, Any]] = []

@@ -36,6 +36,7 @@ from agents.backends.base import (
 from agents.backends.environment import checkout
 from agents.backends.restart import RESTARTS, Restartable, answered, last_line
 from agents.backends.vllm.link import Box, Link
+from agents.backends.vllm.lora import check_engine, lora_arguments, lora_request
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env, in_our_words
 from agents.models.folder import (
     check_model_dir,
@@ -76,14 +77,16 @@ class EngineActor(Restartable):
         self._vocab = vocab_size(folder)
         self._tokenizer = load_tokenizer(folder)
         self._eos = eos_ids(folder)
-        self._loop = EngineLoop(
-            engine_arguments(settings, device, model_dir, checkpoint_dtype(folder), self._context)
-        )
+        stored = checkpoint_dtype(folder)
+        self._dtype = stored if settings.dtype == "auto" else settings.dtype
+        arguments = engine_arguments(settings, device, model_dir, stored, self._context)
+        self._loop = EngineLoop(arguments | lora_arguments(folder), lora_request(folder))
         self._boxes: dict[str, Box[Prompt, Generation | EngineFailure]] = {}
         self._counts = {"requests": 0, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
 
     async def ready(self) -> int:
-        """The context length, once the engine runs."""
+        """The context length, once the engine runs. Raises ModelFilesError for an adapter that it does not apply."""
+        await check_engine(self._folder, self._dtype, self._loop, lambda p: _params(p, 1, None))
         return self._context
 
     async def stats(self) -> dict[str, int]:

@@ -45,6 +45,7 @@ class _Ask(msgspec.Struct):
     request_id: str
     ids: Sequence[int]
     params: Any
+    lora: Any
     future: asyncio.Future[RawOutput]
     loop: asyncio.AbstractEventLoop
 
@@ -52,8 +53,12 @@ class _Ask(msgspec.Struct):
 class EngineLoop:
     """Owns the engine. Build it, `await ask(...)` from any asyncio loop, `stop()` it."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        """Start the engine with these EngineArgs; returns when it is ready, raises what vLLM raised."""
+    def __init__(self, arguments: dict[str, Any], lora: Any = None) -> None:
+        """Start the engine with these EngineArgs; returns when it is ready, raises what vLLM raised.
+
+        lora: the LoRARequest that requests carry.
+        """
+        self._lora = lora
         self.steps = 0
         self.busy_s = 0.0
         """Seconds spent in the engine's own work; in the rest of the time there was nothing to do."""
@@ -69,13 +74,16 @@ class EngineLoop:
         if self._failure is not None:
             raise self._failure
 
-    async def ask(self, ids: Sequence[int], params: Any) -> RawOutput:
-        """Run one request to its end. `params` is a vLLM SamplingParams. Raises EngineDead or ValueError."""
+    async def ask(self, ids: Sequence[int], params: Any, *, base: bool = False) -> RawOutput:
+        """Run one request to its end. `params` is a vLLM SamplingParams; base: without the adapter. Raises EngineDead
+        or ValueError."""
         if self._failure is not None or not self._thread.is_alive():
             raise EngineDead(f"the engine stopped earlier: {self._failure!r}")
         loop = asyncio.get_running_loop()
         self._counter += 1
-        ask = _Ask(f"r{self._counter}", ids, params, loop.create_future(), loop)
+        ask = _Ask(
+            f"r{self._counter}", ids, params, None if base else self._lora, loop.create_future(), loop
+        )
         self._inbox.put(ask)
         try:
             return await ask.future
@@ -130,7 +138,7 @@ class EngineLoop:
             began = time.perf_counter()
             try:
                 prompt = {"type": "token", "prompt_token_ids": list(item.ids)}
-                engine.add_request(item.request_id, prompt, item.params)
+                engine.add_request(item.request_id, prompt, item.params, lora_request=item.lora)
                 self._pending[item.request_id] = item
             except ValueError as error:  # this request is unusable, the engine is well
                 self._settle([(item, error)])

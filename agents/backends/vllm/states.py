@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.backends.vllm.lora import lora_arguments, lora_request
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.hooks.layers import select_layers
 from agents.models.folder import check_model_dir, checkpoint_dtype, max_context, model_name, vocab_size
@@ -45,7 +46,8 @@ class VllmStates:
         self.dtype = checkpoint_dtype(folder) if settings.dtype == "auto" else settings.dtype
         length = min(self.max_context, settings.max_context or self.max_context)
         arguments = engine_arguments(settings, device, str(folder), self.dtype, length)
-        arguments |= {"enable_prefix_caching": False, "enforce_eager": True}
+        arguments |= {"enable_prefix_caching": False, "enforce_eager": True, **lora_arguments(folder)}
+        self._lora = lora_request(folder)
         self._most = int(arguments["max_num_batched_tokens"])
         self._engine: Any = LLMEngine.from_engine_args(EngineArgs(**arguments))
         self._count = 0
@@ -85,7 +87,7 @@ class VllmStates:
             shape = (len(indices), len(self.layers), self.d_model)
             self._rows[name] = np.full(shape, np.nan, dtype=np.float32)
             prompt = {"type": "token", "prompt_token_ids": list(ids)}
-            self._engine.add_request(name, prompt, params)
+            self._engine.add_request(name, prompt, params, lora_request=self._lora)
         while self._engine.has_unfinished_requests():
             self._engine.step()
         found = [self._rows.pop(name) for name in names]

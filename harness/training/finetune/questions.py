@@ -1,0 +1,93 @@
+"""Questions about the others' roles as lessons: each on a fork of the view, as it is asked while playing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agents.llm.beliefs import chains, role_words
+from games import chance
+from games.base import Observation, SeatFacts
+from games.records import Record
+from harness.training.finetune.settings import FinetuneError, LessonBeliefsSection
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """A question and its right answer, after the first `at` tokens of a lesson."""
+
+    at: int
+    ids: tuple[int, ...]
+    start: int
+    """The answer is `ids[start:]`; what is before is the question."""
+    seq: int
+    """The decision before which it is asked, in the view's numbers."""
+
+    @property
+    def n_learned(self) -> int:
+        """Tokens of the answer."""
+        return len(self.ids) - self.start
+
+
+def forks_of(
+    player: Any,
+    observation: Observation,
+    log: Sequence[Record],
+    facts: Sequence[SeatFacts],
+    section: LessonBeliefsSection,
+    seed: int,
+    ids: Sequence[int],
+) -> list[Fork]:
+    """The questions before one decision. log: all records before it; ids: the lesson's tokens, which go on past it.
+
+    Raises FinetuneError for a target that the game does not have.
+    """
+    roles = role_words(observation)
+    key = chance.key(seed, "beliefs", observation.seed >> 1, len(log))
+    asked = chance.shuffled(chains(observation, False), key)[: section.most]
+    answers = _answers(observation, log, facts, section.target, key, asked)
+    found = []
+    for chain in asked:
+        if answers[chain] not in roles:
+            continue  # a role that nobody may name
+        (question, *_) = player.belief_questions(observation, chain, roles, 1, chance.key(key, "order", *chain))
+        answer = question.choices[list(roles).index(answers[chain])]
+        prompt = question.prompt.ids
+        at = _common(prompt, ids)
+        found.append(Fork(at, (*prompt[at:], *answer), len(prompt) - at, len(observation.records)))
+    return found
+
+
+def _answers(
+    observation: Observation,
+    log: Sequence[Record],
+    facts: Sequence[SeatFacts],
+    target: str,
+    key: int,
+    asked: Sequence[tuple[int, ...]],
+) -> dict[tuple[int, ...], str]:
+    """(viewer, subject) -> key of the role that is the right answer."""
+    if target == "truth":
+        return {chain: facts[chain[1]].role for chain in asked}
+    if observation.game != "werewolf":
+        raise FinetuneError(
+            f'data.beliefs.target = "exact" needs the exact observer of Werewolf, and this is {observation.game}: '
+            'use target = "truth"'
+        )
+    from harness.training.questions import expect
+
+    expected = expect(log, observation.config, [len(log)])
+    beliefs = expected.beliefs[len(log)]
+    found = {}
+    for viewer, subject in asked:
+        p = np.maximum(beliefs[viewer, subject], 0.0)
+        found[viewer, subject] = expected.roles[chance.draw(p.tolist(), chance.key(key, "role", viewer, subject))]
+    return found
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two contexts begin with alike."""
+    n = min(len(first), len(second))
+    return next((i for i in range(n) if first[i] != second[i]), n)

@@ -1,0 +1,163 @@
+"""The model that learns: loaded, given an adapter, saved and taken up again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors.torch import load_file, save_file
+
+from agents.hooks.adapted import parity_row
+from agents.models.adapter import FACTS, WEIGHTS
+from agents.models.bounds import TOKENIZER_PARTS
+from games.printable import lines_of
+from harness.training.finetune.settings import FinetuneConfig, FinetuneError
+
+CURVE = "curve.jsonl"
+STATE = "state.json"
+FREE = ("train.tokens", "train.save_every", "train.measure_every")
+"""Settings that may change when a fine-tuning goes on."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def device_of(name: str) -> str:
+    """`cpu` or `cuda`."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if name == "gpu" else name
+
+
+def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
+    """The base with a fresh adapter, or with all its weights open. Raises ModelFilesError, FinetuneError."""
+    from agents.hooks.model import load_hooked_model
+
+    wanted = config.model.dtype
+    dtype = ("float32" if device == "cpu" else "bfloat16") if wanted == "auto" else wanted
+    if config.model.weights == "full":
+        dtype = "float32"
+    model: Any = load_hooked_model(folder, device=device, dtype=dtype).model
+    if config.model.weights == "full":
+        return model.requires_grad_(True).train()
+    from peft import LoraConfig, get_peft_model
+
+    lora, targets = config.lora, config.lora.targets
+    wanted_lora = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(config.train.seed)
+        try:
+            made: Any = get_peft_model(model, wanted_lora)
+        except ValueError as error:
+            raise FinetuneError(f"lora.targets = {targets!r}: {error}") from error
+    return made.train()
+
+
+def optimizer_of(model: Any, rate: float) -> torch.optim.AdamW:
+    """AdamW over what learns."""
+    return torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=rate, betas=(0.9, 0.98), weight_decay=0.0
+    )
+
+
+def checkpoint(work: Path, model: Any, optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """What learns and its optimiser's state; the JSON is renamed last and names the tensors' file."""
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    tensors = {f"model.{name}": p.detach().cpu().contiguous() for name, p in learned.items()}
+    for i, values in optim.state_dict()["state"].items():
+        for field, value in values.items():
+            tensors[f"optim.{names[i]}/{field}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    file = f"state-{state['step']}.safetensors"
+    save_file(tensors, str(work / file))
+    (work / f"{STATE}.part").write_text(json.dumps({**state, "file": file}))
+    (work / f"{STATE}.part").replace(work / STATE)
+    for old in work.glob("state-*.safetensors"):
+        if old.name != file:
+            old.unlink()
+
+
+def resume(
+    work: Path, model: Any, optim: torch.optim.Optimizer, identity: dict[str, Any]
+) -> dict[str, Any] | None:
+    """What `checkpoint` wrote, loaded; None where there is nothing. Raises FinetuneError where it is of another
+    fine-tuning."""
+    if not (work / STATE).is_file():
+        return None
+    state: dict[str, Any] = json.loads((work / STATE).read_text())
+    was, now = _flat(state["identity"]), _flat(identity)
+    other = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+    if other:
+        told = ", ".join(f"{key} = {was.get(key)!r} there and {now.get(key)!r} here" for key in other[:3])
+        raise FinetuneError(
+            f"{work} holds another fine-tuning ({told}); use the same configuration to go on (only "
+            f"{', '.join(FREE)} may differ), or another --out"
+        )
+    state["identity"] = identity
+    tensors = load_file(str(work / state.pop("file")))
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with torch.no_grad():
+        for name, p in learned.items():
+            p.copy_(tensors[f"model.{name}"])
+    loaded, place = optim.state_dict(), {name: i for i, name in enumerate(learned)}
+    for key, value in tensors.items():
+        if key.startswith("optim."):
+            name, _, field = key.removeprefix("optim.").partition("/")
+            loaded["state"].setdefault(place[name], {})[field] = value
+    optim.load_state_dict(loaded)
+    curve = work / CURVE
+    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
+        kept = [x for x in lines_of(curve.read_text()) if json.loads(x)["step"] <= state["step"]]
+        curve.write_text("".join(line + "\n" for line in kept))
+    return state
+
+
+def _flat(plain: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Dotted key -> value, without what may change between two calls of one fine-tuning."""
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        name = f"{path}{key}".removeprefix("config.")
+        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return {key: value for key, value in found.items() if key not in FREE}
+
+
+def save(
+    out: Path, model: Any, base: Path, config: FinetuneConfig, facts: dict[str, Any], ids: Sequence[int]
+) -> None:
+    """An adapter's folder, or a whole model's, that every verb takes for a model: with the base's tokenizer, and
+    `finetune.json`, which says what it was made of and gives one row of it, after the context `ids`.
+
+    What is saved is what is kept in memory: its numbers are rounded to their saved dtype first.
+    """
+    parts = ("config.json", *TOKENIZER_PARTS) if config.model.weights == "lora" else TOKENIZER_PARTS
+    out.mkdir(parents=True, exist_ok=True)
+    if config.model.weights == "lora":
+        dtype = DTYPES[config.lora.dtype]
+        with torch.no_grad():
+            for p in model.parameters():
+                if p.requires_grad:
+                    p.copy_(p.to(dtype))
+        facts = facts | {"parity": msgspec.to_builtins(parity_row(model, ids))}
+        model.peft_config["default"].base_model_name_or_path = str(base)
+        model.save_pretrained(str(out))
+        file = out / WEIGHTS
+        save_file({k: v.to(dtype).contiguous() for k, v in load_file(str(file)).items()}, str(file))
+        (out / "README.md").unlink(missing_ok=True)
+    else:
+        model.save_pretrained(str(out))
+    for name in parts:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, out / name)
+    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    for path in out.iterdir():
+        if path.is_file():
+            path.chmod(0o644)
