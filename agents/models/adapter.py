@@ -52,11 +52,13 @@ def base_of(folder: Path) -> Path:
     base = base if base.is_absolute() else folder / base
     if not named or not base.is_dir():
         raise ModelFilesError(
-            f"'{folder}' is a LoRA adapter of {str(named)[:120]!r}, which is no folder here: put the folder of its base "
-            f"model as base_model_name_or_path into its {CONFIG}, or merge the two (peft: merge_and_unload)"
+            f"'{folder}' is a LoRA adapter of {str(named)[:120]!r}, which is no folder here: put the folder of its "
+            f"base model as base_model_name_or_path into its {CONFIG}, or merge the two (peft: merge_and_unload)"
         )
     if is_adapter(base):
-        raise ModelFilesError(f"the base '{base}' of the adapter '{folder}' is an adapter too: merge that one first")
+        raise ModelFilesError(
+            f"the base '{base}' of the adapter '{folder}' is an adapter too: merge that one first"
+        )
     return base.resolve()
 
 
@@ -112,7 +114,7 @@ def check_row(
     moved = max(abs(a - b) for a, b in zip(found, base, strict=True))
     if moved < LEAST:
         raise ModelFilesError(
-            f"the adapter '{folder}' changes nothing in {engine} (largest difference of a log-probability {moved:.1e}): "
+            f"the adapter '{folder}' changes nothing in {engine} (log-probabilities differ by at most {moved:.1e}): "
             "its modules are called otherwise than the model's, or it has learned nothing; train it on this base, or "
             "merge it into the base (peft: merge_and_unload)"
         )

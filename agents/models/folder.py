@@ -101,8 +101,7 @@ def tensor_names(folder: Path) -> dict[str, Path]:
 
 def check_tensor_names(folder: Path) -> None:
     """Refuse weights that were saved from inside a wrapper, whose names no loader knows. Raises ModelFilesError."""
-    if is_adapter(folder):
-        return check_tensor_names(base_of(folder))
+    folder = base_of(folder) if is_adapter(folder) else folder
     for prefix, cause in WRAPPERS.items():
         named = [name for name in tensor_names(folder) if name.startswith(prefix)]
         if named:

@@ -21,8 +21,8 @@ def finetune(
 ) -> int:
     """Fine-tune a language model on logged games, in the very prompts that it plays with; loss on its own words only.
 
-    The same command goes on after a stop. What comes out, a folder in OUT whose path is printed last, serves as a model in
-    every verb.
+    The same command goes on after a stop. What comes out, a folder in OUT whose path is printed last, serves as a model
+    in every verb.
 
     Parameters
     ----------
@@ -71,11 +71,14 @@ def dataset(
     from harness.training.finetune.train import prepare
 
     if len(runs_and_out) < 2:
-        raise WolfscopeError("name at least one run folder, and last the folder to write: wolfscope dataset RUN... OUT")
+        raise WolfscopeError(
+            "name at least one run folder, and last the folder to write: wolfscope dataset RUN... OUT"
+        )
     *runs, out = runs_and_out
     plain: dict[str, Any] = {
         "model": {"folder": str(model)},
-        "player": {"prompt": prompt} | ({"settings": {"factors": {"scratchpad": False}}} if prompt == "chat" else {}),
+        "player": {"prompt": prompt}
+        | ({"settings": {"factors": {"scratchpad": False}}} if prompt == "chat" else {}),
         "data": {"runs": [str(run) for run in runs], "held_out": 0.0},
     }
     for one in set:

@@ -19,7 +19,9 @@ def test_adapters_gguf_hub_names_and_missing_shards_are_named(tmp_path: Path) ->
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
     (adapter / "adapter_model.safetensors").write_bytes(b"")
-    with pytest.raises(ModelFilesError, match=r"LoRA adapter of org/base.*merge_and_unload"):
+    with pytest.raises(
+        ModelFilesError, match=r"LoRA adapter of 'org/base', which is no folder here.*merge_and_unload"
+    ):
         check_model_dir(adapter)
     quantised = tmp_path / "q"
     quantised.mkdir()

@@ -81,9 +81,7 @@ class EngineLoop:
             raise EngineDead(f"the engine stopped earlier: {self._failure!r}")
         loop = asyncio.get_running_loop()
         self._counter += 1
-        ask = _Ask(
-            f"r{self._counter}", ids, params, None if base else self._lora, loop.create_future(), loop
-        )
+        ask = _Ask(f"r{self._counter}", ids, params, None if base else self._lora, loop.create_future(), loop)
         self._inbox.put(ask)
         try:
             return await ask.future

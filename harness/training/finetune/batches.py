@@ -7,7 +7,7 @@ few tokens of its question instead of a whole view.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +41,9 @@ class Batch(NamedTuple):
 
     def to(self, device: str) -> Batch:
         """The same on a device."""
-        return Batch(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in self))
+        *tensors, n_read = self
+        moved: list[Any] = [tensor.to(device) for tensor in tensors if isinstance(tensor, torch.Tensor)]
+        return Batch._make([*moved, n_read])
 
 
 def cut(lesson: Lesson, most: int) -> Lesson:
@@ -145,8 +147,6 @@ def collate(lessons: Sequence[Lesson], pad: int = 0) -> Batch:
         rows, columns = np.nonzero(~present)
         sees[rows, columns, columns] = True
     mask = present.astype(np.int64) if sees is None else sees[:, None]
-    return Batch(
-        *(torch.from_numpy(x) for x in (ids, position, mask)),
-        *(torch.tensor(x, dtype=torch.int64) for x in (source, target, kind, group)),
-        n_read=sum(lesson.n_tokens for lesson in lessons),
-    )
+    arrays: list[Any] = [torch.from_numpy(x) for x in (ids, position, mask)]
+    arrays += [torch.tensor(x, dtype=torch.int64) for x in (source, target, kind, group)]
+    return Batch._make([*arrays, sum(lesson.n_tokens for lesson in lessons)])

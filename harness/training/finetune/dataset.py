@@ -61,7 +61,9 @@ def in_words(lesson: Lesson, tokenizer: Any) -> dict[str, Any]:
         role = "assistant" if ours else "user"
         role = "system" if i == 0 and len(gaps) % 2 else role
         content = text(a, b)
-        messages.append({"role": role, "content": content.removesuffix(end) if ours else content, "learned": learned})
+        messages.append(
+            {"role": role, "content": content.removesuffix(end) if ours else content, "learned": learned}
+        )
     return named | {"messages": messages}
 
 

@@ -175,7 +175,9 @@ class _Game(msgspec.Struct):
         self, seat: int, player: Any, teacher: Teacher, data: DataSection, seed: int, left_out: LeftOut
     ) -> list[Lesson]:
         """The lessons of a seat's view: one, or several where a prompt does not extend the last one whole."""
-        last = max(r.seq for r in self.records if isinstance(r, Decision) and r.seat == seat and r.seq in self.wanted)
+        last = max(
+            r.seq for r in self.records if isinstance(r, Decision) and r.seat == seat and r.seq in self.wanted
+        )
         log = list(self.records)
         facts = self.game.seats(self.config, self.records)
         words = self.game.text.words_of(self.config, self.records)
@@ -188,14 +190,18 @@ class _Game(msgspec.Struct):
                 if decision.seq > last:
                     return open_lesson.done()
                 learned = decision.seq in self.wanted
-                observation = observe(self.game, f"{self.game_id}-{seat}", self.config, self.seed, log[:at], request)
+                observation = observe(
+                    self.game, f"{self.game_id}-{seat}", self.config, self.seed, log[:at], request
+                )
                 reply = await self._emit(player, teacher, observation, request, decision, words, data)
                 if isinstance(reply, str):
                     left_out.unsaid += 1
                     left_out.why = left_out.why or f"game {self.game_id}, decision {decision.seq}: {reply}"
                     return open_lesson.done()
                 log[decision.seq] = stamp(request, Answer(reply, decision.agent), decision.seq, log)
-                open_lesson.extend(teacher.emitted, decision, learned, self._spans(player, observation, reply))
+                open_lesson.extend(
+                    teacher.emitted, decision, learned, self._spans(player, observation, reply)
+                )
                 if learned and decision.kind in data.beliefs.before:
                     found = forks_of(
                         player, observation, self.records[:at], facts, data.beliefs, seed, open_lesson.ids
@@ -223,7 +229,9 @@ class _Game(msgspec.Struct):
         reply = await player.act(observation)
         said = reply.action.text or ""
         same = reply.fallback is None and reply.action.option == action.option
-        same = same and (said == action.text.strip() or (not action.text.strip() and said in ("", data.silence)))
+        same = same and (
+            said == action.text.strip() or (not action.text.strip() and said in ("", data.silence))
+        )
         if same and reply.trace is not None and reply.trace.attempts == 1:
             return reply
         return f"{action} came back as {reply.action} ({reply.fallback or 'read otherwise'})"
@@ -247,7 +255,9 @@ class _Open:
         self.template: set[tuple[int, int]] = set()
         self.finished: list[Lesson] = []
 
-    def extend(self, emitted: Sequence[Emission], decision: Decision, learned: bool, spans: Sequence[Span]) -> None:
+    def extend(
+        self, emitted: Sequence[Emission], decision: Decision, learned: bool, spans: Sequence[Span]
+    ) -> None:
         """Add the answers of one decision. Raises FinetuneError where they lie in another's words."""
         self.agent = decision.agent
         for one in emitted:
@@ -287,7 +297,8 @@ def check_lessons(lessons: Sequence[Lesson], left_out: LeftOut) -> None:
     """Raises FinetuneError where there is nothing to learn."""
     if sum(lesson.n_learned for lesson in lessons):
         return
-    why = f"; {left_out.unsaid} decisions cannot be said in this style, the first: {left_out.why}" if left_out.unsaid else ""
+    unsaid = f"; {left_out.unsaid} decisions cannot be said in this style, the first: {left_out.why}"
+    why = unsaid if left_out.unsaid else ""
     raise FinetuneError(
         f"nothing is learned: {left_out.fallbacks} of the chosen decisions are fallbacks{why}; choose others by "
         "data.where, or another prompt style"

@@ -29,7 +29,10 @@ def score(model: Any, batch: Batch) -> Scores:
     handle = head.register_forward_pre_hook(keep)
     try:
         logits = model(
-            input_ids=batch.ids, attention_mask=_mask(model, batch), position_ids=batch.position, use_cache=False
+            input_ids=batch.ids,
+            attention_mask=_mask(model, batch),
+            position_ids=batch.position,
+            use_cache=False,
         ).logits[0]
     finally:
         handle.remove()

@@ -52,7 +52,9 @@ def forks_of(
     for chain in asked:
         if answers[chain] not in roles:
             continue  # a role that nobody may name
-        (question, *_) = player.belief_questions(observation, chain, roles, 1, chance.key(key, "order", *chain))
+        (question, *_) = player.belief_questions(
+            observation, chain, roles, 1, chance.key(key, "order", *chain)
+        )
         answer = question.choices[list(roles).index(answers[chain])]
         prompt = question.prompt.ids
         at = _common(prompt, ids)
@@ -80,10 +82,12 @@ def _answers(
 
     expected = expect(log, observation.config, [len(log)])
     beliefs = expected.beliefs[len(log)]
-    found = {}
+    found: dict[tuple[int, ...], str] = {}
     for viewer, subject in asked:
         p = np.maximum(beliefs[viewer, subject], 0.0)
-        found[viewer, subject] = expected.roles[chance.draw(p.tolist(), chance.key(key, "role", viewer, subject))]
+        found[viewer, subject] = expected.roles[
+            chance.draw(p.tolist(), chance.key(key, "role", viewer, subject))
+        ]
     return found
 
 

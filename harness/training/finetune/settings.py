@@ -47,7 +47,7 @@ class PlayerSection(Section):
 
     prompt: Literal["chat", "transcript"] = "transcript"
     """The prompt style."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Settings of the prompt style (`choice`, `factors`, `template`, ...)."""
 
 
@@ -130,7 +130,7 @@ class FinetuneConfig(Section):
         asked = self.player.prompt == "chat" and (factors.get("scratchpad", True) or factors.get("beliefs"))
         if asked and self.data.reasoning == "none":
             raise ValueError(
-                "the chat style asks for private notes, which no lesson has with data.reasoning = \"none\": set "
+                'the chat style asks for private notes, which no lesson has with data.reasoning = "none": set '
                 "player.settings.factors = { scratchpad = false, beliefs = false }, or learn logged reasoning"
             )
         return self

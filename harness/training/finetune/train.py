@@ -48,8 +48,9 @@ def finetune(config: FinetuneConfig, out: Path, say: Callable[[str], None]) -> P
     out.mkdir(parents=True, exist_ok=True)
     learned, held_out, facts = prepare(config, folder, say)
     model = learning_model(folder, config, device)
-    n_learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    say(f"{n_learning:,} of {sum(p.numel() for p in model.parameters()):,} numbers learn ({config.model.weights}), {device}")
+    numbers = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    learning, n_numbers = sum(n for n, learns in numbers if learns), sum(n for n, _ in numbers)
+    say(f"{learning:,} of {n_numbers:,} numbers learn ({config.model.weights}), {device}")
     optim = optimizer_of(model, config.train.rate)
     identity = {"config": config.model_dump(mode="json"), "base": facts["base"], "data": facts["data"]}
     state = resume(out, model, optim, identity)
@@ -76,14 +77,20 @@ def prepare(
         run = load_run(path)
         lessons += lessons_of(run, folder, config.player, config.data, config.train.seed, left_out, say)
     check_lessons(lessons, left_out)
-    facts = {"base": model_name(folder), "data": hash_of_lessons(lessons), "runs": [Path(path).name for path in config.data.runs],
-             "where": config.data.where}  # fmt: skip
+    facts = {
+        "base": model_name(folder),
+        "data": hash_of_lessons(lessons),
+        "runs": [Path(path).name for path in config.data.runs],
+        "where": config.data.where,
+    }
     most = min(config.train.max_context or max_context(folder), max_context(folder))
     whole = sum(lesson.n_learned for lesson in lessons)
     lessons = [one for one in (cut(lesson, most) for lesson in lessons) if one.n_learned]
     n_read, n_learned = sum(x.n_tokens for x in lessons), sum(x.n_learned for x in lessons)
     if whole > n_learned:
-        say(f"{whole - n_learned:,} of {whole:,} learned tokens lie beyond max_context = {most} and are left out")
+        say(
+            f"{whole - n_learned:,} of {whole:,} learned tokens lie beyond max_context = {most} and are left out"
+        )
     if not lessons:
         raise FinetuneError(f"no lesson fits into max_context = {most}: raise train.max_context")
     if not one_mask(folder, lessons):
@@ -99,7 +106,9 @@ def prepare(
     learned = [x for x in lessons if not _held_out(x, config.data.held_out)]
     held_out = [x for x in lessons if _held_out(x, config.data.held_out)]
     if not learned:
-        raise FinetuneError(f"all {len(lessons)} lessons are held out: lower data.held_out or take more games")
+        raise FinetuneError(
+            f"all {len(lessons)} lessons are held out: lower data.held_out or take more games"
+        )
     return learned, held_out, facts
 
 
@@ -156,7 +165,7 @@ def learn(
         loss = weighted(scores, batch, weights)
         if not bool(torch.isfinite(loss)):
             raise FinetuneError(
-                f"the loss is {float(loss)} at step {state['step']}: lower train.rate, or use dtype = \"float32\"; the "
+                f'the loss is {float(loss)} at step {state["step"]}: lower train.rate, or use dtype = "float32"; the '
                 "last checkpoint is whole"
             )
         loss.backward()
@@ -170,7 +179,9 @@ def learn(
             rate = (state["tokens"] - since) / (time.monotonic() - started)
             left = max(0, train.tokens - state["tokens"]) / rate / 60
             _note(out, state, "learned", tally.row())
-            say(f"{state['tokens']:>11,} tokens  {_words(tally.row())}  {rate:,.0f} tokens/s  {left:.0f} min left")
+            say(
+                f"{state['tokens']:>11,} tokens  {_words(tally.row())}  {rate:,.0f} tokens/s  {left:.0f} min left"
+            )
             tally = Tally()
         if state["step"] % train.save_every == 0:
             checkpoint(out, model, optim, state)

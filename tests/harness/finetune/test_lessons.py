@@ -9,11 +9,18 @@ import pytest
 
 from agents.models.small import SMALL_MODEL
 from games.records import Decision
+from harness.config.files import validated
 from harness.errors import ConfigurationError
 from harness.run.folder import Run, load_run
 from harness.training.finetune.dataset import in_words
 from harness.training.finetune.lessons import LeftOut, Lesson, check_lessons, lessons_of
-from harness.training.finetune.settings import DataSection, FinetuneError, LessonBeliefsSection, PlayerSection
+from harness.training.finetune.settings import (
+    DataSection,
+    FinetuneConfig,
+    FinetuneError,
+    LessonBeliefsSection,
+    PlayerSection,
+)
 from tests.fixtures.local_runs import play_run, scripted
 from tests.fixtures.player_fixtures import STYLES, chat_tokenizer
 
@@ -87,12 +94,12 @@ def test_a_transcript_lesson_is_the_seats_document(run: Run) -> None:
 
 
 def test_what_is_not_chosen_is_read_and_not_learned(run: Run) -> None:
-    ballots, _ = made(run, SMALL_MODEL, PlayerSection(), where="kind = 'ballot' AND seat = 2")
-    everything, _ = made(run, SMALL_MODEL, PlayerSection(), where="seat = 2")
-    whole_of = {lesson.game_id: lesson for lesson in everything}
+    ballots, _ = made(run, SMALL_MODEL, PlayerSection(), where="kind = 'ballot' AND seat > 3")
+    everything, _ = made(run, SMALL_MODEL, PlayerSection(), where="seat > 3")
+    whole_of = {(lesson.game_id, lesson.seat): lesson for lesson in everything}
     assert ballots
     for some in ballots:
-        whole = whole_of[some.game_id]
+        whole = whole_of[some.game_id, some.seat]
         assert {p.kind for p in some.pieces} == {"choice"}
         assert some.ids == whole.ids[: len(some.ids)]
         assert set(some.pieces) < set(whole.pieces)
@@ -126,11 +133,8 @@ def test_nothing_to_learn_and_questions_that_are_none_are_refused(run: Run) -> N
         check_lessons(lessons, left_out)
     with pytest.raises(ConfigurationError, match=r"data\.where = 'colour = 3'.*agent = 'bayesian' AND won"):
         made(run, SMALL_MODEL, PlayerSection(), where="colour = 3")
+    plain = {"model": {"folder": "m"}, "player": {"prompt": "chat"}, "data": {"runs": ["r"]}}
     with pytest.raises(ConfigurationError, match=r"factors = \{ scratchpad = false"):
-        from harness.config.files import validated
-        from harness.training.finetune.settings import FinetuneConfig
-
-        plain = {"model": {"folder": "m"}, "player": {"prompt": "chat"}, "data": {"runs": ["r"]}}
         validated(FinetuneConfig, plain, "f")
 
 
