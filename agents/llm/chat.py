@@ -21,6 +21,7 @@ from agents.llm.chat_reply import Part, Unreadable, chosen, spoken, take_apart
 from agents.llm.chat_turn import Turn
 from agents.llm.dialogue import MessageDialogue, TokenDialogue
 from agents.llm.encoder import Encoder, TokenizerError
+from agents.llm.prompts.reading import narrowed
 from agents.llm.template import Turns
 from agents.llm.thinking import Thinking
 from agents.llm.transcript_context import Context
@@ -80,13 +81,15 @@ class ChatPlayer:
         self.retries, self.backend_retries, self.first_wait_s = retries, backend_retries, first_wait_s
         self.fallback = check_policy(fallback)
         self.factors = msgspec.convert(factors or Factors(), Factors, from_attributes=True)
+        if self.factors.prefill and tokenizer is None:
+            raise ValueError("factors.prefill needs prompts of token ids, and this server takes messages")
         self.thinking = msgspec.convert(thinking or Thinking(), Thinking, from_attributes=True)
         self.encoder = None if tokenizer is None else Encoder(tokenizer)
         self.turns = None if self.encoder is None else Turns(self.encoder, template, clock)
         self.constrained = choice == "constrained" and self.encoder is not None
         self.repairs = False
         self.close_ids = self._think_ids()
-        self.prompts = prompts_hash()
+        self.prompts = prompts_hash(self.factors.version)
         """Version and hash of the templates."""
         self._sessions: OrderedDict[tuple[str, int], ChatBuilder] = OrderedDict()
 
@@ -114,6 +117,12 @@ class ChatPlayer:
         """Whether an answer begins with private notes, so that a constrained choice is asked in a call of its own."""
         return self.factors.scratchpad or self.factors.beliefs
 
+    @property
+    def prefill(self) -> bool:
+        """Whether `SAY:` is written for the model: not where notes or thinking come first."""
+        plain = self.turns is not None and not self.turns.closer and not self.opened
+        return self.factors.prefill and plain and not self.notes
+
     # Contexts
 
     def builder(self, observation: Observation) -> ChatBuilder:
@@ -124,7 +133,7 @@ class ChatPlayer:
         if builder is None or builder.n_records > len(observation.records):
             game = load_game(observation.game)
             words = game.text.words_of(observation.config, observation.records)
-            system = system_text(game, observation.config, words, seat, self.factors)
+            system = system_text(game, observation.config, words, seat, self.factors, not self.constrained)
             builder = ChatBuilder(
                 MessageDialogue(system)
                 if self.encoder is None or self.turns is None
@@ -185,7 +194,10 @@ class ChatPlayer:
             options = chance.shuffled(list(roles.values()), chance.key(key, "order", k // 2))
             shown = options[::-1] if k % 2 else options  # each order and its reverse
             text = render(
-                "belief", question=f'Complete the line "{line} ...".', options=shown, words=in_words
+                *("belief", self.factors.version),
+                question=f'Complete the line "{line} ...".',
+                options=shown,
+                words=in_words,
             )
             fork = builder.fork(observation.records, text.strip())
             session = f"{observation.game_id}/{observation.request.seat}"
@@ -239,7 +251,10 @@ class ChatPlayer:
                 return Action(option=option), parts
         if not asked.speaks:
             return Action(option=option), parts
-        part = spoken(parts, headed or (bool(asked.options) and not self.constrained))
+        part = spoken(parts, not self.prefill and (headed or (bool(asked.options) and not self.constrained)))
+        if self.factors.version == "short":
+            shorter = narrowed(part, words.names)
+            parts, part = [shorter if one is part else one for one in parts], shorter
         acts = game.text.read_acts(part.text, words)
         return Action(option=option, text=part.text, acts=acts), parts
 

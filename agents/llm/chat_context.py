@@ -10,6 +10,7 @@ import msgspec
 from agents.llm.chat_prompt import Factors, question_text, render
 from agents.llm.chat_reply import Unreadable, without_notes
 from agents.llm.dialogue import MessageDialogue, TokenDialogue, Words, without_thinking
+from agents.llm.prompts.digest import digest
 from agents.llm.thinking import Thinking
 from agents.replies import labels, speaks
 from games.base import Game
@@ -53,12 +54,16 @@ class ChatBuilder:
         self.thinking = thinking
         self.hide_reasoning = thinking.history == "hide"
         self.n_records = 0
+        self.past: Sequence[Record] = ()
+        """The records before the one that is read, or all of them; kept where a digest is made of them."""
         self.pending: list[Words] = []
         """What has happened since the last answer."""
 
     def read(self, records: Sequence[Record]) -> None:
         """Take in the records that the seat may see; earlier ones are not read again."""
-        for record in records[self.n_records :]:
+        for number, record in enumerate(records[self.n_records :], self.n_records):
+            if self.factors.digest and isinstance(record, Decision):
+                self.past = records[:number]
             if isinstance(record, Decision):
                 self._own(record)
                 continue
@@ -66,14 +71,15 @@ class ChatBuilder:
             if line is not None:
                 kind = "role_line" if record.kind == "role" else record.kind
                 self.pending.append(Words(line + "\n", kind, record.actor))
-        self.n_records = len(records)
+        self.n_records, self.past = len(records), records
 
     def ask(self, request: Request) -> Ask:
         """The request in words."""
         return Ask(request, labels(self.text, request, self.words), speaks(self.text, request, self.words))
 
     def question(self, asked: Ask, stage: str | None = None) -> str:
-        """The question that is put."""
+        """The question that is put; a request's first has the digest of the table before it, where there is one."""
+        shown = self.factors.digest and stage is None
         return question_text(
             self.game,
             asked.request,
@@ -83,6 +89,7 @@ class ChatBuilder:
             speaks=asked.speaks,
             stage=stage or self.stage(asked),
             choose=self.choose,
+            digest=digest(self.game, self.config, self.words, self.seat, self.past) if shown else "",
         )
 
     def prompt(self, records: Sequence[Record], request: Request) -> tuple[Any, Ask]:
@@ -104,6 +111,7 @@ class ChatBuilder:
         """What is said about an answer that could not be used."""
         text = render(
             "repair",
+            self.factors.version,
             reason=reason,
             speaks=asked.speaks,
             options=tuple(asked.options) if self.choose else (),

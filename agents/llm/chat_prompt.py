@@ -1,5 +1,4 @@
-"""The words of the `chat` style: Jinja templates in `agents/llm/prompts`, their hash, and the factors that
-switch parts.
+"""The words of the `chat` style: the templates of `agents/llm/prompts` filled in, and the factors that switch parts.
 
 What a player is told of the rules is generated from the running configuration by the game. Every factor is off by
 default and part of the agent's settings, so it is in the manifest.
@@ -7,20 +6,17 @@ default and part of the agent's settings, so it is in the manifest.
 
 from __future__ import annotations
 
-from functools import cache
-from hashlib import blake2b
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
-import jinja2
 import msgspec
 
+from agents.llm.prompts.examples import examples
+from agents.llm.prompts.versions import FOLDER, prompts_hash, render
 from games.base import Game
 from games.records import Request
 
-FOLDER = Path(__file__).parent / "prompts"
-VERSION = "chat-1"
-"""Changes with the code around the templates; the templates themselves are in the hash."""
+__all__ = ["FOLDER", "Factors", "prompts_hash", "question_text", "render", "system_text"]
 
 
 class Factors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,33 +32,24 @@ class Factors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A notice that the reasoning is being read: the built-in one, or one's own."""
     beliefs: bool = False
     """Ask for beliefs about the others before each answer; unlike elicitation, this is part of the game's context."""
+    version: Literal["standard", "short"] = "standard"
+    """The prompts: `standard`, or `short` for small models (few words, the rules' first lines; of what is said, the
+    first line counts)."""
+    digest: bool = False
+    """Say before each question who is in the game, who is out, and who has said what, as the seat has seen it."""
+    examples: int = 0
+    """So many questions with answers in the right form, of the running rules and of no game that is played."""
+    prefill: bool = False
+    """Begin what is said for the model: `SAY:` stands in the prompt, and it goes on from there."""
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, autoescape=False
-    )
-
-
-def render(template: str, **values: Any) -> str:
-    """A template of `agents/llm/prompts`, filled in."""
-    return _environment().get_template(f"{template}.jinja").render(**values)
-
-
-@cache
-def prompts_hash() -> str:
-    """`chat-1@hash`: the version, and a hash over all templates, names included."""
-    digest = blake2b(digest_size=6)
-    for path in sorted(FOLDER.glob("*.jinja")):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
-    return f"{VERSION}@{digest.hexdigest()}"
-
-
-def system_text(game: Game, config: Any, words: Any, seat: int, factors: Factors) -> str:
-    """What a seat is told before the game."""
-    return render(
+def system_text(
+    game: Game, config: Any, words: Any, seat: int, factors: Factors, choose: bool = False
+) -> str:
+    """What a seat is told before the game. choose: whether its first answers hold its choices."""
+    told = render(
         "system",
+        factors.version,
         name=words.names[seat],
         names=words.names,
         rules=game.rules_text(config).strip(),
@@ -72,6 +59,24 @@ def system_text(game: Game, config: Any, words: Any, seat: int, factors: Factors
         persona=factors.persona,
         monitored=_own(factors.monitored, "monitored"),
     ).strip()
+    if not factors.examples:
+        return told
+
+    def ask(request: Request, options: Sequence[str], speaks: bool) -> str:
+        stage = "free" if speaks or factors.scratchpad else "choice"
+        return question_text(
+            game,
+            request,
+            words,
+            factors=factors,
+            options=tuple(options),
+            speaks=speaks,
+            stage=stage,
+            choose=choose,
+        )
+
+    shown = examples(game, words, factors.examples, ask, factors.scratchpad)
+    return "\n\n".join([told, *(f"Example:\n{question}\nYou write:\n{answer}" for question, answer in shown)])
 
 
 def _own(factor: bool | str, template: str) -> str:
@@ -90,11 +95,14 @@ def question_text(
     speaks: bool,
     stage: str,
     choose: bool,
+    digest: str = "",
 ) -> str:
-    """The question put to a seat. stage: `free` (notes, words, and where `choose` the choice) or `choice` (only it)."""
+    """The question put to a seat. stage: `free` (notes, words, and where `choose` the choice) or `choice` (only it);
+    digest: what is said of the table before it."""
     line = game.text.question(request, words).rstrip('" ')
-    return render(
+    asked = render(
         "question",
+        factors.version,
         line=line,
         options=options,
         speaks=speaks,
@@ -104,3 +112,4 @@ def question_text(
         stage=stage,
         choose=choose,
     ).strip()
+    return f"{digest}\n{asked}" if digest else asked

@@ -49,6 +49,11 @@ class Speaker(Protocol):
         """Whether prompts end inside a block of thinking."""
         ...
 
+    @property
+    def prefill(self) -> bool:
+        """Whether `SAY:` is written for the model before what it says."""
+        ...
+
     def read_answer(
         self, game: Any, asked: Ask, answer: str, words: Any, opened: bool | None = None
     ) -> tuple[Action, list[Part]]:
@@ -122,6 +127,8 @@ class Turn:
     async def _think(self) -> None:
         """What is done with the thinking of the next free answer: given, bounded, or left to the model."""
         player, thinking, fork = self.player, self.player.thinking, self.fork
+        if player.prefill and self.asked.speaks and thinking.given is None and thinking.budget is None:
+            fork.force(player.encoder.encode("SAY:")[0] if player.encoder else (), "prefill", self.seat)
         self.answered: Generation | None = None
         self.opened = player.opened
         if not isinstance(fork, TokenDialogue) or player.encoder is None or player.turns is None:

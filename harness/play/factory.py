@@ -118,7 +118,9 @@ def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
     from agents.llm.chat_prompt import prompts_hash
 
     return {
-        name: prompts_hash()
+        name: prompts_hash(
+            str((config.agents[name].settings.get("factors") or {}).get("version", "standard"))
+        )
         for config in configs
         for name in config.roster.agents()
         if config.agents[name].kind == "llm" and config.agents[name].prompt == "chat"

@@ -76,7 +76,8 @@ def free_answer(
     lines = [f"PRIVATE: {notes}"] if player.notes and notes else []
     aloud = speaking and not (action.option is not None and silent(text, request, action.option, words))
     if speaking and (aloud or player.constrained):
-        lines.append(f"SAY: {action.text.strip() or silence}")
+        said = action.text.strip() or silence
+        lines.append(f" {said}" if player.prefill else f"SAY: {said}")
     if request.options and not player.constrained:
         label = next(word for word, o in labels(text, request, words).items() if o == action.option)
         lines.append(f"CHOICE: {label}")
