@@ -62,7 +62,7 @@ def check_sample(
     checks: list[RowCheck] = []
     for i in sorted(picked):
         item = known[i]
-        plain = _plain_rows(hooked, item.ids, store.layers)
+        plain = plain_rows(hooked, item.ids, store.layers)
         for row in wanted_rows(item, set()):
             at = stored.get(_key(row.key))
             if at is None:
@@ -82,7 +82,7 @@ def _key(key: object) -> tuple[object, ...]:
     return tuple(getattr(key, field) for field in KEY)
 
 
-def _plain_rows(hooked: HookedModel, ids: tuple[int, ...], layers: tuple[str, ...]) -> np.ndarray:
+def plain_rows(hooked: HookedModel, ids: tuple[int, ...], layers: tuple[str, ...]) -> np.ndarray:
     """float32 (n_layers, n_tokens, d_model) of one context, by plain PyTorch hooks."""
     kept: dict[str, torch.Tensor] = {}
     handles = []
