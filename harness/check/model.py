@@ -171,7 +171,8 @@ def _parity(hooked: Any, ids: list[int]) -> Finding:
 
     from harness.capture.parity import TOLERANCE, plain_rows
 
-    at = (hooked.layout.n_layers - 1) // 2  # never the last: `output_hidden_states` has it after the final norm
+    # never the last: `output_hidden_states` has it after the final norm
+    at = (hooked.layout.n_layers - 1) // 2
     with torch.inference_mode():
         plain = hooked.model(
             input_ids=torch.tensor([ids], device=hooked.device), output_hidden_states=True, use_cache=False

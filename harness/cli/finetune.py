@@ -34,8 +34,8 @@ def finetune(
         Change a setting, for instance --set train.tokens=500000. May be given again.
     """
     from harness.config.files import read_toml, validated
-    from harness.training.finetune.settings import FinetuneConfig
-    from harness.training.finetune.train import finetune as learn
+    from harness.training.language.settings import FinetuneConfig
+    from harness.training.language.train import finetune as learn
 
     settings = validated(FinetuneConfig, read_toml(config, set), str(config))
     last_line(learn(settings, out, progress_of(quiet, False).say))
@@ -66,9 +66,9 @@ def dataset(
     """
     from agents.models.folder import check_model_dir, load_tokenizer
     from harness.config.files import override, validated
-    from harness.training.finetune.dataset import write_dataset
-    from harness.training.finetune.settings import FinetuneConfig
-    from harness.training.finetune.train import prepare
+    from harness.training.language.dataset import write_dataset
+    from harness.training.language.settings import FinetuneConfig
+    from harness.training.language.train import prepare
 
     if len(runs_and_out) < 2:
         raise WolfscopeError(

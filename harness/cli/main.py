@@ -35,7 +35,8 @@ from harness.console import write
 from harness.errors import WolfscopeError
 
 GROUPS = (
-    play, settings, show, capture, analyse, branch, experiment, runs, train, finetune, models, outcome, thinking, demo, planted
+    *(play, settings, show, capture, analyse, branch, experiment, runs),
+    *(train, finetune, models, outcome, thinking, demo, planted),
 )  # fmt: skip
 """The modules whose verbs the command line has; importing one registers them."""
 EXTRAS = {

@@ -15,10 +15,10 @@ from agents.models.adapter import FACTS, base_of
 from agents.models.folder import ModelFilesError, check_model_dir, model_name
 from agents.models.small import SMALL_MODEL
 from harness.config.files import validated
-from harness.training.finetune.batches import apart, collate
-from harness.training.finetune.loss import score
-from harness.training.finetune.settings import FinetuneConfig, FinetuneError
-from harness.training.finetune.train import finetune, prepare
+from harness.training.language.batches import apart, collate
+from harness.training.language.loss import score
+from harness.training.language.settings import FinetuneConfig, FinetuneError
+from harness.training.language.train import finetune, prepare
 from tests.fixtures.local_runs import play_run, scripted
 from tests.fixtures.tiny_models import tiny_config, tiny_model
 

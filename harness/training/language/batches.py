@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from harness.training.finetune.lessons import Lesson, Piece
+from harness.training.language.lessons import Lesson, Piece
 
 KINDS = ("speech", "choice", "reasoning", "belief")
 """What a learned token can be."""

@@ -13,12 +13,12 @@ import torch
 
 from agents.models.folder import check_model_dir, load_tokenizer, max_context, model_name, read_config
 from harness.run.folder import load_run
-from harness.training.finetune.batches import KINDS, apart, batches, collate, cut
-from harness.training.finetune.dataset import hash_of_lessons
-from harness.training.finetune.lessons import LeftOut, Lesson, check_lessons, lessons_of
-from harness.training.finetune.loss import Tally, score, weighted
-from harness.training.finetune.settings import FinetuneConfig, FinetuneError
-from harness.training.finetune.weights import (
+from harness.training.language.batches import KINDS, apart, batches, collate, cut
+from harness.training.language.dataset import hash_of_lessons
+from harness.training.language.lessons import LeftOut, Lesson, check_lessons, lessons_of
+from harness.training.language.loss import Tally, score, weighted
+from harness.training.language.settings import FinetuneConfig, FinetuneError
+from harness.training.language.weights import (
     CURVE,
     checkpoint,
     device_of,
@@ -217,7 +217,7 @@ def _measure(
 
 
 def _n_batches(lessons: Sequence[Lesson], batch_tokens: int) -> int:
-    from harness.training.finetune.batches import plan
+    from harness.training.language.batches import plan
 
     return len(plan(lessons, batch_tokens, 0, 0))
 

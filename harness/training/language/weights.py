@@ -16,7 +16,7 @@ from agents.hooks.adapted import parity_row
 from agents.models.adapter import FACTS, WEIGHTS
 from agents.models.bounds import TOKENIZER_PARTS
 from games.printable import lines_of
-from harness.training.finetune.settings import FinetuneConfig, FinetuneError
+from harness.training.language.settings import FinetuneConfig, FinetuneError
 
 CURVE = "curve.jsonl"
 STATE = "state.json"

@@ -69,7 +69,7 @@ class DataSection(Section):
     runs: tuple[str, ...] = Field(min_length=1)
     """Run folders."""
     where: str = "true"
-    """Which decisions are learned, an expression over the columns of `harness.training.finetune.lessons.COLUMNS`, e.g.
+    """Which decisions are learned, an expression over the columns of `harness.training.language.lessons.COLUMNS`, e.g.
     `agent = 'bayesian' AND won`. What a seat decided otherwise is read by the model and not learned."""
     held_out: float = Field(default=0.05, ge=0, lt=1)
     """Share of the games, drawn by their ids, that are measured on and never learned from."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import cross_entropy
 
-from harness.training.finetune.batches import KINDS, Batch
+from harness.training.language.batches import KINDS, Batch
 
 
 class Scores(NamedTuple):

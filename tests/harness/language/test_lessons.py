@@ -12,9 +12,9 @@ from games.records import Decision
 from harness.config.files import validated
 from harness.errors import ConfigurationError
 from harness.run.folder import Run, load_run
-from harness.training.finetune.dataset import in_words
-from harness.training.finetune.lessons import LeftOut, Lesson, check_lessons, lessons_of
-from harness.training.finetune.settings import (
+from harness.training.language.dataset import in_words
+from harness.training.language.lessons import LeftOut, Lesson, check_lessons, lessons_of
+from harness.training.language.settings import (
     DataSection,
     FinetuneConfig,
     FinetuneError,
@@ -140,7 +140,7 @@ def test_nothing_to_learn_and_questions_that_are_none_are_refused(run: Run) -> N
 
 def test_a_learned_token_in_anothers_words_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from games.records import Span
-    from harness.training.finetune import lessons as room
+    from harness.training.language import lessons as room
 
     monkeypatch.setattr(room._Game, "_spans", lambda *_: [Span("speech", 0, 10_000, 3)])
     with pytest.raises(FinetuneError, match=r"the words of others are never learned"):

@@ -1,6 +1,6 @@
 """What is learned of a run: one lesson for each view of a seat, its tokens as the model would have played it.
 
-Which tokens are the seat's own comes from the backend that gave them (`harness.training.finetune.teacher`), never from
+Which tokens are the seat's own comes from the backend that gave them (`harness.training.language.teacher`), never from
 the text: a template without marks around the assistant's words hides nothing and marks nothing wrongly. A lesson whose
 learned tokens lie in somebody else's words is refused.
 """
@@ -21,9 +21,9 @@ from games.records import Decision, Record, Request, Span
 from harness.config.sections import AgentSection, BackendSection, Config, GameSection, RosterSection
 from harness.errors import ConfigurationError
 from harness.run.folder import Run
-from harness.training.finetune.questions import Fork, forks_of
-from harness.training.finetune.settings import DataSection, FinetuneError, PlayerSection
-from harness.training.finetune.teacher import Emission, Teacher, free_answer
+from harness.training.language.questions import Fork, forks_of
+from harness.training.language.settings import DataSection, FinetuneError, PlayerSection
+from harness.training.language.teacher import Emission, Teacher, free_answer
 
 COLUMNS = (
     *("game_id", "seq", "day", "phase", "seat", "kind", "agent", "model", "reasoning", "attempts"),

@@ -12,7 +12,7 @@ from agents.llm.beliefs import chains, role_words
 from games import chance
 from games.base import Observation, SeatFacts
 from games.records import Record
-from harness.training.finetune.settings import FinetuneError, LessonBeliefsSection
+from harness.training.language.settings import FinetuneError, LessonBeliefsSection
 
 
 class Fork(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from harness.atomic import making_folder
-from harness.training.finetune.lessons import Lesson
+from harness.training.language.lessons import Lesson
 
 PIECE = pl.Struct({"start": pl.Int32, "end": pl.Int32, "kind": pl.String, "seq": pl.Int32})
 FORK = pl.Struct({"at": pl.Int32, "ids": pl.List(pl.Int32), "start": pl.Int32, "seq": pl.Int32})
