@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from analysis.data.public_features import PUBLIC
 from analysis.data.targets import Target
+from analysis.data.words import word_features
 from analysis.evaluation.registry import BASELINES
 from analysis.probes.permutation import NULL_PENALTY, permute_within_games, units_of
 from analysis.probes.probes import Nested, probe
@@ -235,27 +234,6 @@ def shuffled_roles(target: Target, folds: Folds, x: NDArray[Any], seed: int = 0)
         scores[rows] = project(x[rows], *fit)
     truth = np.broadcast_to(target.y[:, None], scores.shape)
     return np.asarray(auroc(truth, scores, strata=folds.fold))
-
-
-def word_features(target: Target, max_words: int = 600) -> NDArray[np.float32] | None:
-    """TF-IDF of words and word pairs of the lines about the subject, `(n_rows, <= max_words)`; None without
-    text.
-
-    Vocabulary and document frequencies use no labels and are shared over the folds.
-    """
-    used = np.flatnonzero(np.asarray(target.reads.sum(axis=0)).ravel() > 0)
-    if len(used) < 3:
-        return None
-    vectorizer = CountVectorizer(
-        ngram_range=(1, 2), min_df=3, max_features=max_words, token_pattern=r"\w+|[^\w\s]"
-    )
-    try:
-        per_line = vectorizer.fit_transform([target.lines[i] for i in used])
-    except ValueError:  # no word occurs in three lines
-        return None
-    counts = sparse.csr_matrix(target.reads[:, used] @ per_line)
-    weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
-    return np.asarray(weighted.toarray(), dtype=np.float32)
 
 
 def _one_hot(values: pl.Series) -> NDArray[np.float64]:

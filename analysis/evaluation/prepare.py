@@ -13,6 +13,7 @@ from analysis.beliefs.deception import grade
 from analysis.beliefs.observe import Asked, Following
 from analysis.beliefs.observers import Watched
 from analysis.beliefs.rung_games import rung_games
+from analysis.beliefs.joined import joined_belief
 from analysis.data.captures import attach, stores_of
 from analysis.data.frames import Logs, both_rows
 from analysis.data.labels import label
@@ -136,19 +137,6 @@ def _second_at(logs: Logs, beliefs: pl.DataFrame, most: int = 2000) -> set[tuple
         if ballots:
             found.add((log.game_id, ballots[len(ballots) // 2].seq))
     return found
-
-
-def joined_belief(keys: pl.DataFrame, stated: pl.DataFrame, column: str = "p_werewolf") -> pl.Series:
-    """For each row of `keys` (game_id, seq, viewer, subject) the latest belief at or before it, null where none."""
-    numbered = keys.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject").with_row_index(
-        "row_"
-    )
-    mine = stated.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject", column)
-    joined = numbered.sort("seq", maintain_order=True).join_asof(
-        mine.drop_nulls(column).sort("seq", maintain_order=True), on="seq", by=["game_id", "viewer", "subject"],
-        strategy="backward", check_sortedness=False,
-    )  # fmt: skip
-    return joined.sort("row_", maintain_order=True)[column]
 
 
 def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.evaluation.saved import SavedProbe
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from harness.run.derived import inputs_of, write_table
@@ -28,7 +27,30 @@ INPUTS = ("decisions.parquet", "activations")
 KEYS = ("game_id", "seq", "seat", "subject", "token_index")
 
 
-def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
+class Place(Protocol):
+    """Where something reads."""
+
+    @property
+    def site(self) -> str:
+        """As in the store."""
+
+    @property
+    def layer(self) -> str:
+        """As in the store."""
+
+
+class Scorer(Protocol):
+    """A saved probe, or whatever else gives rows of one site and layer a number: a latent of a dictionary."""
+
+    @property
+    def card(self) -> Place:
+        """Where it reads."""
+
+    def score(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """`(n_rows,)` of rows `(n_rows, d_model)`."""
+
+
+def write_scores(run: Any, probes: Mapping[str, Scorer]) -> Path:
     """Score a run's captures with probes by name and write the table; rows of other probes in it are kept.
 
     `token_index` counts from the first token of the decision's output; tokens before it get no row. Raises
@@ -47,8 +69,9 @@ def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
                 f"(captured: {', '.join(captured) or 'nothing'}); "
                 f"run: wolfscope capture {run.path} --site {probe.card.site}"
             )
-        scores = lines.with_columns(score=pl.Series(_score(probe, x)), token_index=pl.lit(None, pl.Int32))
-        found.append(_rows(scores, name))
+        if not probe.card.site.startswith("tokens:"):
+            scores = lines.with_columns(score=pl.Series(_score(probe, x)), token_index=pl.lit(None, pl.Int32))
+            found.append(_rows(scores, name))
         for site in token_sites:
             lines, x = store.select(probe.card.layer, site=site)
             scores = lines.with_columns(score=pl.Series(_score(probe, x)))
@@ -61,7 +84,7 @@ def write_scores(run: Any, probes: Mapping[str, SavedProbe]) -> Path:
     return path
 
 
-def _score(probe: SavedProbe, x: NDArray[np.float32]) -> NDArray[np.float64]:
+def _score(probe: Scorer, x: NDArray[np.float32]) -> NDArray[np.float64]:
     with one_thread():
         return probe.score(x)
 

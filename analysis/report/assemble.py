@@ -41,6 +41,7 @@ from analysis.report.sections.effects import effects_block
 from analysis.report.sections.factors import factors_block
 from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.made.collusion import collusion_block
+from analysis.report.sections.made.features import features_block
 from analysis.report.sections.made.reasoning import reasoning_block
 from analysis.report.sections.planted import appendix, planted_table
 from analysis.report.sections.recipes import recipes_block
@@ -98,6 +99,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
         deception,
         _where(made, done, numbers),
         change_block(_headline(made.evaluations), made.prepared, made.runs, made.settings, numbers),
+        features_block([run.path for _, run in made.runs], numbers),
         _players(made, agents, models, numbers),
         audits_block(done, numbers),
     ]

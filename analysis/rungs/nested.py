@@ -52,12 +52,17 @@ def stack(sources: Sequence[Nested], y: Doubles, folds: Folds) -> Doubles:
     out = np.empty(len(y))
     for f in range(folds.n_folds):
         train, test = np.flatnonzero(folds.fold != f), np.flatnonzero(folds.fold == f)
-        z = np.stack([source.inner[f, train] for source in sources], axis=1)
-        mean, scale = z.mean(axis=0), np.maximum(z.std(axis=0), 1e-9)
-        w, b = _non_negative((z - mean) / scale, y[train])
-        tested = (np.stack([source.outer[test] for source in sources], axis=1) - mean) / scale
-        out[test] = probabilities(tested @ w + b)
+        inner = np.stack([source.inner[f, train] for source in sources], axis=1)
+        out[test] = weighed(inner, y[train], np.stack([source.outer[test] for source in sources], axis=1))
     return out
+
+
+def weighed(inner: Doubles, y: Doubles, outer: Doubles) -> Doubles:
+    """Probabilities `(n_test,)` of the second fit: trained on `inner` (n_train, n_sources) and labels `y` (n_train,),
+    applied to `outer` (n_test, n_sources)."""
+    mean, scale = inner.mean(axis=0), np.maximum(inner.std(axis=0), 1e-9)
+    w, b = _non_negative((inner - mean) / scale, y)
+    return probabilities((outer - mean) / scale @ w + b)
 
 
 def _non_negative(z: Doubles, y: Doubles) -> tuple[Doubles, float]:

@@ -19,6 +19,7 @@ from harness.cli import (
     capture,
     demo,
     experiment,
+    features,
     finetune,
     models,
     outcome,
@@ -35,7 +36,7 @@ from harness.console import write
 from harness.errors import WolfscopeError
 
 GROUPS = (
-    *(play, settings, show, capture, analyse, branch, experiment, runs),
+    *(play, settings, show, capture, analyse, features, branch, experiment, runs),
     *(train, finetune, models, outcome, thinking, demo, planted),
 )  # fmt: skip
 """The modules whose verbs the command line has; importing one registers them."""

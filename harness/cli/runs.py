@@ -1,4 +1,4 @@
-"""Verbs for run folders: check, repair, import, export, merge."""
+"""Verbs for run folders: check, repair, import, export, export-activations, export-transcripts, merge."""
 
 from __future__ import annotations
 
@@ -138,6 +138,69 @@ def export(run: Path, out: Path, *, license: str | None = None, activations: Fla
     from harness.exchange.export import export_run
 
     last_line(export_run(run, out, license, activations))
+    return 0
+
+
+@app.command(name="export-activations", group=FOLDERS)
+def export_activations(
+    run: Path,
+    out: Path,
+    *,
+    site: str,
+    layer: str,
+    format: Literal["numpy", "saelens", "nla", "oracle"] = "numpy",
+    most: int | None = None,
+    device: str = "auto",
+    quiet: Flag = False,
+) -> int:
+    """Write rows of activations for other readers, verified against the model first, with controls beside them.
+
+    Parameters
+    ----------
+    run
+        A run folder with activations, its model at hand.
+    out
+        The new folder.
+    site
+        The site, as for `capture`.
+    layer
+        A number (0 = output of block 0), or the layer's name in the store; card.json has it under every convention.
+    format
+        numpy: one array; saelens: a table with the hook's name; nla: lines for a reader in words; oracle: the same with
+        a question and its true answer.
+    most
+        At most so many rows, of games drawn at random.
+    device
+        Where the model is read for the check: cpu, cuda or auto.
+    quiet
+        Print nothing but the folder.
+    """
+    from harness.exchange.activations import export_activations as write
+
+    named = f"resid_post.{layer}" if layer.isdigit() else layer
+    say = progress_of(quiet, False).say
+    last_line(write(run, out, format=format, site=site, layer=named, most=most, device=device, say=say))
+    return 0
+
+
+@app.command(name="export-transcripts", group=FOLDERS)
+def export_transcripts(run: Path, out: Path, *, format: Literal["inspect", "scout"] = "inspect") -> int:
+    """Write what models' seats read and said for Inspect or Scout, with exact labels to hold scanners to.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    out
+        The new folder.
+    format
+        inspect: an evaluation log (log.json); scout: a transcript database (transcripts.parquet).
+    """
+    import analysis
+    from harness.exchange.transcripts import write_transcripts
+    from harness.run.folder import load_run
+
+    last_line(write_transcripts(run, out, format, analysis.labels(load_run(run))["speeches"]))
     return 0
 
 

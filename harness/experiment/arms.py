@@ -40,6 +40,9 @@ class Arm(msgspec.Struct, frozen=True):
     act: str = "accuse"
     by: str = "drawn"
     step: str = "subject"
+    dictionary: str | None = None
+    """latents: the dictionary's folder."""
+    latents: tuple[int, ...] = ()
 
 
 def expand(
@@ -55,7 +58,11 @@ def expand(
     vectors: list[Vector] = []
     stamps: list[str] = []
     for section in design.arms:
-        if section.kind == "direction":
+        if section.kind == "latents" and section.do != "add":
+            arms += _latent_arms(
+                section, design, directions[section.direction or ""], n_layers, d_model, vectors, stamps
+            )
+        elif section.kind in ("direction", "latents"):
             arms += _direction_arms(
                 section, design, directions[section.direction or ""], n_layers, d_model, vectors, stamps
             )
@@ -159,6 +166,44 @@ def _direction_arms(
                     **common,
                 )
             )
+    return arms
+
+
+def _latent_arms(
+    section: ArmSection,
+    design: Design,
+    direction: Direction,
+    n_layers: int,
+    d_model: int,
+    vectors: list[Vector],
+    stamps: list[str],
+) -> list[Arm]:
+    """What latents contribute is taken off; the controls move the stream as far another way."""
+    layer, at = _place(section, direction, n_layers, stamps)
+    if layer != direction.own_layer:
+        raise ExperimentError(
+            f"arm {section.name}: latents are ablated where their dictionary reads, layer {direction.own_layer}; asked "
+            f"for layer {layer}"
+        )
+    common: dict[str, Any] = {
+        "of": section.name, "kind": "latents", "layer": layer, "at": at, "dictionary": direction.dictionary,
+        "latents": direction.latents,
+    }  # fmt: skip
+    arms = [Arm(section.name, control="", do="ablate", **common)]
+    controls = design.controls
+    if controls.other_subject and at not in ("answer", "all"):
+        arms.append(
+            Arm(f"{section.name}~other", control="other_subject", do="ablate", about="other", **common)
+        )
+    rng = np.random.default_rng([design.moments.seed, 3, *section.name.encode()])
+    kinds: tuple[tuple[Control, int, Vector | None], ...] = (
+        ("random", controls.random, None), ("orthogonal", controls.orthogonal, direction.vector),
+    )  # fmt: skip
+    for kind, n, away in kinds:
+        for k, vector in enumerate(random_directions(n, d_model, rng, away)):
+            vectors.append(vector)
+            name = f"{section.name}~{kind}-{k:02d}"
+            arms.append(Arm(name, control=kind, do="as_far", vector=len(vectors) - 1, **common))
     return arms
 
 

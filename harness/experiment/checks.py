@@ -56,7 +56,7 @@ def check_changes(
     for arm in arms:
         if arm.control and arm.id not in named:
             continue
-        if arm.kind in ("direction", "patch"):
+        if arm.kind in ("direction", "latents", "patch"):
             _check_place(arm, moments, scenes)
         elif arm.kind in ("role_line", "utterance", "player", "reasoning"):
             changed = 0

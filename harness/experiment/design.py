@@ -65,7 +65,7 @@ class MomentsSection(Section):
 
 
 class DirectionSection(Section):
-    """`[directions.NAME]`: a vector, and where it was read. Exactly one of `fit`, `probe`, `vector`."""
+    """`[directions.NAME]`: a vector, and where it was read. Exactly one of `fit`, `probe`, `vector`, `dictionary`."""
 
     fit: Literal["belief"] | None = None
     """`belief`: the difference of the class means of "the subject is a werewolf" where the model is asked for its
@@ -75,16 +75,22 @@ class DirectionSection(Section):
     """A probe that a report saved (.json or .safetensors): its direction, its layer and its site."""
     vector: str | None = None
     """A .npy or .safetensors file with one vector (d_model,); needs `layer`."""
+    dictionary: str | None = None
+    """The folder of a sparse dictionary (`wolfscope features`); needs `latents`, whose directions are added up."""
+    latents: tuple[int, ...] = ()
+    """Numbers of latents of `dictionary`."""
     layer: int | None = Field(default=None, ge=0)
     """0 = output of block 0. One that is not the probe's own is stamped on the page."""
 
     @model_validator(mode="after")
     def _one(self) -> DirectionSection:
-        given = [name for name in ("fit", "probe", "vector") if getattr(self, name) is not None]
+        given = [name for name in ("fit", "probe", "vector", "dictionary") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"exactly one of fit, probe, vector is needed; found {', '.join(given) or 'none'}"
+                f"exactly one of fit, probe, vector, dictionary is needed; found {', '.join(given) or 'none'}"
             )
+        if (self.dictionary is not None) != bool(self.latents):
+            raise ValueError("dictionary and latents go together: name the folder, and which of its latents")
         if self.vector is not None and self.layer is None:
             raise ValueError("a bare vector needs layer: nothing tells where it was read")
         return self
@@ -94,11 +100,12 @@ class ArmSection(Section):
     """`[[arms]]`: one change."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    kind: Literal["direction", "patch", "role_line", "utterance", "player", "model", "reasoning"]
+    kind: Literal["direction", "latents", "patch", "role_line", "utterance", "player", "model", "reasoning"]
     direction: str | None = None
     """direction: the key of a `[directions.*]` table. patch: whose layer."""
     do: str = ""
-    """direction: `add` (default) or `ablate`. role_line: `remove` or `swap`. utterance: `remove`, `flip`, `filler`,
+    """direction: `add` (default) or `ablate`. latents: `ablate` (default), which leaves all else as it is, what the
+    dictionary misses too, or `add`. role_line: `remove` or `swap`. utterance: `remove`, `flip`, `filler`,
     `add`. reasoning: as in `harness.reasoning.changes.Do`, `cut`, `drop`, `edit`, `shuffle`, `filler`, `other`, `none`.
     patch: `opposite` (default): from the seat of the same wave, asked the same in the same public state, whose
     stated belief about the subject differs most."""
@@ -126,6 +133,7 @@ class ArmSection(Section):
     def _fits(self) -> ArmSection:
         known = {
             "direction": ("", "add", "ablate"),
+            "latents": ("", "ablate", "add"),
             "patch": ("", "opposite"),
             "role_line": ("remove", "swap"),
             "utterance": ("remove", "flip", "filler", "add"),
@@ -138,9 +146,13 @@ class ArmSection(Section):
                 f"arm {self.name}: do = {self.do!r} is nothing that a {self.kind} arm does; there are: "
                 f"{', '.join(word or 'none' for word in known)}"
             )
-        needed = {"direction": "direction", "patch": "direction", "player": "settings", "model": "model"}.get(
-            self.kind
-        )
+        needed = {
+            "direction": "direction",
+            "latents": "direction",
+            "patch": "direction",
+            "player": "settings",
+            "model": "model",
+        }.get(self.kind)
         if needed is not None and not getattr(self, needed):
             raise ValueError(f"arm {self.name}: a {self.kind} arm needs {needed}")
         if self.kind == "direction" and (
@@ -268,6 +280,10 @@ class Design(Section):
                     f"arm {arm.name}: there is no direction {arm.direction!r}; there are: "
                     f"{', '.join(self.directions) or 'none'}"
                 )
+            if arm.kind == "latents" and self.directions[arm.direction or ""].dictionary is None:
+                raise ValueError(
+                    f"arm {arm.name}: directions.{arm.direction} is of no dictionary: it has no latents"
+                )
         unknown = [name for name in self.test.family if name not in names]
         if unknown:
             raise ValueError(
@@ -289,7 +305,11 @@ class Design(Section):
 
     def hash(self) -> str:
         """What identifies the design."""
-        return hash_of(self.model_dump(mode="json"))
+        plain = self.model_dump(mode="json")
+        for section in plain["directions"].values():
+            if section["dictionary"] is None:  # designs of before there were dictionaries keep their hash
+                del section["dictionary"], section["latents"]
+        return hash_of(plain)
 
 
 def load_design(name: str | Path, overrides: Iterable[str] = ()) -> Design:

@@ -16,6 +16,7 @@ from harness.activations.steering import read_vector
 from harness.config.sections import SteeringSection
 from harness.errors import ConfigurationError
 from harness.experiment.design import DirectionSection, ExperimentError, Where
+from harness.features.dictionary import load_dictionary
 
 Vector = NDArray[np.float32]
 
@@ -42,12 +43,17 @@ class Direction(msgspec.Struct, frozen=True):
     """float32 (d_model,) of a probe for raw activations: P = 1 / (1 + exp(-(x . weights + bias))). None where nothing
     was fitted."""
     bias: float = 0.0
+    dictionary: str | None = None
+    """The folder of the dictionary that its latents are of."""
+    latents: tuple[int, ...] = ()
 
 
 def read_direction(name: str, section: DirectionSection) -> Direction:
     """A direction from a file. Raises ConfigurationError, ExperimentError."""
     if section.probe is not None:
         return _of_probe(name, section)
+    if section.dictionary is not None:
+        return _of_latents(name, section, section.dictionary)
     path = section.vector or ""
     vector = read_vector(SteeringSection(vector=path, layer=0))
     return Direction(
@@ -82,6 +88,32 @@ def _of_probe(name: str, section: DirectionSection) -> Direction:
         name, unit(vector, str(file)), layer, at, own, f"the saved probe {stem.name} at {card.get('site')}",
         weights, bias,
     )  # fmt: skip
+
+
+def _of_latents(name: str, section: DirectionSection, folder: str) -> Direction:
+    path = Path(folder).expanduser().resolve()
+    found = load_dictionary(path)
+    tail = found.card.layer.removeprefix("resid_post.")
+    if not tail.isdigit():
+        raise ExperimentError(
+            f"directions.{name}: the dictionary is of {found.card.layer}, which is no block's output"
+        )
+    own = int(tail)
+    total = np.sum([found.direction(latent) for latent in section.latents], axis=0)
+    words = ", ".join(map(str, section.latents))
+    at = SITES.get(found.card.site, "last_mention")
+    origin = f"latents {words} of {path.parent.name}/{path.name}"
+    layer = own if section.layer is None else section.layer
+    return Direction(
+        name,
+        unit(total, str(path)),
+        layer,
+        at,
+        own,
+        origin,
+        dictionary=str(path),
+        latents=tuple(section.latents),
+    )
 
 
 def unit(vector: Vector, what: str) -> Vector:

@@ -14,6 +14,7 @@ from harness.experiment.design import ExperimentError
 from harness.experiment.moments import Donor, Moment
 from harness.experiment.scenes import OPTIONS, Prompted, Scene, Scenes, positions
 from harness.experiment.scoring.questions import Ask
+from harness.features.dictionary import Dictionary, load_dictionary
 
 WORDED = ("utterance", "player", "role_line", "reasoning")
 """Kinds of arms that change the words of a prompt."""
@@ -37,6 +38,7 @@ class Measurer:
         """scorers: of the model that played (None) and of the other checkpoints that arms name."""
         self.scenes, self.scorers, self.arms, self.vectors = scenes, scorers, arms, vectors
         self.options, self.beliefs = options, beliefs
+        self._dictionaries: dict[str, Dictionary] = {}
 
     def rows(self, moment: Moment) -> list[dict[str, Any]]:
         """A row (`harness.experiment.folder.OUTCOMES`) for each arm that the moment has."""
@@ -101,7 +103,7 @@ class Measurer:
         self, scene: Scene, arm: Arm, what: str | int, prompted: Prompted
     ) -> tuple[Intervention, ...] | None:
         """The changes of the stream under an arm; None where the moment has no such place."""
-        if arm.kind not in ("direction", "patch"):
+        if arm.kind not in ("direction", "latents", "patch"):
             return ()
         moment = scene.moment
         about = moment.subject if arm.about == "subject" else moment.other
@@ -120,9 +122,28 @@ class Measurer:
             return (
                 Intervention(kind, arm.layer, vector, where, arm.scale if arm.scale is not None else 1.0),
             )
+        if arm.kind == "latents":
+            return (Intervention("patch", arm.layer, self._without(arm, prompted, where), where),)
         donor = moment.twin if arm.do == "twin" else moment.donor
         value = None if donor is None else self._donated(scene, donor, what, about, arm, len(where))
         return None if value is None else (Intervention("patch", arm.layer, value, where),)
+
+    def _without(self, arm: Arm, prompted: Prompted, where: tuple[int, ...]) -> np.ndarray:
+        """The stream (n, d_model) without what latents contribute; for a control, moved as far another way."""
+        layer = arm.layer or 0
+        stream = np.asarray(
+            self.scorers[None].streams(prompted.ids, where, (layer,))[:, 0].numpy(), dtype=np.float32
+        )
+        part = self._dictionary(arm.dictionary or "").part(stream, arm.latents)
+        if arm.do == "ablate":
+            return stream - part
+        far = np.linalg.norm(part, axis=1, keepdims=True)
+        return np.asarray(stream + far * self.vectors[arm.vector or 0], dtype=np.float32)
+
+    def _dictionary(self, folder: str) -> Dictionary:
+        if folder not in self._dictionaries:
+            self._dictionaries[folder] = load_dictionary(folder)
+        return self._dictionaries[folder]
 
     def _donated(
         self, scene: Scene, donor: Donor, what: str | int, about: int, arm: Arm, n: int

@@ -11,7 +11,7 @@ from analysis.data.knowledge import marginals
 from analysis.data.labels import label
 from analysis.data.public_features import PUBLIC
 from analysis.data.targets import targets_of, thin
-from analysis.evaluation.baselines import word_features
+from analysis.data.words import word_features
 from tests.fixtures.planted_runs import scripted_game
 
 

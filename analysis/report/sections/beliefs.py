@@ -9,9 +9,10 @@ import polars as pl
 
 from analysis.beliefs import event_alignment as courses
 from analysis.beliefs import geometry
+from analysis.beliefs.joined import joined_belief
 from analysis.evaluation.baselines import NAMES
 from analysis.evaluation.evaluate import Evaluation
-from analysis.evaluation.prepare import Prepared, joined_belief, posterior_of
+from analysis.evaluation.prepare import Prepared, posterior_of
 from analysis.report import charts
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table

@@ -1,0 +1,1 @@
+"""Sparse dictionaries judged: against the truth of the game, and against simple methods on the same rows."""

@@ -1,0 +1,148 @@
+"""What a dictionary is judged on: the rows of games that it never saw, with codes, truth, and everything public."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from analysis.data.frames import Logs
+from analysis.stats.errors import AnalysisError
+from harness.activations.store import Activations
+from harness.features.dictionary import BLOCK, Dictionary, load_dictionary
+
+MOST_ROWS = 12_000
+"""Rows of a fight at most: whole games are dropped at random."""
+UNLABELLED = 16_384
+"""Rows without labels that principal components are made of at most."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """One dictionary and the rows that it is judged on."""
+
+    found: Dictionary
+    folder: Path
+    lines: pl.DataFrame
+    """Index lines of the rows (`harness.activations.store.INDEX_SCHEMA`), of games it never saw where there are any."""
+    x: NDArray[np.float32]
+    """`(n_rows, d_model)`."""
+    codes: sparse.csr_matrix
+    """`(n_rows, width)`."""
+    made: NDArray[np.float32]
+    """`(n_rows, d_model)`: the reconstructions."""
+    unlabelled: NDArray[np.float32]
+    """`(n, d_model)` of the games that it was trained on; the rows themselves where none are told apart."""
+    logs: Logs
+    """The logs of the rows' games."""
+    stamps: tuple[str, ...]
+    """What has to be said beside every figure."""
+
+
+def material_of(run: Any, folder: str | Path, most: int = MOST_ROWS, seed: int = 0) -> Material:
+    """The rows of the run that a saved dictionary is judged on. Raises FeaturesError, ActivationsError, and
+    AnalysisError where the run holds no row of its site."""
+    found = load_dictionary(folder)
+    card = found.card
+    store = run.activations("activations")
+    lines = store.index(site=card.site)
+    if not lines.height:
+        raise AnalysisError(
+            f"{store.path} has no rows at site {card.site!r}; run: wolfscope capture {run.path} --site {card.site}"
+        )
+    stamps = list(card.stamps)
+    if store.info.model != card.model:
+        stamps.append(f"trained on {card.model}, judged on rows of {store.info.model}")
+    unseen = pl.col("game_id").is_in(list(card.held_out))
+    mine = lines.filter(unseen) if card.held_out else lines
+    rest = lines.filter(~unseen) if card.held_out else lines
+    if not mine.height:
+        mine, rest = lines, lines
+        stamps.append("none of the run's games were held out from it; it was trained elsewhere")
+    mine = thinned(mine, most, seed)
+    x = store.read(mine, card.layer)
+    codes = sparse.vstack(
+        [sparse.csr_matrix(found.encode(x[at : at + BLOCK])) for at in range(0, len(x), BLOCK)]
+    )
+    some = rest[:: max(1, rest.height // UNLABELLED)] if rest.height else mine
+    logs = Logs([("", run)]).some(mine["game_id"].unique(maintain_order=True).to_list())
+    return Material(
+        found, Path(folder), mine, x, codes.tocsr(), found.reconstruct(x), store.read(some, card.layer), logs,
+        tuple(stamps),
+    )  # fmt: skip
+
+
+def thinned(lines: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+    """At most so many lines: whole games are dropped at random."""
+    if lines.height <= most:
+        return lines
+    sizes = lines.group_by("game_id", maintain_order=True).len()
+    order = np.random.default_rng(seed).permutation(sizes.height)
+    kept = order[np.cumsum(sizes["len"].to_numpy()[order]) <= most]
+    return lines.filter(pl.col("game_id").is_in(sizes["game_id"][np.sort(kept)].to_list()))
+
+
+def joined(lines: pl.DataFrame, frame: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(positions in `lines`, positions in `frame`) of the rows that both have.
+
+    `frame` has game_id, seq, viewer and subject; lines without a subject are joined to the viewer's own rows alone.
+    """
+    bound = bool(lines["subject"].is_not_null().any())
+    left = lines.select(
+        "game_id", pl.col("seq").cast(pl.Int64), viewer=pl.col("seat").cast(pl.Int64),
+        subject=pl.col("subject" if bound else "seat").cast(pl.Int64),
+    ).with_row_index("line")  # fmt: skip
+    right = frame.select(
+        "game_id",
+        pl.col("seq").cast(pl.Int64),
+        pl.col("viewer").cast(pl.Int64),
+        pl.col("subject").cast(pl.Int64),
+    ).with_row_index("row")
+    keys = ["game_id", "seq", "viewer", "subject"]
+    both = right.join(
+        left.unique(keys, keep="first", maintain_order=True), on=keys, how="inner", maintain_order="left"
+    )
+    return both["line"].to_numpy().astype(np.int64), both["row"].to_numpy().astype(np.int64)
+
+
+def untrained_codes(run: Any, found: Dictionary, lines: pl.DataFrame) -> sparse.csr_matrix | None:
+    """Codes of the untrained model's same rows under a dictionary of its own; None where a row was not captured."""
+    store: Activations = run.activations("activations-untrained")
+    theirs = store.index(site=found.card.site).with_row_index("theirs")
+    keys = ["game_id", "seq", "seat", "subject", "token_index"]
+    both = lines.select(keys).join(
+        theirs.select(*keys, "theirs"), on=keys, how="left", maintain_order="left", nulls_equal=True
+    )
+    if both["theirs"].null_count() or both.height != lines.height:
+        return None
+    x = store.read(theirs[both["theirs"].to_numpy()].drop("theirs"), found.card.layer)
+    return sparse.csr_matrix(sparse.vstack(
+        [sparse.csr_matrix(found.encode(x[at : at + BLOCK])) for at in range(0, len(x), BLOCK)]
+    ))  # fmt: skip
+
+
+def untrained_folder(folder: Path) -> Path | None:
+    """The dictionary of the untrained model that was trained as this one was; None where there is none."""
+    home = folder.parent.parent
+    same = home.with_name(f"{home.name}-untrained") / folder.parent.name
+    exact = same / folder.name
+    if (exact / "card.json").is_file():
+        return exact
+    others = sorted(path.parent for path in same.glob("*/card.json"))
+    return others[0] if others else None
+
+
+def folders_of(run: Path, asked: Sequence[Path] = ()) -> list[Path]:
+    """The folders of the dictionaries that are named, or all of the run's. Raises AnalysisError where there is none."""
+    found = list(asked) or sorted(path.parent for path in run.glob("features/*/*/card.json"))
+    if not found:
+        raise AnalysisError(
+            f"{run} holds no dictionary: wolfscope features train {run} --site SITE --layer LAYER makes one"
+        )
+    return found

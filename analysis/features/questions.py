@@ -1,0 +1,140 @@
+"""The questions of a fight about one dictionary: targets on its rows, and what each is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from analysis.data.frames import subject_rows
+from analysis.data.labels import label
+from analysis.data.public_features import PUBLIC
+from analysis.data.targets import Target, targets_of
+from analysis.data.words import word_features
+from analysis.features.fight import KS, LATENTS, PROBE, Question
+from analysis.features.material import Material, joined, untrained_codes, untrained_folder
+from analysis.features.readers import Columns
+from analysis.features.regimes import later_days, shift_of
+from harness.features.dictionary import load_dictionary
+
+FEWEST = 40
+"""A target with fewer rows of its rarer kind is left out."""
+CLAIMS = ("claimed_seer", "claimed_villager", "claimed_other")
+
+
+def sources_of(
+    x: NDArray[Any],
+    codes: sparse.csr_matrix,
+    made: NDArray[Any],
+    unlabelled: NDArray[Any],
+    seed: int = 0,
+    ks: tuple[int, ...] = KS,
+) -> list[Columns]:
+    """What is read from the inner states.
+
+    `x` (n_rows, d) is the stream, `codes` (n_rows, width), `made` (n_rows, d) the reconstruction, `unlabelled`
+    (n, d) the rows of other games that principal components are made of, as the dictionary was.
+    """
+    d = x.shape[1]
+    mean = unlabelled.mean(axis=0, dtype=np.float64)
+    moved = unlabelled - mean
+    _, vectors = np.linalg.eigh((moved.T @ moved).astype(np.float64))
+    rotation = np.linalg.qr(np.random.default_rng([seed, 3]).normal(size=(d, d)))[0]
+    centred = x - mean.astype(np.float32)
+    return [
+        Columns(PROBE, x),
+        Columns("probe on the reconstruction", made),
+        Columns("probe on the error", x - made),
+        Columns(LATENTS, codes, ks),
+        Columns("best k principal components", centred @ vectors[:, ::-1].astype(np.float32), ks),
+        Columns("best k of a random rotation", centred @ rotation.astype(np.float32), ks),
+    ]
+
+
+def questions_of(
+    run: Any, material: Material, by: str | None = None, seed: int = 0
+) -> tuple[list[Question], list[str]]:
+    """The questions, and in words what could not be asked. by: a column of the rows (`preset`, `model`, `agent`,
+    `viewer_role`) whose levels the shift is between; None: from the first day to later ones."""
+    others, own = subject_rows(material.logs), subject_rows(material.logs, about="self")
+    labels = label(material.logs)
+    asked = targets_of(others, own, labels["speeches"], labels["ballots"])
+    bound = bool(material.lines["subject"].is_not_null().any())
+    rivals, absent = _untrained(run, material)
+    found = []
+    for target in (
+        [*asked, *_more(asked[0], others)] if bound else [t for t in asked if t.name.startswith("own_")]
+    ):
+        if bound and target.name.startswith("own_"):
+            continue
+        at, rows = joined(material.lines, target.frame)
+        if not len(rows):
+            absent.append(f"{target.name}: no row of it was captured at {material.found.card.site}")
+            continue
+        part = target.take(rows)
+        rare = int(min(part.y.sum(), (1 - part.y).sum()))
+        if rare < FEWEST:
+            absent.append(f"{target.name}: {rare} rows of the rarer kind, at least {FEWEST} are needed")
+            continue
+        inside = sources_of(material.x[at], material.codes[at], material.made[at], material.unlabelled, seed)
+        inside += [Columns(name, codes[at], KS) for name, codes in rivals]
+        columns = {name: part.frame[name].to_numpy() for name in part.frame.columns}
+        words, shift = later_days(columns["day"]) if by is None else shift_of(columns, by)
+        found.append(
+            Question(part.name, part.y, part.games, part.decisions, [*_public(part), *inside], shift, words)
+        )
+    return found, absent
+
+
+def _untrained(run: Any, material: Material) -> tuple[list[tuple[str, sparse.csr_matrix]], list[str]]:
+    folder = untrained_folder(material.folder)
+    if folder is None:
+        return [], ["dictionary of the untrained model: none was trained (features train --untrained)"]
+    codes = untrained_codes(run, load_dictionary(folder), material.lines)
+    if codes is None:
+        return [], ["dictionary of the untrained model: not all of these rows were captured of it"]
+    return [("best k latents, untrained model", codes)], []
+
+
+def _more(first: Target, others: Any) -> list[Target]:
+    """Facts that stand in the text: accused, claimed; and the ballot that is about to fall."""
+    frame = others.frame
+    facts = {
+        "subject_was_accused": frame["was_accused"] > 0,
+        "subject_claimed_a_role": pl.Series(frame.select(pl.sum_horizontal(CLAIMS) > 0).to_series()),
+    }
+    found = [
+        Target(
+            name, name.replace("_", " "), frame, fact.to_numpy().astype(float), frame["subject"].to_numpy(),
+            others.reads, others.lines,
+        )
+        for name, fact in facts.items()
+    ]  # fmt: skip
+    if first.chose is not None:
+        known = np.flatnonzero(np.isfinite(first.chose))
+        ballot = first.take(known)
+        found.append(
+            Target(
+                "ballot_falls_on_subject", "the viewer's own ballot, next", ballot.frame, first.chose[known],
+                ballot.member, ballot.reads, ballot.lines,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _public(target: Target) -> list[Columns]:
+    """What is read from outside."""
+    frame = target.frame
+    words = word_features(target)
+    turn = frame.select("day", "turn", "n_living").to_numpy().astype(np.float32)
+    length = frame.select("length", pl.col("length").log1p().alias("log")).to_numpy().astype(np.float32)
+    public = np.hstack([frame.select(PUBLIC).to_numpy().astype(np.float32), turn])
+    found: Sequence[tuple[str, Any]] = (
+        ("bag of words", None if words is None else sparse.csr_matrix(words)), ("length", length),
+        ("public events", public),
+    )  # fmt: skip
+    return [Columns(name, x) for name, x in found if x is not None]

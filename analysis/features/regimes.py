@@ -1,0 +1,125 @@
+"""The five regimes of the fight: full data, few games, a rare class, noisy labels, a shift.
+
+Each is a list of splits of whole games. Training rows of a split carry inner folds of games, on which everything is
+chosen. Noise and thinning touch training rows alone; every regime is tested on what is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.features.readers import Split
+from analysis.stats.codes import codes_of
+from analysis.stats.moments import Doubles
+from analysis.stats.splits import game_folds
+
+REGIMES = ("full", "few games", "imbalance", "label noise", "shift")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the regimes are made."""
+
+    n_folds: int = 5
+    n_inner: int = 4
+    few: int = 12
+    """Games of the regime of few games."""
+    draws: int = 4
+    """Draws of them."""
+    rare: float = 0.05
+    """Share of positives in training, where the class is made rare."""
+    noise: float = 0.25
+    """Share of training labels that are flipped."""
+    seed: int = 0
+
+
+def splits_of(
+    regime: str, y: Doubles, games: NDArray[Any], plan: Plan, shift: NDArray[np.bool_] | None = None
+) -> list[Split]:
+    """The splits of a regime; empty where the rows do not allow it.
+
+    `y` 0/1 and `games` (ids) are `(n_rows,)`; `shift` marks the rows that are tested in the last regime, all others are
+    trained on: other rules or words, another day, another checkpoint.
+    """
+    rng = np.random.default_rng([plan.seed, REGIMES.index(regime)])
+    code = codes_of(games)
+    n_games = int(code.max(initial=-1)) + 1
+    if n_games < plan.n_folds:
+        return []
+    if regime == "few games":
+        found = []
+        for _ in range(plan.draws if n_games >= 2 * plan.few else 0):
+            chosen = rng.choice(n_games, plan.few, replace=False)
+            inside = np.isin(code, chosen)
+            found.append(_split(np.flatnonzero(inside), y, code, np.flatnonzero(~inside), plan))
+        return _whole(found, y)
+    fold = game_folds(games, plan.n_folds, plan.seed).fold
+    found = []
+    for f in range(plan.n_folds):
+        train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+        labels = y
+        if regime == "shift":
+            if shift is None:
+                return []
+            train, test = train[~shift[train]], test[shift[test]]
+        elif regime == "imbalance":
+            train = _thinned(train, y, plan.rare, rng)
+        elif regime == "label noise":
+            labels = np.where(rng.random(len(y)) < plan.noise, 1 - y, y)
+        found.append(_split(train, labels, code, test, plan))
+    return _whole(found, y)
+
+
+def _thinned(
+    rows: NDArray[np.int64], y: Doubles, share: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The rows with so many of the positives dropped at random that they are a share of the whole."""
+    up, down = rows[y[rows] > 0], rows[y[rows] <= 0]
+    kept = min(len(up), max(1, round(share / (1 - share) * len(down))))
+    return np.sort(np.concatenate([down, rng.choice(up, kept, replace=False)]))
+
+
+def _split(
+    train: NDArray[np.int64], y: Doubles, code: NDArray[Any], test: NDArray[np.int64], plan: Plan
+) -> Split | None:
+    n = len(np.unique(code[train]))
+    if n < 2 or not len(test):
+        return None
+    inner = game_folds(code[train], min(plan.n_inner, n), plan.seed + 1).fold
+    return Split(train, y[train].astype(np.float64), inner, test)
+
+
+def _whole(found: list[Split | None], y: Doubles) -> list[Split]:
+    """The splits of which every training set, without any inner fold, holds both classes, and the test rows too."""
+    kept = []
+    for split in found:
+        if split is None or y[split.test].min() == y[split.test].max():
+            continue
+        n = int(split.inner.max()) + 1
+        if all(np.ptp(split.y[split.inner != f]) > 0 for f in range(n)):
+            kept.append(split)
+    return kept
+
+
+def later_days(day: NDArray[Any]) -> tuple[str, NDArray[np.bool_]]:
+    """The shift that every run has: trained on the first day's rows, tested on those of later days."""
+    return "first day to later days", np.asarray(day) > 1
+
+
+def shift_of(columns: Mapping[str, NDArray[Any]], by: str) -> tuple[str, NDArray[np.bool_]]:
+    """A shift between the levels of a factor: trained on the level with most rows, tested on all others.
+
+    Raises KeyError for a factor that does not exist, ValueError where it has one level.
+    """
+    values, counts = np.unique(np.asarray(columns[by]).astype(str), return_counts=True)
+    if len(values) < 2:
+        raise ValueError(
+            f"{by} has one level, {values[0]!r}: there is nothing to shift to; name another run beside"
+        )
+    most = values[int(counts.argmax())]
+    return f"{by} {most} to others", np.asarray(columns[by]).astype(str) != most

@@ -1,0 +1,40 @@
+"""A latent as something that scores rows, for the viewer's tint and tables (`analysis.evaluation.scores`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harness.features.dictionary import Card, Dictionary, load_dictionary
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One latent of a dictionary."""
+
+    card: Card
+    found: Dictionary
+    number: int
+
+    def score(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """How far the latent is on, `(n_rows,)`, its largest of these rows being 1."""
+        on = self.found.encode(x)[:, self.number].astype(np.float64)
+        return on / max(1e-12, float(on.max(initial=0.0)))
+
+
+def latents_of(folder: str | Path, numbers: tuple[int, ...]) -> dict[str, Latent]:
+    """The latents by the names under which the viewer shows them. Raises FeaturesError for one that does not exist."""
+    found = load_dictionary(folder)
+    rules = Path(folder) / "rules.parquet"
+    words = dict(pl.read_parquet(rules).select("latent", "rule").iter_rows()) if rules.is_file() else {}
+    out = {}
+    for number in numbers:
+        found.direction(number)
+        name = f"latent {number}: {words[number]}" if number in words else f"latent {number}"
+        out[name] = Latent(found.card, found, number)
+    return out

@@ -1,0 +1,153 @@
+"""The tables of a dictionary, written beside it: what the report shows, and what can be loaded again.
+
+fight.parquet, by_k.parquet, verdicts.parquet, latents.parquet      `wolfscope features fight`
+truth.parquet, concepts.parquet, rules.parquet, contexts.parquet    `wolfscope features judge`
+notes.json                                                          what could not be done, and stamps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analysis.features.descriptions import describe
+from analysis.features.fight import Outcome, fight
+from analysis.features.judge import judge, known
+from analysis.features.material import Material, joined, material_of
+from analysis.features.predicates import CONCEPTS, predicates, states
+from analysis.features.questions import questions_of
+from analysis.features.regimes import REGIMES, Plan
+from analysis.stats.threads import one_thread
+from harness.run.derived import inputs_of, write_table
+
+Say = Callable[[str], None]
+INPUTS = ("decisions.parquet", "events.parquet", "activations")
+LATENTS: dict[str, Any] = {"target": pl.String, "place": pl.Int32, "latent": pl.Int32}
+"""The latents that training games of the full regime chose, the most often chosen first."""
+CONTEXTS: dict[str, Any] = {
+    "latent": pl.Int32, "drawn": pl.String, "place": pl.Int32, "game_id": pl.String, "seq": pl.Int32,
+    "seat": pl.Int16, "subject": pl.Int16, "activation": pl.Float64,
+}  # fmt: skip
+"""`top`: the rows on which a latent is largest; `random`: drawn among those on which it is on."""
+NOTES: dict[str, Any] = {"kind": pl.String, "note": pl.String}
+"""`absent`: what could not be asked; `shift`: what the last regime is; `stamp`: what belongs beside every figure."""
+SHOWN = 8
+DESCRIBED = 200
+"""Latents of which contexts are kept: the best described ones."""
+
+
+def write_fight(
+    run: Any, folder: Path, by: str | None = None, regimes: Sequence[str] = REGIMES, plan: Plan | None = None,
+    say: Say = lambda text: None,
+) -> Outcome:  # fmt: skip
+    """Fight out one dictionary and write the tables into its folder."""
+    with one_thread():
+        material = material_of(run, folder)
+        questions, absent = questions_of(run, material, by)
+        shifts = sorted({q.shifted for q in questions if q.shifted})
+        found = fight(questions, plan, regimes, say=say)
+    latents = [
+        {"target": target, "place": place, "latent": latent}
+        for target, own in found.chosen.items()
+        for place, latent in enumerate(own, start=1)
+    ]
+    tables = {
+        "fight": found.fight, "by_k": found.by_k, "verdicts": found.verdicts,
+        "latents": pl.DataFrame(latents, schema=LATENTS),
+    }  # fmt: skip
+    _write(run, folder, tables, {"absent": absent, "shift": shifts, "stamp": material.stamps})
+    return found
+
+
+def write_judge(run: Any, folder: Path, say: Say = lambda text: None) -> dict[str, pl.DataFrame]:
+    """Hold one dictionary to the truth of the games, describe its latents, write the tables into its folder."""
+    with one_thread():
+        material = material_of(run, folder)
+        say(f"{len(material.x):,} rows of {len(material.logs):,} games")
+        frame = states(material.logs)
+        at, rows = joined(material.lines, frame)
+        here = frame[rows]
+        words, atoms = predicates(here)
+        codes, x = material.codes[at], material.x[at]
+        games = here["game_id"].to_numpy()
+        found = material.found
+        directions = found.w_dec / np.float32(found.card.scale)
+        truth, concepts = judge(known(words, atoms, CONCEPTS), x, codes, directions, games)
+        say(f"describing {found.card.width:,} latents by {len(words)} atoms")
+        rules = describe(words, atoms, codes, games)
+    tables = {
+        "truth": truth, "concepts": concepts, "rules": rules,
+        "contexts": contexts(material, rules["latent"].to_list()[:DESCRIBED]),
+    }  # fmt: skip
+    _write(run, folder, tables, {"stamp": material.stamps})
+    return tables
+
+
+def contexts(material: Material, latents: Sequence[int], seed: int = 0) -> pl.DataFrame:
+    """Schema `CONTEXTS`: rows on which each latent is largest, and rows drawn among those on which it is on."""
+    rng, parts = np.random.default_rng([seed, 9]), []
+    columns = material.codes.tocsc()
+    for latent in latents:
+        column = columns[:, [latent]]
+        where, value = column.indices, column.data
+        top = np.argsort(-value, kind="stable")[:SHOWN]
+        drawn = rng.choice(len(where), min(SHOWN, len(where)), replace=False)
+        for kind, some in (("top", top), ("random", np.sort(drawn))):
+            lines = material.lines[where[some]].select("game_id", "seq", "seat", "subject")
+            parts.append(
+                lines.with_columns(
+                    latent=pl.lit(latent), drawn=pl.lit(kind), place=pl.int_range(1, len(some) + 1),
+                    activation=pl.Series(value[some].astype(float)),
+                ).select(list(CONTEXTS)).cast(CONTEXTS)  # type: ignore[arg-type]
+            )  # fmt: skip
+    return pl.concat(parts) if parts else pl.DataFrame(schema=CONTEXTS)
+
+
+def _write(run: Any, folder: Path, tables: dict[str, pl.DataFrame], notes: dict[str, Sequence[str]]) -> None:
+    inputs = inputs_of([run.path], INPUTS)
+    for name, table in tables.items():
+        write_table(folder / f"{name}.parquet", table, inputs)
+    path = folder / "notes.parquet"
+    rows = [{"kind": kind, "note": note} for kind, own in notes.items() for note in own]
+    table = pl.DataFrame(rows, schema=NOTES)
+    if path.is_file():
+        before = pl.read_parquet(path).filter(~pl.col("kind").is_in(list(notes)))
+        table = pl.concat([before, table])
+    write_table(path, table, inputs)
+
+
+def fight_lines(found: Outcome) -> list[str]:
+    """The verdicts in words, for a terminal."""
+    rows = found.verdicts.filter(pl.col("over") == "simple methods").iter_rows(named=True)
+    return [
+        f"{r['target']}, {r['regime']}: latents add {r['gain']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}] AUROC to "
+        f"simple methods ({r['without']:.3f}); adjusted p {r['adjusted']:.3f}: {r['verdict']}"
+        for r in rows
+    ]
+
+
+def judge_lines(tables: dict[str, pl.DataFrame]) -> list[str]:
+    """What was found, in words, for a terminal."""
+    lines = [
+        f"{r['concept']} ({r['atom']}): latent {r['latent']}, precision {r['precision']:.2f}, recall "
+        f"{r['recall']:.2f}; {r['false_negatives']:,} of {r['n_true']:,} rows missed"
+        for r in tables["truth"].filter(pl.col("place") == 1).iter_rows(named=True)
+    ]
+    for r in tables["concepts"].iter_rows(named=True):
+        spread = "more than 16" if r["splitting"] is None else f"{r['splitting']}"
+        told = (
+            ""
+            if r["absorption"] is None
+            else f", absorbed in {r['absorption']:.1%} of {r['n_recognised']:,} rows"
+        )
+        lines.append(f"{r['concept']}: spread over {spread} latents{told}")
+    lines += [
+        f"latent {r['latent']}: {r['rule']} ({r['information']:.2f} bits, precision {r['precision']:.2f}, recall "
+        f"{r['recall']:.2f}, {r['false_negatives']:,} false negatives)"
+        for r in tables["rules"].head(5).iter_rows(named=True)
+    ]
+    return lines

@@ -1,0 +1,259 @@
+"""Verbs of sparse dictionaries: features train, load, judge, fight, linear, tint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from harness.cli.app import ANALYSE, Flag, app, last_line, progress_of
+from harness.errors import WolfscopeError
+
+if TYPE_CHECKING:
+    pass
+
+features = App(
+    name="features",
+    help="Sparse dictionaries of activations: train or load them, judge them, and hold them to simple methods.",
+    group=ANALYSE,
+)
+app.command(features)
+
+
+@features.command
+def train(
+    run: Path,
+    *,
+    site: str,
+    layer: str,
+    kind: Annotated[
+        tuple[Literal["batchtopk", "topk", "matryoshka"], ...], Parameter(name="--kind", negative="")
+    ] = ("batchtopk",),
+    width: Annotated[tuple[int, ...], Parameter(name="--width", negative="")] = (1024,),
+    l0: Annotated[tuple[int, ...], Parameter(name="--l0", negative="")] = (16,),
+    seed: Annotated[tuple[int, ...], Parameter(name="--seed", negative="")] = (0,),
+    rows: int = 1_000_000,
+    batch: int = 512,
+    hold_out: float = 0.5,
+    untrained: Flag = False,
+    out: Path | None = None,
+    quiet: Flag = False,
+) -> int:
+    """Fit sparse dictionaries to a run's stored activations, every combination in one go; goes on after a stop.
+
+    Parameters
+    ----------
+    run
+        A run folder with activations.
+    site
+        The site whose rows are described, as for `capture`.
+    layer
+        The layer: a number (0 = output of block 0), or its name in the store (embed, mlp_out.2).
+    kind
+        batchtopk, topk or matryoshka; may be given again.
+    width
+        Number of latents; may be given again.
+    l0
+        Latents on in an average row; may be given again.
+    seed
+        Of the first directions; may be given again.
+    rows
+        Rows that each dictionary sees, those of several rounds together.
+    batch
+        Rows of a step.
+    hold_out
+        Share of the games never trained on: figures and the fight are of these.
+    untrained
+        Of the rows of activations-untrained: the dictionary of a model that has learnt nothing.
+    out
+        The folder (default: RUN/features/SITE-LAYER).
+    quiet
+        Print nothing but the dictionaries' folders.
+    """
+    from harness.features.train import Training, train_dictionaries
+
+    training = Training(
+        site=site, layer=f"resid_post.{layer}" if layer.isdigit() else layer, kinds=tuple(dict.fromkeys(kind)),
+        widths=width, l0=l0, seeds=seed, rows=rows, batch=batch, hold_out=hold_out,
+        store="activations-untrained" if untrained else "activations",
+    )  # fmt: skip
+    for folder in train_dictionaries(run, training, out, progress_of(quiet, False).say):
+        last_line(folder)
+    return 0
+
+
+@features.command
+def load(
+    path: Path,
+    run: Path,
+    *,
+    site: str,
+    layer: str = "",
+    out: Path | None = None,
+    force: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Take a dictionary in the format of SAELens or Gemma Scope, held to rows of a run; refused where it does not fit.
+
+    Parameters
+    ----------
+    path
+        The dictionary's folder: cfg.json and sae_weights.safetensors, or params.npz.
+    run
+        A run folder with activations of its model and layer.
+    site
+        The site at which it is read.
+    layer
+        Its layer, where its own files name none.
+    out
+        Where it is kept in this format (default: RUN/features/SITE-LAYER/...).
+    force
+        Keep one that explains too little of the rows, with a stamp that stands beside every figure.
+    quiet
+        Print nothing but the folder.
+    """
+    from harness.features.load import load_for
+
+    named = f"resid_post.{layer}" if layer.isdigit() else layer
+    say = progress_of(quiet, False).say
+    folder, fit = load_for(path, run, site=site, layer=named, out=out, force=force, say=say)
+    say(
+        f"explains {fit.variance_explained:.1%} of {fit.n_rows:,} rows with {fit.l0:.1f} latents on, {fit.dead:.1%} of "
+        "the latents dead"
+    )
+    last_line(folder)
+    return 0
+
+
+@features.command
+def judge(
+    run: Path, *dictionaries: Path, splice: Flag = False, device: str = "auto", quiet: Flag = False
+) -> int:
+    """Hold dictionaries to the truth of the games that they never saw: latents of known concepts with what they miss,
+    splitting, absorption, and a checked rule for every latent.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    dictionaries
+        Their folders (default: all of the run's).
+    splice
+        Also put the reconstructions into the model's stream and measure how much of its predictions is kept.
+    device
+        Where the model is read for --splice: cpu, cuda or auto.
+    quiet
+        Print nothing but what was found.
+    """
+    from analysis.features.material import folders_of
+    from analysis.features.write import judge_lines, write_judge
+    from harness.run.folder import load_run
+
+    opened, say = load_run(run), progress_of(quiet, False).say
+    for folder in folders_of(run, dictionaries):
+        last_line(folder)
+        for line in judge_lines(write_judge(opened, folder, say)):
+            last_line(line)
+        if splice:
+            from harness.features.splice import splice_lines, write_splice
+
+            for line in splice_lines(write_splice(opened, folder, device=device, say=say)):
+                last_line(line)
+    return 0
+
+
+@features.command
+def fight(
+    run: Path,
+    *dictionaries: Path,
+    by: str | None = None,
+    regime: Annotated[tuple[str, ...], Parameter(name="--regime", negative="")] = (),
+    few: int = 12,
+    quiet: Flag = False,
+) -> int:
+    """Do latents tell anything that simple methods on the same rows do not? A verdict for every target and regime.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    dictionaries
+        Their folders (default: all of the run's).
+    by
+        What the shift is between: preset, model, agent, viewer_role. Default: from the first day to later ones.
+    regime
+        full, few games, imbalance, label noise, shift; may be given again. Default: all.
+    few
+        Games of the regime of few games.
+    quiet
+        Print nothing but the verdicts.
+    """
+    from analysis.features.material import folders_of
+    from analysis.features.regimes import REGIMES, Plan
+    from analysis.features.write import fight_lines, write_fight
+    from harness.run.folder import load_run
+
+    unknown = [name for name in regime if name not in REGIMES]
+    if unknown:
+        raise WolfscopeError(f"no regime is called {unknown[0]!r}; there are {', '.join(REGIMES)}")
+    opened, say = load_run(run), progress_of(quiet, False).say
+    for folder in folders_of(run, dictionaries):
+        last_line(folder)
+        found = write_fight(opened, folder, by, regime or REGIMES, Plan(few=few), say)
+        for line in fight_lines(found):
+            last_line(line)
+    return 0
+
+
+@features.command
+def tint(
+    run: Path,
+    dictionary: Path,
+    *,
+    latent: Annotated[tuple[int, ...], Parameter(name="--latent", negative="")],
+) -> int:
+    """Let the viewer tint tokens by latents: rows of RUN/derived/probe_scores.parquet; `view` shows them.
+
+    Tokens are tinted where they were captured one by one (`capture --site tokens:output`); a dictionary of another site
+    gives cells of the belief matrix.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    dictionary
+        The dictionary's folder.
+    latent
+        The number of a latent; may be given again.
+    """
+    from analysis.evaluation.scores import write_scores
+    from analysis.features.tint import latents_of
+    from harness.run.folder import load_run
+
+    last_line(write_scores(load_run(run), latents_of(dictionary, latent)))
+    return 0
+
+
+@features.command
+def linear(run: Path, *, site: str, dictionary: Path | None = None, quiet: Flag = False) -> int:
+    """Is belief linear? Read the ideal reader's log-odds by linear maps, kernels and networks; carry directions over
+    layers and over factors; with a dictionary, find the belief triangle in clusters of its latents.
+
+    Parameters
+    ----------
+    run
+        A run folder with activations of all layers.
+    site
+        The site at which another player is read: belief_mention, mention.
+    dictionary
+        The folder of a dictionary of that site.
+    quiet
+        Print nothing but what was found.
+    """
+    from analysis.features.beliefs import linear_lines, write_linear
+    from harness.run.folder import load_run
+
+    for line in linear_lines(write_linear(load_run(run), site, dictionary, progress_of(quiet, False).say)):
+        last_line(line)
+    return 0

@@ -1,0 +1,1 @@
+"""Sparse dictionaries on stored activations: training, loading those of others, holding them to their cards."""

@@ -1,0 +1,270 @@
+"""A sparse dictionary: numbers of a stream as sums of few directions. Needs numpy alone.
+
+    from harness.features.dictionary import load_dictionary
+    found = load_dictionary("RUN/features/batchtopk-w1024-l16-s0")
+    codes = found.encode(x)            # (n_rows, d_model) -> (n_rows, width), mostly zeros
+    found.reconstruct(x)               # (n_rows, d_model)
+
+A dictionary's folder holds `dictionary.safetensors` (`w_enc` (d_model, width), `b_enc` (width,), `w_dec` (width,
+d_model), `b_dec` (d_model,), `threshold` (width,)) and `card.json` (`Card`). A row's code never depends on the rows
+beside it: a dictionary that was trained with the k largest of a whole batch is read with a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from harness.atomic import replacing, storage, write_whole
+from harness.errors import WolfscopeError
+
+CARD, WEIGHTS = "card.json", "dictionary.safetensors"
+SCHEMA_VERSION = 1
+BLOCK = 4096
+"""Rows encoded at a time."""
+Floats = NDArray[np.float32]
+Activation = Literal["relu", "threshold", "topk"]
+Norm = Literal["none", "scale", "row_norm", "layer_norm"]
+
+
+class FeaturesError(WolfscopeError, ValueError):
+    """A dictionary that cannot be read, does not fit, or cannot be trained; says why and what would help."""
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What `card.json` says."""
+
+    kind: str
+    """`batchtopk`, `topk`, `matryoshka`; of others, the architecture that their own file names."""
+    model: str
+    """`name@hash` of whose stream it is; a bare name where its own file gives no hash; empty where it gives none."""
+    site: str
+    """The site whose rows it was trained on (`harness.activations.sites`); `tokens` for every token of a text."""
+    layer: str
+    """As it is called in the store: `resid_post.3`, 0 being the output of block 0."""
+    d_model: int
+    width: int
+    """Number of latents."""
+    activation: Activation
+    """`relu`; `threshold`: those above `threshold`; `topk`: the `k` largest of the row."""
+    k: float
+    """Latents on, of an average row (L0), as asked for in training; 0 where none was asked for."""
+    normalisation: Norm
+    """Of the input. `scale`: times `scale`. `row_norm`: each row to the length sqrt(d_model). `layer_norm`: each row to
+    mean 0 and variance 1. The output is brought back."""
+    scale: float = 1.0
+    """What the input is multiplied by, where `normalisation` is `scale`."""
+    centred: bool = True
+    """Whether `b_dec` is taken off the input before encoding."""
+    variance_explained: float | None = None
+    """1 - squared error / variance, on rows that it was not trained on; None where nobody says."""
+    l0: float | None = None
+    """Latents on in an average row of the same."""
+    dead: float | None = None
+    """Share of latents that no row of the same turned on."""
+    n_rows: int = 0
+    """Rows that it was trained on, each counted once."""
+    n_held_out: int = 0
+    """Rows that the figures are of."""
+    held_out: tuple[str, ...] = ()
+    """Ids of the games that it never saw."""
+    prefixes: tuple[int, ...] = ()
+    """Matryoshka: so many of the first latents were trained to reconstruct by themselves."""
+    seed: int = 0
+    source: str = ""
+    """Where it comes from, in words."""
+    stamps: tuple[str, ...] = ()
+    """What has to be said beside every figure that is made with it."""
+    schema_version: int = SCHEMA_VERSION
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Any dictionary: rows `(n_rows, d_model)` to codes `(n_rows, width)` and back."""
+
+    def encode(self, x: Any) -> Any:
+        """Codes, zero where a latent is off."""
+
+    def decode(self, codes: Any) -> Any:
+        """The rows that codes stand for."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A sparse dictionary in numpy."""
+
+    card: Card
+    w_enc: Floats
+    """`(d_model, width)`."""
+    b_enc: Floats
+    w_dec: Floats
+    """`(width, d_model)`: each latent's direction."""
+    b_dec: Floats
+    threshold: Floats
+    """`(width,)`: a latent is on where it would be above this."""
+
+    def __post_init__(self) -> None:
+        """Raises FeaturesError where shapes and card differ."""
+        d, width = self.card.d_model, self.card.width
+        shapes = {
+            "w_enc": (d, width), "b_enc": (width,), "w_dec": (width, d), "b_dec": (d,), "threshold": (width,),
+        }  # fmt: skip
+        for name, wanted in shapes.items():
+            found = getattr(self, name).shape
+            if found != wanted:
+                raise FeaturesError(
+                    f"{name} has shape {found}, the card says {wanted} (d_model {d}, width {width}): "
+                    "weights and card belong to different dictionaries"
+                )
+            if not np.isfinite(getattr(self, name)).all():
+                raise FeaturesError(f"{name} holds numbers that are not finite: take a file that is whole")
+
+    def encode(self, x: NDArray[Any]) -> Floats:
+        """Codes `(..., width)` of rows `(..., d_model)`. Raises FeaturesError for another width of rows."""
+        rows = self._rows(x)
+        out = np.empty((len(rows), self.card.width), dtype=np.float32)
+        for at in range(0, len(rows), BLOCK):
+            z, _, _ = self._normalised(rows[at : at + BLOCK])
+            out[at : at + BLOCK] = self._on(self.before(z))
+        return out.reshape(*x.shape[:-1], self.card.width)
+
+    def decode(self, codes: NDArray[Any]) -> Floats:
+        """Rows `(..., d_model)` that codes `(..., width)` stand for.
+
+        Raises FeaturesError where the input is normalised row by row: `reconstruct` knows the rows.
+        """
+        if self.card.normalisation in ("row_norm", "layer_norm"):
+            raise FeaturesError(
+                f"this dictionary normalises each row ({self.card.normalisation}), so codes alone do not say how long "
+                "the row was; use reconstruct(x)"
+            )
+        return np.asarray(self._decoded(codes) / np.float32(self.card.scale), dtype=np.float32)
+
+    def reconstruct(self, x: NDArray[Any]) -> Floats:
+        """What the dictionary makes of rows `(..., d_model)`, in their own units."""
+        rows = self._rows(x)
+        out = np.empty(rows.shape, dtype=np.float32)
+        for at in range(0, len(rows), BLOCK):
+            z, mean, length = self._normalised(rows[at : at + BLOCK])
+            out[at : at + BLOCK] = self._decoded(self._on(self.before(z))) * length + mean
+        return out.reshape(x.shape)
+
+    def part(self, x: NDArray[Any], latents: Sequence[int]) -> Floats:
+        """What some latents contribute to rows `(..., d_model)`, in the rows' own units: without it a row keeps all
+        else, what the dictionary does not reconstruct among it. Raises FeaturesError for a latent that is not there."""
+        chosen = list(latents)
+        for latent in chosen:
+            self.direction(latent)
+        rows = self._rows(x)
+        z, _, length = self._normalised(rows)
+        made = self._on(self.before(z))[:, chosen] @ self.w_dec[chosen] * length
+        return np.asarray(made, dtype=np.float32).reshape(x.shape)
+
+    def direction(self, latent: int) -> Floats:
+        """`(d_model,)`: what one unit of a latent adds to a row. Raises FeaturesError for one that does not exist."""
+        if not 0 <= latent < self.card.width:
+            raise FeaturesError(
+                f"latent {latent} does not exist: there are {self.card.width:,}, from 0 to {self.card.width - 1:,}"
+            )
+        return np.asarray(self.w_dec[latent] / np.float32(self.card.scale), dtype=np.float32)
+
+    def before(self, z: Floats) -> Floats:
+        """What decides which latents are on, `(n_rows, width)`, of normalised rows."""
+        moved = z - self.b_dec if self.card.centred else z
+        return np.asarray(moved @ self.w_enc + self.b_enc, dtype=np.float32)
+
+    def _on(self, before: Floats) -> Floats:
+        codes = np.maximum(before, 0)
+        if self.card.activation == "threshold":
+            codes[before <= self.threshold] = 0
+        elif self.card.activation == "topk":
+            k = int(self.card.k)
+            if k < self.card.width:
+                kept = np.argpartition(-codes, k - 1, axis=1)[:, :k]
+                only = np.zeros_like(codes)
+                np.put_along_axis(only, kept, np.take_along_axis(codes, kept, axis=1), axis=1)
+                codes = only
+        return codes
+
+    def _decoded(self, codes: NDArray[Any]) -> Floats:
+        return np.asarray(codes @ self.w_dec + self.b_dec, dtype=np.float32)
+
+    def _normalised(self, rows: Floats) -> tuple[Floats, Any, Any]:
+        """(normalised rows, what is added, what is multiplied to bring them back)."""
+        kind = self.card.normalisation
+        if kind in ("none", "scale"):
+            scale = np.float32(self.card.scale)
+            return rows * scale, np.float32(0), 1 / scale
+        if kind == "layer_norm":
+            mean = rows.mean(axis=1, keepdims=True)
+            spread = rows.std(axis=1, ddof=1, keepdims=True)
+            return (rows - mean) / (spread + np.float32(1e-5)), mean, spread
+        length = np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(np.float32(rows.shape[1]))
+        length = np.maximum(length, np.float32(1e-12))
+        return rows / length, np.float32(0), length
+
+    def _rows(self, x: NDArray[Any]) -> Floats:
+        if x.ndim < 1 or x.shape[-1] != self.card.d_model:
+            raise FeaturesError(
+                f"rows have shape {x.shape}, the dictionary reads width {self.card.d_model}: it belongs to "
+                f"{self.card.model or 'another model'}, {self.card.layer}"
+            )
+        return np.ascontiguousarray(x, dtype=np.float32).reshape(-1, self.card.d_model)
+
+
+def save_dictionary(found: Dictionary, folder: str | Path) -> Path:
+    """Write the folder of a dictionary; its path. Raises StorageError."""
+    place = Path(folder)
+    with storage(place):
+        place.mkdir(parents=True, exist_ok=True)
+    names = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold")
+    tensors = {name: np.ascontiguousarray(getattr(found, name), dtype=np.float32) for name in names}
+    with replacing(place / WEIGHTS) as part:
+        save_file(tensors, part)
+    write_whole(place / CARD, msgspec.json.format(msgspec.json.encode(found.card), indent=1) + b"\n")
+    return place
+
+
+def load_dictionary(folder: str | Path) -> Dictionary:
+    """The dictionary of a folder that `save_dictionary` wrote. Raises FeaturesError."""
+    place = Path(folder)
+    card = read_card(place)
+    try:
+        tensors = load_file(place / WEIGHTS)
+        return Dictionary(card, **tensors)
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        if isinstance(error, FeaturesError):
+            raise
+        raise FeaturesError(
+            f"{place / WEIGHTS} cannot be read ({error}): restore it, or train the dictionary again"
+        ) from error
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a dictionary's folder. Raises FeaturesError."""
+    path = folder / CARD
+    try:
+        card = msgspec.json.decode(path.read_bytes(), type=Card)
+    except FileNotFoundError:
+        raise FeaturesError(
+            f"{folder} holds no dictionary (no {CARD}): `wolfscope features train RUN` makes one, "
+            "`wolfscope features load` takes those of others"
+        ) from None
+    except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+        raise FeaturesError(
+            f"{path} cannot be read ({error}): restore it, or train the dictionary again"
+        ) from error
+    if card.schema_version != SCHEMA_VERSION:
+        raise FeaturesError(
+            f"{path} has schema version {card.schema_version}, this version reads {SCHEMA_VERSION}: "
+            "train the dictionary again, or use the version that wrote it"
+        )
+    return card

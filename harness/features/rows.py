@@ -1,0 +1,88 @@
+"""The rows that a dictionary is trained on, streamed from a store in an order of their own, larger than memory.
+
+Games are split once by their ids: the held-out ones are never trained on, so that variance explained, dead latents and
+every later test of the dictionary rest on games that it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harness.activations.store import Activations
+from harness.features.dictionary import FeaturesError
+
+STRETCH = 256
+"""Rows that stand together in the store and are read together."""
+BUFFER = 65_536
+"""Rows in memory at once, mixed before they become batches."""
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """The index lines of one site and layer, split by game."""
+
+    store: Activations
+    layer: str
+    train: pl.DataFrame
+    held_out: pl.DataFrame
+    games: tuple[str, ...]
+    """The held-out games."""
+
+    def batches(self, size: int, seed: int, epoch: int) -> Iterator[NDArray[np.float32]]:
+        """Training rows `(size, d_model)` once over, mixed; the same for the same seed and epoch. A rest that fills no
+        batch is left out."""
+        rng = np.random.default_rng([seed, 11, epoch])
+        starts = rng.permutation(np.arange(0, self.train.height, STRETCH))
+        at_once = max(1, BUFFER // STRETCH)
+        rest = np.zeros((0, self.store.d_model), dtype=np.float32)
+        for first in range(0, len(starts), at_once):
+            some = pl.concat([self.train.slice(int(at), STRETCH) for at in starts[first : first + at_once]])
+            rows = np.concatenate([rest, self.store.read(some, self.layer)])
+            rows = rows[rng.permutation(len(rows))]
+            whole = len(rows) // size * size
+            yield from (rows[at : at + size] for at in range(0, whole, size))
+            rest = rows[whole:]
+
+    def some(self, most: int, seed: int, held_out: bool = False) -> NDArray[np.float32]:
+        """At most so many rows `(n, d_model)`, drawn without replacement."""
+        lines = self.held_out if held_out else self.train
+        if lines.height > most:
+            kept = np.sort(np.random.default_rng([seed, 12]).choice(lines.height, most, replace=False))
+            lines = lines[kept]
+        return self.store.read(lines, self.layer)
+
+
+def rows_of(store: Activations, site: str, layer: str, hold_out: float, seed: int = 0) -> Rows:
+    """The rows of a site and layer, a share of the games held out. Raises FeaturesError where there are too few."""
+    lines = store.index(site=site)
+    if not lines.height:
+        raise FeaturesError(
+            f"{store.path} has no rows at site {site!r} (captured: {', '.join(store.sites()) or 'nothing'}); "
+            f"run: wolfscope capture RUN --site {site}"
+        )
+    games = lines["game_id"].unique(maintain_order=True).to_list()
+    away = held_out_games(games, hold_out, seed)
+    if not away or len(away) == len(games):
+        raise FeaturesError(
+            f"{len(games)} games with rows at {site}, of which {len(away)} would be held out: both sides need one; "
+            "play more games or name another --hold-out"
+        )
+    apart = pl.col("game_id").is_in(away)
+    return Rows(store, layer, lines.filter(~apart), lines.filter(apart), tuple(away))
+
+
+def held_out_games(games: list[str], share: float, seed: int) -> list[str]:
+    """The share of the games with the smallest hashes of seed and id, sorted: the same for every site and layer."""
+    ranked = sorted(games, key=lambda game: blake2b(f"{seed}/{game}".encode(), digest_size=8).digest())
+    return sorted(ranked[: round(share * len(games))])
+
+
+def variance_about(x: NDArray[Any], mean: NDArray[Any]) -> float:
+    """Mean squared distance of rows from a mean."""
+    return float(((x - mean).astype(np.float64) ** 2).sum(axis=1).mean())

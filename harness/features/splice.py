@@ -1,0 +1,198 @@
+"""A dictionary's reconstruction in the model's own stream: how much of what the model predicts is kept.
+
+On decisions of games that the dictionary never saw, the stream at its layer is replaced at the tokens of its site by
+the reconstruction, and by the mean row for comparison. Of the predictions of all tokens from there on two numbers are
+taken: cross-entropy of the tokens that were played (nats a token), and the divergence KL(unchanged || changed).
+Recovered is 1 where splicing changes nothing, 0 where it is as bad as the mean row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.hooks.hooks import Edit, Hooks, Points, Reads
+from agents.hooks.intervention import Point
+from agents.hooks.model import HookedModel, load_hooked_model
+from harness.activations.format import BELIEF_MENTION
+from harness.activations.items import CaptureItem
+from harness.activations.sites import game_items
+from harness.atomic import write_whole
+from harness.capture.belief_forks import BeliefForks
+from harness.config.models import model_folder
+from harness.features.dictionary import Dictionary, FeaturesError, load_dictionary
+from harness.run.folder import Run
+from harness.schedule.branched import schedule_of
+
+FILE = "splice.json"
+CONTEXTS = 200
+"""Contexts that are read at most."""
+
+
+class Splice(msgspec.Struct, frozen=True):
+    """What `splice.json` holds."""
+
+    cross_entropy: float
+    """Nats a token, the stream unchanged."""
+    spliced: float
+    """The same with reconstructions in place."""
+    removed: float
+    """The same with the mean row in place."""
+    divergence: float
+    """KL(unchanged || spliced), nats a token."""
+    divergence_removed: float
+    n_contexts: int
+    n_tokens: int
+    """Tokens whose prediction was compared."""
+    n_edited: int
+    """Tokens whose stream was replaced."""
+
+    @property
+    def recovered(self) -> float:
+        """1 - (spliced - unchanged) / (removed - unchanged) of the cross-entropy; NaN where removing costs nothing."""
+        cost = self.removed - self.cross_entropy
+        return float("nan") if cost < 1e-4 else 1 - (self.spliced - self.cross_entropy) / cost
+
+    @property
+    def kept(self) -> float:
+        """1 - KL(spliced) / KL(removed); NaN where removing changes nothing."""
+        return (
+            float("nan") if self.divergence_removed < 1e-6 else 1 - self.divergence / self.divergence_removed
+        )
+
+
+def write_splice(
+    run: Run,
+    folder: Path,
+    *,
+    most: int = CONTEXTS,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
+) -> Splice:
+    """Measure a saved dictionary in the run's model and write `splice.json` beside it. Raises FeaturesError."""
+    found = load_dictionary(folder)
+    hooked = _model(run, found, device)
+    items = list(_items(run, found, most))
+    if not items:
+        raise FeaturesError(
+            f"no decision of {run.path} has the site {found.card.site}, so nothing can be spliced"
+        )
+    say(f"splicing into {len(items):,} contexts of {hooked.name}")
+    mean = _mean(run, found)
+    result = splice(hooked, found, items, mean)
+    write_whole(Path(folder) / FILE, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    return result
+
+
+def splice(
+    hooked: HookedModel, found: Dictionary, items: list[CaptureItem], mean: NDArray[np.float32]
+) -> Splice:
+    """Measure a dictionary on contexts whose sites are its own. mean: `(d_model,)`, the row put in place of all."""
+    point, layer = _point(found.card.layer)
+    hooks = Hooks(hooked.layout, _points(point, layer), editing=True)
+    sums, n_tokens, n_edited = np.zeros(5), 0, 0
+    with hooks.attached(), torch.inference_mode():
+        for item in items:
+            at = sorted({i for _, indices in item.sites.values() for i in indices})
+            ids = torch.tensor([item.ids], device=hooked.device)
+            columns = torch.tensor(at, device=hooked.device)
+            rows = torch.zeros_like(columns)
+            hooks.plan(Reads(rows, columns, torch.arange(len(at), device=hooked.device), len(at)))
+            plain = _logprobs(hooked, ids)
+            stream = hooks.take()[:, 0].float().cpu().numpy()
+            values = []
+            for row in (found.reconstruct(stream), np.broadcast_to(mean, stream.shape)):
+                value = torch.from_numpy(np.array(row))
+                hooks.plan(None, [Edit("patch", point, layer, rows, columns, value)])
+                values.append(_logprobs(hooked, ids))
+                hooks.check_touched()
+            start = at[0]
+            after = ids[0, start + 1 :]
+            for k, one in enumerate((plain, *values)):
+                sums[k] -= float(one[start:-1].gather(1, after[:, None]).sum())
+            for k, one in enumerate(values):
+                sums[3 + k] += float((plain[start:].exp() * (plain[start:] - one[start:])).sum())
+            n_tokens += len(after)
+            n_edited += len(at)
+    n, n_all = max(1, n_tokens), n_tokens + len(items)
+    told = [float(v) for v in (*(sums[:3] / n), *(sums[3:] / max(1, n_all)))]
+    return Splice(*told, len(items), n_all, n_edited)
+
+
+def _logprobs(hooked: HookedModel, ids: Tensor) -> Tensor:
+    model: Any = hooked.model
+    return torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0].float(), dim=-1)
+
+
+def _point(layer: str) -> tuple[Point, int]:
+    point, _, number = layer.partition(".")
+    known: dict[str, Point] = {
+        "embed": "embed", "resid_post": "resid_post", "attn_out": "attn_out", "mlp_out": "mlp_out",
+    }  # fmt: skip
+    if point not in known:
+        raise FeaturesError(f"layer {layer!r} is no stream of the model: nothing can be put there")
+    return known[point], int(number or 0)
+
+
+def _points(point: Point, layer: int) -> Points:
+    return Points(
+        (layer,),
+        point == "resid_post",
+        embed=point == "embed",
+        attn_out=point == "attn_out",
+        mlp_out=point == "mlp_out",
+    )
+
+
+def _items(run: Run, found: Dictionary, most: int) -> Iterator[CaptureItem]:
+    """Contexts of held-out games, at most so many, evenly thinned out."""
+    site, model = found.card.site, found.card.model
+    games = [g for g in run.game_ids if not found.card.held_out or g in set(found.card.held_out)]
+    forks = BeliefForks(run) if site == BELIEF_MENTION else None
+    per_game = max(1, -(-most // max(1, len(games))))
+    n = 0
+    for game_id, records in run.logs(games):
+        items = list(game_items(game_id, records, model, (site,)) if forks is None
+                     else forks.items(game_id, records, model))  # fmt: skip
+        for item in items[:: max(1, len(items) // per_game)][:per_game]:
+            if n < most:
+                yield item
+                n += 1
+
+
+def _mean(run: Run, found: Dictionary) -> NDArray[np.float32]:
+    store = run.activations()
+    lines = store.index(site=found.card.site)
+    lines = lines[:: max(1, lines.height // 8192)]
+    return np.asarray(store.read(lines, found.card.layer).mean(axis=0), dtype=np.float32)
+
+
+def _model(run: Run, found: Dictionary, device: str) -> HookedModel:
+    for config in schedule_of(run.manifest).configs:
+        for backend in config.backends.values():
+            if backend.kind != "openai":
+                hooked = load_hooked_model(model_folder(backend), device=device)
+                if hooked.name == found.card.model:
+                    return hooked
+    raise FeaturesError(
+        f"the weights of {found.card.model} are not where {run.path} says; only a dictionary of a model that is here "
+        "can be spliced into it"
+    )
+
+
+def splice_lines(found: Splice) -> list[str]:
+    """The result in words."""
+    entropy = f"{found.cross_entropy:.4f} -> {found.spliced:.4f} nats a token (mean row: {found.removed:.4f})"
+    divergence = f"{found.divergence:.4f} (mean row: {found.divergence_removed:.4f})"
+    return [
+        f"spliced in at {found.n_edited:,} tokens of {found.n_contexts:,} contexts",
+        f"cross-entropy {entropy}, recovered {found.recovered:.1%}",
+        f"KL {divergence}, kept {found.kept:.1%}",
+    ]

@@ -1,0 +1,288 @@
+"""Sparse dictionaries trained on the rows of a store, several in one pass over them, resumable.
+
+    from harness.features.train import Training, train_dictionaries
+    folders = train_dictionaries("runs/demo-1", Training(site="belief_mention", layer="resid_post.5"))
+
+`wolfscope features train RUN --site S --layer L` does the same. Every dictionary sees the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from harness.activations.store import Activations
+from harness.atomic import replacing, storage, write_whole
+from harness.config.hashing import hash_of
+from harness.features.dictionary import CARD, Card, Dictionary, FeaturesError, save_dictionary
+from harness.features.fit import fit_of
+from harness.features.modules import Kind, Learner, Plan
+from harness.features.rows import Rows, rows_of
+from harness.run.folder import load_run
+
+STATE, PROGRESS = "training.safetensors", "training.json"
+MOST = 16_384
+"""Rows that normalisation, threshold and figures are computed on at most."""
+KEEP_EVERY = 60.0
+"""Seconds between two states from which a stopped training goes on."""
+Say = Callable[[str], None]
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """What is trained, and how."""
+
+    site: str
+    layer: str
+    """As in the store: `resid_post.3`, `embed`, `mlp_out.2`."""
+    kinds: tuple[Kind, ...] = ("batchtopk",)
+    widths: tuple[int, ...] = (1024,)
+    l0: tuple[int, ...] = (16,)
+    seeds: tuple[int, ...] = (0,)
+    rows: int = 1_000_000
+    """Rows seen by each dictionary, those of several epochs together."""
+    batch: int = 512
+    hold_out: float = 0.5
+    """Share of the games that are never trained on."""
+    dead_after: int = 50_000
+    """Rows without firing after which a latent is revived."""
+    lr: float | None = None
+    """Largest step of Adam; None: 2e-4 * sqrt(16384 / width), at most 2e-3."""
+    store: str = "activations"
+    """Folder of the store: `activations`, `activations-untrained`."""
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """One for each combination."""
+        return tuple(
+            Plan(kind, width, k, seed)
+            for kind in self.kinds
+            for width in self.widths
+            for k in self.l0
+            for seed in self.seeds
+        )
+
+
+def train_dictionaries(
+    run: str | Path, training: Training, out: str | Path | None = None, say: Say = lambda text: None
+) -> list[Path]:
+    """Train every combination; the folders, in the order of `Training.plans`. Goes on where an earlier call stopped.
+
+    out: by default `features/<site>-<layer>` in the run folder (`features-untrained/...` for that store). Raises
+    FeaturesError, ActivationsError, RunFolderError, StorageError.
+    """
+    opened = load_run(run)
+    suffix = training.store.removeprefix("activations")
+    place = Path(out) if out is not None else opened.path / f"features{suffix}" / folder_of(training)
+    return train_on(opened.activations(training.store), training, place, say)
+
+
+def train_on(store: Activations, training: Training, out: Path, say: Say = lambda text: None) -> list[Path]:
+    """As `train_dictionaries`, of a store that need not belong to a run."""
+    _check(training)
+    if training.layer not in store.layers:
+        raise FeaturesError(
+            f"layer {training.layer!r} is not in {store.path}; it holds {', '.join(store.layers)}"
+        )
+    rows = rows_of(store, training.site, training.layer, training.hold_out)
+    if rows.train.height < training.batch:
+        raise FeaturesError(
+            f"{rows.train.height:,} rows to train on, a batch takes {training.batch:,}: capture more of "
+            f"{training.site}, or a smaller --batch"
+        )
+    with storage(out):
+        out.mkdir(parents=True, exist_ok=True)
+    key = hash_of([msgspec.to_builtins(training), store.info.model, rows.train.height, list(rows.games)])
+    folders = [out / plan.name for plan in training.plans]
+    todo = [i for i, folder in enumerate(folders) if not (folder / CARD).is_file()]
+    if not todo:
+        say(f"{len(folders)} dictionaries are there already: {out}")
+        return folders
+    session = _Session(out, key, training, rows, [training.plans[i] for i in todo], say)
+    session.run()
+    for i, learner in zip(todo, session.learners):
+        card = save_finished(learner, session.scale, rows, training, folders[i])
+        say(
+            f"{folders[i].name}: explains {card.variance_explained:.1%} of held-out rows with {card.l0:.1f} latents "
+            f"on, {card.dead:.1%} of the latents dead"
+        )
+    session.clear()
+    return folders
+
+
+def folder_of(training: Training) -> str:
+    """Name of the folder for a site and layer."""
+    return f"{training.site.replace(':', '-')}-{training.layer}"
+
+
+def _check(training: Training) -> None:
+    if not training.plans:
+        raise FeaturesError("nothing is to be trained: name at least one kind, width, L0 and seed")
+    for plan in training.plans:
+        if not 0 < plan.k <= plan.width:
+            raise FeaturesError(
+                f"L0 {plan.k} of a width of {plan.width}: it must lie between 1 and the width"
+            )
+    if training.batch < 2 or training.rows < training.batch:
+        raise FeaturesError(
+            f"{training.rows:,} rows in batches of {training.batch:,}: at least one batch of two rows is needed"
+        )
+    if not 0 < training.hold_out < 1:
+        raise FeaturesError(f"hold-out {training.hold_out:g}: a share between 0 and 1 of the games is needed")
+
+
+class _Session:
+    """All dictionaries of one call, trained side by side."""
+
+    def __init__(
+        self, place: Path, key: str, training: Training, rows: Rows, plans: Sequence[Plan], say: Say
+    ):
+        self.place, self.training, self.rows, self.say = place, training, rows, say
+        self.key = hash_of([key, [plan.name for plan in plans]])
+        sample = rows.some(MOST, 0)
+        length = float(np.linalg.norm(sample, axis=1).mean())
+        if not np.isfinite(length) or length == 0:
+            raise FeaturesError(f"the rows of {training.layer} at {training.site} have length {length:g}")
+        self.scale = float(np.sqrt(sample.shape[1])) / length
+        mean = torch.from_numpy(sample.mean(axis=0) * self.scale)
+        self.learners = [Learner(plan, sample.shape[1], mean, training.dead_after) for plan in plans]
+        self.adams = [
+            torch.optim.Adam(learner.parameters(), lr=_rate(training, learner.plan), betas=(0.9, 0.999))
+            for learner in self.learners
+        ]
+        self.step, self.total = 0, max(1, training.rows // training.batch)
+
+    def run(self) -> None:
+        """Train to the end; a state is kept now and then."""
+        self._resume()
+        per_epoch = self.rows.train.height // self.training.batch
+        began, kept, first = time.monotonic(), time.monotonic(), self.step
+        while self.step < self.total:
+            epoch, skipped = divmod(self.step, per_epoch)
+            for number, batch in enumerate(self.rows.batches(self.training.batch, 0, epoch)):
+                if number < skipped:
+                    continue
+                if self.step >= self.total:
+                    break
+                self._one(torch.from_numpy(batch * np.float32(self.scale)))
+                self.step += 1
+                if time.monotonic() - kept > KEEP_EVERY:
+                    self.keep()
+                    kept = time.monotonic()
+                    left = (kept - began) / (self.step - first) * (self.total - self.step)
+                    self.say(f"{self.step:,} of {self.total:,} steps; about {left:,.0f} s left")
+
+    def _one(self, x: Tensor) -> None:
+        warm, falling = max(1, self.total // 20), max(1, self.total // 5)
+        share = min(1.0, (self.step + 1) / warm, (self.total - self.step) / falling)
+        for learner, adam in zip(self.learners, self.adams):
+            for group in adam.param_groups:
+                group["lr"] = _rate(self.training, learner.plan) * share
+            adam.zero_grad(set_to_none=True)
+            learner.loss(x).backward()
+            learner.drop_parallel()
+            torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+            adam.step()
+            learner.shorten()
+            if self.step < self.total - falling and self.step % 50 == 49:
+                _forget(adam, learner, learner.replant(x))
+
+    def keep(self) -> None:
+        """Write the state from which the training goes on. Raises StorageError."""
+        tensors: dict[str, Tensor] = {}
+        for i, (learner, adam) in enumerate(zip(self.learners, self.adams)):
+            tensors |= {f"{i}.{name}": value.contiguous() for name, value in learner.state_dict().items()}
+            for name, parameter in learner.named_parameters():
+                for what, value in adam.state.get(parameter, {}).items():
+                    tensors[f"{i}.adam.{name}.{what}"] = value.contiguous()
+        with replacing(self.place / STATE) as part:
+            save_file(tensors, part)
+        progress = {"key": self.key, "step": self.step, "total": self.total, "plans": self._names()}
+        write_whole(self.place / PROGRESS, json.dumps(progress, indent=1).encode() + b"\n")
+
+    def _resume(self) -> None:
+        path = self.place / PROGRESS
+        if not path.is_file():
+            return
+        progress = json.loads(path.read_text(encoding="utf-8"))
+        if progress["key"] != self.key:
+            raise FeaturesError(
+                f"{self.place} holds a training of {', '.join(progress['plans'])} with other settings or rows, stopped "
+                f"at step {progress['step']:,}: give the settings it had, choose another --out, or remove {path}"
+            )
+        tensors = load_file(self.place / STATE)
+        for i, (learner, adam) in enumerate(zip(self.learners, self.adams)):
+            mine = {n.removeprefix(f"{i}."): v for n, v in tensors.items() if n.startswith(f"{i}.")}
+            learner.load_state_dict({n: v for n, v in mine.items() if not n.startswith("adam.")})
+            for name, parameter in learner.named_parameters():
+                head = f"adam.{name}."
+                adam.state[parameter] = {
+                    n.removeprefix(head): v for n, v in mine.items() if n.startswith(head)
+                }
+        self.step = int(progress["step"])
+        self.say(f"going on at step {self.step:,} of {self.total:,}")
+
+    def _names(self) -> list[str]:
+        return [learner.plan.name for learner in self.learners]
+
+    def clear(self) -> None:
+        """Remove the state of a finished training."""
+        for name in (STATE, PROGRESS):
+            (self.place / name).unlink(missing_ok=True)
+
+
+def _rate(training: Training, plan: Plan) -> float:
+    return training.lr if training.lr is not None else min(2e-3, 2e-4 * (16384 / plan.width) ** 0.5)
+
+
+def _forget(adam: Any, learner: Learner, latents: list[int]) -> None:
+    """What Adam remembers of latents that began anew is not theirs."""
+    if not latents:
+        return
+    for parameter, where in (
+        (learner.w_dec, (latents,)), (learner.w_enc, (slice(None), latents)), (learner.b_enc, (latents,)),
+    ):  # fmt: skip
+        for what in ("exp_avg", "exp_avg_sq"):
+            adam.state[parameter][what][where] = 0
+
+
+def save_finished(learner: Learner, scale: float, rows: Rows, training: Training, folder: Path) -> Card:
+    """Give a trained dictionary its threshold and its figures on held-out rows, and write it; its card."""
+    plan = learner.plan
+    weights = {
+        name: getattr(learner, name).detach().numpy().astype(np.float32)
+        for name in ("w_enc", "b_enc", "w_dec", "b_dec")
+    }
+    card = Card(
+        kind=plan.kind, model=rows.store.info.model, site=training.site, layer=training.layer,
+        d_model=rows.store.d_model, width=plan.width, activation="topk" if plan.kind == "topk" else "threshold",
+        k=plan.k, normalisation="scale", scale=scale, n_rows=rows.train.height, held_out=rows.games,
+        prefixes=plan.prefixes if plan.kind == "matryoshka" else (), seed=plan.seed,
+        source=f"trained on {training.store} by wolfscope, {training.rows:,} rows seen",
+    )  # fmt: skip
+    bare = Dictionary(card, **weights, threshold=np.zeros(plan.width, dtype=np.float32))
+    level = 0.0 if plan.kind == "topk" else threshold_of(bare, rows.some(MOST, 1))
+    found = Dictionary(card, **weights, threshold=np.full(plan.width, level, dtype=np.float32))
+    fit = fit_of(found, rows.some(MOST, 2, held_out=True))
+    card = msgspec.structs.replace(
+        card, variance_explained=fit.variance_explained, l0=fit.l0, dead=fit.dead, n_held_out=fit.n_rows
+    )
+    save_dictionary(Dictionary(card, **weights, threshold=found.threshold), folder)
+    return card
+
+
+def threshold_of(found: Dictionary, x: Any) -> float:
+    """The level above which `k` latents are on in an average row of `x` (n_rows, d_model)."""
+    before = np.maximum(
+        found.before(np.asarray(x, dtype=np.float32) * np.float32(found.card.scale)), 0
+    ).ravel()
+    n = min(before.size - 1, round(found.card.k * len(x)))
+    return max(0.0, float(np.partition(before, before.size - 1 - n)[before.size - 1 - n]))

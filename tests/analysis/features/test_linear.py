@@ -1,0 +1,78 @@
+"""What is linear is told from what is not, and a belief that turns from layer to layer is found by its map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from analysis.features.linear import across, barycentres, drift, linearity, onto_simplex
+from analysis.stats.splits import game_folds
+
+N_GAMES, ROWS, D = 30, 20, 6
+GAMES = np.repeat(np.arange(N_GAMES), ROWS)
+FOLDS = game_folds(GAMES, 5)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(len(GAMES), D))
+
+
+@pytest.mark.parametrize(("bent", "gains"), [(False, False), (True, True)])
+def test_a_kernel_or_network_gains_only_where_the_belief_is_not_linear(bent: bool, gains: bool) -> None:
+    wanted = X[:, 0] + (1.5 * np.abs(X[:, 1]) if bent else X[:, 1]) + 0.3 * RNG.normal(size=len(X))
+    rows = linearity({"resid_post.0": X.astype(np.float32)}, wanted, FOLDS, GAMES, 200)
+    linear, kernel, network = (
+        rows.filter(readout=kind).row(0, named=True) for kind in ("linear", "kernel", "network")
+    )
+    assert linear["r2"] > (0.3 if bent else 0.9)
+    assert (kernel["low"] > 0.05) is gains
+    assert gains or network["gain"] < 0.01
+
+
+def test_a_direction_that_is_the_same_up_to_a_map_is_carried_by_it_and_not_without() -> None:
+    turn = np.linalg.qr(RNG.normal(size=(D, D)))[0]
+    wanted = X[:, 0] + 0.1 * RNG.normal(size=len(X))
+    other = RNG.normal(size=(500, D))
+    found = drift({"a": X, "b": X @ turn}, wanted, FOLDS, {"a": other, "b": other @ turn}).row(0, named=True)
+    assert found["r2_mapped"] > 0.95
+    assert found["r2_as_is"] < 0.6
+    assert found["r2_own"] > 0.95
+    assert found["ceiling"] > 0.95 > abs(found["cosine"])
+
+
+def test_levels_of_a_factor_with_other_directions_are_told_from_those_with_the_same() -> None:
+    level = np.where(RNG.random(len(X)) < 0.5, "a", "b")
+    same = X[:, 0] + 0.1 * RNG.normal(size=len(X))
+    other = np.where(level == "a", X[:, 0], X[:, 1]) + 0.1 * RNG.normal(size=len(X))
+    for wanted, alike in ((same, True), (other, False)):
+        rows = across(X, wanted, level, GAMES)
+        cross = rows.filter(fitted="a", read="b").row(0, named=True)
+        assert (cross["r2_as_is"] > 0.9) is alike
+        assert (cross["cosine"] > 0.9) is alike
+
+
+def test_points_are_brought_onto_the_triangle() -> None:
+    points = np.array([[0.2, 0.3, 0.5], [2.0, 0.0, 0.0], [-1.0, 0.5, 0.5], [0.4, 0.4, 0.4]])
+    made = onto_simplex(points)
+    assert np.allclose(made.sum(axis=1), 1)
+    assert (made >= 0).all()
+    assert np.allclose(made[0], points[0])
+    assert np.allclose(made[1:], [[1, 0, 0], [0, 0.5, 0.5], [1 / 3, 1 / 3, 1 / 3]])
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_a_cluster_of_latents_predicts_the_belief_only_where_one_was_planted(planted: bool) -> None:
+    rng = np.random.default_rng(1)
+    belief = rng.dirichlet([0.5, 0.5, 0.5], size=len(GAMES))
+    width, d = 48, 12
+    basis = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    # four clusters of twelve latents, each around a plane of its own
+    directions = np.concatenate([rng.normal(size=(12, 3)) @ basis[3 * c : 3 * c + 3] for c in range(4)])
+    codes = (rng.random((len(GAMES), width)) < 0.3) * rng.random((len(GAMES), width))
+    if planted:
+        codes[:, :3] = belief
+        directions[:3] = basis[:3]
+    found = barycentres(
+        sparse.csr_matrix(codes), directions, codes @ directions, belief, FOLDS, n_clusters=4, n_null=19
+    ).row(0, named=True)
+    assert (found["p"] <= 0.1) is planted
+    assert (found["r2"] > 0.3) is planted
