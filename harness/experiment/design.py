@@ -90,7 +90,7 @@ class DirectionSection(Section):
                 f"exactly one of fit, probe, vector, dictionary is needed; found {', '.join(given) or 'none'}"
             )
         if (self.dictionary is not None) != bool(self.latents):
-            raise ValueError("dictionary and latents go together: name the folder, and which of its latents")
+            raise ValueError("dictionary and latents go together: name the folder, and which latents of it")
         if self.vector is not None and self.layer is None:
             raise ValueError("a bare vector needs layer: nothing tells where it was read")
         return self
@@ -306,9 +306,8 @@ class Design(Section):
     def hash(self) -> str:
         """What identifies the design."""
         plain = self.model_dump(mode="json")
-        for section in plain["directions"].values():
-            if section["dictionary"] is None:  # designs of before there were dictionaries keep their hash
-                del section["dictionary"], section["latents"]
+        for section in (one for one in plain["directions"].values() if one["dictionary"] is None):
+            del section["dictionary"], section["latents"]  # designs of before there were any keep their hash
         return hash_of(plain)
 
 
