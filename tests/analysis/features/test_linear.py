@@ -69,6 +69,7 @@ def test_a_cluster_of_latents_predicts_the_belief_only_where_one_was_planted(pla
     directions = np.concatenate([rng.normal(size=(12, 3)) @ basis[3 * c : 3 * c + 3] for c in range(4)])
     codes = (rng.random((len(GAMES), width)) < 0.3) * rng.random((len(GAMES), width))
     if planted:
+        codes[:, :12] *= 0.1
         codes[:, :3] = belief
         directions[:3] = basis[:3]
     found = barycentres(

@@ -39,7 +39,8 @@ def test_recovered_is_one_for_a_perfect_dictionary_and_falls_with_what_it_loses(
     assert (whole.n_contexts, whole.n_edited, whole.n_tokens) == (6, 12, 6 * 18)
     plain = 0.0
     for item in items:
-        logits = hooked.model(input_ids=torch.tensor([item.ids])).logits[0, 12:-1]
+        with torch.no_grad():
+            logits = hooked.model(input_ids=torch.tensor([item.ids])).logits[0, 12:-1]
         plain += float(
             torch.nn.functional.cross_entropy(logits, torch.tensor(item.ids[13:]), reduction="sum")
         )
