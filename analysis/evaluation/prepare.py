@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.beliefs.deception import grade
+from analysis.beliefs.joined import joined_belief
 from analysis.beliefs.observe import Asked, Following
 from analysis.beliefs.observers import Watched
 from analysis.beliefs.rung_games import rung_games
-from analysis.beliefs.joined import joined_belief
 from analysis.data.captures import attach, stores_of
 from analysis.data.frames import Logs, both_rows
 from analysis.data.labels import label
