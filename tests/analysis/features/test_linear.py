@@ -63,15 +63,13 @@ def test_points_are_brought_onto_the_triangle() -> None:
 def test_a_cluster_of_latents_predicts_the_belief_only_where_one_was_planted(planted: bool) -> None:
     rng = np.random.default_rng(1)
     belief = rng.dirichlet([0.5, 0.5, 0.5], size=len(GAMES))
-    width, d = 48, 12
-    basis = np.linalg.qr(rng.normal(size=(d, d)))[0]
-    # four clusters of twelve latents, each around a plane of its own
-    directions = np.concatenate([rng.normal(size=(12, 3)) @ basis[3 * c : 3 * c + 3] for c in range(4)])
+    width, d = 48, 24
+    # four clusters of twelve latents; those of the first each hold a corner's weight, with noise of their own
+    directions = np.repeat(3 * rng.normal(size=(4, d)), 12, axis=0) + rng.normal(size=(width, d))
     codes = (rng.random((len(GAMES), width)) < 0.3) * rng.random((len(GAMES), width))
     if planted:
-        codes[:, :12] *= 0.1
-        codes[:, :3] = belief
-        directions[:3] = basis[:3]
+        told = belief @ np.tile(np.eye(3), 4) + 0.5 * rng.normal(size=(len(GAMES), 12))
+        codes[:, :12] = np.maximum(0, told)
     found = barycentres(
         sparse.csr_matrix(codes), directions, codes @ directions, belief, FOLDS, n_clusters=4, n_null=19
     ).row(0, named=True)
