@@ -63,12 +63,12 @@ def linearity(
     """Schema `LINEARITY`. `layers` are name -> `(n_rows, d)`, `wanted` `(n_rows,)` log-odds, `games` ids."""
     code = codes_of(games)
     draw = Resamples(int(code.max()) + 1, n_boot, seed)
-    whole = np.bincount(code, (wanted - wanted.mean()) ** 2, draw.n_games)
+    whole = _by_game(code, (wanted - wanted.mean()) ** 2, draw.n_games)
     rows = []
     for name, x in layers.items():
         say(f"reading {name} by a linear map, a kernel and a network")
         errors = {
-            kind: np.bincount(code, (wanted - made) ** 2, draw.n_games)
+            kind: _by_game(code, (wanted - made) ** 2, draw.n_games)
             for kind, made in {
                 "linear": linear(x, wanted, folds).outer, "kernel": _kernel(x, wanted, folds, seed),
                 "network": _network(x, wanted, folds, seed),
@@ -318,3 +318,7 @@ def _cosine(a: Doubles, b: Doubles) -> float:
 
 
 __all__: Sequence[str] = ("DRIFT", "LINEARITY", "SIMPLEX", "across", "barycentres", "drift", "linearity")
+
+
+def _by_game(code: NDArray[Any], values: Doubles, n_games: int) -> Doubles:
+    return np.bincount(code, values, n_games).astype(np.float64)

@@ -122,8 +122,11 @@ def splice(
             n_tokens += len(after)
             n_edited += len(at)
     n, n_all = max(1, n_tokens), n_tokens + len(items)
-    told = [float(v) for v in (*(sums[:3] / n), *(sums[3:] / max(1, n_all)))]
-    return Splice(*told, len(items), n_all, n_edited)
+    per_token, per_edit = sums[:3] / n, sums[3:] / max(1, n_all)
+    return Splice(
+        float(per_token[0]), float(per_token[1]), float(per_token[2]), float(per_edit[0]), float(per_edit[1]),
+        len(items), n_all, n_edited,
+    )  # fmt: skip
 
 
 def _logprobs(hooked: HookedModel, ids: Tensor) -> Tensor:
