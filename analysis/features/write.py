@@ -102,7 +102,7 @@ def contexts(material: Material, latents: Sequence[int], seed: int = 0) -> pl.Da
                 lines.with_columns(
                     latent=pl.lit(latent), drawn=pl.lit(kind), place=pl.int_range(1, len(some) + 1),
                     activation=pl.Series(value[some].astype(float)),
-                ).select(list(CONTEXTS)).cast(CONTEXTS)  # type: ignore[arg-type]
+                ).select(list(CONTEXTS)).cast(CONTEXTS)
             )  # fmt: skip
     return pl.concat(parts) if parts else pl.DataFrame(schema=CONTEXTS)
 
