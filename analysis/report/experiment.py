@@ -23,7 +23,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
     experiment = read_experiment(folder)
     manifest, design = experiment.manifest, experiment.design
     numbers = Numbers()
-    block = Block("effects", design["name"])
+    block, reasoned = Block("effects", design["name"]), Block("reasoning", design["name"])
     path = experiment.path
     if experiment.strategic:
         found = add_strategic(block, experiment, numbers)
@@ -33,10 +33,10 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
         table = numbers.frames["T6_effects"].drop("experiment")
         found = sentences(experiment, table)
         if has_reasoning(path):
-            found = add_reasoning(block, experiment, numbers) + found
+            found = add_reasoning(reasoned, experiment, numbers) + found
             importance(read_reasonings(path)).write_parquet(path / "reasoning-importance.parquet")
     table.write_parquet(path / "effects.parquet")
-    for part in block.parts:
+    for part in reasoned.parts + block.parts:
         if part.figure is not None:
             (path / f"{part.figure.id}.svg").write_text(str(part.figure.svg), encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -46,7 +46,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
         title=design["name"],
         question=design["question"],
         found=found,
-        parts=block.parts[1:],
+        sections=[("Reasoning", reasoned.parts[1:]), ("Effects", block.parts[1:])],
         made=_made(manifest, design),
     )
     out = path / "effects.html"

@@ -69,7 +69,7 @@
     const x = (i) => 22 + 272 * r.share[i], y = (p) => 8 + 60 * (1 - Math.max(0, Math.min(1, p)));
     const path = (values) => values.map((p, i) => (p === null ? "" : `${i && values[i - 1] !== null ? "L" : "M"}${x(i).toFixed(1)} ${y(p).toFixed(1)}`)).join("");
     const held = r.belief.some((p) => p !== null);
-    const top = Math.max(...r.steps.map((s) => s.i ?? 0), 1e-9);
+    const top = Math.max(...r.steps.map((s) => s.i ?? 0), 0.1);
     const svg = el("svg", { viewBox: "0 0 300 86", class: "chart", role: "img", "aria-label": `probability of choosing ${name(r.to)} after each step` },
       el("line", { class: "axis", x1: 22, x2: 294, y1: y(0), y2: y(0) }), el("line", { class: "axis", x1: 22, x2: 294, y1: y(1), y2: y(1) }), el("text", { x: 8, y: y(0) + 3 }, "0"), el("text", { x: 8, y: y(1) + 3 }, "1"),
       r.share.map((_, i) => el("line", { class: "axis", x1: x(i), x2: x(i), y1: y(0), y2: y(0) + 3 })), el("text", { x: 22, y: 82 }, "no reasoning"), el("text", { x: 294, y: 82, "text-anchor": "end" }, "all of it"),

@@ -86,11 +86,10 @@ def sentences(
         row["measure"]: row for row in committed.filter(pl.col("faction") == "all").iter_rows(named=True)
     }
     moved, after, fixed = value["moved"], value["after"], value["from_start"]
-    span = f"[{after['low']:.0%}, {after['high']:.0%}]"
     first = (
         f"Without its reasoning the decision would differ by {_with(moved)} in total variation; "
         f"{fixed['value']:.0%} of the {moved['n']:,} decisions are fixed before the first word, and "
-        f"{after['value']:.0%} {span} of the reasoning is written after the decision is fixed "
+        f"{_with(after, '.0%')} of the reasoning is written after the decision is fixed "
         f"({moved['n_games']:,} games)."
     )
     found = [first]
@@ -107,8 +106,7 @@ def sentences(
         w, i = odds["written"], odds["inside"]
         found.append(
             f"Where the words and the belief inside lead to different players ({w['n']:,} decisions), the choice is "
-            f"whom the words suspect in {w['value']:.0%} [{w['low']:.0%}, {w['high']:.0%}], whom the inside suspects "
-            f"in {i['value']:.0%} [{i['low']:.0%}, {i['high']:.0%}]."
+            f"whom the words suspect in {_with(w, '.0%')}, whom the inside suspects in {_with(i, '.0%')}."
         )
     judged = judge_agreement(r)
     if judged is not None:
@@ -126,8 +124,11 @@ def sentences(
     return found
 
 
-def _with(row: dict[str, Any]) -> str:
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+def _with(row: dict[str, Any], form: str = ".3f") -> str:
+    """A value with its interval, where there is one: it takes two games."""
+    value = format(row["value"], form)
+    known = row["low"] == row["low"]
+    return f"{value} [{row['low']:{form}}, {row['high']:{form}}]" if known else value
 
 
 def _curve(r: Reasonings, name: str) -> Figure:
@@ -220,4 +221,4 @@ def _cell(frame: pl.DataFrame, interval: bool = True, **where: str) -> str:
     if not len(rows):
         return ""
     row = rows.row(0, named=True)
-    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if interval else f"{row['value']:.2f}"
+    return _with(row, ".2f") if interval else f"{row['value']:.2f}"
