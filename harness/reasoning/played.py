@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from agents.llm.chat import ChatPlayer
 from agents.llm.chat_reply import Unreadable, chosen, take_apart
 from agents.llm.encoder import Encoder
 from agents.llm.thinking import inner
@@ -97,7 +98,7 @@ def played_reasoning(
     all roles, in the words of the text. Raises NoReasoning.
     """
     trace, request = decision.trace, observation.request
-    if trace is None or not trace.output_ids or getattr(player, "encoder", None) is None:
+    if trace is None or not trace.output_ids or player.encoder is None:
         raise NoReasoning(
             f"decision {decision.seq} has no token ids of its own, so its reasoning cannot be changed"
         )
@@ -114,7 +115,7 @@ def played_reasoning(
     # other stretches behind it (notes after thinking) would tell what was left out of it
     hidden = {i for a, b in stretches if a >= end for i in range(a, b)}
     ids = [token for i, token in enumerate(ids) if i not in hidden]
-    how: Cut = "sentences" if hasattr(player, "turns") else "items"
+    how: Cut = "sentences" if isinstance(player, ChatPlayer) else "items"
     context = player.context(observation)
     common = next(
         (i for i, token in enumerate(context.ids[:start]) if ids[i] != token), min(start, len(context.ids))
@@ -193,7 +194,7 @@ def _stretches(
             continue
         stretch = ids[span.start : end]
         text, starts = encoder.decode(stretch), token_starts(encoder, stretch)
-        a, b = inner(text, getattr(player, "thinking", None))
+        a, b = inner(text, player.thinking if isinstance(player, ChatPlayer) else None)
         inside = [i for i in range(len(stretch)) if starts[i] < b and starts[i + 1] > a]
         if b > a and inside:
             found.append((span.start + inside[0], span.start + inside[-1] + 1))

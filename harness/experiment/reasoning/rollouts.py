@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from agents.backends.base import Backend, Prompt, Sampling
+from agents.llm.chat import ChatPlayer
 from agents.llm.chat_reply import MARK
 from agents.llm.encoder import Encoder
 from agents.llm.thinking import closing
@@ -94,9 +95,9 @@ class Writer:
 def stops_of(player: Any) -> tuple[int, ...]:
     """Token ids at which a reasoning surely ends: the end of the turn, the mark that closes thinking where it is one
     token, a line break of the typed language."""
-    turns = getattr(player, "turns", None)
-    if turns is None:
+    if not isinstance(player, ChatPlayer) or player.turns is None or player.encoder is None:
         return tuple(player.stop_ids)
+    turns = player.turns
     close = player.encoder.template(player.thinking.close)
     return (*turns.stop_ids, *(close if len(close) == 1 else ()))
 
@@ -111,7 +112,7 @@ def reasoning_end(player: Any, output: Sequence[int], how: Cut) -> tuple[int, bo
     if stopped:
         until = starts[len(output) - 1]
     finished = stopped
-    thinking = getattr(player, "thinking", None)
+    thinking = player.thinking if isinstance(player, ChatPlayer) else None
     for found in (closing(text, thinking), _heading(text), "\n" if how == "items" else None):
         at = found if isinstance(found, int) else text.find(found) if found else -1
         if 0 <= at < until:
