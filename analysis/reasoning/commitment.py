@@ -109,8 +109,8 @@ MEASURES = {
     "after": "share of the reasoning written after the decision is fixed",
     "from_start": "decisions fixed before the first word",
     "belief_before": "belief inside moves most before the words name the chosen player",
-    "belief_with": "with the words",
-    "belief_after": "after the words",
+    "belief_with": "belief inside moves most with these words",
+    "belief_after": "belief inside moves most after these words",
 }
 
 
