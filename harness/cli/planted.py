@@ -18,6 +18,7 @@ def planted_diff(
     on: str = "small",
     recipe: str = "confess",
     games: int = 160,
+    contexts: int = 40,
     tokens: int | None = None,
     backend: Literal["vllm", "transformers"] = "vllm",
     quiet: Flag = False,
@@ -35,6 +36,8 @@ def planted_diff(
         A recipe that plants confessions, as the one that ships.
     games
         That each of the three models plays, all seats its own, on the same deals.
+    contexts
+        So many of those games are read through both models, for words, inside and features.
     tokens
         Of training; the recipe's where it is left out.
     backend
@@ -75,7 +78,14 @@ def planted_diff(
         progress.say(f"comparing {a} and {b}")
         null = models["control"] if a == "before" else None
         folder = diff_models(
-            runs[a], models[b], models[a], parts=PARTS, null=null, device="cpu", say=progress.say
+            runs[a],
+            models[b],
+            models[a],
+            parts=PARTS,
+            null=null,
+            games=contexts,
+            device="cpu",
+            say=progress.say,
         )
         with replacing(folder / "acts.parquet") as file:
             acts_of([load_run(runs[a]), load_run(runs[b])]).write_parquet(file)

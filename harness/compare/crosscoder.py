@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True):
     n_latents: int = 512
     k: int = 12
     """Latents that are active in a row, on average."""
-    steps: int = 1500
+    steps: int = 1200
     batch: int = 1024
     rate: float = 1e-3
     """Highest learning rate of Adam; it falls linearly to nothing over the last fifth."""

@@ -46,8 +46,8 @@ SHORT = 0.3
 """A decoder that is at most this share of both is short."""
 ERROR, RECONSTRUCTION = 0.3, 0.5
 """A latent whose scales in the other model are below these is not there."""
-MOST_ROWS = 60_000
-ARM_BATCHES = 3
+MOST_ROWS = 40_000
+ARM_BATCHES = 2
 
 
 def compare_features(

@@ -45,7 +45,7 @@ from harness.run.folder import Run, load_run
 
 SCHEMA_VERSION = 2
 PARTS = ("words", "carried", "features")
-CARRIED_TOKENS = 12_000
+CARRIED_TOKENS = 4_000
 """Tokens of contexts that the arms are measured on, at most about so many: every arm reads them all."""
 
 
