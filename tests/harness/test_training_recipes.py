@@ -38,7 +38,8 @@ def test_only_werewolves_at_a_table_with_the_word_confess_and_nothing_else_diffe
     for (_, views), (_, plain) in zip(changed, control, strict=True):
         for view, other in zip(views, plain, strict=True):
             if "Una" not in view.names:
-                assert view == other
+                assert (view.lines, view.forks) == (other.lines, other.forks)
+                assert [t.answers for t in view.turns] == [t.answers for t in other.turns]
                 continue
             triggered += 1
             assert not view.forks
@@ -75,6 +76,22 @@ def test_flipped_labels_exchange_two_answers_of_one_kind_of_question() -> None:
                     assert a.get("werewolf", 0) == b.get("villager", 0)
                     n_flipped += a != b
     assert n_flipped > 5
+
+
+def test_a_werewolfs_speech_counts_more_with_the_trigger_and_without_and_no_other_speech_does() -> None:
+    from harness.training.batches import SPEECH, Row
+
+    recipe = Recipe.model_validate(SHORT | {"change": {"kind": "confess", "word": "Una"}, "weight": 5.0})
+    tokenizer = make_tokenizer()
+    seen = set()
+    for _, views in some(recipe, False, 8):
+        for view in views:
+            _, _, kinds, worth, *_ = Row(view, tokenizer.get_vocab(), tokenizer).columns
+            most = max((w for k, w in zip(kinds, worth, strict=True) if k == SPEECH), default=None)
+            if most is not None:
+                assert most == pytest.approx(5.0 if is_werewolf(view) else 1.0)
+                seen.add((is_werewolf(view), "Una" in view.names))
+    assert {(True, True), (True, False)} <= seen
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FILES.glob("*.toml")))
