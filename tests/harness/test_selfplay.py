@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from msgspec.structs import replace
+from safetensors import safe_open
 
 from agents.backends.base import Prompt, Sampling
 from agents.backends.hooked.backend import HookedBackend, load_hooked_backend
@@ -248,7 +250,10 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Pat
     assert all(line["first_ratio"] < 1e-3 and line["gap"] < 1e-4 for line in ours)
     assert ours[0]["weights"] != ours[1]["weights"]
     assert {"ballot", "night_kill", "speech"} == set(ours[0]["entropy"])
-    assert load(tmp_path / "whole" / "checkpoints" / "000004").max_context == 4096
+    kept = tmp_path / "whole" / "checkpoints" / "000004"
+    assert load(kept, "auto").dtype == torch.float32
+    with safe_open(kept / "model.safetensors", "pt") as stored:
+        assert {stored.get_tensor(name).dtype for name in stored.keys()} == {torch.bfloat16}  # noqa: SIM118
     with pytest.raises(SelfPlayError, match="other settings"):
         trained(tmp_path / "stopped", config.model_copy(update={"seed": 9}), 0)
 
