@@ -192,7 +192,10 @@ def _inferred(made: Made, numbers: Numbers) -> Block:
     head = _headline(made.evaluations)
     second = None if head is None else second_order(head, made.prepared.watched.second, made.settings)
     block = inferred_block(made.evaluations, second, numbers)
-    block.take(ladder_block(head, made.prepared.watched.rungs, made.runs, made.settings, numbers))
+    block.take(
+        ladder_block(head, made.prepared.watched.rungs, made.runs, made.settings, numbers),
+        "Between which rungs of evidence does it stand?",
+    )
     return block
 
 

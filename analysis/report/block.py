@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analysis.report.page import Figure, Table
 
@@ -16,6 +16,8 @@ class Part:
     figure: Figure | None = None
     fold: str = ""
     """Where set, the part is closed under this summary until a reader opens it."""
+    kept: bool = False
+    """Whether a note alone is something found; else it says what is absent."""
 
 
 @dataclass
@@ -29,10 +31,16 @@ class Block:
     """What could not be shown, and why: listed once for the whole page."""
 
     def add(
-        self, *, note: str = "", table: Table | None = None, figure: Figure | None = None, fold: str = ""
+        self,
+        *,
+        note: str = "",
+        table: Table | None = None,
+        figure: Figure | None = None,
+        fold: str = "",
+        kept: bool = False,
     ) -> None:
         """Appends a part."""
-        self.parts.append(Part(note, table, figure, fold))
+        self.parts.append(Part(note, table, figure, fold, kept))
 
     @property
     def empty(self) -> bool:
@@ -47,7 +55,7 @@ class Block:
             self.absent += [part.note for part in other.parts]
             return
         for part in other.parts:
-            if part.table is None and part.figure is None:
+            if part.table is None and part.figure is None and not part.kept:
                 self.absent.append(part.note)
             else:
-                self.parts.append(Part(part.note, part.table, part.figure, fold or part.fold))
+                self.parts.append(replace(part, fold="" if part.kept else fold or part.fold))

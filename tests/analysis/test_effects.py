@@ -12,7 +12,11 @@ import pytest
 
 from analysis.behaviour.effects import between_arms, effect_table, random_effects, settings_forest, used_in
 from analysis.behaviour.outcomes import experiments_of, read_experiment
+from analysis.report.block import Block
 from analysis.report.experiment import write_effects
+from analysis.report.page import Numbers
+from analysis.report.sections.causal import read_experiments
+from analysis.report.sections.effects import effects_block
 from analysis.stats.errors import AnalysisError
 from tests.fixtures.made_experiments import made_experiment
 
@@ -129,6 +133,18 @@ def test_the_page_says_what_the_table_says(tmp_path):
     effects = [row(table, arm)["effect"] for arm in ("push@0.25", "push@0.5", "push")]
     assert effects == sorted(effects)
     assert f"{effects[-1]:+.3f}" in text
+
+
+def test_what_an_experiment_found_stands_in_its_section_and_not_among_what_is_absent(tmp_path):
+    made_experiment(tmp_path / "experiment-made", effect=0.1, doses=(0.25, 0.5))
+    block = Block("used", "Is it used?")
+    block.take(effects_block([], read_experiments([tmp_path]), Numbers()))
+    assert "push: used" in block.parts[0].note
+    assert "Stamped: layer 3 is another one." in block.parts[0].note
+    assert not any("push" in text or "Stamped" in text for text in block.absent)
+    shown = [part for part in block.parts if not part.fold]
+    assert [bool(part.table or part.figure) for part in shown] == [False, True, True]
+    assert len(block.parts) > len(shown)  # strengths and roles are closed
 
 
 def test_arms_that_change_what_is_said_are_set_against_each_other_moment_by_moment():

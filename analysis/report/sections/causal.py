@@ -11,6 +11,11 @@ from analysis.behaviour.effects import Used, effect_table, used_in
 from analysis.behaviour.outcomes import OUTCOMES, Experiment, experiments_of, read_experiment
 from analysis.rungs.rungs import Causal, caused
 
+VERDICTS = {
+    "used": "changes what it does",
+    "not beyond controls": "is not told from its controls, and an effect of interest would have been found",
+    "underpowered": "is not shown to do more than its controls, nor excluded to",
+}
 INNER = ("direction", "patch")
 """Kinds of arms that change activations."""
 Read = tuple[Experiment, pl.DataFrame | None]
@@ -39,16 +44,16 @@ def causal_words(found: Sequence[Used]) -> str:
     if not found:
         return "No experiment was carried out on these games, so nothing here shows cause."
     said = []
-    for used in found:
-        i = used.contrast
-        text = {
-            "used": "changes what it does",
-            "not beyond controls": "is not told from its controls, and an effect of interest would have been found",
-            "underpowered": "is not shown to do more than its controls, nor excluded to",
-        }[used.verdict]
-        unit = OUTCOMES.get(used.outcome, used.outcome)
+    for name in dict.fromkeys(used.experiment for used in found):
+        mine = [used for used in found if used.experiment == name]
+        unit = OUTCOMES.get(mine[0].outcome, mine[0].outcome)
+        arms = "; ".join(
+            f"{used.arm} {VERDICTS[used.verdict]} ({used.contrast.value:+.3f} [{used.contrast.low:+.3f}, "
+            f"{used.contrast.high:+.3f}])"
+            for used in mine
+        )
         said.append(
-            f"In the experiment {used.experiment}, {used.arm} {text} ({unit} {i.value:+.3f} [{i.low:+.3f}, "
-            f"{i.high:+.3f}] beyond controls, {used.n_moments:,} moments of {used.n_games:,} games)."
+            f"In the experiment {name} ({unit}, beyond controls; {max(used.n_moments for used in mine):,} moments of "
+            f"{max(used.n_games for used in mine):,} games): {arms}."
         )
     return " ".join(said)

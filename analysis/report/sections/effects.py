@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -26,11 +27,13 @@ IN_WORDS = {
 def effects_block(branches: Sequence[Any], experiments: Sequence[Read], numbers: Numbers) -> Block:
     """T6 and F8 of the experiments, then the branches, one moment each."""
     block = Block("effects", "T6. Causal effects")
-    for experiment, table in experiments:
+    for number, (experiment, table) in enumerate(experiments):
+        start = len(block.parts)
         if table is None:
             add_strategic(block, experiment, numbers)
         else:
             add_experiment(block, experiment, table, numbers)
+        _fold(block, start, experiment.design["name"], number == 0)
     if not experiments:
         block.add(
             note="No experiment was carried out on these games: nothing was changed over many moments, and all above "
@@ -40,6 +43,16 @@ def effects_block(branches: Sequence[Any], experiments: Sequence[Read], numbers:
     return block
 
 
+def _fold(block: Block, start: int, name: str, first: bool) -> None:
+    """Closes the parts from `start` on but for sentences and, of the first experiment, the table and the figure."""
+    shown = start + (3 if first else 0)
+    fold = f"{name}: by strength, role and setting" if first else f"{name}: table and figures"
+    for place in range(start, len(block.parts)):
+        part = block.parts[place]
+        if place >= shown and (part.table or part.figure):
+            block.parts[place] = replace(part, fold=fold)
+
+
 def add_experiment(
     block: Block, experiment: Experiment, table: pl.DataFrame, numbers: Numbers, whole: bool = False
 ) -> None:
@@ -47,8 +60,9 @@ def add_experiment(
     design, test = experiment.design, experiment.design["test"]
     numbers.add("T6_effects", table, experiment=design["name"])
     main = table.filter(pl.col("outcome") == test["outcome"], pl.col("subject_role") == "all")
-    block.add(note=f"{design['question']} " + " ".join(sentences(experiment, table)))
-    block.add(table=_main_table(main))
+    stamps = [f"Stamped: {stamp}." for stamp in experiment.manifest["stamps"]]
+    block.add(note=" ".join([design["question"], *sentences(experiment, table), *stamps]), kept=True)
+    block.add(table=_main_table(main, design))
     name = f"F8-{design['name']}"
     unit = OUTCOMES.get(test["outcome"], test["outcome"])
     block.add(
@@ -73,8 +87,8 @@ def add_experiment(
             ~pl.col("control").is_in(RANDOM),
         )
         block.add(note="Everything else that was measured; not tested.", table=_other_table(others))
-    for stamp in experiment.manifest["stamps"]:
-        block.add(note=f"Stamped: {stamp}.")
+        for stamp in stamps:
+            block.add(note=stamp)
 
 
 def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> list[str]:
@@ -83,7 +97,7 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
     table = strategic_table(acts)
     numbers.add("T6_strategic", table, experiment=experiment.design["name"])
     found = strategic_lines(table)
-    block.add(note=f"{experiment.design['question']} " + " ".join(found))
+    block.add(note=f"{experiment.design['question']} " + " ".join(found), kept=True)
     rows = [
         [
             r["agent"],
@@ -167,7 +181,7 @@ def _most(frame: pl.DataFrame, column: str) -> int:
     return int(frame[column].to_numpy().max()) if len(frame) else 0
 
 
-def _main_table(main: pl.DataFrame) -> Table:
+def _main_table(main: pl.DataFrame, design: dict[str, Any]) -> Table:
     rows, classes = [], []
     for r in main.filter(~pl.col("control").is_in(RANDOM)).iter_rows(named=True):
         beyond = (
@@ -193,7 +207,10 @@ def _main_table(main: pl.DataFrame) -> Table:
         "moments / games",
         "",
     ]
-    return Table(columns, rows, (2, 3, 4, 5, 6, 7), classes)
+    return Table(
+        columns, rows, (2, 3, 4, 5, 6, 7), classes, f"T6-{design['name']}", design["question"],
+        "95% intervals over games; p of the contrast with the controls, adjusted over the arms tested together.",
+    )  # fmt: skip
 
 
 def _role_table(rows: pl.DataFrame) -> Table:
