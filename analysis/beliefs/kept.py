@@ -7,7 +7,6 @@ file is damaged, the games are followed anew. A run folder that cannot be writte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,7 @@ import agents.werewolf.observer as observer_package
 from analysis.beliefs.observers import SCHEMA, SECOND, Watched
 from analysis.beliefs.utterances import UTTERANCES
 from analysis.data.frames import Logs
-from harness.run.derived import (
-    Inputs,
-    StorageError,
-    digest_of,
-    file_digest,
-    inputs_in,
-    inputs_of,
-    write_table,
-)
+from harness.run.derived import Inputs, StorageError, current, digest_of, inputs_of, write_table
 
 SPEAKERS: dict[str, Any] = {
     "game_id": pl.String, "seq": pl.Int32, "roles": pl.List(pl.String), "p": pl.List(pl.Float64),
@@ -37,9 +28,8 @@ FRAMES: dict[str, dict[str, Any]] = {
     "speakers": SPEAKERS,
 }  # fmt: skip
 WORDS = ("why", "prior", "no_fit")
-TOLD: dict[str, Any] = {**dict.fromkeys(("key", "digests", *WORDS, "seal"), pl.String)}
-"""Of `observers_told`, one row: the key, the digests of the other files, what `Watched` holds in words, and a digest of
-all that."""
+TOLD: dict[str, Any] = dict.fromkeys(("key", *WORDS), pl.String)
+"""Of `observers_told`, one row: the key, and what `Watched` holds in words."""
 READ = ("events.parquet", "decisions.parquet")
 """The tables of a run that observers read."""
 
@@ -75,9 +65,10 @@ def keep(logs: Logs, asked: Any, watched: Watched) -> None:
         return
     try:
         write_watched(folder, watched, "observers_", inputs)
-        row = [_key(logs, asked), _digests(folder), *(getattr(watched, name) for name in WORDS)]
-        told = pl.DataFrame([(*row, _seal(row))], schema=TOLD, orient="row")
-        write_table(folder / "observers_told.parquet", told, inputs)
+        told = (_key(logs, asked), *(getattr(watched, name) for name in WORDS))
+        write_table(
+            folder / "observers_told.parquet", pl.DataFrame([told], schema=TOLD, orient="row"), inputs
+        )
     except (StorageError, OSError):
         return
 
@@ -86,26 +77,18 @@ def kept(logs: Logs, asked: Any) -> Watched | None:
     """What was kept of the same games, asked the same, read from the same tables by the same code; else None."""
     folder, now = _home(logs) / "derived", _inputs(logs)
     paths = [folder / f"observers_{name}.parquet" for name in (*FRAMES, "told")]
-    if not now.digests or any(not path.is_file() or inputs_in(path) != now for path in paths):
+    if not now.digests or not all(current(path, now) for path in paths):
         return None
     try:
-        told = pl.read_parquet(paths[-1]).row(0)
-        if told[:2] != (_key(logs, asked), _digests(folder)) or told[-1] != _seal(told[:-1]):
+        key, *words = pl.read_parquet(paths[-1]).row(0)
+        if key != _key(logs, asked):
             return None
         watched = read_watched(folder, "observers_")
     except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
         return None
-    for name, words in zip(WORDS, told[2:-1]):
-        setattr(watched, name, words)
+    for name, text in zip(WORDS, words):
+        setattr(watched, name, text)
     return watched
-
-
-def _digests(folder: Path) -> str:
-    return " ".join(file_digest(folder / f"observers_{name}.parquet") for name in FRAMES)
-
-
-def _seal(row: Sequence[str]) -> str:
-    return digest_of("\n".join(row).encode())
 
 
 def _home(logs: Logs) -> Path:

@@ -30,8 +30,10 @@ __all__ = [
     "Inputs",
     "Stale",
     "StorageError",
+    "content_digest",
+    "current",
     "digest_of",
-    "file_digest",
+    "edited",
     "inputs_in",
     "inputs_of",
     "mark_stale",
@@ -188,6 +190,17 @@ def _told(path: Path) -> Inputs | None:
             found = _META.search(file.read(1_000_000))
         text = None if found is None else unescape(found[1])
     return msgspec.json.decode(text, type=Inputs) if text else None
+
+
+def current(path: Path, now: Inputs) -> bool:
+    """Whether a derived file is there, is what was written, and was made from the inputs as they are `now`."""
+    try:
+        told, data = _told(path), path.read_bytes()
+    except UNREADABLE:
+        return False
+    if told is None or content_digest(data) != told.content:
+        return False
+    return (told.runs, told.names, told.digests) == (now.runs, now.names, now.digests)
 
 
 def edited(run: str | Path) -> Iterator[tuple[str, str]]:
