@@ -239,7 +239,10 @@ def strategic_lines(table: pl.DataFrame) -> list[str]:
     lines = []
     for r in table.iter_rows(named=True):
         slope_text = (
-            "" if r["slope"] is None else f", slope {r['slope']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}]"
+            ""
+            if r["slope"] is None
+            else f", slope {r['slope']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}] log-odds for each unit of win "
+            "probability beyond habit"
         )
         lies = (
             "no lie told"
@@ -248,8 +251,7 @@ def strategic_lines(table: pl.DataFrame) -> list[str]:
             f"{r['hurt']:.0%} hurt (mean advantage {r['lie_advantage']:+.3f})"
         )
         lines.append(
-            f"{r['agent']} as {r['faction']}: {r['verdict']}{slope_text} log-odds for each unit of win probability "
-            f"beyond habit; {lies}; {r['n_moments']:,} moments of {r['n_games']:,} games, "
+            f"{r['agent']} as {r['faction']}: {r['verdict']}{slope_text}; {lies}; {r['n_moments']:,} moments of {r['n_games']:,} games, "
             f"{r['n_continuations']:,} continuations."
         )
     return lines
