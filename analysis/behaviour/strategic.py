@@ -251,7 +251,7 @@ def strategic_lines(table: pl.DataFrame) -> list[str]:
             f"{r['hurt']:.0%} hurt (mean advantage {r['lie_advantage']:+.3f})"
         )
         lines.append(
-            f"{r['agent']} as {r['faction']}: {r['verdict']}{slope_text}; {lies}; {r['n_moments']:,} moments of {r['n_games']:,} games, "
-            f"{r['n_continuations']:,} continuations."
+            f"{r['agent']} as {r['faction']}: {r['verdict']}{slope_text}; {lies}; {r['n_moments']:,} moments of "
+            f"{r['n_games']:,} games, {r['n_continuations']:,} continuations."
         )
     return lines
