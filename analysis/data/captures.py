@@ -53,6 +53,7 @@ def attach(
     layers: tuple[str, ...] = ()
     why = ""
     vectors: dict[str, NDArray[np.float32]] | None = None
+    others: list[tuple[str, Activations, str]] = []
     for prefix, run in runs:
         stores, reason = stores_of(run)
         why = why or reason
@@ -63,17 +64,22 @@ def attach(
                 vectors = vectors or store.names()
             if names != layers:
                 why = f"{store.path} holds layers {', '.join(names)}; the first run holds {', '.join(layers)}"
-                continue
-            _read(target.frame, prefix, store, names, variant, own, parts)
+            elif variant == "original":
+                _read(target.frame, prefix, store, names, variant, own, parts)
+            else:
+                others.append((prefix, store, variant))
+    wanted = OWN_HEADLINE if own else HEADLINE if site is None else (site,)
+    # Where runs were captured differently, the site that most of them have: rows of the others are left out.
+    n_runs = {site: len(pieces) for (site, variant), pieces in parts.items() if variant == "original"}
+    best = max(wanted, key=lambda one: n_runs.get(one, 0))
+    for prefix, store, variant in others:  # another model's rows are asked for at the headline's site alone
+        if best in store.sites():
+            _read(target.frame, prefix, store, layers, variant, own, parts, best)
     shown = tuple(name.removeprefix("resid_post.") for name in layers)
     readouts = [
         _joined(target.frame, site, variant, shown, pieces, own, vectors if variant == "original" else None)
         for (site, variant), pieces in sorted(parts.items())
     ]
-    wanted = OWN_HEADLINE if own else HEADLINE if site is None else (site,)
-    # Where runs were captured differently, the site that most of them have: rows of the others are left out.
-    n_runs = {site: len(pieces) for (site, variant), pieces in parts.items() if variant == "original"}
-    best = max(wanted, key=lambda one: n_runs.get(one, 0))
     main = next((r for r in readouts if r.site == best and r.variant == "original"), None)
     most = max(n_runs.values(), default=0)
     if main is not None and n_runs[best] < most:
@@ -159,11 +165,12 @@ def _read(
     variant: str,
     own: bool,
     parts: dict[tuple[str, str], list[tuple[pl.DataFrame, NDArray[np.float32]]]],
+    site: str | None = None,
 ) -> None:
     keys = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").unique(maintain_order=True)
     # Of the run's own store, contexts that were changed (the role line removed, say) are read as variants too.
     only = "original" if variant != "original" else None
-    lines = store.index(variant=only).with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
+    lines = store.index(site=site, variant=only).with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
     lines = lines.filter(
         ~pl.col("site").str.starts_with("tokens:")
     )  # many rows a decision: `spans_of` reads them
