@@ -91,7 +91,7 @@ def train(
     }  # fmt: skip
     state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0, "batch": 0}
     if (work / "state.json").is_file():
-        state = resume(work, model, optims, settings, "cpu")
+        state = resume(work, model, optims, settings, "cpu") | {"settings": settings}
         say(f"resuming at {state['tokens']:,} of {tokens:,} tokens")
     data = DataLoader(
         ThinkingBatches(seed, lexicon, preset, batch_tokens, state["game"], state["batch"]),
