@@ -20,18 +20,14 @@ from harness.cli import (
     demo,
     experiment,
     features,
-    finetune,
     models,
-    outcome,
-    planted,
     play,
     runs,
     settings,
     show,
-    thinking,
-    train,
 )
 from harness.cli.app import app, last_line
+from harness.cli.learning import finetune, outcome, planted, thinking, train
 from harness.console import write
 from harness.errors import WolfscopeError
 

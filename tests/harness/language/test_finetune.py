@@ -206,7 +206,7 @@ def test_all_weights_can_learn_and_a_run_knows_what_its_model_was_made_of(
 def test_dataset_writes_the_same_lessons(base: Path, run: Path, tmp_path: Path) -> None:
     import polars as pl
 
-    from harness.cli.finetune import dataset
+    from harness.cli.learning.finetune import dataset
 
     out = tmp_path / "data"
     dataset(run, out, model=base, prompt="transcript", set=("data.where=seat = 1",), quiet=True)
