@@ -24,6 +24,8 @@ from harness.run.folder import Run, load_run
 from harness.schedule.branched import Origin, origin_of
 
 LEVEL = 0.95
+FEWEST = 5
+"""Pairs below which a mean has no interval: it is given as wide as such numbers can be, and is never marked."""
 MOST_POSTERIORS = 40
 """Continuations of each arm whose posteriors are computed; each takes up to a second."""
 Z = 1.959964
@@ -264,6 +266,9 @@ def _effect(
     if not pairs:
         return Effect(kind, what, 0, 0.0, 0.0, 0.0, 0.0, 0.0, seat, target)
     low, high = paired_shares(a, b) if binary else bootstrap(a - b)
+    if not binary and len(pairs) < FEWEST:
+        high = max(1.0, float(np.abs(a - b).max()))
+        low = -high
     p, q = float(a.mean()), float(b.mean())
     return Effect(kind, what, len(pairs), _r(q), _r(low), _r(high), _r(p), _r(p - q), seat, target)
 

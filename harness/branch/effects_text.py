@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.branch.effects import Effects
+from harness.branch.effects import FEWEST, Effects
 
 
 def effects_table(found: Effects, most: int = 8) -> str:
@@ -37,9 +37,10 @@ def effects_table(found: Effects, most: int = 8) -> str:
                 lines.append(f"  {_fit(e.what)} {e.unchanged:6.2f}  ({e.low:.2f} to {e.high:.2f})")
                 continue
             mark = " *" if e.low > 0 or e.high < 0 else ""
+            few = e.n < FEWEST and -e.low == e.high
+            interval = f"({e.n} pairs: no interval)" if few else f"({e.low:+.2f} to {e.high:+.2f}){mark}"
             lines.append(
-                f"  {_fit(e.what)} {e.unchanged:6.2f} -> {e.changed:5.2f}   {e.difference:+.2f} "
-                f"({e.low:+.2f} to {e.high:+.2f}){mark}"
+                f"  {_fit(e.what)} {e.unchanged:6.2f} -> {e.changed:5.2f}   {e.difference:+.2f} {interval}"
             )
         if len(rows) > len(shown):
             lines.append(f"  and {len(rows) - len(shown)} smaller ones (branch.json has all)")

@@ -38,7 +38,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def check_model(
     folder: Path,
-    game: str = "werewolf",
+    game: str,
     preset: str | None = None,
     *,
     weights: bool = True,

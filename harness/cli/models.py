@@ -11,7 +11,7 @@ from harness.cli.app import MODELS, Flag, app, last_line
 def check_model(
     folder: Path,
     *,
-    game: str = "werewolf",
+    game: str | None = None,
     preset: str | None = None,
     device: str = "auto",
     files_only: Flag = False,
@@ -24,7 +24,8 @@ def check_model(
     folder
         The model's folder in Hugging Face format, an adapter's, or the name of a model in the repository.
     game
-        Whose words are looked at, and of which one decision is played.
+        Whose words are looked at, and of which one decision is played; the default game of configurations where it is
+        left out.
     preset
         Its rules.
     device
@@ -34,9 +35,12 @@ def check_model(
     """
     from agents.models.small import find_model
     from harness.check.model import check_model as look
+    from harness.config.sections import GameSection
 
     wrong = 0
-    for finding in look(find_model(folder), game, preset, weights=not files_only, device=device):
+    for finding in look(
+        find_model(folder), game or GameSection().name, preset, weights=not files_only, device=device
+    ):
         last_line(finding)
         wrong += not finding.ok
     return 1 if wrong else 0

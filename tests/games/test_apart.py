@@ -12,8 +12,6 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 """Where Werewolf is at home. `games/werewolf_v0.py` is its PettingZoo environment."""
 
 EXCEPTIONS = {
-    "harness/check/model.py": "the game whose words a model is tried on where none is named",
-    "harness/cli/models.py": "the same, as the verb's default",
     "harness/exchange/activations": "the answer that is exported beside a row is that of Werewolf's first question",
     "analysis/features/beliefs.py": "a simplex of Werewolf's roles",
     "harness/cli/learning/outcome.py": "the sides whose players learn from outcomes are those of Werewolf",

@@ -83,8 +83,8 @@ def test_a_transcript_lesson_is_the_seats_document(run: Run) -> None:
     from agents.models.folder import load_tokenizer
 
     tokenizer = load_tokenizer(SMALL_MODEL)
-    lessons, _ = made(run, SMALL_MODEL, PlayerSection(), where="seat < 3")
-    assert {lesson.seat for lesson in lessons} == {0, 1, 2}
+    lessons, _ = made(run, SMALL_MODEL, PlayerSection(), where="seat < 5")
+    assert len({lesson.seat for lesson in lessons}) > 2
     for lesson in lessons:
         game, config, _ = run.game(lesson.game_id)
         text = "\n".join(document(game.text, run.records(lesson.game_id), lesson.seat, config))
