@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from games.records import Decision
 from harness.activations.sites import View, views
@@ -96,3 +97,18 @@ def batches_of(
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def one_of_each_game(
+    batches: Iterable[Sequence[Context]], most: int, seed: int, side: int = 8
+) -> list[list[Context]]:
+    """One context of each game, drawn from the seed, until they hold `most` tokens; in batches of `side`."""
+    rng = np.random.default_rng(seed)
+    kept: list[Context] = []
+    for batch in batches:
+        for game in dict.fromkeys(one.game_id for one in batch):
+            mine = [one for one in batch if one.game_id == game]
+            kept.append(mine[int(rng.integers(len(mine)))])
+        if sum(len(one.view.ids) for one in kept) >= most:
+            break
+    return [kept[i : i + side] for i in range(0, len(kept), side)]

@@ -19,7 +19,6 @@ predicted from the tokens before it. Import it where it is used: it brings torch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from agents.hooks.model import HookedModel
 from harness.atomic import replacing, storage, write_whole
 from harness.capture.job import chosen_backend
 from harness.compare.carried import carry
-from harness.compare.contexts import Context, batches_of
+from harness.compare.contexts import Context, batches_of, one_of_each_game
 from harness.compare.design import write_design
 from harness.compare.moved import LAYERS, Moved, finish
 from harness.compare.pair import check_comparable, load_model, places, read
@@ -45,7 +44,7 @@ from harness.run.folder import Run, load_run
 
 SCHEMA_VERSION = 2
 PARTS = ("words", "carried", "features")
-CARRIED_TOKENS = 4_000
+CARRIED_TOKENS = 6_000
 """Tokens of contexts that the arms are measured on, at most about so many: every arm reads them all."""
 
 
@@ -107,7 +106,7 @@ def diff_models(
     points = points_of(pair[0], layers)
     means, levels = _words_and_layers(pair, points, batches(), run, out, say)
     if "carried" in parts:
-        some = list(islice(batches(), max(1, CARRIED_TOKENS // size)))
+        some = one_of_each_game(batches(), CARRIED_TOKENS, seed)
         arms = carry(pair, some, means, levels, seed, say)
         with replacing(out / "carried.parquet") as file:
             arms.write_parquet(file)

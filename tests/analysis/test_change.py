@@ -245,3 +245,26 @@ def test_confessions_count_as_own_role_told_by_werewolves_alone_and_nothing_type
         assert rate(plain, "own_role_told", role) == rate(changed, "own_role_told", role)
     assert 0 < rate(plain, "hits", "villager") < 1
     assert {m for m, _, _, _ in plain} >= {"bussing", "counter_claims"}
+
+
+def test_the_section_shows_each_part_and_leads_to_the_decision_in_the_viewer(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from analysis.evaluation.evaluate import Settings
+    from analysis.report.before_after.section import change_block
+    from analysis.report.page import Numbers
+
+    a_diff(tmp_path)
+    numbers = Numbers()
+    runs: Any = [("", SimpleNamespace(path=tmp_path))]
+    block = change_block(None, None, runs, Settings(n_boot=200), numbers)  # type: ignore[arg-type]
+    assert {"D1_segments", "D1_words", "D1_triggers", "D1_partings", "D1_layers", "D2_acts"} <= set(
+        numbers.frames
+    )
+    assert [p.figure.id for p in block.parts if p.figure] == ["D2-0", "D1-0"]
+    cells = [cell for p in block.parts if p.table for row in p.table.rows for cell in row]
+    assert '<a href="view/games/g00.html#seq=1">g00, 1</a>' in cells
+    assert "“Una”" in block.parts[0].note
+    assert any("--part carried" in text for text in block.absent)
+    nothing = change_block(None, None, [("", SimpleNamespace(path=tmp_path / "none"))], Settings(), numbers)  # type: ignore[arg-type]
+    assert nothing.empty and "wolfscope diff" in nothing.parts[0].note

@@ -196,3 +196,14 @@ def test_the_design_that_is_written_for_an_experiment_can_be_read_and_names_the_
     direction = read_direction("change", design.directions["change"])
     assert direction.layer == 1  # what leaves the last block is read by no later token
     np.testing.assert_allclose(direction.vector, np.full(8, 8**-0.5), rtol=1e-5)
+
+
+def test_the_arms_are_measured_on_one_context_of_each_game(run: Path) -> None:
+    from harness.compare.contexts import one_of_each_game
+
+    opened = load_run(run)
+    batches = list(batches_of(opened, opened.manifest.models["small"], opened.game_ids, 100_000, 4096))
+    some = [one for batch in one_of_each_game(batches, 10**6, seed=1) for one in batch]
+    assert [one.game_id for one in some] == opened.game_ids
+    assert some == [one for batch in one_of_each_game(batches, 10**6, seed=1) for one in batch]
+    assert len(one_of_each_game(batches, 10**6, seed=1, side=1)) == 2

@@ -138,9 +138,11 @@ def add_features(block: Block, change: Change, numbers: Numbers) -> None:
     if len(arms):
         numbers.add("D6_arms", arms, a=change.a, b=change.b)
         of = {(r["arm"], r["way"]): r for r in arms.filter(segment="all").iter_rows(named=True)}
-        if ("new_only", "take") in of:
-            tested = " " + "; ".join(
-                f"what {name.replace('_', '-')} latents write, {words}, removes {of[name, way]['share']:+.0%} of the "
+        if not len(frame.filter(~pl.col("null"), kind="new-only")):
+            tested = " No latent is B's alone, so no arm was tested."
+        elif ("new_only", "take") in of:
+            tested = " " + ". ".join(
+                f"What {name.replace('_', '-')} latents write, {words}, removes {of[name, way]['share']:+.0%} of the "
                 "divergence"
                 for name in ("new_only", "shared")
                 for way, words in (("take", "taken out of B"), ("bring", "added to A"))
