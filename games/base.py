@@ -14,7 +14,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from games.records import Action, Decision, Event, Record, Request, SpeechAct
-from games.statements import Statement
+from games.statements import Reading, Statement
 
 
 class GameError(ValueError):
@@ -97,6 +97,10 @@ class BeliefTarget(msgspec.Struct, frozen=True):
     """The roles (keys) that make the answer yes."""
     phrase: str
     """What the seat is asked to be, as it stands after "is": `a werewolf`."""
+    plural: str = ""
+    """Several of them: `werewolves`."""
+    apart: bool = False
+    """Whether seats that know the first question's answer are asked this one (Merlin's hunter knows evil)."""
 
     def p(self, probabilities: Mapping[str, float]) -> float:
         """The probability of yes. probabilities: role key -> probability."""
@@ -321,6 +325,10 @@ class Game(Protocol):
 
     def statements(self, config: Any, records: Sequence[Record]) -> list[Statement]:
         """The truth of every typed act of a whole log. Raises ReplayError where the log is one seat's view."""
+        ...
+
+    def reading(self, config: Any) -> Reading | None:
+        """A new fold over a game's events; None where the game offers none, and `analysis` reads it not."""
         ...
 
     def legal_fallback(self, request: Request, seed: int) -> Action:

@@ -57,7 +57,6 @@ BEHAVIOUR: dict[str, Any] = {
     "high": pl.Float64,
 }
 STATED = ("stated", "stated_words")
-EXITS = ("death", "exile", "shoot")
 Row = tuple[str, str, str, str, float, float]
 
 
@@ -111,13 +110,14 @@ def _game(
     for record in log.records:
         if isinstance(record, Decision):
             agents.setdefault(record.seat, record.agent)
-    wolves = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
+    guilty, exits = log.game.belief_targets[0].roles, log.game.exit_kinds
+    wolves = {seat for seat, fact in enumerate(facts) if fact.role in guilty}
 
     def row(seat: int, metric: str, value: float, n: float = 1.0) -> Row:
         return (log.game_id, agents[seat], facts[seat].faction, metric, value, n)
 
-    gone = {r.target for r in log.records if isinstance(r, Event) and r.kind in EXITS}
-    for seat in agents:
+    gone = {r.target for r in log.records if isinstance(r, Event) and r.kind in exits}
+    for seat in agents if exits else ():
         yield row(seat, "survival", float(seat not in gone))
     for statement in statements:
         if statement["speaker_knows_false"] is not None:
@@ -154,7 +154,7 @@ def _table_talk(log: GameLog, wolves: set[int], lied: set[int]) -> Iterator[tupl
                 liars.add(record.seat)
         elif record.kind == "phase":
             suspected = {}
-        elif record.kind in EXITS and record.target is not None:
+        elif record.kind in log.game.exit_kinds and record.target is not None:
             living.discard(record.target)
         elif record.audience is None and record.actor is not None:
             targets = [a.subject for a in record.acts if suspects(a)] if record.kind == "speech" else []
@@ -223,7 +223,7 @@ def _moved(log: GameLog, beliefs: pl.DataFrame) -> Iterator[tuple[int, float, fl
 def _direction(act: SpeechAct) -> float:
     if act.kind == "accuse":
         return 1.0
-    if act.kind == "defend":
+    if act.kind in ("defend", "vouch"):
         return -1.0
     if act.kind == "report_inspection":
         return 1.0 if act.role == "werewolf" else -1.0

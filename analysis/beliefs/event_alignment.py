@@ -21,8 +21,17 @@ EVENTS = {
     "was_reported_werewolf": "is reported a werewolf",
     "was_reported_other": "is reported harmless",
     "claimed_seer": "claims to be the seer",
+    "was_vouched": "is vouched for",
+    "went_failed": "goes on a mission with a failure",
+    "went_succeeded": "goes on a mission without one",
+    "claimed_merlin": "claims to be Merlin",
 }
-"""Public count that leaves 0 -> what happened to the subject."""
+"""Public count that leaves 0 -> what happened to the subject; of the counts of all games."""
+
+
+def events_in(frame: pl.DataFrame) -> dict[str, str]:
+    """Those of `EVENTS` that the game of a frame counts."""
+    return {count: words for count, words in EVENTS.items() if count in frame.columns}
 
 
 SHIFTS = ("speaker_shift", "subject_shift", "stated_shift")
@@ -39,20 +48,20 @@ PERSUASION: dict[str, Any] = {
 def aligned(
     frame: pl.DataFrame, columns: Mapping[str, NDArray[Any]], before: int = 2, after: int = 3, least: int = 40
 ) -> pl.DataFrame:
-    """Mean belief around events, by source and by whether the subject is a werewolf.
+    """Mean belief around events, by source and by whether the subject is what is asked (`werewolf`).
 
-    `frame` has schema `frames.ROWS`, `columns` are beliefs `(n_rows,)`, NaN where there is none. Returns event,
+    `frame` has schema `frames.rows_schema`, `columns` are beliefs `(n_rows,)`, NaN where there is none. Returns event,
     offset, source, werewolf (bool), belief, n_rows; cells of fewer than `least` rows are left out.
     """
-    names = list(columns)
-    rows = frame.select("game_id", "viewer", "subject", "seq", "is_werewolf", *EVENTS).with_columns(
+    names, events = list(columns), events_in(frame)
+    rows = frame.select("game_id", "viewer", "subject", "seq", "is_werewolf", *events).with_columns(
         **{f"belief_{i}": np.asarray(columns[name], dtype=float) for i, name in enumerate(names)}
     )
     rows = rows.sort("game_id", "viewer", "subject", "seq", maintain_order=True)
     unit = ["game_id", "viewer", "subject"]
     rows = rows.with_columns(place=pl.int_range(pl.len()).over(unit))
     found = []
-    for event, words in EVENTS.items():
+    for event, words in events.items():
         first = (
             rows.filter(pl.col(event) > 0)
             .group_by(unit, maintain_order=True)

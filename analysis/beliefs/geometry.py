@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.data.public_features import PUBLIC
+from analysis.data.frames import counts_in
 from analysis.data.targets import Target
 from analysis.probes.probes import PENALTIES
 from analysis.stats.bootstrap import ratio_interval
@@ -71,7 +71,7 @@ def posterior_r2(target: Target, folds: Folds, p: NDArray[np.float64]) -> pl.Dat
         for i, name in enumerate(main.layers)
     ]  # fmt: skip
     public = target.frame.select(
-        *PUBLIC, "turn", "n_living", "length", "p_rules", "day"
+        *counts_in(target.frame), "turn", "n_living", "length", "p_rules", "day"
     ).to_numpy().astype(np.float64)  # fmt: skip
     rows.append(
         {

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from agents.avalon import observer as avalon
 from agents.werewolf.observer import (
     EVEN,
     RUNGS,
@@ -30,7 +31,9 @@ from agents.werewolf.observer import (
 from analysis.beliefs.utterances import UTTERANCES, is_speech, utterance
 from analysis.data.frames import GameLog
 from analysis.data.roster import in_words
+from games.avalon.config import AvalonConfig
 from games.records import Decision, Event
+from games.werewolf.config import WerewolfConfig
 from games.werewolf.roles import species_of
 
 SCHEMA = {
@@ -39,8 +42,8 @@ SCHEMA = {
     "viewer": pl.Int16,
     "subject": pl.Int16,
     "source": pl.String,
-    "p_werewolf": pl.Float64,
-    "p_seer": pl.Float64,
+    "p_werewolf": pl.Float64,  # or what else the game's first belief target asks
+    "p_seer": pl.Float64,  # the same of its second
 }
 SECOND = {
     "game_id": pl.String,
@@ -126,11 +129,35 @@ def follow(
     """What one game gives, and why it ends early. models: whether any game of the set has some. beliefs: whether the
     first-order beliefs at every decision are wanted."""
     rows = Found()
+    if not isinstance(log.config, WerewolfConfig):
+        return follow_other(log, models, rows, beliefs)
     try:
         observer = Observer("exact", log.config, log.mix or EVEN, lapse=LAPSE if models else 0.0)
         _follow(
             log, observer, models, "scripted policies" if models else "exact", rows, lies, second_at, beliefs
         )
+    except ValueError as error:
+        return rows, error
+    return rows, None
+
+
+def follow_other(log: GameLog, models: bool, rows: Found, beliefs: bool) -> tuple[Found, ValueError | None]:
+    """As `follow`, of a game that is not Werewolf: the first-order beliefs alone."""
+    if not isinstance(log.config, AvalonConfig):
+        return rows, ValueError(f"no observer of the game {log.game.name} is known")
+    first, *more = log.game.belief_targets
+    try:
+        observer = avalon.Observer("exact", log.config, lapse=LAPSE if models else 0.0)
+        for record in log.records:
+            if isinstance(record, Event):
+                observer.update(record)
+            elif beliefs and (record.trace is not None or not models):
+                for subject, p in enumerate(observer.beliefs(record.seat)):
+                    told = dict(zip(observer.roles, map(float, p), strict=True))
+                    if subject != record.seat:
+                        source = "scripted policies" if models else "exact"
+                        at = (log.game_id, record.seq, record.seat, subject, source)
+                        rows.beliefs.append((*at, first.p(told), more[0].p(told) if more else None))
     except ValueError as error:
         return rows, error
     return rows, None
@@ -193,7 +220,9 @@ def fit_halves(
     found: dict[str, Fitted] = {}
     for held, other in (halves, halves[::-1]):
         try:
-            games = read([ids[i] for i in sorted(other[:most])])
+            games = list(read([ids[i] for i in sorted(other[:most])]))
+            if not all(isinstance(log.config, WerewolfConfig) for log in games):
+                return None, f"no character of {games[0].game.name} is fitted"
             character = fit([(log.config, log.records) for log in games], sweeps)
         except ValueError as error:
             return None, str(error)
@@ -216,6 +245,8 @@ def follow_rungs(log: GameLog, rows: Found, models: bool) -> None:
 
     The highest rung is the exact observer, whose rows are there. `rows` are of this game alone.
     """
+    if not isinstance(log.config, WerewolfConfig):
+        return  # the ladder is one of its players
     asked = {int(row[1]) for row in rows.beliefs}
     for name in RUNGS[:-1]:
         rows.rungs += rung_rows(log, name, asked, models)

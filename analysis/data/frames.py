@@ -9,18 +9,19 @@ length, the rules posterior, and the lines about the subject that the viewer cou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal
 
 import polars as pl
 from scipy import sparse
 
-from analysis.data.knowledge import Knowledge
-from analysis.data.public_features import PUBLIC, PublicRecord
 from analysis.data.roster import Characters, characters_of
+from analysis.stats.errors import AnalysisError
+from games.base import Game
 from games.records import NOBODY, Decision, Event, Record
+from games.statements import Reading
 
 ROWS: dict[str, Any] = {
     "game_id": pl.String,
@@ -29,7 +30,7 @@ ROWS: dict[str, Any] = {
     "subject": pl.Int16,
     "viewer_role": pl.String,
     "subject_role": pl.String,
-    "is_werewolf": pl.Boolean,  # the truth
+    "is_werewolf": pl.Boolean,  # whether the subject is what the game's first belief target asks
     "kind": pl.String,  # of the decision
     "day": pl.Int16,
     "turn": pl.Int32,  # decisions that the viewer has made before
@@ -38,11 +39,24 @@ ROWS: dict[str, Any] = {
     "name": pl.String,  # the subject's
     "agent": pl.String,
     "model": pl.String,
-    "p_rules": pl.Float64,  # that the subject is a werewolf
-    "p_rules_seer": pl.Float64,
-    "preset": pl.String,
-    **dict.fromkeys(PUBLIC, pl.Int16),
+    "p_rules": pl.Float64,  # probability of that, by the rules alone
 }
+"""Of every game; `rows_schema` adds `p_rules_NAME` of the further belief targets, `preset`, and the public counts."""
+
+
+def rows_schema(game: Game, features: Sequence[str]) -> dict[str, Any]:
+    """The columns of the central frame for a game. features: names of its public counts (`Reading.features`)."""
+    others = {f"p_rules_{target.name}": pl.Float64 for target in game.belief_targets[1:]}
+    return {**ROWS, **others, "preset": pl.String, **dict.fromkeys(features, pl.Int16)}
+
+
+FORETOLD = "foretold_"
+"""Beginning of the columns of what came (`Reading.foretold`); null where it was not asked. Of rows about oneself."""
+
+
+def counts_in(frame: pl.DataFrame) -> list[str]:
+    """The names of the public counts among the columns of a central frame."""
+    return frame.columns[frame.columns.index("preset") + 1 :]
 
 
 @dataclass(frozen=True)
@@ -63,11 +77,13 @@ class Rows:
     """The central frame and the text behind it."""
 
     frame: pl.DataFrame
-    """Schema `ROWS`."""
+    """Schema `rows_schema`."""
     lines: list[str]
     """Lines about one subject, the subject's name replaced by `subject`, other names by `other`."""
     reads: sparse.csr_matrix
     """`(n_rows, n_lines)`: which lines about its subject each row's viewer had read."""
+    foretold: Mapping[str, str] = field(default_factory=dict)
+    """`Reading.foretold` of the game; the columns `foretold_NAME` hold the answers."""
 
 
 def logs_of(run: Any, ids: Sequence[str] | None = None) -> Iterator[GameLog]:
@@ -112,6 +128,16 @@ class Logs(Iterable[GameLog]):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def game(self) -> Game:
+        """The game that is played in all runs. Raises AnalysisError where there are several."""
+        cells = [cell for _, run in self.runs for cell in run.manifest.cells]
+        names = dict.fromkeys(cell.game for cell in cells)
+        if len(names) > 1:
+            raise AnalysisError(f"the runs are of {' and of '.join(names)}: analyse each game by itself")
+        found: Game = cells[0].rules()[0]
+        return found
 
     def __iter__(self) -> Iterator[GameLog]:
         if self._held is not None:
@@ -164,28 +190,44 @@ def both_rows(logs: Iterable[GameLog]) -> tuple[Rows, Rows]:
 
 def _rows_of(logs: Iterable[GameLog], models_only: bool, kinds: Sequence[str]) -> list[Rows]:
     lines: list[str] = []
-    parts = {kind: _Part() for kind in kinds}
+    parts = {kind: _Part(kind == "self") for kind in kinds}
     for log in logs:
-        _read_game(log, lines, parts)
+        reading = reading_of(log)
+        for part in parts.values():
+            part.begin(log, reading)
+        _read_game(log, reading, lines, parts)
     return [part.rows(lines, models_only) for part in parts.values()]
 
 
 class _Part:
     """Rows of one kind as they are gathered."""
 
-    def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {name: [] for name in ROWS}
+    def __init__(self, own: bool) -> None:
+        self.own = own
+        self.columns: dict[str, list[Any]] = {}
+        self.schema: dict[str, Any] = dict(ROWS)
+        self.foretold: Mapping[str, str] = {}
         self.row_of: list[int] = []
         self.line_of: list[int] = []
+
+    def begin(self, log: GameLog, reading: Reading) -> None:
+        self.foretold = reading.foretold if self.own else {}
+        self._came = {f"{FORETOLD}{name}": told for name, told in reading.outcomes(log.records).items()}
+        self.schema |= dict.fromkeys((f"{FORETOLD}{name}" for name in self.foretold), pl.Boolean)
+        self.schema |= rows_schema(log.game, reading.features)
+        for name in self.schema.keys() - self.columns.keys():
+            self.columns[name] = [None] * len(self.columns.get("seq", ()))
 
     def add(self, row: dict[str, Any], seen: list[int]) -> None:
         self.row_of += [len(self.columns["seq"])] * len(seen)
         self.line_of += seen
+        whole = row | {name: told.get(row["seq"]) for name, told in self._came.items()}
         for name, column in self.columns.items():
-            column.append(row[name])
+            column.append(whole.get(name))
 
     def rows(self, lines: list[str], models_only: bool) -> Rows:
-        frame = pl.DataFrame(self.columns, schema=ROWS)
+        columns = {name: self.columns.get(name, []) for name in self.schema}
+        frame = pl.DataFrame(columns, schema=self.schema)
         reads = sparse.csr_matrix(
             ([1.0] * len(self.row_of), (self.row_of, self.line_of)),
             shape=(len(frame), len(lines)),
@@ -194,23 +236,35 @@ class _Part:
         if models_only and frame["model"].is_not_null().any():
             keep = frame["model"].is_not_null()
             frame, reads = frame.filter(keep), reads[keep.to_numpy()]
-        return Rows(frame, lines, reads)
+        return Rows(frame, lines, reads, self.foretold)
 
 
-def _read_game(log: GameLog, lines: list[str], parts: dict[str, _Part]) -> None:
+def reading_of(log: GameLog) -> Reading:
+    """A new fold over a game's events. Raises AnalysisError for a game that offers none."""
+    reading = log.game.reading(log.config)
+    if reading is None:
+        raise AnalysisError(
+            f"the game {log.game.name} does not say what its logs make known (`Game.reading`), so behaviour, labels, "
+            "probes and the report cannot read it; ratings, check, replay, view and branch take every game"
+        )
+    found: Reading = reading
+    return found
+
+
+def _read_game(log: GameLog, reading: Reading, lines: list[str], parts: dict[str, _Part]) -> None:
     """Adds the game's lines, and its rows of each kind."""
     facts = log.game.seats(log.config, log.records)
     names = [fact.name for fact in facts]
     n = len(names)
-    knowledge, public = Knowledge(log.config), PublicRecord(n)
+    first, *others = log.game.belief_targets
+    apart = [target for target in others if target.apart]
     about: list[list[tuple[tuple[int, ...] | None, int]]] = [[] for _ in range(n)]
     seen, decided = [0] * n, [0] * n
     preset = str(getattr(log.config, "preset", ""))
     setup = log.records[0]
     for record in log.records:
         if isinstance(record, Event):
-            knowledge.see(record)
-            public.see(record)
+            reading.see(record)
             for seat in range(n) if record.audience is None else record.audience:
                 seen[seat] += 1
             if record is not setup and record.audience != ():
@@ -220,20 +274,21 @@ def _read_game(log: GameLog, lines: list[str], parts: dict[str, _Part]) -> None:
                         lines.append(line)
             continue
         viewer = record.seat
-        posterior = knowledge.posterior(viewer)
-        for kind, part in parts.items():
-            for subject in [viewer] if kind == "self" else sorted(knowledge.living - {viewer}):
-                p = posterior[subject].get("werewolf", 0.0)
-                if kind != "self" and not 0 < p < 1:
+        posterior = reading.posterior(viewer)
+        for part in parts.values():
+            for subject in [viewer] if part.own else sorted(set(reading.living) - {viewer}):
+                p = first.p(posterior[subject])
+                unknown = 0 < p < 1 or any(0 < target.p(posterior[subject]) < 1 for target in apart)
+                if not (part.own or unknown):
                     continue
                 row = {
                     "game_id": log.game_id, "seq": record.seq, "viewer": viewer, "subject": subject,
                     "viewer_role": facts[viewer].role, "subject_role": facts[subject].role,
-                    "is_werewolf": facts[subject].role == "werewolf", "kind": record.kind, "day": record.day,
-                    "turn": decided[viewer], "n_living": len(knowledge.living), "length": seen[viewer],
+                    "is_werewolf": facts[subject].role in first.roles, "kind": record.kind, "day": record.day,
+                    "turn": decided[viewer], "n_living": len(reading.living), "length": seen[viewer],
                     "name": names[subject], "agent": record.agent, "model": _model(record), "p_rules": p,
-                    "p_rules_seer": posterior[subject].get("seer", 0.0), "preset": preset,
-                    **public.features(subject, viewer),
+                    **{f"p_rules_{target.name}": target.p(posterior[subject]) for target in others},
+                    "preset": preset, **reading.counts(subject, viewer),
                 }  # fmt: skip
                 part.add(row, [i for audience, i in about[subject] if audience is None or viewer in audience])
         decided[viewer] += 1
@@ -282,14 +337,6 @@ def speaker_rows(logs: Iterable[GameLog]) -> pl.DataFrame:
 
 
 __all__ = [
-    "AT_ONCE",
-    "NOBODY",
-    "ROWS",
-    "GameLog",
-    "Logs",
-    "Rows",
-    "both_rows",
-    "logs_of",
-    "speaker_rows",
-    "subject_rows",
-]
+    "AT_ONCE", "NOBODY", "ROWS", "GameLog", "Logs", "Rows", "both_rows", "counts_in", "logs_of", "reading_of",
+    "rows_schema", "speaker_rows", "subject_rows",
+]  # fmt: skip

@@ -1,10 +1,10 @@
 """Labels of what was said, from the typed speech acts and the engine's truth; no self-report and no judge.
 
-One row per speech act. The proposition of an act: `claim_role` "I am R", `deny` "I am not R",
-`report_inspection` "I inspected S and was shown X", `accuse` "S is a werewolf", `defend` "S is no
-werewolf". The other kinds propose nothing that could be false and have null labels. `p_speaker` is the
-proposition's probability given the speaker's information, here under the rules alone
-(`analysis.data.knowledge`); an observer with known policies can refine it.
+One row per speech act. What an act proposes the game says (`games.statements.Reading`), in Werewolf: `claim_role` "I
+am R", `deny` "I am not R", `report_inspection` "I inspected S and was shown X", `accuse` "S is a werewolf", `defend` "S
+is no werewolf". The other kinds propose nothing that could be false and have null labels. `p_speaker` is the
+proposition's probability given the speaker's information, here under the rules alone; an observer with known policies
+can refine it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from analysis.data.frames import AT_ONCE, GameLog, batched
-from analysis.data.knowledge import Knowledge
-from games.records import NOBODY, Decision, Event, SpeechAct
-from games.werewolf.roles import faction_of, species_of
+from analysis.data.frames import AT_ONCE, GameLog, batched, reading_of
+from games.records import NOBODY, Event
+from games.statements import Reading
 
 STATEMENTS: dict[str, Any] = {
     "game_id": pl.String,
@@ -58,12 +57,12 @@ BALLOTS: dict[str, Any] = {
     "voter": pl.Int16,
     "voter_role": pl.String,
     "target": pl.Int16,
-    "target_is_werewolf": pl.Boolean,
-    "p_voter": pl.Float64,  # that the target is a werewolf, given what the voter knows
+    "target_is_werewolf": pl.Boolean,  # or what else the game's first belief target asks
+    "p_voter": pl.Float64,  # of that, given what the voter knows
     "p_chance": pl.Float64,  # the same for a living other drawn at random
     "agent": pl.String,
     "model": pl.String,
-    "against_knowledge": pl.Boolean,  # the voter knows the target to be no werewolf, others might be
+    "against_knowledge": pl.Boolean,  # the voter knows the target to be none, others might be
 }
 
 
@@ -87,11 +86,12 @@ def label(logs: Iterable[GameLog], likely: float = 0.0) -> dict[str, pl.DataFram
 
 def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]]]) -> None:
     facts = log.game.seats(log.config, log.records)
-    knowledge = Knowledge(log.config)
+    roles, reading, guilt = [f.role for f in facts], reading_of(log), log.game.belief_targets[0]
+    spoken = log.game.speech_kinds
     disclosed: set[tuple[int, int]] = set()
     for record in log.records:
         if isinstance(record, Event):
-            knowledge.see(record)
+            reading.see(record)
             continue
         seat = record.seat
         who = {
@@ -99,11 +99,11 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
             "day": record.day, "agent": record.agent,
             "model": None if record.trace is None else record.trace.model,
         }  # fmt: skip
-        if record.kind in ("speech", "last_words", "whisper"):
+        if record.kind in spoken:
             said = []
             for place, act in enumerate(record.action.acts):
-                truth = proposition_is_true(act, seat, [f.role for f in facts], knowledge)
-                p = p_of(act, seat, knowledge)
+                truth = reading.holds(act, seat, roles)
+                p = reading.p_of(act, seat)
                 statement = {
                     "act": place, "speaker_faction": facts[seat].faction, "kind": act.kind, "subject": act.subject,
                     "role": act.role, "public": record.kind != "whisper",
@@ -117,11 +117,12 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
                 if act.kind == "report_inspection" and act.subject is not None:
                     disclosed.add((seat, act.subject))
             if record.kind == "speech":
-                rows["speeches"].append(who | _speech(said, seat, record, knowledge, disclosed))
+                rows["speeches"].append(who | _speech(said, seat, reading, disclosed))
         elif record.kind == "ballot" and record.action.option not in (None, NOBODY):
             target = int(record.action.option or 0)
-            p = knowledge.p_werewolf(seat, target)
-            others = [knowledge.p_werewolf(seat, j) for j in sorted(knowledge.living - {seat})]
+            posterior = reading.posterior(seat)
+            p = guilt.p(posterior[target])
+            others = [guilt.p(posterior[j]) for j in sorted(set(reading.living) - {seat})]
             rows["ballots"].append(
                 {
                     "game_id": log.game_id,
@@ -129,7 +130,7 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
                     "voter": seat,
                     "voter_role": facts[seat].role,
                     "target": target,
-                    "target_is_werewolf": facts[target].role == "werewolf",
+                    "target_is_werewolf": roles[target] in guilt.roles,
                     "p_voter": p,
                     "p_chance": sum(others) / len(others),
                     "agent": record.agent,
@@ -140,55 +141,12 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
 
 
 def _speech(
-    said: list[dict[str, Any]],
-    seat: int,
-    decision: Decision,
-    knowledge: Knowledge,
-    disclosed: set[tuple[int, int]],
+    said: list[dict[str, Any]], seat: int, reading: Reading, disclosed: set[tuple[int, int]]
 ) -> dict[str, Any]:
-    decisive = [
-        subject for (seer, subject), value in knowledge.inspections.items()
-        if seer == seat and value == "werewolf" and subject in knowledge.living
-    ]  # fmt: skip
     proposed = [s for s in said if s["statement_is_false"] is not None]
     return {
         "n_statements": len(proposed),
         "any_false": any(s["statement_is_false"] for s in proposed),
         "any_known_false": any(s["speaker_knows_false"] for s in proposed),
-        "withheld": any((seat, subject) not in disclosed for subject in decisive),
+        "withheld": reading.withheld(seat, {subject for speaker, subject in disclosed if speaker == seat}),
     }
-
-
-def proposition_is_true(act: SpeechAct, speaker: int, roles: list[str], knowledge: Knowledge) -> bool | None:
-    """Whether what the act asserts holds in the world; None where it asserts nothing."""
-    if act.kind == "claim_role":
-        return roles[speaker] == act.role
-    if act.kind == "deny":
-        return roles[speaker] != act.role
-    if act.kind == "report_inspection" and act.subject is not None:
-        shown = knowledge.inspections.get((speaker, act.subject))
-        role = roles[act.subject]
-        return shown is not None and act.role in (role, faction_of(role), species_of(role))
-    if act.kind in ("accuse", "defend") and act.subject is not None:
-        return (roles[act.subject] == "werewolf") == (act.kind == "accuse")
-    return None
-
-
-def p_of(act: SpeechAct, speaker: int, knowledge: Knowledge) -> float | None:
-    """Probability of the act's proposition given what the speaker knows by the rules; None where there is
-    none.
-    """
-    if act.kind in ("claim_role", "deny"):
-        own = knowledge.posterior(speaker)[speaker].get(act.role or "", 0.0)
-        return own if act.kind == "claim_role" else 1 - own
-    if act.kind == "report_inspection" and act.subject is not None:
-        if (speaker, act.subject) not in knowledge.inspections:
-            return 0.0  # one knows whom one has inspected
-        posterior = knowledge.posterior(speaker)[act.subject]
-        return sum(
-            p for role, p in posterior.items() if act.role in (role, faction_of(role), species_of(role))
-        )
-    if act.kind in ("accuse", "defend") and act.subject is not None:
-        p = knowledge.p_werewolf(speaker, act.subject)
-        return p if act.kind == "accuse" else 1 - p
-    return None

@@ -4,7 +4,7 @@ from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from analysis.data.frames import Rows
+from analysis.data.frames import FORETOLD, Rows
 from analysis.stats.codes import codes_of
+from games.base import BeliefTarget, Game
 
 KEYS = ("game_id", "seq", "viewer", "subject")
 
@@ -76,7 +77,9 @@ class Target:
     stated: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Beliefs of other sources about the subject, `(n_rows,)`, NaN where there is none."""
     role: str = ""
-    """The role that the subject is asked to have, where that is the question: `werewolf` or `seer`."""
+    """What the subject is asked to be, where that is the question: the name of a belief target of the game."""
+    phrase: str = ""
+    """That in words, as it stands after "is": `a werewolf`."""
     note: str = ""
     """What else a reader must know of these rows."""
     prior: str = ""
@@ -97,7 +100,8 @@ class Target:
     @property
     def p_rules(self) -> NDArray[np.float64]:
         """Probability `(n_rows,)` by the rules alone that the subject has the role asked about."""
-        return self.frame["p_rules_seer" if self.role == "seer" else "p_rules"].to_numpy()
+        own = f"p_rules_{self.role}"
+        return self.frame[own if own in self.frame.columns else "p_rules"].to_numpy()
 
     @property
     def decisions(self) -> NDArray[np.int64]:
@@ -120,46 +124,69 @@ class Target:
 
 
 def targets_of(
-    others: Rows, own: Rows, speeches: pl.DataFrame, ballots: pl.DataFrame | None = None
+    game: Game, others: Rows, own: Rows, speeches: pl.DataFrame, ballots: pl.DataFrame | None = None
 ) -> list[Target]:
-    """The targets that a run of this project can answer, without their activations.
+    """The targets that runs of a game can answer, without their activations.
 
     `others` and `own` come from `subject_rows(about=...)`, `speeches` and `ballots` from `labels.label`.
     """
+    first, *more = game.belief_targets
     found = [
         _of(
-            others, pl.lit(True), "werewolf",
-            "Is this other player a werewolf? Asked where the viewer has not been told and cannot deduce it.",
+            others, (pl.col("p_rules") > 0) & (pl.col("p_rules") < 1), first,
+            f"Is this other player {first.phrase}? Asked where the viewer has not been told and cannot deduce it.",
         )
     ]  # fmt: skip
-    if ballots is not None:
+    if ballots is not None and len(ballots):
         found[0] = replace(found[0], chose=_chose(found[0].frame, ballots))
-    seer_lives = (pl.col("subject_role") == "seer").any().over("game_id", "seq", "viewer")
-    if others.frame["subject_role"].is_in(["seer"]).any():
-        found.append(
-            _of(
-                others, seer_lives & (pl.col("viewer_role") != "seer"), "seer",
-                "Is this other player the seer? Asked while the seer lives.",
-            )
-        )  # fmt: skip
+    for target in more:
+        is_one = pl.col("subject_role").is_in(target.roles)
+        if not others.frame["subject_role"].is_in(target.roles).any():
+            continue
+        asked = f"Is this other player {target.phrase}?"
+        if target.apart:
+            p = pl.col(f"p_rules_{target.name}")
+            found.append(
+                _of(others, (p > 0) & (p < 1), target, f"{asked} Asked of all who cannot deduce it, whatever side they "
+                    "are on.")
+            )  # fmt: skip
+        else:
+            lives = is_one.any().over("game_id", "seq", "viewer")
+            found.append(
+                _of(others, lives & ~pl.col("viewer_role").is_in(target.roles), target,
+                    f"{asked} Asked while {target.phrase} lives.")
+            )  # fmt: skip
+    return [*found, _own_lie(first, own, speeches), *_outcomes(own)]
+
+
+def _own_lie(guilty: BeliefTarget, own: Rows, speeches: pl.DataFrame) -> Target:
     spoken = speeches.filter(pl.col("n_statements") > 0).select(
         "game_id", "seq", pl.col("speaker").alias("viewer"), "any_known_false"
     )
     keyed = own.frame.with_row_index("row_").join(
         spoken, on=["game_id", "seq", "viewer"], how="inner", maintain_order="left"
     )
-    wolves = keyed.filter(pl.col("viewer_role") == "werewolf").sort("row_", maintain_order=True)
+    wolves = keyed.filter(pl.col("viewer_role").is_in(guilty.roles)).sort("row_", maintain_order=True)
     rows = wolves["row_"].to_numpy()
-    found.append(
-        Target(
-            "own_lie_within_werewolves",
-            "Is the werewolf about to say what it knows to be false? Lies against true statements, werewolves only, "
-            "read before the first word.",
-            own.frame[rows], wolves["any_known_false"].to_numpy().astype(float), np.arange(len(rows)),
-            own.reads[rows], own.lines,
-        )
+    who = f"the {guilty.phrase[2:]}" if guilty.phrase.startswith("a ") else f"the {guilty.phrase} player"
+    return Target(
+        f"own_lie_within_{guilty.plural.replace(' ', '_')}",
+        f"Is {who} about to say what it knows to be false? Lies against true statements, {guilty.plural} only, "
+        "read before the first word.",
+        own.frame[rows], wolves["any_known_false"].to_numpy().astype(float), np.arange(len(rows)),
+        own.reads[rows], own.lines,
     )  # fmt: skip
-    return found
+
+
+def _outcomes(own: Rows) -> Iterator[Target]:
+    """What is about to happen, where the game asks about it (`games.statements.Reading.foretold`)."""
+    for name, question in own.foretold.items():
+        answers = own.frame[f"{FORETOLD}{name}"]
+        rows = np.flatnonzero(answers.is_not_null().to_numpy())
+        y = answers[rows].to_numpy().astype(float)
+        yield Target(
+            f"own_{name}", question, own.frame[rows], y, np.arange(len(rows)), own.reads[rows], own.lines
+        )
 
 
 def _chose(frame: pl.DataFrame, ballots: pl.DataFrame) -> NDArray[np.float64]:
@@ -175,13 +202,13 @@ def _chose(frame: pl.DataFrame, ballots: pl.DataFrame) -> NDArray[np.float64]:
     return marked["chose"].fill_null(float("nan")).to_numpy()
 
 
-def _of(rows: Rows, where: pl.Expr, role: str, question: str) -> Target:
-    marked = rows.frame.select(keep=where, label=pl.col("subject_role") == role)
+def _of(rows: Rows, where: pl.Expr, asked: BeliefTarget, question: str) -> Target:
+    marked = rows.frame.select(keep=where, label=pl.col("subject_role").is_in(asked.roles))
     keep = np.flatnonzero(marked["keep"].to_numpy())
     frame = rows.frame[keep]
     return Target(
-        f"subject_is_{role}", question, frame, marked["label"].to_numpy().astype(float)[keep],
-        frame["subject"].to_numpy(), rows.reads[keep], rows.lines, role=role,
+        f"subject_is_{asked.name}", question, frame, marked["label"].to_numpy().astype(float)[keep],
+        frame["subject"].to_numpy(), rows.reads[keep], rows.lines, role=asked.name, phrase=asked.phrase,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.data.public_features import PUBLIC
+from analysis.data.frames import counts_in
 from analysis.data.targets import Target
 from analysis.data.words import word_features
 from analysis.evaluation.registry import BASELINES
@@ -96,14 +96,16 @@ def confounds(
         [_one_hot(frame["day"]), _one_hot(frame["kind"]), frame.select("turn", "n_living").to_numpy()]
     )
     length = frame.select("length", pl.col("length").log1p().alias("log")).to_numpy()
-    public = np.hstack([frame.select(PUBLIC).to_numpy(), turn])
+    public = np.hstack([frame.select(counts_in(frame)).to_numpy(), turn])
     seat, name, rules = _one_hot(frame["subject"]), _one_hot(frame["name"]), target.p_rules
     everything = np.hstack([public, seat, name, length, log_odds(rules)[:, None]]).astype(np.float32)
     codes = [
         codes_of(frame[column].to_numpy())
         for column in ("day", "kind", "turn", "n_living", "subject", "name")
     ]
-    coded = np.column_stack([frame.select(PUBLIC).to_numpy(), *codes, frame["length"].to_numpy(), rules])
+    coded = np.column_stack(
+        [frame.select(counts_in(frame)).to_numpy(), *codes, frame["length"].to_numpy(), rules]
+    )
     by_trees = boosted(coded, y, folds, seed, trees=trees)
     given = Nested.given(log_odds(rules), k)
     found = [

@@ -25,6 +25,7 @@ from analysis.rungs.nested import stack
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
 from analysis.stats.metrics import brier, ece, recall_at_fpr
 from analysis.stats.splits import Folds, game_folds
+from games.base import Game
 
 WINDOWS: dict[str, Any] = {
     "contrast": pl.String,
@@ -48,9 +49,10 @@ WINDOWS: dict[str, Any] = {
 
 
 def contrasts(
-    own: Rows, statements: pl.DataFrame, speeches: pl.DataFrame, runs: Sequence[tuple[str, Any]]
+    game: Game, own: Rows, statements: pl.DataFrame, speeches: pl.DataFrame, runs: Sequence[tuple[str, Any]]
 ) -> list[tuple[Target, bool]]:
     """The speech contrasts with their activations, and whether each stays within a role."""
+    guilty = game.belief_targets[0]
     mistaken = (
         statements.group_by("game_id", "seq", maintain_order=True)
         .agg(mistake=(pl.col("honest_mistake") & ~pl.col("believed_false").fill_null(False)).any())
@@ -63,17 +65,17 @@ def contrasts(
         own.frame.with_row_index("row_")
         .join(said, on=["game_id", "seq", "viewer"], how="inner", maintain_order="left")
         .join(mistaken, on=["game_id", "seq"], how="left", maintain_order="left")
-        .with_columns(wolf=pl.col("viewer_role") == "werewolf")
+        .with_columns(wolf=pl.col("viewer_role").is_in(guilty.roles))
         .sort("row_", maintain_order=True)
     )
     lie, wolf = pl.col("lie"), pl.col("wolf")
     honest = ~lie & pl.col("mistake")
     truth = ~lie & ~pl.col("false")
     asked = [
-        ("werewolves: lie against truth", wolf & (lie | truth), True),
-        ("villagers: bluff against truth", ~wolf & (lie | truth), True),
-        ("villagers: bluff against honest mistake", ~wolf & (lie | honest), True),
-        ("werewolf's lie against villager's honest mistake", (wolf & lie) | (~wolf & honest), False),
+        (f"{guilty.plural}: lie against truth", wolf & (lie | truth), True),
+        ("others: bluff against truth", ~wolf & (lie | truth), True),
+        ("others: bluff against honest mistake", ~wolf & (lie | honest), True),
+        (f"{guilty.plural}' lies against others' honest mistakes", (wolf & lie) | (~wolf & honest), False),
     ]
     found = []
     for name, where, within in asked:

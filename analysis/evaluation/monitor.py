@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from analysis.data.frames import GameLog
-from analysis.data.public_features import PUBLIC
+from analysis.data.frames import GameLog, counts_in
 from analysis.data.targets import Target
 from analysis.probes.probes import Nested
 from analysis.rungs.nested import TREES, boosted, linear
@@ -41,7 +40,11 @@ def monitor(target: Target, texts: Texts, folds: Folds, seed: int = 0, trees: in
     """The sources of the text monitor on the target's rows: words of the speech, public counts, both in trees."""
     keys = target.frame.select("game_id", "seq").iter_rows()
     said = [texts.get((str(game), int(seq)), "") for game, seq in keys]
-    public = target.frame.select(*PUBLIC, "day", "turn", "n_living", "length").to_numpy().astype(np.float32)
+    public = (
+        target.frame.select(*counts_in(target.frame), "day", "turn", "n_living", "length")
+        .to_numpy()
+        .astype(np.float32)
+    )
     public = public[:, np.ptp(public, axis=0) > 0]
     words = _words(said)
     sources = [boosted(np.hstack([public, words]), target.y, folds, seed, trees=trees)]

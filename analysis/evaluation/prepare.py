@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,10 +22,12 @@ from analysis.data.targets import Target, targets_of, thin
 from analysis.evaluation.contrasts import contrasts
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.registry import TARGETS
+from games.base import BeliefTarget
 from games.records import Decision
 from harness.run.typed import probability
 
-BELIEF = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf", "p_seer")
+KEYS = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf")
+"""Of a belief: `p_werewolf` is that of the game's first belief target; `p_NAME` of the others follow."""
 FEW, OBSERVED = 20, 1000
 """Games whose rows are made, and that observers follow, where nothing was captured."""
 SECOND_GAMES = 200
@@ -39,7 +42,7 @@ class Prepared:
     labels: dict[str, pl.DataFrame]
     """`statements`, `speeches`, `ballots`, graded by the observer."""
     beliefs: pl.DataFrame
-    """Columns `BELIEF` and `about`: all stated beliefs, first and second order."""
+    """Columns `KEYS`, one for each further belief target, and `about`: all stated beliefs, first and second order."""
     watched: Watched
     contrasts: list[tuple[Target, bool]]
     """Of speeches, with their activations, and whether each stays within a role."""
@@ -55,15 +58,15 @@ class Preparing:
     def __init__(self, logs: Logs, settings: Settings, spare: bool = False) -> None:
         self.logs, self.settings = logs, settings
         self.captured = not spare or any(stores_of(run)[0] for _, run in logs.runs)
+        self.game = logs.game
+        more = {f"p_{t.name}": sum_of(t) for t in self.game.belief_targets[1:]}
+        self._columns = (*KEYS, *more)
         self.beliefs = pl.concat(
             [
-                run.beliefs.with_columns(
-                    game_id=pl.lit(prefix) + pl.col("game_id"),
-                    p_seer=probability("seer"),
-                )
+                run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id"), **more)
                 for prefix, run in logs.runs
             ]
-        ).select(*BELIEF, "about").collect()  # fmt: skip
+        ).select(*self._columns, "about").collect()  # fmt: skip
         self._followed = logs if self.captured else drawn(logs, OBSERVED, settings.seed)
         asked = Asked(
             tuple(sorted(_second_at(self._followed, self.beliefs))), self.captured,
@@ -78,7 +81,7 @@ class Preparing:
         self.targets = [
             self._attached(target, target.name.startswith("own_"))
             for target in targets_of(
-                self._others, self._own, self._labels["speeches"], self._labels["ballots"]
+                self.game, self._others, self._own, self._labels["speeches"], self._labels["ballots"]
             )
         ]
         """The project's own, with their activations and nobody's beliefs yet."""
@@ -95,15 +98,16 @@ class Preparing:
                 f"; {len(self._followed):,} of {len(self.logs):,} games were followed, drawn at random"
             )
         labels = grade(self._labels, watched)
-        first = self.beliefs.filter(pl.col("about").is_null()).select(BELIEF)
-        sources = pl.concat([first, watched.beliefs.select(BELIEF), watched.fitted.select(BELIEF)])
+        first = self.beliefs.filter(pl.col("about").is_null()).select(self._columns)
+        found = (with_columns(frame, self._columns) for frame in (watched.beliefs, watched.fitted))
+        sources = pl.concat([first, *found])
         note = "; ".join(dict.fromkeys(filter(None, (watched.why, watched.no_fit))))
         more = [self._attached(t.rows(self._others, self._own, labels), t.own) for t in TARGETS.values()]
         targets = [
             replace(with_beliefs(target, sources), note=note, prior=watched.prior) if target.role else target
             for target in (*self.targets, *more)
         ]
-        speech = contrasts(self._own, labels["statements"], labels["speeches"], self.logs.runs)
+        speech = contrasts(self.game, self._own, labels["statements"], labels["speeches"], self.logs.runs)
         return Prepared(targets, labels, self.beliefs, watched, speech)
 
     def stop(self) -> None:
@@ -114,6 +118,21 @@ class Preparing:
 def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
     """The targets and label frames of all games; see `Preparing`."""
     return Preparing(logs, settings, spare).finish()
+
+
+def sum_of(target: BeliefTarget) -> pl.Expr:
+    """The probability that a belief gives a target; null where none of its roles was asked for."""
+    asked = [probability(role) for role in target.roles]
+    told = pl.any_horizontal(*(p.is_not_null() for p in asked))
+    return pl.when(told).then(pl.sum_horizontal(*asked)).otherwise(None)
+
+
+def with_columns(beliefs: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The columns of some beliefs; one that an observer does not tell is null."""
+    second = next((name for name in columns[len(KEYS) :]), "p_seer")
+    beliefs = beliefs.rename({"p_seer": second})  # `observers.SCHEMA` names it after Werewolf's
+    absent = {name: pl.lit(None, pl.Float64) for name in columns if name not in beliefs.columns}
+    return beliefs.with_columns(**absent).select(columns)
 
 
 def drawn(logs: Logs, most: int, seed: int) -> Logs:
@@ -144,7 +163,8 @@ def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
     role asked about."""
     found = {}
     for source in stated["source"].drop_nulls().unique(maintain_order=True):
-        p = joined_belief(target.frame, stated.filter(pl.col("source") == source), f"p_{target.role}")
+        column = f"p_{target.role}" if f"p_{target.role}" in stated.columns else KEYS[-1]
+        p = joined_belief(target.frame, stated.filter(pl.col("source") == source), column)
         if p.is_not_null().any():
             found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
     return replace(target, stated=found)

@@ -23,9 +23,11 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from analysis.data.frames import ROWS
+from analysis.data.frames import rows_schema
 from analysis.data.targets import Readout, Target
 from analysis.planted.planted import Planted
+from games.werewolf.game import GAME
+from games.werewolf.reading import Reading
 
 Carried = Literal["nothing", "surface", "unused", "used", "private"]
 KINDS: tuple[Carried, ...] = ("nothing", "surface", "unused", "used", "private")
@@ -122,11 +124,12 @@ def as_target(
         "preset": "planted",
     }  # fmt: skip
     columns: dict[str, Any] = {}
-    for name in ROWS:
+    schema = rows_schema(GAME, Reading.features)
+    for name in schema:
         value = frame[name] if name in frame.columns else known.get(name, 0)
         columns[name] = value if isinstance(value, pl.Series) else pl.Series([value] * len(frame))
     columns["subject_role"] = np.where(y > 0, "werewolf", "villager")
-    typed = pl.DataFrame(columns).cast(pl.Schema(ROWS))
+    typed = pl.DataFrame(columns).cast(pl.Schema(schema))
     layers = tuple(str(i) for i in range(x.shape[1]))
     return Target(
         "subject_is_werewolf", "planted", typed, y, typed["subject"].to_numpy(),

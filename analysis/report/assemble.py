@@ -49,7 +49,7 @@ from analysis.report.sections.summary import summary_figure
 from analysis.report.sections.training import training_block
 from analysis.report.sections.transfer import transfer_block
 
-OWN_LIE = "own_lie_within_werewolves"
+OWN_LIE = "own_lie_within_"
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _answer(
     made: Made, done: Sequence[Evaluation], first: Evaluation | Skipped | None, lies: pl.DataFrame, causal: str,
     models: Sequence[str],
 ) -> dict[str, list[str]]:  # fmt: skip
-    own = next((e for e in made.evaluations if e.target.name == OWN_LIE), None)
+    own = next((e for e in made.evaluations if e.target.name.startswith(OWN_LIE)), None)
     if first is None:
         return {"models": ["No question could be asked of these games."], "acts": [causal], "control": []}
     said = words.models_answer(first)

@@ -112,11 +112,12 @@ def simplex(points: pl.DataFrame, label: str) -> str | Drawing:
     return svg(layered.facet(facet=facet, columns=2, spacing=40), label)
 
 
-def courses(points: pl.DataFrame, label: str) -> str | Drawing:
-    """F3: mean belief around events. Columns event, offset, source, werewolf (bool), belief."""
+def courses(points: pl.DataFrame, label: str, what: str) -> str | Drawing:
+    """F3: mean belief around events. Columns event, offset, source, werewolf (bool), belief. what: the subject is asked
+    to be, `a werewolf`."""
     sources = points["source"].unique(maintain_order=True).to_list()
     named = points.with_columns(
-        truth=pl.when(pl.col("werewolf")).then(pl.lit("is a werewolf")).otherwise(pl.lit("is none"))
+        truth=pl.when(pl.col("werewolf")).then(pl.lit(f"is {what}")).otherwise(pl.lit("is not"))
     )
     chart = (
         alt.Chart(data(named))
@@ -129,7 +130,7 @@ def courses(points: pl.DataFrame, label: str) -> str | Drawing:
                 ),
             ),
             y=alt.Y(
-                "belief:Q", axis=alt.Axis(title="mean P(werewolf)", format=".1f", tickCount=5),
+                "belief:Q", axis=alt.Axis(title=f"mean P({what.removeprefix('a ')})", format=".1f", tickCount=5),
                 scale=alt.Scale(zero=False),
             ),
             color=alt.Color(
@@ -137,7 +138,7 @@ def courses(points: pl.DataFrame, label: str) -> str | Drawing:
                 legend=alt.Legend(title=None, orient="top", labelColor=INK, labelLimit=220),
             ),
             strokeDash=alt.StrokeDash(
-                "truth:N", scale=alt.Scale(domain=["is a werewolf", "is none"], range=[[1, 0], [4, 3]]),
+                "truth:N", scale=alt.Scale(domain=[f"is {what}", "is not"], range=[[1, 0], [4, 3]]),
                 legend=None,
             ),
         )

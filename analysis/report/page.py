@@ -16,6 +16,10 @@ TITLES = {
     "subject_is_werewolf": "Another player is a werewolf",
     "subject_is_seer": "Another player is the seer",
     "own_lie_within_werewolves": "A werewolf is about to lie",
+    "subject_is_evil": "Another player is evil",
+    "subject_is_merlin": "Another player is Merlin",
+    "own_lie_within_evil_players": "An evil player is about to lie",
+    "own_next_team_fails": "The team that is voted on will fail",
 }
 
 

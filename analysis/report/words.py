@@ -34,7 +34,10 @@ PLACES = {
     "role_line": "the line that tells the seat its role",
 }
 """Where each site stands, for what it is."""
-WHO = {"subject_is_werewolf": "who is a werewolf", "subject_is_seer": "who is the seer"}
+WHO = {
+    "subject_is_werewolf": "who is a werewolf", "subject_is_seer": "who is the seer",
+    "subject_is_evil": "who is evil", "subject_is_merlin": "who is Merlin",
+}  # fmt: skip
 
 
 def place_of(site: str) -> str:
@@ -217,13 +220,17 @@ def acts_answer(
     else:
         said.append("Whether ballots go with what is held was not tested.")
     said.append(causal)
-    wolves = lies.filter(pl.col("contrast") == "werewolves: lie against truth") if len(lies) else lies
+    wolves = (
+        lies.filter("within_role", pl.col("contrast").str.ends_with(": lie against truth"))
+        if len(lies)
+        else lies
+    )
     if isinstance(own, Evaluation):
         said.append(lie_words(own, wolves))
     elif len(wolves):
         best = wolves.sort("auroc", descending=True, maintain_order=True).row(0, named=True)
         said.append(
-            "Whether a werewolf's lie can be told before it is said was not tested; of "
+            "Whether a lie within a role can be told before it is said was not tested; of "
             f"{_counted(len(wolves), 'window')} the highest reads {best['auroc']:.2f} [{best['low']:.2f}, "
             f"{best['high']:.2f}] at {best['window']}, not corrected ({best['n_positive']:,} lies of "
             f"{best['n_games']:,} games)."
@@ -234,16 +241,17 @@ def acts_answer(
 
 
 def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
-    """Whether a werewolf's lie can be told from its true statements: what rung 1 of that question says, no more."""
+    """Whether a lie within the role can be told from true statements: what rung 1 of that question says, no more."""
     rung, site = own.rungs[0], own.target.readouts[0].site
     sure = {
         "yes": "can be told from the truth before it is said",
         "no": "cannot be told from the truth before it is said",
     }.get(rung.verdict, "is not shown to be told from the truth before it is said")
+    who = title_of(own.target.name).removesuffix(" is about to lie")
     here = wolves.filter(pl.col("window") == site) if len(wolves) else wolves
     recall = f", {here['recall'][0]:.0%} found at 1% false alarms" if len(here) else ""
     return (
-        f"A werewolf's lie {sure} (AUROC {within(rung.value)} at {site}, p {p_text(rung.p)}{recall}, "
+        f"{who}'s lie {sure} (AUROC {within(rung.value)} at {site}, p {p_text(rung.p)}{recall}, "
         f"{int(own.target.y.sum()):,} lies of {own.target.n_games:,} games)."
     )
 

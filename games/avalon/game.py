@@ -8,6 +8,7 @@ from games import chance
 from games.avalon import rules, truth
 from games.avalon.config import AvalonConfig, build
 from games.avalon.presets import configure
+from games.avalon.reading import Reading
 from games.avalon.roles import EVIL, side_of
 from games.avalon.words import text
 from games.avalon.words.acts import FORMS
@@ -28,7 +29,10 @@ class Avalon:
     """Nobody leaves the game before its end."""
     speech_kinds = tuple(SPEECHES)
     speech_acts: Mapping[str, SpeechForm] = FORMS
-    belief_targets = (BeliefTarget("evil", EVIL, "evil"), BeliefTarget("merlin", ("merlin",), "Merlin"))
+    belief_targets = (
+        BeliefTarget("evil", EVIL, "evil", "evil players"),
+        BeliefTarget("merlin", ("merlin",), "Merlin", "Merlins", apart=True),
+    )
     belief_moments = ("vote",)
     players = "agents.avalon.room"
     configure = staticmethod(configure)
@@ -41,6 +45,11 @@ class Avalon:
     statements = staticmethod(truth.statements)
     snapshot = staticmethod(snapshot)
     text = text
+
+    @staticmethod
+    def reading(config: AvalonConfig) -> Reading:
+        """A new fold over a game's events."""
+        return Reading(config)
 
     @staticmethod
     def settings() -> tuple[str, ...]:

@@ -94,7 +94,7 @@ class Evidence(msgspec.Struct):
 
 
 class Knowledge(msgspec.Struct, frozen=True):
-    """What one seat was told in private: the information cell on which a scripted policy depends."""
+    """What one seat was told in private: the information set on which a scripted policy depends."""
 
     seat: int
     role: str

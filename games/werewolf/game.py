@@ -11,6 +11,7 @@ from games.werewolf import rules, truth
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SKIP
 from games.werewolf.presets import configure
+from games.werewolf.reading import Reading
 from games.werewolf.roles import ROLE_TERMS, faction_of
 from games.werewolf.snapshot import restore, snapshot
 from games.werewolf.words import text
@@ -30,8 +31,8 @@ class Werewolf:
         for kind, sentence in SENTENCES.items()
     }
     belief_targets = (
-        BeliefTarget("werewolf", ("werewolf",), "a werewolf"),
-        BeliefTarget("seer", ("seer",), "the seer"),
+        BeliefTarget("werewolf", ("werewolf",), "a werewolf", "werewolves"),
+        BeliefTarget("seer", ("seer",), "the seer", "seers"),
     )
     belief_moments = ("ballot",)
     players = "agents.werewolf.room"
@@ -46,6 +47,11 @@ class Werewolf:
     snapshot = staticmethod(snapshot)
     restore = staticmethod(restore)
     text = text
+
+    @staticmethod
+    def reading(config: WerewolfConfig) -> Reading:
+        """A new fold over a game's events."""
+        return Reading(config)
 
     @staticmethod
     def settings() -> tuple[str, ...]:

@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.data.frames import ROWS, subject_rows
-from analysis.data.knowledge import marginals
+from analysis.data.frames import rows_schema, subject_rows
 from analysis.data.labels import label
-from analysis.data.public_features import PUBLIC
 from analysis.data.targets import targets_of, thin
 from analysis.data.words import word_features
+from games.werewolf.game import GAME
+from games.werewolf.reading import PUBLIC
+from games.werewolf.reading.knowledge import marginals
 from tests.fixtures.planted_runs import scripted_game
 
 
@@ -51,7 +52,8 @@ def test_contradictory_knowledge_is_an_error():
 def test_rows_hold_only_what_the_viewer_was_not_told(rows):
     frame = rows.frame
     assert dict(frame.schema) == {
-        name: kind if isinstance(kind, pl.DataType) else kind() for name, kind in ROWS.items()
+        name: kind if isinstance(kind, pl.DataType) else kind()
+        for name, kind in rows_schema(GAME, PUBLIC).items()
     }
     assert ((frame["p_rules"] > 0) & (frame["p_rules"] < 1)).all()
     assert "werewolf" not in frame["viewer_role"].unique().to_list()  # who knows all is asked nothing
@@ -101,7 +103,7 @@ def test_text_about_a_subject_names_nobody_and_holds_no_secret_of_others(logs, r
 
 
 def test_word_features_have_one_row_each_and_no_text_gives_none(logs, rows):
-    target = targets_of(rows, subject_rows(logs, about="self"), label(logs)["speeches"])[0]
+    target = targets_of(GAME, rows, subject_rows(logs, about="self"), label(logs)["speeches"])[0]
     words = word_features(target, 50)
     assert words is not None
     assert words.shape[0] == len(target.y)
@@ -109,13 +111,13 @@ def test_word_features_have_one_row_each_and_no_text_gives_none(logs, rows):
 
 
 def test_lies_are_compared_within_werewolves_only(logs, rows):
-    target = targets_of(rows, subject_rows(logs, about="self"), label(logs)["speeches"])[-1]
+    target = targets_of(GAME, rows, subject_rows(logs, about="self"), label(logs)["speeches"])[-1]
     assert target.frame["viewer_role"].unique().to_list() == ["werewolf"]
     assert 0 < target.y.mean() < 1
 
 
 def test_thinning_keeps_whole_decisions_of_every_game(logs, rows):
-    target = targets_of(rows, subject_rows(logs, about="self"), label(logs)["speeches"])[0]
+    target = targets_of(GAME, rows, subject_rows(logs, about="self"), label(logs)["speeches"])[0]
     small = thin(target, len(target.y) // 3)
     assert 0.2 < len(small.y) / len(target.y) < 0.45
     assert small.n_games == target.n_games

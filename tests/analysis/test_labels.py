@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from analysis.data.frames import GameLog
-from analysis.data.knowledge import Knowledge
 from analysis.data.labels import label
 from games import load_game
 from games.records import MODERATOR, Action, Decision, Event, SpeechAct
+from games.werewolf.reading.knowledge import Knowledge
 
 GAME = load_game("werewolf")
 CONFIG = GAME.configure(preset="classic-7")

@@ -25,11 +25,9 @@ EXCEPTIONS = {
     "harness/reasoning": "what turns a step of reasoning round is a claim of Werewolf",
     "harness/reference": "the presets, settings and lexicons that are listed are those of the default game",
     "harness/training": "the shipped small models are trained on games of Werewolf",
-    "analysis/behaviour": "who wins and votes how, by the sides of Werewolf",
-    "analysis/beliefs": "the observers of Werewolf, and its roles as corners of a simplex",
+    "analysis/behaviour": "reports of a werewolf in persuasion; wins and ballots by the sides of Werewolf",
+    "analysis/beliefs": "which observer follows which game; the roles of Werewolf as corners of a simplex",
     "analysis/covert": "who has a partner and a next target among werewolves",
-    "analysis/data": "labels, features and targets of Werewolf",
-    "analysis/evaluation/contrasts.py": "a contrast of Werewolf's sides",
     "analysis/planted": "planted tables have the columns of Werewolf's",
     "analysis/report/charts.py": "colours of Werewolf's roles",
 }

@@ -1,4 +1,4 @@
-"""What a policy sees: the characters of a prior, the public evidence of a moment, and the information cells of a seat,
+"""What a policy sees: the characters of a prior, the public evidence of a moment, and the information sets of a seat,
 all as arrays."""
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def encode(seats: Sequence[int], n: int) -> int:
 
 
 class Cells(msgspec.Struct):
-    """The information cells that one seat may be in, as rows: plain villager, any other human, each set of fellow
+    """The information sets that one seat may be in, as rows: plain villager, any other human, each set of fellow
     werewolves, each set of fellow masons, each set of inspections with their results."""
 
     kind: np.ndarray

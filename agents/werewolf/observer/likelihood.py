@@ -1,4 +1,4 @@
-"""How likely an act is under every character and in every information cell of its actor, in a few array operations.
+"""How likely an act is under every character and in every information set of its actor, in a few array operations.
 
 The same policies as `agents.werewolf.scripted`, which states them for one player at a time; tests hold the
 two equal. Arrays

@@ -83,13 +83,14 @@ def _events(block: Block, e: Evaluation, numbers: Numbers) -> None:
         return
     numbers.add("F3_events", frame)
     absent = "" if "stated belief" in columns else " No belief was stated in this run."
-    rare = [words for words in courses.EVENTS.values() if words not in set(frame["event"])]
+    rare = [words for words in courses.events_in(e.target.frame).values() if words not in set(frame["event"])]
     absent += f" Too rare to draw: {', '.join(rare)}." if rare else ""
     block.add(
         figure=Figure(
             "F3-events", "F3", "What happens to each source's belief when something happens to a player?",
-            charts.courses(frame, "Beliefs aligned to public events"),
-            "Truth is in the dashes: solid lines are subjects that are werewolves, broken lines those that are not. "
+            charts.courses(frame, "Beliefs aligned to public events", e.target.phrase),
+            f"Truth is in the dashes: solid lines are subjects that are {e.target.phrase}, broken lines those that are "
+            "not. "
             "0 is the viewer's first decision after the event. Probes are out of fold; viewers are those of "
             f"the headline target; cells of fewer than 40 rows are left out. n = {e.target.n_games:,} games.{absent}",
         )
@@ -107,6 +108,10 @@ def _posterior(
         .row(0, named=True)
     )
     public = table.filter(pl.col("kind") == "public events")["r2"][0]
+    if "p_rules_seer" not in e.target.frame.columns:  # the simplex is that of Werewolf's roles
+        rows = [[r["layer"], f"{r['r2']:.3f}"] for r in table.to_dicts()]
+        block.add(table=Table(["layer", "R2 of the posterior's log-odds"], rows, (1,)))
+        return
     seer = joined_belief(e.target.frame, exact, "p_seer")
     q = seer.fill_null(0.0).to_numpy().astype(float)
     place = e.target.readouts[0].layers.index(best["layer"])

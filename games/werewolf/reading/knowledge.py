@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from functools import lru_cache
 
-from analysis.stats.errors import AnalysisError
 from games.records import Event
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.truth import Allowed, Told
@@ -21,13 +20,6 @@ class Knowledge(Told):
     """What every seat was told, who lives, and how likely that makes each role; fed with a game's events in order."""
 
     def __init__(self, config: WerewolfConfig) -> None:
-        """Raises AnalysisError for a configuration of another game, whose seats are told other things."""
-        if not isinstance(config, WerewolfConfig):
-            raise AnalysisError(
-                f"what seats know of one another is told apart for Werewolf alone, found {type(config).__name__}: "
-                "behaviour, labels, probes and the report take runs of Werewolf; ratings, check, replay, view and "
-                "branch take those of every game"
-            )
         super().__init__(config)
         self._counts = tuple(Counter(self.deck).items())
         self.living: set[int] = set(range(len(self.deck)))

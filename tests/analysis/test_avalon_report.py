@@ -1,0 +1,129 @@
+"""The report's questions of a game that is not Werewolf: its own targets, counts and labels, through `Game` alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import analysis
+from analysis.data.frames import Logs, counts_in, subject_rows
+from analysis.data.labels import label
+from analysis.data.targets import Target, targets_of
+from analysis.evaluation.evaluate import Settings
+from analysis.report.report import write_report
+from analysis.stats.errors import AnalysisError
+from games import load_game, register
+from games.avalon.reading import FEATURES
+from games.records import Decision, Event
+from harness.run.folder import Run, load_run
+from tests.fixtures.planted_runs import planted_run, scripted_game
+
+GAME = load_game("avalon")
+PRESET = "avalon-5"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return planted_run(
+        tmp_path_factory.mktemp("avalon") / "run", 16, 2.0, d_model=6, model_seats=3, game="avalon", preset=PRESET,
+        beliefs=True, sites=("mention",),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(path: Path) -> Run:
+    return load_run(path)
+
+
+@pytest.fixture(scope="module")
+def targets(run: Run) -> dict[str, Target]:
+    logs = Logs([("", run)])
+    labels = label(logs)
+    found = targets_of(
+        GAME, subject_rows(logs), subject_rows(logs, about="self"), labels["speeches"], labels["ballots"]
+    )
+    return {target.name: target for target in found}
+
+
+def test_the_questions_are_those_of_the_game(targets: dict[str, Target]) -> None:
+    assert list(targets) == [
+        "subject_is_evil", "subject_is_merlin", "own_lie_within_evil_players", "own_next_team_fails"
+    ]  # fmt: skip
+    assert targets["subject_is_evil"].question.startswith("Is this other player evil?")
+    assert all(target.frame.height == len(target.y) > 0 for target in targets.values())
+    assert counts_in(targets["subject_is_evil"].frame) == list(FEATURES)
+
+
+def test_nobody_is_asked_what_the_rules_have_told_it(targets: dict[str, Target]) -> None:
+    evil, merlin = targets["subject_is_evil"], targets["subject_is_merlin"]
+    for target in (evil, merlin):
+        assert ((target.p_rules > 0) & (target.p_rules < 1)).all()
+    informed = {"merlin", "assassin", "minion"}
+    assert not informed & set(evil.frame["viewer_role"])  # they know who is evil
+    assert set(merlin.frame["viewer_role"]) == {"assassin", "minion", "servant"}  # but not who Merlin is
+
+
+def test_what_the_rules_say_is_right_on_average() -> None:
+    logs = [scripted_game(seed, PRESET, ("truthful", "loud", "deep"), "avalon") for seed in range(60)]
+    frame = subject_rows(logs).frame
+    first = frame.filter(pl.col("seq") == pl.col("seq").min().over("game_id"), viewer_role="servant")
+    expected = first["p_rules"].to_numpy()
+    truth = first["is_werewolf"].to_numpy().astype(float)
+    assert abs((truth - expected).mean()) < 4 * np.sqrt((expected * (1 - expected)).mean() / (len(truth) / 4))
+
+
+def test_a_missions_end_is_foretold_at_the_votes_for_its_team(run: Run, targets: dict[str, Target]) -> None:
+    asked = targets["own_next_team_fails"]
+    assert set(asked.frame["kind"]) == {"vote"} and set(asked.y) == {0.0, 1.0}
+    answers = {(g, s): y for g, s, y in zip(asked.frame["game_id"], asked.frame["seq"], asked.y, strict=True)}
+    for game_id in run.game_ids:
+        votes: list[int] = []
+        for record in run.records(game_id):
+            if isinstance(record, Decision):
+                votes += [record.seq] if record.kind == "vote" and record.trace is not None else []
+            elif isinstance(record, Event) and record.kind == "mission":
+                failed = float(record.value == "failure")
+                assert {answers.pop((game_id, seq)) for seq in votes} <= {failed}
+                votes = []
+            elif isinstance(record, Event) and record.kind == "leader":
+                votes = []
+    assert not answers
+
+
+def test_labels_are_the_engines(run: Run) -> None:
+    statements = label(Logs([("", run)]))["statements"]
+    for log in Logs([("", run)]).some(run.game_ids[:4]):
+        told = {(s.seq, s.act): s for s in GAME.statements(log.config, log.records)}
+        mine = statements.filter(game_id=log.game_id)
+        assert len(mine) == len(told)
+        for row in mine.iter_rows(named=True):
+            engine = told[row["seq"], row["act"]]
+            assert row["statement_is_false"] == engine.is_false
+            assert row["speaker_knows_false"] == engine.knows_false
+
+
+def test_the_report_is_written_and_finds_what_was_planted(path: Path, tmp_path: Path) -> None:
+    settings = Settings(n_boot=50, n_permutations=20, max_rows=500, trees=5, audits=False)
+    page = write_report([path], out=tmp_path / "report.html", settings=settings)
+    scores = pl.read_parquet(page.with_suffix("") / "T2_scores.parquet")
+    assert {"subject_is_evil", "subject_is_merlin"} <= set(scores["target"])
+    probe = scores.filter(target="subject_is_evil", kind="probe")
+    assert probe["auroc"].max() > 0.8
+    text = page.read_text()
+    assert "Another player is evil" in text and "Another player is Merlin" in text
+    assert "who is evil" in (page.with_suffix("") / "answer.txt").read_text()
+
+
+def test_games_are_not_mixed_and_a_game_without_a_reading_is_refused(run: Run, tmp_path: Path) -> None:
+    other = load_run(planted_run(tmp_path / "other", 1, 0.0, d_model=4))
+    with pytest.raises(AnalysisError, match="the runs are of avalon and of werewolf"):
+        _ = Logs([("a:", run), ("b:", other)]).game
+    register("coin", "tests.fixtures.extending.coin:GAME")
+    from tests.fixtures.local_runs import play_run, scripted
+
+    coin = play_run(scripted(games=1, mix={"accuser": 4}, game={"name": "coin"}), tmp_path / "coin")
+    with pytest.raises(AnalysisError, match="the game coin does not say what its logs make known"):
+        analysis.labels(load_run(coin))
