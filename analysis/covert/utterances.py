@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from agents.werewolf.covert import Code
 from analysis.data.frames import GameLog
-from analysis.data.public_features import PublicRecord
 from games.records import NOBODY, Action, Event, SpeechAct
+from games.werewolf.reading.counts import PublicRecord
 from games.werewolf.words.acts import say
 from games.werewolf.words.text import words_of
 
