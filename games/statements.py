@@ -47,6 +47,11 @@ class Reading(Protocol):
         ...
 
     @property
+    def spoken(self) -> tuple[str, ...]:
+        """Kinds of decisions whose words others hear."""
+        ...
+
+    @property
     def foretold(self) -> Mapping[str, str]:
         """Name -> question, of what is asked about the near future; empty where nothing is."""
         ...

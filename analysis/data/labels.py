@@ -87,7 +87,6 @@ def label(logs: Iterable[GameLog], likely: float = 0.0) -> dict[str, pl.DataFram
 def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]]]) -> None:
     facts = log.game.seats(log.config, log.records)
     roles, reading, guilt = [f.role for f in facts], reading_of(log), log.game.belief_targets[0]
-    spoken = log.game.speech_kinds
     disclosed: set[tuple[int, int]] = set()
     for record in log.records:
         if isinstance(record, Event):
@@ -99,7 +98,7 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
             "day": record.day, "agent": record.agent,
             "model": None if record.trace is None else record.trace.model,
         }  # fmt: skip
-        if record.kind in spoken:
+        if record.kind in reading.spoken:
             said = []
             for place, act in enumerate(record.action.acts):
                 truth = reading.holds(act, seat, roles)

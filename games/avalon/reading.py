@@ -9,7 +9,7 @@ import numpy as np
 
 from games.avalon.config import AvalonConfig
 from games.avalon.roles import ROLES
-from games.avalon.truth import Told, proposition
+from games.avalon.truth import SPOKEN, Told, proposition
 from games.records import NOBODY, Decision, Event, Record, SpeechAct
 
 FEATURES = (
@@ -26,6 +26,7 @@ class Reading(Told):
     """What every seat knows by the rules, and the public counts beside it (`games.statements.Reading`)."""
 
     features = FEATURES
+    spoken = SPOKEN
     foretold: ClassVar[Mapping[str, str]] = {
         "next_team_fails": "Will the mission of the team that is voted on fail? Asked at the votes for teams that went."
     }

@@ -20,6 +20,7 @@ class Reading(Knowledge):
     """What every seat knows by the rules, and the public counts beside it."""
 
     features = PUBLIC
+    spoken = truth.SPOKEN
     foretold: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: WerewolfConfig) -> None:
