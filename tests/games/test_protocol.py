@@ -11,7 +11,7 @@ from games import GAMES, load_game, register
 from games.base import Game, GameConfig, Malformed, exits
 from games.branching import Fork, Forked
 from games.play import Answer, fold, play
-from games.records import Action, Decision, Record, Reply, Request, SpeechAct
+from games.records import Action, Decision, Event, Record, Reply, Request, SpeechAct
 from games.view import Views
 
 register("coin", "tests.fixtures.extending.coin:GAME")
@@ -199,3 +199,34 @@ def test_an_installed_package_brings_its_game_by_an_entry_point(tmp_path, monkey
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="calls itself 'coin'; it is registered as 'coin2'"):
         load_game("coin2")
+
+
+def test_reading_counts_what_it_names_and_holds_acts_against_the_engine(game: Game) -> None:
+    config, log = random_game(game, 5)
+    reading = game.reading(config)
+    if reading is None:  # the game is not analysed
+        return
+    roles = [fact.role for fact in game.seats(config, log)]
+    dealt = {role for target in game.belief_targets for role in target.roles} & set(roles)
+    told = {(s.seq, s.act): s for s in game.statements(config, log)}
+    held = 0
+    for record in log:
+        if isinstance(record, Event):
+            reading.see(record)
+            continue
+        viewer = record.seat
+        assert viewer in reading.living
+        posterior = reading.posterior(viewer)
+        assert posterior[viewer][roles[viewer]] == pytest.approx(1)
+        for subject, p in enumerate(posterior):
+            assert sum(p.values()) == pytest.approx(1) and p[roles[subject]] > 0
+        assert list(reading.counts(viewer, viewer)) == list(reading.features)
+        for place, act in enumerate(record.action.acts if record.kind in reading.spoken else ()):
+            engine, truth = told[record.seq, place], reading.holds(act, viewer, roles)
+            p_act = reading.p_of(act, viewer)
+            assert (truth is None) == (engine.is_false is None) == (p_act is None)
+            if truth is not None and p_act is not None:
+                held += 1
+                assert truth == (not engine.is_false) and (p_act == 0) == engine.knows_false
+    assert held and dealt
+    assert set(reading.outcomes(log)) == set(reading.foretold)
