@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.avalon import observer as avalon
 from agents.werewolf.observer import (
     EVEN,
     RUNGS,
@@ -28,10 +27,10 @@ from agents.werewolf.observer import (
     fit,
     second_order_beliefs,
 )
+from analysis.beliefs.others import follow_other
 from analysis.beliefs.utterances import UTTERANCES, is_speech, utterance
 from analysis.data.frames import GameLog
 from analysis.data.roster import in_words
-from games.avalon.config import AvalonConfig
 from games.records import Decision, Event
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.roles import species_of
@@ -130,34 +129,13 @@ def follow(
     first-order beliefs at every decision are wanted."""
     rows = Found()
     if not isinstance(log.config, WerewolfConfig):
-        return follow_other(log, models, rows, beliefs)
+        rows.beliefs, wrong = follow_other(log, models, LAPSE) if beliefs else ([], None)
+        return rows, wrong
     try:
         observer = Observer("exact", log.config, log.mix or EVEN, lapse=LAPSE if models else 0.0)
         _follow(
             log, observer, models, "scripted policies" if models else "exact", rows, lies, second_at, beliefs
         )
-    except ValueError as error:
-        return rows, error
-    return rows, None
-
-
-def follow_other(log: GameLog, models: bool, rows: Found, beliefs: bool) -> tuple[Found, ValueError | None]:
-    """As `follow`, of a game that is not Werewolf: the first-order beliefs alone."""
-    if not isinstance(log.config, AvalonConfig):
-        return rows, ValueError(f"no observer of the game {log.game.name} is known")
-    first, *more = log.game.belief_targets
-    try:
-        observer = avalon.Observer("exact", log.config, lapse=LAPSE if models else 0.0)
-        for record in log.records:
-            if isinstance(record, Event):
-                observer.update(record)
-            elif beliefs and (record.trace is not None or not models):
-                for subject, p in enumerate(observer.beliefs(record.seat)):
-                    told = dict(zip(observer.roles, map(float, p), strict=True))
-                    if subject != record.seat:
-                        source = "scripted policies" if models else "exact"
-                        at = (log.game_id, record.seq, record.seat, subject, source)
-                        rows.beliefs.append((*at, first.p(told), more[0].p(told) if more else None))
     except ValueError as error:
         return rows, error
     return rows, None
