@@ -201,7 +201,7 @@ def test_changed_contexts_are_scored_by_the_fit_on_the_unchanged_ones(tmp_path):
 
 
 def test_the_direction_between_instructions_reads_lies_where_it_is_the_direction_of_lies(tmp_path):
-    run = planted_run(tmp_path / "run", 60, 0.0, instructions=0.4)
+    run = planted_run(tmp_path / "run", 50, 0.0, instructions=0.4, model_seats=7)
     rows = recipes(evaluated(run, "own_lie_within_werewolves"), n_boot=100)
     (found,) = rows.filter(pl.col("recipe") == "instructed pairs").to_dicts()
     assert found["auroc"] > 0.7
