@@ -73,7 +73,7 @@ def believed(run: Any, logs: Logs, site: str, say: Say) -> tuple[Target, NDArray
     """(the rows about others, the ideal reader's belief werewolf / seer / neither of each, `(n_rows, 3)`)."""
     others, own = subject_rows(logs), subject_rows(logs, about="self")
     labels = label(logs)
-    target = thin(targets_of(others, own, labels["speeches"], labels["ballots"])[0], MOST_ROWS)
+    target = thin(targets_of(logs.game, others, own, labels["speeches"], labels["ballots"])[0], MOST_ROWS)
     target = attach(target, [("", run)], False, site)
     if not target.readouts or target.readouts[0].site != site:
         raise AnalysisError(

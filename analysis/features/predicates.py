@@ -7,7 +7,7 @@
           | COUNT >= 1, 2, 3 | decision is K | day is D or later | at most N living | subject sits at S | name is N
     rule := atom | not atom | atom and atom | atom and not atom
 
-COUNT is any public count (`analysis.data.public_features.PUBLIC`): accused, was_accused, claimed_seer, ...
+COUNT is any public count (`games.werewolf.reading.counts.PUBLIC`): accused, was_accused, claimed_seer, ...
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.data.frames import GameLog
-from analysis.data.knowledge import Knowledge
-from analysis.data.public_features import PUBLIC, PublicRecord
 from games.records import Event
+from games.werewolf.reading.counts import PUBLIC, PublicRecord
+from games.werewolf.reading.knowledge import Knowledge
 
 STATE: dict[str, Any] = {
     "game_id": pl.String,

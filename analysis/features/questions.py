@@ -12,13 +12,13 @@ from scipy import sparse
 
 from analysis.data.frames import subject_rows
 from analysis.data.labels import label
-from analysis.data.public_features import PUBLIC
 from analysis.data.targets import Target, targets_of
 from analysis.data.words import word_features
 from analysis.features.fight import KS, LATENTS, PROBE, Question
 from analysis.features.material import Material, joined, untrained_codes, untrained_folder
 from analysis.features.readers import Columns
 from analysis.features.regimes import later_days, shift_of
+from games.werewolf.reading.counts import PUBLIC
 from harness.features.dictionary import load_dictionary
 
 FEWEST = 40
@@ -62,7 +62,7 @@ def questions_of(
     `viewer_role`) whose levels the shift is between; None: from the first day to later ones."""
     others, own = subject_rows(material.logs), subject_rows(material.logs, about="self")
     labels = label(material.logs)
-    asked = targets_of(others, own, labels["speeches"], labels["ballots"])
+    asked = targets_of(material.logs.game, others, own, labels["speeches"], labels["ballots"])
     bound = bool(material.lines["subject"].is_not_null().any())
     rivals, absent = _untrained(run, material)
     found = []
