@@ -13,17 +13,13 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 
 EXCEPTIONS = {
     "harness/exchange/activations": "the answer that is exported beside a row is that of Werewolf's first question",
-    "analysis/features/beliefs.py": "a simplex of Werewolf's roles",
     "harness/cli/learning/outcome.py": "the sides whose players learn from outcomes are those of Werewolf",
     "harness/cli/learning/planted.py": "the planted change is of a werewolf's role",
     "harness/thinking": "the shipped thinking model plays Werewolf",
     "analysis/change": "acts that are compared are those of Werewolf's sides",
     "analysis/report/cards.py": "wins by the sides of Werewolf",
-    "harness/check/model.py": "the game by which a model is tried where none is named",
-    "harness/cli/models.py": "the same, as the verb's default",
     "harness/config/sections.py": "the game that a configuration plays where it names none",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
-    "harness/exchange/activations": "the label beside exported rows is Werewolf's",
     "harness/experiment": "subjects by side, reports turned round and menus of acts are those of Werewolf",
     "harness/reasoning": "what turns a step of reasoning round is a claim of Werewolf",
     "harness/reference": "the presets, settings and lexicons that are listed are those of the default game",
