@@ -257,3 +257,44 @@ def linear(run: Path, *, site: str, dictionary: Path | None = None, quiet: Flag 
     for line in linear_lines(write_linear(load_run(run), site, dictionary, progress_of(quiet, False).say)):
         last_line(line)
     return 0
+
+
+@features.command(name="import-direction")
+def import_direction(
+    file: Path,
+    run: Path,
+    *,
+    site: str,
+    layer: str,
+    target: str = "subject_is_werewolf",
+    name: str | None = None,
+) -> int:
+    """Take a direction of others (persona vector, probe, reader) as a saved probe: scored, shown and steered as ours.
+
+    Parameters
+    ----------
+    file
+        A .npy or .safetensors file with one vector (d_model,).
+    run
+        A run folder with activations; the probe goes into RUN/report/probes.
+    site
+        Where it is read.
+    layer
+        A number (0 = output of block 0), or the layer's name in the store.
+    target
+        subject_is_werewolf or subject_is_seer.
+    name
+        Its name (default: the file's).
+    """
+    from analysis.evaluation.outside.directions import probe_of_direction
+    from analysis.evaluation.saved import save
+    from harness.activations.steering import read_vector
+    from harness.config.sections import SteeringSection
+    from harness.run.folder import load_run
+
+    vector = read_vector(SteeringSection(vector=str(file), layer=0))
+    named = f"resid_post.{layer}" if layer.isdigit() else layer
+    probe = probe_of_direction(load_run(run), vector, site=site, layer=named, target=target, origin=file.name)
+    last_line(f"AUROC {probe.card.metrics['AUROC']:.3f} on half of the games, {target} at {site}, {named}")
+    last_line(save(probe, run / "report" / "probes", name or file.stem)[0])
+    return 0

@@ -1,0 +1,1 @@
+"""What others have read, evaluated as ours is."""
