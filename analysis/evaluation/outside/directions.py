@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.data.frames import Logs, subject_rows
+from analysis.data.frames import Logs, both_rows
 from analysis.data.labels import label
 from analysis.data.targets import targets_of
 from analysis.evaluation.saved import Card, SavedProbe, config_hash
@@ -46,9 +46,7 @@ def probe_of_direction(
         )
     logs = Logs([("", run)])
     labels = label(logs)
-    asked = targets_of(
-        subject_rows(logs), subject_rows(logs, about="self"), labels["speeches"], labels["ballots"]
-    )
+    asked = targets_of(logs.game, *both_rows(logs), labels["speeches"], labels["ballots"])
     chosen = next((t for t in asked if t.name == target), None)
     if chosen is None:
         raise AnalysisError(f"no target is called {target!r}; there are {', '.join(t.name for t in asked)}")
