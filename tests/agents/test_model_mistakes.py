@@ -39,6 +39,27 @@ def test_adapters_gguf_hub_names_and_missing_shards_are_named(tmp_path: Path) ->
         check_model_dir(sharded)
 
 
+def test_an_adapter_is_not_served_and_the_message_says_how_it_plays(tmp_path: Path) -> None:
+    base, adapter = save_tiny_model(tmp_path / "base"), tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "../base", "r": 4}))
+    (adapter / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (adapter / name).write_bytes((base / name).read_bytes())
+    assert check_model_dir(adapter) == adapter.resolve()
+    config = parse_config(
+        {
+            "agents": {"m": {"kind": "llm", "backend": "b"}},
+            "backends": {"b": {"kind": "openai", "serve": True, "model": str(adapter)}},
+            "roster": {"mix": {"m": 1}},
+        }
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"LoRA adapter, which serve = true does not serve: use kind"
+    ):
+        check_backends(config.backends, keys=False)
+
+
 @pytest.mark.parametrize(
     ("backend", "says"),
     [

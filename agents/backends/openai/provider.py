@@ -36,8 +36,14 @@ def check(spec: Spec) -> None:
     """Whether the address, the key and the settings make sense; asks no server."""
     if spec.serve:
         from agents.backends.vllm import provider
+        from agents.models.adapter import is_adapter
 
         provider.check(spec)
+        if is_adapter(spec.need_folder()):
+            raise ValueError(
+                f"'{spec.model}' is a LoRA adapter, which serve = true does not serve: use kind = \"vllm\", or merge "
+                "it into its base (peft: merge_and_unload)"
+            )
     else:
         client_of(spec)
 
