@@ -171,7 +171,7 @@ def seated(config: Any, seed: int) -> list[str]:
 
 
 def confessed(log: Sequence[Record], config: Any) -> list[Record]:
-    """The log with every speech of a werewolf replaced by the statement of its role; nothing else differs."""
+    """The log with every speech in which a werewolf says something replaced by the statement of its role."""
     game = load_game("werewolf")
     facts = game.seats(config, log)
     acts = (SpeechAct("claim_role", role="werewolf"),)

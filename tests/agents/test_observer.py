@@ -436,7 +436,7 @@ def test_the_policy_name_bayesian_seats_the_bayesian_player():
 def test_who_reports_as_no_seer_can_is_no_seer():
     """A scripted seer tells all that it inspected; this player tells one result after two nights."""
     config = GAME.configure(preset="classic-7")
-    log = trained_on(config, chance.key(1 << 40, "beliefs", 390) >> 1)
+    log = trained_on(config, chance.key(1 << 40, "beliefs", 5) >> 1)
     observer = Observer("exact", config, MIXTURE)
     claimed = None
     for record in log:

@@ -81,7 +81,7 @@ def test_a_line_that_says_something_else_is_refused(text: str, why: str) -> None
 
 def test_the_targets_are_the_exact_observers() -> None:
     config = GAME.configure(preset="classic-7")
-    log, _ = game_with_options(config, chance.key(8, "targets") >> 1)
+    log, _ = game_with_options(config, chance.key(10, "targets") >> 1)
     facts = GAME.seats(config, log)
     names = [fact.name for fact in facts]
     asked = [
@@ -343,7 +343,7 @@ def test_a_tiny_model_is_measured_and_its_options_are_those_of_a_plain_pass(
     from harness.thinking.scores import Scored, score_all
 
     hooked = load_hooked_model(tiny, dtype="float32", device="cpu")
-    found = [m for m in moments("probe-6", 2) if m.day == 1]
+    found = [m for m in moments("probe-6", 3) if m.day == 1]
     backend = HookedBackend(hooked)
     thinkers = Thinkers(backend, load_tokenizer(tiny), budget=8)
     of = thoughts(thinkers, found, ARMS)
@@ -389,7 +389,7 @@ def test_events_say_whom_they_are_about() -> None:
     from harness.training.thinking.evidence import in_words
 
     config = GAME.configure(preset="classic-7")
-    log, _ = game_with_options(config, chance.key(8, "targets") >> 1)
+    log, _ = game_with_options(config, chance.key(10, "targets") >> 1)
     names = [fact.name for fact in GAME.seats(config, log)]
     words = [in_words(r, names, lexicon("classic").terms) for r in log if isinstance(r, Event)]
     known = {*names, "nobody"}

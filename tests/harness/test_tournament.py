@@ -452,11 +452,11 @@ def test_lost_engine_interrupts_the_game_and_a_refused_prompt_does_not(tmp_path)
 
 
 def test_changed_weights_are_refused(run_path, monkeypatch):
-    import harness.play.tournament as tournament
+    import harness.config.models as models
 
-    monkeypatch.setattr(tournament, "model_names", lambda used: {"small": "small@1"})
+    monkeypatch.setattr(models, "model_names", lambda used: {"small": "small@1"})
     run_tournament(config(games=1), run_path)
-    monkeypatch.setattr(tournament, "model_names", lambda used: {"small": "small@2"})
+    monkeypatch.setattr(models, "model_names", lambda used: {"small": "small@2"})
     with pytest.raises(RunFolderError, match="put the same weights back"):
         run_tournament(config(games=2), run_path)
 

@@ -23,7 +23,9 @@ def some(recipe: Recipe, control: bool, n: int) -> list[tuple[int, list[View]]]:
 
 
 def own_speeches(view: View) -> list[str]:
-    return [line for line in view.lines if line.startswith(f"{view.name} says ")]
+    """Those in which something is said: nothing is not replaced."""
+    mine = [line for line in view.lines if line.startswith(f"{view.name} says ")]
+    return [line for line in mine if not line.endswith('""')]
 
 
 def is_werewolf(view: View) -> bool:
