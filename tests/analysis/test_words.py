@@ -97,7 +97,12 @@ def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p):
     """The highest of several windows may exclude chance where the question's own rung is not settled."""
     v.p_null = p
     rungs = rungs_of(v)
-    target = SimpleNamespace(y=np.ones(3), n_games=3, readouts=[SimpleNamespace(site="prompt_last")])
+    target = SimpleNamespace(
+        name="own_lie_within_werewolves",
+        y=np.ones(3),
+        n_games=3,
+        readouts=[SimpleNamespace(site="prompt_last")],
+    )
     wolves = pl.DataFrame({"window": ["prompt_last"], "auroc": [low], "low": [low], "recall": [0.1]})
     said = words.lie_words(SimpleNamespace(rungs=rungs, target=target), wolves)
     verdicts = {
