@@ -83,9 +83,9 @@ def within(i: Interval, signed: bool = False) -> str:
     return f"{form.format(i.value)} [{form.format(i.low)}, {form.format(i.high)}]"
 
 
-def p_text(p: float) -> str:
-    """`< .001` or two digits."""
-    return "" if not np.isfinite(p) else "< .001" if p < 0.001 else f"{p:.3f}"
+def p_text(p: float | None) -> str:
+    """`< .001` or two digits; nothing where there is none."""
+    return "" if p is None or not np.isfinite(p) else "< .001" if p < 0.001 else f"{p:.3f}"
 
 
 def tokens_text(tokens: int) -> str:

@@ -11,7 +11,7 @@ FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False)
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     run = planted_run(
-        tmp_path_factory.mktemp("spans") / "run", 60, 0.0, tokens=2.0, d_model=16, model_seats=4
+        tmp_path_factory.mktemp("spans") / "run", 60, 0.0, tokens=2.0, d_model=16, model_seats=7
     )
     return write_report([run], settings=FAST)
 

@@ -4,6 +4,7 @@ with [reasoning] is carried out, goes on after a stop, and ends on a page."""
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,10 @@ AROUND = [
 ]
 
 
-def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(run: Run) -> None:
+def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(tmp_path: Path) -> None:
+    run = reasoned_run(tmp_path, games=4, say=partial(thought, doubts=True))
     wanted = design(
-        moments={"n": 4, "per_game": 2, "subject": "any", "fit_share": 0.5},
+        moments={"n": 4, "per_game": 2, "subject": "last_accused", "fit_share": 0.5},
         directions={"belief": {"fit": "belief"}},
         reasoning={
             "rollouts": 2,

@@ -139,6 +139,13 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
     return found
 
 
+def _beyond(row: dict[str, Any]) -> str:
+    """The contrast with its interval; in words where too few moments have both."""
+    if row["contrast"] is None or row["contrast_low"] is None:
+        return "by what so few moments do not tell"
+    return f"by {row['contrast']:+.3f} [{row['contrast_low']:+.3f}, {row['contrast_high']:+.3f}]"
+
+
 def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
     """What was found, in words, from the numbers of the table."""
     test = experiment.design["test"]
@@ -148,11 +155,10 @@ def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
         rank = (
             "" if r["rank"] is None else f", rank {r['rank']} among it and {r['n_random']} random directions"
         )
+        could = "" if r["findable"] is None else f"; an effect of {r['findable']:.3f} could have been found"
         found.append(
-            f"{r['arm']}: {r['verdict']}; the {unit} {_from(r)}, beyond "
-            f"{r['against']} by {r['contrast']:+.3f} [{r['contrast_low']:+.3f}, {r['contrast_high']:+.3f}]{rank} "
-            f"({r['n_moments']:,} moments, {r['n_games']:,} games, adjusted p {p_text(r['adjusted_p'])}; an effect of "
-            f"{r['findable']:.3f} could have been found)."
+            f"{r['arm']}: {r['verdict']}; the {unit} {_from(r)}, beyond {r['against']} {_beyond(r)}{rank} "
+            f"({r['n_moments']:,} moments, {r['n_games']:,} games, adjusted p {p_text(r['adjusted_p'])}{could})."
         )
     for one, other, i, n in between_arms(experiment):
         found.append(
