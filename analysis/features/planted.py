@@ -35,7 +35,7 @@ OUT = Path(__file__).with_name("planted_fight.json")
 KINDS = ("superposed", "outside", "public", "nothing")
 REGIMES = ("full", "few games")
 D, WIDTH, ON = 24, 72, 3 / 72
-"""Width of the stream, number of directions, how often each is on; the first, which is asked for, in a fifth."""
+"""Width of the stream, number of directions, how often each is on."""
 SMALL = (1, 2, 4, 8, 16)
 """So many of the best columns are tried."""
 MISSED, FALSE = 0.1, 0.005
