@@ -15,6 +15,7 @@ SHIPPED = {
     "small": SMALL_MODEL,
     "small-nonsense": SMALL_MODEL.with_name("small_nonsense"),
     "small-unasked": SMALL_MODEL.with_name("small_unasked"),
+    "small-thinking": SMALL_MODEL.with_name("small_thinking"),
 }
 """The folders of all shipped models by name. `small-unasked` only ever saw play: no question was put to it.
 `small-nonsense` was trained under the lexicon `nonsense`: the same numbers as `small`, as the same training gives them

@@ -39,7 +39,7 @@ FROM_SCRATCH = 1.0
 OWN_FROM, OWN_SHARE = 0.3, 0.35
 """Share of the tokens after which some batches hold the amounts that the model itself would have written, and the share
 of the batches from there on."""
-SHIPPED_TOKENS = 900_000
+SHIPPED_TOKENS = 1_200_000
 """Tokens that the shipped model was trained on."""
 MARKS = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tokens at which weights are kept."""
