@@ -40,7 +40,7 @@ def planted_row(name: str, change: Change, planted: bool, measure: str, role: st
         change.carried.filter((pl.col("arm") == "weights") & (pl.col("way") == "bring") & (pl.col("segment") == "all"))
         if len(change.carried)
         else pl.DataFrame(schema={"layer": pl.String, "share": pl.Float64})
-    ).filter(pl.col("layer").str.contains(r"^\\d+$")).sort("share", descending=True, maintain_order=True)  # fmt: skip
+    ).filter(pl.col("layer").str.contains(r"^\d+$")).sort("share", descending=True, maintain_order=True)  # fmt: skip
     latents = change.features
     new, null = (
         (len(latents.filter(null=which, kind="new-only")) if len(latents) else None)

@@ -271,3 +271,29 @@ def test_the_section_shows_each_part_and_leads_to_the_decision_in_the_viewer(tmp
     assert any("--part carried" in text for text in block.absent)
     nothing = change_block(None, None, [("", SimpleNamespace(path=tmp_path / "none"))], Settings(), numbers)  # type: ignore[arg-type]
     assert nothing.empty and "wolfscope diff" in nothing.parts[0].note
+
+
+def test_a_planted_row_names_the_block_that_carries_most_and_whether_the_act_was_found(
+    tmp_path: Path,
+) -> None:
+    import dataclasses
+
+    from analysis.change.planted import PLANTED, planted_lines, planted_row
+
+    rows = [
+        (arm, layer, "bring", f"g{game}", "speech", 10, kl)
+        for game in range(8)
+        for arm, layer, kl in (
+            ("nothing", "", 2.0),
+            ("weights", "head", 0.1),
+            ("weights", "0", 1.8),
+            ("weights", "1", 0.5),
+        )
+    ]
+    carried = carried_shares(pl.DataFrame(rows, schema=CARRIED, orient="row"), 50)
+    change = dataclasses.replace(read_change(a_diff(tmp_path), n_boot=200), carried=carried)
+    row = planted_row("a to b", change, True, "lies", "werewolf")
+    assert (row["act"], row["others"], row["tested"]) == ("changed", 0, 2)
+    assert (row["word"], row["block"]) == ("Una", "1")
+    assert row["block_share"] == pytest.approx(0.75)
+    assert "| 1 (75%) |" in planted_lines(pl.DataFrame([row], schema=PLANTED), "lies")[-1]
