@@ -87,11 +87,11 @@ class Training:
             return
         state: dict[str, Any] = json.loads(file.read_text())
         mine = self.config.model_dump(mode="json")
-        if {**state["config"], "games": 0, "checkpoints": 0} != {**mine, "games": 0, "checkpoints": 0}:
-            other = sorted(k for k in mine if state["config"].get(k) != mine[k])
+        theirs = SelfPlayConfig.model_validate(state["config"]).model_dump(mode="json")
+        if other := sorted(k for k in mine if theirs[k] != mine[k] and k not in ("games", "checkpoints")):
             raise SelfPlayError(
                 f"{self.out} holds a training with other settings ({', '.join(other)}): "
-                f"{ {k: state['config'].get(k) for k in other} }, but { {k: mine[k] for k in other} } was asked for; "
+                f"{ {k: theirs[k] for k in other} }, but { {k: mine[k] for k in other} } was asked for; "
                 "use the same settings to go on, or another folder"
             )
         restore(self.work, state["file"], self.learner.model, [self.optimiser], str(self.learner.device))
