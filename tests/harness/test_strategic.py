@@ -34,7 +34,7 @@ def design(**more: object) -> dict[str, object]:
             "kind": "speech",
             "players": "all",
             "subject": "any",
-            "n": 36,
+            "n": 56,
             "where": ["faction == werewolf"],
             "per_game": 2,
         },
