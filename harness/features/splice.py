@@ -20,16 +20,15 @@ from torch import Tensor
 
 from agents.hooks.hooks import Edit, Hooks, Points, Reads
 from agents.hooks.intervention import Point
-from agents.hooks.model import HookedModel, load_hooked_model
+from agents.hooks.model import HookedModel
 from harness.activations.format import BELIEF_MENTION
 from harness.activations.items import CaptureItem
 from harness.activations.sites import game_items
 from harness.atomic import write_whole
 from harness.capture.belief_forks import BeliefForks
-from harness.config.models import model_folder
 from harness.features.dictionary import Dictionary, FeaturesError, load_dictionary
 from harness.run.folder import Run
-from harness.schedule.branched import schedule_of
+from harness.schedule.weights import load_played
 
 FILE = "splice.json"
 CONTEXTS = 200
@@ -178,12 +177,8 @@ def _mean(run: Run, found: Dictionary) -> NDArray[np.float32]:
 
 
 def _model(run: Run, found: Dictionary, device: str) -> HookedModel:
-    for config in schedule_of(run.manifest).configs:
-        for backend in config.backends.values():
-            if backend.kind != "openai":
-                hooked = load_hooked_model(model_folder(backend), device=device)
-                if hooked.name == found.card.model:
-                    return hooked
+    if (hooked := load_played(run.manifest, found.card.model, device)) is not None:
+        return hooked
     raise FeaturesError(
         f"the weights of {found.card.model} are not where {run.path} says; only a dictionary of a model that is here "
         "can be spliced into it"

@@ -200,16 +200,10 @@ def _some(lines: pl.DataFrame, most: int | None, seed: int) -> pl.DataFrame:
 
 
 def _model(run: Run, store: Activations, device: str) -> Any:
-    from agents.hooks.model import load_hooked_model
-    from harness.config.models import model_folder
-    from harness.schedule.branched import schedule_of
+    from harness.schedule.weights import load_played
 
-    for config in schedule_of(run.manifest).configs:
-        for backend in config.backends.values():
-            if backend.kind != "openai":
-                hooked = load_hooked_model(model_folder(backend), device=device)
-                if hooked.name == store.info.model:
-                    return hooked
+    if (hooked := load_played(run.manifest, store.info.model, device)) is not None:
+        return hooked
     raise ActivationsError(
         f"the weights of {store.info.model} are not where {run.path} says, so rows cannot be verified before they are "
         "written; put the model's folder back"
