@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -13,13 +12,12 @@ from safetensors.torch import load_file
 
 from agents.hooks.hooks import Hooks, Points, Reads
 from agents.hooks.model import HookedModel, hook_model, load_hooked_model
+from agents.models.adapter import CONFIG, WEIGHTS, base_of, is_adapter
+from agents.models.bounds import read_json
 from agents.models.folder import ModelFilesError
 from agents.models.small import find_model
 from harness.compare.contexts import Context
 from harness.errors import ConfigurationError
-
-ADAPTER = "adapter_config.json"
-"""The file that makes a folder an adapter in PEFT's format."""
 
 
 class Pass(NamedTuple):
@@ -32,31 +30,23 @@ class Pass(NamedTuple):
 
 
 def load_model(folder: str | Path, device: str = "auto") -> HookedModel:
-    """A model folder, or an adapter folder whose `base_model_name_or_path` is a folder, merged into its base.
+    """A model folder, or an adapter folder whose `base_model_name_or_path` is a folder, merged into its base in the
+    base's own dtype, so that both models' parameters have the same names.
 
     Raises ModelFilesError, also where the adapter changes no tensor of its base.
     """
     path = find_model(folder)
-    if not (path / ADAPTER).is_file():
-        return load_hooked_model(path, device=device)
-    return _adapted(path, device)
+    return _adapted(path, device) if is_adapter(path) else load_hooked_model(path, device=device)
 
 
 def _adapted(path: Path, device: str) -> HookedModel:
-    card = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
-    named = Path(str(card.get("base_model_name_or_path") or ""))
-    place = named if named.is_absolute() else (path / named).resolve()
-    if not place.is_dir():
-        raise ModelFilesError(
-            f"the adapter in '{path}' is for {str(named)!r}, which is no folder here; write the base's folder into "
-            f"base_model_name_or_path of its {ADAPTER}"
-        )
+    card, place = read_json(path / CONFIG), base_of(path)
     if card.get("peft_type", "LORA") != "LORA" or card.get("bias", "none") != "none" or card.get("use_dora"):
         raise ModelFilesError(f"the adapter in '{path}' is no plain LoRA; merge it into its base first")
     base, scale = load_hooked_model(place, device=device), float(card["lora_alpha"]) / float(card["r"])
     if card.get("use_rslora"):
         scale *= float(card["r"]) ** 0.5
-    file = path / "adapter_model.safetensors"
+    file = path / WEIGHTS
     tensors, params = load_file(str(file)), dict(base.model.named_parameters())
     names = sorted(k.removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight"))
     changed = 0
