@@ -19,7 +19,7 @@ from agents.werewolf.scripted import Distribution, Drawn, draw, policy, suspicio
 from agents.werewolf.styles import STYLES
 from games import chance
 from games.base import Observation
-from games.records import NOBODY, Action, SpeechAct
+from games.records import NOBODY, Action, Event, Record, SpeechAct
 from games.werewolf.evidence import Evidence, Knowledge, gather
 from games.werewolf.words.acts import say
 from games.werewolf.words.text import words_of
@@ -246,10 +246,8 @@ class Covert(Drawn):
         return self.code.settled(names, day, me.seat, among)
 
 
-def heard(record: object, speakers: Sequence[int], day: int) -> Action | None:
+def heard(record: Record, speakers: Sequence[int], day: int) -> Action | None:
     """What one of `speakers` said in public on that day, as an action; None for any other record."""
-    from games.records import Event
-
     if not isinstance(record, Event) or record.kind != "speech" or record.day != day:
         return None
     if record.actor not in speakers or record.audience is not None:

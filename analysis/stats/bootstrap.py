@@ -44,7 +44,11 @@ def _weights(n_games: int, n_boot: int, seed: int) -> Iterator[NDArray[np.float6
         raise ValueError("no games to resample; the bootstrap needs at least one")
     if n_games * n_boot <= KEPT:
         yield _kept(n_games, n_boot, seed)
-        return
+    else:
+        yield from _drawn(n_games, n_boot, seed)
+
+
+def _drawn(n_games: int, n_boot: int, seed: int) -> Iterator[NDArray[np.float64]]:
     rng, chances = np.random.default_rng(seed), np.full(n_games, 1.0 / n_games)
     step = max(1, BLOCK // n_games)
     for first in range(0, n_boot, step):
@@ -54,8 +58,7 @@ def _weights(n_games: int, n_boot: int, seed: int) -> Iterator[NDArray[np.float6
 @lru_cache(maxsize=8)
 def _kept(n_games: int, n_boot: int, seed: int) -> NDArray[np.float64]:
     """All rows of `game_weights`, read-only."""
-    drawn = np.random.default_rng(seed).multinomial(n_games, np.full(n_games, 1.0 / n_games), size=n_boot)
-    weights = drawn.astype(np.float64)
+    weights = np.vstack(list(_drawn(n_games, n_boot, seed)))
     weights.setflags(write=False)
     return weights
 
