@@ -24,6 +24,7 @@ from harness.training import attention as training_attention
 from harness.training.batches import Batch, Batches
 from harness.training.checkpoint import checkpoint, resume, save
 from harness.training.curriculum import stream
+from harness.training.muon import Muon
 
 KIND_WEIGHTS = (
     (0.0, 1.0, 12.0, 4.0, 1.0, 1.0),
@@ -121,7 +122,7 @@ def optimizers(model: Any) -> list[torch.optim.Optimizer]:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
     rest = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "layers" in n)]
     return [
-        torch.optim.Muon(matrices, lr=RATES[0], weight_decay=0.01),
+        Muon(matrices, lr=RATES[0], weight_decay=0.01),
         torch.optim.AdamW(rest, lr=RATES[1], betas=(0.9, 0.95), weight_decay=0.0),
     ]
 

@@ -4,6 +4,7 @@
 
 The kinds take turns at each batch: that of training (`harness.training.attention`), and transformers' plain (`eager`)
 and fused (`sdpa`) one. A step is the forward pass, the backward pass and the optimizers; the losses are compared too.
+The last line is the optimizer of the matrices alone, beside torch's on the same gradients.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
 from harness.training.curriculum import stream
+from harness.training.muon import Muon
 from harness.training.train import CURRICULUM, initialise, mixed_precision, optimizers, predict
 
 KINDS = (training_attention.NAME, "eager", "sdpa")
@@ -73,6 +75,23 @@ def main() -> None:
     for kind in KINDS:
         ratio = spent[kind] / spent[KINDS[0]]
         print(f"{kind:<16} {n_tokens / spent[kind]:8,.0f} tokens/s   {ratio:.2f} times as long as {KINDS[0]}")
+    ours, theirs = (optimizer_seconds(kind, models[KINDS[0]]) for kind in (Muon, torch.optim.Muon))
+    print(
+        f"Muon {1000 * ours:,.0f} ms a step, torch.optim.Muon {1000 * theirs:,.0f}: {theirs / ours:.1f} times as long"
+    )
+
+
+def optimizer_seconds(kind: type[torch.optim.Muon], model: torch.nn.Module, n_steps: int = 5) -> float:
+    """Seconds a step of an optimizer of a model's matrices, after a first one."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
+    optim = kind(matrices, lr=0.0)
+    for parameter in matrices:
+        parameter.grad = torch.ones_like(parameter)
+    optim.step()
+    start = time.perf_counter()
+    for _ in range(n_steps):
+        optim.step()
+    return (time.perf_counter() - start) / n_steps
 
 
 if __name__ == "__main__":
