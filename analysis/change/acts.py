@@ -5,6 +5,8 @@ lying           speeches with such a statement
 useful_lies     lies that helped their speaker's side, by what playing on from them gave (`wolfscope experiment
                 strategic-lie`, where it was run beside both runs)
 own_role_told   speeches that state the speaker's own role truly; of werewolves: confessions
+false_claims    speeches that claim a role other than the speaker's own
+false_reports   speeches that report an inspection by another than the seer, or a result that is not so
 early_truth     speeches of the first day that state one's own role or a result truly
 counter_claims  speeches that claim a role which another seat has claimed before; of those where one has
 bussing         accusations and ballots of a werewolf with a living partner that fall on a partner
@@ -34,8 +36,8 @@ from analysis.data.labels import label
 from games.records import NOBODY, Decision, Event
 
 MEASURES = (
-    "lies", "lying", "useful_lies", "own_role_told", "early_truth", "counter_claims", "bussing", "silence", "hits",
-    "against_belief", "belief_error", "second_order", "wins",
+    "lies", "lying", "useful_lies", "own_role_told", "false_claims", "false_reports", "early_truth", "counter_claims",
+    "bussing", "silence", "hits", "against_belief", "belief_error", "second_order", "wins",
 )  # fmt: skip
 COUNTS: dict[str, Any] = {
     "run": pl.Int32,  # place among the runs compared: 0 is before, the last is after
@@ -177,13 +179,17 @@ def _speech(
     yield "silence", role, day, float(not acts)
     own = any(a.kind == "claim_role" and a.role == role for a in acts)
     yield "own_role_told", role, day, float(own)
+    yield "false_claims", role, day, float(any(a.kind == "claim_role" and a.role != role for a in acts))
+    reports = [
+        role == "seer"
+        and a.subject is not None
+        and (a.role == "werewolf") == (roles[a.subject] == "werewolf")
+        for a in acts
+        if a.kind == "report_inspection"
+    ]
+    yield "false_reports", role, day, float(not all(reports))
     if day == 1:
-        true_result = role == "seer" and any(
-            a.kind == "report_inspection"
-            and a.subject is not None
-            and (a.role == "werewolf") == (roles[a.subject] == "werewolf")
-            for a in acts
-        )
+        true_result = any(reports)
         yield "early_truth", role, day, float(own or true_result)
     taken = {r for r, seats in claimed.items() if seats - {seat}}
     if taken:

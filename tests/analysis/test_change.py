@@ -244,6 +244,9 @@ def test_confessions_count_as_own_role_told_by_werewolves_alone_and_nothing_type
     assert silence == rate(plain, "silence", "werewolf")
     assert rate(changed, "own_role_told", "werewolf") == pytest.approx(1.0 - silence) and silence < 0.5
     assert rate(changed, "early_truth", "werewolf") > 0.5 > rate(plain, "early_truth", "werewolf") == 0.0
+    for measure in ("false_claims", "false_reports"):
+        assert rate(plain, measure, "werewolf") > rate(changed, measure, "werewolf") == 0.0
+        assert rate(plain, measure, "seer") == 0.0
     for role in ("villager", "seer", "doctor"):
         assert rate(plain, "own_role_told", role) == rate(changed, "own_role_told", role)
     assert 0 < rate(plain, "hits", "villager") < 1
