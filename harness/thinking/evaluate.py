@@ -18,6 +18,7 @@ from agents.models.folder import load_tokenizer
 from agents.models.small import unpack_checkpoints
 from agents.werewolf.vocabulary import lexicon_of
 from harness.atomic import storage, write_whole
+from harness.model_evaluation.evaluate import print_competence, print_form
 from harness.thinking.arms import ARMS, Thinkers, thoughts
 from harness.thinking.edits import edits
 from harness.thinking.inside import follows, inside
@@ -34,7 +35,6 @@ from harness.thinking.tables import (
     rungs_table,
     words_table,
 )
-from harness.training.evaluation.evaluate import print_competence, print_form
 
 COURSE_ARMS = ("none", "belief", "steps")
 """The arms that are followed along training, with filler of the length of `steps`."""

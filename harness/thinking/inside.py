@@ -15,10 +15,10 @@ import polars as pl
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
+from harness.model_evaluation.readouts import interval, ridge
 from harness.thinking.arms import Thought
 from harness.thinking.moments import Moment
 from harness.thinking.scores import Scored, log_odds
-from harness.training.evaluation.readouts import interval, ridge
 
 LAYERS = {
     "place": pl.String, "layer": pl.Int64, "r2": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,

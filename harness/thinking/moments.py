@@ -14,8 +14,8 @@ from games.base import Observation
 from games.play import observe, waves
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training.evaluation.held_out import HELD_OUT, ladder
-from harness.training.games import scripted_game
+from harness.model_evaluation.held_out import ladder
+from harness.training.games import HELD_OUT, scripted_game
 from harness.training.questions import living
 from harness.training.thinking.evidence import follow, line_at
 

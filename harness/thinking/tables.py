@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from agents.werewolf.observer import RUNGS
-from harness.training.evaluation.readouts import interval
+from harness.model_evaluation.readouts import interval
 
 
 class Cell(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from games import load_game
 from games.play import Answer
 from games.records import Decision
 from harness.cli import main
-from harness.training.evaluation.evaluate import play_game
+from harness.model_evaluation.evaluate import play_game
 from harness.training.selfplay.advantages import Baselines, advantages, credit
 from harness.training.selfplay.contexts import Context, Own, contexts_of
 from harness.training.selfplay.held_out import HELD_OUT

@@ -389,7 +389,7 @@ def test_the_twin_has_the_same_checkpoints_with_its_own_words(tmp_path: Path) ->
 def test_the_twin_under_nonsense_plays_the_same_game_in_other_words() -> None:
     import asyncio
 
-    from harness.training.evaluation.evaluate import load_player, play_games
+    from harness.model_evaluation.evaluate import load_player, play_games
 
     async def game(model: str, lexicon: str) -> list[Decision]:
         player = load_player(find_model(model))
@@ -529,7 +529,7 @@ def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
 def test_the_shipped_model_keeps_to_the_form_without_constraints() -> None:
     import asyncio
 
-    from harness.training.evaluation.evaluate import load_player, measure_form
+    from harness.model_evaluation.evaluate import load_player, measure_form
 
     player = load_player(SMALL_MODEL)
     total = measure_form(player, n_games=15)[-1]

@@ -9,10 +9,10 @@ import pytest
 
 from agents.models.small import SMALL_MODEL, find_model, unpack_checkpoints
 from agents.werewolf.vocabulary import PLAYS, make_tokenizer
+from harness.model_evaluation.held_out import Sitting, sittings, stack
+from harness.model_evaluation.readings import SITES, positions
+from harness.model_evaluation.readouts import auroc, characters, log_odds, represented
 from harness.training.batches import Row, collate
-from harness.training.evaluation.held_out import Sitting, sittings, stack
-from harness.training.evaluation.readings import SITES, positions
-from harness.training.evaluation.readouts import auroc, characters, log_odds, represented
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
 
 
 def test_the_distance_from_the_exact_posterior_is_told_with_the_share_of_the_worst_answers() -> None:
-    from harness.training.evaluation.evaluate import surprise
+    from harness.model_evaluation.evaluate import surprise
 
     exact = np.array([1.0] + [0.5] * 99)
     assert surprise(exact, np.array([0.25] + [0.5] * 99)) == pytest.approx((np.log(4) / 100, 1.0))
@@ -129,7 +129,7 @@ def test_log_odds_of_certainty_are_bounded() -> None:
 
 
 def test_the_same_deals_are_played_again_by_the_same_opponents() -> None:
-    from harness.training.evaluation.evaluate import play_side
+    from harness.model_evaluation.evaluate import play_side
 
     first, second = play_side("village", None, 12), play_side("village", None, 12)
     assert (first == second).all()
@@ -138,7 +138,7 @@ def test_the_same_deals_are_played_again_by_the_same_opponents() -> None:
 
 def test_the_shipped_model_is_read_at_every_site(found: list[Sitting]) -> None:
     from agents.hooks.model import load_hooked_model
-    from harness.training.evaluation.readings import read
+    from harness.model_evaluation.readings import read
 
     hooked = load_hooked_model(SMALL_MODEL)
     got = read(hooked.model, hooked.tokenizer, found, "classic")
@@ -152,7 +152,7 @@ def test_the_shipped_model_is_read_at_every_site(found: list[Sitting]) -> None:
 
 def test_a_model_without_words_for_characters_is_read_without_them(found: list[Sitting]) -> None:
     from agents.hooks.model import load_hooked_model
-    from harness.training.evaluation.readings import read
+    from harness.model_evaluation.readings import read
 
     hooked = load_hooked_model(find_model("small-unasked"))
     got = read(hooked.model, hooked.tokenizer, found, "classic")
@@ -165,7 +165,7 @@ def test_the_shipped_model_states_more_than_habits_tell() -> None:
     from sklearn.metrics import roc_auc_score
 
     from agents.hooks.model import load_hooked_model
-    from harness.training.evaluation.readings import read
+    from harness.model_evaluation.readings import read
 
     held_out = list(sittings("classic-7", 30))
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
@@ -178,7 +178,7 @@ def test_the_shipped_model_states_more_than_habits_tell() -> None:
 
 
 def test_only_what_the_rules_leave_open_is_in_doubt_before_the_first_word() -> None:
-    from harness.training.evaluation.course import known
+    from harness.model_evaluation.course import known
 
     items = list(known("classic-7", 12, "classic"))
     early = [p for item in items for p, spoken in zip(item.p, item.spoken, strict=True) if not spoken]
@@ -190,7 +190,7 @@ def test_only_what_the_rules_leave_open_is_in_doubt_before_the_first_word() -> N
 
 def test_the_course_tells_a_model_that_has_learned_to_look_up_from_one_that_has_not(tmp_path: Path) -> None:
     from agents.hooks.model import load_hooked_model
-    from harness.training.evaluation.course import known, stage
+    from harness.model_evaluation.course import known, stage
 
     told, held_out = list(known("classic-7", 8, "classic")), list(sittings("classic-7", 8))
     folders = unpack_checkpoints(SMALL_MODEL, tmp_path)

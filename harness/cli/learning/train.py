@@ -129,8 +129,8 @@ def eval_small_model(
         Follow it along training instead: looking up, counting and inferring at every checkpoint that was kept.
     """
     from agents.models.small import find_model
-    from harness.training.evaluation.course import print_course
-    from harness.training.evaluation.evaluate import evaluate
+    from harness.model_evaluation.course import print_course
+    from harness.model_evaluation.evaluate import evaluate
 
     if course:
         print_course(find_model(folder), belief_games, last_line)

@@ -19,7 +19,7 @@ from agents.policies import make_policy
 from games import chance, load_game
 from games.records import Decision, Event
 from harness.atomic import replacing
-from harness.training.evaluation.held_out import HELD_OUT as SEEDS
+from harness.training.games import HELD_OUT as SEEDS
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
 from harness.training.selfplay.pool import model_player, player, sampler_of

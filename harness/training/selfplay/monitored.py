@@ -12,7 +12,7 @@ import numpy as np
 from agents.base import Agent
 from games import chance, load_game
 from harness.atomic import replacing
-from harness.training.evaluation.held_out import HELD_OUT as SEEDS
+from harness.training.games import HELD_OUT as SEEDS
 from harness.training.selfplay.contexts import Context
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together

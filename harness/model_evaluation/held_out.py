@@ -21,11 +21,8 @@ from games import chance, load_game
 from games.records import Decision
 from games.werewolf.evidence import Evidence
 from harness.training.curriculum import View
-from harness.training.games import MIXTURE, scripted_game
+from harness.training.games import HELD_OUT, MIXTURE, scripted_game
 from harness.training.questions import Fork, character_question, opens_ballot
-
-HELD_OUT = 1 << 40
-"""Game seeds from here on are never drawn in training, whose seeds are 63-bit hashes: a collision is that unlikely."""
 
 
 class Inquiry(msgspec.Struct, frozen=True):

@@ -24,12 +24,12 @@ from agents.werewolf.vocabulary import lexicon_of
 from games import chance, load_game
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
+from harness.model_evaluation.held_out import Sitting, sittings, stack
+from harness.model_evaluation.readings import BELIEF_SITES, p_werewolf, read
+from harness.model_evaluation.readouts import auroc, best_read_out, log_odds
 from harness.training.batches import BELIEF, Row, collate
 from harness.training.curriculum import View
-from harness.training.evaluation.held_out import HELD_OUT, Sitting, sittings, stack
-from harness.training.evaluation.readings import BELIEF_SITES, p_werewolf, read
-from harness.training.evaluation.readouts import auroc, best_read_out, log_odds
-from harness.training.games import scripted_game
+from harness.training.games import HELD_OUT, scripted_game
 from harness.training.questions import Fork, in_words, living, opens_ballot
 
 

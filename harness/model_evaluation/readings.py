@@ -21,8 +21,8 @@ from agents.werewolf.styles import CAST
 from agents.werewolf.vocabulary import PLAYS
 from games.werewolf.lexicon import lexicon as load_lexicon
 from games.werewolf.roles import ROLES
+from harness.model_evaluation.held_out import Sitting
 from harness.training.batches import BELIEF, Row, collate
-from harness.training.evaluation.held_out import Sitting
 
 BELIEF_SITES = ("mention", "offer", "name", "second")
 SITES = (*BELIEF_SITES, "character")

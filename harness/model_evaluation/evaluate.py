@@ -27,11 +27,11 @@ from games import chance, load_game
 from games.base import Observation, SeatFacts
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply
+from harness.model_evaluation.held_out import sittings, stack
+from harness.model_evaluation.readings import BELIEF_SITES, SITES, read
+from harness.model_evaluation.readouts import auroc, characters, interval, log_odds, represented
 from harness.play.progress import wilson
-from harness.training.evaluation.held_out import HELD_OUT, sittings, stack
-from harness.training.evaluation.readings import BELIEF_SITES, SITES, read
-from harness.training.evaluation.readouts import auroc, characters, interval, log_odds, represented
-from harness.training.games import cast
+from harness.training.games import HELD_OUT, cast
 from harness.training.train import initialise
 
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")

@@ -1,0 +1,1 @@
+"""Measuring the shipped small model on games that it has not seen."""

@@ -1,1 +1,0 @@
-"""Measuring the small model on games that it has not seen."""
