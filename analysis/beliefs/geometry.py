@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from analysis.data.frames import counts_in
 from analysis.data.targets import Target
-from analysis.probes.probes import PENALTIES
 from analysis.stats.bootstrap import ratio_interval
-from analysis.stats.metrics import r2
+from analysis.stats.metrics import log_odds, r2
 from analysis.stats.moments import Doubles, Moments
+from analysis.stats.ridge import PENALTIES
 from analysis.stats.splits import Folds
 
 CALIBRATION: dict[str, Any] = {
@@ -30,14 +30,6 @@ CALIBRATION: dict[str, Any] = {
     "n": pl.Int64,
     "games": pl.Int64,
 }
-FLOOR = 0.01
-"""Beliefs are held within [FLOOR, 1 - FLOOR]: certainty has no finite log-odds."""
-
-
-def log_odds(p: NDArray[Any]) -> Doubles:
-    """Natural log-odds of probabilities held within `FLOOR`."""
-    q = np.clip(np.asarray(p, dtype=np.float64), FLOOR, 1 - FLOOR)
-    return np.asarray(np.log(q / (1 - q)))
 
 
 def ridge_map(x: NDArray[Any], y: NDArray[Any], folds: Folds) -> Doubles:

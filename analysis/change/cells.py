@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.beliefs.geometry import log_odds, ridge_map
+from analysis.beliefs.geometry import ridge_map
 from analysis.data.targets import Readout
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.probes.permutation import NULL_PENALTY
 from analysis.probes.probes import check_classes
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval, ratio_interval
+from analysis.stats.metrics import log_odds
 from analysis.stats.moments import Moments, project
 from analysis.stats.splits import Folds, game_folds
 

@@ -19,14 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.stats.logistic import fit_logistic, probabilities
 from analysis.stats.metrics import auroc
 from analysis.stats.moments import Doubles, Moments, Trained, project
+from analysis.stats.ridge import PENALTIES
 from analysis.stats.splits import Folds, check_folds
 from analysis.stats.training_variance import TRAINING_DRAWS, FoldFit, one_layer_a_draw, training_draws
 
 Kind = Literal["logistic", "ridge", "mass_mean", "lda"]
 Layers = NDArray[Any] | Sequence[NDArray[Any]]
-
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Ridge penalties per row in standardised features: scikit-learn's `alpha = n_train * penalty`."""
 
 
 @dataclass(frozen=True)

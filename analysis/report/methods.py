@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Sequence
 
 from analysis.evaluation.evaluate import MARGIN, Evaluation, Settings, Skipped
-from analysis.probes.probes import PENALTIES
+from analysis.stats.ridge import PENALTIES
 
 
 def methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:

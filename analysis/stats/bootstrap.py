@@ -83,6 +83,35 @@ def ratio_interval(
     return interval(sums[known, 0] / sums[known, 1], float(tops.sum() / bottoms.sum()), n_games=len(tops))
 
 
+def mean_interval(values: ArrayLike, games: ArrayLike, n_boot: int = 1000, seed: int = 0) -> Interval:
+    """The mean of `values` with its interval over `games`, both `(n_rows,)`; NaN without rows."""
+    names, code = np.unique(np.asarray(games), return_inverse=True)
+    return ratio_interval(
+        names, np.bincount(code, np.asarray(values, dtype=float)), np.bincount(code), n_boot, seed
+    )
+
+
+def r2_interval(
+    truth: ArrayLike, predicted: ArrayLike, games: ArrayLike, n_boot: int = 1000, seed: int = 0
+) -> Interval:
+    """The share of the variance of `truth` that `predicted` explains, with its interval over `games`.
+
+    All are `(n_rows,)`. A resample has its own mean, from which its variance is taken. NaN where `truth` is constant.
+    """
+    t, p = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
+    names, code = np.unique(np.asarray(games), return_inverse=True)
+    if not len(names):
+        return Interval(float("nan"), float("nan"), float("nan"), float("nan"))
+    centred = t - t.mean()  # roughly, which keeps the precision of the squares
+    parts = np.stack([np.bincount(code, x) for x in (np.ones_like(t), centred, centred**2, (t - p) ** 2)])
+    weights = np.vstack([np.ones((1, len(names))), game_weights(len(names), n_boot, seed)])
+    n, total, squares, missed = np.einsum("bg,kg->kb", weights, parts)
+    spread = squares - total**2 / n
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.where(spread > 1e-12, 1 - missed / spread, np.nan)
+    return interval(found[1:], float(found[0]), n_games=len(names))
+
+
 class GamePairs:
     """The pair counts of one score by game, from which AUROC under any game weights follows.
 

@@ -2,7 +2,7 @@
 
 Shares are compared pair by pair (continuation k with and without the change had the same seed): Newcombe's score
 interval for a difference of paired proportions (Newcombe 1998, Statistics in Medicine 17:2635, method 10). Means of
-numbers have percentile bootstrap intervals over pairs.
+numbers have bootstrap intervals over pairs (`analysis.stats.bootstrap`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from analysis.stats.bootstrap import mean_interval
 from games.base import GameError
 from games.records import NOBODY, Decision, Event, Record
 from harness.errors import RunFolderError
@@ -23,7 +24,6 @@ from harness.play.progress import wilson
 from harness.run.folder import Run, load_run
 from harness.schedule.branched import Origin, origin_of
 
-LEVEL = 0.95
 FEWEST = 5
 """Pairs below which a mean has no interval: it is given as wide as such numbers can be, and is never marked."""
 MOST_POSTERIORS = 40
@@ -258,14 +258,14 @@ def _effect(
         x = np.array(list(without.values()))
         n = len(x)
         mean = float(x.mean()) if n else 0.0
-        low, high = wilson(int(x.sum()), n) if binary else bootstrap(x)
+        low, high = wilson(int(x.sum()), n) if binary else _mean_over_pairs(x)
         return Effect(kind, what, n, _r(mean), _r(low), _r(high), seat=seat, target=target)
     pairs = sorted(values["changed"].keys() & without.keys())
     a = np.array([values["changed"][k] for k in pairs])
     b = np.array([without[k] for k in pairs])
     if not pairs:
         return Effect(kind, what, 0, 0.0, 0.0, 0.0, 0.0, 0.0, seat, target)
-    low, high = paired_shares(a, b) if binary else bootstrap(a - b)
+    low, high = paired_shares(a, b) if binary else _mean_over_pairs(a - b)
     if not binary and len(pairs) < FEWEST:
         high = max(1.0, float(np.abs(a - b).max()))
         low = -high
@@ -291,14 +291,10 @@ def paired_shares(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return p - q - math.sqrt(max(down, 0.0)), p - q + math.sqrt(max(upper, 0.0))
 
 
-def bootstrap(x: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of x (n,); the same numbers give the same interval."""
-    if len(x) == 0:
-        return 0.0, 0.0
-    rng = np.random.default_rng(20_000 + len(x))
-    means = rng.choice(x, size=(resamples, len(x))).mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+def _mean_over_pairs(x: np.ndarray) -> tuple[float, float]:
+    """The interval of the mean of x (n,) over pairs; zeros where there are none."""
+    found = mean_interval(x, np.arange(len(x)))
+    return (found.low, found.high) if len(x) else (0.0, 0.0)
 
 
 def _recorded(origin: Origin) -> str | None:

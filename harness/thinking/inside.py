@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import r2_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from harness.model_evaluation.readouts import interval, ridge
+from analysis.stats.bootstrap import game_weights, interval, r2_interval
+from analysis.stats.metrics import log_odds
+from analysis.stats.ridge import Ridge, chosen_ridge
+from analysis.stats.splits import game_folds
 from harness.thinking.arms import Thought
 from harness.thinking.moments import Moment
-from harness.thinking.scores import Scored, log_odds
+from harness.thinking.scores import CLIP, Scored
 
 LAYERS = {
     "place": pl.String, "layer": pl.Int64, "r2": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
@@ -31,7 +32,7 @@ CONFLICTS = {
 }  # fmt: skip
 """One row a subject of a measured game: the log-odds that the words say and that the probe reads before them, the exact
 ones, and the log of the probability of a vote for the subject; each less the mean over the moment's subjects."""
-N_FOLDS = 4
+N_FOLDS, N_BOOT = 4, 1000
 
 
 def streams_at(
@@ -56,7 +57,7 @@ def inside(
     """`LAYERS` of the places before the thinking and behind each arm's, and `CONFLICTS` of the arm `belief`."""
     layers = range(n_layers)
     games = np.array([m.game for m in moments for _ in m.subjects])
-    target = log_odds([p for m in moments for p in m.exact])
+    target = log_odds([p for m in moments for p in m.exact], CLIP)
     places = {"before": _stack(scored, moments, None, layers)}
     for arm in ("none", "filler", "belief", "steps"):
         thoughts = {t.moment: t for t in found.get(arm, ())}
@@ -87,10 +88,14 @@ def _stack(
 
 def _r2(x: np.ndarray, target: np.ndarray, games: np.ndarray) -> dict[str, float]:
     fit, rest = games % 2 == 0, games % 2 == 1
-    model = ridge().fit(x[fit], target[fit])  # type: ignore[attr-defined]
-    guess = model.predict(x[rest])
-    low, high = interval(r2_score, target[rest], guess, games[rest])
-    return {"r2": float(r2_score(target[rest], guess)), "low": low, "high": high}
+    model = _ridge([x], target, games, fit)
+    found = r2_interval(target[rest], model.predict(x[rest])[:, 0], games[rest])
+    return {"r2": found.value, "low": found.low, "high": found.high}
+
+
+def _ridge(layers: Sequence[np.ndarray], target: np.ndarray, games: np.ndarray, fit: np.ndarray) -> Ridge:
+    folds = game_folds(games[fit], min(N_FOLDS, len(np.unique(games[fit]))))
+    return chosen_ridge([x[fit] for x in layers], target[fit][:, None], folds)
 
 
 def conflicts(
@@ -100,16 +105,8 @@ def conflicts(
 
     x: the streams before the thinking `(n, n_layers, hidden)`, in the order of the moments' subjects."""
     fit, rest = games % 2 == 0, games % 2 == 1
-    folds = GroupKFold(min(N_FOLDS, len(np.unique(games[fit]))))
-    errors = [
-        (
-            (cross_val_predict(ridge(), x[fit, k], target[fit], groups=games[fit], cv=folds) - target[fit])
-            ** 2
-        ).mean()
-        for k in range(x.shape[1])
-    ]
-    layer = int(np.argmin(errors))
-    guess = ridge().fit(x[fit, layer], target[fit]).predict(x[rest, layer])  # type: ignore[attr-defined]
+    model = _ridge([x[:, k] for k in range(x.shape[1])], target, games, fit)
+    guess = model.predict(x[rest, model.layer])[:, 0]
     keys = [(m.id, m.game, j, q) for m in moments for j, q in zip(m.subjects, m.exact, strict=True)]
     kept = [key for key, measured in zip(keys, rest, strict=True) if measured]
     said = {
@@ -121,8 +118,8 @@ def conflicts(
         written, vote = said.get((moment, subject), (None, 0.0))
         if written is not None:
             rows.append({
-                "moment": moment, "game": game, "subject": subject, "words": float(log_odds(written / 10)),
-                "inside": float(read), "exact": float(log_odds(exact)), "vote": float(np.log(max(vote, 1e-6))),
+                "moment": moment, "game": game, "subject": subject, "words": float(log_odds(written / 10, CLIP)),
+                "inside": float(read), "exact": float(log_odds(exact, CLIP)), "vote": float(np.log(max(vote, 1e-6))),
             })  # fmt: skip
     table = pl.DataFrame(rows, schema=CONFLICTS)
     centred = [
@@ -135,14 +132,15 @@ def follows(table: pl.DataFrame) -> dict[str, tuple[float, float, float]]:
     """How much the ballot (log-probability) goes with the words and with the inside, each with the other held fixed:
     least-squares slope and its 95% interval over games."""
     data = table.select("words", "inside", "vote").to_numpy()
-    games = table["game"].to_numpy()
+    names, code = np.unique(table["game"].to_numpy(), return_inverse=True)
+    grams, sums = np.zeros((len(names), 2, 2)), np.zeros((len(names), 2))
+    np.add.at(grams, code, data[:, :2, None] * data[:, None, :2])
+    np.add.at(sums, code, data[:, :2] * data[:, 2:])
+    weights = np.vstack([np.ones((1, len(names))), game_weights(len(names), N_BOOT, 0)])
+    inverse = np.linalg.pinv(np.einsum("bg,gij->bij", weights, grams), hermitian=True)
+    slopes = np.einsum("bij,bj->ib", inverse, np.einsum("bg,gj->bj", weights, sums))
     found = {}
-    for k, name in enumerate(("words", "inside")):
-
-        def slope(_: np.ndarray, rows: np.ndarray, k: int = k) -> float:
-            x, y = rows[:, :2], rows[:, 2]
-            return float(np.linalg.lstsq(x, y, rcond=None)[0][k])
-
-        low, high = interval(slope, data[:, 2], data, games)
-        found[name] = (slope(data[:, 2], data), low, high)
+    for name, drawn in zip(("words", "inside"), slopes, strict=True):
+        slope = interval(drawn[1:], float(drawn[0]), n_games=len(names))
+        found[name] = (slope.value, slope.low, slope.high)
     return found

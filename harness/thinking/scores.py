@@ -116,9 +116,3 @@ def bits(exact: float, stated: float) -> float:
     p, q = exact, min(max(stated, CLIP), 1.0 - CLIP)
     terms = ((p, q), (1.0 - p, 1.0 - q))
     return float(sum(a * np.log2(a / b) for a, b in terms if a > 0.0))
-
-
-def log_odds(p: Any) -> np.ndarray:
-    """log(p / (1 - p)) of clipped probabilities."""
-    q = np.clip(np.asarray(p, dtype=float), CLIP, 1.0 - CLIP)
-    return np.asarray(np.log(q) - np.log1p(-q))

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from agents.werewolf.observer import RUNGS
-from harness.model_evaluation.readouts import interval
+from analysis.stats.bootstrap import mean_interval
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -48,10 +48,8 @@ class Table(msgspec.Struct, frozen=True):
 
 def mean(values: np.ndarray, games: np.ndarray) -> Cell:
     """A mean over rows, its interval under resampling of games."""
-    if not len(values):
-        return Cell(np.nan, np.nan, np.nan, 0)
-    low, high = interval(lambda _, x: float(x.mean()), values, values, games)
-    return Cell(float(values.mean()), low, high, len(values))
+    found = mean_interval(values, games)
+    return Cell(found.value, found.low, found.high, len(values))
 
 
 def column(table: pl.DataFrame, name: str) -> Cell:

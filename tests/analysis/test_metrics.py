@@ -2,10 +2,23 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
-from sklearn.metrics import roc_auc_score
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
-from analysis.stats.bootstrap import GamePairs, bootstrap_auroc, game_weights, holm, interval
+from analysis.stats.bootstrap import (
+    GamePairs,
+    bootstrap_auroc,
+    game_weights,
+    holm,
+    interval,
+    mean_interval,
+    r2_interval,
+    ratio_interval,
+)
 from analysis.stats.metrics import auroc, brier, ece, log_loss, r2, recall_at_fpr, threshold_at_fpr
+from analysis.stats.ridge import chosen_ridge
+from analysis.stats.splits import game_folds
 
 
 def test_auroc_of_a_worked_example():
@@ -130,3 +143,37 @@ def test_holm_steps_down_and_keeps_order():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     assert np.isnan(holm([0.01, np.nan])[1])
     assert holm([0.01, np.nan])[0] == 0.01
+
+
+def test_r2_under_game_weights_is_that_of_the_repeated_rows():
+    rng = np.random.default_rng(4)
+    games = np.repeat(np.arange(12), 5)
+    truth = rng.normal(size=60) + games / 4
+    guess = truth + rng.normal(size=60)
+    found = r2_interval(truth, guess, games, n_boot=200)
+    assert found.value == pytest.approx(r2_score(truth, guess))
+    direct = []
+    for weights in game_weights(12, 200, 0):
+        rows = np.repeat(np.arange(60), weights[games].astype(int))
+        direct.append(r2_score(truth[rows], guess[rows]))
+    assert found == pytest.approx(interval(direct, found.value, n_games=12))
+    assert np.isnan(r2_interval(np.ones(60), guess, games).value)
+
+
+def test_a_mean_over_rows_weighs_games_by_their_rows():
+    games, values = np.array(["b", "a", "a", "a"]), np.array([4.0, 0.0, 1.0, 2.0])
+    assert mean_interval(values, games) == ratio_interval(["a", "b"], [3.0, 4.0], [3, 1])
+    assert mean_interval(values, games).value == 1.75
+    assert np.isnan(mean_interval([], []).value)
+
+
+def test_a_chosen_ridge_takes_the_layer_that_holds_the_target_and_equals_scikit_learn():
+    rng = np.random.default_rng(5)
+    games = np.repeat(np.arange(20), 8)
+    layers = [rng.normal(size=(160, 6)) for _ in range(3)]
+    y = layers[1] @ rng.normal(size=(6, 2)) + 0.3 * rng.normal(size=(160, 2))
+    fit = chosen_ridge(layers, y, game_folds(games, 4))
+    assert fit.layer == 1 and fit.error < 0.2
+    scaler = StandardScaler().fit(layers[1])
+    same = Ridge(alpha=fit.penalty * 160).fit(scaler.transform(layers[1]), y)
+    np.testing.assert_allclose(fit.predict(layers[1]), same.predict(scaler.transform(layers[1])), atol=1e-6)
