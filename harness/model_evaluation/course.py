@@ -13,24 +13,22 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from sklearn.metrics import r2_score
 
-from agents.hooks.model import load_hooked_model
-from agents.llm.transcript_context import document, document_lengths
+from agents.hooks.model import HookedModel, load_hooked_model
+from agents.llm.beliefs import role_words
 from agents.models.folder import load_tokenizer
 from agents.models.small import unpack_checkpoints
 from agents.werewolf.observer import Observer
 from agents.werewolf.vocabulary import lexicon_of
+from analysis.stats.metrics import auroc, log_odds, r2
 from games import chance, load_game
-from games.records import Decision
-from games.werewolf.lexicon import lexicon as load_lexicon
+from games.base import Observation
+from games.play import observe, waves
 from harness.model_evaluation.held_out import Sitting, sittings, stack
-from harness.model_evaluation.readings import BELIEF_SITES, p_werewolf, read
-from harness.model_evaluation.readouts import auroc, best_read_out, log_odds
-from harness.training.batches import BELIEF, Row, collate
-from harness.training.curriculum import View
+from harness.model_evaluation.readings import BELIEF_SITES, Reading, Stated
+from harness.model_evaluation.readouts import best_read_out
 from harness.training.games import HELD_OUT, scripted_game
-from harness.training.questions import Fork, in_words, living, opens_ballot
+from harness.training.questions import living
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -55,77 +53,71 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One view with its questions, and of each the rules' probability that the subject is a werewolf `(n_asked,)`."""
+    """One viewer at one moment, asked about each living other."""
 
-    view: View
+    observation: Observation
+    subjects: tuple[int, ...]
     p: tuple[float, ...]
-    spoken: tuple[bool, ...]
-    """Whether anyone had spoken when it was asked `(n_asked,)`."""
+    """The rules' probability that each of them is a werewolf `(n_subjects,)`."""
+    spoken: bool
+    """Whether anyone had spoken."""
 
 
 def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
-    """What every seat is asked before the first word and before each ballot of held-out games, with the rules' answer
-    as the question's."""
+    """What every seat is asked before the first word and before each ballot of held-out games, viewer by viewer."""
     game = load_game("werewolf")
     config = game.configure(preset=preset, lexicon=lexicon)
-    terms = load_lexicon(lexicon).terms
     for index in range(n_games):
-        log = scripted_game(config, chance.key(HELD_OUT, "known", index) >> 1)
-        facts = game.seats(config, log)
-        before = [document_lengths(game.text, log, seat, config) for seat in range(config.n_players)]
+        seed = chance.key(HELD_OUT, "known", index) >> 1
+        log = scripted_game(config, seed)
         observer = Observer("rules", config)
-        found: dict[int, list[tuple[Fork, list[float], bool]]] = {}
-        spoken = False
-        for i, record in enumerate(log):
-            first = not spoken and isinstance(record, Decision) and record.kind == "speech"
-            if first or opens_ballot(log, i):
-                alive = living(log[:i], config.n_players)
-                for viewer in alive:
-                    beliefs = observer.beliefs(viewer)
-                    others = [j for j in alive if j != viewer]
-                    asked = [(facts[j].name, in_words(beliefs[j], observer.roles, terms)) for j in others]
-                    p = [answer.get(terms["werewolf"], 0.0) for _, answer in asked]
-                    fork = Fork(before[viewer][i], facts[viewer].name, asked)
-                    found.setdefault(viewer, []).append((fork, p, not first))
-                spoken = True
-            observer.update(record)
-        for viewer, items in found.items():
-            view = View(document(game.text, log, viewer, config), [fork for fork, _, _ in items])
-            yield Known(
-                view,
-                tuple(x for _, p, _ in items for x in p),
-                tuple(late for _, p, late in items for _ in p),
-            )
+        found: dict[int, list[Known]] = {}
+        spoken, read = False, 0
+        for requests, wave, before in waves(game, config, seed, log):
+            first = not spoken and wave[0].kind == "speech"
+            if not first and wave[0].kind != "ballot":
+                continue
+            for record in log[read : len(before)]:
+                observer.update(record)
+            read, alive = len(before), living(before, config.n_players)
+            for viewer in alive:
+                p = observer.p_werewolf(viewer)
+                others = tuple(j for j in alive if j != viewer)
+                request = msgspec.structs.replace(requests[0], seat=viewer)
+                seen = observe(game, f"known-{index}", config, seed, before, request)
+                asked = Known(seen, others, tuple(float(p[j]) for j in others), not first)
+                found.setdefault(viewer, []).append(asked)
+            spoken = True
+        for items in found.values():
+            yield from items
 
 
-def stated(model: Any, tokenizer: Any, views: Sequence[View], lexicon: str, batch: int = 16) -> np.ndarray:
-    """P(werewolf) `(n_asked,)` of the role words, in the order of the views and their questions."""
-    words = tokenizer.get_vocab()
+def stated(reading: Reading, told: Sequence[Known]) -> np.ndarray:
+    """Stated P(werewolf) `(n_asked,)`, in the order of the moments and their subjects."""
     found = []
-    for start in range(0, len(views), batch):
-        b = collate([Row(view, words, tokenizer) for view in views[start : start + batch]])
-        with torch.inference_mode():
-            logits = model(
-                input_ids=b.ids, attention_mask=b.mask(), position_ids=b.position, use_cache=False
-            ).logits
-        found.append(p_werewolf(logits[b.kind == BELIEF], words, lexicon).numpy())
+    for item in told:
+        viewer = item.observation.request.seat
+        of = list(role_words(item.observation)).index("werewolf")
+        found.append(reading.states(item.observation, [(viewer, j) for j in item.subjects])[:, of])
     return np.concatenate(found)
 
 
 def stage(
-    name: str, model: Any, tokenizer: Any, told: Sequence[Known], held_out: Sequence[Sitting], lexicon: str
+    name: str, hooked: HookedModel, tokenizer: Any, told: Sequence[Known], held_out: Sequence[Sitting]
 ) -> Stage:
     """One row of the course."""
-    p = stated(model, tokenizer, [item.view for item in told], lexicon)
+    reading = Reading(hooked, tokenizer)
+    p = stated(reading, told)
     rules = np.array([x for item in told for x in item.p])
-    spoken = np.array([x for item in told for x in item.spoken])
+    spoken = np.array([item.spoken for item in told for _ in item.p])
     certain = (rules < 1e-9) | (rules > 1 - 1e-9)
     counted = ~certain & ~spoken
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
-    readings = read(model, tokenizer, held_out, lexicon)
+    answered = Stated(reading, held_out)
     truth, games, target = asked["is_werewolf"], asked["game"], log_odds(asked["exact"])
-    ours, best = (auroc(truth, x) for x in (readings.stated, asked["exact"]))
-    x = readings.activations
+    ours, best = (float(auroc(truth, x)) for x in (answered.first, asked["exact"]))
+    with TemporaryDirectory() as scratch:
+        x = reading.capture(held_out, Path(scratch))
     _, measured, guess = best_read_out(x, target, games, BELIEF_SITES, range(1, x.shape[2]))
     return Stage(
         name=name,
@@ -133,9 +125,9 @@ def stage(
         rules=float(np.abs(p - rules)[counted].mean()),
         behaviour=ours,
         excess=(ours - 0.5) / (best - 0.5),
-        stated=float(r2_score(target, log_odds(readings.stated))),
-        represented=float(r2_score(target[measured], guess)),
-        second=float(r2_score(log_odds(asked["expected"]), log_odds(readings.second))),
+        stated=float(r2(target, log_odds(answered.first))),
+        represented=float(r2(target[measured], guess)),
+        second=float(r2(log_odds(asked["expected"]), log_odds(answered.second))),
     )
 
 
@@ -147,7 +139,7 @@ def course(folder: Path, n_games: int, preset: str = "classic-7") -> Iterator[St
     told, held_out = list(known(preset, n_games, lexicon)), list(sittings(preset, n_games, lexicon))
     with TemporaryDirectory() as scratch:
         for path in unpack_checkpoints(folder, Path(scratch)):
-            yield stage(path.name, load_hooked_model(path).model, tokenizer, told, held_out, lexicon)
+            yield stage(path.name, load_hooked_model(path), tokenizer, told, held_out)
 
 
 def print_course(folder: Path, n_games: int, say: Any) -> None:

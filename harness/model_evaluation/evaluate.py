@@ -9,33 +9,32 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 from scipy.special import rel_entr
-from sklearn.metrics import r2_score
-from transformers import LlamaForCausalLM
 
 from agents.backends.hooked.backend import load_hooked_backend
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
 from agents.werewolf.observer import RUNGS
 from agents.werewolf.vocabulary import lexicon_of
+from analysis.stats.bootstrap import mean_interval, r2_interval
+from analysis.stats.metrics import auroc, brier, ece, log_odds
 from games import chance, load_game
 from games.base import Observation, SeatFacts
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply
 from harness.model_evaluation.held_out import sittings, stack
-from harness.model_evaluation.readings import BELIEF_SITES, SITES, read
-from harness.model_evaluation.readouts import auroc, characters, interval, log_odds, represented
+from harness.model_evaluation.readings import BELIEF_SITES, SITES, Reading, Stated
+from harness.model_evaluation.readouts import auroc_of, characters, represented
 from harness.play.progress import wilson
 from harness.training.games import HELD_OUT, cast
-from harness.training.train import initialise
 
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")
-N_BINS = 10
 FURTHEST = 0.03
 """Share of the questions whose part in the distance from the exact observer is told."""
 
@@ -59,7 +58,7 @@ class Belief(msgspec.Struct, frozen=True):
     n_games: int
     auroc: float
     low: float
-    """Percentile interval of the AUROC, bootstrap over games, 95%."""
+    """Bounds of the AUROC's 95% interval over games (`analysis.stats.bootstrap`)."""
     high: float
     brier: float
     ece: float
@@ -117,23 +116,17 @@ def measure_form(
 
 
 def score(source: str, p: np.ndarray, truth: np.ndarray, games: np.ndarray) -> Belief:
-    """AUROC, Brier score and expected calibration error (equal-width bins) of probabilities `(n,)`."""
-    bins = np.minimum((p * N_BINS).astype(int), N_BINS - 1)
-    ece = sum(
-        (bins == b).mean() * abs(p[bins == b].mean() - truth[bins == b].mean())
-        for b in range(N_BINS)
-        if (bins == b).any()
-    )
-    low, high = interval(auroc, truth, p, games)
+    """AUROC, Brier score and expected calibration error of probabilities `(n,)`."""
+    (area,) = auroc_of(truth, [p], games)
     return Belief(
         source=source,
         n=len(p),
         n_games=len(np.unique(games)),
-        auroc=auroc(truth, p),
-        low=low,
-        high=high,
-        brier=float(((p - truth) ** 2).mean()),
-        ece=float(ece),
+        auroc=area.value,
+        low=area.low,
+        high=area.high,
+        brier=brier(truth, p),
+        ece=ece(truth, p),
     )
 
 
@@ -213,13 +206,14 @@ def print_form(player: TranscriptPlayer, n_games: int, say: Any, lexicon: str = 
 def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7") -> None:
     """What the model states and represents, beside the observers on every rung of evidence and the baselines."""
     from agents.hooks.model import load_hooked_model
+    from harness.capture.reader import reinitialised
 
-    model, tokenizer = load_hooked_model(folder).model, load_tokenizer(folder)
-    lexicon = lexicon_of(tokenizer)
-    found = list(sittings(preset, n_games, lexicon))
+    tokenizer = load_tokenizer(folder)
+    reading = Reading(load_hooked_model(folder), tokenizer)
+    found = list(sittings(preset, n_games, lexicon_of(tokenizer)))
     asked = stack([item for sitting in found for item in sitting.inquiries])
     texts = [item.text for sitting in found for item in sitting.inquiries]
-    readings = read(model, tokenizer, found, lexicon)
+    stated = Stated(reading, found)
     truth, games = asked["is_werewolf"], asked["game"]
     kinds = [kind for kind in (*RUNGS, "exact") if kind in asked]
     days = {"": truth >= 0, " on day 1": asked["day"] == 1, " later": asked["day"] > 1}
@@ -228,49 +222,49 @@ def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7
             f"stated belief{when}: is the subject a werewolf? Plain villagers before each ballot of {n_games} "
             f"scripted {preset} games, living others ({rows.sum()} questions)"
         )
-        exact = auroc(truth[rows], asked["exact"][rows])
+        exact = float(auroc(truth[rows], asked["exact"][rows]))
         for source in ("stated", *kinds):
-            p = (readings.stated if source == "stated" else asked[source])[rows]
+            p = (stated.first if source == "stated" else asked[source])[rows]
             b = score(source, p, truth[rows], games[rows])
             say(
                 f"  {b.source:10} AUROC {b.auroc:.3f} [{b.low:.3f}, {b.high:.3f}]  Brier {b.brier:.3f}  "
                 f"ECE {b.ece:.3f}  share of exact's excess {(b.auroc - 0.5) / (exact - 0.5):.1%}"
             )
-        mean, share = surprise(asked["exact"][rows], readings.stated[rows])
+        mean, share = surprise(asked["exact"][rows], stated.first[rows])
         say(
             f"  from the exact posterior to the stated: {mean:.3f} nats a question, {share:.0%} of them in the "
             f"{FURTHEST:.0%} of the questions that are furthest"
         )
-    untrained = LlamaForCausalLM(model.config)
-    initialise(untrained, 1)
-    activations = {
-        "small model": readings.activations,
-        "untrained model": read(untrained, tokenizer, found, lexicon).activations,
-    }
+    with TemporaryDirectory() as scratch:
+        activations = {
+            "small model": reading.capture(found, Path(scratch) / "activations"),
+            "untrained model": reading.capture(
+                found, Path(scratch) / "activations-untrained", reinitialised(reading.hooked)
+            ),
+        }
     targets = {
         "log-odds of the exact posterior of the subject": log_odds(asked["exact"]),
         "log-odds of what the subject is expected to believe of the viewer (second order)": log_odds(
             asked["expected"]
         ),
     }
-    stated = {0: readings.stated, 1: readings.second}
+    said = {0: log_odds(stated.first), 1: log_odds(stated.second)}
     measured = games % 2 == 1
     for n, (name, target) in enumerate(targets.items()):
         say(f"represented belief: R2 of the {name}; fitted on even games, measured on odd ones")
-        said = log_odds(stated[n])
-        low, high = interval(r2_score, target[measured], said[measured], games[measured])
-        say(f"  {'stated':24} {r2_score(target[measured], said[measured]):6.3f} [{low:.3f}, {high:.3f}]")
+        r2 = r2_interval(target[measured], said[n][measured], games[measured])
+        say(f"  {'stated':24} {r2.value:6.3f} [{r2.low:.3f}, {r2.high:.3f}]")
         for r in represented(activations, target, asked["counts"], texts, games, BELIEF_SITES):
             say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
     say("hidden character of the subject: AUROC, one against the rest, averaged")
     for r in characters(
-        readings.activations,
+        activations["small model"],
         asked["counts"],
         asked["p_characters"],
         asked["character"],
         games,
         SITES,
-        readings.characters,
+        stated.characters,
     ):
         say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
 
@@ -286,6 +280,5 @@ def print_competence(player: TranscriptPlayer, n_games: int, say: Any, lexicon: 
             low, high = wilson(int(won.sum()), len(won))
             say(f"  {side:10} {name:18} {won.mean():6.1%} [{low:.1%}, {high:.1%}]")
         gain = ours.astype(float) - theirs
-        means = np.random.default_rng(0).choice(gain, (2000, len(gain))).mean(axis=1)
-        low, high = np.percentile(means, [2.5, 97.5])
-        say(f"  {side:10} {'difference':18} {gain.mean():+6.1%} [{low:+.1%}, {high:+.1%}], paired by deal")
+        i = mean_interval(gain, np.arange(len(gain)))
+        say(f"  {side:10} {'difference':18} {i.value:+6.1%} [{i.low:+.1%}, {i.high:+.1%}], paired by deal")

@@ -1,6 +1,6 @@
 """Questions about held-out games of the scripted players, with what ideal readers would answer.
 
-Before every ballot each living plain villager is asked about each living other: is it a werewolf, what does it believe
+Before each of its ballots every plain villager is asked about each living other: is it a werewolf, what does it believe
 about the one who asks, and how does it play. What is known of the answer (the truth, the observers on every rung of the
 evidence ladder, how often what was said about whom) stands beside the question; the model's answers and activations are
 added by `readings`.
@@ -8,7 +8,7 @@ added by `readings`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,11 +18,11 @@ from agents.llm.transcript_context import document
 from agents.werewolf.observer import RUNGS, Observer, second_order_beliefs
 from agents.werewolf.styles import CAST
 from games import chance, load_game
+from games.base import Observation, SeatFacts
+from games.play import observe, waves
 from games.records import Decision
 from games.werewolf.evidence import Evidence
-from harness.training.curriculum import View
 from harness.training.games import HELD_OUT, MIXTURE, scripted_game
-from harness.training.questions import Fork, character_question, opens_ballot
 
 
 class Inquiry(msgspec.Struct, frozen=True):
@@ -50,19 +50,17 @@ class Inquiry(msgspec.Struct, frozen=True):
 
 
 class Sitting(msgspec.Struct, frozen=True):
-    """All that one viewer is asked in one game: the view with its forks, and the inquiries in the order of the forks.
+    """All that one viewer is asked before one of its ballots."""
 
-    Each fork asks first about the subjects' roles, then about what they believe, then about their characters, as many
-    of the one as of the others.
-    """
-
-    view: View
-    names: tuple[str, ...]
+    observation: Observation
+    """What it had read, at the request of its ballot."""
+    decision: Decision
+    """The ballot, which came after the questions."""
     inquiries: tuple[Inquiry, ...]
 
 
 def sittings(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Sitting]:
-    """The sittings of `n_games` held-out games, game by game."""
+    """The sittings of `n_games` held-out games, game by game; of each viewer one after the other."""
     game = load_game("werewolf")
     config = game.configure(preset=preset, lexicon=lexicon)
     for index in range(n_games):
@@ -71,55 +69,70 @@ def sittings(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Si
 
 def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
     """The sittings of held-out game `index`."""
-    log = scripted_game(config, chance.key(HELD_OUT, "beliefs", index) >> 1)
+    seed = chance.key(HELD_OUT, "beliefs", index) >> 1
+    log = scripted_game(config, seed)
     facts = game.seats(config, log)
-    names = tuple(fact.name for fact in facts)
     cast = {r.seat: CAST.index(r.agent) for r in log if isinstance(r, Decision)}
-    observers = ladder(config)
-    seen = Evidence.empty(config.n_players)
-    forks: dict[int, list[Fork]] = {}
-    inquiries: dict[int, list[Inquiry]] = {}
-    for i, record in enumerate(log):
-        if opens_ballot(log, i):
-            alive = [j for j in range(config.n_players) if seen.alive[j]]
-            viewers = [v for v in alive if facts[v].role == "villager"]
-            held = observers["exact"].all_beliefs()[..., observers["exact"].roles.index("werewolf")]
-            for viewer in viewers:
-                lines = document(game.text, log[:i], viewer, config)
-                others = [j for j in alive if j != viewer]
-                questions = [
-                    *(names[j] for j in others),
-                    *(f"{names[j]} believes {names[viewer]}" for j in others),
-                    *(character_question(names[j]) for j in others),
-                ]
-                asked = Fork(len(lines), names[viewer], [(question, {}) for question in questions])
-                forks.setdefault(viewer, []).append(asked)
-                p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
-                expected = second_order_beliefs(observers["exact"], viewer)
-                styles = observers["exact"].p_characters(viewer)
-                inquiries.setdefault(viewer, []).extend(
-                    Inquiry(
-                        game=index,
-                        day=seen.day,
-                        viewer=viewer,
-                        subject=j,
-                        is_werewolf=facts[j].role == "werewolf",
-                        character=cast[j],
-                        p_characters=tuple(map(float, styles[j])),
-                        p={kind: float(value[j]) for kind, value in p.items()},
-                        expected=float(expected[j, viewer]),
-                        held=float(held[j, viewer]),
-                        counts=public_counts(seen, viewer, j),
-                        text=" ".join(lines).replace(names[viewer], "ME").replace(names[j], "SUBJECT"),
-                    )
-                    for j in others
+    observers, seen, read = ladder(config), Evidence.empty(config.n_players), 0
+    found: dict[int, list[Sitting]] = {}
+    for requests, wave, before in waves(game, config, seed, log):
+        asked = [
+            (request, decision)
+            for request, decision in zip(requests, wave, strict=True)
+            if decision.kind == "ballot" and facts[decision.seat].role == "villager"
+        ]
+        if not asked:
+            continue
+        for record in log[read : len(before)]:
+            seen.add(record)
+            for observer in observers.values():
+                observer.update(record)
+        read = len(before)
+        alive = [j for j in range(config.n_players) if seen.alive[j]]
+        for request, decision in asked:
+            viewer = request.seat
+            known = _Known(observers, viewer, " ".join(document(game.text, before, viewer, config)))
+            found.setdefault(viewer, []).append(
+                Sitting(
+                    observe(game, f"beliefs-{index}", config, seed, before, request),
+                    decision,
+                    tuple(known.inquiry(index, seen, facts, cast[j], j) for j in alive if j != viewer),
                 )
-        seen.add(record)
-        for observer in observers.values():
-            observer.update(record)
-    for viewer, found in inquiries.items():
-        view = View(document(game.text, log, viewer, config), forks[viewer])
-        yield Sitting(view, names, tuple(found))
+            )
+    for own in found.values():
+        yield from own
+
+
+class _Known:
+    """What the observers hold in one viewer's place."""
+
+    def __init__(self, observers: Mapping[str, Observer], viewer: int, text: str) -> None:
+        exact = observers["exact"]
+        self.viewer, self.text = viewer, text
+        self.p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
+        self.expected = second_order_beliefs(exact, viewer)
+        self.held = exact.all_beliefs()[..., exact.roles.index("werewolf")]
+        self.styles = exact.p_characters(viewer)
+
+    def inquiry(
+        self, game: int, seen: Evidence, facts: Sequence[SeatFacts], character: int, subject: int
+    ) -> Inquiry:
+        """The question about one subject."""
+        me, it = facts[self.viewer].name, facts[subject].name
+        return Inquiry(
+            game=game,
+            day=seen.day,
+            viewer=self.viewer,
+            subject=subject,
+            is_werewolf=facts[subject].role == "werewolf",
+            character=character,
+            p_characters=tuple(map(float, self.styles[subject])),
+            p={kind: float(value[subject]) for kind, value in self.p.items()},
+            expected=float(self.expected[subject, self.viewer]),
+            held=float(self.held[subject, self.viewer]),
+            counts=public_counts(seen, self.viewer, subject),
+            text=self.text.replace(me, "ME").replace(it, "SUBJECT"),
+        )
 
 
 def ladder(config: Any) -> dict[str, Observer]:

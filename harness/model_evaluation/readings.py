@@ -1,120 +1,191 @@
 """A model's answers to the inquiries of `held_out`, and its activations where a belief might be read.
 
-Sites, each a position of one token; all of them come before anything that tells the answer:
+Both are had as of any model: the contexts are those of the player that a tournament seats, the answers are
+log-probabilities of whole answers as an experiment scores them, and the activations come from an offline extraction
+(`harness.capture.passes`) into a store. Sites, each a position of one token before anything that tells the answer:
 
-    mention    last mention of the subject in what was read
-    offer      the subject among the names that may be voted for, in the viewer's own ballot right after
-    name       the subject at the end of the question `Ada believes Ben`
-    second     the viewer at the end of the question `Ada believes Ben believes Ada`
-    character  the end of the question `Ada believes Ben plays`, where the model has that word
+    mention         last mention of the subject in what was read
+    option          the subject among the names that may be voted for, in the viewer's own ballot right after
+    belief_mention  the subject at the end of the question `Ada believes Ben`
+    second_order    the viewer at the end of the question `Ada believes Ben believes Ada`
+    character       the end of the question `Ada believes Ben plays`, where the model has that word
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from agents.backends.base import Capabilities
+from agents.backends.mock import MockBackend
+from agents.hooks.model import HookedModel
+from agents.llm.beliefs import Question, questions, role_words
+from agents.llm.transcript import TranscriptPlayer
+from agents.llm.transcript_context import Context, mentions
 from agents.werewolf.styles import CAST
 from agents.werewolf.vocabulary import PLAYS
-from games.werewolf.lexicon import lexicon as load_lexicon
-from games.werewolf.roles import ROLES
+from games.base import Observation
+from harness.activations.format import BELIEF_MENTION
+from harness.activations.items import CaptureItem, Site
+from harness.activations.store import open_activations
+from harness.capture.passes import capture_pass
+from harness.config.models import points_of
+from harness.experiment.scoring.packed import PackedScorer
+from harness.experiment.scoring.questions import Ask
 from harness.model_evaluation.held_out import Sitting
-from harness.training.batches import BELIEF, Row, collate
+from harness.training.questions import character_question
 
-BELIEF_SITES = ("mention", "offer", "name", "second")
+BELIEF_SITES = ("mention", "option", BELIEF_MENTION, "second_order")
 SITES = (*BELIEF_SITES, "character")
 
 
-class Readings:
-    """What was read; row i belongs to inquiry i of all sittings in order."""
+class Reading:
+    """One model that reads along in the seats of scripted players, and is asked there; it decides nothing."""
 
-    def __init__(
-        self, stated: np.ndarray, second: np.ndarray, characters: np.ndarray, activations: np.ndarray
-    ) -> None:
-        self.stated = stated
-        """Stated P(subject is a werewolf) `(n_inquiries,)`: of the role words only."""
-        self.second = second
-        """Stated P(viewer is a werewolf) in the subject's eyes `(n_inquiries,)`."""
-        self.characters = characters
-        """Stated P(character of the subject) `(n_inquiries, n_characters)`, in the order of `CAST`; NaN where the
-        model has no words for them."""
-        self.activations = activations
-        """Residual stream `(n_inquiries, n_sites, n_layers + 1, hidden)` float32; layer 0 is the embedding.
+    def __init__(self, hooked: HookedModel, tokenizer: Any) -> None:
+        self.hooked, self.scorer = hooked, PackedScorer(hooked)
+        silent = MockBackend(capabilities=Capabilities(steers=True))
+        self.player = TranscriptPlayer("small", silent, tokenizer)
+        self.names_characters = {PLAYS, *CAST} <= set(tokenizer.get_vocab())
+        """Whether it has the words in which it would be asked for characters."""
 
-        NaN where there is no such token (a viewer who casts no ballot is offered none, a model that was never asked
-        for characters has no word that asks).
+    def states(self, observation: Observation, chains: Sequence[Sequence[int]]) -> np.ndarray:
+        """Stated probability of each role `(n_chains, n_roles)`, roles in the order of `role_words`.
+
+        chains: (viewer, subject), or (viewer, subject, about), as `agents.llm.beliefs.chains` has them."""
+        roles = role_words(observation)
+        put = [question for question, *_ in questions(self.player, observation, chains, roles, orders=1)]
+        return self._answered([Ask(question.prompt.ids, question.choices) for question in put])
+
+    def characters(self, sitting: Sitting) -> np.ndarray:
+        """Stated probability of each subject's character `(n_subjects, n_characters)`, in the order of `CAST`; NaN
+        where the model has no words for them."""
+        if not self.names_characters:
+            return np.full((len(sitting.inquiries), len(CAST)), np.nan)
+        words = tuple(self.player.encoder.encode(f" {name}")[0] for name in CAST)
+        return self._answered([Ask(tuple(c.ids), words) for c in self._character_questions(sitting)])
+
+    def _answered(self, asks: Sequence[Ask]) -> np.ndarray:
+        scores = np.stack(self.scorer.score(asks))
+        p = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+    def _character_questions(self, sitting: Sitting) -> Iterator[Context]:
+        observation = sitting.observation
+        builder = self.player.builder(observation)
+        builder.read(observation.records)
+        names = builder.words.names
+        for inquiry in sitting.inquiries:
+            line = f"{names[inquiry.viewer]} believes {character_question(names[inquiry.subject])}"
+            yield builder.fork(observation.records, line)
+
+    def items(self, sittings: Iterable[Sitting]) -> Iterator[CaptureItem]:
+        """What is read of the sittings: the prompt of each ballot, and the questions on forks before it."""
+        for sitting in sittings:
+            observation = sitting.observation
+            prompt = self.player.context(observation)
+            start = _question(prompt.spans)
+            before = mentions([span for span in prompt.spans if span.end <= start])
+            offered = mentions([span for span in prompt.spans if span.start >= start])
+            sites: dict[str, Site] = {}
+            for inquiry in sitting.inquiries:
+                j = inquiry.subject
+                sites[f"mention:{j}"] = (j, (before[j],))
+                if j in offered:
+                    sites[f"option:{j}"] = (j, (offered[j],))
+            yield _item(sitting, prompt.ids, sites)
+            chains = _first(sitting) + _second(sitting)
+            put = questions(self.player, observation, chains, role_words(observation), orders=1)
+            for (_, j, *about), (question,) in zip(chains, put, strict=True):
+                site = "second_order" if about else BELIEF_MENTION
+                yield _fork(sitting, site, j, question)
+            if self.names_characters:
+                asked = self._character_questions(sitting)
+                for inquiry, context in zip(sitting.inquiries, asked, strict=True):
+                    at: Site = (inquiry.subject, (len(context.ids) - 1,))
+                    named = {f"character:{inquiry.subject}": at}
+                    yield _item(sitting, context.ids, named, _question(context.spans))
+
+    def capture(
+        self, sittings: Sequence[Sitting], store: Path, hooked: HookedModel | None = None
+    ) -> np.ndarray:
+        """The residual stream `(n_inquiries, n_sites, n_layers + 1, d_model)` float32, layer 0 the embedding, read into
+        the store at `store`; rows in the order of the sittings' inquiries.
+
+        hooked: reads the same contexts instead of the model. NaN where there is no such token: a subject that may not
+        be voted for, a model that has no word that asks for characters.
         """
+        reader = hooked or self.hooked
+        capture_pass(self.items(sittings), reader, store, points=points_of(reader, ("all",)), dtype="float32")
+        opened = open_activations(store)
+        place = {
+            (s.observation.game_id, s.decision.seq, inquiry.subject): i
+            for i, (s, inquiry) in enumerate((s, inquiry) for s in sittings for inquiry in s.inquiries)
+        }
+        found = np.full(
+            (len(place), len(SITES), len(opened.layers), opened.d_model), np.nan, dtype=np.float32
+        )
+        lines = opened.index()
+        keys = lines.select("game_id", "seq", "subject").iter_rows()
+        rows = np.array([place[game, seq, subject] for game, seq, subject in keys])
+        sites = np.array([SITES.index(site) for site in lines["site"]])
+        found[rows, sites] = opened.read_rows(lines)
+        return found
 
 
-def read(model: Any, tokenizer: Any, sittings: Sequence[Sitting], lexicon: str, batch: int = 16) -> Readings:
-    """Read a Llama-like model in one pass a view."""
-    words = tokenizer.get_vocab()
-    stated, second, played, activations = [], [], [], []
-    for start in range(0, len(sittings), batch):
-        part = sittings[start : start + batch]
-        rows = [Row(sitting.view, words, tokenizer) for sitting in part]
-        b = collate(rows)
-        with torch.inference_mode():
-            out = model(
-                input_ids=b.ids,
-                attention_mask=b.mask(),
-                position_ids=b.position,
-                use_cache=False,
-                output_hidden_states=True,
-            )
-            p = p_werewolf(out.logits, words, lexicon)
-            styles = p_characters(out.logits, words)
-        hidden = (
-            torch.stack(out.hidden_states, dim=2).float().numpy()
-        )  # (n_views, n_tokens, n_layers + 1, hidden)
-        for r, sitting in enumerate(part):
-            places = positions(b, r, sitting, words)
-            first, then, last = (places[:, SITES.index(site)] for site in ("name", "second", "character"))
-            stated.append(p[r, first].numpy())
-            second.append(p[r, then].numpy())
-            played.append(np.where((last >= 0)[:, None], styles[r, last].numpy(), np.nan))
-            found = hidden[r][np.maximum(places, 0)]
-            activations.append(np.where((places >= 0)[..., None, None], found, np.nan))
-    return Readings(*map(np.concatenate, (stated, second, played, activations)))
+class Stated:
+    """What a model answered; row i belongs to inquiry i of all sittings in order."""
+
+    def __init__(self, reading: Reading, sittings: Sequence[Sitting]) -> None:
+        first, second, characters = [], [], []
+        for sitting in sittings:
+            chains = _first(sitting) + _second(sitting)
+            of = list(role_words(sitting.observation)).index("werewolf")
+            p = reading.states(sitting.observation, chains)[:, of]
+            first.append(p[: len(sitting.inquiries)])
+            second.append(p[len(sitting.inquiries) :])
+            characters.append(reading.characters(sitting))
+        self.first = np.concatenate(first)
+        """P(subject is a werewolf) `(n_inquiries,)`."""
+        self.second = np.concatenate(second)
+        """P(viewer is a werewolf) in the subject's eyes `(n_inquiries,)`."""
+        self.characters = np.concatenate(characters)
+        """P(character of the subject) `(n_inquiries, n_characters)`; NaN where the model has no words for them."""
 
 
-def p_werewolf(logits: torch.Tensor, words: Mapping[str, int], lexicon: str) -> torch.Tensor:
-    """P(werewolf) of the role words `(...)` by logits `(..., n_words)`."""
-    terms = load_lexicon(lexicon).terms
-    roles = [role for role in ROLES if terms[role] in words]  # a role that joined later has no word here
-    ids = torch.tensor([words[terms[role]] for role in roles])
-    return torch.softmax(logits[..., ids].float(), dim=-1)[..., roles.index("werewolf")]
+def _first(sitting: Sitting) -> list[tuple[int, ...]]:
+    return [(inquiry.viewer, inquiry.subject) for inquiry in sitting.inquiries]
 
 
-def p_characters(logits: torch.Tensor, words: Mapping[str, int]) -> torch.Tensor:
-    """P of the words for characters `(..., n_characters)` by logits `(..., n_words)`; NaN where one is no word."""
-    if not set(CAST) <= set(words):
-        return torch.full((*logits.shape[:-1], len(CAST)), torch.nan)
-    return torch.softmax(logits[..., [words[name] for name in CAST]].float(), dim=-1)
+def _second(sitting: Sitting) -> list[tuple[int, ...]]:
+    return [(inquiry.viewer, inquiry.subject, inquiry.viewer) for inquiry in sitting.inquiries]
 
 
-def positions(b: Any, r: int, sitting: Sitting, words: Mapping[str, int]) -> np.ndarray:
-    """Where the sites of one sitting are `(n_inquiries, n_sites)`; -1 stands for one that is not there."""
-    ids = b.ids[r].tolist()
-    ends = b.kind[r].eq(BELIEF).nonzero()[:, 0].tolist()
-    n_view = int(b.stem[r].eq(0).sum())
-    places = []
-    at = k = 0
-    for fork in sitting.view.forks:
-        third = len(fork.asked) // 3
-        first, then, last = (ends[at + n * third : at + (n + 1) * third] for n in range(3))
-        limit = int(b.limit[r, ends[at]])
-        # What comes right after is the viewer's own ballot, if it casts one: `Ada votes (Ben Cal nobody): ...`
-        close = next((i for i in range(limit, n_view) if ids[i] in (words[")"], words["\n"])), limit)
-        offered = {ids[i]: i for i in range(limit, close)} if ids[close] == words[")"] else {}
-        for end, second, plays in zip(first, then, last, strict=True):
-            name = words[sitting.names[sitting.inquiries[k].subject]]
-            mention = max(i for i in range(limit) if ids[i] == name)
-            asked = plays if ids[plays] == words.get(PLAYS) else -1
-            places.append((mention, offered.get(name, -1), end, second, asked))
-            k += 1
-        at += 3 * third
-    return np.array(places)
+def _question(spans: Sequence[Any]) -> int:
+    """The index of the first token of the last question."""
+    return max(span.start for span in spans if span.kind == "question")
+
+
+def _fork(sitting: Sitting, site: str, subject: int, question: Question) -> CaptureItem:
+    """The last token of the last name in a question."""
+    last = max(span.end for span in question.spans if span.kind == "mention") - 1
+    sites: dict[str, Site] = {f"{site}:{subject}": (subject, (last,))}
+    return _item(sitting, question.prompt.ids, sites, _question(question.spans))
+
+
+def _item(
+    sitting: Sitting, ids: Sequence[int], sites: dict[str, Site], fork: int | None = None
+) -> CaptureItem:
+    decision = sitting.decision
+    return CaptureItem(
+        sitting.observation.game_id,
+        decision.seq,
+        decision.seat,
+        tuple(ids),
+        sites,
+        n_prompt=len(ids),
+        fork=fork,
+    )

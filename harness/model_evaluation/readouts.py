@@ -5,24 +5,22 @@ Everything that is chosen (site, layer, penalty) is chosen by cross-validation i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import r2_score
-from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.linear_model import RidgeCV
 
-CLIP = 0.01
-"""Posteriors are clipped to [CLIP, 1 - CLIP] before their log-odds are taken."""
-PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+from analysis.stats.bootstrap import Interval, auroc_interval, bootstrap_auroc, r2_interval
+from analysis.stats.ridge import Ridge, chosen_ridge
+from analysis.stats.splits import game_folds
+
 N_BOOT = 1000
 N_FOLDS = 4
+FEWEST = 50
+"""Inquiries below which a character is left out."""
 
 
 class ReadOut(msgspec.Struct, frozen=True):
@@ -34,94 +32,68 @@ class ReadOut(msgspec.Struct, frozen=True):
     value: float
     """R2, or AUROC."""
     low: float
-    """Percentile interval of a bootstrap over the measured games, 95%."""
+    """Bounds of its 95% interval over the measured games (`analysis.stats.bootstrap`)."""
     high: float
 
 
-def log_odds(p: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p)) of clipped probabilities."""
-    p = np.clip(p, CLIP, 1.0 - CLIP)
-    return np.asarray(np.log(p) - np.log1p(-p))
+def auroc_of(truth: np.ndarray, scores: Sequence[np.ndarray], games: np.ndarray) -> list[Interval]:
+    """The AUROC of each score on the same rows `(n,)`, with its interval over games."""
+    values, samples = bootstrap_auroc(truth, scores, games, n_boot=N_BOOT)
+    n = len(np.unique(games))
+    return [
+        auroc_interval(drawn, float(value), n_games=n) for value, drawn in zip(values, samples, strict=True)
+    ]
 
 
-def auroc(truth: np.ndarray, guess: np.ndarray) -> float:
-    """Probability that a true one `(n,)` is guessed higher than a false one, ties counting one half (the Mann-Whitney
-    statistic); NaN where all are true or none is.
+class Chosen(msgspec.Struct, frozen=True):
+    """A probe at the site and layer that were best inside the games that it is fitted on."""
 
-    A bootstrap calls it thousands of times, and ranks alone take a fraction of what a whole curve takes.
-    """
-    truth = truth.astype(bool)
-    n_true = int(truth.sum())
-    n_pairs = n_true * (len(truth) - n_true)
-    return float((rankdata(guess)[truth].sum() - n_true * (n_true + 1) / 2) / n_pairs) if n_pairs else np.nan
+    site: int
+    fit: Ridge
+    """Its `layer` is a position of `layers`."""
+    layers: tuple[int, ...]
 
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """The targets of rows `(n, n_sites, n_layers + 1, hidden)` that have the site, `(n, n_targets)`."""
+        return self.fit.predict(x[:, self.site, self.layers[self.fit.layer]])
 
-def ridge() -> object:
-    """Standardised ridge regression, its penalty chosen within the fitting games."""
-    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
-
-
-def interval(metric: object, truth: np.ndarray, guess: np.ndarray, games: np.ndarray) -> tuple[float, float]:
-    """95% interval of `metric(truth, guess)` under resampling of games, seeded."""
-    rng = np.random.default_rng(0)
-    numbers, group = np.unique(games, return_inverse=True)
-    rows = [np.flatnonzero(group == g) for g in range(len(numbers))]
-    found = []
-    for _ in range(N_BOOT):
-        pick = np.concatenate([rows[g] for g in rng.integers(0, len(rows), len(rows))])
-        value = metric(truth[pick], guess[pick])  # type: ignore[operator]
-        found.append(value)
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return float(low), float(high)
+    def words(self, sites: Sequence[str]) -> str:
+        """Where it reads."""
+        return f"{sites[self.site]}, layer {self.layers[self.fit.layer]}"
 
 
-def read_out(
-    source: str, chosen: str, metric: object, truth: np.ndarray, guess: np.ndarray, games: np.ndarray
-) -> ReadOut:
-    """What `metric(truth, guess)` comes to on some rows, with its interval."""
-    low, high = interval(metric, truth, guess, games)
-    return ReadOut(source, chosen, float(metric(truth, guess)), low, high)  # type: ignore[operator]
-
-
-def best_site(
-    x: np.ndarray, layers: Sequence[int], score: Callable[[np.ndarray, np.ndarray], float]
-) -> tuple[int, int]:
-    """The site and layer with the highest `score(values, rows)`, of the sites that nine tenths of the rows have.
-
-    x: `(n, n_sites, n_layers, hidden)`, NaN where a row lacks a site. values: what is there `(n_rows, hidden)`; rows:
-    their numbers `(n_rows,)`.
-    """
-    best, found = -np.inf, (0, layers[0])
-    for site in range(x.shape[1]):
+def probe(x: np.ndarray, y: np.ndarray, games: np.ndarray, n_sites: int, layers: Sequence[int]) -> Chosen:
+    """The ridge to `y` `(n, n_targets)` from one of the first `n_sites` sites, of those that nine tenths of the rows
+    have. x: `(n, n_sites, n_layers + 1, hidden)`, NaN where a row lacks a site."""
+    best: Chosen | None = None
+    for site in range(n_sites):
         rows = np.flatnonzero(~np.isnan(x[:, site, 0, 0]))
         if len(rows) < 0.9 * len(x):
             continue
-        for layer in layers:
-            value = score(x[rows, site, layer], rows)
-            if value > best:
-                best, found = value, (site, layer)
-    return found
+        fit = _ridge([x[rows, site, layer] for layer in layers], y[rows], games[rows])
+        if best is None or fit.error < best.fit.error:
+            best = Chosen(site, fit, tuple(layers))
+    if best is None:
+        raise ValueError("no site is there in nine tenths of the rows, so nothing can be probed")
+    return best
+
+
+def _ridge(layers: Sequence[np.ndarray], y: np.ndarray, games: np.ndarray) -> Ridge:
+    return chosen_ridge(layers, y, game_folds(games, min(N_FOLDS, len(np.unique(games)))))
 
 
 def best_read_out(
     x: np.ndarray, target: np.ndarray, games: np.ndarray, sites: Sequence[str], layers: Sequence[int]
 ) -> tuple[str, np.ndarray, np.ndarray]:
-    """What a ridge on the best site and layer of the games with an even number says of the others'.
+    """What a probe of the games with an even number says of the others'.
 
-    x: `(n, n_sites, n_layers, hidden)`; `sites` names the first of its sites, and one of those is chosen. Returns the
-    site and layer in words, which rows were measured `(n,)`, and their predictions.
+    x: `(n, n_sites, n_layers + 1, hidden)`; `sites` names the first of its sites, and one of those is chosen. Returns
+    the site and layer in words, which rows were measured `(n,)`, and their predictions.
     """
-    fit, rest = games % 2 == 0, games % 2 == 1
-
-    def r2(values: np.ndarray, rows: np.ndarray) -> float:
-        folds, y = GroupKFold(N_FOLDS), target[fit][rows]
-        found = cross_val_score(ridge(), values, y, groups=games[fit][rows], cv=folds, scoring="r2")
-        return float(found.mean())
-
-    site, layer = best_site(x[fit, : len(sites)], layers, r2)
-    there = ~np.isnan(x[:, site, layer, 0])
-    model = ridge().fit(x[fit & there, site, layer], target[fit & there])  # type: ignore[attr-defined]
-    return f"{sites[site]}, layer {layer}", rest & there, model.predict(x[rest & there, site, layer])
+    fit = games % 2 == 0
+    chosen = probe(x[fit], target[fit, None], games[fit], len(sites), layers)
+    measured = ~fit & ~np.isnan(x[:, chosen.site, 0, 0])
+    return chosen.words(sites), measured, chosen.predict(x[measured])[:, 0]
 
 
 def represented(
@@ -141,26 +113,23 @@ def represented(
     found = []
 
     def add(source: str, chosen: str, guess: np.ndarray, there: np.ndarray) -> None:
-        found.append(read_out(source, chosen, r2_score, target[there], guess, games[there]))
+        r2 = r2_interval(target[there], guess, games[there], N_BOOT)
+        found.append(ReadOut(source, chosen, r2.value, r2.low, r2.high))
 
     for n, (name, x) in enumerate(activations.items()):
         ranges = {name: range(1, x.shape[2])} | ({f"{name}, embedding": range(1)} if n == 0 else {})
         for source, layers in ranges.items():
             chosen, measured, guess = best_read_out(x, target, games, sites, layers)
             add(source, chosen, guess, measured)
-    linear = ridge().fit(counts[fit], target[fit])  # type: ignore[attr-defined]
-    add("event counts, linear", "", linear.predict(counts[rest]), rest)
+    linear = _ridge([counts[fit]], target[fit, None], games[fit])
+    add("event counts, linear", "", linear.predict(counts[rest])[:, 0], rest)
     boosted = HistGradientBoostingRegressor(random_state=0, max_iter=150).fit(counts[fit], target[fit])
     add("event counts, boosted", "", boosted.predict(counts[rest]), rest)
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=5, sublinear_tf=True, token_pattern=r"[A-Za-z]+")
     bag = words.fit_transform([texts[i] for i in np.flatnonzero(fit)])
     tfidf = RidgeCV((0.1, 1.0, 10.0)).fit(bag, target[fit])
-    add(
-        "TF-IDF of the text",
-        "",
-        tfidf.predict(words.transform([texts[i] for i in np.flatnonzero(rest)])),
-        rest,
-    )
+    read = words.transform([texts[i] for i in np.flatnonzero(rest)])
+    add("TF-IDF of the text", "", tfidf.predict(read), rest)
     return found
 
 
@@ -176,44 +145,33 @@ def characters(
     """AUROC (one against the rest, averaged over characters) of the subject's hidden character.
 
     x: `(n, n_sites, n_layers + 1, hidden)`. exact: the exact observer's probabilities `(n, n_characters)`, the ceiling;
-    stated: the model's, NaN where it has no words for them. labels: `(n,)`. Characters with fewer than 50 inquiries are
-    left out.
+    stated: the model's, NaN where it has no words for them. labels: `(n,)`. Characters with fewer than `FEWEST`
+    inquiries are left out.
     """
-    common = np.flatnonzero(np.bincount(labels) >= 50)
+    common = np.flatnonzero(np.bincount(labels) >= FEWEST)
     kept = np.isin(labels, common)
     fit, rest = (games % 2 == 0) & kept, (games % 2 == 1) & kept
+    one_hot = (labels[:, None] == common).astype(float)
     found = []
 
-    def averaged(truth: np.ndarray, guess: np.ndarray) -> float:
-        return float(np.nanmean([auroc(truth == c, guess[:, k]) for k, c in enumerate(common)]))
-
     def measure(source: str, chosen: str, rows: np.ndarray, guess: np.ndarray) -> None:
-        found.append(read_out(source, chosen, averaged, labels[rows], guess, games[rows]))
+        each = [
+            bootstrap_auroc(labels[rows] == c, [guess[:, k]], games[rows], n_boot=N_BOOT)
+            for k, c in enumerate(common)
+        ]
+        value = float(np.nanmean([values[0] for values, _ in each]))
+        drawn = np.nanmean([samples[0] for _, samples in each], axis=0)
+        i = auroc_interval(drawn, value, n_games=len(np.unique(games[rows])))
+        found.append(ReadOut(source, chosen, i.value, i.low, i.high))
 
-    def add(source: str, chosen: str, model: object, values: np.ndarray) -> None:
-        there = ~np.isnan(values[:, 0])
-        model.fit(values[fit & there], labels[fit & there])  # type: ignore[attr-defined]
-        guess = model.predict_proba(values[rest & there])  # type: ignore[attr-defined]
-        measure(source, chosen, rest & there, guess)
-
-    def logistic() -> object:
-        return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
-
-    def cross_validated(values: np.ndarray, rows: np.ndarray) -> float:
-        """How well a ridge on one-hot labels, which is cheap, reads them inside `fit`."""
-        truth, folds = labels[fit][rows], GroupKFold(N_FOLDS)
-        one_hot = (truth[:, None] == common).astype(float)
-        return averaged(truth, cross_val_predict(ridge(), values, one_hot, groups=games[fit][rows], cv=folds))
-
-    site, layer = best_site(x[fit, : len(sites)], range(1, x.shape[2]), cross_validated)
-    add("small model", f"{sites[site]}, layer {layer}", logistic(), x[:, site, layer])
-    add("event counts, linear", "", logistic(), counts)
-    add(
-        "event counts, boosted",
-        "",
-        HistGradientBoostingClassifier(random_state=0, max_iter=60, max_leaf_nodes=8),
-        counts,
-    )
+    chosen = probe(x[fit], one_hot[fit], games[fit], len(sites), range(1, x.shape[2]))
+    there = rest & ~np.isnan(x[:, chosen.site, 0, 0])
+    measure("small model", chosen.words(sites), there, chosen.predict(x[there]))
+    linear = _ridge([counts[fit]], one_hot[fit], games[fit])
+    measure("event counts, linear", "", rest, linear.predict(counts[rest]))
+    trees = HistGradientBoostingClassifier(random_state=0, max_iter=60, max_leaf_nodes=8)
+    trees.fit(counts[fit], labels[fit])
+    measure("event counts, boosted", "", rest, trees.predict_proba(counts[rest]))
     for source, p in (("stated", stated), ("exact observer", exact)):
         guess = p[rest][:, common]
         if not np.isnan(guess).any():
