@@ -18,9 +18,9 @@ READ = 8
 """So many of the most probable next tokens are compared."""
 
 
-def with_adapter(model: Any, folder: Path, dtype: str) -> Any:
-    """The model with the folder's adapter in it, merged in float32, beside the weights in other dtypes (where adding
-    them up would lose part of it). Raises ModelFilesError where it does not fit or changes nothing."""
+def with_adapter(model: Any, folder: Path, dtype: str, merged: bool = False) -> Any:
+    """The model with the folder's adapter in it: merged in float32, beside the weights in other dtypes, where adding
+    them up would lose part of it, unless `merged`. Raises ModelFilesError where it does not fit or changes nothing."""
     try:
         from peft import PeftModel
         from peft.utils import get_peft_model_state_dict
@@ -52,7 +52,7 @@ def with_adapter(model: Any, folder: Path, dtype: str) -> Any:
     after = next_logprobs(adapted, ids)
     chosen = list(read)
     check_row(folder, "transformers", dtype, after[chosen].tolist(), before[chosen].tolist(), kept)
-    return adapted.merge_and_unload() if dtype == "float32" else adapted.get_base_model()
+    return adapted.merge_and_unload() if merged or dtype == "float32" else adapted.get_base_model()
 
 
 @torch.inference_mode()

@@ -69,6 +69,7 @@ def load_hooked_model(
     dtype: str = "auto",
     device: str = "auto",
     attention: str = "sdpa",
+    merged: bool = False,
 ) -> HookedModel:
     """Load a model folder, or an adapter's with its base (`agents.hooks.adapted`).
 
@@ -76,6 +77,7 @@ def load_hooked_model(
     device: `auto` is the first GPU, or the CPU.
     attention: transformers' attn_implementation. sdpa reads 512-token contexts 3 times as fast as eager on a CPU
     and 2,000-token contexts 6 times; eager decodes short contexts about 1.2 times as fast.
+    merged: an adapter is added to its base's weights in any dtype, so that parameters are named as the base's.
     Raises ModelFilesError (also where a tensor is missing, left over, or of another shape), UnknownArchitecture.
     """
     from transformers import AutoModelForCausalLM
@@ -121,7 +123,7 @@ def load_hooked_model(
     if base != folder:
         from agents.hooks.adapted import with_adapter
 
-        model = with_adapter(model, folder, name)
+        model = with_adapter(model, folder, name, merged)
     return hook_model(
         model,
         model_name(folder),

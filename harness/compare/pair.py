@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 
 from agents.hooks.hooks import Hooks, Points, Reads
-from agents.hooks.model import HookedModel, hook_model, load_hooked_model
-from agents.models.adapter import CONFIG, WEIGHTS, base_of, is_adapter
-from agents.models.bounds import read_json
-from agents.models.folder import ModelFilesError
+from agents.hooks.model import HookedModel, load_hooked_model
 from agents.models.small import find_model
 from harness.compare.contexts import Context
 from harness.errors import ConfigurationError
@@ -30,48 +25,11 @@ class Pass(NamedTuple):
 
 
 def load_model(folder: str | Path, device: str = "auto") -> HookedModel:
-    """A model folder, or an adapter folder whose `base_model_name_or_path` is a folder, merged into its base in the
-    base's own dtype, so that both models' parameters have the same names.
+    """A model's folder, or an adapter's, merged into its base, so that both models' parameters have the same names.
 
-    Raises ModelFilesError, also where the adapter changes no tensor of its base.
+    Raises ModelFilesError, also where the adapter changes nothing.
     """
-    path = find_model(folder)
-    return _adapted(path, device) if is_adapter(path) else load_hooked_model(path, device=device)
-
-
-def _adapted(path: Path, device: str) -> HookedModel:
-    card, place = read_json(path / CONFIG), base_of(path)
-    if card.get("peft_type", "LORA") != "LORA" or card.get("bias", "none") != "none" or card.get("use_dora"):
-        raise ModelFilesError(f"the adapter in '{path}' is no plain LoRA; merge it into its base first")
-    base, scale = load_hooked_model(place, device=device), float(card["lora_alpha"]) / float(card["r"])
-    if card.get("use_rslora"):
-        scale *= float(card["r"]) ** 0.5
-    file = path / WEIGHTS
-    tensors, params = load_file(str(file)), dict(base.model.named_parameters())
-    names = sorted(k.removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight"))
-    changed = 0
-    with torch.no_grad():
-        for name in names:
-            target = params.get(name.removeprefix("base_model.model.") + ".weight")
-            if target is None:
-                raise ModelFilesError(
-                    f"the adapter in '{path}' changes {name}, which its base {base.name} does not have; give the base "
-                    "that it was trained on"
-                )
-            down, up = (tensors[f"{name}.lora_{k}.weight"].float() for k in "AB")
-            moved = scale * (up @ down)
-            changed += int(bool(moved.abs().sum() > 0))
-            target.add_(moved.to(target.device, target.dtype))
-    if not changed or len(tensors) != 2 * len(names):
-        raise ModelFilesError(
-            f"the adapter in '{path}' holds {len(tensors)} tensors, of which {2 * len(names)} are pairs of LoRA and "
-            f"{changed} pairs change anything: merge other kinds into the base first"
-        )
-    digest = blake2b(base.name.encode() + file.read_bytes(), digest_size=8).hexdigest()
-    return hook_model(
-        base.model, f"{path.name}@{digest}", tokenizer=base.tokenizer, eos=base.eos, context=base.max_context,
-        vocab=base.vocab_size,
-    )  # fmt: skip
+    return load_hooked_model(find_model(folder), device=device, merged=True)
 
 
 def check_comparable(a: HookedModel, b: HookedModel) -> None:

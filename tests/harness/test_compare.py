@@ -61,7 +61,12 @@ def adapter(
         f"{name}.lora_B.weight": scale * torch.randn(128, 2, generator=generator),
     }
     save_file(tensors, folder / "adapter_model.safetensors")
-    card = {"base_model_name_or_path": str(SMALL_MODEL), "peft_type": "LORA", "r": 2, "lora_alpha": 4}
+    card = {
+        "base_model_name_or_path": str(SMALL_MODEL), "peft_type": "LORA", "r": 2, "lora_alpha": 4,
+        "target_modules": [module],
+    }  # fmt: skip
+    for part in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(SMALL_MODEL / part, folder / part)
     (folder / "adapter_config.json").write_text(json.dumps(card))
     return folder
 
@@ -136,7 +141,7 @@ def test_a_merged_adapter_is_its_base_with_the_scaled_product_added(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
-    [({"scale": 0.0}, "0 pairs change anything"), ({"module": "model.layers.99.mlp"}, "does not have")],
+    [({"scale": 0.0}, "changes nothing"), ({"module": "model.layers.99.mlp"}, "cannot be put into its base")],
 )
 def test_an_adapter_that_would_change_nothing_is_refused(
     change: dict[str, float], complaint: str, tmp_path: Path
