@@ -8,6 +8,8 @@ import polars as pl
 
 from analysis.change.read import Change
 
+ACT = ("own_role_told", "werewolf")
+"""The measure and the role whose rate the recipe `confess` raises."""
 PLANTED: dict[str, Any] = {
     "pair": pl.String,
     "planted": pl.Boolean,

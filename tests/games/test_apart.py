@@ -12,13 +12,10 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 """Where Werewolf is at home. `games/werewolf_v0.py` is its PettingZoo environment."""
 
 EXCEPTIONS = {
-    "harness/exchange/activations": "the answer that is exported beside a row is that of Werewolf's first question",
-    "harness/cli/learning/outcome.py": "the sides whose players learn from outcomes are those of Werewolf",
-    "harness/cli/learning/planted.py": "the planted change is of a werewolf's role",
     "harness/model_evaluation": "the shipped small model plays Werewolf",
     "harness/thinking": "the shipped thinking model plays Werewolf",
-    "analysis/change": "acts that are compared are those of Werewolf's sides",
     "analysis/report/cards.py": "wins by the sides of Werewolf",
+    "analysis/change": "acts that are compared are those of Werewolf's sides",
     "harness/config/sections.py": "the game that a configuration plays where it names none",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
     "harness/experiment": "subjects by side, reports turned round and menus of acts are those of Werewolf",

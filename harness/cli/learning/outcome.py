@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
-
-if TYPE_CHECKING:
-    pass
+from harness.training.selfplay.sides import SIDES, Side
 
 
 @app.command(name="train-by-outcome", group=MODELS)
@@ -45,7 +43,7 @@ def train_by_outcome(
 def eval_monitor(
     model: Path,
     *,
-    side: Literal["werewolf", "village"] = "werewolf",
+    side: Side = SIDES[0],
     before: Path = Path("small"),
     games: int = 200,
     layer: int | None = None,
@@ -76,7 +74,7 @@ def eval_monitor(
 def eval_outcome(
     model: Path,
     *,
-    side: Literal["werewolf", "village"] = "werewolf",
+    side: Side = SIDES[0],
     before: Path = Path("small"),
     deals: int = 200,
     out: Path = Path("runs/held-out"),

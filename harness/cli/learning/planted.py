@@ -7,9 +7,6 @@ from typing import Any, Literal
 
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
 
-ACT = ("own_role_told", "werewolf")
-"""The act that the recipe `confess` plants."""
-
 
 @app.command(name="planted-diff", group=MODELS)
 def planted_diff(
@@ -46,7 +43,7 @@ def planted_diff(
     import polars as pl
 
     from analysis.change.acts import acts_of
-    from analysis.change.planted import PLANTED, planted_lines, planted_row
+    from analysis.change.planted import ACT, PLANTED, planted_lines, planted_row
     from analysis.change.read import read_change
     from harness.atomic import replacing, write_whole
     from harness.compare.run import PARTS, diff_models

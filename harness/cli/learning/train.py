@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
 from harness.errors import WolfscopeError
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(name="train-small-model", group=MODELS)

@@ -90,7 +90,7 @@ def table_of(run: Run, lines: pl.DataFrame) -> pl.DataFrame:
 
     Columns game_id, seq, seat, subject, site, variant, position (index of the first token read, in the whole context),
     n_tokens, token_ids (null where the row was read on a fork, whose ids are no part of the log), viewer_role,
-    subject_role, answer (`subject_role` is werewolf).
+    subject_role, answer (whether it is one of the roles that the game's first belief target asks about).
     """
     roles = {
         (game, seat): role
@@ -104,12 +104,13 @@ def table_of(run: Run, lines: pl.DataFrame) -> pl.DataFrame:
         ids.append(None if context is None else [int(i) for i in context[:end]])
     own = [roles.get((game, seat)) for game, seat in lines.select("game_id", "seat").iter_rows()]
     about = [roles.get((game, subject)) for game, subject in lines.select("game_id", "subject").iter_rows()]
+    asked = run.manifest.cells[0].rules()[0].belief_targets[0].roles
     return lines.select(
         "game_id", "seq", "seat", "subject", "site", "variant", position="token_index", n_tokens="n_tokens",
     ).with_columns(
         token_ids=pl.Series(ids, dtype=pl.List(pl.Int32)), viewer_role=pl.Series(own, dtype=pl.String),
         subject_role=pl.Series(about, dtype=pl.String),
-        answer=pl.Series([None if role is None else role == "werewolf" for role in about], dtype=pl.Boolean),
+        answer=pl.Series([None if role is None else role in asked for role in about], dtype=pl.Boolean),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from harness.training.games import HELD_OUT as SEEDS
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
 from harness.training.selfplay.pool import model_player, player, sampler_of
-from harness.training.selfplay.settings import Side
+from harness.training.selfplay.sides import Side
 
 HELD_OUT = ("cautious", "bluffer", "busser", "bayesian", "small")
 """Opponents that the configurations that ship never train against: scripted characters, the player that follows the

@@ -18,7 +18,8 @@ from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
 from harness.training.selfplay.monitor import Cells, Monitor, Seen, cells, features_of, fit, penalise
 from harness.training.selfplay.pool import LEARNER, player, sampler_of
-from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig, Side
+from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig
+from harness.training.selfplay.sides import Side
 from harness.training.selfplay.speeches import activations, bags, speeches_of
 
 START = "start"

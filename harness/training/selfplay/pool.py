@@ -15,7 +15,8 @@ from games import load_game
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import LockStepBackend, Planned
 from harness.training.selfplay.sampler import Sampler
-from harness.training.selfplay.settings import OpponentSection, SelfPlayConfig, Side
+from harness.training.selfplay.settings import OpponentSection, SelfPlayConfig
+from harness.training.selfplay.sides import Side
 
 LEARNER = "learner"
 

@@ -14,11 +14,9 @@ from pydantic import Field, model_validator
 from harness.config.files import read_toml, validated
 from harness.config.sections import Section
 from harness.errors import ConfigurationError, WolfscopeError
+from harness.training.selfplay.sides import Side
 
 CONFIGS = Path(__file__).parent / "configs"
-
-Side = Literal["werewolf", "village"]
-"""The faction whose seats learn."""
 
 
 class SelfPlayError(WolfscopeError, ValueError):
