@@ -15,13 +15,13 @@ from games.play import Answer, play
 from games.records import Action, Reply
 from games.werewolf import GAME
 from games.werewolf.arrays.vector import WINNERS, VectorGames
-from games.werewolf.exact import (
+from games.werewolf.presets import configure
+from games.werewolf.random_play import (
     day_first_win_probability,
     one_werewolf,
     one_werewolf_day_first,
     werewolf_win_probability,
 )
-from games.werewolf.presets import configure
 
 Z = 4.0
 """Half width of the intervals in standard errors: a right simulation falls outside once in 16,000 times (and the seeds

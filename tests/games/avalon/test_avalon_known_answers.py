@@ -20,8 +20,8 @@ import pytest
 from games.avalon import GAME
 from games.avalon.arrays.vector import WINNERS, VectorGames
 from games.avalon.config import AvalonConfig
-from games.avalon.exact import accepts, good_win_probability, mission_fails
 from games.avalon.presets import NAMES, configure
+from games.avalon.random_play import accepts, good_win_probability, mission_fails
 from games.avalon.roles import EVIL
 from games.play import Answer, play, stamp
 from games.records import Action, Reply, Request
