@@ -133,7 +133,7 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike, floor: float = 1e-6) -
     return _plain(-(y * np.log(p) + (1 - y) * np.log1p(-p)).mean(axis=0))
 
 
-def log_odds(p: ArrayLike, floor: float = 0.01) -> Floats:
+def log_odds(p: ArrayLike, floor: float = 0.01) -> NDArray[np.float64]:
     """Natural log-odds of probabilities held within [floor, 1 - floor]: certainty has no finite ones."""
     q = np.clip(np.asarray(p, dtype=np.float64), floor, 1 - floor)
     return np.asarray(np.log(q) - np.log1p(-q))

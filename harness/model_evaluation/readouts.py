@@ -66,7 +66,7 @@ def probe(x: np.ndarray, y: np.ndarray, games: np.ndarray, n_sites: int, layers:
     """The ridge to `y` `(n, n_targets)` from one of the first `n_sites` sites, of those that nine tenths of the rows
     have. x: `(n, n_sites, n_layers + 1, hidden)`, NaN where a row lacks a site."""
     best: Chosen | None = None
-    for site in range(n_sites):
+    for site in range(min(n_sites, x.shape[1])):
         rows = np.flatnonzero(~np.isnan(x[:, site, 0, 0]))
         if len(rows) < 0.9 * len(x):
             continue

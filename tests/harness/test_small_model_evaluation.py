@@ -11,6 +11,7 @@ from agents.hooks.model import load_hooked_model
 from agents.models.small import SMALL_MODEL, find_model, unpack_checkpoints
 from agents.werewolf.vocabulary import PLAYS, make_tokenizer
 from analysis.stats.metrics import log_odds
+from games import load_game
 from games.records import Event
 from harness.activations.store import open_activations
 from harness.model_evaluation.held_out import Sitting, sittings, stack
@@ -31,10 +32,13 @@ def reading() -> Reading:
 
 def test_every_site_is_a_token_that_names_who_is_asked_about(found: list[Sitting], reading: Reading) -> None:
     tokenizer = make_tokenizer()
-    names = {s.observation.game_id: reading.player.builder(s.observation) for s in found}
+    text = load_game("werewolf").text
+    names = {
+        s.observation.game_id: text.words_of(s.observation.config, s.observation.records).names for s in found
+    }
     offered = 0
     for item in reading.items(found):
-        said = names[item.game_id].words.names
+        said = names[item.game_id]
         tokens = tokenizer.convert_ids_to_tokens(list(item.ids))
         for name, (subject, (at,)) in item.sites.items():
             assert subject is not None
