@@ -1,1 +1,1 @@
-"""Who turns tokens into tokens: one folder a kind of model server, one protocol, one registry."""
+"""What models run on: one folder a kind of model server, one protocol, one registry."""

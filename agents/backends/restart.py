@@ -1,4 +1,4 @@
-"""An engine that dies is started again by Ray in its place, and who asked it something asks once more.
+"""Actor restart: Ray starts an engine that died again, and its callers ask once more.
 
 Ray itself tells the two cases apart: a call of an actor that will be back raises ActorUnavailableError, a call of one
 that will not raises ActorDiedError. Other engines, and the games that wait for them, notice nothing.

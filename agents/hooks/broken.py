@@ -1,4 +1,4 @@
-"""Weights that give no numbers: where the first NaN comes from, in words."""
+"""Broken weights: names the layer and tensor that a model's first NaN comes from."""
 
 from __future__ import annotations
 

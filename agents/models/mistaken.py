@@ -1,4 +1,4 @@
-"""What is taken for a model folder and is none: named for what it is, with what to do."""
+"""Folders that are mistaken for model folders: what each really is, and what to do."""
 
 from __future__ import annotations
 

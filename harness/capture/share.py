@@ -1,4 +1,4 @@
-"""One share of an offline extraction: the games of one reader, and the contexts that they give."""
+"""One share of an offline extraction: the games that one reader has, and the contexts to read in them."""
 
 from __future__ import annotations
 

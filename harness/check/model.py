@@ -1,4 +1,4 @@
-"""A model's folder looked at before anything starts: what every part of the house will ask of it, one line each."""
+"""A model's folder looked at before anything starts: every check that a later command would make, one line each."""
 
 from __future__ import annotations
 

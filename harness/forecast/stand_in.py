@@ -1,5 +1,5 @@
 """Games for a forecast: a scripted player decides in each model's seat, and what the model would have been asked is
-made token for token, with its own tokenizer and prompt, but asked of nobody."""
+rendered token for token, with its own tokenizer and prompt, and sent to nobody."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from games import chance, load_game
 from games.base import Observation
 from games.play import observe, waves
 from harness.model_evaluation.held_out import Sitting, sittings, stack
+from harness.model_evaluation.probes import best_probe
 from harness.model_evaluation.readings import BELIEF_SITES, Reading, Stated
-from harness.model_evaluation.readouts import best_read_out
 from harness.training.games import HELD_OUT, scripted_game
 from harness.training.questions import living
 
@@ -118,7 +118,7 @@ def stage(
     ours, best = (float(auroc(truth, x)) for x in (answered.first, asked["exact"]))
     with TemporaryDirectory() as scratch:
         x = reading.capture(held_out, Path(scratch))
-    _, measured, guess = best_read_out(x, target, games, BELIEF_SITES, range(1, x.shape[2]))
+    _, measured, guess = best_probe(x, target, games, BELIEF_SITES, range(1, x.shape[2]))
     return Stage(
         name=name,
         look_up=float(np.where(rules[certain] > 0.5, p[certain], 1.0 - p[certain]).mean()),

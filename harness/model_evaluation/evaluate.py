@@ -29,8 +29,8 @@ from games.base import Observation, SeatFacts
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply
 from harness.model_evaluation.held_out import sittings, stack
+from harness.model_evaluation.probes import auroc_of, characters, represented
 from harness.model_evaluation.readings import BELIEF_SITES, SITES, Reading, Stated
-from harness.model_evaluation.readouts import auroc_of, characters, represented
 from harness.play.progress import wilson
 from harness.training.games import HELD_OUT, cast
 

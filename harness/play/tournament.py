@@ -1,4 +1,4 @@
-"""A tournament: every scheduled game once, into a run folder that survives whatever happens to us.
+"""A tournament: every scheduled game once, into a run folder that survives a kill at any moment.
 
 Games are played on Ray, or, where a run needs no cluster, in processes of this machine.
 

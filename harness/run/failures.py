@@ -1,4 +1,4 @@
-"""Models whose backend failed so often that the games are not theirs."""
+"""Which models failed to answer so often that their games say nothing about them."""
 
 from __future__ import annotations
 

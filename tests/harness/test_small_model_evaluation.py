@@ -15,8 +15,8 @@ from games import load_game
 from games.records import Event
 from harness.activations.store import open_activations
 from harness.model_evaluation.held_out import Sitting, sittings, stack
+from harness.model_evaluation.probes import characters, represented
 from harness.model_evaluation.readings import SITES, Reading, Stated
-from harness.model_evaluation.readouts import characters, represented
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def planted(n_games: int = 60, per_game: int = 12) -> tuple[np.ndarray, np.ndarr
     return x, target, np.repeat(np.arange(n_games), per_game)
 
 
-def test_a_read_out_is_found_where_it_was_planted_and_nowhere_else() -> None:
+def test_a_probe_finds_a_target_where_it_was_planted_and_nowhere_else() -> None:
     x, target, games = planted()
     noise = np.random.default_rng(1).normal(size=x.shape)
     counts = np.random.default_rng(2).normal(size=(len(target), 5))

@@ -1,4 +1,4 @@
-"""Settings of a vLLM engine, and the environment it must be born into. No heavy imports."""
+"""Settings of a vLLM engine, and the environment variables that its process must start with. No heavy imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a small model's answer is said aloud: its first words, without the log's own dress around them.
+"""What of a small model's answer is said aloud: its first words, without the log's own markup around them.
 
 Small models answer and then go on with the log, the moderator's next line, or the same again. Nothing is rewritten: the
 stretch that counts is made shorter, and the whole answer stays in the log.

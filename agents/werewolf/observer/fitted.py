@@ -18,8 +18,8 @@ from agents.werewolf.observer.information_sets import (
     HUMAN,
     SEER,
     WOLF,
-    Cells,
     Characters,
+    InfoSets,
     Scene,
     Sequences,
     encode,
@@ -54,15 +54,15 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 class _Act(msgspec.Struct):
-    """One act in the true cell of its actor."""
+    """One act in the true infoset of its actor."""
 
     scene: Scene
-    cells: Cells
+    infosets: InfoSets
     actor: int
     event: Event
     options: list[int]
     row: int
-    """The actor's row among the cells."""
+    """The actor's row among the infosets."""
 
 
 def fit(games: Iterable[tuple[WerewolfConfig, Sequence[Record]]], sweeps: int = 2) -> Fitted:
@@ -87,7 +87,7 @@ def fit(games: Iterable[tuple[WerewolfConfig, Sequence[Record]]], sweeps: int = 
 
 
 def _acts(config: WerewolfConfig, records: Sequence[Record]) -> list[_Act]:
-    """Speeches and public ballots of a log, each with the evidence before it and its actor's true cell."""
+    """Speeches and public ballots of a log, each with the evidence before it and its actor's true infoset."""
     deal = next((r for r in records if isinstance(r, Event) and r.kind == "deal"), None)
     if deal is None:
         raise ValueError("a log without its `deal` event is one seat's view; fitting needs the whole log")
@@ -116,18 +116,18 @@ def _acts(config: WerewolfConfig, records: Sequence[Record]) -> list[_Act]:
             options = [j for j in living if config.ballot_self or j != e.actor] + [
                 NOBODY
             ] * config.ballot_abstain
-            cells = _true_cell(roles, e.actor, results[e.actor], scene.reports.get(e.actor, {}))
-            row = 0 if roles[e.actor] == "villager" else len(cells.kind) - 1
-            out.append(_Act(scene, cells, e.actor, e, options, row))
+            infosets = _true_infoset(roles, e.actor, results[e.actor], scene.reports.get(e.actor, {}))
+            row = 0 if roles[e.actor] == "villager" else len(infosets.kind) - 1
+            out.append(_Act(scene, infosets, e.actor, e, options, row))
         last = e.kind
         seen.add(e)
     return out
 
 
-def _true_cell(
+def _true_infoset(
     roles: Sequence[str], seat: int, results: Sequence[tuple[int, bool]], mine: Mapping[int, bool]
-) -> Cells:
-    """The actor's own cell, laid out as in `Cells`; its row is the last one."""
+) -> InfoSets:
+    """The actor's own infoset, laid out as in `InfoSets`; its row is the last one."""
     n, role = len(roles), roles[seat]
     told, value, partner = np.zeros((2, n), dtype=bool), np.zeros((2, n)), np.zeros((2, n))
     kinds, packs, lodges, codes = [HUMAN, HUMAN], [], [], []
@@ -147,7 +147,7 @@ def _true_cell(
             codes = [encode([j for j, _ in results if j not in mine], n)]
             for j, wolf in results:
                 told[2, j], value[2, j] = True, 8.0 if wolf else -8.0
-    return Cells(
+    return InfoSets(
         kind=np.array(kinds), told=told, value=value, partner=partner, ll=np.zeros((1, len(kinds))),
         packs=np.array(packs, dtype=np.int64), lodges=np.array(lodges, dtype=np.int64),
         sequences=Sequences(
@@ -167,7 +167,7 @@ def _rates(acts: Sequence[_Act]) -> tuple[Style, int]:
         pair[1] += 1
 
     for act in acts:
-        kind = int(act.cells.kind[-1])
+        kind = int(act.infosets.kind[-1])
         if act.event.kind == "ballot":
             if NOBODY in act.options:
                 count("abstain", act.event.target == NOBODY)
@@ -182,7 +182,7 @@ def _rates(acts: Sequence[_Act]) -> tuple[Style, int]:
             count(prefix + name, stance == name)
         if stance == "accuse":
             count("announce", announce)
-        if kind == SEER and (act.cells.sequences.code > 0).any():
+        if kind == SEER and (act.infosets.sequences.code > 0).any():
             count("reveal", bool(reports))
         elif kind == WOLF and "seer" not in act.scene.claims:
             count("fake_seer", bool(reports))
@@ -206,10 +206,10 @@ def _score(acts: Sequence[_Act], styles: Sequence[Style], lapse: float) -> np.nd
     for act in acts:
         if act.event.kind == "ballot":
             target = NOBODY if act.event.target is None else act.event.target
-            p = likelihood.ballot(c, act.scene, act.cells, act.actor, target, act.options)
+            p = likelihood.ballot(c, act.scene, act.infosets, act.actor, target, act.options)
             flat = 1 / max(len(act.options), 1)
         else:
-            p = likelihood.speech(c, act.scene, act.cells, act.actor, act.event.acts)
+            p = likelihood.speech(c, act.scene, act.infosets, act.actor, act.event.acts)
             flat = 1 / (1 + 3 * n)
         total += np.log((1 - lapse) * p[index, act.row] + lapse * flat)
     return total

@@ -12,7 +12,7 @@ from agents.werewolf.styles import CHARACTERS, STYLES, Style
 from games.werewolf.evidence import Evidence
 
 HUMAN, SEER, WOLF = 0, 1, 2
-"""What a cell's policy depends on; all roles but seer and werewolf are HUMAN."""
+"""What an infoset's policy depends on; all roles but seer and werewolf are HUMAN."""
 
 Mix = Mapping[str | Style, float]
 """A prior over characters: names of `agents.werewolf.styles.STYLES`, `random`, or styles of one's own -> weight."""
@@ -117,7 +117,7 @@ class Scene:
 
 
 class Sequences(msgspec.Struct):
-    """In which order a seer may have inspected the seats of each of its cells. A report of several results at once
+    """In which order a seer may have inspected the seats of each of its infosets. A report of several results at once
     tells them in that order, so seats that it has reported already are left out."""
 
     of: np.ndarray
@@ -136,20 +136,20 @@ def encode(seats: Sequence[int], n: int) -> int:
     return code
 
 
-class Cells(msgspec.Struct):
+class InfoSets(msgspec.Struct):
     """The information sets that one seat may be in, as rows: plain villager, any other human, each set of fellow
     werewolves, each set of fellow masons, each set of inspections with their results."""
 
     kind: np.ndarray
-    """HUMAN, SEER or WOLF `(n_cells,)`."""
+    """HUMAN, SEER or WOLF `(n_infosets,)`."""
     told: np.ndarray
-    """bool `(n_cells, n)`: seats whose side the cell was told (not for werewolves)."""
+    """bool `(n_infosets, n)`: seats whose side the infoset was told (not for werewolves)."""
     value: np.ndarray
-    """+-8 where told `(n_cells, n)`."""
+    """+-8 where told `(n_infosets, n)`."""
     partner: np.ndarray
-    """float `(n_cells, n)`: 1 for a werewolf's partners."""
+    """float `(n_infosets, n)`: 1 for a werewolf's partners."""
     ll: np.ndarray
-    """Log-likelihood of the seat's acts so far `(n_styles, n_cells)`."""
+    """Log-likelihood of the seat's acts so far `(n_styles, n_infosets)`."""
     packs: np.ndarray
     """Index of the pack of each werewolf row, which start at row 2."""
     lodges: np.ndarray

@@ -7,25 +7,25 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from agents.werewolf.observer.information_sets import SEER, Cells, Characters, Scene, Sequences, encode
+from agents.werewolf.observer.information_sets import SEER, Characters, InfoSets, Scene, Sequences, encode
 from agents.werewolf.observer.likelihood import lean, night_choice
 
 
 def inspect(
-    c: Characters, scene: Scene, cells: Cells, me: int, repeats: bool, shown: np.ndarray, uniform: bool
-) -> Cells:
-    """The cells after seat `me`, if it is the seer, has inspected somebody tonight.
+    c: Characters, scene: Scene, infosets: InfoSets, me: int, repeats: bool, shown: np.ndarray, uniform: bool
+) -> InfoSets:
+    """The infosets after seat `me`, if it is the seer, has inspected somebody tonight.
 
     `shown` holds, as bit masks, the sets of seats that may show as werewolves; impossible results are dropped.
     """
-    n, start, old = scene.n, cells.seer, cells.sequences
-    told, wolf = cells.told[start:], cells.value[start:] > 0
+    n, start, old = scene.n, infosets.seer, infosets.sequences
+    told, wolf = infosets.told[start:], infosets.value[start:] > 0
     legal: np.ndarray = np.broadcast_to(scene.alive & (np.arange(n) != me), told.shape)
     if not repeats:
         legal = legal & ~told
     blind = np.ones(len(c), dtype=bool) if uniform else c.random
     wide = np.broadcast_to(legal, (len(c), *told.shape))
-    p = night_choice(lean(c, scene, cells, me)[:, start:], c["sharpness"], blind, wide)
+    p = night_choice(lean(c, scene, infosets, me)[:, start:], c["sharpness"], blind, wide)
     if c.lapse:
         p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
     bits = 1 << np.arange(n, dtype=np.int64)
@@ -41,7 +41,7 @@ def inspect(
     again, fresh = np.flatnonzero(known), np.flatnonzero(~known)
     looked = results[which] | np.where(known, 0, bits[seat] << n)
     with np.errstate(divide="ignore"):
-        before = np.take(cells.ll[:, start:], old.of, axis=1) + np.log(old.share)
+        before = np.take(infosets.ll[:, start:], old.of, axis=1) + np.log(old.share)
         # Where nobody is left to inspect the choice has probability one: a last column of zeros.
         log_p = np.concatenate([np.log(p).reshape(len(c), -1), np.zeros((len(c), 1))], axis=1)
     origin = np.concatenate([idle, which[again], which[fresh], which[fresh]])
@@ -54,24 +54,24 @@ def inspect(
         return drawn
 
     return _gathered(
-        cells, np.concatenate([results[idle], looked[again], looked[fresh], looked[fresh] | bits[seat[fresh]]]),
+        infosets, np.concatenate([results[idle], looked[again], looked[fresh], looked[fresh] | bits[seat[fresh]]]),
         np.concatenate([old.code[idle], code[again], code[fresh], code[fresh]]), likelihoods, shown,
     )  # fmt: skip
 
 
 def _gathered(
-    cells: Cells,
+    infosets: InfoSets,
     results: np.ndarray,
     code: np.ndarray,
     likelihoods: Callable[[np.ndarray], np.ndarray],
     shown: np.ndarray,
-) -> Cells:
+) -> InfoSets:
     """Seer rows anew from sequences with their results and their orders `(n_sequences,)`.
 
     `results` hold the seats asked as bits above those of the werewolves found; `likelihoods` gives the log-likelihoods
     `(n_styles, n_picked)` of the sequences with these indices. It is asked for those alone that can be.
     """
-    n = cells.told.shape[1]
+    n = infosets.told.shape[1]
     # One sort of one number is several times as fast as two; codes of many orders among many seats have no room.
     room = int(code.max(initial=0)) + 1
     if room < 1 << (62 - 2 * n):
@@ -89,7 +89,7 @@ def _gathered(
     if not fine.all():  # histories that no character has
         order, results, ll = order[fine], results[fine], ll[:, fine]
     code = code[order]
-    start = cells.seer
+    start = infosets.seer
     if len(order):
         first_row = np.append(True, results[1:] != results[:-1])
         first = first_row | np.append(True, code[1:] != code[:-1])
@@ -112,24 +112,28 @@ def _gathered(
     told = (asked[:, None] & bits) > 0
     value = np.where(told, np.where((wolves[:, None] & bits) > 0, 8.0, -8.0), 0.0)
     return msgspec.structs.replace(
-        cells,
-        kind=np.append(cells.kind[:start], np.full(len(told), SEER)),
-        told=np.concatenate([cells.told[:start], told]),
-        value=np.concatenate([cells.value[:start], value]),
-        partner=np.concatenate([cells.partner[:start], np.zeros((len(told), n))]),
-        ll=np.concatenate([cells.ll[:, :start], row_ll], axis=1),
+        infosets,
+        kind=np.append(infosets.kind[:start], np.full(len(told), SEER)),
+        told=np.concatenate([infosets.told[:start], told]),
+        value=np.concatenate([infosets.value[:start], value]),
+        partner=np.concatenate([infosets.partner[:start], np.zeros((len(told), n))]),
+        ll=np.concatenate([infosets.ll[:, :start], row_ll], axis=1),
         sequences=Sequences(of, code, share),
     )
 
 
 def reported(
-    cells: Cells, subjects: Sequence[int], everything: Sequence[int], shown: np.ndarray, strict: bool = True
-) -> Cells:
-    """The cells after the seat has reported `subjects`: other orders of telling are out (where `strict`), and the order
-    of all that it has reported by now, `everything`, does not matter any more."""
-    start, n, q = cells.seer, cells.told.shape[1], cells.sequences
-    if len(cells.kind) == start:
-        return cells
+    infosets: InfoSets,
+    subjects: Sequence[int],
+    everything: Sequence[int],
+    shown: np.ndarray,
+    strict: bool = True,
+) -> InfoSets:
+    """The infosets after the seat has reported `subjects`: other orders of telling are out (where `strict`), and the
+    order of all that it has reported by now, `everything`, does not matter any more."""
+    start, n, q = infosets.seer, infosets.told.shape[1], infosets.sequences
+    if len(infosets.kind) == start:
+        return infosets
     bits = 1 << np.arange(n, dtype=np.int64)
     said = (q.code == encode(subjects, n)) | (not strict)
     code = np.zeros_like(q.code)
@@ -141,19 +145,19 @@ def reported(
         place = np.where(keep, place * (n + 1), place)
         left //= n + 1
     seer = slice(start, None)
-    results = ((cells.told[seer] * bits).sum(1) << n) | ((cells.value[seer] > 0) * bits).sum(1)
+    results = ((infosets.told[seer] * bits).sum(1) << n) | ((infosets.value[seer] > 0) * bits).sum(1)
     # A row's likelihood already counts the share of its orders that tell the reports so: shares start anew among them.
     share = np.where(said, q.share, 0.0)
-    total = np.zeros((len(share), len(cells.kind) - start))
+    total = np.zeros((len(share), len(infosets.kind) - start))
     np.add.at(total.T, q.of, share.T)
     share = np.divide(share, total[:, q.of], out=np.zeros_like(share), where=total[:, q.of] > 0)
     with np.errstate(divide="ignore"):
-        ll = cells.ll[:, start:][:, q.of] + np.log(share)
-    return _gathered(cells, results[q.of], code, lambda some: ll[:, some], shown)
+        ll = infosets.ll[:, start:][:, q.of] + np.log(share)
+    return _gathered(infosets, results[q.of], code, lambda some: ll[:, some], shown)
 
 
 def consistent(told: np.ndarray, value: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """bool `(n_cells, n_shown)`: whether the results of each cell fit each set of seats that show as werewolves."""
+    """bool `(n_infosets, n_shown)`: whether each infoset's results fit each set of seats that show as werewolves."""
     bits = 1 << np.arange(told.shape[1], dtype=np.int64)
     asked, wolves = (told * bits).sum(1), ((value > 0) * bits).sum(1)
     out: np.ndarray = (asked[:, None] & shown[None, :]) == wolves[:, None]

@@ -2,7 +2,7 @@
 
 The same policies as `agents.werewolf.scripted`, which states them for one player at a time; tests hold the
 two equal. Arrays
-are `(n_styles, n_cells, ...)`; cells are the rows of `Cells`. With a `rung` below 4 only part of the evidence
+are `(n_styles, n_infosets, ...)`; infosets are the rows of `InfoSets`. With a `rung` below 4 only part of the evidence
 counts; `agents.werewolf.observer.ladder` says which.
 """
 
@@ -12,24 +12,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agents.werewolf.observer.information_sets import HUMAN, SEER, WOLF, Cells, Characters, Scene, encode
+from agents.werewolf.observer.information_sets import HUMAN, SEER, WOLF, Characters, InfoSets, Scene, encode
 from games.records import NOBODY, SpeechAct
 
 
-def lean(c: Characters, scene: Scene, cells: Cells, me: int) -> np.ndarray:
-    """Whom each cell would turn against `(n_styles, n_cells, n)`: the scores behind accusations and ballots,
+def lean(c: Characters, scene: Scene, infosets: InfoSets, me: int) -> np.ndarray:
+    """Whom each infoset would turn against `(n_styles, n_infosets, n)`: the scores behind accusations and ballots,
     without a werewolf's mercy for its partners."""
     base = np.empty((3, scene.n))
     base[HUMAN] = scene.base(me, HUMAN)
-    base[SEER] = scene.base(me, SEER) if len(cells.kind) > cells.seer else 0.0
+    base[SEER] = scene.base(me, SEER) if len(infosets.kind) > infosets.seer else 0.0
     base[WOLF] = scene.public_reports
     follow = np.stack([c["follow"], c["follow"], c["wolf_follow"]], axis=1)
-    score: np.ndarray = (follow[:, :, None] * scene.crowd + base)[:, cells.kind]
-    return np.where(cells.told, cells.value, score)
+    score: np.ndarray = (follow[:, :, None] * scene.crowd + base)[:, infosets.kind]
+    return np.where(infosets.told, infosets.value, score)
 
 
 def log_softmax_at(values: np.ndarray, sharpness: np.ndarray, at: int) -> np.ndarray:
-    """Softmax probability of the option in column `at` of `values` `(n_styles, n_cells, n_options)`."""
+    """Softmax probability of the option in column `at` of `values` `(n_styles, n_infosets, n_options)`."""
     scaled = values * sharpness[:, None, None]
     scaled -= scaled.max(-1, keepdims=True)
     np.exp(scaled, out=scaled)
@@ -73,10 +73,10 @@ def parse(acts: Sequence[SpeechAct]) -> Parsed | None:
 
 
 def speech(
-    c: Characters, scene: Scene, cells: Cells, me: int, acts: Sequence[SpeechAct], free: bool = False
+    c: Characters, scene: Scene, infosets: InfoSets, me: int, acts: Sequence[SpeechAct], free: bool = False
 ) -> np.ndarray:
-    """Probability `(n_styles, n_cells)` of saying `acts`; `free` where silence was an option of its own."""
-    shape = (len(c), len(cells.kind))
+    """Probability `(n_styles, n_infosets)` of saying `acts`; `free` where silence was an option of its own."""
+    shape = (len(c), len(infosets.kind))
     parsed = parse(acts)
     others = np.flatnonzero(scene.alive & (np.arange(scene.n) != me))
     if parsed is None:
@@ -84,8 +84,8 @@ def speech(
     claim, reports, kind, subject, announce = parsed
     if kind and subject not in others:
         return np.zeros(shape)
-    p = _opening(c, scene, cells, me, claim, reports) * _stance(
-        c, scene, cells, me, kind, subject, announce, others
+    p = _opening(c, scene, infosets, me, claim, reports) * _stance(
+        c, scene, infosets, me, kind, subject, announce, others
     )
     if c.random.any():
         plain = not claim and not reports and not announce
@@ -102,14 +102,14 @@ def speech(
 def _stance(
     c: Characters,
     scene: Scene,
-    cells: Cells,
+    infosets: InfoSets,
     me: int,
     kind: str,
     subject: int,
     announce: bool,
     others: np.ndarray,
 ) -> np.ndarray:
-    wolf = cells.kind == WOLF
+    wolf = infosets.kind == WOLF
     if not len(others):
         return np.full((len(c), len(wolf)), 1.0 if not kind else 0.0)
     rates = {
@@ -124,8 +124,8 @@ def _stance(
     if scene.rung < 2:
         return rate
     at = int(np.searchsorted(others, subject))
-    mercy = c["spare"][:, None, None] * cells.partner
-    attack = lean(c, scene, cells, me)
+    mercy = c["spare"][:, None, None] * infosets.partner
+    attack = lean(c, scene, infosets, me)
     if kind == "defend":
         shield = np.where(wolf[:, None], 0.4 * scene.crowd + mercy, -attack)
         return rate * log_softmax_at(shield[..., others], c["sharpness"], at)
@@ -133,18 +133,23 @@ def _stance(
     if kind == "question":
         return rate * log_softmax_at(attack, 0.5 * c["sharpness"], at)
     p = log_softmax_at(attack, c["sharpness"], at)
-    friends = cells.partner[:, others]
+    friends = infosets.partner[:, others]
     n_friends = friends.sum(1)
     bus = c["bus"][:, None] * (n_friends > 0)
     return rate * ((1 - bus) * p + bus * friends[:, at] / np.maximum(n_friends, 1))
 
 
 def _opening(
-    c: Characters, scene: Scene, cells: Cells, me: int, claim: bool, reports: tuple[tuple[int, bool], ...]
+    c: Characters,
+    scene: Scene,
+    infosets: InfoSets,
+    me: int,
+    claim: bool,
+    reports: tuple[tuple[int, bool], ...],
 ) -> np.ndarray:
-    """Probability `(n_styles, n_cells)` of the claims and reports with which a speech begins."""
+    """Probability `(n_styles, n_infosets)` of the claims and reports with which a speech begins."""
     nothing = not claim and not reports
-    p = np.full((len(c), len(cells.kind)), 1.0 if nothing else 0.0)
+    p = np.full((len(c), len(infosets.kind)), 1.0 if nothing else 0.0)
     claimed = scene.claims[me] == "seer"
     taken = "seer" in scene.claims
     mine = scene.reports.get(me, {})
@@ -154,9 +159,9 @@ def _opening(
     if not claimed and not taken:
         p[:, 0] = c["bluff"] if claim and not reports else 1.0 - c["bluff"] if nothing else 0.0
     # Werewolves.
-    end = 2 + len(cells.packs)
+    end = 2 + len(infosets.packs)
     if end > 2 and (claimed or not taken) and len(mine) < scene.day:
-        partner = cells.partner[2:end]
+        partner = infosets.partner[2:end]
         open_to = scene.alive & fresh & (np.arange(scene.n) != me)
         prey, friends = open_to * (1 - partner), open_to * partner
         some = prey.any(1)
@@ -173,28 +178,28 @@ def _opening(
                 weight = np.where(some, weight / np.maximum(total, 1e-300), 0.0)
             p[:, 2:end] = q[:, None] * weight
     # Seers.
-    start = cells.seer
-    if len(cells.kind) > start:
-        new = cells.told[start:] & fresh
+    start = infosets.seer
+    if len(infosets.kind) > start:
+        new = infosets.told[start:] & fresh
         some = new.any(1)
-        loud = some & (claimed | (new & (cells.value[start:] > 0)).any(1))
+        loud = some & (claimed | (new & (infosets.value[start:] > 0)).any(1))
         q = c["reveal"][:, None] * np.where(loud, 1.0, 0.4)
         if nothing:
             p[:, start:] = np.where(some, 1.0 - q, 1.0)
         elif claim != claimed and reports:
-            p[:, start:] = q * (_tells(cells, new, reports) if exact else some)
+            p[:, start:] = q * (_tells(infosets, new, reports) if exact else some)
     return p
 
 
-def _tells(cells: Cells, new: np.ndarray, reports: tuple[tuple[int, bool], ...]) -> np.ndarray:
-    """Probability `(n_styles, n_seer_cells)` that the reports are what the cell has to tell, in its order."""
+def _tells(infosets: InfoSets, new: np.ndarray, reports: tuple[tuple[int, bool], ...]) -> np.ndarray:
+    """Probability `(n_styles, n_seer_infosets)` that the reports are what the infoset has to tell, in its order."""
     subjects = [j for j, _ in reports]
     told = np.zeros(new.shape[1], dtype=bool)
     told[subjects] = True
     fits = (new == told).all(1)
     for j, wolf in reports:
-        fits &= cells.value[cells.seer :, j] == (8.0 if wolf else -8.0)
-    q = cells.sequences
+        fits &= infosets.value[infosets.seer :, j] == (8.0 if wolf else -8.0)
+    q = infosets.sequences
     said = fits[q.of] & (q.code == encode(subjects, new.shape[1]))
     out = np.zeros((len(q.share), len(new)))
     np.add.at(out.T, q.of[said], q.share[:, said].T)
@@ -202,10 +207,10 @@ def _tells(cells: Cells, new: np.ndarray, reports: tuple[tuple[int, bool], ...])
 
 
 def ballot(
-    c: Characters, scene: Scene, cells: Cells, me: int, choice: int, options: Sequence[int]
+    c: Characters, scene: Scene, infosets: InfoSets, me: int, choice: int, options: Sequence[int]
 ) -> np.ndarray:
-    """Probability `(n_styles, n_cells)` of a ballot for `choice` among `options` (`NOBODY` abstains)."""
-    shape = (len(c), len(cells.kind))
+    """Probability `(n_styles, n_infosets)` of a ballot for `choice` among `options` (`NOBODY` abstains)."""
+    shape = (len(c), len(infosets.kind))
     seats = sorted(j for j in options if j != NOBODY)
     if choice not in options:
         return np.zeros(shape)
@@ -217,8 +222,8 @@ def ballot(
     elif scene.rung < 2:
         p = np.broadcast_to(1.0 - stay, shape).copy()
     else:
-        mercy = (c["spare"] * (1.0 - c["bus"]))[:, None, None] * cells.partner
-        value = lean(c, scene, cells, me) - mercy + 0.8 * np.minimum(scene.accused[me], 2)
+        mercy = (c["spare"] * (1.0 - c["bus"]))[:, None, None] * infosets.partner
+        value = lean(c, scene, infosets, me) - mercy + 0.8 * np.minimum(scene.accused[me], 2)
         if me in seats:
             value[..., me] -= 6.0
         p = (1.0 - stay) * log_softmax_at(value[..., seats], 1.5 * c["sharpness"], seats.index(choice))
@@ -227,18 +232,18 @@ def ballot(
 
 
 def office(
-    c: Characters, scene: Scene, cells: Cells, me: int, choice: int, options: Sequence[int]
+    c: Characters, scene: Scene, infosets: InfoSets, me: int, choice: int, options: Sequence[int]
 ) -> np.ndarray:
-    """Probability `(n_styles, n_cells)` of electing or appointing `choice`."""
+    """Probability `(n_styles, n_infosets)` of electing or appointing `choice`."""
     if choice not in options:
-        return np.zeros((len(c), len(cells.kind)))
+        return np.zeros((len(c), len(infosets.kind)))
     if scene.rung < 2:
-        return np.full((len(c), len(cells.kind)), 1.0 / len(options))
-    value = -lean(c, scene, cells, me)
-    wolf = cells.kind == WOLF
+        return np.full((len(c), len(infosets.kind)), 1.0 / len(options))
+    value = -lean(c, scene, infosets, me)
+    wolf = infosets.kind == WOLF
     if wolf.any():
         own = c["wolf_follow"][:, None, None] * scene.crowd + scene.base(me, WOLF)
-        value[:, wolf] = np.where(cells.partner[wolf] > 0, -8.0, -own)
+        value[:, wolf] = np.where(infosets.partner[wolf] > 0, -8.0, -own)
     value[..., me] += 0.5
     seats = list(options)
     p = log_softmax_at(value[..., seats], c["sharpness"], seats.index(choice))
@@ -246,9 +251,9 @@ def office(
     return p
 
 
-def candidacy(c: Characters, cells: Cells, runs: bool) -> np.ndarray:
-    """Probability `(n_styles, n_cells)` of standing for office, or of declining."""
-    p = np.where(cells.kind == HUMAN, 0.25, 0.5) * np.ones((len(c), 1))
+def candidacy(c: Characters, infosets: InfoSets, runs: bool) -> np.ndarray:
+    """Probability `(n_styles, n_infosets)` of standing for office, or of declining."""
+    p = np.where(infosets.kind == HUMAN, 0.25, 0.5) * np.ones((len(c), 1))
     p[c.random] = 0.5
     return p if runs else 1.0 - p
 

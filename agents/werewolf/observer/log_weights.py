@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from agents.werewolf.observer.information_sets import HUMAN, SEER, WOLF, Cells, Characters, Scene, Sequences
+from agents.werewolf.observer.information_sets import (
+    HUMAN,
+    SEER,
+    WOLF,
+    Characters,
+    InfoSets,
+    Scene,
+    Sequences,
+)
 from agents.werewolf.observer.inspections import consistent, inspect, reported
 from agents.werewolf.observer.nights import Nights
 from agents.werewolf.observer.worlds import Worlds
@@ -57,7 +65,7 @@ class Factors:
         )
         self.shown, self._shown_of_all = np.unique(side, return_inverse=True)
         """Bit masks of the seats that may show as werewolves to the seer."""
-        self.cells = [self._cells(seat) for seat in range(n)]
+        self.infosets = [self._infosets(seat) for seat in range(n)]
         self.plain = np.zeros((n, len(worlds.roles)))
         self.seer = np.zeros((n, len(self.shown)))
         self.doctor = np.zeros((n, 1))
@@ -75,7 +83,7 @@ class Factors:
         """A copy that can be extended by itself."""
         other = copy.copy(self)
         other.nights = copy.copy(self.nights)
-        other.cells, other._fits = list(self.cells), dict(self._fits)
+        other.infosets, other._fits = list(self.infosets), dict(self._fits)
         for name in ("plain", "seer", "doctor", "witch", "_wolf", "_mason"):
             setattr(other, name, getattr(self, name).copy())
         return other
@@ -91,7 +99,7 @@ class Factors:
         other._packs()
         return other
 
-    def _cells(self, seat: int) -> Cells:
+    def _infosets(self, seat: int) -> InfoSets:
         worlds, n = self.worlds, self.worlds.n
         packs = np.flatnonzero((worlds.packs == seat).any(1))
         lodges = np.flatnonzero((worlds.lodges == seat).any(1)) if len(worlds.lodges) else packs[:0]
@@ -108,7 +116,7 @@ class Factors:
             told[row, worlds.lodges[lodge]] = True
             told[row, seat] = False
             value[row] = np.where(told[row], -8.0, 0.0)
-        return Cells(
+        return InfoSets(
             kind=kind, told=told, value=value, partner=partner, ll=np.zeros((len(self.c), count)), packs=packs,
             lodges=lodges,
             sequences=Sequences(
@@ -133,44 +141,45 @@ class Factors:
         }
 
     def restrict(self, possible: np.ndarray) -> None:
-        """Drop the worlds that are not `possible` (bool over the present worlds) and the cells that only they had."""
+        """Drop the worlds that are not `possible` (bool over the present worlds) and the infosets of them alone."""
         if possible.all():
             return
         self._take(self.rows[possible])
         packs, lodges = np.unique(self.pack_of), np.unique(self.lodge_of)
         shown = self.shown[np.unique(self.shown_of)]
         has_seer = set(self.holders["seer"].ravel().tolist()) if "seer" in self.holders else set()
-        for seat, cells in enumerate(self.cells):
-            keep = np.ones(len(cells.kind), dtype=bool)
-            keep[2 : 2 + len(cells.packs)] = np.isin(cells.packs, packs)
-            end = 2 + len(cells.packs) + len(cells.lodges)
-            if len(cells.lodges):
-                keep[2 + len(cells.packs) : end] = np.isin(cells.lodges, lodges)
+        for seat, infosets in enumerate(self.infosets):
+            keep = np.ones(len(infosets.kind), dtype=bool)
+            keep[2 : 2 + len(infosets.packs)] = np.isin(infosets.packs, packs)
+            end = 2 + len(infosets.packs) + len(infosets.lodges)
+            if len(infosets.lodges):
+                keep[2 + len(infosets.packs) : end] = np.isin(infosets.lodges, lodges)
             if seat in has_seer:
-                keep[end:] = consistent(cells.told[end:], cells.value[end:], shown).any(1)
+                keep[end:] = consistent(infosets.told[end:], infosets.value[end:], shown).any(1)
             else:
                 keep[end:] = False
             if keep.all():
                 continue
-            self.cells[seat] = Cells(
-                kind=cells.kind[keep], told=cells.told[keep], value=cells.value[keep], partner=cells.partner[keep],
-                ll=cells.ll[:, keep], packs=cells.packs[keep[2 : 2 + len(cells.packs)]],
-                lodges=cells.lodges[keep[2 + len(cells.packs) : end]],
-                sequences=_among(cells.sequences, keep[end:]),
+            self.infosets[seat] = InfoSets(
+                kind=infosets.kind[keep], told=infosets.told[keep], value=infosets.value[keep],
+                partner=infosets.partner[keep],
+                ll=infosets.ll[:, keep], packs=infosets.packs[keep[2 : 2 + len(infosets.packs)]],
+                lodges=infosets.lodges[keep[2 + len(infosets.packs) : end]],
+                sequences=_among(infosets.sequences, keep[end:]),
             )  # fmt: skip
 
     def act(self, seat: int, p: np.ndarray, told: Sequence[int] = (), before: Sequence[int] = ()) -> None:
-        """Weigh an act of probability `p` `(n_styles, n_cells)` in the cells of its actor.
+        """Weigh an act of probability `p` `(n_styles, n_infosets)` in the infosets of its actor.
 
         `told` are the seats that it reported with it, in order, `before` those that it had reported.
         """
-        cells = self.cells[seat]
+        infosets = self.infosets[seat]
         with np.errstate(divide="ignore"):
-            cells = msgspec.structs.replace(cells, ll=cells.ll + np.log(p))
+            infosets = msgspec.structs.replace(infosets, ll=infosets.ll + np.log(p))
         if told:
             shown = self.shown[np.unique(self.shown_of)]
-            cells = reported(cells, told, [*before, *told], shown, strict=not self.c.lapse)
-        self.cells[seat] = cells
+            infosets = reported(infosets, told, [*before, *told], shown, strict=not self.c.lapse)
+        self.infosets[seat] = infosets
         self._refresh(seat)
         self._packs()
 
@@ -179,10 +188,12 @@ class Factors:
         if "seer" in self.worlds.counts and scene.rung:
             shown = self.shown[np.unique(self.shown_of)]
             for seat in range(self.worlds.n):
-                if scene.alive[seat] and len(self.cells[seat].kind) > self.cells[seat].seer:
+                if scene.alive[seat] and len(self.infosets[seat].kind) > self.infosets[seat].seer:
                     repeats = self.config.seer_repeats
-                    cells = inspect(self.c, scene, self.cells[seat], seat, repeats, shown, scene.rung < 3)
-                    self.cells[seat] = cells
+                    infosets = inspect(
+                        self.c, scene, self.infosets[seat], seat, repeats, shown, scene.rung < 3
+                    )
+                    self.infosets[seat] = infosets
                     self._refresh(seat)
         self.nights.fall(scene)
 
@@ -196,21 +207,21 @@ class Factors:
         self._packs()
 
     def _refresh(self, seat: int) -> None:
-        """Take in the cells of a seat."""
-        worlds, cells = self.worlds, self.cells[seat]
-        mixed = cells.ll + self.c.log_prior[seat][:, None]
-        end, start = 2 + len(cells.packs), cells.seer
+        """Take in the infosets of a seat."""
+        worlds, infosets = self.worlds, self.infosets[seat]
+        mixed = infosets.ll + self.c.log_prior[seat][:, None]
+        end, start = 2 + len(infosets.packs), infosets.seer
         total = log_sum(mixed, 0)
         for r, role in enumerate(worlds.roles):
             if role not in FACTORED:
                 self.plain[seat, r] = total[0] if role == "villager" else total[1]
         self._wolf = self._wolf.copy()
-        at = np.nonzero(worlds.packs[cells.packs] == seat)[1]
-        self._wolf[cells.packs, at] = mixed[:, 2:end].T
-        if len(cells.lodges):
-            at = np.nonzero(worlds.lodges[cells.lodges] == seat)[1]
-            self._mason[cells.lodges, at] = total[end:start]
-        if len(cells.kind) > start:
+        at = np.nonzero(worlds.packs[infosets.packs] == seat)[1]
+        self._wolf[infosets.packs, at] = mixed[:, 2:end].T
+        if len(infosets.lodges):
+            at = np.nonzero(worlds.lodges[infosets.lodges] == seat)[1]
+            self._mason[infosets.lodges, at] = total[end:start]
+        if len(infosets.kind) > start:
             fits = self._fitting(seat)
             best = total[start:].max()
             best = best if np.isfinite(best) else 0.0
@@ -224,7 +235,7 @@ class Factors:
         """Sum out the nights of a seat as the doctor and as the witch."""
         if "doctor" not in self.worlds.counts and "witch" not in self.worlds.counts:
             return
-        worlds, human = self.worlds, self.cells[seat].ll[:, 1] + self.c.log_prior[seat]
+        worlds, human = self.worlds, self.infosets[seat].ll[:, 1] + self.c.log_prior[seat]
         top = human.max()
         top = top if np.isfinite(top) else 0.0
         human = np.exp(human - top)
@@ -235,12 +246,12 @@ class Factors:
                 self.witch[seat] = np.log(self.nights.witch[seat] @ human) + top
 
     def _fitting(self, seat: int) -> np.ndarray:
-        """1 where the results of a seer cell fit a set that may show, `(n_seer_cells, n_shown)`; kept between acts."""
-        cells = self.cells[seat]
+        """1 where a seer infoset's results fit a set that may show, `(n_seer_infosets, n_shown)`; kept between acts."""
+        infosets = self.infosets[seat]
         known = self._fits.get(seat)
-        if known is None or known[0] is not cells.told:
-            fits = consistent(cells.told[cells.seer :], cells.value[cells.seer :], self.shown)
-            known = self._fits[seat] = (cells.told, fits.astype(np.float64))
+        if known is None or known[0] is not infosets.told:
+            fits = consistent(infosets.told[infosets.seer :], infosets.value[infosets.seer :], self.shown)
+            known = self._fits[seat] = (infosets.told, fits.astype(np.float64))
         return known[1]
 
     def _packs(self) -> None:

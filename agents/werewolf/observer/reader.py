@@ -247,27 +247,27 @@ class Reader:
         """Weigh one act with the policies of the characters."""
         if self.rung == 0:
             return
-        c, cells, scene = self.characters, self.factors.cells[actor], self._scene(e, actor)
+        c, infosets, scene = self.characters, self.factors.infosets[actor], self._scene(e, actor)
         n_options = max(len(options), 1)
         if kind in ("speech", "last_words"):
             free = kind == "speech" and self.config.discussion == "free"
-            p = likelihood.speech(c, scene, cells, actor, e.acts, free)
+            p = likelihood.speech(c, scene, infosets, actor, e.acts, free)
             n_options = 1 + 3 * int(scene.alive.sum())
         elif kind == "silence":
-            p = np.where(c.random, 1 / 3, 0.0)[:, None] * np.ones(len(cells.kind))
+            p = np.where(c.random, 1 / 3, 0.0)[:, None] * np.ones(len(infosets.kind))
         elif kind in ("ballot", "tie_break"):
-            p = likelihood.ballot(c, scene, cells, actor, choice, options)
+            p = likelihood.ballot(c, scene, infosets, actor, choice, options)
         elif kind == "candidacy":
-            p = likelihood.candidacy(c, cells, bool(choice))
+            p = likelihood.candidacy(c, infosets, bool(choice))
         elif kind == "shoot":
             value = np.concatenate(
-                [likelihood.lean(c, scene, cells, actor)[:, 1], np.full((len(c), 1), 1.5)], axis=1
+                [likelihood.lean(c, scene, infosets, actor)[:, 1], np.full((len(c), 1), 1.5)], axis=1
             )
             legal = np.append(scene.alive, True)
             q = likelihood.night_choice(value, c["sharpness"], c.random, np.broadcast_to(legal, value.shape))
-            p = np.repeat(q[:, choice][:, None], len(cells.kind), axis=1)  # NOBODY is -1, the last column
+            p = np.repeat(q[:, choice][:, None], len(infosets.kind), axis=1)  # NOBODY is -1, the last column
         else:
-            p = likelihood.office(c, scene, cells, actor, choice, options)
+            p = likelihood.office(c, scene, infosets, actor, choice, options)
         if c.lapse:
             p = (1 - c.lapse) * p + c.lapse / n_options
         if not p.any():

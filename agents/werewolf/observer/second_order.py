@@ -1,4 +1,4 @@
-"""What one seat expects another to believe: the other's beliefs in each of its possible cells, averaged over worlds."""
+"""What one seat expects another to believe: the other's beliefs in each information set that it may be in."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def expected_beliefs(observer: Observer, viewers: Sequence[int]) -> np.ndarray:
 def _average(
     p: np.ndarray, w: np.ndarray, wolf: np.ndarray, row_key: np.ndarray, path_key: np.ndarray, even: bool
 ) -> np.ndarray:
-    """Sum over cells of (each viewer's probability `p` of the cell) x (beliefs in the cell under weights `w`).
+    """Sum over infosets of (each viewer's probability `p` of the infoset) x (beliefs in the infoset under weights `w`).
 
-    A cell is a pair of keys, of the world's row and of the path; with `even` all possible worlds of a cell are equally
+    An infoset is a pair of keys, of the world's row and of the path; with `even` all possible worlds of one are equally
     likely. Returns `(n_viewers, n_seats)`.
     """
     rows, paths = np.eye(int(row_key.max()) + 1)[row_key], np.eye(int(path_key.max()) + 1)[path_key]
@@ -70,7 +70,7 @@ def _average(
         w = (w > 0).astype(float)
     total = np.broadcast_to(rows.T @ w, p.shape)
     share = np.divide(p, total, out=np.zeros_like(p), where=total > 0)
-    # Each world of the cell gets its part of the viewer's probability of the cell.
+    # Each world of the infoset gets its part of the viewer's probability of the infoset.
     out: np.ndarray = (share[:, row_key] * w).sum(2) @ wolf
     return out
 
@@ -99,24 +99,26 @@ def _numbered(keys: Sequence[Hashable]) -> np.ndarray:
 def _seer(
     observer: Observer, j: int, own: np.ndarray, p: np.ndarray, w: np.ndarray, wolf: np.ndarray
 ) -> np.ndarray:
-    """The part of the worlds in which j is the seer: its cells are what it inspected and was shown.
+    """The part of the worlds in which j is the seer: its infosets are what it inspected and was shown.
 
     Returns `(n_viewers, n_seats)`.
     """
     f = observer.factors
-    cells = f.cells[j]
-    start, shown = cells.seer, f.shown_of[own]
+    infosets = f.infosets[j]
+    start, shown = infosets.seer, f.shown_of[own]
     p, w = p.sum(2), w.sum(1)
     own_factor = f.seer[j, shown]
     some = np.isfinite(own_factor)
     if not some.any():
         return np.zeros((len(p), observer.n))
-    # In its cell its own acts tell it nothing.
+    # In its infoset its own acts tell it nothing.
     w = np.where(some, w, 0.0) * np.exp(np.where(some, own_factor[some].min() - own_factor, 0.0))
-    u = cells.ll[:, start:] + f.c.log_prior[j][:, None]
+    u = infosets.ll[:, start:] + f.c.log_prior[j][:, None]
     top = u.max()
-    weight = np.exp(u - top).sum(0)[:, None] * consistent(cells.told[start:], cells.value[start:], f.shown)
-    sets = _numbered([row.tobytes() for row in cells.told[start:]])
+    weight = np.exp(u - top).sum(0)[:, None] * consistent(
+        infosets.told[start:], infosets.value[start:], f.shown
+    )
+    sets = _numbered([row.tobytes() for row in infosets.told[start:]])
     share = np.zeros((int(sets.max()) + 1, len(f.shown)))
     np.add.at(share, sets, weight)
     total = share.sum(0)
@@ -124,7 +126,7 @@ def _seer(
     code = _codes(observer)[f.assignments[own]]
     base = int(code.max()) + 1
     given = np.zeros(p.shape)
-    for number, told in zip(*_first(sets, cells.told[start:]), strict=True):
+    for number, told in zip(*_first(sets, infosets.told[start:]), strict=True):
         asked = np.flatnonzero(told)
         key = np.unique(code[:, asked] @ base ** np.arange(len(asked)), return_inverse=True)[1]
         group = np.eye(int(key.max()) + 1)[key]

@@ -1,4 +1,4 @@
-"""What a model says of the learned tokens of a batch, any causal model of transformers."""
+"""The log-probabilities that a causal model of transformers gives to the learned tokens of a batch."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ FEWEST = 50
 """Inquiries below which a character is left out."""
 
 
-class ReadOut(msgspec.Struct, frozen=True):
+class Probed(msgspec.Struct, frozen=True):
     """How much of a target one source tells, on games that it was not fitted on."""
 
     source: str
@@ -82,7 +82,7 @@ def _ridge(layers: Sequence[np.ndarray], y: np.ndarray, games: np.ndarray) -> Ri
     return chosen_ridge(layers, y, game_folds(games, min(N_FOLDS, len(np.unique(games)))))
 
 
-def best_read_out(
+def best_probe(
     x: np.ndarray, target: np.ndarray, games: np.ndarray, sites: Sequence[str], layers: Sequence[int]
 ) -> tuple[str, np.ndarray, np.ndarray]:
     """What a probe of the games with an even number says of the others'.
@@ -103,7 +103,7 @@ def represented(
     texts: Sequence[str],
     games: np.ndarray,
     sites: Sequence[str],
-) -> list[ReadOut]:
+) -> list[Probed]:
     """R2 of the target, read from each model's activations and from baselines.
 
     activations: name -> `(n, n_sites, n_layers + 1, hidden)`; of the first one the embedding layer is also a baseline.
@@ -114,12 +114,12 @@ def represented(
 
     def add(source: str, chosen: str, guess: np.ndarray, there: np.ndarray) -> None:
         r2 = r2_interval(target[there], guess, games[there], N_BOOT)
-        found.append(ReadOut(source, chosen, r2.value, r2.low, r2.high))
+        found.append(Probed(source, chosen, r2.value, r2.low, r2.high))
 
     for n, (name, x) in enumerate(activations.items()):
         ranges = {name: range(1, x.shape[2])} | ({f"{name}, embedding": range(1)} if n == 0 else {})
         for source, layers in ranges.items():
-            chosen, measured, guess = best_read_out(x, target, games, sites, layers)
+            chosen, measured, guess = best_probe(x, target, games, sites, layers)
             add(source, chosen, guess, measured)
     linear = _ridge([counts[fit]], target[fit, None], games[fit])
     add("event counts, linear", "", linear.predict(counts[rest])[:, 0], rest)
@@ -141,7 +141,7 @@ def characters(
     games: np.ndarray,
     sites: Sequence[str],
     stated: np.ndarray,
-) -> list[ReadOut]:
+) -> list[Probed]:
     """AUROC (one against the rest, averaged over characters) of the subject's hidden character.
 
     x: `(n, n_sites, n_layers + 1, hidden)`. exact: the exact observer's probabilities `(n, n_characters)`, the ceiling;
@@ -162,7 +162,7 @@ def characters(
         value = float(np.nanmean([values[0] for values, _ in each]))
         drawn = np.nanmean([samples[0] for _, samples in each], axis=0)
         i = auroc_interval(drawn, value, n_games=len(np.unique(games[rows])))
-        found.append(ReadOut(source, chosen, i.value, i.low, i.high))
+        found.append(Probed(source, chosen, i.value, i.low, i.high))
 
     chosen = probe(x[fit], one_hot[fit], games[fit], len(sites), range(1, x.shape[2]))
     there = rest & ~np.isnan(x[:, chosen.site, 0, 0])
