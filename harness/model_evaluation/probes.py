@@ -11,7 +11,9 @@ import msgspec
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from analysis.stats.bootstrap import Interval, auroc_interval, bootstrap_auroc, r2_interval
 from analysis.stats.ridge import Ridge, chosen_ridge
@@ -146,7 +148,8 @@ def characters(
 
     x: `(n, n_sites, n_layers + 1, hidden)`. exact: the exact observer's probabilities `(n, n_characters)`, the ceiling;
     stated: the model's, NaN where it has no words for them. labels: `(n,)`. Characters with fewer than `FEWEST`
-    inquiries are left out.
+    inquiries are left out. Site and layer are chosen by a ridge to the one-hot labels; the probe is a multinomial
+    logistic regression there.
     """
     common = np.flatnonzero(np.bincount(labels) >= FEWEST)
     kept = np.isin(labels, common)
@@ -166,9 +169,14 @@ def characters(
 
     chosen = probe(x[fit], one_hot[fit], games[fit], len(sites), range(1, x.shape[2]))
     there = rest & ~np.isnan(x[:, chosen.site, 0, 0])
-    measure("small model", chosen.words(sites), there, chosen.predict(x[there]))
-    linear = _ridge([counts[fit]], one_hot[fit], games[fit])
-    measure("event counts, linear", "", rest, linear.predict(counts[rest]))
+    place = x[:, chosen.site, chosen.layers[chosen.fit.layer]]
+    for source, words, values, rows in (
+        ("small model", chosen.words(sites), place, there),
+        ("event counts, linear", "", counts, rest),
+    ):
+        logistic = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+        known = fit & ~np.isnan(values).any(axis=1)
+        measure(source, words, rows, logistic.fit(values[known], labels[known]).predict_proba(values[rows]))
     trees = HistGradientBoostingClassifier(random_state=0, max_iter=60, max_leaf_nodes=8)
     trees.fit(counts[fit], labels[fit])
     measure("event counts, boosted", "", rest, trees.predict_proba(counts[rest]))
