@@ -27,9 +27,10 @@ from harness.training.batches import (
 from harness.training.thinking.model import make_tokenizer
 from harness.training.thinking.views import Thinker, Thought, views
 
-THOUGHT, AMOUNT = 6, 7
-"""What a target is, beside those of `Batch.kind`: a word of a thought, and of those a number, `for` or `against`."""
-N_KINDS = 8
+THOUGHT, AMOUNT, AGAIN = 6, 7, 8
+"""What a target is, beside those of `Batch.kind`: a word of a thought, and of those a number, `for` or `against`; a
+number of the belief that is stated a second time."""
+N_KINDS = 9
 POOL = 24
 """Batches that are drawn together."""
 
@@ -65,6 +66,17 @@ class ThinkingRow(Row):
         self._decide(thought, limit, n, stem, name)
         for rest, (question, answer) in enumerate(thought.asked, 2):
             self._add(self._encode(question), limit, n, stem, rest, answer)
+        if thought.again[0]:
+            self._state_again(thought, limit, n, stem, len(thought.asked) + 2)
+
+    def _state_again(self, thought: Thought, limit: int, after: int, stem: int, rest: int) -> None:
+        given, numbers = self._encode(thought.again[0]), {self.words[word] for word in NUMBERS}
+        ids = [*given, *self._encode(thought.again[1])]
+        kind = [0] * len(ids)
+        for i in range(len(given) - 1, len(ids) - 1):
+            kind[i] = AGAIN if ids[i + 1] in numbers else 0
+        target = [t if k else 0 for t, k in zip([*ids[1:], 0], kind, strict=True)]
+        self._append(ids, target, kind, [1.0] * len(ids), limit, after, stem, rest)
 
     def _decide(self, thought: Thought, limit: int, after: int, stem: int, name: str) -> None:
         """The decision's line behind a thought, with the targets that it has without one."""
@@ -144,4 +156,4 @@ def own_words(
     return batch._replace(ids=ids)
 
 
-__all__ = ["AMOUNT", "BELIEF", "N_KINDS", "THOUGHT", "ThinkingBatches", "ThinkingRow", "own_words"]
+__all__ = ["AGAIN", "AMOUNT", "BELIEF", "N_KINDS", "THOUGHT", "ThinkingBatches", "ThinkingRow", "own_words"]

@@ -27,10 +27,10 @@ from harness.training.thinking.model import grown, make_tokenizer
 from harness.training.thinking.rows import N_KINDS, ThinkingBatches, own_words
 from harness.training.train import RATES, initialise, optimizers
 
-KIND_WEIGHTS = (0.0, 0.5, 60.0, 24.0, 8.0, 60.0, 3.0, 16.0)
+KIND_WEIGHTS = (0.0, 0.5, 60.0, 24.0, 8.0, 60.0, 3.0, 16.0, 16.0)
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, a name among those, a word of
-a thought, and an amount among those."""
-CURVE = ("tokens", "text", "choice", "belief", "speech", "naming", "thought", "amount")
+a thought, an amount among those, and a number of the belief that is stated a second time."""
+CURVE = ("tokens", "text", "choice", "belief", "speech", "naming", "thought", "amount", "again")
 """Fields of a line of the loss curve: tokens so far, then nats a target of each kind."""
 HIGHEST, FALL = 0.3, 0.6
 """Highest learning-rate factor, and the share of the tokens over which it falls linearly to nothing at the end."""

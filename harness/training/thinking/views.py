@@ -3,6 +3,10 @@
 A thought stands on a fork of the view: it is never part of what is read later. Behind it come the decision, with the
 targets that it has without any thought (what the seat's player might have done, weighed by the exact belief), and
 questions for the seat's belief. Both have targets that do not depend on what was written.
+
+Behind it stands also the belief a second time, in another order, with the exact observer's numbers as targets: to find
+in a line what it says of one player is a skill of its own, which the few nats that it saves in decisions are slow to
+teach.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Any
 import msgspec
 
 from agents.llm.transcript_context import document
-from agents.llm.written.line import Kind, n_words, opening, written
+from agents.llm.written.line import Kind, Line, n_words, opening, written
 from agents.werewolf.scripted import Distribution
 from games import chance, load_game
 from games.records import Record
@@ -50,6 +54,9 @@ class Thought(msgspec.Struct, frozen=True):
     """The decision that follows."""
     line: str
     """Its line, as the game went."""
+    again: tuple[str, str]
+    """The belief a second time, in another order: an opening, and what is to be written behind the thought and it; both
+    empty for filler."""
     asked: list[tuple[str, dict[str, float]]]
     """Questions for the seat's belief after the thought, each as if it were asked alone: (`Ada believes Ben`, the
     probability of each answer)."""
@@ -125,11 +132,14 @@ def thoughts(
             mine = chance.key(key, f"line of {kind}", point)
             order = chance.shuffled(others, mine)
             line = line_at(followed, log, point, seat, order, view.names)
-            given, text = opening(view.name, kind, [view.names[j] for j in order]), ""
+            given, text, again = opening(view.name, kind, [view.names[j] for j in order]), "", ("", "")
             if kind == "filler":
                 given += written(kind, line, n_filler(line, mine))
             else:
                 text = written(kind, line)
+                turned = [view.names[j] for j in chance.shuffled(order, chance.key(mine, "again"))]
+                belief = Line((), {name: line.belief[name] for name in turned})
+                again = (opening(view.name, "belief", turned), written("belief", belief))
             beliefs = followed.expected.beliefs[point][seat]
             asked = [
                 (
@@ -138,7 +148,7 @@ def thoughts(
                 )
                 for j in chance.shuffled(others, chance.key(mine, "asked"))[:N_ASKED]
             ]
-            yield Thought(kind, turn.line, given, text, turn, view.lines[turn.line], asked)
+            yield Thought(kind, turn.line, given, text, turn, view.lines[turn.line], again, asked)
 
 
 def n_filler(line: Any, key: int) -> int:
