@@ -1,11 +1,11 @@
-"""Figures of reasoning: the commitment curve."""
+"""Figures of reasoning: the commitment curve, and what thinking buys a model of few layers."""
 
 from __future__ import annotations
 
 import altair as alt
 import polars as pl
 
-from analysis.report.figures import BLUE, MUTED, ORANGE, Drawing, data, svg, tenths
+from analysis.report.figures import BLUE, GOLD, INK, MUTED, ORANGE, Drawing, apart, data, svg, tenths
 
 
 def commitment(points: pl.DataFrame, label: str) -> str | Drawing:
@@ -42,3 +42,49 @@ def commitment(points: pl.DataFrame, label: str) -> str | Drawing:
     )  # fmt: skip
     rule = alt.Chart(alt.Data(values=[{"z": 0}])).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(y="z:Q")
     return svg((rule + band + likely + far + text).properties(width=420, height=230), label)
+
+
+ARM_COLOURS = {"none": MUTED, "filler": GOLD, "belief": ORANGE, "steps": BLUE}
+
+
+def thinking_depth(points: pl.DataFrame, label: str) -> str | Drawing:
+    """Amortised against explicit: bits from the exact posterior against the depth of the model, a line a way of
+    thinking, and against the tokens of thinking, a line a depth.
+
+    Columns layers, arm, n_tokens, bits, bits_low, bits_high, as `train-thinking-model --depths` writes them.
+    """
+    arms = [arm for arm in ARM_COLOURS if arm in points["arm"]]
+    top = float(points["bits_high"].to_numpy().max()) * 1.05
+    scale = alt.Scale(domain=[0, top], nice=False)
+    y = alt.Y("bits:Q", scale=scale, axis=alt.Axis(title="bits a question", format=".2f", tickCount=5))
+    order = points["layers"].unique(maintain_order=True).sort().to_list()
+    x = alt.X("layers:N", sort=order, axis=alt.Axis(title="layers of the model", labelAngle=0, grid=False))
+    color = alt.Color(
+        "arm:N", scale=alt.Scale(domain=arms, range=[ARM_COLOURS[arm] for arm in arms]),
+        legend=alt.Legend(title=None, orient="top", symbolType="stroke", symbolOpacity=1),
+    )  # fmt: skip
+    base = alt.Chart(data(points))
+    offset = alt.XOffset("arm:N", sort=arms, scale=alt.Scale(paddingOuter=0.42))
+    bars = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+        x=x, xOffset=offset, y=alt.Y("bits_low:Q", scale=scale), y2="bits_high:Q", color=color
+    )
+    dots = base.mark_circle(size=60, opacity=1).encode(x=x, xOffset=offset, y=y, color=color)
+    left = (bars + dots).properties(width=330, height=250)
+    written = points.sort("layers", "n_tokens", maintain_order=True)
+    along = alt.Chart(data(written))
+    tokens = alt.X("n_tokens:Q", axis=alt.Axis(title="tokens of thinking before the decision", grid=False))
+    thought = alt.Chart(data(written.filter(pl.col("arm") != "filler")))
+    line = thought.mark_line(strokeWidth=1.3, color=MUTED).encode(x=tokens, y=y, detail="layers:N")
+    marks = along.mark_circle(size=60, opacity=1).encode(x=tokens, y=y, color=color)
+    ends = written.group_by("layers", maintain_order=True).last()
+    ends = apart(ends.sort("bits", maintain_order=True), "bits", 14 / 250, top)
+    plural = (
+        pl.when(pl.col("layers") == 1).then(pl.lit("1 layer")).otherwise(pl.format("{} layers", "layers"))
+    )
+    names = (
+        alt.Chart(data(ends.with_columns(name=plural)))
+        .mark_text(align="left", dx=10, fontSize=11, color=INK)
+        .encode(x=tokens, y=alt.Y("label_y:Q", scale=scale), text="name:N")
+    )
+    right = (line + marks + names).properties(width=330, height=250)
+    return svg(alt.hconcat(left, right, spacing=60), label)

@@ -14,14 +14,26 @@ from agents.llm.written.line import SO, Kind, Line, Step, Unwritten, read, writt
 from games import chance
 from harness.thinking.moments import Moment
 
-ARMS = ("none", "filler", "belief", "steps", "shuffled", "corrupted", "exact belief", "exact steps")
-"""none: no line. filler: as many words as the line of `steps` has. belief, steps: what the model writes. shuffled,
-corrupted: its own steps in another order, or with the largest one turned round (for <-> against); it then writes the
-belief anew. exact: the exact observer's line is put into its mouth."""
+ARMS = (
+    "none",
+    "filler",
+    "short filler",
+    "belief",
+    "steps",
+    "shuffled",
+    "corrupted",
+    "exact belief",
+    "exact steps",
+)
+"""none: no line. filler, short filler: as many words as the line of `steps` has, or that of `belief`. belief, steps:
+what the model writes. shuffled, corrupted: its own steps in another order, or with the largest one turned round (for
+<-> against); it then writes the belief anew. exact: the exact observer's line is put into its mouth."""
 KIND_OF: dict[str, Kind] = {
-    "none": "none", "filler": "filler", "belief": "belief", "exact belief": "belief", "steps": "steps",
-    "shuffled": "steps", "corrupted": "steps", "exact steps": "steps",
+    "none": "none", "filler": "filler", "short filler": "filler", "belief": "belief", "exact belief": "belief",
+    "steps": "steps", "shuffled": "steps", "corrupted": "steps", "exact steps": "steps",
 }  # fmt: skip
+AGAINST = {"filler": "none", "short filler": "none", "belief": "short filler", "exact belief": "short filler"}
+"""What an arm is compared with, the filler of its length; for those that are not named that is `filler`."""
 
 
 class Thought(msgspec.Struct, frozen=True):
@@ -105,24 +117,30 @@ def thoughts(
     """Each arm's thoughts; moments of which an arm has none (nothing to shuffle, a line that cannot be read) are left
     out of it."""
     found: dict[str, list[Thought]] = {}
-    texts = thinkers.write(moments, "steps") if _needs_steps(arms) else []
-    own = {m.id: text for m, text in zip(moments, texts, strict=False)}
+    made: dict[Kind, list[str]] = {}
+
+    def own(kind: Kind) -> list[str]:
+        if kind not in made:
+            made[kind] = thinkers.write(moments, kind)
+        return made[kind]
+
     for arm in arms:
         if arm == "none":
             found[arm] = [Thought(m.id, arm, thinkers.opened(m, "none")) for m in moments]
-        elif arm == "filler":
-            lengths = [max(1, len(thinkers.encoder.encode(own[m.id])[0]) - 1) for m in moments]
+        elif arm in ("filler", "short filler"):
+            lines = own("steps" if arm == "filler" else "belief")
+            lengths = [max(1, len(thinkers.encoder.encode(line)[0]) - 1) for line in lines]
+            texts = [written("filler", Line(), n) for n in lengths]
+            found[arm] = [thinkers.with_text(m, arm, t) for m, t in zip(moments, texts, strict=True)]
+        elif arm in ("belief", "steps"):
             found[arm] = [
-                thinkers.with_text(m, arm, written("filler", Line(), n))
-                for m, n in zip(moments, lengths, strict=True)
+                thinkers.with_text(m, arm, t) for m, t in zip(moments, own(KIND_OF[arm]), strict=True)
             ]
-        elif arm == "belief":
-            lines = thinkers.write(moments, "belief")
-            found[arm] = [thinkers.with_text(m, arm, text) for m, text in zip(moments, lines, strict=True)]
-        elif arm == "steps":
-            found[arm] = [thinkers.with_text(m, arm, own[m.id]) for m in moments]
         elif arm in ("shuffled", "corrupted"):
-            found[arm] = _changed(thinkers, moments, own, arm)
+            lines = own("steps")
+            found[arm] = _changed(
+                thinkers, moments, {m.id: t for m, t in zip(moments, lines, strict=True)}, arm
+            )
         else:
             kind = KIND_OF[arm]
             found[arm] = []
@@ -156,10 +174,6 @@ def changed_steps(steps: Sequence[Step], arm: str, key: int) -> list[Step] | Non
         return None
     shuffled = chance.shuffled(list(steps), chance.key(key, "shuffled steps"))
     return list(shuffled) if list(shuffled) != list(steps) else [*steps[1:], steps[0]]
-
-
-def _needs_steps(arms: Sequence[str]) -> bool:
-    return bool({"filler", "steps", "shuffled", "corrupted"} & set(arms))
 
 
 def _read(text: str) -> Line | None:

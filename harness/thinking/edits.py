@@ -7,7 +7,7 @@ about a dead player that is put into the line, once with the middle number and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from agents.llm.written.line import TENTHS, Line, written
 from games import chance
 from harness.thinking.arms import Thought
 from harness.thinking.moments import Moment
-from harness.thinking.scores import Scored
+from harness.thinking.scores import Scored, Scores
 
 DOSES = (-6, -3, 3, 6)
 MIDDLE = TENTHS // 2
@@ -36,28 +36,38 @@ def edits(scored: Scored, moments: Sequence[Moment], thoughts: Sequence[Thought]
     of = {thought.moment: thought for thought in thoughts}
     for moment in moments:
         thought = of.get(moment.id)
-        if thought is None or thought.line is None or len(moment.subjects) < 2:
-            continue
-        line, key = thought.line, chance.key(moment.observation.seed, "edited thought")
-        known = [j for j in moment.subjects if moment.names[j] in line.belief]
-        if len(known) < 2:
-            continue
-        subject, another = chance.shuffled(known, key)[:2]
-        base = scored.score(moment, thought)
-        for dose in DOSES:
-            for edit, seat in (("subject", subject), ("another", another)):
-                changed, real = moved(line, moment.names[seat], dose)
-                if real:
-                    rows.append(_row(scored, moment, edit, real, base, changed, subject))
-        if moment.dead:
-            dead = moment.names[chance.shuffled(list(moment.dead), chance.key(key, "dead"))[0]]
-            middle = with_pair(line, dead, MIDDLE)
-            before = _scores(scored, moment, middle)
-            for dose in DOSES:
-                changed, real = moved(middle, dead, dose)
-                if real:
-                    rows.append(_row(scored, moment, "dead", real, before, changed, None))
+        if thought is not None and thought.line is not None:
+            rows += _of_moment(scored, moment, thought.line)
     return pl.DataFrame(rows, schema=EDITS)
+
+
+def _of_moment(scored: Scored, moment: Moment, line: Line) -> list[dict[str, Any]]:
+    key = chance.key(moment.observation.seed, "edited thought")
+    known = [j for j in moment.subjects if moment.names[j] in line.belief]
+    if len(known) < 2:
+        return []
+    subject, another = chance.shuffled(known, key)[:2]
+    lines, made = [line], list[tuple[str, int, int, int]]()
+
+    def change(edit: str, base: int, name: str) -> None:
+        for dose in DOSES:
+            changed, real = moved(lines[base], name, dose)
+            if real:
+                made.append((edit, real, base, len(lines)))
+                lines.append(changed)
+
+    change("subject", 0, moment.names[subject])
+    change("another", 0, moment.names[another])
+    if moment.dead:
+        dead = moment.names[chance.shuffled(list(moment.dead), chance.key(key, "dead"))[0]]
+        lines.append(with_pair(line, dead, MIDDLE))
+        change("dead", len(lines) - 1, dead)
+    put = [scored.thinkers.with_text(moment, "belief", written("belief", one)) for one in lines]
+    found = scored.score(moment, put)
+    return [
+        _row(moment, edit, dose, found[base], found[at], None if edit == "dead" else subject)
+        for edit, dose, base, at in made
+    ]
 
 
 def moved(line: Line, name: str, dose: int) -> tuple[Line, int]:
@@ -72,17 +82,10 @@ def with_pair(line: Line, name: str, tenths: int) -> Line:
     return msgspec.structs.replace(line, belief={name: tenths, **line.belief})
 
 
-Scores = tuple[Mapping[int, float], Mapping[int, float]]
-
-
-def _scores(scored: Scored, moment: Moment, line: Line) -> Scores:
-    return scored.score(moment, scored.thinkers.with_text(moment, "belief", written("belief", line)))
-
-
 def _row(
-    scored: Scored, moment: Moment, edit: str, dose: int, base: Scores, line: Line, subject: int | None
+    moment: Moment, edit: str, dose: int, base: Scores, changed: Scores, subject: int | None
 ) -> dict[str, Any]:
-    (votes, stated), (before, said) = _scores(scored, moment, line), base
+    (votes, stated), (before, said) = changed, base
     return {
         "moment": moment.id, "game": moment.game, "edit": edit, "dose": dose,
         "vote": None if subject is None else votes.get(subject, 0.0) - before.get(subject, 0.0),

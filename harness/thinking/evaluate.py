@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 import polars as pl
@@ -15,29 +14,24 @@ from agents.backends.hooked.backend import HookedBackend, load_hooked_backend
 from agents.hooks.model import HookedModel, load_hooked_model
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
-from agents.models.small import unpack_checkpoints
 from agents.werewolf.vocabulary import lexicon_of
 from harness.atomic import storage, write_whole
 from harness.model_evaluation.evaluate import print_competence, print_form
 from harness.thinking.arms import ARMS, Thinkers, thoughts
+from harness.thinking.course import course_tables
 from harness.thinking.edits import edits
 from harness.thinking.inside import follows, inside
 from harness.thinking.moments import Moment, moments
 from harness.thinking.scores import Scored, score_all
 from harness.thinking.tables import (
-    Cell,
     Table,
     arms_table,
-    column,
+    doses_table,
     edits_table,
     layers_table,
-    plain_mean,
     rungs_table,
     words_table,
 )
-
-COURSE_ARMS = ("none", "belief", "steps")
-"""The arms that are followed along training, with filler of the length of `steps`."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -63,59 +57,32 @@ def measure(
         asyncio.run(backend.close())
     scored = Scored(hooked, thinkers)
     questions, ballots = score_all(scored, found, of)
-    nothing = pl.DataFrame()
     if not deep:
-        return Measured(questions, ballots, nothing, nothing, nothing)
+        none = pl.DataFrame()
+        return Measured(questions, ballots, none, none, none)
     layers, conflicts = inside(scored, found, of, questions, hooked.layout.n_layers)
     return Measured(questions, ballots, edits(scored, found, of["belief"]), layers, conflicts)
 
 
 def tables(m: Measured, arms: Sequence[str] = ARMS) -> list[Table]:
     """What is told of a measurement."""
-    slopes = follows(m.conflicts)
-    rows = tuple((name, str(Cell(*slope, len(m.conflicts)))) for name, slope in slopes.items())
+    own = [arm for arm in arms if not arm.startswith("exact")]
+    lines = [arm for arm in arms if arm not in ("none", "filler", "short filler")]
+    told = [arm for arm in lines if arm not in ("shuffled", "corrupted")]
+    pairs = ("moment", "subject")
+    rows = tuple((name, str(slope)) for name, slope in follows(m.conflicts).items())
     return [
         arms_table(m.questions, m.ballots, arms),
-        rungs_table(m.questions, [arm for arm in arms if not arm.startswith("exact")]),
-        words_table(m.questions, m.ballots, [arm for arm in arms if arm not in ("none", "filler")]),
+        rungs_table(m.questions, "bits", "bits a question by the rung that answers it", own),
+        rungs_table(m.questions, "bits", "bits, less filler's, by that rung", told, pairs),
+        rungs_table(m.ballots, "regret", "regret a ballot by the rung that votes as well", own),
+        rungs_table(m.ballots, "regret", "regret, less filler's, by that rung", told, ("moment",)),
+        words_table(m.questions, m.ballots, lines),
         layers_table(m.layers),
         Table("the ballot goes with", ("", "nats of vote a nat of log-odds, the other held fixed"), rows),
+        doses_table(m.edits),
         edits_table(m.edits),
     ]
-
-
-def course_table(folder: Path, tokenizer: object, found: Sequence[Moment], temperature: float) -> Table:
-    """Bits, regret and what an edit of the subject's number does, at every checkpoint kept in training."""
-    rows = []
-    with TemporaryDirectory() as scratch:
-        for path in unpack_checkpoints(folder, Path(scratch)):
-            hooked = load_hooked_model(path, dtype="float32", device="cpu")
-            backend = HookedBackend(hooked)
-            thinkers = Thinkers(backend, tokenizer, temperature)
-            of = thoughts(thinkers, found, ("none", "filler", "belief", "steps"))
-            asyncio.run(backend.close())
-            scored = Scored(hooked, thinkers)
-            questions, ballots = score_all(scored, found, of)
-            edited = edits(scored, found, of["belief"]).filter(
-                (pl.col("edit") == "subject") & (pl.col("dose") > 0)
-            )
-            cells = [
-                str(column(table.filter(pl.col("arm") == arm), name))
-                for table, name in ((questions, "bits"), (ballots, "regret"))
-                for arm in COURSE_ARMS
-            ]
-            readable = plain_mean(ballots.filter(pl.col("arm") == "steps"), "read")
-            rows.append(
-                (
-                    path.name.removeprefix("tokens-").lstrip("0"),
-                    f"{readable:.0%}",
-                    *cells,
-                    str(column(edited, "vote")),
-                )
-            )
-    head = ("tokens", "steps read", *(f"{name}: {arm}" for name in ("bits", "regret") for arm in COURSE_ARMS),
-            "P(vote) when its number is raised")  # fmt: skip
-    return Table("along training", head, tuple(rows))
 
 
 def evaluate(
@@ -149,7 +116,9 @@ def evaluate(
             with storage(out):
                 getattr(m, name).write_parquet(out / f"{name}.parquet")
     if course:
-        made.append(course_table(folder, tokenizer, found, temperature))
+        made += course_tables(
+            folder, out, found, lambda model, arms: measure(model, tokenizer, found, temperature, arms)
+        )
     for table in made:
         say(table.plain())
     if made:

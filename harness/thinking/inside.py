@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from analysis.stats.bootstrap import game_weights, interval, r2_interval
+from analysis.stats.bootstrap import r2_interval
 from analysis.stats.metrics import log_odds
 from analysis.stats.ridge import Ridge, chosen_ridge
 from analysis.stats.splits import game_folds
 from harness.thinking.arms import Thought
+from harness.thinking.cells import Cell, slopes
 from harness.thinking.moments import Moment
 from harness.thinking.scores import CLIP, Scored
 
@@ -32,7 +33,7 @@ CONFLICTS = {
 }  # fmt: skip
 """One row a subject of a measured game: the log-odds that the words say and that the probe reads before them, the exact
 ones, and the log of the probability of a vote for the subject; each less the mean over the moment's subjects."""
-N_FOLDS, N_BOOT = 4, 1000
+N_FOLDS = 4
 
 
 def streams_at(
@@ -58,39 +59,37 @@ def inside(
     layers = range(n_layers)
     games = np.array([m.game for m in moments for _ in m.subjects])
     target = log_odds([p for m in moments for p in m.exact], CLIP)
-    places = {"before": _stack(scored, moments, None, layers)}
-    for arm in ("none", "filler", "belief", "steps"):
-        thoughts = {t.moment: t for t in found.get(arm, ())}
-        if len(thoughts) == len(moments):
-            places[arm] = _stack(scored, moments, thoughts, layers)
-    rows = [
-        {"place": place, "layer": layer, "n": int((games % 2 == 1).sum())} | _r2(x[:, layer], target, games)
-        for place, x in places.items()
-        for layer in layers
-    ]
-    table = pl.DataFrame(rows, schema=LAYERS)
-    return table, conflicts(places["before"], target, games, moments, questions)
-
-
-def _stack(
-    scored: Scored, moments: Sequence[Moment], thoughts: Mapping[int, Thought] | None, layers: Sequence[int]
-) -> np.ndarray:
+    behind = {arm: {t.moment: t for t in found.get(arm, ())} for arm in ("none", "filler", "belief", "steps")}
+    places = ["before", *(arm for arm, thoughts in behind.items() if len(thoughts) == len(moments))]
+    streams: dict[str, list[np.ndarray]] = {place: [] for place in places}
+    for m in moments:  # one after the other, so that what they share is read once
+        for place in places:
+            thought = None if place == "before" else behind[place][m.id]
+            streams[place].append(streams_at(scored, m, *_place(scored, m, thought), layers))
+    stacked = {place: np.concatenate(rows) for place, rows in streams.items()}
     rows = []
-    for m in moments:
-        if thoughts is None:
-            before = len(scored.thinkers.opened(m, "none").ids)
-            ids = scored.thinkers.opened(m, "belief").ids
-        else:
-            before, ids = len(thoughts[m.id].context.ids), list(scored.ballot(m, thoughts[m.id]))
-        rows.append(streams_at(scored, m, ids, before, layers))
-    return np.concatenate(rows)
+    for place, x in stacked.items():
+        for layer in layers:
+            cell = _read(x[:, layer], target, games)
+            rows.append({"place": place, "layer": layer, "n": cell.n, "r2": cell.value, "low": cell.low,
+                         "high": cell.high})  # fmt: skip
+    table = pl.DataFrame(rows, schema=LAYERS)
+    return table, conflicts(stacked["before"], target, games, moments, questions)
 
 
-def _r2(x: np.ndarray, target: np.ndarray, games: np.ndarray) -> dict[str, float]:
+def _place(scored: Scored, moment: Moment, thought: Thought | None) -> tuple[Sequence[int], int]:
+    """(the context in which the subjects are named, the token from which on they are)."""
+    if thought is None:
+        before = len(scored.thinkers.opened(moment, "none").ids)
+        return scored.thinkers.opened(moment, "belief").ids, before
+    return scored.ballot(moment, thought), len(thought.context.ids)
+
+
+def _read(x: np.ndarray, target: np.ndarray, games: np.ndarray) -> Cell:
     fit, rest = games % 2 == 0, games % 2 == 1
     model = _ridge([x], target, games, fit)
     found = r2_interval(target[rest], model.predict(x[rest])[:, 0], games[rest])
-    return {"r2": found.value, "low": found.low, "high": found.high}
+    return Cell(found.value, found.low, found.high, int(rest.sum()))
 
 
 def _ridge(layers: Sequence[np.ndarray], target: np.ndarray, games: np.ndarray, fit: np.ndarray) -> Ridge:
@@ -128,19 +127,9 @@ def conflicts(
     return table.with_columns(centred)
 
 
-def follows(table: pl.DataFrame) -> dict[str, tuple[float, float, float]]:
+def follows(table: pl.DataFrame) -> dict[str, Cell]:
     """How much the ballot (log-probability) goes with the words and with the inside, each with the other held fixed:
-    least-squares slope and its 95% interval over games."""
-    data = table.select("words", "inside", "vote").to_numpy()
-    names, code = np.unique(table["game"].to_numpy(), return_inverse=True)
-    grams, sums = np.zeros((len(names), 2, 2)), np.zeros((len(names), 2))
-    np.add.at(grams, code, data[:, :2, None] * data[:, None, :2])
-    np.add.at(sums, code, data[:, :2] * data[:, 2:])
-    weights = np.vstack([np.ones((1, len(names))), game_weights(len(names), N_BOOT, 0)])
-    inverse = np.linalg.pinv(np.einsum("bg,gij->bij", weights, grams), hermitian=True)
-    slopes = np.einsum("bij,bj->ib", inverse, np.einsum("bg,gj->bj", weights, sums))
-    found = {}
-    for name, drawn in zip(("words", "inside"), slopes, strict=True):
-        slope = interval(drawn[1:], float(drawn[0]), n_games=len(names))
-        found[name] = (slope.value, slope.low, slope.high)
-    return found
+    least-squares slopes."""
+    names = ("words", "inside")
+    found = slopes(table.select(names).to_numpy(), table["vote"].to_numpy(), table["game"].to_numpy())
+    return dict(zip(names, found, strict=True))

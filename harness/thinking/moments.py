@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -39,14 +39,12 @@ class Moment(msgspec.Struct, frozen=True):
     """The exact observer's P(werewolf) of each of `subjects`, in the viewer's place."""
     rungs: tuple[str, ...]
     """The lowest rung of the evidence ladder that answers for each of `subjects` (`NEAR`)."""
+    rung: str
+    """The lowest rung whose reader, and all above it, would vote so well: less than `NEAR` of the best vote's chance to
+    hit a werewolf is lost, under the exact posterior."""
     line: Line
     """What the exact observer would write, in the order of `subjects`."""
     observation: Observation
-
-    @property
-    def position(self) -> Mapping[int, int]:
-        """Seat -> place in `subjects`."""
-        return {seat: i for i, seat in enumerate(self.subjects)}
 
 
 def moments(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Moment]:
@@ -85,8 +83,9 @@ def game_moments(index: int, game: Any, config: Any) -> Iterator[Moment]:
         viewer, alive = request.seat, living(before, config.n_players)
         subjects = tuple(j for j in alive if j != viewer)
         p = {name: observer.p_werewolf(viewer)[list(subjects)] for name, observer in observers.items()}
-        near = [[abs(float(p[kind][i] - q)) <= NEAR for kind in (*RUNGS[:-1], "exact")]
-                for i, q in enumerate(p["exact"])]  # fmt: skip
+        kinds = (*RUNGS[:-1], "exact")
+        near = [[abs(float(p[kind][i] - q)) <= NEAR for kind in kinds] for i, q in enumerate(p["exact"])]
+        votes = [float(p["exact"].max() - p["exact"][p[kind].argmax()]) <= NEAR for kind in kinds]
         yield Moment(
             id=0,
             game=index,
@@ -96,7 +95,13 @@ def game_moments(index: int, game: Any, config: Any) -> Iterator[Moment]:
             dead=tuple(j for j in range(config.n_players) if j not in alive),
             names=names,
             exact=tuple(min(1.0, max(0.0, float(q))) for q in p["exact"]),
-            rungs=tuple(RUNGS[next(r for r in range(len(RUNGS)) if all(row[r:]))] for row in near),
+            rungs=tuple(map(_lowest, near)),
+            rung=_lowest(votes),
             line=line_at(followed, log, len(before), viewer, subjects, names),
             observation=observe(game, f"thoughts-{index}", config, seed, before, request),
         )
+
+
+def _lowest(good: Sequence[bool]) -> str:
+    """The lowest rung that answers with all above it; `good`: whether each does, the highest always."""
+    return RUNGS[next(r for r in range(len(RUNGS)) if all(good[r:]))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,15 @@ QUESTIONS = {
 probability of a vote for the subject. bits: from the exact posterior to the stated one, of the subject being a
 werewolf."""
 BALLOTS = {
-    "moment": pl.Int64, "game": pl.Int64, "day": pl.Int64, "viewer": pl.Int64, "arm": pl.String, "n_tokens": pl.Int64,
-    "regret": pl.Float64, "hit": pl.Float64, "nobody": pl.Float64, "read": pl.Boolean, "text": pl.String,
+    "moment": pl.Int64, "game": pl.Int64, "day": pl.Int64, "viewer": pl.Int64, "arm": pl.String, "rung": pl.String,
+    "n_tokens": pl.Int64, "regret": pl.Float64, "hit": pl.Float64, "nobody": pl.Float64, "read": pl.Boolean,
+    "text": pl.String,
 }  # fmt: skip
-"""One row a ballot behind a thought. hit: the probability that it is for a werewolf, under the exact posterior. regret:
-by how much the best vote's is higher. nobody: probability of a vote for nobody. read: whether the line could be
-read."""
+"""One row a ballot behind a thought. rung: `Moment.rung`. hit: the probability that it is for a werewolf, under the
+exact posterior. regret: by how much the best vote's is higher. nobody: probability of a vote for nobody. read: whether
+the line could be read."""
+Scores = tuple[Mapping[int, float], Mapping[int, float]]
+"""(P(vote) of each option, stated P(werewolf) of each subject)."""
 
 
 class Scored:
@@ -46,28 +49,31 @@ class Scored:
         plain = self.thinkers.players["none"]
         return tuple(plain.asked(thought.context.copy(), moment.observation).ids)
 
-    def score(self, moment: Moment, thought: Thought) -> tuple[dict[int, float], dict[int, float]]:
-        """(P(vote) of each option, stated P(werewolf) of each subject)."""
+    def score(self, moment: Moment, thoughts: Sequence[Thought]) -> list[Scores]:
+        """Of each thought before one decision: (P(vote) of each option, stated P(werewolf) of each subject)."""
         plain, observation = self.thinkers.players["none"], moment.observation
         builder = plain.builder(observation)
         roles = role_words(observation)
-        options = observation.request.options
+        options, votes = observation.request.options, plain.choice_answers(observation)
         answers = tuple((plain.encoder.encode(f" {word}")[0][0],) for word in roles.values())
-        asks = [Ask(self.ballot(moment, thought), plain.choice_answers(observation))]
-        for j in moment.subjects:
-            whole = thought.context.copy()
-            builder.write(
-                whole, builder.text.belief((moment.viewer, j), builder.words), "question", moment.viewer
-            )
-            asks.append(Ask(tuple(whole.ids), answers))
-        ballot, *beliefs = self.scorer.score(asks)
-        votes = np.exp(ballot - ballot.max())
+        asks = []
+        for thought in thoughts:
+            asks.append(Ask(self.ballot(moment, thought), votes))
+            for j in moment.subjects:
+                whole = thought.context.copy()
+                line = builder.text.belief((moment.viewer, j), builder.words)
+                builder.write(whole, line, "question", moment.viewer)
+                asks.append(Ask(tuple(whole.ids), answers))
+        found, n = self.scorer.score(asks) if asks else [], 1 + len(moment.subjects)
         wolf = list(roles).index("werewolf")
-        stated = [np.exp(b - b.max())[wolf] / np.exp(b - b.max()).sum() for b in beliefs]
-        return (
-            dict(zip(options, (votes / votes.sum()).tolist(), strict=True)),
-            dict(zip(moment.subjects, map(float, stated), strict=True)),
-        )
+        return [
+            (
+                dict(zip(options, _shares(found[i]).tolist(), strict=True)),
+                {j: float(_shares(belief)[wolf])
+                 for j, belief in zip(moment.subjects, found[i + 1 : i + n], strict=True)},
+            )
+            for i in range(0, len(found), n)
+        ]  # fmt: skip
 
 
 def score_all(
@@ -80,8 +86,8 @@ def score_all(
             by_moment.setdefault(thought.moment, []).append(thought)
     questions, ballots = list[dict[str, Any]](), list[dict[str, Any]]()
     for moment in moments:
-        for thought in by_moment.get(moment.id, ()):
-            votes, stated = scored.score(moment, thought)
+        mine = by_moment.get(moment.id, [])
+        for thought, (votes, stated) in zip(mine, scored.score(moment, mine), strict=True):
             of = {
                 "moment": moment.id,
                 "game": moment.game,
@@ -100,15 +106,20 @@ def score_all(
     return pl.DataFrame(questions, schema=QUESTIONS), pl.DataFrame(ballots, schema=BALLOTS)
 
 
-def ballot_row(moment: Moment, thought: Thought, votes: dict[int, float]) -> dict[str, Any]:
+def ballot_row(moment: Moment, thought: Thought, votes: Mapping[int, float]) -> dict[str, Any]:
     """How good a distribution of votes is under the exact posterior; a vote for nobody hits no werewolf."""
     p = dict(zip(moment.subjects, moment.exact, strict=True))
     hit = sum(q * p.get(j, 0.0) for j, q in votes.items())
     best = max((p[j] for j in votes if j in p), default=0.0)
     return {
-        "n_tokens": thought.n_tokens, "regret": best - hit, "hit": hit, "nobody": votes.get(NOBODY, 0.0),
-        "read": thought.line is not None, "text": thought.text,
+        "rung": moment.rung, "n_tokens": thought.n_tokens, "regret": best - hit, "hit": hit,
+        "nobody": votes.get(NOBODY, 0.0), "read": thought.line is not None, "text": thought.text,
     }  # fmt: skip
+
+
+def _shares(logprobs: np.ndarray) -> np.ndarray:
+    p = np.exp(logprobs - logprobs.max())
+    return np.asarray(p / p.sum())
 
 
 def bits(exact: float, stated: float) -> float:

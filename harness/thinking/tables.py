@@ -9,20 +9,8 @@ import numpy as np
 import polars as pl
 
 from agents.werewolf.observer import RUNGS
-from analysis.stats.bootstrap import mean_interval
-
-
-class Cell(msgspec.Struct, frozen=True):
-    """One figure."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        """The figure with its interval."""
-        return "" if self.n == 0 else f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+from harness.thinking.arms import AGAINST
+from harness.thinking.cells import Cell, mean, slopes
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -46,12 +34,6 @@ class Table(msgspec.Struct, frozen=True):
         return "\n".join([self.title, *(f"  {line}" for line in lines)])
 
 
-def mean(values: np.ndarray, games: np.ndarray) -> Cell:
-    """A mean over rows, its interval under resampling of games."""
-    found = mean_interval(values, games)
-    return Cell(found.value, found.low, found.high, len(values))
-
-
 def column(table: pl.DataFrame, name: str) -> Cell:
     """The mean of a column of `QUESTIONS`, `BALLOTS` or `EDITS`."""
     kept = table.filter(pl.col(name).is_not_null())
@@ -66,13 +48,14 @@ def paired(table: pl.DataFrame, name: str, arm: str, against: str, keys: Sequenc
 
 
 def arms_table(questions: pl.DataFrame, ballots: pl.DataFrame, arms: Sequence[str]) -> Table:
-    """Bits from the exact posterior and ballot regret of each arm, and the differences from filler of equal length."""
+    """Bits from the exact posterior and ballot regret of each arm, and the differences from filler of equal length (of
+    filler and none: from none)."""
     rows = []
     for arm in arms:
         q, b = questions.filter(pl.col("arm") == arm), ballots.filter(pl.col("arm") == arm)
         if not len(b):
             continue
-        against = "filler" if arm != "filler" else "none"
+        against = AGAINST.get(arm, "filler")
         rows.append((
             arm, str(len(b)), f"{plain_mean(b, 'n_tokens'):.0f}", str(column(q, "bits")), str(column(b, "regret")),
             str(column(b, "hit")), str(paired(questions, "bits", arm, against, ("moment", "subject"))),
@@ -83,14 +66,25 @@ def arms_table(questions: pl.DataFrame, ballots: pl.DataFrame, arms: Sequence[st
     return Table("thinking before the ballot", head, tuple(rows))
 
 
-def rungs_table(questions: pl.DataFrame, arms: Sequence[str]) -> Table:
-    """Bits a question by the rung of the evidence ladder that answers it."""
+def rungs_table(
+    frame: pl.DataFrame, name: str, title: str, arms: Sequence[str], keys: Sequence[str] = ()
+) -> Table:
+    """A column of `QUESTIONS` or `BALLOTS` by the rung of the evidence ladder that answers.
+
+    keys: not the column itself, but by how much it is higher than behind filler of equal length, on the rows that have
+    the same keys in both.
+    """
     rows = []
     for rung in RUNGS:
-        of = questions.filter(pl.col("rung") == rung)
-        n = len(of.filter(pl.col("arm") == arms[0]))
-        rows.append((rung, str(n), *(str(column(of.filter(pl.col("arm") == arm), "bits")) for arm in arms)))
-    return Table("bits a question by the rung that answers it", ("rung", "questions", *arms), tuple(rows))
+        of = frame.filter(pl.col("rung") == rung)
+        cells = [
+            paired(of, name, arm, AGAINST.get(arm, "filler"), keys)
+            if keys
+            else column(of.filter(pl.col("arm") == arm), name)
+            for arm in arms
+        ]
+        rows.append((rung, str(len(of.filter(pl.col("arm") == "none"))), *map(str, cells)))
+    return Table(title, ("rung", "n", *arms), tuple(rows))
 
 
 def words_table(questions: pl.DataFrame, ballots: pl.DataFrame, arms: Sequence[str]) -> Table:
@@ -111,7 +105,7 @@ def words_table(questions: pl.DataFrame, ballots: pl.DataFrame, arms: Sequence[s
                     str(column(off, "stated_off")),
                 )
             )
-    head = ("arm", "lines", "can be read", "|written - exact|", "|stated behind it - exact|")
+    head = ("arm", "lines", "can be read", "written, off the exact", "stated behind it, off")
     return Table("what the lines say", head, tuple(rows))
 
 
@@ -129,6 +123,26 @@ def edits_table(edits: pl.DataFrame) -> Table:
                 ))  # fmt: skip
     head = ("edit", "mean dose", "edits", "P(vote for the subject)", "ballot moved", "stated P(werewolf)")
     return Table("one written number is edited", head, tuple(rows))
+
+
+def doses_table(edits: pl.DataFrame) -> Table:
+    """The dose-response as slopes: how much a tenth more of the subject does to the vote for it and to its stated
+    probability, against a tenth more of another player."""
+    rows = []
+    for name, text in (("vote", "P(vote for the subject)"), ("stated", "stated P(werewolf)")):
+        rows.append((text, *map(str, dose_slopes(edits, name))))
+    head = ("a tenth more", "of the subject", "of another", "difference")
+    return Table("a tenth more in the line", head, tuple(rows))
+
+
+def dose_slopes(edits: pl.DataFrame, name: str) -> tuple[Cell, Cell, Cell]:
+    """The slope of a column of `EDITS` on the tenths of the subject, on those of another, and their difference."""
+    of = edits.filter(pl.col(name).is_not_null())
+    dose, games = of["dose"].to_numpy().astype(float), of["game"].to_numpy()
+    subject = of["edit"].to_numpy() == "subject"
+    y = of[name].to_numpy()
+    own, others = slopes(np.stack([dose * subject, dose * ~subject], axis=1), y, games)
+    return own, others, slopes(np.stack([dose * subject, dose], axis=1), y, games)[0]
 
 
 def layers_table(layers: pl.DataFrame) -> Table:

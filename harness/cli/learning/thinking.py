@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
 
@@ -18,6 +19,7 @@ def train_thinking_model(
     hidden: int = 128,
     preset: str | None = None,
     depths: str | None = None,
+    games: int = 40,
     compiled: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -41,7 +43,9 @@ def train_thinking_model(
         The only rule set of its games; those of the small model's last training where it is left out.
     depths
         Train one model of each of these depths instead (`1,2,4,8`), each into a folder of its own under `out`, and
-        measure them: `out/depth.parquet` and `out/depth.md`.
+        measure them: `out/depth.md`, `out/depth.parquet` and the figure `out/depth.svg`.
+    games
+        With `depths`: held-out games that they are measured on.
     compiled
         Fuse the model's kernels by torch.compile, where there is a C++ compiler.
     """
@@ -53,7 +57,18 @@ def train_thinking_model(
     n, say = SHIPPED_TOKENS if tokens is None else tokens, progress_of(quiet, False).say
     if depths is not None:
         counts = [int(part) for part in depths.split(",")]
-        depth_series(out, counts, start=start, tokens=n, seed=seed, hidden=hidden, preset=preset, say=say)
+        table = depth_series(
+            out,
+            counts,
+            start=start,
+            tokens=n,
+            seed=seed,
+            hidden=hidden,
+            preset=preset,
+            n_games=games,
+            say=say,
+        )
+        draw_depth(table, out)
     else:
         train(
             out,
@@ -68,6 +83,16 @@ def train_thinking_model(
         )
     last_line(out)
     return 0
+
+
+def draw_depth(table: Any, out: Path) -> None:
+    """The figure of a depth series. Raises StorageError."""
+    from analysis.report.figures import standalone
+    from analysis.report.reasoning_charts import thinking_depth
+    from harness.atomic import write_whole
+
+    drawing = thinking_depth(table, "Distance from the exact posterior by depth and by tokens of thinking")
+    write_whole(out / "depth.svg", standalone(str(drawing)).encode())
 
 
 @app.command(name="eval-thinking", group=MODELS)

@@ -54,10 +54,6 @@ class _Group:
     """Tokens before it are read from the shared context."""
     asks: list[int] = field(default_factory=list)
 
-    @property
-    def n_nodes(self) -> int:
-        return len(self.ids) - self.at + len(self.trie.tokens)
-
 
 @dataclass
 class _Nodes:
@@ -106,7 +102,7 @@ class PackedScorer:
         found: list[Any] = [None] * len(asks)
         groups = self._groups(asks)
         self._read_context(asks[0].ids, max(g.at for g in groups))
-        for part in chunks([g.n_nodes for g in groups], self.max_nodes):
+        for part in chunks(_sizes(groups, asks), self.max_nodes):
             self._score_groups(groups[part], asks, found)
         return found
 
@@ -161,10 +157,16 @@ class PackedScorer:
 
     def _score_groups(self, groups: Sequence[_Group], asks: Sequence[Ask], found: list[Any]) -> None:
         nodes, chains = _Nodes(), []
+        known: dict[tuple[int, int], int] = {}
         for group in groups:
             chain = [-1] * (len(group.ids) - group.at)
+            alone = _edited(group, asks)  # its tokens stand in one stretch, which edits count on
             for k, depth in enumerate(range(group.at, len(group.ids))):
-                chain[k] = nodes.add(group.ids[depth], depth, chain[k - 1] if k else -1, group.at)
+                parent, token = chain[k - 1] if k else -1, group.ids[depth]
+                key = (parent if k else -1 - group.at, token)
+                if alone or key not in known:
+                    known[key] = nodes.add(token, depth, parent, group.at)
+                chain[k] = known[key]
             chains.append((chain, self._add_trie(nodes, group, chain[-1], group.at)))
         edited = sorted(
             {a.layer for g in groups for a in map(asks.__getitem__, g.asks) if a.layer is not None}
@@ -302,6 +304,21 @@ class PackedScorer:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
+
+
+def _edited(group: _Group, asks: Sequence[Ask]) -> bool:
+    return any(asks[i].layer is not None for i in group.asks)
+
+
+def _sizes(groups: Sequence[_Group], asks: Sequence[Ask]) -> list[int]:
+    """How many tokens each group adds to a pass behind the group before it, with which it may share its beginning."""
+    sizes = []
+    for before, group in zip((None, *groups), groups, strict=False):
+        start = group.at
+        if before is not None and before.at == start and not _edited(group, asks):
+            start = max(start, common(before.ids, group.ids))
+        sizes.append(len(group.ids) - start + len(group.trie.tokens))
+    return sizes
 
 
 def _mask(nodes: _Nodes, n_cached: int, n_shared: int) -> Tensor:
