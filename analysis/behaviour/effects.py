@@ -296,7 +296,7 @@ def used_in(experiment: Experiment, n_boot: int = 2000, table: pl.DataFrame | No
 
     `table`: its effects, where they are there already.
     """
-    if experiment.strategic:
+    if experiment.strategic or experiment.turns:
         return []
     table = effect_table(experiment, n_boot) if table is None else table
     design = experiment.design

@@ -82,6 +82,11 @@ class Experiment:
         """Whether acts were played out in place of arms (`analysis.behaviour.strategic`)."""
         return self.design.get("strategic") is not None
 
+    @property
+    def turns(self) -> bool:
+        """Whether whole turns were taken anew in place of answers (`analysis.reasoning.watched`)."""
+        return self.design.get("turns") is not None
+
 
 def read_experiment(path: str | Path) -> Experiment:
     """Open a finished experiment. Raises AnalysisError where the folder holds none, or it is not finished."""
@@ -100,7 +105,7 @@ def read_experiment(path: str | Path) -> Experiment:
         raise AnalysisError(
             f"{folder} is not finished: `wolfscope experiment` with the same design goes on with it"
         )
-    if manifest["design"].get("strategic") is not None:
+    if any(manifest["design"].get(name) is not None for name in ("strategic", "turns")):
         return Experiment(folder, manifest, pl.DataFrame(schema=EFFECT_ROWS))
     follows = folder / "futures.parquet"
     futures = pl.read_parquet(follows) if follows.is_file() else None

@@ -1,13 +1,18 @@
-"""The words of the lines about a subject, as numbers."""
+"""Words as numbers: those of the lines about a subject, and those that a monitor hears."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
 
 from analysis.data.targets import Target
+
+MOST_WORDS = 400
+"""Words and pairs of words that a monitor counts."""
 
 
 def word_features(target: Target, max_words: int = 600) -> NDArray[np.float32] | None:
@@ -29,3 +34,16 @@ def word_features(target: Target, max_words: int = 600) -> NDArray[np.float32] |
     counts = sparse.csr_matrix(target.reads[:, used] @ per_line)
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     return np.asarray(weighted.toarray(), dtype=np.float32)
+
+
+def masked(text: str, names: Collection[str]) -> str:
+    """A text with names of players replaced by `player`, marks apart."""
+    spaced = text.replace(".", " . ").replace(",", " , ").replace(":", " : ")
+    return " ".join("player" if word in names else word for word in spaced.split())
+
+
+def spoken_words() -> TfidfVectorizer:
+    """What a monitor makes of masked texts: single words and pairs, those of at least three texts."""
+    return TfidfVectorizer(
+        ngram_range=(1, 2), min_df=3, max_features=MOST_WORDS, token_pattern=r"\w+|[^\w\s]", sublinear_tf=True
+    )

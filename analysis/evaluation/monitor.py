@@ -10,17 +10,16 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from analysis.data.frames import GameLog, counts_in
 from analysis.data.targets import Target
+from analysis.data.words import masked, spoken_words
 from analysis.probes.probes import Nested
 from analysis.rungs.nested import TREES, boosted, linear
 from analysis.stats.splits import Folds
 from games.records import Decision
 
 Texts = Mapping[tuple[str, int], str]
-MOST_WORDS = 400
 
 
 def speech_texts(logs: Iterable[GameLog]) -> dict[tuple[str, int], str]:
@@ -30,9 +29,7 @@ def speech_texts(logs: Iterable[GameLog]) -> dict[tuple[str, int], str]:
         names = {fact.name for fact in log.game.seats(log.config, log.records)}
         for record in log.records:
             if isinstance(record, Decision) and record.action.text:
-                spaced = record.action.text.replace(".", " . ").replace(",", " , ").replace(":", " : ")
-                words = ["player" if word in names else word for word in spaced.split()]
-                found[log.game_id, record.seq] = " ".join(words)
+                found[log.game_id, record.seq] = masked(record.action.text, names)
     return found
 
 
@@ -53,10 +50,7 @@ def monitor(target: Target, texts: Texts, folds: Folds, seed: int = 0, trees: in
 
 
 def _words(said: list[str]) -> NDArray[np.float32]:
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), min_df=3, max_features=MOST_WORDS, token_pattern=r"\w+|[^\w\s]", sublinear_tf=True
-    )
     try:
-        return np.asarray(vectorizer.fit_transform(said).toarray(), dtype=np.float32)
+        return np.asarray(spoken_words().fit_transform(said).toarray(), dtype=np.float32)
     except ValueError:  # no word occurs in three speeches
         return np.zeros((len(said), 0), dtype=np.float32)

@@ -17,7 +17,6 @@ from analysis.behaviour.outcomes import Experiment
 from analysis.reasoning.commitment import TABLE
 from analysis.reasoning.read import Reasonings, shares_of
 
-EDITS = ("edit", "drop", "cut", "shuffle", "filler", "other", "none")
 AROUND = ("utterance", "role_line", "direction", "patch")
 """Kinds of arms that change what stands around a reasoning."""
 

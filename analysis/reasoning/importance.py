@@ -4,6 +4,8 @@ Importance by resampling (after Bogdan et al., 2025, "Thought Anchors"): among f
 those whose own next step says something else; the smoothed KL divergence of the decision after them from the decision
 after continuations from behind the step. A divergence of two finite samples is above zero when nothing happens, so the
 same is computed between two halves of the unchanged continuations, with as many in each; what counts is the difference.
+Beside it stands a null arm, which goes the same way with nothing changed: the continuations from before the step that
+say the same there.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from analysis.reasoning.read import Floats, Reasonings, shares_of
 
 SMOOTHING = 0.01
 """Added to every option's share before shares are compared."""
+NULL_ARM = "null arm: the same step"
 SPLITS = 40
 """Random halves that are averaged over."""
 IMPORTANCE: dict[str, Any] = {
@@ -35,6 +38,7 @@ IMPORTANCE: dict[str, Any] = {
     "importance": pl.Float64,  # nats; null with fewer than two of them
     "null": pl.Float64,  # the same between halves of the unchanged continuations
     "beyond": pl.Float64,  # importance - null
+    "null_arm": pl.Float64,  # the same difference of the continuations that say the same; null with fewer than two
     "forced": pl.Float64,  # total variation between the decisions demanded before and after the step
 }
 
@@ -57,10 +61,14 @@ def importance(r: Reasonings, seed: int = 0) -> pl.DataFrame:
         steps = part.sort("k", maintain_order=True).to_dicts()
         for before, after in pairwise(steps):
             moment = before["moment"]
-            other = [shares_of(x["logprobs"]) for x in drawn.get((moment, before["k"]), []) if not x["same"]]
+            first = drawn.get((moment, before["k"]), [])
+            other, again = (
+                [shares_of(x["logprobs"]) for x in first if x["same"] == same] for same in (False, True)
+            )
             kept = [shares_of(x["logprobs"]) for x in drawn.get((moment, after["k"]), [])]
             rng = np.random.default_rng([seed, moment, before["k"]])
             value, null = against_halves(other, kept, rng)
+            unmoved, its_null = against_halves(again, kept, rng)
             a, b = shares_of(before["logprobs"]), shares_of(after["logprobs"])
             rows.append(
                 {
@@ -68,6 +76,7 @@ def importance(r: Reasonings, seed: int = 0) -> pl.DataFrame:
                     "category": after["category"], "text": after["text"], "share": before["share"],
                     "n_other": len(other), "importance": value, "null": null,
                     "beyond": None if value is None or null is None else value - null,
+                    "null_arm": None if unmoved is None or its_null is None else unmoved - its_null,
                     "forced": float(0.5 * np.abs(a - b).sum()),
                 }
             )  # fmt: skip
@@ -94,21 +103,24 @@ def against_halves(
 def importance_table(r: Reasonings, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
     """Importance beyond the null by category and by place, 95% intervals over games.
 
-    Schema `TABLE` with `measure` the group (`all`, `category: plan`, `first third`, ...) and a column `null`.
+    Schema `TABLE` with `measure` the group (`all`, `category: plan`, `first third`, `NULL_ARM`) and a column `null`.
     """
-    found = importance(r, seed).filter(pl.col("beyond").is_not_null())
+    known = importance(r, seed)
+    found = known.filter(pl.col("beyond").is_not_null())
     groups: list[tuple[str, pl.DataFrame]] = [("all", found)]
     categories = found["category"].drop_nulls().unique(maintain_order=True).sort()
     groups += [(f"category: {c}", found.filter(pl.col("category") == c)) for c in categories]
     thirds = (("first third", 0.0, 1 / 3), ("middle third", 1 / 3, 2 / 3), ("last third", 2 / 3, 1.01))
     for name, low, high in thirds:
         groups.append((name, found.filter(pl.col("share") >= low, pl.col("share") < high)))
+    unmoved = known.filter(pl.col("null_arm").is_not_null()).with_columns(beyond="null_arm")
+    groups.append((NULL_ARM, unmoved))
     rows = []
     for name, part in groups:
         if len(part):
             i = over_games(part["game"].to_numpy(), part["beyond"].to_numpy(), n_boot, seed)
             rows.append(
                 {"faction": "all", "measure": name, "value": i.value, "low": i.low, "high": i.high, "n": len(part),
-                 "n_games": part["game"].n_unique(), "null": float(np.mean(part["null"].to_numpy()))}
+                 "n_games": part["game"].n_unique(), "null": part["null"].drop_nulls().mean()}
             )  # fmt: skip
     return pl.DataFrame(rows, schema=TABLE | {"null": pl.Float64})

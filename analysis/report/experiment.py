@@ -15,6 +15,7 @@ from analysis.report.block import Block
 from analysis.report.page import Numbers, commands
 from analysis.report.sections.effects import add_experiment, add_strategic, sentences
 from analysis.report.sections.made.reasoning import add_reasoning
+from analysis.report.sections.made.watched import add_watched
 
 
 def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
@@ -28,6 +29,9 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
     if experiment.strategic:
         found = add_strategic(block, experiment, numbers)
         table = numbers.frames["T6_strategic"].drop("experiment")
+    elif experiment.turns:
+        found = add_watched(block, experiment, numbers)
+        table = numbers.frames["T8_turns"].drop("experiment")
     else:
         add_experiment(block, experiment, effect_table(experiment), numbers, whole=True)
         table = numbers.frames["T6_effects"].drop("experiment")
@@ -72,6 +76,9 @@ def _made(manifest: dict[str, Any], design: dict[str, Any]) -> list[str]:
         f"Every act was played out {design['strategic']['continuations']} times to the end of the game, with the same "
         f"seeds for all acts of a moment; {manifest['seconds']:,.0f} s."
         if design.get("strategic") is not None
+        else f"Every turn was taken {design['turns']['n']} times anew under each arm, with the same seeds for all; "
+        f"{manifest['seconds']:,.0f} s."
+        if design.get("turns") is not None
         else f"Answers are exact probabilities of whole answers, {manifest['scorer']} passes, within "
         f"{manifest['off']:.1g} nats of one plain pass a moment and arm; {manifest['seconds']:,.0f} s."
     )

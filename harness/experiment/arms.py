@@ -249,7 +249,7 @@ def _word_arms(section: ArmSection, design: Design) -> list[Arm]:
     sham = {
         ("role_line", "remove"): "random_span", ("role_line", "swap"): "random_span", ("utterance", "remove"): "filler",
         ("utterance", "flip"): "filler", ("utterance", "add"): "neutral", ("reasoning", "edit"): "irrelevant",
-        ("reasoning", "drop"): "drop",
+        ("reasoning", "drop"): "drop", ("reasoning", "resample"): "as_before",
     }.get((section.kind, section.do))  # fmt: skip
     if not design.controls.sham or sham is None:
         return [arm]

@@ -58,7 +58,7 @@ def check_changes(
             continue
         if arm.kind in ("direction", "latents", "patch"):
             _check_place(arm, moments, scenes)
-        elif arm.kind in ("role_line", "utterance", "player", "reasoning"):
+        elif arm.kind in ("role_line", "utterance", "player", "reasoning") and arm.do != "resample":
             changed = 0
             for m in moments[::step]:
                 scene = scenes[m.run].scene(m)

@@ -17,6 +17,7 @@ from harness.config.hashing import hash_of
 from harness.config.sections import Section
 from harness.errors import WolfscopeError
 from harness.reasoning.changes import DOES, Which
+from harness.reasoning.sections import ReasoningSection, TurnsSection
 
 DESIGNS = Path(__file__).parent / "designs"
 
@@ -106,7 +107,8 @@ class ArmSection(Section):
     do: str = ""
     """direction: `add` (default) or `ablate`. latents: `ablate` (default), which leaves all else as it is, what the
     dictionary misses too, or `add`. role_line: `remove` or `swap`. utterance: `remove`, `flip`, `filler`,
-    `add`. reasoning: as in `harness.reasoning.changes.Do`, `cut`, `drop`, `edit`, `shuffle`, `filler`, `other`, `none`.
+    `add`. reasoning: as in `harness.reasoning.changes.Do`, `cut`, `drop`, `resample`, `edit`, `shuffle`, `filler`,
+    `other`, `none`.
     patch: `opposite` (default): from the seat of the same wave, asked the same in the same public state, whose
     stated belief about the subject differs most."""
     scales: tuple[float, ...] = (1.0,)
@@ -121,7 +123,7 @@ class ArmSection(Section):
     by: Literal["most_suspect", "least_suspect", "drawn"] = "drawn"
     """utterance add: which living third seat says it, by the viewer's belief."""
     step: Which = "subject"
-    """reasoning cut, drop, edit: which step, by default the last that names the subject."""
+    """reasoning cut, drop, resample, edit: which step, by default the last that names the subject."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """player: dotted keys of the player's `[agents.*]` table: { "settings.factors.advice" = true }."""
     model: str | None = None
@@ -203,23 +205,6 @@ class StrategicSection(Section):
     """Acts of a menu."""
 
 
-class ReasoningSection(Section):
-    """`[reasoning]`: at each moment the reasoning is read after every step, and written on from there."""
-
-    rollouts: int = Field(default=10, ge=0)
-    """Free continuations of each prefix; 0: only what is decided where the answer is demanded at once."""
-    most: int = Field(default=12, ge=2)
-    """Prefixes of one reasoning, evenly spread where it has more steps."""
-    max_tokens: int = Field(default=256, ge=1)
-    """Of a continuation's reasoning."""
-    repeats: int = Field(default=4, ge=0)
-    """Continuations of one prefix that are drawn a second time by the same seeds with nothing cached."""
-    judge: str | None = None
-    """A model's folder: what each step does is then also judged by it, beside the rules."""
-    belief: str | None = None
-    """The key of a `[directions.*]` table, fitted or a saved probe: its belief is read after every step."""
-
-
 class TestSection(Section):
     """`[test]`: the family that is corrected for, and what would count."""
 
@@ -250,13 +235,20 @@ class Design(Section):
     outcomes: OutcomesSection = OutcomesSection()
     strategic: StrategicSection | None = None
     reasoning: ReasoningSection | None = None
+    turns: TurnsSection | None = None
     test: TestSection = TestSection()
 
     @model_validator(mode="after")
     def _names_known(self) -> Design:
+        if self.reasoning is None and any(arm.do == "resample" for arm in self.arms):
+            raise ValueError("an arm that resamples needs continuations: a [reasoning] table with rollouts")
         others = bool(self.arms) or self.reasoning is not None
         if (self.strategic is None) != others:
             raise ValueError("a design has either arms or a [strategic] table, or else a [reasoning] table")
+        if self.turns is not None and (self.reasoning or any(arm.kind != "player" for arm in self.arms)):
+            raise ValueError(
+                "[turns] are taken anew by the player: its arms are of kind player, with no [reasoning]"
+            )
         belief = None if self.reasoning is None else self.reasoning.belief
         if belief is not None and (
             belief not in self.directions or self.directions[belief].vector is not None
@@ -308,6 +300,8 @@ class Design(Section):
         plain = self.model_dump(mode="json")
         for section in (one for one in plain["directions"].values() if one["dictionary"] is None):
             del section["dictionary"], section["latents"]  # designs of before there were any keep their hash
+        if plain["turns"] is None:
+            del plain["turns"]
         return hash_of(plain)
 
 

@@ -118,9 +118,11 @@ def read_parts(folder: Path) -> pl.DataFrame:
 
 
 def write_outcomes(folder: Path) -> None:
-    """Join the parts. Raises StorageError."""
+    """Join the parts, and what continuations of a reasoning came to. Raises StorageError."""
+    further = folder / "reasoning-outcomes.parquet"
+    rows = [read_parts(folder), *([pl.read_parquet(further)] if further.is_file() else [])]
     with replacing(folder / "outcomes.parquet") as part:
-        read_parts(folder).sort("moment", "arm", maintain_order=True).write_parquet(part)
+        pl.concat(rows).sort("moment", "arm", maintain_order=True).write_parquet(part)
 
 
 def write_vectors(folder: Path, vectors: np.ndarray) -> None:

@@ -15,6 +15,8 @@ from harness.experiment.arms import Arm
 from harness.reasoning.changes import changed_body
 from harness.reasoning.played import NoReasoning, Played, played_reasoning
 
+RESAMPLES = ("resample", "as_before")
+"""What the model itself writes: it is measured by its continuations (`harness.experiment.reasoning.run`)."""
 Contents = tuple[tuple[int, ...], tuple[Span, ...]]
 """(token ids, spans) of a prompt."""
 
@@ -69,6 +71,8 @@ def _moved(spans: Sequence[Span], end: int, by: int, start: int) -> tuple[Span, 
 
 
 def _body(scene: Any, played: Played, arm: Arm) -> tuple[int, ...] | None:
+    if arm.do in RESAMPLES:
+        return None
     m = scene.moment
     rng = np.random.default_rng([m.id, m.seq, *arm.id.encode()])
     do: Any = arm.do

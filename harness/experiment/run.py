@@ -92,36 +92,43 @@ def run_experiment(
         if manifest is not None and manifest.status == "finished":
             say(f"{folder} is finished: nothing is asked again")
             return folder
-        if design.strategic is not None:
-            _strategic(folder, design, opened, sources, key, manifest, device, say)
-        else:
-            _carry_out(folder, design, opened, sources, key, manifest, force, device, say)
+        carry_out = _carry_out if design.strategic is None and design.turns is None else _played_out
+        carry_out(folder, design, opened, sources, key, manifest, force, device, say)
     return folder
 
 
-def _strategic(
+def _played_out(
     folder: Path,
     design: Design,
     runs: Sequence[Run],
     sources: list[Source],
     key: str,
     manifest: Manifest | None,
+    force: bool,
     device: str,
     say: Say,
 ) -> None:
-    """The acts of a menu played out, in place of arms."""
+    """The acts of a menu played out, or whole turns taken anew, in place of what arms do to an answer."""
+    from harness.experiment.reasoning.turns import turn_arms, write_turns
     from harness.experiment.strategic import run_strategic
 
     hooked = _load(runs, device, say)
-    manifest = manifest or Manifest(
-        schema_version=SCHEMA_VERSION, kind="experiment", status="asking", design=design.model_dump(mode="json"),
-        key=key, runs=sources, models=[] if hooked is None else [hooked.name],
-        moments=draw_moments(design, runs, False),
-        arms=[], stamps=[], directions={}, sessions=[this_session()],
-    )  # fmt: skip
+    if manifest is None:
+        moments = draw_moments(design, runs, False)
+        stamps = [] if design.turns is None else check_games(design, moments, force)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION, kind="experiment", status="asking", design=design.model_dump(mode="json"),
+            key=key, runs=sources, models=[] if hooked is None else [hooked.name], moments=moments,
+            arms=turn_arms(design), stamps=stamps, directions={}, sessions=[this_session()], forced=force,
+        )  # fmt: skip
     manifest.write(folder)
     began = time.monotonic()
-    run_strategic(folder, design, manifest.moments, runs, hooked, say)
+    if design.turns is None:
+        run_strategic(folder, design, manifest.moments, runs, hooked, say)
+    elif hooked is None:
+        raise ExperimentError("no model sits in these games, so nobody can take a turn anew")
+    else:
+        write_turns(folder, design.turns, manifest.moments, manifest.arms, runs, hooked, say)
     manifest.seconds += time.monotonic() - began
     manifest.status = "finished"
     manifest.write(folder)

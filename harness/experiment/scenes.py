@@ -14,7 +14,8 @@ from agents.llm.encoder import Encoder
 from games import chance
 from games.base import Observation
 from games.play import observe
-from games.records import Decision, Request, Span, SpeechAct
+from games.records import Action, Decision, Request, Span, SpeechAct
+from games.statements import Statement
 from harness.activations.sites import View
 from harness.capture.contexts import Players, asked
 from harness.capture.variants import GameVariants
@@ -71,6 +72,8 @@ class Scenes:
         self.schedule = schedule_of(run.manifest)
         self.players = Players(self.schedule.configs)
         self._game: _Game | None = None
+        self.taking: dict[tuple[int, str, str], Any] = {}
+        """(cell, agent, arm) -> its player, made to answer (`Scene.taking`)."""
 
     def scene(self, moment: Moment) -> Scene:
         """The moment's scene. Raises ExperimentError where its player cannot be made."""
@@ -128,6 +131,19 @@ class Scene:
         return self._spliced(
             arm, tuple(context.ids), tuple(context.spans), choices, tuple(observation.request.options)
         )
+
+    @cached_property
+    def factions(self) -> list[str]:
+        """The truth: the faction of every seat."""
+        kept = self._kept
+        return [fact.faction for fact in self.game.seats(kept.config, kept.records)]
+
+    def said(self, action: Action) -> list[Statement]:
+        """The truth of what the decision would have said with another action, by the engine."""
+        decision = msgspec.structs.replace(self.decision, action=action)
+        before = self._kept.asked[self.moment.seq][2]
+        told = self.game.statements(self._kept.config, [*before, decision])
+        return [statement for statement in told if statement.seq == decision.seq]
 
     @cached_property
     def played(self) -> Played:
@@ -196,7 +212,7 @@ class Scene:
             observation, game_id=f"{observation.game_id}#{self.moment.id}#{arm.id}"
         )
 
-    def _with_settings(self, arm: Arm) -> Any:
+    def _with_settings(self, arm: Arm, backend: Any = None) -> Any:
         from harness.play.factory import make_agent
 
         config = self._scenes.schedule.configs[self.cell]
@@ -204,14 +220,24 @@ class Scene:
         for key, value in arm.settings.items():
             set_key(plain["agents"][self.decision.agent], key, value)
         made = parse_config(plain, f"arm {arm.of}")
-        backend = made.agents[self.decision.agent].backend or ""
+        name = made.agents[self.decision.agent].backend or ""
         try:
-            return make_agent(self.decision.agent, made, {backend: self.player.backend})
+            return make_agent(self.decision.agent, made, {name: backend or self.player.backend})
         except ConfigurationError as error:
             raise ExperimentError(
                 f"arm {arm.of}: {error}; the player's prompt style is {made.agents[self.decision.agent].prompt!r} "
                 "(advice, persona and monitored are words for players in chat style)"
             ) from error
+
+    def taking(self, arm: Arm, backend: Any) -> tuple[Any, Observation]:
+        """(the player under an arm of settings, made to answer by a backend; what it observes). Raises ExperimentError,
+        ConfigurationError for words that the model lacks."""
+        key = (self.cell, self.decision.agent, arm.id)
+        if key not in self._scenes.taking:
+            self._scenes.taking[key] = self._with_settings(arm, backend)
+        player, observation = self._scenes.taking[key], self._named(arm, self.observation)
+        self._check_words(arm, tuple(player.context(observation).ids))
+        return player, observation
 
     def _spliced(
         self, arm: Arm, ids: tuple[int, ...], spans: tuple[Span, ...], choices: Any, answers: tuple[Any, ...]

@@ -13,10 +13,11 @@ from harness.reasoning.opposites import FILLER, flipped
 from harness.reasoning.played import Played
 from harness.reasoning.steps import Step
 
-Do = Literal["cut", "drop", "edit", "shuffle", "filler", "other", "none", "irrelevant"]
-"""What is done: everything behind a step is cut off; a step is left out; what it says of the subject is turned into its
-opposite; the steps are put into another order; words that say nothing in place of all, of equal length; another seat's
-reasoning in place of it; none at all. irrelevant: the sham of an edit, the same about another player."""
+Do = Literal["cut", "drop", "resample", "edit", "shuffle", "filler", "other", "none", "irrelevant"]
+"""What is done: everything behind a step is cut off; a step is left out; the model goes on from before it by itself,
+and what says something else there counts; what it says of the subject is turned into its opposite; the steps are put
+into another order; words that say nothing in place of all, of equal length; another seat's reasoning in place of it;
+none at all. irrelevant: the sham of an edit, the same about another player."""
 DOES: tuple[Do, ...] = get_args(Do)
 Which = Literal["drawn", "subject", "first", "last", "half"]
 """Which step: a drawn one; the last that names the subject; the first; the last; the one at which half of the tokens
@@ -135,7 +136,8 @@ def changed_body(
     donor: Callable[[], Sequence[int] | None] = lambda: None,
     codec: tuple[Any, Any] = (None, None),
 ) -> tuple[int, ...] | None:
-    """The reasoning after a change; None where this decision has no such change.
+    """The reasoning after a change; None where this decision has no such change. A `resample` is many: it is written by
+    the model (`harness.experiment.reasoning`).
 
     other: the player that the sham of an edit is about. donor: another seat's reasoning, asked for only where needed.
     """

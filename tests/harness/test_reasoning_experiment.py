@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -18,14 +19,14 @@ from analysis.behaviour.outcomes import read_experiment
 from analysis.reasoning.commitment import commitment_table, commitments, mean_curve
 from analysis.reasoning.determinism import determinism_table
 from analysis.reasoning.faithfulness import acts, conflicts, writing
-from analysis.reasoning.importance import against_halves, importance, importance_table
-from analysis.reasoning.read import Reasonings, judge_agreement, read_reasonings
+from analysis.reasoning.importance import NULL_ARM, against_halves, importance, importance_table
+from analysis.reasoning.read import Reasonings, distance, judge_agreement, read_reasonings, shares_of
 from analysis.report.experiment import write_effects
-from harness.experiment.arms import expand
+from harness.experiment.arms import Arm, expand
 from harness.experiment.design import Design, load_design, parse_design
 from harness.experiment.moments import draw_moments
 from harness.experiment.reasoning.reads import forced_asks
-from harness.experiment.reasoning.run import read_with, with_reasoning
+from harness.experiment.reasoning.run import read_with, resampled, with_reasoning
 from harness.experiment.run import run_experiment
 from harness.experiment.scenes import Scenes
 from harness.experiment.scoring.packed import PackedScorer
@@ -86,10 +87,27 @@ def test_importance_is_found_at_the_step_that_decides_and_nowhere_else(run: Run,
     assert (others.filter(pl.col("step") == 3)["beyond"].abs() < 1e-9).all()
     table = importance_table(r)
     assert table.filter(pl.col("measure") == "category: plan")["low"].item() > 0.3
+    null_arm = table.filter(pl.col("measure") == NULL_ARM)
+    assert null_arm["n"].item() > 10 and abs(null_arm["value"].item()) < 0.15
     found = commitments(r)
     assert (found["at"] == 3).all() and (found["after"] < 0.4).all() and not found["from_start"].all()
     curve = mean_curve(r)
     assert curve["value"][-1] == 0 and curve["value"][0] > 0.5
+
+
+def test_an_arm_that_resamples_the_deciding_step_moves_the_decision_and_its_sham_does_not(
+    run: Run, tmp_path: Path
+) -> None:
+    r, scenes = read(run, tmp_path / "obeys", True), Scenes(run, reasons=True)
+    arm = Arm("again", "again", "", "reasoning", "resample")
+    for moment in draw_moments(design(), [run], False):
+        chosen = scenes.scene(moment).played.chosen  # the deciding step is the last that names it
+        rows = r.rollouts.filter(pl.col("moment") == moment.id).to_dicts()
+        found = resampled(scenes.scene(msgspec.structs.replace(moment, subject=chosen)), arm, rows)
+        last = r.steps.filter(pl.col("moment") == moment.id, pl.col("k") == pl.col("n_steps"))
+        played = shares_of(last["logprobs"][0].to_list())
+        moved = {row["arm"]: distance(shares_of(row["logprobs"]), played) for row in found}
+        assert moved["again"] > 0.3 and moved["again~sham"] < 1e-6
 
 
 def test_a_model_that_ignores_its_reasoning_has_no_step_that_matters(run: Run, tmp_path: Path) -> None:
@@ -141,7 +159,7 @@ def test_all_prefixes_in_one_pass_answer_as_a_pass_each(run: Run, family: str) -
 
 ARMS = [
     {"name": do, "kind": "reasoning", "do": do}
-    for do in ("edit", "drop", "shuffle", "filler", "other", "none")
+    for do in ("edit", "drop", "resample", "shuffle", "filler", "other", "none")
 ]
 AROUND = [
     {"name": "flip", "kind": "utterance", "do": "flip"},
@@ -209,8 +227,7 @@ def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(tmp_p
     assert '"reasoning":{"' in shown.replace(" ", "")
 
 
-def test_designs_that_ship_ask_behind_the_reasoning() -> None:
-    for name in ("thinking-steps", "thinking-watched"):
-        assert load_design(name).reasons
+def test_a_design_that_ships_asks_behind_the_reasoning() -> None:
+    assert load_design("thinking-steps").reasons
     with pytest.raises(Exception, match="no fitted direction or saved probe"):
         design(reasoning={"belief": "nothing"})

@@ -559,32 +559,3 @@ def test_checkpoints_along_the_training_of_the_shipped_model_can_be_loaded(tmp_p
 def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no checkpoints"):
         unpack_checkpoints(tmp_path, tmp_path / "out")
-
-
-@pytest.mark.engine
-def test_transformers_and_vllm_continue_the_shipped_model_alike(ray_cluster: object) -> None:
-    import asyncio
-
-    from agents.backends.base import Prompt, Sampling
-    from agents.backends.hooked.backend import load_hooked_backend
-    from agents.backends.vllm.engine import start_engines
-
-    config = GAME.configure(preset="classic-7")
-    tokenizer = make_tokenizer()
-    log = scripted_game(config, 3)
-    text = "\n".join(GAME.transcript(log, 0, config)) + "\n"
-    ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
-    prompts = [
-        Prompt(tuple(ids[:n]), Sampling(temperature=0.0, max_tokens=12))
-        for n in range(40, len(ids), len(ids) // 8)
-    ]
-
-    async def both() -> None:
-        hooked = load_hooked_backend(SMALL_MODEL)
-        engine = start_engines(SMALL_MODEL)
-        ours, theirs = await hooked.generate(prompts), await engine.generate(prompts)
-        assert [g.output_ids for g in ours] == [g.output_ids for g in theirs]
-        await hooked.close()
-        await engine.close()
-
-    asyncio.run(both())

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
 from agents.llm.written.line import TENTHS, UNIT, WORDS, Line, Step, Unwritten, opening, read, written
-from agents.models.small import SMALL_MODEL
+from agents.models.small import SMALL_MODEL, find_model
 from agents.werewolf.observer import Observer
 from games import chance, load_game
 from games.play import Answer, observe, play
-from games.records import Decision, Event, Reply, visible
+from games.records import Decision, Event, Record, Reply, visible
 from games.werewolf.lexicon import lexicon
 from harness.training.games import MIXTURE, game_with_options
 from harness.training.questions import living
@@ -121,7 +122,7 @@ def test_the_targets_are_the_exact_observers() -> None:
 def test_what_follows_a_thought_has_targets_that_do_not_depend_on_it() -> None:
     from harness.training.batches import BELIEF, CHOICE, NAMING, SPEECH, collate
     from harness.training.thinking.model import make_tokenizer
-    from harness.training.thinking.rows import ThinkingRow
+    from harness.training.thinking.rows import AGAIN, ThinkingRow
 
     tokenizer = make_tokenizer()
     words = tokenizer.get_vocab()
@@ -143,6 +144,12 @@ def test_what_follows_a_thought_has_targets_that_do_not_depend_on_it() -> None:
     kinds = (CHOICE, SPEECH, NAMING)
     behind = [k for k in batches[0].kind[after[0]].tolist() if k in kinds]
     assert behind == [CHOICE] and batches[0].kind[after[0]].tolist().count(BELIEF) == len(ballot.asked)
+    # the belief is stated again in another order, with the exact numbers whatever was written
+    turned = read(ballot.again[1]).belief
+    assert turned == line.belief
+    numbers = [words[str(tenths)] for tenths in turned.values()]
+    for batch in batches:
+        assert batch.target[batch.kind == AGAIN].tolist() == numbers
     plain = collate([ThinkingRow(Thinker(found.view), words, tokenizer)])
     n_answers = len(plain.answer)
     answers = batches[0].answer
@@ -306,6 +313,54 @@ def test_a_model_without_the_words_is_not_asked_to_think() -> None:
         TranscriptPlayer("small", MockBackend(), load_tokenizer(SMALL_MODEL), thinks={"kind": "aloud"})
 
 
+def decided(backend: object) -> list[Decision]:
+    """The thinking seats' decisions of one short game, greedy."""
+    from agents.llm.transcript import TranscriptPlayer
+    from agents.models.folder import load_tokenizer
+    from agents.policies import make_policy
+
+    tokenizer = load_tokenizer(find_model("small-thinking"))
+    thinker = TranscriptPlayer("thinker", backend, tokenizer, temperature=0.0, choice="repair",
+                               thinks={"kind": "steps"})  # fmt: skip
+    loud = make_policy(GAME, "loud", "loud", {})
+    config = GAME.configure(preset="probe-6")
+
+    async def whole() -> list[Record]:
+        loop, log, answers = play(GAME, config, 4), list[Record](), None
+        try:
+            while True:
+                step = next(loop) if answers is None else loop.send(answers)
+                log += step.new
+                seats = [(thinker if r.seat in (0, 1) else loud, r) for r in step.requests]
+                seen = [(agent, observe(GAME, "g", config, 4, log, r)) for agent, r in seats]
+                replies = await asyncio.gather(*(agent.act(one) for agent, one in seen))
+                answers = [Answer(reply, agent.name) for reply, (agent, _) in zip(replies, seen, strict=True)]
+        except StopIteration:
+            return log
+
+    return [r for r in asyncio.run(whole()) if isinstance(r, Decision) and r.agent == "thinker"]
+
+
+@pytest.mark.engine
+def test_vllm_plays_a_game_of_thoughts_token_for_token_as_transformers_does(ray_cluster: object) -> None:
+    from agents.backends.hooked.backend import load_hooked_backend
+    from agents.backends.vllm.engine import start_engines
+
+    model = find_model("small-thinking")
+    both = []
+    for backend in (load_hooked_backend(model), start_engines(model)):
+        both.append(decided(backend))
+        asyncio.run(backend.close())
+    assert len(both[0]) == len(both[1]) > 4
+    for ours, theirs in zip(*both, strict=True):
+        a, b = ours.trace, theirs.trace
+        assert a is not None and b is not None and a.reasoning and "thinks steps" not in a.reasoning
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-3)
+        same = {"logprobs": (), "n_cached": 0}
+        assert msgspec.structs.replace(a, **same) == msgspec.structs.replace(b, **same)
+        assert msgspec.structs.replace(ours, trace=None) == msgspec.structs.replace(theirs, trace=None)
+
+
 # --- measures -------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +391,7 @@ def test_a_tiny_model_is_measured_and_its_options_are_those_of_a_plain_pass(
     from agents.hooks.model import load_hooked_model
     from agents.models.folder import load_tokenizer
     from harness.thinking.arms import ARMS, Thinkers, thoughts
+    from harness.thinking.course import COURSE, rows_of, tables_of
     from harness.thinking.edits import edits
     from harness.thinking.evaluate import Measured, tables
     from harness.thinking.inside import inside
@@ -361,7 +417,7 @@ def test_a_tiny_model_is_measured_and_its_options_are_those_of_a_plain_pass(
     assert [t.n_tokens for t in of["filler"]] == [t.n_tokens for t in of["steps"]]
 
     moment, thought = found[0], exact[0]
-    votes, stated = scored.score(moment, thought)
+    ((votes, stated),) = scored.score(moment, [thought])
     plain = thinkers.players["none"]
     prompt = list(scored.ballot(moment, thought))
     with torch.inference_mode():
@@ -373,6 +429,17 @@ def test_a_tiny_model_is_measured_and_its_options_are_those_of_a_plain_pass(
         whole = np.array(whole) - np.logaddexp.reduce(whole)
         np.testing.assert_allclose(rest, whole, atol=1e-4)
     assert set(stated) == set(moment.subjects) and all(0 <= p <= 1 for p in stated.values())
+    # thoughts that are scored together share their passes, and each is scored as if it were alone
+    many = [t for thoughts in of.values() for t in thoughts if t.moment == moment.id]
+    before = scored.scorer.n_tokens
+    together, shared = scored.score(moment, many), scored.scorer.n_tokens - before
+    before = scored.scorer.n_tokens
+    for one, (several, held) in zip(many, together, strict=True):
+        scored.scorer.forget()
+        ((alone, said),) = scored.score(moment, [one])
+        np.testing.assert_allclose(list(several.values()), list(alone.values()), atol=1e-4)
+        np.testing.assert_allclose(list(held.values()), list(said.values()), atol=1e-4)
+    assert shared < 0.4 * (scored.scorer.n_tokens - before)
 
     questions, ballots = score_all(scored, found, of)
     assert questions["bits"].min() >= 0 and ballots["regret"].min() >= -1e-9
@@ -382,7 +449,30 @@ def test_a_tiny_model_is_measured_and_its_options_are_those_of_a_plain_pass(
     layers, conflicts = inside(scored, found, of | {"belief": of["exact belief"]}, told, 2)
     made = tables(Measured(questions, ballots, edited, layers, conflicts))
     assert all(len(row) == len(table.head) for table in made for row in table.rows)
-    assert [table.rows[0][0] for table in made[:2]] == ["none", "told"]
+    assert [table.rows[0][0] for table in made[:4]] == ["none", "told", "told", "told"]
+    course = pl.DataFrame(rows_of(1, Measured(questions, ballots, edited, layers, conflicts)), schema=COURSE)
+    along = tables_of(course)
+    assert all(len(row) == len(table.head) for table in along for row in table.rows)
+    assert "" not in along[0].rows[0] and "" not in along[-1].rows[0]
+
+
+def test_slopes_and_their_intervals_are_those_of_resampled_rows() -> None:
+    from analysis.stats.bootstrap import game_weights, interval
+    from harness.thinking.cells import N_BOOT, slopes
+
+    rng = np.random.default_rng(0)
+    games, y, x = rng.integers(0, 7, 60) * 3, rng.normal(size=60), rng.normal(size=(60, 2))
+
+    def of(rows: np.ndarray) -> float:
+        return float(np.linalg.lstsq(x[rows], y[rows], rcond=None)[0][1])
+
+    numbers = np.unique(games)
+    draws = []
+    for row in game_weights(len(numbers), N_BOOT, 0):
+        again = [np.flatnonzero(games == g).repeat(int(n)) for g, n in zip(numbers, row, strict=True)]
+        draws.append(of(np.concatenate(again)))
+    expected = interval(np.array(draws), of(np.arange(60)), n_games=len(numbers))
+    np.testing.assert_allclose(slopes(x, y, games)[1][:3], expected[:3], atol=1e-9)
 
 
 def test_events_say_whom_they_are_about() -> None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.behaviour.effects import Used, effect_table, used_in
 from analysis.behaviour.outcomes import OUTCOMES, Experiment, experiments_of, read_experiment
+from analysis.reasoning.watched import has_turns
 from analysis.rungs.rungs import Causal, caused
 
 VERDICTS = {
@@ -24,7 +25,7 @@ Read = tuple[Experiment, pl.DataFrame | None]
 
 def read_experiments(runs: Sequence[Path]) -> list[Read]:
     """The finished experiments in the runs' folders, and their tables."""
-    found = [read_experiment(path) for run in runs for path in experiments_of(run)]
+    found = [read_experiment(path) for run in runs for path in experiments_of(run) if not has_turns(path)]
     return [(one, None if one.strategic else effect_table(one)) for one in found]
 
 

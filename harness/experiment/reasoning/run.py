@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from harness.experiment.reasoning.rollouts import Rollout, Writer, same_words
 from harness.experiment.reasoning.tables import done, join_tables, write_moment
 from harness.experiment.scenes import Scene, Scenes
 from harness.experiment.scoring.questions import Ask
+from harness.reasoning.changes import step_of
 from harness.reasoning.played import NoReasoning, Played
 from harness.reasoning.written import written_belief
 from harness.run.folder import Run
@@ -98,6 +99,27 @@ def read_with(
     join_tables(folder)
 
 
+def resampled(scene: Scene, arm: Arm, rollouts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """An arm that resamples from a step on, as outcomes of its mean decision, and its sham, by which the finite number
+    of continuations is counted out: as many of those that go on from behind the step. Empty where the prefixes that are
+    continued are not next to it, or fewer than two continuations say something else."""
+    played, m = scene.played, scene.moment
+    which: Any = arm.step
+    k = step_of(played, which, m.subject, np.random.default_rng([m.id, m.seq, *arm.id.encode()]))
+    of = [row for row in rollouts if row["arm"] == ""]
+    other = [row["logprobs"] for row in of if row["k"] == k and not row["same"]]
+    behind = [row["logprobs"] for row in of if k is not None and row["k"] == k + 1]
+    n = min(len(other), len(behind))
+    if n < 2:
+        return []
+    found = []
+    for name, some in ((arm.id, other), (f"{arm.id}~sham", behind)):
+        mean = np.log(np.exp(np.array(some[:n])).mean(axis=0))
+        found.append({"moment": m.id, "arm": name, "options": list(played.answers), "logprobs": mean.tolist(),
+                      "seats": [], "beliefs": []})  # fmt: skip
+    return found
+
+
 class Reader:
     """Reads the reasoning of one moment after the other."""
 
@@ -114,9 +136,10 @@ class Reader:
         self.judge = judge
         self.section, self.writer, self.scorer, self.readout = section, writer, scorer, readout
         self.players = [arm for arm in arms if arm.kind == "player"]
+        self.resamples = [arm for arm in arms if arm.do == "resample"]
 
     def rows(self, scene: Scene, posteriors: Posteriors) -> dict[str, list[dict[str, Any]]]:
-        """The rows of the three tables (`harness.experiment.reasoning.tables`)."""
+        """The rows of the four tables (`harness.experiment.reasoning.tables`)."""
         played, section = scene.played, self.section
         ks = prefixes(played, section.most)
         answers = forced(self.scorer, played, ks)
@@ -139,8 +162,9 @@ class Reader:
             if head is not None:
                 some = self._write(scene, head, 0, section.rollouts, arm.id)
                 rollouts += self._rollout_rows(scene, played, head, arm.id, 0, some)
+        outcomes = [row for arm in self.resamples for row in resampled(scene, arm, rollouts)]
         moment = self._moment(scene, played, posteriors, seats, ks, answers)
-        return {"moments": [moment], "steps": steps, "rollouts": rollouts}
+        return {"moments": [moment], "steps": steps, "rollouts": rollouts, "outcomes": outcomes}
 
     def _write(
         self, scene: Scene, prefix: Sequence[int], k: int, n: int, arm: str = "", cached: bool = True

@@ -1,8 +1,9 @@
-"""What is written of each moment's reasoning: three tables, a file each, in the experiment's folder.
+"""What is written of each moment's reasoning: four tables, a file each, in the experiment's folder.
 
 reasoning-moments.parquet   one row a moment: the decision, what is held, written and known of the others
 reasoning-steps.parquet     one row a moment and prefix: after so many steps, what would be decided, what is held inside
 reasoning-rollouts.parquet  one row a free continuation of a prefix
+reasoning-outcomes.parquet  one row a moment and arm that resamples, as the experiment's outcomes
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from harness.atomic import replacing, storage
+from harness.experiment.folder import OUTCOMES
 
 MOMENTS: dict[str, Any] = {
     "moment": pl.Int32,
@@ -65,14 +67,16 @@ ROLLOUTS: dict[str, Any] = {
     "body": pl.String,  # its words
     "logprobs": pl.List(pl.Float64),  # of each option after it
 }
-TABLES: Mapping[str, dict[str, Any]] = {"moments": MOMENTS, "steps": STEPS, "rollouts": ROLLOUTS}
+TABLES: Mapping[str, dict[str, Any]] = {
+    "moments": MOMENTS, "steps": STEPS, "rollouts": ROLLOUTS, "outcomes": OUTCOMES,
+}  # fmt: skip
 
 
 def write_moment(folder: Path, number: int, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """One moment's rows, the table `moments` last, by which the moment counts as done. Raises StorageError."""
     with storage(folder):
         (folder / "reasoning").mkdir(exist_ok=True)
-    for name in ("steps", "rollouts", "moments"):
+    for name in ("steps", "rollouts", "outcomes", "moments"):
         with replacing(folder / "reasoning" / f"{number:05d}-{name}.parquet") as part:
             pl.DataFrame(list(rows[name]), schema=TABLES[name]).write_parquet(part)
 

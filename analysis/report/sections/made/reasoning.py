@@ -12,11 +12,13 @@ from analysis.behaviour.outcomes import Experiment, experiments_of, read_experim
 from analysis.reasoning.commitment import MEASURES, commitment_table, mean_curve
 from analysis.reasoning.determinism import determinism_table
 from analysis.reasoning.faithfulness import acts, conflicts, writing
-from analysis.reasoning.importance import SMOOTHING, importance_table
+from analysis.reasoning.importance import NULL_ARM, SMOOTHING, importance_table
 from analysis.reasoning.read import Reasonings, has_reasoning, judge_agreement, read_reasonings
+from analysis.reasoning.watched import has_turns
 from analysis.report import effect_charts, reasoning_charts
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table
+from analysis.report.sections.made.watched import add_watched
 
 ABSENT = (
     "reasoning (where decisions are made, which steps matter): `wolfscope experiment thinking-steps RUN` on games of a "
@@ -47,6 +49,8 @@ def reasoning_block(runs: Sequence[Path], numbers: Numbers) -> Block:
     block = Block("reasoning", "Is the reasoning where the decision is made?")
     for path in [path for run in runs for path in experiments_of(run) if has_reasoning(path)]:
         add_reasoning(block, read_experiment(path), numbers)
+    for path in [path for run in runs for path in experiments_of(run) if has_turns(path)]:
+        add_watched(block, read_experiment(path), numbers)
     if block.empty:
         block.absent.append(ABSENT)
     return block
@@ -101,6 +105,11 @@ def sentences(
             f"Another step in its place {verdict}: {_with(row)} nats beyond the split-half null of {row['null']:.3f} "
             f"({row['n']:,} steps)."
         )
+        unmoved = steps.filter(pl.col("measure") == NULL_ARM)
+        if len(unmoved):
+            found[-1] += (
+                f" The null arm, which says the same step again: {_with(unmoved.row(0, named=True))}."
+            )
     odds = {row["measure"]: row for row in at_odds.filter(pl.col("faction") == "all").iter_rows(named=True)}
     if "written" in odds:
         w, i = odds["written"], odds["inside"]
@@ -167,7 +176,7 @@ def _importance(steps: pl.DataFrame, name: str) -> Figure:
         effect_charts.effects(rows, "importance beyond the split-half null, nats", "Importance of steps"),
         f"KL divergence (smoothed by {SMOOTHING:g}) of the decision after continuations that say something else there "
         f"from that after continuations from behind the step, less the same between halves of these. {n:,} steps, 95% "
-        "intervals over games.",
+        "intervals over games. The null arm: continuations from before the step that say the same there.",
     )  # fmt: skip
 
 
