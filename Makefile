@@ -33,6 +33,12 @@ real-models: setup ## build folders of real pretrained models for the tests, onc
 test-real-models: real-models ## run the tests of real pretrained models
 	$(BIN)/python -m pytest tests/harness/test_real_models.py
 
+peers: setup ## build environments with nnsight, TransformerLens, Inspect and Scout, once (ARGS="readers inspect"; 800 MB)
+	@$(BIN)/python .ci/peers.py $(ARGS)
+
+test-peers: peers ## run the tests that hold these tools to what is stored and exported here
+	$(BIN)/python -m pytest tests/harness/features/test_peers.py
+
 format: setup ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -5,7 +5,7 @@ linearity.parquet, drift.parquet, across_<factor>.parquet, simplex.parquet      
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from analysis.beliefs.joined import joined_belief
 from analysis.beliefs.observe import observe
-from analysis.data.captures import attach
+from analysis.data.captures import attach, checkpoints_of
 from analysis.data.frames import Logs, subject_rows
 from analysis.data.labels import label
+from analysis.data.levels import levels_of
 from analysis.data.targets import Target, targets_of, thin
 from analysis.features.linear import across, barycentres, drift, linearity
 from analysis.features.material import joined, material_of
@@ -28,40 +29,48 @@ from analysis.stats.threads import one_thread
 from harness.run.derived import inputs_of, write_table
 
 MOST_ROWS = 8_000
-FACTORS = ("viewer_role", "kind", "preset", "model")
-"""Columns of the rows between whose levels directions are compared, where there are two."""
+FACTORS = ("viewer_role", "kind", "preset", "model", "agent")
+"""Columns of the rows between whose levels directions are compared, where there are two; then lexicon, the runs, the
+runs' own factors, and checkpoints that read the same contexts."""
+Runs = Sequence[tuple[str, Any]]
+"""(prefix of the game ids, run), the first without a prefix."""
 FEWEST_LEVEL = 400
 Say = Callable[[str], None]
 
 
 def write_linear(
-    run: Any, site: str, dictionary: Path | None = None, say: Say = lambda text: None
+    run: Any,
+    site: str,
+    dictionary: Path | None = None,
+    say: Say = lambda text: None,
+    beside: Sequence[Any] = (),
 ) -> dict[str, pl.DataFrame]:
     """Compute the tables and write them. Raises AnalysisError where no observer follows the games, or no row of the
-    site was captured."""
+    site was captured.
+
+    beside: runs with the same layers at the site (other rules, words, players, a checkpoint), between which and this
+    one directions are compared; all other tables are of the run alone.
+    """
+    runs: Runs = [("", run), *((f"{number}:", other) for number, other in enumerate(beside, start=2))]
     with one_thread():
-        logs = Logs([("", run)])
-        target, belief = believed(run, logs, site, say)
-        wanted, games = log_odds(belief[:, 0]), target.games
+        target, belief = believed(runs, Logs(runs), site, say)
+        own = np.flatnonzero([":" not in game for game in target.games])
+        mine = target.take(own)
+        wanted, games = log_odds(belief[own, 0]), mine.games
         folds = game_folds(games, 5)
-        main = target.readouts[0]
+        main = mine.readouts[0]
         layers = {main.layers[i]: main.layer(i) for i in main.probed}
         tables = {"linearity": linearity(layers, wanted, folds, games, say=say)}
-        tables["drift"] = drift_of(run, target, layers, wanted, folds, site)
+        tables["drift"] = drift_of(run, mine, layers, wanted, folds, site)
         best = (
             tables["linearity"]
             .filter(readout="linear")
             .sort("r2", descending=True, maintain_order=True)["layer"][0]
         )
-        for factor in FACTORS:
-            rows = across(
-                layers[best], wanted, target.frame[factor].fill_null("").to_numpy(), games, FEWEST_LEVEL
-            )
-            if rows["fitted"].n_unique() > 1:
-                tables[f"across_{factor}"] = rows
+        tables |= compared(runs, target, log_odds(belief[:, 0]), main.layers.index(best))
         if dictionary is not None:
             say("clusters of latents against clusters drawn at random")
-            tables["simplex"] = simplex_of(run, dictionary, target, belief)
+            tables["simplex"] = simplex_of(run, dictionary, mine, belief[own])
     home = Path(run.path) / "features" / f"beliefs-{site.replace(':', '-')}"
     inputs = inputs_of([run.path], ("decisions.parquet", "events.parquet", "activations"))
     for name, table in tables.items():
@@ -69,21 +78,49 @@ def write_linear(
     return tables
 
 
-def believed(run: Any, logs: Logs, site: str, say: Say) -> tuple[Target, NDArray[np.float64]]:
+def compared(runs: Runs, target: Target, wanted: NDArray[np.float64], layer: int) -> dict[str, pl.DataFrame]:
+    """`across_<factor>` for every factor with two levels of enough rows. layer: its place in the read-out."""
+    x, games = target.readouts[0].layer(layer), target.games
+    levels = {name: target.frame[name].fill_null("").to_numpy() for name in FACTORS}
+    named = dict.fromkeys(f for _, run in runs for cell in run.manifest.cells for f in cell.factors)
+    for name in ("lexicon", "run", *named):
+        # a factor that some run lacks compares nothing
+        if name in ("lexicon", "run") or all(
+            name in cell.factors for _, run in runs for cell in run.manifest.cells
+        ):
+            of_game = levels_of(runs, name)
+            levels[name] = np.array([of_game[game] for game in games])
+    tables = {
+        f"across_{name}": across(x, wanted, level, games, FEWEST_LEVEL) for name, level in levels.items()
+    }
+    parts = [(runs[0][1].activations().info.model, x, np.arange(len(x)))]
+    for model, readout in checkpoints_of(target, runs).items():
+        kept = np.flatnonzero(readout.at >= 0)
+        parts.append((model, readout.take(kept).layer(layer), kept))
+    if len(parts) > 1:
+        rows = np.concatenate([kept for *_, kept in parts])
+        level = np.concatenate([np.full(len(kept), model) for model, _, kept in parts])
+        both = np.concatenate([own for _, own, _ in parts])
+        tables["across_checkpoint"] = across(both, wanted[rows], level, games[rows], FEWEST_LEVEL)
+    return {name: rows for name, rows in tables.items() if rows["fitted"].n_unique() > 1}
+
+
+def believed(runs: Runs, logs: Logs, site: str, say: Say) -> tuple[Target, NDArray[np.float64]]:
     """(the rows about others, the ideal reader's belief werewolf / seer / neither of each, `(n_rows, 3)`)."""
     others, own = subject_rows(logs), subject_rows(logs, about="self")
     labels = label(logs)
     target = thin(targets_of(logs.game, others, own, labels["speeches"], labels["ballots"])[0], MOST_ROWS)
-    target = attach(target, [("", run)], False, site)
+    target = attach(target, runs, False, site)
+    where = ", ".join(str(run.path) for _, run in runs)
     if not target.readouts or target.readouts[0].site != site:
-        raise AnalysisError(
-            f"{run.path} has no rows at site {site!r}: {target.missing or 'capture it first'}"
-        )
+        raise AnalysisError(f"{where} has no rows at site {site!r}: {target.missing or 'capture it first'}")
+    if target.missing:
+        say(target.missing)
     say(f"following {len(logs):,} games with an ideal reader")
     watched = observe(logs, set(), True)
     beliefs = watched.beliefs
     if not beliefs.height:
-        raise AnalysisError(f"no ideal reader follows the games of {run.path}: {watched.why}")
+        raise AnalysisError(f"no ideal reader follows the games of {where}: {watched.why}")
     source = beliefs["source"].unique(maintain_order=True)[0]
     mine = beliefs.filter(source=source)
     columns = [joined_belief(target.frame, mine, f"p_{role}") for role in ("werewolf", "seer")]

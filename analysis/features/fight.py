@@ -95,6 +95,13 @@ class Outcome:
     chosen: dict[str, list[int]] = field(default_factory=dict)
     """Target -> latents that training games chose most often with full data, the most often chosen first."""
 
+    def joined(self, other: Outcome) -> Outcome:
+        """Both, of different regimes."""
+        return Outcome(
+            pl.concat([self.fight, other.fight]), pl.concat([self.by_k, other.by_k]),
+            pl.concat([self.verdicts, other.verdicts]), self.chosen | other.chosen,
+        )  # fmt: skip
+
 
 def fight(
     questions: Sequence[Question], plan: Plan | None = None, regimes: Sequence[str] = REGIMES, n_boot: int = 1000,

@@ -15,7 +15,7 @@ from scipy import sparse
 from analysis.data.frames import Logs
 from analysis.stats.errors import AnalysisError
 from harness.activations.store import Activations
-from harness.features.dictionary import BLOCK, Dictionary, load_dictionary
+from harness.features.dictionary import BLOCK, Card, Dictionary, load_dictionary
 
 MOST_ROWS = 12_000
 """Rows of a fight at most: whole games are dropped at random."""
@@ -43,11 +43,21 @@ class Material:
     """The logs of the rows' games."""
     stamps: tuple[str, ...]
     """What has to be said beside every figure."""
+    runs: tuple[tuple[str, Any], ...] = ()
+    """(prefix of the game ids, run): the dictionary's run, without a prefix, and those beside it."""
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """`(n_rows,)`: whether the row is of the dictionary's run."""
+        return np.asarray(~self.lines["game_id"].str.contains(":").to_numpy(), dtype=bool)
 
 
-def material_of(run: Any, folder: str | Path, most: int = MOST_ROWS, seed: int = 0) -> Material:
-    """The rows of the run that a saved dictionary is judged on. Raises FeaturesError, ActivationsError, and
-    AnalysisError where the run holds no row of its site."""
+def material_of(
+    run: Any, folder: str | Path, most: int = MOST_ROWS, seed: int = 0, beside: Sequence[Any] = ()
+) -> Material:
+    """The rows of the run that a saved dictionary is judged on, and after them those of the runs beside it, whose games
+    are called `2:<id>`, `3:<id>`. Raises FeaturesError, ActivationsError, and AnalysisError where a run holds no row of
+    its site or layer."""
     found = load_dictionary(folder)
     card = found.card
     store = run.activations("activations")
@@ -66,16 +76,38 @@ def material_of(run: Any, folder: str | Path, most: int = MOST_ROWS, seed: int =
         mine, rest = lines, lines
         stamps.append("none of the run's games were held out from it; it was trained elsewhere")
     mine = thinned(mine, most, seed)
-    x = store.read(mine, card.layer)
+    some = rest[:: max(1, rest.height // UNLABELLED)] if rest.height else mine
+    unlabelled = store.read(some, card.layer)
+    runs, parts = [("", run)], [(mine, store.read(mine, card.layer))]
+    for number, other in enumerate(beside, start=2):
+        runs.append((f"{number}:", other))
+        parts.append(_beside(other, card, store.d_model, f"{number}:", most, seed))
+    x = np.concatenate([rows for _, rows in parts])
     codes = sparse.vstack(
         [sparse.csr_matrix(found.encode(x[at : at + BLOCK])) for at in range(0, len(x), BLOCK)]
     )
-    some = rest[:: max(1, rest.height // UNLABELLED)] if rest.height else mine
-    logs = Logs([("", run)]).some(mine["game_id"].unique(maintain_order=True).to_list())
+    lines = pl.concat([own for own, _ in parts])
+    logs = Logs(runs).some(lines["game_id"].unique(maintain_order=True).to_list())
     return Material(
-        found, Path(folder), mine, x, codes.tocsr(), found.reconstruct(x), store.read(some, card.layer), logs,
-        tuple(stamps),
+        found, Path(folder), lines, x, codes.tocsr(), found.reconstruct(x), unlabelled, logs, tuple(stamps),
+        tuple(runs),
     )  # fmt: skip
+
+
+def _beside(
+    run: Any, card: Card, d_model: int, prefix: str, most: int, seed: int
+) -> tuple[pl.DataFrame, NDArray[np.float32]]:
+    """(index lines with prefixed games, rows) of a run beside the dictionary's. Raises AnalysisError."""
+    store = run.activations("activations")
+    lines = store.index(site=card.site)
+    if not lines.height or card.layer not in store.layers or store.d_model != d_model:
+        raise AnalysisError(
+            f"{store.path} has {lines.height:,} rows at {card.site}, layers {', '.join(store.layers)} of width "
+            f"{store.d_model}; the dictionary reads {card.site} at {card.layer}, width {d_model}: capture that, or "
+            "leave the run out"
+        )
+    lines = thinned(lines, most, seed)
+    return lines.with_columns(prefix + pl.col("game_id")), store.read(lines, card.layer)
 
 
 def thinned(lines: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:

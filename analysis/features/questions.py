@@ -12,6 +12,7 @@ from scipy import sparse
 
 from analysis.data.frames import subject_rows
 from analysis.data.labels import label
+from analysis.data.levels import levels_of
 from analysis.data.targets import Target, targets_of
 from analysis.data.words import word_features
 from analysis.features.fight import KS, LATENTS, PROBE, Question
@@ -23,6 +24,8 @@ from harness.features.dictionary import load_dictionary
 
 FEWEST = 40
 """A target with fewer rows of its rarer kind is left out."""
+SHIFTS = ("preset", "model", "agent", "viewer_role", "kind")
+"""Columns of the rows that a shift may be between."""
 CLAIMS = ("claimed_seer", "claimed_villager", "claimed_other")
 
 
@@ -58,8 +61,12 @@ def sources_of(
 def questions_of(
     run: Any, material: Material, by: str | None = None, seed: int = 0
 ) -> tuple[list[Question], list[str]]:
-    """The questions, and in words what could not be asked. by: a column of the rows (`preset`, `model`, `agent`,
-    `viewer_role`) whose levels the shift is between; None: from the first day to later ones."""
+    """The questions, and in words what could not be asked. by: what the shift is between, `preset`, `model`, `agent`,
+    `viewer_role`, `kind`, `lexicon`, `run`, or a factor of the runs; None: from the first day to later ones.
+
+    Raises AnalysisError for a factor that does not exist, or that has one level.
+    """
+    levels = None if by is None or by in SHIFTS else levels_of(material.runs, by)
     others, own = subject_rows(material.logs), subject_rows(material.logs, about="self")
     labels = label(material.logs)
     asked = targets_of(material.logs.game, others, own, labels["speeches"], labels["ballots"])
@@ -82,8 +89,15 @@ def questions_of(
             continue
         inside = sources_of(material.x[at], material.codes[at], material.made[at], material.unlabelled, seed)
         inside += [Columns(name, codes[at], KS) for name, codes in rivals]
-        columns = {name: part.frame[name].to_numpy() for name in part.frame.columns}
-        words, shift = later_days(columns["day"]) if by is None else shift_of(columns, by)
+        if by is None:
+            words, shift = later_days(part.frame["day"].to_numpy())
+        else:
+            level = (
+                part.frame[by].fill_null("").to_numpy()
+                if levels is None
+                else np.array([levels[game] for game in part.frame["game_id"]])
+            )
+            words, shift = shift_of(level, by, material.own[at])
         found.append(
             Question(part.name, part.y, part.games, part.decisions, [*_public(part), *inside], shift, words)
         )

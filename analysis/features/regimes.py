@@ -6,7 +6,6 @@ chosen. Noise and thinning touch training rows alone; every regime is tested on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.features.readers import Split
 from analysis.stats.codes import codes_of
+from analysis.stats.errors import AnalysisError
 from analysis.stats.moments import Doubles
 from analysis.stats.splits import game_folds
 
@@ -111,15 +111,16 @@ def later_days(day: NDArray[Any]) -> tuple[str, NDArray[np.bool_]]:
     return "first day to later days", np.asarray(day) > 1
 
 
-def shift_of(columns: Mapping[str, NDArray[Any]], by: str) -> tuple[str, NDArray[np.bool_]]:
-    """A shift between the levels of a factor: trained on the level with most rows, tested on all others.
-
-    Raises KeyError for a factor that does not exist, ValueError where it has one level.
-    """
-    values, counts = np.unique(np.asarray(columns[by]).astype(str), return_counts=True)
-    if len(values) < 2:
-        raise ValueError(
-            f"{by} has one level, {values[0]!r}: there is nothing to shift to; name another run beside"
+def shift_of(
+    level: NDArray[Any], by: str, own: NDArray[np.bool_] | None = None
+) -> tuple[str, NDArray[np.bool_]]:
+    """A shift between the levels `(n_rows,)` of a factor: trained on the level with most rows (of `own`, where that is
+    given), tested on all others. Raises AnalysisError where there is one level."""
+    named = np.asarray(level).astype(str)
+    values, counts = np.unique(named[own] if own is not None else named, return_counts=True)
+    if len(np.unique(named)) < 2:
+        raise AnalysisError(
+            f"{by} has one level, {values[0]!r}: there is nothing to shift to; name a run of another beside (--beside)"
         )
     most = values[int(counts.argmax())]
-    return f"{by} {most} to others", np.asarray(columns[by]).astype(str) != most
+    return f"{by} {most} to others", named != most

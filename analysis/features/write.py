@@ -2,7 +2,7 @@
 
 fight.parquet, by_k.parquet, verdicts.parquet, latents.parquet      `wolfscope features fight`
 truth.parquet, concepts.parquet, rules.parquet, contexts.parquet    `wolfscope features judge`
-notes.json                                                          what could not be done, and stamps
+notes.parquet                                                       what could not be done, and stamps
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from analysis.features.descriptions import describe
-from analysis.features.fight import Outcome, fight
+from analysis.features.fight import Outcome, Question, fight
 from analysis.features.judge import judge, known
 from analysis.features.material import Material, joined, material_of
 from analysis.features.predicates import CONCEPTS, predicates, states
@@ -42,14 +42,26 @@ DESCRIBED = 200
 
 def write_fight(
     run: Any, folder: Path, by: str | None = None, regimes: Sequence[str] = REGIMES, plan: Plan | None = None,
-    say: Say = lambda text: None,
+    say: Say = lambda text: None, beside: Sequence[Any] = (),
 ) -> Outcome:  # fmt: skip
-    """Fight out one dictionary and write the tables into its folder."""
+    """Fight out one dictionary and write the tables into its folder.
+
+    beside: other runs whose rows the shift is tested on; all other regimes are of the run alone. by: as in
+    `questions_of`, with runs beside `run` where it is left out.
+    """
     with one_thread():
         material = material_of(run, folder)
-        questions, absent = questions_of(run, material, by)
-        shifts = sorted({q.shifted for q in questions if q.shifted})
-        found = fight(questions, plan, regimes, say=say)
+        questions, absent = questions_of(run, material, None if beside else by)
+        wide: list[Question] = []
+        if beside and "shift" in regimes:
+            whole = material_of(run, folder, beside=beside)
+            wide, more = questions_of(run, whole, by or "run")
+            absent += [f"shift: {note}" for note in more if note not in absent]
+        here = [regime for regime in regimes if not (wide and regime == "shift")]
+        shifts = sorted({q.shifted for q in wide or questions if q.shifted})
+        found = fight(questions, plan, here, say=say)
+        if wide:
+            found = found.joined(fight(wide, plan, ["shift"], say=say))
     latents = [
         {"target": target, "place": place, "latent": latent}
         for target, own in found.chosen.items()

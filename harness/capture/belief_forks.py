@@ -1,7 +1,8 @@
 """Questions about beliefs as contexts to read: what a seat holds of another where it is asked about that one.
 
 The question stands on a fork of the decision's context, which never entered the game; it is the one that `[beliefs]`
-asks, in the first of its wordings. It needs no answer: what is read comes before any.
+asks, in the first of its wordings. It needs no answer: what is read comes before any. Whoever asks how well the model
+answers has the true answer put behind the question.
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ class BeliefForks:
         self._players = Players(self._schedule.configs)
 
     def items(
-        self, game_id: str, records: Sequence[Record], model: str | None, variants: Sequence[Variant] = PLAIN
-    ) -> Iterator[CaptureItem]:
+        self, game_id: str, records: Sequence[Record], model: str | None, variants: Sequence[Variant] = PLAIN,
+        answered: bool = False,
+    ) -> Iterator[CaptureItem]:  # fmt: skip
         """One for each living other before each decision, before which `[beliefs]` asks, of the model `name@hash`,
-        or of any, and for each variant of that question's context."""
+        or of any, and for each variant of that question's context.
+
+        answered: put the tokens of the true answer behind the question; one whose answer may not be given is left out.
+        """
         game, config, seed = self._run.game(game_id)
+        facts = game.seats(config, records) if answered else ()
         cell = self._run.manifest.cells.index(self._run.cell(game_id))
         kinds = self._schedule.configs[cell].beliefs.before
         wanted = _asked_before(records, model, kinds)
@@ -47,15 +53,22 @@ class BeliefForks:
             player = self._players.get(cell, decision.agent) if decision.seq in wanted else None
             if isinstance(player, Believer):
                 observation = observe(game, game_id, config, seed, before, request)
-                about = chains(observation, second_order=False)
-                put = questions(player, observation, about, role_words(observation), orders=1)
+                about, roles = chains(observation, second_order=False), role_words(observation)
+                put = questions(player, observation, about, roles, orders=1)
                 for (_, subject), (question,) in zip(about, put, strict=True):
-                    yield from _items(game_id, decision, subject, question, variants)
+                    answer: tuple[int, ...] = ()
+                    if answered:
+                        keys, true = list(roles), facts[subject].role
+                        if true not in keys or not question.choices:
+                            continue
+                        answer = question.choices[keys.index(true)]
+                    yield from _items(game_id, decision, subject, question, variants, answer)
 
 
 def _items(
-    game_id: str, decision: Decision, subject: int, question: Question, variants: Sequence[Variant]
-) -> Iterator[CaptureItem]:
+    game_id: str, decision: Decision, subject: int, question: Question, variants: Sequence[Variant],
+    answer: tuple[int, ...],
+) -> Iterator[CaptureItem]:  # fmt: skip
     """None where the question has no token ids, as a server's has none."""
     ids = question.prompt.ids
     view = View(decision, ids, len(ids), 0, question.spans)
@@ -65,8 +78,8 @@ def _items(
             at = mentions(asked_in.spans)[subject]
             start = max(span.start for span in asked_in.spans if span.kind == "question")
             yield CaptureItem(
-                game_id, decision.seq, decision.seat, asked_in.ids, {f"{BELIEF_MENTION}:{subject}": (subject, (at,))},
-                name, n_prompt=asked_in.n_prompt, fork=start,
+                game_id, decision.seq, decision.seat, asked_in.ids + answer,
+                {f"{BELIEF_MENTION}:{subject}": (subject, (at,))}, name, n_prompt=asked_in.n_prompt, fork=start,
             )  # fmt: skip
 
 

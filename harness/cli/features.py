@@ -94,12 +94,14 @@ def load(
     force: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Take a dictionary in the format of SAELens or Gemma Scope, held to rows of a run; refused where it does not fit.
+    """Take a dictionary in the format of SAELens or Gemma Scope, or any object with encode and decode, held to rows of
+    a run; refused where it does not fit.
 
     Parameters
     ----------
     path
-        The dictionary's folder: cfg.json and sae_weights.safetensors, or params.npz.
+        The dictionary's folder: cfg.json and sae_weights.safetensors, or params.npz; or package.module:name of an
+        object with encode and decode, or of a function that makes one.
     run
         A run folder with activations of its model and layer.
     site
@@ -109,7 +111,8 @@ def load(
     out
         Where it is kept in this format (default: RUN/features/SITE-LAYER/...).
     force
-        Keep one that explains too little of the rows, with a stamp that stands beside every figure.
+        Keep one that explains too little of the rows, or that was trained at another site, with a stamp that stands
+        beside every figure.
     quiet
         Print nothing but the folder.
     """
@@ -168,6 +171,7 @@ def fight(
     run: Path,
     *dictionaries: Path,
     by: str | None = None,
+    beside: Annotated[tuple[Path, ...], Parameter(name="--beside", negative="")] = (),
     regime: Annotated[tuple[str, ...], Parameter(name="--regime", negative="")] = (),
     few: int = 12,
     quiet: Flag = False,
@@ -181,7 +185,11 @@ def fight(
     dictionaries
         Their folders (default: all of the run's).
     by
-        What the shift is between: preset, model, agent, viewer_role. Default: from the first day to later ones.
+        What the shift is between: preset, lexicon, model, agent, viewer_role, kind, run, or a factor of the run.
+        Default: from the first day to later ones; with --beside, between runs.
+    beside
+        Another run with rows of the same site and layer (other rules, words, opponents, or a checkpoint of the same
+        width), on which the shift is tested; may be given again.
     regime
         full, few games, imbalance, label noise, shift; may be given again. Default: all.
     few
@@ -198,9 +206,10 @@ def fight(
     if unknown:
         raise WolfscopeError(f"no regime is called {unknown[0]!r}; there are {', '.join(REGIMES)}")
     opened, say = load_run(run), progress_of(quiet, False).say
+    others = [load_run(other) for other in beside]
     for folder in folders_of(run, dictionaries):
         last_line(folder)
-        found = write_fight(opened, folder, by, regime or REGIMES, Plan(few=few), say)
+        found = write_fight(opened, folder, by, regime or REGIMES, Plan(few=few), say, others)
         for line in fight_lines(found):
             last_line(line)
     return 0
@@ -236,7 +245,14 @@ def tint(
 
 
 @features.command
-def linear(run: Path, *, site: str, dictionary: Path | None = None, quiet: Flag = False) -> int:
+def linear(
+    run: Path,
+    *,
+    site: str,
+    dictionary: Path | None = None,
+    beside: Annotated[tuple[Path, ...], Parameter(name="--beside", negative="")] = (),
+    quiet: Flag = False,
+) -> int:
     """Is belief linear? Read the ideal reader's log-odds by linear maps, kernels and networks; carry directions over
     layers and over factors; with a dictionary, find the belief triangle in clusters of its latents.
 
@@ -248,13 +264,17 @@ def linear(run: Path, *, site: str, dictionary: Path | None = None, quiet: Flag 
         The site at which another player is read: belief_mention, mention.
     dictionary
         The folder of a dictionary of that site.
+    beside
+        Another run with the same layers at that site (other rules, words, players, a checkpoint): are the directions
+        the same there? May be given again. What `capture --model` read through checkpoints is compared by itself.
     quiet
         Print nothing but what was found.
     """
     from analysis.features.beliefs import linear_lines, write_linear
     from harness.run.folder import load_run
 
-    for line in linear_lines(write_linear(load_run(run), site, dictionary, progress_of(quiet, False).say)):
+    others, say = [load_run(other) for other in beside], progress_of(quiet, False).say
+    for line in linear_lines(write_linear(load_run(run), site, dictionary, say, others)):
         last_line(line)
     return 0
 

@@ -31,7 +31,7 @@ SCHEMA_VERSION = 1
 BLOCK = 4096
 """Rows encoded at a time."""
 Floats = NDArray[np.float32]
-Activation = Literal["relu", "threshold", "topk"]
+Activation = Literal["relu", "threshold", "topk", "object"]
 Norm = Literal["none", "scale", "row_norm", "layer_norm"]
 
 
@@ -54,7 +54,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     """Number of latents."""
     activation: Activation
-    """`relu`; `threshold`: those above `threshold`; `topk`: the `k` largest of the row."""
+    """`relu`; `threshold`: those above `threshold`; `topk`: the `k` largest of the row; `object`: whatever the object
+    does (`harness.features.outside`)."""
     k: float
     """Latents on, of an average row (L0), as asked for in training; 0 where none was asked for."""
     normalisation: Norm
@@ -81,6 +82,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     source: str = ""
     """Where it comes from, in words."""
+    object: str = ""
+    """`package.module:name` of the object that encodes, where `activation` is `object`."""
     stamps: tuple[str, ...] = ()
     """What has to be said beside every figure that is made with it."""
     schema_version: int = SCHEMA_VERSION
@@ -225,7 +228,9 @@ def save_dictionary(found: Dictionary, folder: str | Path) -> Path:
     place = Path(folder)
     with storage(place):
         place.mkdir(parents=True, exist_ok=True)
-    names = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold")
+    names: tuple[str, ...] = ("w_dec", "b_dec")
+    if found.card.activation != "object":
+        names += ("w_enc", "b_enc", "threshold")
     tensors = {name: np.ascontiguousarray(getattr(found, name), dtype=np.float32) for name in names}
     with replacing(place / WEIGHTS) as part:
         save_file(tensors, part)
@@ -239,8 +244,12 @@ def load_dictionary(folder: str | Path) -> Dictionary:
     card = read_card(place)
     try:
         tensors = load_file(place / WEIGHTS)
+        if card.activation == "object":
+            from harness.features.outside import opened  # its codes are computed elsewhere
+
+            return opened(card, tensors)
         return Dictionary(card, **tensors)
-    except (OSError, SafetensorError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
         if isinstance(error, FeaturesError):
             raise
         raise FeaturesError(

@@ -66,7 +66,7 @@ def check_fit(card: Card, fit: Fit) -> tuple[str, ...]:
     return ()
 
 
-def check_place(card: Card, model: str, site: str, layer: str, d_model: int) -> tuple[str, ...]:
+def check_place(card: Card, model: str, layer: str, d_model: int) -> tuple[str, ...]:
     """What must be said of a dictionary that is put to rows of a place.
 
     Raises FeaturesError where width or layer are not its own, or its model's hash is another.
@@ -85,9 +85,21 @@ def check_place(card: Card, model: str, site: str, layer: str, d_model: int) -> 
         raise FeaturesError(
             f"the dictionary was trained on {card.model}, the rows are of {model}: its latents mean nothing there"
         )
-    stamps = []
-    if name and name.lower() not in model.lower():
-        stamps.append(f"its card names the model {name}, the rows are of {model}")
-    if card.site not in ("", site):
-        stamps.append(f"trained on rows of {card.site}, read at {site}")
-    return tuple(stamps)
+    if name and name.rpartition("/")[2].lower() not in model.lower():
+        return (f"its card names the model {name}, the rows are of {model}",)
+    return ()
+
+
+def check_site(card: Card, site: str) -> tuple[str, ...]:
+    """What must be said of a dictionary that is read at a site.
+
+    Raises FeaturesError where it was trained on rows of another; one of every token of a text is read anywhere.
+    """
+    if card.site in ("", site):
+        return ()
+    if card.site.startswith("tokens"):
+        return (f"trained on rows of {card.site}, read at {site}",)
+    raise FeaturesError(
+        f"the dictionary was trained on rows of {card.site}, these are of {site}: read it at {card.site}, train one on "
+        f"{site}, or --force to go on with a stamp"
+    )

@@ -1,4 +1,4 @@
-"""Dictionaries of others: SAELens' and Gemma Scope's files, or any object with `encode` and `decode`.
+"""Dictionaries of others: SAELens' and Gemma Scope's files.
 
 SAELens: a folder with `cfg.json` and `sae_weights.safetensors`; it saves BatchTopK as JumpReLU, with its threshold.
 Gemma Scope: `.../layer_12/width_16k/average_l0_82/params.npz`, or a `config.json` beside `params.safetensors`.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from harness.features.dictionary import (
     CARD,
     Activation,
     Card,
-    Codec,
     Dictionary,
     FeaturesError,
     Norm,
@@ -211,52 +209,6 @@ def _by_path(file: Path, config: dict[str, Any]) -> str:
         return ""
     of_mlp, of_attention = re.search(r"-mlp\b|/mlp_out/", words), re.search(r"-att\b|/attn_out/", words)
     return f"{'mlp_out' if of_mlp else 'attn_out' if of_attention else 'resid_post'}.{block[1]}"
-
-
-def codec_of(where: str) -> Codec:
-    """The object that `package.module:name` names, or that the function there returns. Raises FeaturesError."""
-    module, _, name = where.partition(":")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise FeaturesError(
-            f"{where!r} cannot be imported ({error}); is its folder on PYTHONPATH? Write it as package.module:name"
-        ) from error
-    made = found() if callable(found) and not hasattr(found, "encode") else found
-    if isinstance(made, type):
-        made = made()
-    if not isinstance(made, Codec):
-        raise FeaturesError(
-            f"{where!r} is {type(made).__name__}, which has not both encode and decode: rows (n_rows, d_model) to "
-            "codes (n_rows, width) and back"
-        )
-    return made
-
-
-def tabulate(codec: Codec, rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(codes `(n_rows, width)`, reconstructions `(n_rows, d_model)`) of any object, as numpy.
-
-    Raises FeaturesError where shapes do not fit, or where a row's code depends on the rows beside it.
-    """
-    codes = _numpy(codec.encode(rows))
-    made = _numpy(codec.decode(codes))
-    if codes.ndim != 2 or len(codes) != len(rows) or made.shape != rows.shape:
-        raise FeaturesError(
-            f"rows of shape {rows.shape} became codes {codes.shape} and rows {made.shape}: encode and decode must keep "
-            "the number of rows, and decode the width"
-        )
-    alone = _numpy(codec.encode(rows[:1]))
-    if not np.allclose(alone, codes[:1], rtol=1e-3, atol=1e-4):
-        raise FeaturesError(
-            "the code of a row by itself is not its code among others: a dictionary that keeps the largest of a batch "
-            "must be read with its threshold"
-        )
-    return codes, made
-
-
-def _numpy(values: Any) -> NDArray[np.float32]:
-    plain = values.detach().cpu().numpy() if hasattr(values, "detach") else values
-    return np.asarray(plain, dtype=np.float32)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """A dictionary's reconstruction in the model's own stream: how much of what the model predicts is kept.
 
 On decisions of games that the dictionary never saw, the stream at its layer is replaced at the tokens of its site by
-the reconstruction, and by the mean row for comparison. Of the predictions of all tokens from there on two numbers are
-taken: cross-entropy of the tokens that were played (nats a token), and the divergence KL(unchanged || changed).
-Recovered is 1 where splicing changes nothing, 0 where it is as bad as the mean row.
+the reconstruction, and by the mean row for comparison. Of all predictions from there on two numbers are taken:
+cross-entropy of the tokens that follow (nats a token), and the divergence KL(unchanged || changed). What follows is
+what was played; behind a question about a belief, which no game continues, it is the true answer. Recovered is 1 where
+splicing changes nothing, 0 where it is as bad as the mean row.
 """
 
 from __future__ import annotations
@@ -38,33 +39,35 @@ CONTEXTS = 200
 class Splice(msgspec.Struct, frozen=True):
     """What `splice.json` holds."""
 
-    cross_entropy: float
-    """Nats a token, the stream unchanged."""
-    spliced: float
+    cross_entropy: float | None
+    """Of the tokens that follow, nats a token, the stream unchanged; None where the site ends its contexts."""
+    spliced: float | None
     """The same with reconstructions in place."""
-    removed: float
+    removed: float | None
     """The same with the mean row in place."""
     divergence: float
     """KL(unchanged || spliced), nats a token."""
     divergence_removed: float
     n_contexts: int
     n_tokens: int
-    """Tokens whose prediction was compared."""
+    """Predictions that were compared."""
     n_edited: int
     """Tokens whose stream was replaced."""
+    n_followed: int = 0
+    """Predictions of a token that follows: those that cross-entropy is of."""
 
     @property
-    def recovered(self) -> float:
-        """1 - (spliced - unchanged) / (removed - unchanged) of the cross-entropy; NaN where removing costs nothing."""
+    def recovered(self) -> float | None:
+        """1 - (spliced - unchanged) / (removed - unchanged) of the cross-entropy; None where removing costs nothing."""
+        if self.cross_entropy is None or self.spliced is None or self.removed is None:
+            return None
         cost = self.removed - self.cross_entropy
-        return float("nan") if cost < 1e-4 else 1 - (self.spliced - self.cross_entropy) / cost
+        return None if cost < 1e-4 else 1 - (self.spliced - self.cross_entropy) / cost
 
     @property
-    def kept(self) -> float:
-        """1 - KL(spliced) / KL(removed); NaN where removing changes nothing."""
-        return (
-            float("nan") if self.divergence_removed < 1e-6 else 1 - self.divergence / self.divergence_removed
-        )
+    def kept(self) -> float | None:
+        """1 - KL(spliced) / KL(removed); None where removing changes nothing."""
+        return None if self.divergence_removed < 1e-6 else 1 - self.divergence / self.divergence_removed
 
 
 def write_splice(
@@ -96,7 +99,7 @@ def splice(
     """Measure a dictionary on contexts whose sites are its own. mean: `(d_model,)`, the row put in place of all."""
     point, layer = _point(found.card.layer)
     hooks = Hooks(hooked.layout, _points(point, layer), editing=True)
-    sums, n_tokens, n_edited = np.zeros(5), 0, 0
+    entropy, divergence, n_followed, n_read, n_edited = np.zeros(3), np.zeros(2), 0, 0, 0
     with hooks.attached(), torch.inference_mode():
         for item in items:
             at = sorted({i for _, indices in item.sites.values() for i in indices})
@@ -112,19 +115,18 @@ def splice(
                 hooks.plan(None, [Edit("patch", point, layer, rows, columns, value)])
                 values.append(_logprobs(hooked, ids))
                 hooks.check_touched()
-            start = at[0]
+            # nothing is asked behind the answer of a question
+            start, end = at[0], len(item.ids) - (item.fork is not None and len(item.ids) > item.n_prompt)
             after = ids[0, start + 1 :]
             for k, one in enumerate((plain, *values)):
-                sums[k] -= float(one[start:-1].gather(1, after[:, None]).sum())
+                entropy[k] -= float(one[start:-1].gather(1, after[:, None]).sum())
             for k, one in enumerate(values):
-                sums[3 + k] += float((plain[start:].exp() * (plain[start:] - one[start:])).sum())
-            n_tokens += len(after)
-            n_edited += len(at)
-    n, n_all = max(1, n_tokens), n_tokens + len(items)
-    per_token, per_edit = sums[:3] / n, sums[3:] / max(1, n_all)
+                divergence[k] += float((plain[start:end].exp() * (plain - one)[start:end]).sum())
+            n_followed, n_read, n_edited = n_followed + len(after), n_read + end - start, n_edited + len(at)
+    told = [float(total) / n_followed if n_followed else None for total in entropy]
+    apart = divergence / max(1, n_read)
     return Splice(
-        float(per_token[0]), float(per_token[1]), float(per_token[2]), float(per_edit[0]), float(per_edit[1]),
-        len(items), n_all, n_edited,
+        *told, float(apart[0]), float(apart[1]), len(items), n_read, n_edited, n_followed,
     )  # fmt: skip
 
 
@@ -162,7 +164,7 @@ def _items(run: Run, found: Dictionary, most: int) -> Iterator[CaptureItem]:
     n = 0
     for game_id, records in run.logs(games):
         items = list(game_items(game_id, records, model, (site,)) if forks is None
-                     else forks.items(game_id, records, model))  # fmt: skip
+                     else forks.items(game_id, records, model, answered=True))  # fmt: skip
         for item in items[:: max(1, len(items) // per_game)][:per_game]:
             if n < most:
                 yield item
@@ -187,10 +189,20 @@ def _model(run: Run, found: Dictionary, device: str) -> HookedModel:
 
 def splice_lines(found: Splice) -> list[str]:
     """The result in words."""
-    entropy = f"{found.cross_entropy:.4f} -> {found.spliced:.4f} nats a token (mean row: {found.removed:.4f})"
-    divergence = f"{found.divergence:.4f} (mean row: {found.divergence_removed:.4f})"
-    return [
-        f"spliced in at {found.n_edited:,} tokens of {found.n_contexts:,} contexts",
-        f"cross-entropy {entropy}, recovered {found.recovered:.1%}",
-        f"KL {divergence}, kept {found.kept:.1%}",
-    ]
+    where = f"spliced in at {found.n_edited:,} tokens of {found.n_contexts:,} contexts"
+    divergence = f"KL {found.divergence:.4f} (mean row: {found.divergence_removed:.4f})"
+    kept = "the mean row changes nothing either" if found.kept is None else f"kept {found.kept:.1%}"
+    if found.cross_entropy is None:
+        return [
+            where,
+            "no token follows the site in its contexts, so no cross-entropy",
+            f"{divergence}, {kept}",
+        ]
+    entropy = (
+        f"cross-entropy of {found.n_followed:,} tokens that follow {found.cross_entropy:.4f} -> {found.spliced:.4f} "
+        f"nats a token (mean row: {found.removed:.4f})"
+    )
+    recovered = (
+        "the mean row costs nothing" if found.recovered is None else f"recovered {found.recovered:.1%}"
+    )
+    return [where, f"{entropy}, {recovered}", f"{divergence}, {kept}"]

@@ -8,8 +8,8 @@ End to end: a log of decisions in, stored rows out; with shared prefixes, each d
 tools, which take each decision separately and run the whole model. Repetitions alternate, each tool in a process of
 its own that has loaded its model; values are compared.
 TransformerLens and nnsight want other versions of transformers than this project, so they run in an environment of
-their own:  python3.11 -m venv peers && peers/bin/pip install torch==2.13.0 transformer-lens nnsight
-then:       make bench-capture ARGS="--peers peers/bin/python"
+their own:  make peers ARGS=readers
+then:       make bench-capture ARGS="--peers .cache/peers/readers/bin/python"
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Transcripts as files: an evaluation log of Inspect, or Scout's parquet, each with a validation table of exact labels.
 
     inspect   `log.json`, an evaluation log (version 2) that Inspect's viewer and `read_eval_log` open
-    scout     `transcripts.parquet`, a transcript database of Inspect Scout: one row a transcript, messages as JSON
+    scout     `transcripts/`, a transcript database of Inspect Scout: one row a transcript, messages as JSON. It is a
+              folder of its own, since Scout takes every parquet file below it for transcripts
     both      `validation.csv`: id and target of each transcript (whether the seat told a lie), for scanners to be held
               to; `labels.parquet`: one row a speech, from the engine's truth
 
@@ -40,7 +41,8 @@ def write_transcripts(run: str | Path, out: str | Path, format: Format, labels: 
         if format == "inspect":
             write_whole(part / "log.json", json.dumps(_log(opened, found, labels), indent=1).encode() + b"\n")
         else:
-            with replacing(part / "transcripts.parquet") as file:
+            (part / "transcripts").mkdir()
+            with replacing(part / "transcripts" / "transcripts.parquet") as file:
                 _rows(opened, found).write_parquet(file)
         lies = _lied(found, labels)
         table = pl.DataFrame(
@@ -64,15 +66,16 @@ def _lied(found: Sequence[Transcript], labels: pl.DataFrame) -> list[bool | None
 
 
 def _rows(run: Run, found: Sequence[Transcript]) -> pl.DataFrame:
-    """Scout's columns; everything else of a transcript stands in `metadata`."""
+    """Scout's columns; all others are what it calls metadata."""
     return pl.DataFrame(
         {
             "transcript_id": [t.id for t in found], "source_type": ["wolfscope"] * len(found),
             "source_id": [run.manifest.name] * len(found), "source_uri": [run.manifest.config_hash] * len(found),
+            "date": [run.manifest.created] * len(found),
             "task_set": [run.manifest.name] * len(found), "task_id": [t.game_id for t in found],
             "agent": [t.agent for t in found], "model": [t.model for t in found],
             "success": [t.won for t in found], "message_count": [len(t.messages) for t in found],
-            "metadata": [json.dumps(_facts(t)) for t in found],
+            **{name: [_facts(t)[name] for t in found] for name in ("game_id", "seat", "name", "role", "faction")},
             "messages": [json.dumps([_message(t, i, m) for i, m in enumerate(t.messages)]) for t in found],
         },
         schema_overrides={"success": pl.Boolean},

@@ -11,6 +11,7 @@ from analysis.features.fight import LATENTS, Question, adjusted, fight
 from analysis.features.planted import outcome, planted_question
 from analysis.features.readers import Columns, Split, read
 from analysis.features.regimes import REGIMES, Plan, later_days, shift_of, splits_of
+from analysis.stats.errors import AnalysisError
 from analysis.stats.metrics import auroc
 from analysis.stats.splits import game_folds
 
@@ -90,10 +91,12 @@ def test_regimes_are_what_they_say() -> None:
     assert 0.2 < flipped < 0.3
     assert all((DAY[s.train] == 1).all() and (DAY[s.test] > 1).all() for s in made["shift"])
     assert splits_of("shift", Y, GAMES, Plan()) == []
-    with pytest.raises(ValueError, match="one level"):
-        shift_of({"preset": np.full(4, "classic-7")}, "preset")
-    words, tested = shift_of({"preset": np.array(["a", "a", "b"])}, "preset")
+    with pytest.raises(AnalysisError, match="one level"):
+        shift_of(np.full(4, "classic-7"), "preset")
+    words, tested = shift_of(np.array(["a", "a", "b"]), "preset")
     assert (words, tested.tolist()) == ("preset a to others", [False, False, True])
+    words, tested = shift_of(np.array(["a", "a", "b"]), "run", np.array([False, False, True]))
+    assert (words, tested.tolist()) == ("run b to others", [True, True, False])
 
 
 def test_a_source_that_holds_the_answer_gains_and_a_copy_of_the_probe_does_not() -> None:

@@ -12,12 +12,14 @@ from scipy import sparse
 from analysis.data.frames import Logs
 from analysis.features.descriptions import describe, grammar, holds, in_words, information
 from analysis.features.judge import judge
+from analysis.features.material import material_of
 from analysis.features.predicates import predicates, states
 from analysis.features.regimes import Plan
 from analysis.features.tint import latents_of
 from analysis.features.write import write_fight, write_judge
 from analysis.report.page import Numbers
 from analysis.report.sections.made.features import features_block
+from analysis.stats.errors import AnalysisError
 from harness.features.dictionary import Card, Dictionary, save_dictionary
 from harness.features.train import Training, train_dictionaries
 from harness.run.folder import load_run
@@ -135,6 +137,31 @@ def test_a_dictionary_is_trained_judged_fought_out_and_shown(run: Path) -> None:
     assert "D_verdicts" in numbers.frames
     assert any(part.figure is not None for part in block.parts)
     assert features_block([run.parent / "none"], Numbers()).absent
+
+
+def test_the_shift_is_tested_on_the_rows_of_a_run_beside(run: Path, tmp_path: Path) -> None:
+    other = planted_run(tmp_path / "other", 12, 1.5, preset="probe-6")  # the same planted direction
+    training = Training(
+        site="mention", layer="resid_post.1", widths=(32,), l0=(4,), rows=10_000, batch=256, lr=5e-3
+    )
+    (folder,) = train_dictionaries(run, training, tmp_path / "features")
+    plan, beside = Plan(n_folds=3, n_inner=3), [load_run(other)]
+    whole = material_of(load_run(run), folder, beside=beside)
+    assert (whole.own.sum(), len(whole.x)) == (len(material_of(load_run(run), folder).x), len(whole.lines))
+    assert whole.lines.filter(~pl.Series(whole.own))["game_id"].str.starts_with("2:").all()
+    for by, words in ((None, "run planted (1) to others"), ("preset", "preset classic-7 to others")):
+        found = write_fight(load_run(run), folder, by, ("shift",), plan, beside=beside)
+        probe = found.fight.filter(target="subject_is_werewolf", regime="shift", source="probe on the stream")
+        assert probe["n_games"].item() == 12 and probe["auroc"].item() > 0.7
+        notes = pl.read_parquet(folder / "notes.parquet")
+        assert notes.filter(kind="shift")["note"].to_list() == [words]
+    with pytest.raises(AnalysisError, match="'weather' is no factor"):
+        write_fight(load_run(run), folder, "weather", ("shift",), plan)
+    with pytest.raises(AnalysisError, match="lexicon has one level"):
+        write_fight(load_run(run), folder, "lexicon", ("shift",), plan)
+    narrow = planted_run(tmp_path / "narrow", 3, 1.0, d_model=8)
+    with pytest.raises(AnalysisError, match="of width 8; the dictionary reads"):
+        material_of(load_run(run), folder, beside=[load_run(narrow)])
 
 
 def test_a_latents_tint_is_between_nothing_and_one(tmp_path: Path) -> None:

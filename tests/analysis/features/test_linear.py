@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import sparse
 
+from analysis.data.frames import Logs
+from analysis.features.beliefs import believed, compared
 from analysis.features.linear import across, barycentres, drift, linearity, onto_simplex
 from analysis.stats.splits import game_folds
+from harness.run.folder import load_run
+from tests.fixtures.planted_runs import planted_run
 
 N_GAMES, ROWS, D = 30, 20, 6
 GAMES = np.repeat(np.arange(N_GAMES), ROWS)
@@ -75,3 +81,22 @@ def test_a_cluster_of_latents_predicts_the_belief_only_where_one_was_planted(pla
     ).row(0, named=True)
     assert (found["p"] <= 0.1) is planted
     assert (found["r2"] > 0.3) is planted
+
+
+def test_directions_are_compared_between_runs_presets_and_checkpoints(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 24, 1.5, checkpoints={"early": 0.0, "late": 1.0})
+    other = planted_run(tmp_path / "other", 24, 1.5, preset="probe-6")
+    runs = [("", load_run(run)), ("2:", load_run(other))]
+    target, belief = believed(runs, Logs(runs), "mention", lambda text: None)
+    layer = target.readouts[0].layers.index("1")
+    truth = np.asarray(3 * target.y - 1, dtype=float)
+    tables = compared(runs, target, truth, layer)
+    assert len(belief) == len(target.y) and belief.sum(axis=1) == pytest.approx(1)
+    for name, a, b in (("run", "planted (1)", "planted (2)"), ("preset", "classic-7", "probe-6")):
+        cross = tables[f"across_{name}"].filter(fitted=a, read=b).row(0, named=True)
+        assert cross["r2_as_is"] > 0.6 * cross["r2_own"] > 0.1
+    of = tables["across_checkpoint"]
+    late = of.filter(fitted="planted@0000", read="late@0").row(0, named=True)
+    early = of.filter(fitted="planted@0000", read="early@0").row(0, named=True)
+    assert late["cosine"] > 0.5 > early["cosine"]
+    assert early["r2_own"] < 0.05 < late["r2_as_is"]

@@ -51,7 +51,9 @@ def test_a_transcript_holds_every_decision_of_the_seat_and_nothing_that_it_may_n
 
 def test_both_formats_hold_the_same_messages_and_targets(written) -> None:
     samples = json.loads((written["inspect"] / "log.json").read_text())["samples"]
-    rows = pl.read_parquet(written["scout"] / "transcripts.parquet")
+    # Scout takes every parquet file below the folder that it opens for transcripts
+    (file,) = (written["scout"] / "transcripts").rglob("*.parquet")
+    rows = pl.read_parquet(file)
     assert rows["transcript_id"].to_list() == [s["id"] for s in samples]
     assert [json.loads(m) for m in rows["messages"]] == [s["messages"] for s in samples]
     targets = [pl.read_csv(written[form] / "validation.csv") for form in FORMATS]

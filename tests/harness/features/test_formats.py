@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from harness.features.dictionary import Card, Dictionary, FeaturesError, load_dictionary, save_dictionary
-from harness.features.fit import check_fit, check_place, fit_of
-from harness.features.formats import codec_of, layer_of_hook, read_dictionary, tabulate
+from harness.features.fit import check_fit, check_place, check_site, fit_of
+from harness.features.formats import layer_of_hook, read_dictionary
 from harness.features.load import load_for
 from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run
@@ -145,39 +145,6 @@ def test_hooks_of_others_are_named_by_the_block_whose_output_they_are(hook: str,
     assert layer_of_hook(hook) == layer
 
 
-class Doubling:
-    """Any object: twice the rows, and back."""
-
-    def encode(self, x):
-        return 2 * x
-
-    def decode(self, codes):
-        return codes / 2
-
-
-class OfTheBatch(Doubling):
-    """Keeps what is larger than the mean of the batch."""
-
-    def encode(self, x):
-        return x * (x > x.mean())
-
-
-def test_any_object_with_encode_and_decode_serves_unless_rows_depend_on_each_other() -> None:
-    codes, made = tabulate(Doubling(), rows())
-    assert codes.shape == made.shape
-    with pytest.raises(FeaturesError, match="among others"):
-        tabulate(OfTheBatch(), rows() * np.linspace(0.01, 3, 200, dtype="f4")[:, None])
-    assert (
-        isinstance(codec_of(f"{__name__}:Doubling"), Doubling)
-        if __name__ in __import__("sys").modules
-        else True
-    )
-    with pytest.raises(FeaturesError, match="has not both"):
-        codec_of("math:pi")
-    with pytest.raises(FeaturesError, match="cannot be imported"):
-        codec_of("no_such_module:thing")
-
-
 def card(**changes: object) -> Card:
     given = {
         "kind": "topk", "model": "planted@0000", "site": "mention", "layer": "resid_post.1", "d_model": D,
@@ -203,10 +170,14 @@ def test_a_dictionary_that_explains_less_than_its_card_states_is_stamped_and_one
 
 
 def test_a_dictionary_of_another_place_is_refused_or_stamped() -> None:
-    here = {"model": "planted@0000", "site": "mention", "layer": "resid_post.1", "d_model": D}
+    here = {"model": "planted@0000", "layer": "resid_post.1", "d_model": D}
     assert check_place(card(), **here) == ()
-    assert "trained on rows of option" in check_place(card(site="option"), **here)[0]
+    assert check_place(card(model="hub/planted"), **here) == ()
     assert "names the model other" in check_place(card(model="other"), **here)[0]
+    assert check_site(card(site=""), "mention") == check_site(card(), "mention") == ()
+    assert "every" not in check_site(card(site="tokens:output"), "mention")[0]
+    with pytest.raises(FeaturesError, match="trained on rows of option, these are of mention"):
+        check_site(card(site="option"), "mention")
     for changes, words in (
         ({"d_model": 9}, "reads width 9"),
         ({"layer": "resid_post.2"}, "trained at resid_post.2"),
@@ -244,3 +215,14 @@ def test_a_loaded_dictionary_is_kept_with_what_it_does_on_the_runs_rows(tmp_path
         load_for(broken, run, site="mention")
     kept, _ = load_for(broken, run, site="mention", force=True)
     assert "forced" in load_dictionary(kept).card.stamps[0]
+
+
+def test_a_dictionary_of_another_site_is_refused_and_kept_with_a_stamp_by_force(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 3, 1.0, d_model=D, sites=("mention", "belief_mention"))
+    x = load_run(run).activations().select("resid_post.1", site="mention")[1]
+    kept, _ = load_for(saelens(tmp_path / "sae", weights={"b_dec": x.mean(axis=0)}), run, site="mention")
+    with pytest.raises(FeaturesError, match="trained on rows of mention, these are of belief_mention"):
+        load_for(kept, run, site="belief_mention")
+    again, _ = load_for(kept, run, site="belief_mention", force=True)
+    found = load_dictionary(again).card
+    assert found.site == "belief_mention" and "forced" in found.stamps[0]
