@@ -85,7 +85,8 @@ def test_behind_a_question_about_a_belief_stands_the_true_answer(tmp_path: Path)
     folder = save_dictionary(bad_dictionary(run.activations().info.model), tmp_path / "d")
     result = write_splice(run, folder, most=20, device="cpu")
     assert result.n_contexts == result.n_tokens == result.n_followed == result.n_edited == 20
-    assert result.cross_entropy is not None and result.recovered is not None and result.recovered < 0.9
+    assert result.cross_entropy is not None and result.spliced is not None
+    assert result.spliced > result.cross_entropy + 0.5
     # what the model is asked for is what is true: its stated beliefs give the same number
     stated = {
         (b["game_id"], b["seq"], b["subject"]): {p["role"]: p["p"] for p in b["probabilities"]}
