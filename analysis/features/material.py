@@ -107,7 +107,7 @@ def _beside(
             "leave the run out"
         )
     lines = thinned(lines, most, seed)
-    return lines.with_columns(prefix + pl.col("game_id")), store.read(lines, card.layer)
+    return lines.with_columns(game_id=pl.lit(prefix) + pl.col("game_id")), store.read(lines, card.layer)
 
 
 def thinned(lines: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:

@@ -78,13 +78,16 @@ def reading(hooked: Any, ids: tuple[int, ...]) -> Any:
 
 
 def test_behind_a_question_about_a_belief_stands_the_true_answer(tmp_path: Path) -> None:
-    asked = {"enabled": True, "before": ["ballot", "speech"]}
-    plain = config_of(activations={"sites": ["belief_mention"], "layers": [LAYER]}).plain()
-    run = load_run(played(tmp_path / "run", parse_config(plain | {"beliefs": asked})))
+    changes = {
+        "beliefs": {"enabled": True, "before": ["ballot", "speech"]},
+        "roster": {"seats": ["loud", "small", "loud", "small", *["loud"] * 3]},
+        "activations": {"sites": ["belief_mention"], "layers": [LAYER]},
+    }  # fmt: skip
+    run = load_run(played(tmp_path / "run", parse_config(config_of().plain() | changes)))
     capture_run(run.path, device="cpu")
     folder = save_dictionary(bad_dictionary(run.activations().info.model), tmp_path / "d")
-    result = write_splice(run, folder, most=20, device="cpu")
-    assert result.n_contexts == result.n_tokens == result.n_followed == result.n_edited == 20
+    result = write_splice(run, folder, most=4, device="cpu")
+    assert result.n_contexts == result.n_tokens == result.n_followed == result.n_edited == 4
     assert result.cross_entropy is not None and result.spliced is not None
     assert result.spliced > result.cross_entropy + 0.5
     # what the model is asked for is what is true: its stated beliefs give the same number
@@ -97,7 +100,7 @@ def test_behind_a_question_about_a_belief_stands_the_true_answer(tmp_path: Path)
     roles = [fact.role for fact in game.seats(config, records)]
     items = list(forks.items(game_id, records, run.activations().info.model, answered=True))
     surprise = []
-    for item in items[:: len(items) // 20][:20]:
+    for item in items[:: len(items) // 4][:4]:
         ((subject, _),) = item.sites.values()
         p = stated[game_id, item.seq, subject]
         surprise.append(-np.log(p[roles[subject]]))
