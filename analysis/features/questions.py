@@ -19,6 +19,7 @@ from analysis.features.fight import KS, LATENTS, PROBE, Question
 from analysis.features.material import Material, joined, untrained_codes, untrained_folder
 from analysis.features.readers import Columns
 from analysis.features.regimes import later_days, shift_of
+from analysis.stats.errors import AnalysisError
 from games.werewolf.reading.counts import PUBLIC
 from harness.features.dictionary import load_dictionary
 
@@ -89,6 +90,7 @@ def questions_of(
             continue
         inside = sources_of(material.x[at], material.codes[at], material.made[at], material.unlabelled, seed)
         inside += [Columns(name, codes[at], KS) for name, codes in rivals]
+        words, shift = "", None
         if by is None:
             words, shift = later_days(part.frame["day"].to_numpy())
         else:
@@ -97,9 +99,17 @@ def questions_of(
                 if levels is None
                 else np.array([levels[game] for game in part.frame["game_id"]])
             )
-            words, shift = shift_of(level, by, material.own[at])
+            # a role that one of the runs' rules lack leaves its target with one level
+            if len(np.unique(level)) > 1:
+                words, shift = shift_of(level, by, material.own[at])
+            else:
+                absent.append(f"{target.name}: one level of {by}, {level[0]}, so no shift")
         found.append(
             Question(part.name, part.y, part.games, part.decisions, [*_public(part), *inside], shift, words)
+        )
+    if by is not None and all(question.shift is None for question in found):
+        raise AnalysisError(
+            f"{by} has one level in these rows, so there is nothing to shift to; name a run of another (--beside)"
         )
     return found, absent
 

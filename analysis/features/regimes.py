@@ -120,7 +120,7 @@ def shift_of(
     values, counts = np.unique(named[own] if own is not None else named, return_counts=True)
     if len(np.unique(named)) < 2:
         raise AnalysisError(
-            f"{by} has one level, {values[0]!r}: there is nothing to shift to; name a run of another beside (--beside)"
+            f"{by} has one level, {values[0]}: there is nothing to shift to; name a run of another beside (--beside)"
         )
     most = values[int(counts.argmax())]
     return f"{by} {most} to others", named != most

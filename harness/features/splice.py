@@ -126,7 +126,9 @@ def splice(
     told = [float(total) / n_followed if n_followed else None for total in entropy]
     apart = divergence / max(1, n_read)
     return Splice(
-        *told, float(apart[0]), float(apart[1]), len(items), n_read, n_edited, n_followed,
+        cross_entropy=told[0], spliced=told[1], removed=told[2], divergence=float(apart[0]),
+        divergence_removed=float(apart[1]), n_contexts=len(items), n_tokens=n_read, n_edited=n_edited,
+        n_followed=n_followed,
     )  # fmt: skip
 
 
