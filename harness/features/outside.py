@@ -144,10 +144,6 @@ def asked(codec: Codec, what: str, rows: NDArray[Any]) -> Floats:
 
 def _given(codec: Any, rows: NDArray[Any]) -> Any:
     """The rows as the object takes them."""
-    if not hasattr(codec, "parameters"):
-        return rows
-    import torch
-
-    first = next(iter(codec.parameters()), None)
-    tensor = torch.from_numpy(np.ascontiguousarray(rows))
-    return tensor if first is None else tensor.to(first.device, first.dtype)
+    parameters = getattr(codec, "parameters", None)
+    first = None if parameters is None else next(iter(parameters()), None)
+    return rows if first is None else first.new_tensor(rows)
