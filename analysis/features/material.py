@@ -15,7 +15,8 @@ from scipy import sparse
 from analysis.data.frames import Logs
 from analysis.stats.errors import AnalysisError
 from harness.activations.store import Activations
-from harness.features.dictionary import BLOCK, Card, Dictionary, load_dictionary
+from harness.features.dictionary import BLOCK, Card, Dictionary
+from harness.features.saved import load_dictionary
 
 MOST_ROWS = 12_000
 """Rows of a fight at most: whole games are dropped at random."""

@@ -21,7 +21,7 @@ from analysis.features.readers import Columns
 from analysis.features.regimes import later_days, shift_of
 from analysis.stats.errors import AnalysisError
 from games.werewolf.reading.counts import PUBLIC
-from harness.features.dictionary import load_dictionary
+from harness.features.saved import load_dictionary
 
 FEWEST = 40
 """A target with fewer rows of its rarer kind is left out."""

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harness.features.dictionary import Card, Dictionary, load_dictionary
+from harness.features.dictionary import Card, Dictionary
+from harness.features.saved import load_dictionary
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from harness.activations.steering import read_vector
 from harness.config.sections import SteeringSection
 from harness.errors import ConfigurationError
 from harness.experiment.design import DirectionSection, ExperimentError, Where
-from harness.features.dictionary import load_dictionary
+from harness.features.saved import load_dictionary
 
 Vector = NDArray[np.float32]
 

@@ -14,7 +14,8 @@ from harness.experiment.design import ExperimentError
 from harness.experiment.moments import Donor, Moment
 from harness.experiment.scenes import OPTIONS, Prompted, Scene, Scenes, positions
 from harness.experiment.scoring.questions import Ask
-from harness.features.dictionary import Dictionary, load_dictionary
+from harness.features.dictionary import Dictionary
+from harness.features.saved import load_dictionary
 
 WORDED = ("utterance", "player", "role_line", "reasoning")
 """Kinds of arms that change the words of a prompt."""

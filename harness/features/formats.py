@@ -17,16 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from harness.features.dictionary import (
-    CARD,
-    Activation,
-    Card,
-    Dictionary,
-    FeaturesError,
-    Norm,
-    load_dictionary,
-    read_card,
-)
+from harness.features.dictionary import Activation, Card, Dictionary, FeaturesError, Norm
+from harness.features.saved import CARD, load_dictionary, read_card
 
 HOOK = re.compile(r"blocks\.(\d+)\.(?:hook_)?(resid_post|resid_pre|mlp_out|attn_out)$")
 ACTIVATIONS: dict[str, Activation] = {

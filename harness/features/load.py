@@ -8,10 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.features.dictionary import Dictionary, FeaturesError, save_dictionary
+from harness.features.dictionary import Dictionary, FeaturesError
 from harness.features.fit import Fit, check_fit, check_place, check_site, fit_of
 from harness.features.formats import read_dictionary, stated_layer
 from harness.features.outside import outside_dictionary
+from harness.features.saved import save_dictionary
 from harness.run.folder import load_run
 
 MOST = 16_384

@@ -27,7 +27,8 @@ from harness.activations.items import CaptureItem
 from harness.activations.sites import game_items
 from harness.atomic import write_whole
 from harness.capture.belief_forks import BeliefForks
-from harness.features.dictionary import Dictionary, FeaturesError, load_dictionary
+from harness.features.dictionary import Dictionary, FeaturesError
+from harness.features.saved import load_dictionary
 from harness.run.folder import Run
 from harness.schedule.weights import load_played
 

@@ -23,10 +23,11 @@ from torch import Tensor
 from harness.activations.store import Activations
 from harness.atomic import replacing, storage, write_whole
 from harness.config.hashing import hash_of
-from harness.features.dictionary import CARD, Card, Dictionary, FeaturesError, save_dictionary
+from harness.features.dictionary import Card, Dictionary, FeaturesError
 from harness.features.fit import fit_of
 from harness.features.modules import Kind, Learner, Plan
 from harness.features.rows import Rows, rows_of
+from harness.features.saved import CARD, save_dictionary
 from harness.run.folder import load_run
 
 STATE, PROGRESS = "training.safetensors", "training.json"

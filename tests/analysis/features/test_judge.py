@@ -20,7 +20,8 @@ from analysis.features.write import write_fight, write_judge
 from analysis.report.page import Numbers
 from analysis.report.sections.made.features import features_block
 from analysis.stats.errors import AnalysisError
-from harness.features.dictionary import Card, Dictionary, save_dictionary
+from harness.features.dictionary import Card, Dictionary
+from harness.features.saved import save_dictionary
 from harness.features.train import Training, train_dictionaries
 from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from harness.features.dictionary import Card, Dictionary, FeaturesError, load_dictionary, save_dictionary
+from harness.features.dictionary import Card, Dictionary, FeaturesError
 from harness.features.fit import check_fit, check_place, check_site, fit_of
 from harness.features.formats import layer_of_hook, read_dictionary
 from harness.features.load import load_for
+from harness.features.saved import load_dictionary, save_dictionary
 from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run
 

@@ -14,7 +14,8 @@ from harness.experiment.design import Design, ExperimentError, parse_design
 from harness.experiment.directions import read_direction
 from harness.experiment.folder import read_manifest
 from harness.experiment.run import run_experiment
-from harness.features.dictionary import Card, Dictionary, FeaturesError, save_dictionary
+from harness.features.dictionary import Card, Dictionary, FeaturesError
+from harness.features.saved import save_dictionary
 from harness.run.folder import Run, load_run
 from tests.harness.test_capture_playing import config_of, played
 
@@ -53,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_row_without_some_latents_keeps_all_else_and_what_is_not_reconstructed(tmp_path: Path) -> None:
-    from harness.features.dictionary import load_dictionary
+    from harness.features.saved import load_dictionary
 
     found = load_dictionary(dictionary(tmp_path / "d"))
     x = np.random.default_rng(1).normal(size=(30, D)).astype(np.float32)

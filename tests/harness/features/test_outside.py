@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.features.dictionary import FeaturesError, load_dictionary
+from harness.features.dictionary import FeaturesError
 from harness.features.fit import fit_of
 from harness.features.load import load_for
 from harness.features.outside import codec_of, outside_dictionary, tabulate
+from harness.features.saved import load_dictionary
 from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run
 

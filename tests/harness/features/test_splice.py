@@ -14,7 +14,8 @@ from harness.activations.items import CaptureItem
 from harness.capture.belief_forks import BeliefForks
 from harness.capture.run import capture_run
 from harness.config.files import parse_config
-from harness.features.dictionary import Card, Dictionary, save_dictionary
+from harness.features.dictionary import Card, Dictionary
+from harness.features.saved import save_dictionary
 from harness.features.splice import splice, splice_lines, write_splice
 from harness.run.folder import load_run
 from tests.fixtures.tiny_models import D_MODEL, tiny_model

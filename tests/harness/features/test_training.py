@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from harness.features import train as training_module
-from harness.features.dictionary import Dictionary, FeaturesError, load_dictionary
+from harness.features.dictionary import Dictionary, FeaturesError
 from harness.features.fit import fit_of
 from harness.features.modules import Learner, Plan
 from harness.features.rows import rows_of
+from harness.features.saved import load_dictionary
 from harness.features.train import Training, train_on
 from tests.fixtures.sparse_stores import LAYER, sparse_rows, unit_directions, write_store
 

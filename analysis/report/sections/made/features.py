@@ -16,7 +16,7 @@ from analysis.features.fight import LATENTS, PROBE
 from analysis.report.block import Block
 from analysis.report.figures import BLUE, INK, MUTED, ORANGE, TEAL, data, svg
 from analysis.report.page import Figure, Numbers, Table, p_text, title_of
-from harness.features.dictionary import read_card
+from harness.features.saved import read_card
 
 SHOWN = 3
 """Dictionaries shown of a run at most: those whose fight is there, by name."""
