@@ -7,7 +7,7 @@ has none by its effect itself. The arms that the design names as a family are co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import NormalDist
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.behaviour.outcomes import Experiment
+from analysis.behaviour.outcomes import FOLLOWS, Experiment
 from analysis.stats.bootstrap import Interval, holm, ratio_interval
 
 EFFECTS: dict[str, Any] = {
@@ -36,6 +36,7 @@ EFFECTS: dict[str, Any] = {
     "p": pl.Float64,
     "n_moments": pl.Int64,
     "n_games": pl.Int64,
+    "n_continuations": pl.Int64,  # games played on to their end under the arm; null for what is asked at the moment
     "against": pl.String,  # what the contrast is with
     "contrast": pl.Float64,  # effect minus that of the controls, moment by moment
     "contrast_low": pl.Float64,
@@ -49,6 +50,26 @@ EFFECTS: dict[str, Any] = {
 """One row an arm, outcome and role of the subject."""
 
 RANDOM = ("random", "orthogonal")
+ALL, ANOTHER = "all settings", "another setting (prediction)"
+"""The last lines of a forest over settings."""
+CHANGES = {
+    ("direction", ""): "its direction added", ("direction", "ablate"): "its direction taken away",
+    ("latents", ""): "latents taken away", ("latents", "add"): "latents added",
+    ("patch", ""): "the stream of a seat that holds the opposite put in",
+    ("role_line", "remove"): "the own role line removed", ("role_line", "swap"): "the own role line swapped",
+    ("utterance", "remove"): "what was said last about the player removed",
+    ("utterance", "flip"): "what was said last about the player turned round",
+    ("utterance", "filler"): "what was said last about the player replaced by filler",
+    ("utterance", "add"): "something more said about the player",
+    ("player", ""): "the player's settings changed", ("model", ""): "another checkpoint asked",
+    ("reasoning", ""): "the reasoning changed",
+}  # fmt: skip
+"""(kind, what it does) of an arm -> in words."""
+AT = {
+    "option": "at the player's name among the options", "last_mention": "where the player is named last",
+    "mentions": "wherever the player is named", "answer": "at the token that answers", "all": "at every token",
+}  # fmt: skip
+"""Positions by meaning, in words."""
 
 
 class Used(NamedTuple):
@@ -68,12 +89,17 @@ class Used(NamedTuple):
     n_moments: int
     findable: float
     path: Path
+    change: str = ""
+    """What the arm does, in words."""
+    smallest: float = 0.0
+    """The smallest effect of interest, as the design has it."""
 
 
 def effect_table(experiment: Experiment, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
     """The table (schema `EFFECTS`), real arms first, over all roles of the subject together and by each."""
     test = experiment.design["test"]
     arms = {arm["id"]: arm for arm in experiment.arms}
+    followed = experiment.design["outcomes"]["continuations"]
     rows: list[dict[str, Any]] = []
     outcomes = experiment.rows["outcome"].unique(maintain_order=True).to_list()
     for outcome in outcomes:
@@ -82,7 +108,8 @@ def effect_table(experiment: Experiment, n_boot: int = 2000, seed: int = 0) -> p
         for role in roles:
             part = whole if role == "all" else whole.filter(pl.col("subject_role") == role)
             rows += _rows_of(part, arms, outcome, role, n_boot, seed)
-    table = pl.DataFrame(rows, schema=EFFECTS)
+    played = pl.when(pl.col("outcome").is_in(FOLLOWS)).then(pl.col("n_moments") * followed)
+    table = pl.DataFrame(rows, schema=EFFECTS).with_columns(n_continuations=played)
     return _judged(table, experiment.family, test)
 
 
@@ -247,13 +274,13 @@ def settings_forest(
     lines = [(name, i.value, i.low, i.high, n) for name, i, _, n in found]
     mean, error, tau2 = random_effects([i.value for _, i, _, _ in found], [e for _, _, e, _ in found])
     n = sum(n for *_, n in found)
-    lines.append(("all settings", mean, mean - 1.96 * error, mean + 1.96 * error, n))
+    lines.append((ALL, mean, mean - 1.96 * error, mean + 1.96 * error, n))
     k = len(found)
     if k >= 3:
         from scipy.stats import t as student
 
         wide = float(student.ppf(0.975, k - 2)) * float(np.sqrt(tau2 + error**2))
-        lines.append(("another setting (prediction)", mean, mean - wide, mean + wide, n))
+        lines.append((ANOTHER, mean, mean - wide, mean + wide, n))
     return pl.DataFrame(lines, schema=schema, orient="row")
 
 
@@ -299,12 +326,20 @@ def used_in(experiment: Experiment, n_boot: int = 2000, table: pl.DataFrame | No
     if experiment.strategic or experiment.turns:
         return []
     table = effect_table(experiment, n_boot) if table is None else table
-    design = experiment.design
+    design, arms = experiment.design, {arm["id"]: arm for arm in experiment.arms}
     return [
         Used(
             design["name"], design["question"], r["arm"], r["outcome"], r["verdict"],
             Interval(r["contrast"], r["contrast_low"], r["contrast_high"], r["adjusted_p"]), r["rank"], r["n_random"],
-            r["n_games"], r["n_moments"], r["findable"], experiment.path,
+            r["n_games"], r["n_moments"], r["findable"], experiment.path, change_in_words(arms[r["arm"]]),
+            design["test"]["smallest"],
         )
         for r in table.filter(pl.col("verdict").is_not_null()).iter_rows(named=True)
     ]  # fmt: skip
+
+
+def change_in_words(arm: Mapping[str, Any]) -> str:
+    """What an arm of an experiment's manifest does, for a reader who has not seen the design."""
+    place = " " + AT.get(arm["at"], arm["at"]) if arm["at"] else ""
+    said = CHANGES.get((arm["kind"], arm["do"])) or CHANGES.get((arm["kind"], ""), arm["kind"])
+    return f"{said}{place}"

@@ -5,6 +5,10 @@
 with the best truthful alternative. A player acts strategically when the probability of an act rises with that
 advantage, within a moment (so within role and turn), beyond a habit: a conditional logit on the act, the role, the turn
 and public features, fitted on other games. What is reported is the slope in log-odds for each unit of win probability.
+
+An advantage is estimated from some continuations, and noise in it flattens the slope (Spearman 1904). So how much of it
+is no noise stands beside the slope, and that there is none of interest is said only where one flattened as much is
+excluded.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ SLOPES: dict[str, Any] = {
     "low": pl.Float64,
     "high": pl.Float64,
     "p": pl.Float64,
+    "reliability": pl.Float64,  # of the advantages within a moment, 0 to 1; a true slope appears times this
     "verdict": pl.String,  # strategic, against its interest, not beyond habit, underpowered
     "n_moments": pl.Int64,
     "n_games": pl.Int64,
@@ -120,10 +125,38 @@ def _group(part: pl.DataFrame, n_boot: int, seed: int) -> dict[str, Any]:
     if len(menus.games) < 10 or len(set(menus.games)) < 5:
         return found
     value, low, high, p = slope(menus, n_boot, seed)
-    verdict = "not beyond habit" if high < SLOPE_OF_INTEREST else "underpowered"
+    known = reliability(part)
+    verdict = "not beyond habit" if high < SLOPE_OF_INTEREST * known else "underpowered"
     if p < 0.05:
         verdict = "strategic" if value > 0 else "against its interest"
-    return found | {"slope": value, "low": low, "high": high, "p": p, "verdict": verdict}
+    return found | {
+        "slope": value,
+        "low": low,
+        "high": high,
+        "p": p,
+        "reliability": known,
+        "verdict": verdict,
+    }
+
+
+def reliability(acts: pl.DataFrame) -> float:
+    """The share of the variance of advantages within a moment that is no noise of their continuations, 0 to 1.
+
+    Wins in the odd continuations against those in the even ones, of the same acts, each about its moment's mean; the
+    correlation is stepped up to all continuations (Spearman and Brown 1910).
+    """
+    both = np.zeros(3)
+    for part in acts.partition_by("moment", maintain_order=True):
+        won = np.array(part["won"].to_list(), dtype=float)
+        if won.shape[1] < 2:
+            return 0.0
+        a, b = (won[:, half::2].mean(axis=1) for half in (0, 1))
+        a, b = a - a.mean(), b - b.mean()
+        both += [a @ b, a @ a, b @ b]
+    if not both[1] * both[2] > 0:
+        return 0.0
+    r = float(both[0] / np.sqrt(both[1] * both[2]))
+    return float(np.clip(2 * r / (1 + r), 0, 1)) if r > -1 else 0.0
 
 
 def _lies(part: pl.DataFrame) -> dict[str, float | None]:
@@ -242,7 +275,7 @@ def strategic_lines(table: pl.DataFrame) -> list[str]:
             ""
             if r["slope"] is None
             else f", slope {r['slope']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}] log-odds for each unit of win "
-            "probability beyond habit"
+            f"probability beyond habit (reliability of the advantages {r['reliability']:.2f})"
         )
         lies = (
             "no lie told"

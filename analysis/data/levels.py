@@ -10,6 +10,8 @@ import polars as pl
 from analysis.stats.errors import AnalysisError
 from harness.run.folder import Run
 
+OF_PLAYERS = ("agent", "model")
+"""Columns of decisions that tell players apart, several of whom play in one game."""
 OF_GAMES = ("preset", "lexicon")
 """Columns of the games table that tell games apart without being a factor of the run."""
 
@@ -20,7 +22,7 @@ def levels_of(runs: Sequence[tuple[str, Any]], factor: str) -> dict[str, str]:
     Raises AnalysisError for a factor that no run has, with those that there are.
     """
     found: dict[str, str] = {}
-    known: dict[str, None] = dict.fromkeys(("agent", "model", "run", *OF_GAMES))
+    known: dict[str, None] = dict.fromkeys((*OF_PLAYERS, "run", *OF_GAMES))
     for number, (prefix, run) in enumerate(runs):
         cells = [cell.factors for cell in run.manifest.cells]
         known |= dict.fromkeys(name for factors in cells for name in factors)
@@ -62,7 +64,7 @@ def parts_by(runs: Sequence[Run], factor: str) -> list[tuple[str, list[Run]]]:
 
     By agent or model games are not told apart, since several of them play in one: the tables have a row for each.
     """
-    if factor in ("agent", "model"):
+    if factor in OF_PLAYERS:
         raise AnalysisError(
             f"{factor}s play in the same games, and these tables have a row for each; name a factor of the runs"
         )

@@ -27,6 +27,7 @@ from analysis.stats.codes import codes_of
 from analysis.stats.logistic import probabilities
 from analysis.stats.metrics import auroc
 from analysis.stats.moments import Moments, project
+from analysis.stats.remember import remembered
 from analysis.stats.splits import Folds
 
 CEILINGS = ("exact", "scripted policies", "fitted")
@@ -165,7 +166,7 @@ def _place(b: Baseline) -> int:
 
 
 def _fitted(target: Target, folds: Folds, name: str, features: NDArray[Any], what: str) -> Baseline:
-    fit = probe(features.astype(np.float32), target.y, folds, target.games, "logistic")
+    fit = remembered(probe)(features.astype(np.float32), target.y, folds, target.games, "logistic")
     return Baseline(name, fit.scores, what, "confound", fit.nested, fit.training)
 
 

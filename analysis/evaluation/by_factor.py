@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.data.levels import levels_of
+from analysis.data.levels import OF_PLAYERS, levels_of
 from analysis.evaluation.evaluate import Evaluation, Settings, Skipped, evaluate
 from analysis.evaluation.prepare import Prepared
 from analysis.stats.errors import AnalysisError
@@ -21,7 +21,7 @@ def by_factor(
     if not prepared.targets:
         raise AnalysisError(f"no question could be asked of these games, so none by {factor}")
     target = prepared.targets[0]
-    if factor in ("agent", "model"):
+    if factor in OF_PLAYERS:
         labels = target.frame[factor].fill_null("none").to_numpy()
     else:
         by_game = levels_of(runs, factor)

@@ -12,6 +12,8 @@ what the activations carry.
 | unused | the posterior's log-odds | the surface | stops at 3 |
 | used | the posterior's log-odds, with the viewer's own error | what is carried | reaches 4 |
 | private | the answer with noise | the surface | 2 holds, 3 does not, rung 5 gives alarm |
+
+The kinds of one seed differ in nothing but what is carried and, for `used`, the ballots.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def rung_target(
 ) -> Target:
     """A data set as a target of the report, with an exact posterior and ballots. `strength`: of what is "
     "carried, in noise units."""
-    rng = np.random.default_rng(seed)
+    # What is carried has a stream of its own: the kinds of one seed then share deal, events and names.
+    rng, own = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     columns: dict[str, list[Any]] = {
         name: [] for name in ("game_id", "viewer", "subject", "seq", "turn", "name")
     }
@@ -63,9 +66,9 @@ def rung_target(
                 others = np.array([s for s in range(PLAYERS) if s != v])
                 by_surface, by_all = seen[others] - np.log(2), all_of_it[others] - np.log(2)
                 if kind == "private":
-                    level = np.where(is_wolf[others], 1.0, -1.0) + 1.2 * rng.normal(size=len(others))
+                    level = np.where(is_wolf[others], 1.0, -1.0) + 1.2 * own.normal(size=len(others))
                 elif kind == "used":
-                    level = by_all + 0.8 * rng.normal(size=len(others))
+                    level = by_all + 0.8 * own.normal(size=len(others))
                 elif kind == "unused":
                     level = by_all
                 else:

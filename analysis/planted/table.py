@@ -1,17 +1,21 @@
 """The whole evaluation on planted truth: how often each rung holds where it should, and where it should not.
 
 `python -m analysis.planted.table` writes `analysis/planted/planted_truth.json`, which every report shows in its
-appendix; it writes after every data set, so that it can be stopped and read at any time. Beside the rungs stand
-mistakes of published code on data that hold nothing: they announce a signal where the 95% interval of their AUROC over
-rows (Hanley and McNeil) lies above .5. Shares are known to within a Wilson interval, which the report prints.
+appendix. It writes after every data set and the same command goes on after a stop: outcomes are kept in
+`.cache/planted-<digest>.jsonl`, where the digest is that of the code and settings that made them. Beside the rungs
+stand mistakes of published code on data that hold nothing: they announce a signal where the 95% interval of their AUROC
+over rows (Hanley and McNeil) lies above .5. Shares are known to within a Wilson interval, which the report prints.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,16 @@ from analysis.evaluation.evaluate import Evaluation, Settings, evaluate
 from analysis.planted.planted import mistakes, plant
 from analysis.planted.rungs import EXPECTED, KINDS, Carried, rung_target
 from analysis.rungs.rungs import alarmed, reached
+from analysis.stats.remember import remembering
 from analysis.stats.threads import one_thread
 
+Task = tuple[int, int]
+"""(number of games, repeat)."""
+Maker = Callable[[Task], list[dict[str, Any]]]
 OUT = Path(__file__).with_name("planted_truth.json")
 SETTINGS = Settings(n_permutations=99, n_boot=400, audits=False)
+TRIED = ("data", "evaluation", "planted", "probes", "rungs", "stats")
+"""Rooms of `analysis` whose code makes an outcome: one that they have changed since is not gone on with."""
 
 
 def outcome(kind: Carried, n_games: int, seed: int, settings: Settings = SETTINGS) -> dict[str, Any]:
@@ -54,22 +64,57 @@ def with_mistakes(row: dict[str, Any], seed: int) -> dict[str, Any]:
     }
 
 
-def one(task: tuple[Carried, int, int]) -> dict[str, Any]:
-    """The outcome of one (kind, number of games, repeat), on one thread."""
-    kind, n_games, repeat = task
-    with one_thread():
-        row = outcome(kind, n_games, 1000 * repeat + n_games)
-        return with_mistakes(row, repeat) if kind == "nothing" else row
+def one(task: Task) -> list[dict[str, Any]]:
+    """The outcomes of all kinds for one task, on one thread. What the kinds share is fitted once."""
+    n_games, repeat = task
+    with one_thread(), remembering():
+        found = [outcome(kind, n_games, 1000 * repeat + n_games) for kind in KINDS]
+        return [with_mistakes(row, repeat) if row["planted"] == "nothing" else row for row in found]
 
 
-def rows(repeats: int, n_games: int, jobs: int = 1) -> Iterator[dict[str, Any]]:
-    """Outcomes of `repeats` data sets of each kind, the kinds taking turns, over `jobs` processes."""
-    tasks = [(kind, n_games, repeat) for repeat in range(repeats) for kind in KINDS]
-    if jobs == 1:
-        yield from map(one, tasks)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(one, tasks)
+def rows(
+    repeats: int, n_games: int, jobs: int = 1, kept: Path | None = None, make: Maker = one
+) -> Iterator[list[dict[str, Any]]]:
+    """Outcomes of `repeats` data sets of each kind, those of one repeat together, over `jobs` processes.
+
+    kept: a file of outcomes, one repeat a line. Those in it are not made again, new ones are added to it; a last line
+    that a stop has cut off is made again. make: what makes those of one repeat.
+    """
+    done = _read(kept)[:repeats]
+    yield from done
+    todo = [(n_games, repeat) for repeat in range(len(done), repeats)]
+    with ExitStack() as stack:
+        found = (
+            map(make, todo) if jobs == 1 else stack.enter_context(ProcessPoolExecutor(jobs)).map(make, todo)
+        )
+        out = stack.enter_context(kept.open("a")) if kept is not None else None
+        for made in found:
+            if out is not None:
+                out.write(json.dumps(made) + "\n")
+                out.flush()
+            yield made
+
+
+def _read(kept: Path | None) -> list[list[dict[str, Any]]]:
+    """The outcomes that the file holds whole; what a stop has left behind them is cut off."""
+    if kept is None or not kept.is_file():
+        return []
+    *lines, rest = kept.read_bytes().split(b"\n")
+    if rest:
+        with kept.open("rb+") as file:
+            file.truncate(kept.stat().st_size - len(rest))
+    return [json.loads(line) for line in lines]
+
+
+def kept_of(n_games: int) -> Path:
+    """Where outcomes are kept: a name for each state of the code and settings that make them."""
+    digest = hashlib.blake2b(f"{SETTINGS} {n_games}".encode(), digest_size=6)
+    for room in TRIED:
+        for path in sorted(Path(__file__).parents[1].joinpath(room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    folder = Path(".cache")
+    folder.mkdir(exist_ok=True)
+    return folder / f"planted-{digest.hexdigest()}.jsonl"
 
 
 def shares(found: list[dict[str, Any]]) -> pl.DataFrame:
@@ -97,12 +142,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     found: list[dict[str, Any]] = []
-    for row in rows(asked.repeats, asked.games, asked.jobs):
-        found.append(row)
-        if len(found) % len(KINDS) == 0:
-            shares(found).write_json(asked.out)
-            sys.stdout.write(f"{len(found) // len(KINDS)} of {asked.repeats} data sets a kind\n")
-            sys.stdout.flush()
+    for n, made in enumerate(rows(asked.repeats, asked.games, asked.jobs, kept_of(asked.games)), 1):
+        found += made
+        shares(found).write_json(asked.out)
+        sys.stdout.write(f"{n} of {asked.repeats} data sets a kind\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

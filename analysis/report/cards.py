@@ -77,18 +77,16 @@ def agents_rows(table: pl.DataFrame) -> Table:
 
     rows = [
         [r["agent"], (r["model"] or "scripted").split("@")[0], f"{r['seats']:,}", f"{r['decisions']:,}",
-         share(r["fallbacks"]), share(r["forced"]), _won(r, "village"), _won(r, "werewolf"),
-         f"{r['ballots']:,}",
-         share(r["hit"]), share(r["chance"]), _lift(r)]
+         f"{r['fallbacks']:.1%} / {r['forced']:.1%}", _won(r, "village"), _won(r, "werewolf"), f"{r['ballots']:,}",
+         "" if r["hit"] is None else f"{r['hit']:.1%} / {r['chance']:.1%}", _lift(r)]
         for r in table.to_dicts()
     ]  # fmt: skip
     columns = [
-        "agent", "model", "seats", "decisions", "fallbacks", "forced", "won as village [95%]",
-        "won as werewolves [95%]",
-        "ballots", "hit", "by chance", "lift [95%]"
+        "agent", "model", "seats", "decisions", "fallbacks / forced", "won as village [95%]",
+        "won as werewolves [95%]", "ballots", "hit / by chance", "lift [95%]"
     ]  # fmt: skip
     return Table(
-        columns, rows, tuple(range(2, 12)), (), "T1-agents", "Who plays, and do their ballots hit?",
+        columns, rows, tuple(range(2, 10)), (), "T1-agents", "Who plays, and do their ballots hit?",
         "Ballots of the village side, forced ones left out; by chance: what a random living other would have hit given "
         "what the voter knew; lift in points, intervals over games. Forced: chosen among the legal answers "
         "after others "

@@ -17,7 +17,7 @@ def effects(rows: pl.DataFrame, title: str, label: str) -> str | Drawing:
     """
     names = rows["name"].unique(maintain_order=True).to_list()
     base = alt.Chart(data(rows))
-    y = alt.Y("name:N", sort=names, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=210))
+    y = alt.Y("name:N", sort=names, axis=alt.Axis(title=None, grid=False, labelColor=INK, labelLimit=225))
     color = alt.Color("kind:N", legend=None, scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())))
     x = alt.X("effect:Q", axis=alt.Axis(title=title, tickCount=5))
     zero = alt.Chart(alt.Data(values=[{"z": 0}])).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x="z:Q")
@@ -26,7 +26,7 @@ def effects(rows: pl.DataFrame, title: str, label: str) -> str | Drawing:
     bars = known.mark_rule(strokeWidth=2.5).encode(y=y, x="low:Q", x2="high:Q", color=color)
     dots = known.mark_circle(size=75, opacity=1).encode(y=y, x=x, color=color)
     drawn = zero + ticks.encode(y=y, x=x, color=color) + bars + dots
-    return svg(drawn.properties(width=420, height=24 * len(names)), label)
+    return svg(drawn.properties(width=300, height=24 * len(names)), label)
 
 
 def doses(points: pl.DataFrame, title: str, label: str) -> str | Drawing:

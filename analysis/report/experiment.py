@@ -12,8 +12,10 @@ from analysis.behaviour.outcomes import read_experiment
 from analysis.reasoning.importance import importance
 from analysis.reasoning.read import has_reasoning, read_reasonings
 from analysis.report.block import Block
+from analysis.report.effect_words import sentences
+from analysis.report.figures import standalone
 from analysis.report.page import Numbers, commands
-from analysis.report.sections.effects import add_experiment, add_strategic, sentences
+from analysis.report.sections.effects import add_experiment, add_strategic
 from analysis.report.sections.made.reasoning import add_reasoning
 from analysis.report.sections.made.watched import add_watched
 
@@ -42,7 +44,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
     table.write_parquet(path / "effects.parquet")
     for part in reasoned.parts + block.parts:
         if part.figure is not None:
-            (path / f"{part.figure.id}.svg").write_text(str(part.figure.svg), encoding="utf-8")
+            (path / f"{part.figure.id}.svg").write_text(standalone(str(part.figure.svg)), encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page.filters["code"] = commands
     source = Path(__file__).with_name("experiment.html.jinja").read_text(encoding="utf-8")

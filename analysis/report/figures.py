@@ -38,6 +38,8 @@ COLOURS = {
     "scripted-policy posterior": TEAL, "public events, boosted": PINK, "rules posterior": GOLD,
 }  # fmt: skip
 """Sources that recur have one colour in all figures."""
+SMALL = 560
+"""Pixels: figures no wider than this are shrunk to a telephone's screen, wider ones are moved about on it."""
 CHECKED = False
 """Whether altair holds a figure to its schema, which takes as long as drawing it; tests do."""
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
@@ -97,7 +99,9 @@ def _draw(spec: dict[str, Any], label: str) -> str:
     width = re.search(r'width="([\d.]+)"', text)
     # The view box scales with the page; the natural size is the largest.
     text = re.sub(r' (?:width|height)="[\d.]+"', "", text, count=2)
-    text = text.replace("<svg ", f'<svg style="max-width:{width[1] if width else 900}px" ', 1)
+    size = float(width[1]) if width else 900.0
+    kind = ' class="small"' if size <= SMALL else ""
+    text = text.replace("<svg ", f'<svg{kind} style="max-width:{size:g}px" ', 1)
     safe = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return text.replace("<svg ", f'<svg role="img" aria-label="{safe}" ', 1)
 
@@ -174,7 +178,7 @@ def forest(scores: pl.DataFrame, label: str) -> str | Drawing:
         .mark_rule(color=ORANGE, strokeDash=[5, 4], opacity=0.8)
         .encode(x=alt.X("auroc:Q", scale=_auroc_axis(low)))
     )
-    return svg((chance + rival + bars + dots + text).properties(width=560, height=26 * len(scores)), label)
+    return svg((chance + rival + bars + dots + text).properties(width=330, height=26 * len(scores)), label)
 
 
 def layers(curves: pl.DataFrame, bands: pl.DataFrame, label: str) -> str | Drawing:

@@ -18,6 +18,7 @@ import polars as pl
 
 from analysis.behaviour.branches import is_branch
 from analysis.data.frames import Logs
+from analysis.data.levels import OF_PLAYERS, levels_of
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Begun, Evaluation, Settings, Skipped, begin, finish
 from analysis.evaluation.prepare import Preparing
@@ -74,6 +75,10 @@ def write_report(
             f"{', '.join(map(str, runs))}: branches only; name the run that they continue beside them, their own games "
             "share a beginning and are no sample"
         )
+    if by is not None and by not in OF_PLAYERS:
+        levels_of(
+            [(f"{i}:", run) for i, run in enumerate(opened)], by
+        )  # one that does not exist is refused now
     with one_thread(), figures.aside():
         _write(page, opened, branches, Steps(tell), settings or Settings(), by, command)
     return page

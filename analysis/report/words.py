@@ -216,9 +216,9 @@ def acts_answer(
     """
     said = []
     if isinstance(headline, Evaluation):
-        said.append(rung_words(headline.rungs[3]))
+        said.append(acts_words(headline.rungs[3]))
     else:
-        said.append("Whether ballots go with what is held was not tested.")
+        said.append("Not tested: the question that their ballots would be held against was not evaluated.")
     said.append(causal)
     wolves = (
         lies.filter("within_role", pl.col("contrast").str.ends_with(": lie against truth"))
@@ -240,6 +240,21 @@ def acts_answer(
     return said
 
 
+def acts_words(rung: Rung) -> str:
+    """The answer to whether it is acted on, by rung 4 and nothing else, and the sentence that gives the reason."""
+    reason = rung_words(rung)
+    if rung.verdict == "not tested":
+        return f"Not tested: {rung.why}."
+    if rung.verdict == "unclear" and rung.behaviour == "unclear":
+        return reason
+    head = {
+        "yes": "Yes" if rung.causal == "used" else "It looks so",
+        "no": "No",
+        "unclear": "Not shown" if rung.behaviour == "yes" else "In part",
+    }[rung.verdict]
+    return f"{head}: {reason[0].lower()}{reason[1:]}"
+
+
 def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
     """Whether a lie within the role can be told from true statements: what rung 1 of that question says, no more."""
     rung, site = own.rungs[0], own.target.readouts[0].site
@@ -249,10 +264,19 @@ def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
     }.get(rung.verdict, "is not shown to be told from the truth before it is said")
     who = title_of(own.target.name).removesuffix(" is about to lie")
     here = wolves.filter(pl.col("window") == site) if len(wolves) else wolves
-    recall = f", {here['recall'][0]:.0%} found at 1% false alarms" if len(here) else ""
+    recall, beside = "", ""
+    if len(here):
+        r = here.row(0, named=True)
+        recall = f", {r['recall']:.0%} found at 1% false alarms"
+        if r["no_role_line"] is not None:
+            recall += f", AUROC {r['no_role_line']:.2f} with the role line removed"
+        if r["boost"] is not None:
+            adds = "adds to it" if r["boost_low"] > 0 else "is not shown to add to it"
+            boost = f"{r['boost']:+.3f} [{r['boost_low']:+.3f}, {r['boost_high']:+.3f}]"
+            beside = f" A monitor of the words reaches {r['monitor']:.2f}; looking inside {adds} ({boost})."
     return (
         f"{who}'s lie {sure} (AUROC {within(rung.value)} at {site}, p {p_text(rung.p)}{recall}, "
-        f"{int(own.target.y.sum()):,} lies of {own.target.n_games:,} games)."
+        f"{int(own.target.y.sum()):,} lies of {own.target.n_games:,} games).{beside}"
     )
 
 

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from analysis.probes.probes import PENALTIES, Nested
 from analysis.stats.logistic import probabilities
 from analysis.stats.moments import Doubles, Moments, project
+from analysis.stats.remember import remembered
 from analysis.stats.splits import Folds
 
 STACK_PENALTY = 1e-2
@@ -111,6 +112,7 @@ class Regressor(SharedBins, HistGradientBoostingRegressor):
     """Of any number."""
 
 
+@remembered
 def boosted(
     features: NDArray[Any], y: Doubles, folds: Folds, seed: int = 0, value: bool = False, trees: int = TREES
 ) -> Nested:

@@ -13,6 +13,7 @@ from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     from harness.play.progress import Mode, Progress
+    from harness.play.tournament import Executor
 
 RUNS = Path("runs")
 SHOWN = 20
@@ -64,6 +65,13 @@ def status_of(run: Path, say: Callable[[str], None]) -> int:
     for one in found:
         say(str(one))
     return FAILING if found else 0
+
+
+def executor_of(local: bool, ray: bool) -> Executor:
+    """Where work is done, by the flags --local and --ray. Raises WolfscopeError where both are given."""
+    if local and ray:
+        raise WolfscopeError("--local and --ray exclude each other; give one, or neither")
+    return "local" if local else "ray" if ray else "auto"
 
 
 def progress_of(quiet: bool, json: bool) -> Progress:

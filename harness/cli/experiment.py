@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
-from harness.cli.app import PLAY, Flag, app, last_line, progress_of
-
-if TYPE_CHECKING:
-    pass
+from harness.cli.app import PLAY, Flag, app, executor_of, last_line, progress_of
 
 
 @app.command(group=PLAY)
@@ -21,6 +18,10 @@ def experiment(
     set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
     force: Flag = False,
     device: str = "auto",
+    local: Flag = False,
+    ray: Flag = False,
+    ray_address: str | None = None,
+    workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     quiet: Flag = False,
 ) -> int:
     """Change many logged moments, with controls, and measure what the model then does: a table, figures and a page.
@@ -41,6 +42,14 @@ def experiment(
         Also with fewer games than the smallest effect of interest needs; the page then says so.
     device
         Where the model is read: cpu, cuda or auto.
+    local
+        Work in this process, without Ray; the way by itself.
+    ray
+        Share the moments between workers on Ray, each with the model; the table is the same.
+    ray_address
+        Work on a running Ray cluster.
+    workers
+        So many workers on Ray (default: one for each GPU, or one for each core where there is none).
     """
     from harness.errors import WolfscopeError
     from harness.experiment.design import load_design, shipped
@@ -52,7 +61,10 @@ def experiment(
             f"{', '.join(shipped())}"
         )
     progress = progress_of(quiet, False)
-    folder = run_experiment(load_design(design, set), runs, out, force=force, device=device, say=progress.say)
+    folder = run_experiment(
+        load_design(design, set), runs, out, force=force, device=device, executor=executor_of(local, ray),
+        address=ray_address, n_workers=workers, say=progress.say,
+    )  # fmt: skip
     return effects(folder, quiet=quiet)
 
 

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from harness.cli.app import LOOK, PLAY, RUNS, Flag, app, last_line, mode_of, progress_of, status_of
+from harness.cli.app import (
+    LOOK,
+    PLAY,
+    RUNS,
+    Flag,
+    app,
+    executor_of,
+    last_line,
+    mode_of,
+    progress_of,
+    status_of,
+)
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     from harness.play.progress import Progress
-    from harness.play.tournament import Executor
 
 
 @app.command(group=PLAY)
@@ -84,7 +94,7 @@ def run(
     place = out or RUNS / settings.run.name
     progress = TrackedProgress(mode_of(quiet, json), [tracker_of(words) for words in track])
     with progress.tracked(settings, place):
-        path = run_tournament(settings, place, progress, ray_address, _executor(local, ray))
+        path = run_tournament(settings, place, progress, ray_address, executor_of(local, ray))
     _say_fallbacks(path, progress)
     if progress.losses:
         progress.say(
@@ -166,9 +176,3 @@ def _dry_run(settings: Any, sample: int, progress: Progress, json: bool) -> int:
     for line in [msgspec.json.encode(found).decode()] if json else dry_run_lines(found):
         last_line(line)
     return 0
-
-
-def _executor(local: bool, ray: bool) -> Executor:
-    if local and ray:
-        raise WolfscopeError("--local and --ray exclude each other; give one, or neither")
-    return "local" if local else "ray" if ray else "auto"

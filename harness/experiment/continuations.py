@@ -5,16 +5,15 @@ a moment draws one number u, the same for all arms; each arm's decision is the o
 distribution; from there on the players that sat in the game play with the seed of continuation k. Arms that decide the
 same share the continuation, so that nothing but the decision makes a difference.
 
-Played in this process: scripted players as they are, models through one hooked backend. What the continuations say is
-kept, their logs are not; `wolfscope branch` keeps those of one moment.
+A worker (`harness.experiment.work`) plays scripted players as they are and models through one hooked backend. What the
+continuations say is kept, their logs are not; `wolfscope branch` keeps those of one moment.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,11 +25,8 @@ from games import chance
 from games.branching import Forked
 from games.play import Answer, observe, play
 from games.records import NOBODY, Decision, Event, Record
-from harness.atomic import replacing, storage
 from harness.branch.changes import Change, Choose, Say, fork_of, locate, prefix
 from harness.branch.plan import emitted
-from harness.experiment.design import Design
-from harness.experiment.folder import Manifest, read_parts
 from harness.experiment.moments import Moment
 from harness.play.factory import make_agent
 from harness.replay.replay import Replay
@@ -180,53 +176,14 @@ def _future(
     )
 
 
-def play_continuations(
-    folder: Path,
-    design: Design,
-    manifest: Manifest,
-    runs: Sequence[Run],
-    hooked: Any,
-    say: Callable[[str], None],
-) -> None:
-    """Play what is left of an experiment's continuations and write `futures.parquet`. Raises StorageError."""
-    place = folder / "continuations"
-    with storage(folder):
-        place.mkdir(exist_ok=True)
-    measured = read_parts(folder)
-    futures, close = futures_of(runs, hooked)
-    try:
-        for n, moment in enumerate(manifest.moments):
-            part = place / f"{moment.id:05d}.parquet"
-            if not part.is_file():
-                rows = _rows(futures[moment.run], moment, measured, design.outcomes.continuations)
-                with replacing(part) as file:
-                    pl.DataFrame(rows, schema=FUTURES).write_parquet(file)
-            say(f"continuations of {n + 1:,} of {len(manifest.moments):,} moments")
-    finally:
-        close()
-    with replacing(folder / "futures.parquet") as file:
-        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
-
-
-def futures_of(runs: Sequence[Run], hooked: Any) -> tuple[list[Futures], Callable[[], None]]:
-    """(one player of futures a run, what frees the model). hooked: None where no model sits in the games."""
-    if hooked is None:
-        return [Futures(run, {}) for run in runs], lambda: None
-    from agents.backends.hooked.backend import HookedBackend
-
-    backend = HookedBackend(hooked)
-    found = []
-    for run in runs:
-        names = {name for config in schedule_of(run.manifest).configs for name in config.backends}
-        found.append(Futures(run, dict.fromkeys(names, backend)))
-    return found, lambda: asyncio.run(backend.close())
-
-
-def _rows(futures: Futures, moment: Moment, measured: pl.DataFrame, n: int) -> list[dict[str, Any]]:
+def follow(
+    futures: Futures, moment: Moment, measured: Sequence[Mapping[str, Any]], n: int
+) -> list[dict[str, Any]]:
+    """The rows (`FUTURES`) of a moment: n continuations for each arm. measured: its rows of `folder.OUTCOMES`."""
     choices: dict[str, list[int]] = {}
     seed = futures.run.game(moment.game_id)[2]
     draws = np.array([chance.uniform(chance.key(seed, "experiment", moment.seq, k)) for k in range(n)])
-    for row in measured.filter(pl.col("moment") == moment.id).iter_rows(named=True):
+    for row in measured:
         if row["options"]:
             choices[row["arm"]] = chosen(row["options"], row["logprobs"], draws)
     wanted: dict[int, set[int]] = {}

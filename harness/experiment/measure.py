@@ -42,7 +42,12 @@ class Measurer:
         self._dictionaries: dict[str, Dictionary] = {}
 
     def rows(self, moment: Moment) -> list[dict[str, Any]]:
-        """A row (`harness.experiment.folder.OUTCOMES`) for each arm that the moment has."""
+        """A row (`harness.experiment.folder.OUTCOMES`) for each arm that the moment has.
+
+        Computed from nothing, so that it does not depend on who measured which moment before.
+        """
+        for scorer in self.scorers.values():
+            scorer.forget()
         scene = self.scenes[moment.run].scene(moment)
         asks, meant = self.asks(scene)
         found: dict[Key, Any] = {}

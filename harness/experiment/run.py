@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ import numpy as np
 
 from harness.atomic import storage
 from harness.config.hashing import hash_of
-from harness.config.models import model_folder
 from harness.errors import RunFolderError
-from harness.experiment.arms import Arm, expand
+from harness.experiment.arms import expand
 from harness.experiment.checks import check_changes, check_games
 from harness.experiment.design import Design, ExperimentError, load_design
 from harness.experiment.directions import Direction, fit_mass_mean, fit_probability, read_direction
@@ -30,18 +30,21 @@ from harness.experiment.folder import (
     Source,
     read_manifest,
     read_parts,
-    read_vectors,
     write_outcomes,
     write_part,
     write_vectors,
 )
-from harness.experiment.measure import Measurer
 from harness.experiment.moments import Moment, draw_moments, split_games
 from harness.experiment.scenes import Scenes
+from harness.experiment.work.models import load_model
+from harness.experiment.work.parts import play_continuations, run_strategic
+from harness.experiment.work.place import Place
+from harness.experiment.work.worker import Worker
+from harness.experiment.work.workers import Left, Workers
 from harness.lock import RunLock
+from harness.play.tournament import Executor
 from harness.run.folder import Run, load_run
 from harness.run.manifest import this_session
-from harness.schedule.branched import schedule_of
 
 PART = 10
 """Moments a part."""
@@ -57,18 +60,23 @@ def run_experiment(
     *,
     force: bool = False,
     device: str = "auto",
+    executor: Executor = "auto",
+    address: str | None = None,
+    n_workers: int | None = None,
     say: Say = lambda text: None,
 ) -> Path:
     """Carry out a design on the games of some runs; the experiment's folder.
 
     out: by default `experiment-<name>` in the first run's folder. force: also with fewer games than the smallest effect
-    of interest needs; the page then says so.
+    of interest needs; the page then says so. executor, address, n_workers: who does the work, this process by default,
+    or actors on Ray (`harness.experiment.work.place.Place`).
 
     Raises ExperimentError for what is refused before anything is asked, ConfigurationError, RunFolderError,
     ModelFilesError, StorageError.
     """
     if not isinstance(design, Design):
         design = load_design(design)
+    place = Place(device, executor, address, n_workers)
     if not runs:
         raise ExperimentError("no run was named; name at least one run folder with games of a model")
     opened = [load_run(path) for path in runs]
@@ -93,7 +101,7 @@ def run_experiment(
             say(f"{folder} is finished: nothing is asked again")
             return folder
         carry_out = _carry_out if design.strategic is None and design.turns is None else _played_out
-        carry_out(folder, design, opened, sources, key, manifest, force, device, say)
+        carry_out(folder, design, opened, sources, key, manifest, force, place, say)
     return folder
 
 
@@ -105,14 +113,13 @@ def _played_out(
     key: str,
     manifest: Manifest | None,
     force: bool,
-    device: str,
+    place: Place,
     say: Say,
 ) -> None:
     """The acts of a menu played out, or whole turns taken anew, in place of what arms do to an answer."""
     from harness.experiment.reasoning.turns import turn_arms, write_turns
-    from harness.experiment.strategic import run_strategic
 
-    hooked = _load(runs, device, say)
+    hooked = load_model(runs, place.device, say)
     if manifest is None:
         moments = draw_moments(design, runs, False)
         stamps = [] if design.turns is None else check_games(design, moments, force)
@@ -124,7 +131,8 @@ def _played_out(
     manifest.write(folder)
     began = time.monotonic()
     if design.turns is None:
-        run_strategic(folder, design, manifest.moments, runs, hooked, say)
+        with place.workers(Worker(folder, design, manifest, runs, hooked, place.device, say), say) as workers:
+            run_strategic(folder, manifest.moments, workers, say)
     elif hooked is None:
         raise ExperimentError("no model sits in these games, so nobody can take a turn anew")
     else:
@@ -142,10 +150,10 @@ def _carry_out(
     key: str,
     manifest: Manifest | None,
     force: bool,
-    device: str,
+    place: Place,
     say: Say,
 ) -> None:
-    hooked = _load(runs, device, say)
+    hooked = load_model(runs, place.device, say)
     if hooked is None:
         raise ExperimentError(
             "no model sits in these games, so nobody can be asked again; only [strategic] needs none"
@@ -155,20 +163,16 @@ def _carry_out(
         manifest = _plan(folder, design, runs, sources, key, hooked, scenes, force, say)
     else:
         manifest.sessions.append(this_session())
-    scorers = _scorers(hooked, manifest, scenes, device, say)
-    measurer = Measurer(
-        scenes, scorers, manifest.arms, read_vectors(folder), options=design.outcomes.options,
-        beliefs=design.outcomes.beliefs,
-    )  # fmt: skip
-    _ask(folder, manifest, measurer, say)
-    if design.reasoning is not None:
-        from harness.experiment.reasoning.run import read_reasonings
+    worker = Worker(folder, design, manifest, runs, hooked, place.device, say)
+    scorers = worker.scorers  # what cannot be read is refused before anything is asked
+    with place.workers(worker, say) as workers:
+        _ask(folder, manifest, workers, say)
+        if design.reasoning is not None:
+            from harness.experiment.reasoning.run import read_reasonings
 
-        read_reasonings(folder, design, manifest, runs, scenes, scorers[None], hooked, say)
-    if design.outcomes.continuations:
-        from harness.experiment.continuations import play_continuations
-
-        play_continuations(folder, design, manifest, runs, hooked, say)
+            read_reasonings(folder, design, manifest, runs, scenes, scorers[None], hooked, say)
+        if design.outcomes.continuations:
+            play_continuations(folder, manifest, workers, say)
     write_outcomes(folder)
     manifest.status = "finished"
     manifest.write(folder)
@@ -219,93 +223,17 @@ def _plan(
     return manifest
 
 
-def _load(runs: Sequence[Run], device: str, say: Say) -> Any:
-    """The one model whose decisions are asked again, None where only scripted players sit."""
-    from agents.hooks.model import load_hooked_model
-
-    folders: dict[Path, None] = {}
-    for run in runs:
-        for config in schedule_of(run.manifest).configs:
-            for backend in config.backends.values():
-                if backend.kind != "openai":
-                    folders[model_folder(backend).resolve()] = None
-    if not folders and not any(run.manifest.models for run in runs):
-        return None
-    if len(folders) != 1:
-        raise ExperimentError(
-            f"an experiment asks one local model; the runs have {len(folders)}: "
-            f"{', '.join(map(str, folders)) or 'none'}. "
-            "Name runs of one model whose weights are here (vllm or transformers backends)"
-        )
-    (path,) = folders
-    say(f"loading {path.name}")
-    hooked = load_hooked_model(path, device="cuda" if device == "gpu" else device)
-    played = {name for run in runs for name in run.manifest.models.values()}
-    if played and hooked.name not in played:
-        raise ExperimentError(
-            f"{path} holds {hooked.name}, but the games were played with {', '.join(sorted(played))}"
-        )
-    return hooked
-
-
-def _scorers(
-    hooked: Any, manifest: Manifest, scenes: Sequence[Scenes], device: str, say: Say
-) -> Mapping[str | None, Any]:
-    from agents.hooks.model import load_hooked_model
-    from agents.models.small import find_model
-    from harness.experiment.scoring.packed import make_scorer
-    from harness.experiment.scoring.plain import PlainScorer
-
-    first = manifest.moments[0]
-    probe = Measurer(
-        scenes, {None: PlainScorer(hooked)}, _few(manifest.arms), _some_vectors(manifest, hooked), options=True,
-        beliefs=False,
-    ).asks(scenes[first.run].scene(first))[0]  # fmt: skip
-    scorer, off = make_scorer(hooked, list(probe.values()))
-    manifest.scorer = "plain" if isinstance(scorer, PlainScorer) else "packed"
-    manifest.off = off
-    if manifest.scorer == "plain":
-        say(
-            f"{hooked.name} is read by plain passes, one an arm: its attention cannot be packed (off by {off:.2g} nats)"
-        )
-    scorers: dict[str | None, Any] = {None: scorer}
-    for model in sorted({arm.model for arm in manifest.arms if arm.model is not None}):
-        other = load_hooked_model(find_model(model), device="cuda" if device == "gpu" else device)
-        if other.tokenizer.get_vocab() != hooked.tokenizer.get_vocab():
-            raise ExperimentError(
-                f"{model} has other words than {hooked.name}: its prompts would be other ones"
-            )
-        scorers[model] = make_scorer(other, list(probe.values()))[0]
-        if other.name not in manifest.models:
-            manifest.models.append(other.name)
-    return scorers
-
-
-def _few(arms: Sequence[Arm]) -> list[Arm]:
-    """The unchanged moment and one arm a layer: enough to see whether packed answers are right."""
-    edited = {arm.layer: arm for arm in arms if arm.kind == "direction"}
-    return [arms[0], *edited.values()]
-
-
-def _some_vectors(manifest: Manifest, hooked: Any) -> np.ndarray:
-    n = 1 + max((arm.vector or 0 for arm in manifest.arms), default=0)
-    return np.random.default_rng(0).normal(size=(n, hooked.layout.d_model)).astype(np.float32)
-
-
-def _ask(folder: Path, manifest: Manifest, measurer: Measurer, say: Say) -> None:
+def _ask(folder: Path, manifest: Manifest, workers: Workers, say: Say) -> None:
     done = set(read_parts(folder)["moment"].unique(maintain_order=True))
-    todo = [m for m in manifest.moments if m.id not in done]
+    todo = [(m, None) for m in manifest.moments if m.id not in done]
     began, before = time.monotonic(), manifest.seconds
-    for start in range(0, len(todo), PART):
-        some = todo[start : start + PART]
-        write_part(folder, some[0].id, [row for moment in some for row in measurer.rows(moment)])
-        spent = time.monotonic() - began
-        manifest.seconds = before + spent
+    left = Left("", len(manifest.moments) - len(todo), len(manifest.moments), say)
+    found = workers.each("ask", todo)
+    while some := list(itertools.islice(found, PART)):
+        write_part(folder, some[0][0].id, [row for _, rows in some for row in rows])
+        manifest.seconds = before + time.monotonic() - began
         manifest.write(folder)
-        n = start + len(some)
-        say(
-            f"{n + len(done):,} of {len(manifest.moments):,} moments; about {spent / n * (len(todo) - n):,.0f} s left"
-        )
+        left.add(len(some))
 
 
 def _fitted(design: Design, runs: Sequence[Run], hooked: Any, say: Say) -> dict[str, Direction]:

@@ -8,8 +8,7 @@ was to, is written down beside them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,11 +18,9 @@ import polars as pl
 from agents.base import ModelPlayer
 from games.base import GameError
 from games.records import Decision, Event, Record, SpeechAct
-from harness.atomic import replacing, storage
 from harness.branch.changes import Say
-from harness.errors import RunFolderError
-from harness.experiment.continuations import Futures, futures_of
-from harness.experiment.design import Design
+from harness.experiment.continuations import Futures
+from harness.experiment.design import StrategicSection
 from harness.experiment.moments import Moment
 from harness.experiment.scenes import Scenes
 from harness.experiment.scoring.questions import Ask
@@ -86,53 +83,11 @@ def menu(
     return list({option.name: option for option in found}.values())[:most]
 
 
-def run_strategic(
-    folder: Path,
-    design: Design,
-    moments: Sequence[Moment],
-    runs: Sequence[Run],
-    hooked: Any,
-    say: Callable[[str], None],
-) -> Path:
-    """Play the menus of a design's moments out and write `acts.parquet`; its path. Goes on after a stop."""
-    section = design.strategic
-    if section is None:
-        raise RunFolderError(f"the design {design.name!r} has no [strategic] table")
-    place = folder / "acts"
-    with storage(folder):
-        place.mkdir(parents=True, exist_ok=True)
-    futures, close = futures_of(runs, hooked)
-    scenes = [Scenes(run) for run in runs]
-    scorer = _scorer(hooked)
-    try:
-        for n, moment in enumerate(moments):
-            part = place / f"{moment.id:05d}.parquet"
-            if not part.is_file():
-                r = moment.run
-                rows = _moment_rows(runs[r], futures[r], scenes[r], moment, section, scorer)
-                with replacing(part) as file:
-                    pl.DataFrame(rows, schema=ACTS).write_parquet(file)
-            say(f"acts of {n + 1:,} of {len(moments):,} moments")
-    finally:
-        close()
-    out = folder / "acts.parquet"
-    with replacing(out) as file:
-        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
-    return out
-
-
-def _scorer(hooked: Any) -> Any:
-    if hooked is None:
-        return None
-    from harness.experiment.scoring.packed import PackedScorer, packs
-    from harness.experiment.scoring.plain import PlainScorer
-
-    return PackedScorer(hooked) if packs(hooked) else PlainScorer(hooked)
-
-
-def _moment_rows(
-    run: Run, futures: Futures, scenes: Scenes, moment: Moment, section: Any, scorer: Any
+def play_menu(
+    run: Run, futures: Futures, scenes: Scenes, moment: Moment, section: StrategicSection, scorer: Any
 ) -> list[dict[str, Any]]:
+    """The rows (`ACTS`) of one moment, its menu played out. scorer: reads a model's own probability of each act; None
+    where no model sits."""
     replay = Replay(run, moment.game_id)
     decision = replay.decision(moment.seq)
     options = menu(replay, decision, sorted(moment.belief), moment.belief, section.most)

@@ -15,7 +15,7 @@ from analysis.behaviour.outcomes import experiments_of, read_experiment
 from analysis.report.block import Block
 from analysis.report.experiment import write_effects
 from analysis.report.page import Numbers
-from analysis.report.sections.causal import read_experiments
+from analysis.report.sections.causal import causal_words, read_experiments
 from analysis.report.sections.effects import effects_block
 from analysis.stats.errors import AnalysisError
 from tests.fixtures.made_experiments import made_experiment
@@ -100,6 +100,34 @@ def test_legal_mass_and_what_happens_to_the_other_options_stand_beside(tmp_path)
     assert row(table, outcome="moved")["effect"] == pytest.approx(0.1, abs=0.03)
 
 
+def test_what_follows_is_counted_in_continuations(tmp_path):
+    folder = made_experiment(tmp_path / "e", effect=0.1, n_games=12)
+    measured = pl.read_parquet(folder / "outcomes.parquet").select("moment", "arm")
+    follows = measured.join(pl.DataFrame({"k": [0, 1, 2]}), how="cross").with_columns(
+        option=pl.lit(1, pl.Int16), exiled=pl.lit(0.0), votes=pl.lit(0.0), lies=pl.lit(0.0),
+        won=(pl.col("arm") == "push").cast(pl.Float64),
+    )  # fmt: skip
+    follows.write_parquet(folder / "futures.parquet")
+    table = table_of(folder)
+    won = row(table, outcome="won")
+    assert won["effect"] == 1.0
+    assert won["n_continuations"] == 3 * won["n_moments"]
+    assert row(table)["n_continuations"] is None
+    assert f"{won['n_continuations']:,} continuations" in write_effects(folder)[0].read_text()
+
+
+def test_the_positive_control_of_a_direction_is_said_beside_it(tmp_path):
+    folder = made_experiment(tmp_path / "e", effect=0.0, n_games=12)
+    assert not any("positive control" in line for line in write_effects(folder)[1])  # nothing was asked
+    stated = pl.when(pl.col("arm") == "push").then(0.8).otherwise(0.5)
+    pl.read_parquet(folder / "outcomes.parquet").with_columns(
+        seats=pl.lit([1], pl.List(pl.Int16)), beliefs=pl.concat_list(stated)
+    ).write_parquet(folder / "outcomes.parquet")
+    (line,) = [line for line in write_effects(folder)[1] if "positive control" in line]
+    assert "under push the stated P(subject is a werewolf) goes from 0.500 by +0.300" in line
+    assert "beyond random directions by +0.300" in line
+
+
 def test_settings_are_pooled_and_another_setting_is_predicted_more_widely(tmp_path):
     folder = made_experiment(tmp_path / "e", effect=0.1, groups=("a", "b", "c"), n_games=45)
     forest = settings_forest(read_experiment(folder), "push", "p_subject", 200)
@@ -108,6 +136,14 @@ def test_settings_are_pooled_and_another_setting_is_predicted_more_widely(tmp_pa
     assert pooled["effect"] == pytest.approx(0.1, abs=0.02)
     assert wide["low"] < pooled["low"] < pooled["high"] < wide["high"]
     assert settings_forest(read_experiment(made_experiment(tmp_path / "one")), "push", "p_subject").is_empty()
+
+
+def test_a_forest_over_settings_is_drawn_with_where_another_setting_is_expected(tmp_path):
+    folder = made_experiment(tmp_path / "e", effect=0.1, groups=("a", "b", "c"), n_games=45)
+    page, _ = write_effects(folder)
+    (drawn,) = folder.glob("F8-settings-*.svg")
+    assert "another setting (prediction)" in drawn.read_text()
+    assert "Does push do the same in every setting?" in page.read_text()
 
 
 def test_random_effects_agree_with_a_worked_example():
@@ -129,7 +165,9 @@ def test_the_page_says_what_the_table_says(tmp_path):
     )
     assert "Stamped: layer 3 is another one." in text
     assert "Does a stronger push do more" in text
-    assert (folder / "F8-made.svg").is_file()
+    drawn = (folder / "F8-made.svg").read_text()
+    assert "--blue:#" in drawn  # alone it has no page to take its colours from
+    assert 'xmlns="http://www.w3.org/2000/svg"' in drawn
     effects = [row(table, arm)["effect"] for arm in ("push@0.25", "push@0.5", "push")]
     assert effects == sorted(effects)
     assert f"{effects[-1]:+.3f}" in text
@@ -174,6 +212,12 @@ def test_experiments_beside_a_run_are_read_as_the_rung_used(tmp_path):
     (found,) = used_in(read_experiment(path), 200)
     assert (found.arm, found.verdict, found.experiment) == ("push", "used", "made")
     assert found.contrast.low < found.contrast.value < found.contrast.high
+    said = causal_words([found])
+    assert found.change in said
+    assert "its direction added" in said
+    assert "by less than" not in said
+    small = causal_words([found._replace(smallest=2 * found.contrast.high)])
+    assert "changes what it does, by less than the" in small
     assert experiments_of(tmp_path / "experiment-made") == []
 
 

@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 
 from analysis.planted.planted import mistakes, plant, power_table
+from analysis.planted.rungs import KINDS, rung_target
+from analysis.planted.table import rows
 from analysis.probes.permutation import layer_null, units_of
 from analysis.probes.probes import probe
 from analysis.stats.bootstrap import bootstrap_auroc, interval
+from analysis.stats.remember import remembered, remembering
 from analysis.stats.splits import game_folds
 
 
@@ -65,3 +68,50 @@ def test_a_data_set_is_a_function_of_its_seed():
     assert one.frame.equals(same.frame)
     assert not (one.x == other.x).all()
     assert one.y.mean() == pytest.approx(2 / 6, abs=0.01)
+
+
+def test_a_stopped_table_goes_on_and_makes_no_outcome_twice(tmp_path):
+    made = []
+
+    def make(task):
+        made.append(task)
+        return [{"planted": "nothing", "n_games": task[0], "rung 1": task[1] == 1}]
+
+    kept = tmp_path / "kept.jsonl"
+    whole = list(rows(3, 60, make=make))
+    made.clear()
+    for n, _ in enumerate(rows(3, 60, kept=kept, make=make)):
+        if n == 1:
+            break
+    assert made == [(60, 0), (60, 1)]
+    kept.write_bytes(kept.read_bytes()[:-4])  # a stop in the middle of a line
+    assert list(rows(3, 60, kept=kept, make=make)) == whole
+    assert made == [(60, 0), (60, 1), (60, 1), (60, 2)]
+    assert list(rows(3, 60, kept=kept, make=make)) == whole
+    assert len(made) == 4
+
+
+def test_what_is_remembered_is_what_would_have_been_computed():
+    asked = []
+
+    @remembered
+    def total(x, folds, scale=1):
+        asked.append(scale)
+        return scale * float(x.sum()) + folds.n_folds
+
+    x, folds = np.arange(6.0), game_folds(np.repeat(np.arange(3), 2), 3)
+    with remembering():
+        assert total(x, folds) == total(x.copy(), folds) == 18.0
+        assert total(x, folds, scale=2) == total(x + 0, folds, scale=2) == 33.0
+        assert total(x + 1, folds) == 24.0
+        assert total(x.astype(np.float32), folds) == 18.0
+        assert asked == [1, 2, 1, 1]
+    assert total(x, folds) == 18.0 and asked == [1, 2, 1, 1, 1]
+
+
+def test_kinds_of_one_seed_share_the_deal_and_what_is_fitted_on_it():
+    kinds = {kind: rung_target(kind, 20, seed=5) for kind in KINDS}
+    for kind, target in kinds.items():
+        assert target.frame.equals(kinds["nothing"].frame)
+        assert (target.y == kinds["nothing"].y).all()
+        assert np.array_equal(target.chose, kinds["nothing"].chose) == (kind != "used")

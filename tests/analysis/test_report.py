@@ -169,10 +169,14 @@ def test_by_a_factor_the_rungs_stand_level_by_level(two_presets):
     page = write_report([two_presets], out=two_presets / "by.html", settings=BARE, by="agent")
     levels = pl.read_parquet(page.with_suffix("") / "S2_levels.parquet")
     assert set(levels["level"]) == {"small"}
+    said = []
     with pytest.raises(
         AnalysisError, match=r"'weather' is no factor .*; there are: agent, model, run, preset, lexicon"
     ):
-        write_report([two_presets], out=two_presets / "other.html", settings=BARE, by="weather")
+        write_report(
+            [two_presets], out=two_presets / "other.html", settings=BARE, by="weather", say=said.append
+        )
+    assert said == []  # nothing was read or fitted for it
 
 
 def test_the_numbers_lie_beside_the_page(signal):

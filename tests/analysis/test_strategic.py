@@ -61,6 +61,18 @@ def test_acts_against_what_they_gain_are_told_apart():
     assert strategic_table(made_acts(-8.0), 200)["verdict"].to_list() == ["against its interest"]
 
 
+def test_no_slope_of_interest_is_excluded_by_noise_in_what_acts_gain():
+    """A slope of twice what is of interest, gains known from four continuations: what is measured is nearly flat."""
+    noisy = [
+        strategic_table(made_acts(4.0, seed, n=4, worth=0.05), 100).row(0, named=True) for seed in range(6)
+    ]
+    assert all(row["verdict"] != "not beyond habit" for row in noisy)
+    assert max(row["reliability"] for row in noisy) < 0.6
+    clear = strategic_table(made_acts(0.0, n_games=200, n=60, worth=0.2), 100).row(0, named=True)
+    assert clear["reliability"] > 0.8
+    assert clear["verdict"] == "not beyond habit"
+
+
 def test_few_games_are_underpowered():
     row = strategic_table(made_acts(0.0, n_games=4), 50).row(0, named=True)
     assert (row["verdict"], row["slope"]) == ("underpowered", None)

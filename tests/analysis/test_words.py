@@ -92,8 +92,32 @@ def test_no_two_sentences_contradict_each_other_or_their_numbers(v):
 
 
 @settings(max_examples=60, deadline=None)
-@given(evidence(), st.floats(0.3, 0.9), st.floats(0.0, 0.1))
-def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p):
+@given(evidence())
+def test_whether_it_is_acted_on_is_answered_by_rung_4_and_by_nothing_else(v):
+    rung = rungs_of(v)[3]
+    said = words.acts_words(rung)
+    assert said.startswith("Yes: ") == (rung.verdict == "yes" and v.causal == "used")
+    assert said.startswith("It looks so: ") == (rung.verdict == "yes" and v.causal != "used")
+    assert said.startswith("No: ") == (rung.verdict == "no")
+    if "no proof of cause" in said or "to show cause" in said:
+        assert said.startswith("It looks so")
+    if said.startswith("Not shown: "):
+        assert "so use is not shown" in said
+    if said.startswith("In part: "):
+        assert "do not go with it" in said
+        assert "where it is changed, they change" in said
+    assert f"{rung.value.value:+.3f}" in said
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    evidence(),
+    st.floats(0.3, 0.9),
+    st.floats(0.0, 0.1),
+    st.floats(-0.05, 0.05),
+    st.none() | st.floats(0.4, 0.9),
+)
+def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p, boost, unlabelled):
     """The highest of several windows may exclude chance where the question's own rung is not settled."""
     v.p_null = p
     rungs = rungs_of(v)
@@ -103,7 +127,11 @@ def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p):
         n_games=3,
         readouts=[SimpleNamespace(site="prompt_last")],
     )
-    wolves = pl.DataFrame({"window": ["prompt_last"], "auroc": [low], "low": [low], "recall": [0.1]})
+    wolves = pl.DataFrame(
+        {"window": ["prompt_last"], "auroc": [low], "low": [low], "recall": [0.1], "monitor": [0.7], "boost": [boost],
+         "boost_low": [boost - 0.02], "boost_high": [boost + 0.02], "no_role_line": [unlabelled]},
+        schema_overrides={"no_role_line": pl.Float64},
+    )  # fmt: skip
     said = words.lie_words(SimpleNamespace(rungs=rungs, target=target), wolves)
     verdicts = {
         "yes": "lie can be told",
@@ -112,6 +140,9 @@ def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p):
     }
     assert verdicts[rungs[0].verdict] in said
     assert f"{rungs[0].value.value:.3f}" in said
+    assert ("looking inside adds to it" in said) == (boost - 0.02 > 0)
+    assert ("looking inside is not shown to add" in said) == (boost - 0.02 <= 0)
+    assert ("with the role line removed" in said) == (unlabelled is not None)
 
 
 @settings(max_examples=60, deadline=None)

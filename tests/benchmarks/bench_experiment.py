@@ -28,7 +28,7 @@ from harness.branch.changes import Choose
 from harness.config.files import parse_config
 from harness.config.models import model_names
 from harness.experiment.arms import expand
-from harness.experiment.continuations import futures_of
+from harness.experiment.continuations import Futures
 from harness.experiment.design import parse_design
 from harness.experiment.directions import Direction
 from harness.experiment.measure import Measurer
@@ -154,15 +154,17 @@ def follow(run: Run, args: argparse.Namespace, games_a_second: float) -> None:
             "arms": [{"name": "push", "kind": "direction", "direction": "v"}],
         }
     )  # fmt: skip
-    (futures,), close = futures_of([run], hooked)
+    backend = HookedBackend(hooked)
+    futures = Futures(run, {"small": backend})
     n, start = 0, clock()
     for moment in draw_moments(design, [run], False):
         changes = {option: Choose(option) for option in list(moment.belief)[:3]}
         n += len(futures.play(moment, changes, dict.fromkeys(changes, range(args.continuations))))
     spent = clock() - start
-    close()
+    asyncio.run(backend.close())
     print(
-        f"continuations {n / spent:6.2f} a second; whole games of the same players {games_a_second:6.2f} a second"
+        f"continuations {n / spent:6.2f} a second; whole games of the same players {games_a_second:6.2f} a second "
+        f"({n / spent / games_a_second:.0%})"
     )
 
 

@@ -332,6 +332,68 @@ def test_what_is_asked_is_written_down_first_and_a_stopped_experiment_goes_on(
         run_experiment(design(vector), [run.path], whole, force=True)
 
 
+def followed(vector: str) -> Design:
+    return design(vector, moments={"n": 4, "per_game": 2}, outcomes={"continuations": 2})
+
+
+def test_what_follows_is_played_once_and_a_stop_loses_no_moment(
+    run: Run, vector: str, tmp_path: Path
+) -> None:
+    whole = run_experiment(followed(vector), [run.path], tmp_path / "whole", force=True)
+
+    def stop(text: str) -> None:
+        if text.startswith("continuations of 2 of 4 moments"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(followed(vector), [run.path], tmp_path / "cut", force=True, say=stop)
+    assert len(list((tmp_path / "cut" / "continuations").iterdir())) == 2
+    run_experiment(followed(vector), [run.path], tmp_path / "cut", force=True)
+    for name in ("outcomes.parquet", "futures.parquet"):
+        assert pl.read_parquet(whole / name).equals(pl.read_parquet(tmp_path / "cut" / name))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_workers_on_ray_make_the_table_of_this_process_bit_for_bit(
+    run: Run, vector: str, tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has: sums of several threads may round otherwise
+    try:
+        here = run_experiment(followed(vector), [run.path], tmp_path / "here", force=True, executor="local")
+    finally:
+        torch.set_num_threads(threads)
+    said: list[str] = []
+    there = run_experiment(
+        followed(vector),
+        [run.path],
+        tmp_path / "there",
+        force=True,
+        executor="ray",
+        n_workers=2,
+        say=said.append,
+    )
+    assert any("starting 2 workers" in line for line in said)
+    for name in ("outcomes.parquet", "futures.parquet"):
+        assert pl.read_parquet(here / name).equals(pl.read_parquet(there / name))
+    assert pl.read_parquet(here / "futures.parquet").height >= 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"executor": "local", "address": "auto"}, "leave out one"),
+        ({"n_workers": 2}, "add --ray"),
+    ],
+)
+def test_a_place_that_contradicts_itself_is_refused_before_anything_is_asked(
+    run: Run, vector: str, tmp_path: Path, place: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        run_experiment(followed(vector), [run.path], tmp_path / "e", force=True, **place)
+    assert not (tmp_path / "e").exists()  # not even drawn
+
+
 def test_beliefs_on_forks_are_those_that_the_run_would_be_told(run: Run, vector: str, tmp_path: Path) -> None:
     import asyncio
 

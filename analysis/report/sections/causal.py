@@ -49,8 +49,8 @@ def causal_words(found: Sequence[Used]) -> str:
         mine = [used for used in found if used.experiment == name]
         unit = OUTCOMES.get(mine[0].outcome, mine[0].outcome)
         arms = "; ".join(
-            f"{used.arm} {VERDICTS[used.verdict]} ({used.contrast.value:+.3f} [{used.contrast.low:+.3f}, "
-            f"{used.contrast.high:+.3f}])"
+            f"{used.change or used.arm} {VERDICTS[used.verdict]}{_size(used)} ({used.contrast.value:+.3f} "
+            f"[{used.contrast.low:+.3f}, {used.contrast.high:+.3f}])"
             for used in mine
         )
         said.append(
@@ -58,3 +58,13 @@ def causal_words(found: Sequence[Used]) -> str:
             f"{max(used.n_games for used in mine):,} games): {arms}."
         )
     return " ".join(said)
+
+
+def _size(used: Used) -> str:
+    """Where a change is used: whether it is as large as the design calls of interest."""
+    low, high = sorted((abs(used.contrast.low), abs(used.contrast.high)))
+    if used.verdict != "used" or not used.smallest:
+        return ""
+    if high < used.smallest:
+        return f", by less than the {used.smallest:g} of interest"
+    return "" if low < used.smallest else f", by more than the {used.smallest:g} of interest"

@@ -9,12 +9,13 @@ from typing import Any
 import polars as pl
 
 from analysis.behaviour.branches import effects_of
-from analysis.behaviour.effects import RANDOM, between_arms, settings_forest
+from analysis.behaviour.effects import ALL, ANOTHER, RANDOM, settings_forest
 from analysis.behaviour.outcomes import OUTCOMES, Experiment
 from analysis.behaviour.strategic import read_acts, strategic_lines, strategic_table, with_advantages
 from analysis.report import effect_charts
 from analysis.report.block import Block
-from analysis.report.page import Figure, Numbers, Table, p_text, share
+from analysis.report.effect_words import interval_words, sentences
+from analysis.report.page import Figure, Numbers, Table, grouped, p_text, share
 from analysis.report.sections.causal import Read
 
 IN_WORDS = {
@@ -67,7 +68,7 @@ def add_experiment(
     unit = OUTCOMES.get(test["outcome"], test["outcome"])
     block.add(
         figure=Figure(
-            name, "F8", "How far does each change go beyond its controls?",
+            name, "F8", "What did each change do, and what did its controls?",
             effect_charts.effects(_forest(main), f"change of {unit}", "Effects and controls"),
             f"Change of the {unit}, 95% intervals over {_most(main, 'n_games'):,} games, {_most(main, 'n_moments'):,} "
             "moments. Ticks: single random and orthogonal directions of the same norm at the same place.",
@@ -103,6 +104,7 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
             r["agent"],
             r["faction"],
             "" if r["slope"] is None else f"{r['slope']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]",
+            "" if r["reliability"] is None else f"{r['reliability']:.2f}",
             *(share(r[name]) for name in ("helped", "nothing", "hurt")),
             "" if r["lie_advantage"] is None else f"{r['lie_advantage']:+.3f}",
             f"{r['n_moments']:,} / {r['n_games']:,}",
@@ -111,17 +113,10 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
         for r in table.iter_rows(named=True)
     ]
     columns = [
-        "player",
-        "side",
-        "slope [95%]",
-        "lies that help",
-        "do nothing",
-        "hurt",
-        "mean gain",
-        "moments / games",
-        "",
-    ]
-    block.add(table=Table(columns, rows, (2, 3, 4, 5, 6, 7)))
+        "player", "side", "slope [95%]", "reliability", "lies that help", "do nothing", "hurt", "mean gain",
+        "moments / games", "",
+    ]  # fmt: skip
+    block.add(table=Table(columns, rows, (2, 3, 4, 5, 6, 7, 8)))
     with_gains = with_advantages(acts)
     gains = [
         [r["act"], f"{r['share']:.1%}", f"{r['gain']:+.3f}", f"{r['n']:,}"]
@@ -133,54 +128,11 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
     block.add(
         note="What each act would have gained on average over the best truthful alternative, in win probability of the "
         "speaker's side, and how often it was said. The slope is in log-odds for each unit of win probability, beyond "
-        "a habit (act, role, turn, public features) that was fitted on other games.",
+        "a habit (act, role, turn, public features) that was fitted on other games; gains that are known with that "
+        "reliability flatten it by so much.",
         table=Table(["act", "said", "gain", "moments"], gains, (1, 2, 3)),
     )
     return found
-
-
-def _beyond(row: dict[str, Any]) -> str:
-    """The contrast with its interval; in words where too few moments have both."""
-    if row["contrast"] is None or row["contrast_low"] is None:
-        return "by what so few moments do not tell"
-    return f"by {row['contrast']:+.3f} [{row['contrast_low']:+.3f}, {row['contrast_high']:+.3f}]"
-
-
-def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
-    """What was found, in words, from the numbers of the table."""
-    test = experiment.design["test"]
-    unit = OUTCOMES.get(test["outcome"], test["outcome"])
-    found = []
-    for r in table.filter(pl.col("verdict").is_not_null()).iter_rows(named=True):
-        rank = (
-            "" if r["rank"] is None else f", rank {r['rank']} among it and {r['n_random']} random directions"
-        )
-        could = "" if r["findable"] is None else f"; an effect of {r['findable']:.3f} could have been found"
-        found.append(
-            f"{r['arm']}: {r['verdict']}; the {unit} {_from(r)}, beyond {r['against']} {_beyond(r)}{rank} "
-            f"({r['n_moments']:,} moments, {r['n_games']:,} games, adjusted p {p_text(r['adjusted_p'])}{could})."
-        )
-    for one, other, i, n in between_arms(experiment):
-        found.append(
-            f"{one} minus {other}: the {unit} {i.value:+.3f} [{i.low:+.3f}, {i.high:+.3f}] ({n:,} moments; not "
-            "corrected)."
-        )
-    noise = table.filter(
-        pl.col("control").is_in(["null", "cold"]),
-        pl.col("outcome") == test["outcome"],
-        pl.col("subject_role") == "all",
-    )
-    if len(noise):
-        largest = float(noise["effect"].abs().to_numpy().max())
-        found.append(f"Asked again without any change the {unit} moves by at most {largest:.1g} on average.")
-    return found
-
-
-def _from(r: dict[str, Any]) -> str:
-    """`goes from .22 by +.01`; a distance from the unchanged moment starts at nothing."""
-    if r["outcome"] in ("moved", "others"):
-        return f"is {r['effect']:.3f}"
-    return f"goes from {r['before']:.3f} by {r['effect']:+.3f}"
 
 
 def _most(frame: pl.DataFrame, column: str) -> int:
@@ -198,21 +150,13 @@ def _main_table(main: pl.DataFrame, design: dict[str, Any]) -> Table:
         rank = f"{r['rank']} of {r['n_random'] + 1}" if r["rank"] is not None else ""
         p = "" if r["adjusted_p"] is None or r["verdict"] is None else p_text(r["adjusted_p"])
         rows.append(
-            [_name(r), _place(r), f"{r['before']:.3f}", _interval(r), beyond, rank, p,
+            [_name(r), _place(r), f"{r['before']:.3f}", interval_words(r), beyond, rank, p,
              f"{r['n_moments']:,} / {r['n_games']:,}", r["verdict"] or ""]
         )  # fmt: skip
         classes.append("probe" if r["control"] == "" else "")
     columns = [
-        "arm",
-        "where",
-        "before",
-        "effect [95%]",
-        "beyond controls",
-        "rank",
-        "adjusted p",
-        "moments / games",
-        "",
-    ]
+        "arm", "where", "before", "effect [95%]", "beyond controls", "rank", "adjusted p", "moments / games", "",
+    ]  # fmt: skip
     return Table(
         columns, rows, (2, 3, 4, 5, 6, 7), classes, f"T6-{design['name']}", design["question"],
         "95% intervals over games; p of the contrast with the controls, adjusted over the arms tested together.",
@@ -225,7 +169,7 @@ def _role_table(rows: pl.DataFrame) -> Table:
             r["arm"],
             r["subject_role"],
             f"{r['before']:.3f}",
-            _interval(r),
+            interval_words(r),
             f"{r['n_moments']:,} / {r['n_games']:,}",
         ]
         for r in rows.sort("arm", "subject_role", maintain_order=True).iter_rows(named=True)
@@ -235,10 +179,21 @@ def _role_table(rows: pl.DataFrame) -> Table:
 
 def _other_table(rows: pl.DataFrame) -> Table:
     cells = [
-        [OUTCOMES.get(r["outcome"], r["outcome"]), _name(r), f"{r['before']:.3f}", _interval(r)]
+        [
+            OUTCOMES.get(r["outcome"], r["outcome"]),
+            _name(r),
+            f"{r['before']:.3f}",
+            interval_words(r),
+            _counted(r),
+        ]
         for r in rows.sort("outcome", maintain_order=True).iter_rows(named=True)
     ]
-    return Table(["outcome", "arm", "before", "effect [95%]"], cells, (2, 3))
+    return Table(["outcome", "arm", "before", "effect [95%]", "moments / games"], grouped(cells), (2, 3, 4))
+
+
+def _counted(r: dict[str, Any]) -> str:
+    n = "" if r["n_continuations"] is None else f", {r['n_continuations']:,} continuations"
+    return f"{r['n_moments']:,} / {r['n_games']:,}{n}"
 
 
 def _name(r: dict[str, Any]) -> str:
@@ -255,10 +210,6 @@ def _place(r: dict[str, Any]) -> str:
         return ""
     strength = "" if r["scale"] is None else f", {r['scale']:g}"
     return f"{r['at']}, layer {r['layer']}{strength}"
-
-
-def _interval(r: dict[str, Any]) -> str:
-    return f"{r['effect']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
 
 
 def _forest(main: pl.DataFrame) -> pl.DataFrame:
@@ -313,13 +264,20 @@ def _settings(block: Block, experiment: Experiment, numbers: Numbers) -> None:
         forest = settings_forest(experiment, arm, test["outcome"])
         if len(forest):
             numbers.add("T6_settings", forest, experiment=experiment.design["name"], arm=arm)
-            rows = [
-                [r["setting"], f"{r['effect']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]", f"{r['n_games']:,}"]
-                for r in forest.iter_rows(named=True)
-            ]
+            unit = OUTCOMES.get(test["outcome"], test["outcome"])
+            drawn = forest.select(
+                pl.format("{} ({})", "setting", "n_games").alias("name"), "effect", "low", "high",
+                kind=pl.when(pl.col("setting").is_in([ALL, ANOTHER])).then(pl.lit("arm")).otherwise(pl.lit("control")),
+            )  # fmt: skip
+            title = f"{experiment.design['name']}-{arm}"
             block.add(
-                note=f"{arm} over settings.", table=Table(["setting", "effect [95%]", "games"], rows, (1, 2))
-            )
+                figure=Figure(
+                    f"F8-settings-{title}", "F8", f"Does {arm} do the same in every setting?",
+                    effect_charts.effects(drawn, f"change of {unit}", f"Effect of {arm} by setting"),
+                    "One line a setting, games in brackets, 95% intervals over games; then all settings together "
+                    "(random effects), and where the effect in another such setting would be expected (95%).",
+                )
+            )  # fmt: skip
 
 
 def _branches(block: Block, branches: Sequence[Any], numbers: Numbers) -> None:

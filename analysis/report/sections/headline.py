@@ -82,7 +82,7 @@ def _sources(e: Evaluation) -> pl.DataFrame:
     more = [
         Score("all confounds together", "every confound, one nested fit", "surface", v.surface, v.surface),
         Score(
-            "confounds and probe together",
+            "confounds and probe",
             "the same with the probe's score",
             "together",
             v.together,

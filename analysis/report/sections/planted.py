@@ -54,7 +54,7 @@ def appendix(numbers: Numbers) -> Block:
     block.add(
         table=Table(
             ["planted", "1 present", "2 beyond surface", "3 inferred", "4 used", "5 more than public",
-            "right rung", "data sets"],
+            "right rung", "sets"],
             rows, tuple(range(1, 8)), (), "A1", "Does each rung hold where it should, and only there?",
             f"Share of data sets of {frame['n_games'][0]:,} games in which the rung's own test says yes, Wilson "
             f"intervals "
@@ -107,4 +107,4 @@ def _marked(row: dict[str, object], number: int) -> str:
 def _rate(value: float, n: int) -> str:
     """A share of the data sets with its Wilson interval."""
     low, high = proportion_confint(round(value * n), n, method="wilson")
-    return f"{value:.0%} [{low:.0%}, {high:.0%}]"
+    return f"{value:.0%} [{100 * low:.0f}, {100 * high:.0f}]"

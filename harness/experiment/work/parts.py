@@ -1,0 +1,60 @@
+"""The parts of an experiment that are played out: written a moment a file, so that a stopped one goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from harness.atomic import replacing, storage
+from harness.experiment.continuations import FUTURES
+from harness.experiment.folder import Manifest, read_parts
+from harness.experiment.moments import Moment
+from harness.experiment.strategic import ACTS
+from harness.experiment.work.workers import Left, Workers
+
+
+def run_strategic(
+    folder: Path, moments: Sequence[Moment], workers: Workers, say: Callable[[str], None]
+) -> Path:
+    """Play the menus of a design's moments out and write `acts.parquet`; its path. Goes on after a stop."""
+    place = folder / "acts"
+    with storage(folder):
+        place.mkdir(parents=True, exist_ok=True)
+    todo = [(m, None) for m in moments if not _part(place, m).is_file()]
+    left = Left("acts of ", len(moments) - len(todo), len(moments), say)
+    for moment, rows in workers.each("acts", todo):
+        with replacing(_part(place, moment)) as file:
+            pl.DataFrame(rows, schema=ACTS).write_parquet(file)
+        left.add()
+    out = folder / "acts.parquet"
+    with replacing(out) as file:
+        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
+    return out
+
+
+def play_continuations(
+    folder: Path, manifest: Manifest, workers: Workers, say: Callable[[str], None]
+) -> None:
+    """Play what is left of an experiment's continuations and write `futures.parquet`. Raises StorageError."""
+    place = folder / "continuations"
+    with storage(folder):
+        place.mkdir(exist_ok=True)
+    measured = read_parts(folder).partition_by("moment", as_dict=True, maintain_order=True)
+    todo = [
+        (m, measured[m.id,].to_dicts() if (m.id,) in measured else [])
+        for m in manifest.moments
+        if not _part(place, m).is_file()
+    ]
+    left = Left("continuations of ", len(manifest.moments) - len(todo), len(manifest.moments), say)
+    for moment, rows in workers.each("follow", todo):
+        with replacing(_part(place, moment)) as file:
+            pl.DataFrame(rows, schema=FUTURES).write_parquet(file)
+        left.add()
+    with replacing(folder / "futures.parquet") as file:
+        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
+
+
+def _part(place: Path, moment: Moment) -> Path:
+    return place / f"{moment.id:05d}.parquet"
