@@ -12,7 +12,7 @@ L + 1, from the unchanged streams with the change added: the layers below are no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,13 +192,9 @@ class PackedScorer:
         self._crop(len(self._ids))
 
     def _score_edited(
-        self,
-        rows: Sequence[tuple[int, _Group, Any]],
-        asks: Sequence[Ask],
-        layer: int,
-        streams: Tensor,
+        self, rows: Sequence[tuple[int, _Group, Any]], asks: Sequence[Ask], layer: int, streams: Tensor,
         found: list[Any],
-    ) -> None:
+    ) -> None:  # fmt: skip
         """The questions with edits at one layer, from the unedited streams after it."""
         base = len(self._ids)
         nodes, source, edits, trees = _Nodes(), [], [], []
@@ -239,13 +235,9 @@ class PackedScorer:
         return made
 
     def _forward(
-        self,
-        nodes: _Nodes,
-        wanted: Sequence[int],
-        layers: tuple[int, ...],
-        stream: Tensor | None = None,
+        self, nodes: _Nodes, wanted: Sequence[int], layers: tuple[int, ...], stream: Tensor | None = None,
         first: int = 0,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One packed pass from layer `first` on: log-probabilities (n_wanted, vocab), streams (n_nodes, n_layers, d).
 
         stream: (n_nodes, d_model) after layer `first` - 1, None: from the tokens.
@@ -260,7 +252,7 @@ class PackedScorer:
         model: Any = self.hooked.model
         points = Points(layers or (0,))
         hooks = Hooks(self.hooked.layout, points)
-        with hooks.attached() if layers else _nothing(), self._from_layer(first):
+        with hooks.attached() if layers else nullcontext(), self._from_layer(first):
             if layers:
                 index = torch.arange(n, device=device)
                 hooks.plan(Reads(torch.zeros_like(index), index, index, n))
@@ -299,11 +291,6 @@ class PackedScorer:
             yield
         finally:
             setattr(decoder, self._list, whole)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _edited(group: _Group, asks: Sequence[Ask]) -> bool:
