@@ -57,10 +57,10 @@
   }
   const only = (r) => (r.u === undefined ? null : el("span", { class: "only" }, r.u.length ? "only " + r.u.map(name).join(", ") : "moderator"));
   const fallback = (d) => (d?.fb ? el("span", { class: "badge warn", title: "the reply could not be used; a legal action stands in" }, "fallback: " + shown(d.fb)) : d?.tr?.rejected?.length ? el("span", { class: "badge" }, `${d.tr.rejected.length} rejected`) : null);
-  function thought(d) {
+  function thought(d, whose) {
     const read = reasoned(d);
     if (!d?.tr?.reasoning && !read) return null;
-    return el("details", { class: "think" }, el("summary", {}, "private reasoning"), read || block(d.tr.reasoning));
+    return el("details", { class: "think" }, el("summary", {}, "private reasoning" + (whose ? ` of ${whose}` : "")), read || block(d.tr.reasoning));
   }
   // ---- a reasoning that an experiment has read: the commitment curve above it, each step's importance as tint ----------
   function reasoned(d) {
@@ -112,7 +112,8 @@
     const rows = [...by].sort((a, b) => b[1].length - a[1].length);
     return el("article", { class: "entry", "data-seqs": own ? list.map((r) => r.s).join(" ") : null }, el("div", { class: "note" }, `${first.k.replace("_", " ")}s`, only(first)), el("div", { class: "ballots" }, rows.map(([target, votes]) =>
       el("div", { class: "tally" }, el("span", {}, target === NOBODY ? el("span", { class: "soft" }, "nobody") : nameTag(target), " ", el("span", { class: "count" }, votes.length)),
-        el("div", { class: "voters" }, votes.map((r) => { const d = decisionOf(r); return own ? el("button", { id: "e" + r.s, "data-seq": r.s, class: `vote ${seatClass(r.a)}${d?.fb ? " warned" : ""}${branch && d?.s === branch.seq ? " changed" : ""}`, title: `${name(r.a)} (${seats[r.a].role}) votes ${name(r.t)}` + (d?.fb ? `, fallback: ${d.fb}` : ""), on: { click: () => choose(r.s) } }, name(r.a), d?.fb ? " \u26a0" : "") : el("span", { class: "vote " + seatClass(r.a) }, name(r.a)); }))))));
+        el("div", { class: "voters" }, votes.map((r) => { const d = decisionOf(r); return own ? el("button", { id: "e" + r.s, "data-seq": r.s, class: `vote ${seatClass(r.a)}${d?.fb ? " warned" : ""}${branch && d?.s === branch.seq ? " changed" : ""}`, title: `${name(r.a)} (${seats[r.a].role}) votes ${name(r.t)}` + (d?.fb ? `, fallback: ${d.fb}` : ""), on: { click: () => choose(r.s) } }, name(r.a), d?.fb ? " \u26a0" : "") : el("span", { class: "vote " + seatClass(r.a) }, name(r.a)); }))))),
+      list.map((r) => thought(decisionOf(r), name(r.a))));
   }
   // ---- tokens tinted by a probe's score ------------------------------------------------------------------------
   const probes = [...new Set(Object.values(tokens || {}).flatMap((rows) => rows.map((row) => row.probe)))].sort();
