@@ -4,6 +4,9 @@ A statement gives one percentage to each of the wanted words. The last complete 
 before they answer. Read are lines (`werewolf: 30%`, `1. **werewolf:** ~30 %`, `werewolf (12,5%)`, `werewolf = <1%`),
 tables whose rows or columns are the words, JSON, and `30% werewolf`. What cannot be one number is refused and never
 guessed at: a range, a number above 100%, percentages that do not add up.
+
+A model can run on for ever in spaces or stars, and a server can send what it likes: each pattern takes such a run whole
+and gives nothing of it back (`*+`, `++`), so that reading takes time in proportion to the answer.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ from typing import Any
 
 _BOUND = r"[<>≤≥~≈]|<=|>=|about|around|approx\.?|approximately|roughly|under|over|less than|more than"
 NUMBER = (
-    rf"(?P<bound>{_BOUND})?\s*(?P<minus>-)?(?P<number>\d+(?:[.,]\d+)?|[.,]\d+)"
-    r"\s*(?P<percent>%|percent\b|per cent\b)?"
+    rf"(?P<bound>{_BOUND})?\s*+(?P<minus>-)?(?P<number>\d++(?:[.,]\d++)?|[.,]\d++)"
+    r"\s*+(?P<percent>%|percent\b|per cent\b)?"
 )
-_RANGE = re.compile(r"\s*(?:-|–|—|to|bis|\.\.\.?)\s*[~≈]?\s*\d", re.IGNORECASE)
-_DECOR = r"[\s*_`\"'“”]*"
+_RANGE = re.compile(r"\s*+(?:-|–|—|to|bis|\.\.\.?)\s*+[~≈]?\s*+\d", re.IGNORECASE)
+_DECOR = r"[\s*_`\"'“”]*+"
+LONGEST = 100_000
+"""Characters of an answer; a longer one is no statement."""
 ADDS_UP = (85.0, 115.0)
 """Percentages that add up to less or more are no distribution; models round."""
 
@@ -33,6 +38,8 @@ def read(answer: str, words: Mapping[str, str]) -> dict[str, float]:
 
     The probabilities add up to 1. Raises NoStatement.
     """
+    if len(answer) > LONGEST:
+        raise NoStatement(f"the answer has {len(answer):,} characters")
     found = None
     for form in (_from_json, _from_columns, _from_lines, _from_reversed):
         at, stated = form(answer, words)
@@ -106,7 +113,7 @@ def _by_length(words: Mapping[str, str]) -> list[tuple[str, str]]:
 def _from_lines(answer: str, words: Mapping[str, str]) -> tuple[int, Stated | None]:
     """`word: 30%`, with what may stand around word, sign and number."""
     each = "|".join(f"(?P<w{i}>{re.escape(word)})" for i, (_, word) in enumerate(_by_length(words)))
-    sign = rf"s?(?!\w){_DECOR}(?P<sign>[:=|(]|-+>?|–|—|→|\bis\b|\bat\b|\bwith\b)?[\s*_`\"'|:(=]*"
+    sign = rf"s?(?!\w){_DECOR}(?P<sign>[:=|(]|-+>?|–|—|→|\bis\b|\bat\b|\bwith\b)?[\s*_`\"'|:(=]*+"
     pattern = re.compile(rf"(?<![\w-])(?:{each}){sign}{NUMBER}", re.IGNORECASE)
     keys = [key for key, _ in _by_length(words)]
 
@@ -125,8 +132,8 @@ def _from_reversed(answer: str, words: Mapping[str, str]) -> tuple[int, Stated |
     if _from_lines(answer, words)[1] is not None:
         return -1, None
     each = "|".join(f"(?P<w{i}>{re.escape(word)})" for i, (_, word) in enumerate(_by_length(words)))
-    link = rf"{_DECOR}(?:(?:chance|probability|likelihood|likely)\s+)?(?:of\s+)?(?:being\s+)?(?:an?\s+|the\s+)?{_DECOR}"
-    pattern = re.compile(rf"(?<![\w.,]){NUMBER}{link}(?:{each})s?(?!\w)", re.IGNORECASE)
+    link = rf"{_DECOR}(?:(?:chance|probability|likelihood|likely)\s++)?(?:of\s++)?(?:being\s++)?(?:an?\s++|the\s++)?{_DECOR}"
+    pattern = re.compile(rf"(?<![\w.,])(?!\s){NUMBER}{link}(?:{each})s?(?!\w)", re.IGNORECASE)
     keys = [key for key, _ in _by_length(words)]
     found = [m for m in pattern.finditer(answer) if m["percent"]]
     named = ((m.start(), next(keys[i] for i in range(len(keys)) if m[f"w{i}"] is not None), m) for m in found)
@@ -135,19 +142,18 @@ def _from_reversed(answer: str, words: Mapping[str, str]) -> tuple[int, Stated |
 
 def _from_columns(answer: str, words: Mapping[str, str]) -> tuple[int, Stated | None]:
     """A table whose head names the words and whose last row has the numbers."""
-    lines = list(re.finditer(r"(?m)^.*\|.*$", answer))
+    places: dict[str, int] | None = None
     found: tuple[int, Stated | None] = (-1, None)
-    for i, line in enumerate(lines):
-        places = _columns(line[0], words)
-        if places is None:
-            continue
-        for row in lines[i + 1 :]:
-            cells = [cell.strip(" *_`") for cell in row[0].strip().strip("|").split("|")]
+    for line in re.finditer(r"(?m)^.*\|.*$", answer):
+        if (head := _columns(line[0], words)) is not None:
+            places = head
+        elif places is not None:
+            cells = [cell.strip(" *_`") for cell in line[0].strip().strip("|").split("|")]
             numbers = {k: re.fullmatch(NUMBER, cells[at], re.IGNORECASE) if at < len(cells) else None
                        for k, at in places.items()}  # fmt: skip
             if all(match is not None for match in numbers.values()):
                 stated = {k: _number(m, m.string) for k, m in numbers.items() if m is not None}
-                found = (row.start(), stated)
+                found = (line.start(), stated)
     return found
 
 

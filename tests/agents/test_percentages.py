@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -66,3 +67,40 @@ def test_words_within_words_are_told_apart() -> None:
     roles: dict[str, Any] = {"w": "werewolf", "m": "mad werewolf", "a": "wolf"}
     found = read("werewolf: 20%\nmad werewolf: 30%\nwolf: 50%", roles)
     assert found == pytest.approx({"w": 0.2, "m": 0.3, "a": 0.5})
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "werewolf{}x",
+        "werewolf: 3{}x seer: 3% villager: 3%",
+        "30{}x",
+        "30%{}x",
+        "30% chance{}x",
+        "30% chance of{}being a{}x",
+        "{}30",
+        "werewolf{}",
+    ],
+)
+@pytest.mark.parametrize("filler", [" ", "*", " *", "\n", '"', "9"])
+def test_answers_that_run_on_for_ever_are_read_in_no_time(run: str, filler: str) -> None:
+    """A pattern that tries each way to share out a run would need hours for it."""
+
+    def late(number: int, frame: object) -> None:
+        raise TimeoutError("ten seconds of processor time")
+
+    before = signal.signal(signal.SIGVTALRM, late)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 10)
+    try:
+        with pytest.raises(NoStatement):
+            read(run.replace("{}", filler * (40_000 // len(filler) // run.count("{}"))), ROLES)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def test_a_table_of_many_heads_is_read_once_and_a_longer_answer_not_at_all() -> None:
+    head, row = "| werewolf | seer | villager |\n", "| 30% | 12.5% | 57.5% |\n"
+    assert read(head * 1500 + "| a | b | c |\n" * 2000 + row, ROLES) == pytest.approx(WANTED)
+    with pytest.raises(NoStatement, match=r"has 1,000,000 characters"):
+        read("x" * 10**6, ROLES)

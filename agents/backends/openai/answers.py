@@ -22,7 +22,8 @@ _STOPS = {"max_tokens": "length", "max_output_tokens": "length", "model_length":
 _WITHHELD = {"content_filter": CONTENT_FILTER, "safety": CONTENT_FILTER, "recitation": CONTENT_FILTER,
              "prohibited_content": CONTENT_FILTER, "blocklist": CONTENT_FILTER, "refusal": REFUSED}  # fmt: skip
 _BROKEN = frozenset({"error", "abort", "aborted", "failed", "cancelled", "insufficient_system_resource"})
-_BRACKETS = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""Strings, to their end or that of the body, and what is between them."""
 DEEPEST = 64
 """Brackets within brackets; those of a completion are six deep."""
 MOST_TOKENS = 2**31
@@ -113,7 +114,8 @@ def _ended(choice: Mapping[str, Any]) -> str:
     given = choice.get("finish_reason")
     if not isinstance(given, str) or not given:
         return "stop"
-    return _STOPS.get(given.casefold(), given.casefold())
+    told = shown(given)[:40].casefold()
+    return _STOPS.get(told, told)
 
 
 def _error_inside(found: Mapping[str, Any]) -> Unreadable:

@@ -115,7 +115,7 @@ class Connection:
     async def _refused(self, answer: Answer, body: dict[str, Any], good: int) -> Generation:
         """Raise what a refusal is. good: answers that this process had had when the request was sent."""
         error = refusal(self._way.url, answer)
-        outcome = outcome_of(answer.status, words_of(answer.body))
+        outcome = outcome_of(answer.status, words_of(answer.body), error.wait_s)
         if outcome is Outcome.WITHHELD:
             self._answered()
             raise BackendError(str(error), retryable=False, kind=CONTENT_FILTER)
@@ -151,7 +151,8 @@ class Connection:
             return False
         except Unreadable as error:
             answer = Answer(error.status or 500, answer.headers, str(error).encode())
-        return outcome_of(answer.status, words_of(answer.body)) in (Outcome.EVERYBODY, Outcome.PROMPT)
+        outcome = outcome_of(answer.status, words_of(answer.body), wait_of(answer))
+        return outcome in (Outcome.EVERYBODY, Outcome.PROMPT)
 
     def _answered(self) -> None:
         self._failing_since, self._failed_in_a_row = None, 0

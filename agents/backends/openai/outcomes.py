@@ -5,7 +5,8 @@ status                           meaning
                                  its own code
 408 409 425 5xx, no answer,      trouble: asked again; where nobody has had an answer for a while, the run stops
 anything that cannot be read     and can be gone on with
-429                              busy: as trouble, after the pause that the server asks for
+429                              busy: as trouble, after the pause that the server asks for; words of a quota and a time
+                                 after which to try again are of a limit by the minute
 3xx 401 402 403 404 405 410 451  refused, everybody as it seems: a probe of the same fields with harmless words is
 429 of a spent quota             sent. Refused as well: the run stops with the server's words. Else asked again
 400 411 413 422, other 4xx       refused: where the probe is refused too, everybody is, and the run stops. Else it
@@ -44,6 +45,7 @@ class Outcome(Enum):
 _TROUBLE = frozenset({408, 409, 425})
 _EVERYBODY = frozenset({401, 402, 403, 404, 405, 407, 410, 426, 451})
 _QUOTA = re.compile(r"(?i)quota|billing|credit|insufficient|balance|payment|spend(?:ing)? limit|usage limit")
+_LATER = re.compile(r"(?i)\b(?:try again|retry)\b[^.]{0,40}?\d|rate[ _-]?limit[ _-](?:exceeded|reached)")
 _FILTER = re.compile(
     r"(?i)content[ _-]?(?:filter|policy|management)|moderation|flagged|safety|responsible ?ai"
 )
@@ -51,12 +53,13 @@ WORDS = 300
 """Characters of a server's words that are kept."""
 
 
-def outcome_of(status: int, words: str) -> Outcome:
-    """What a status means. words: of the server."""
+def outcome_of(status: int, words: str, wait_s: float | None = None) -> Outcome:
+    """What a status means. words: of the server. wait_s: the pause that it asks for."""
     if status == 200:
         return Outcome.ANSWER
     if status == 429:
-        return Outcome.EVERYBODY if _QUOTA.search(words) else Outcome.BUSY
+        later = wait_s is not None or _LATER.search(words)
+        return Outcome.EVERYBODY if _QUOTA.search(words) and not later else Outcome.BUSY
     if status in (400, 403) and _FILTER.search(words):
         return Outcome.WITHHELD
     if status in _EVERYBODY or 300 <= status < 400:

@@ -25,6 +25,7 @@ from agents.backends.openai.client import ServerBackend
 from agents.backends.openai.http import LONGEST_ANSWER, Answer
 from agents.backends.openai.outcomes import wait_of
 from agents.backends.retry import ask
+from agents.backends.secrets import know
 from agents.llm.chat import ChatPlayer
 from games import load_game
 from games.records import Record
@@ -159,6 +160,8 @@ TROUBLE = [
     Reply(529, b"overloaded"),
     Reply(200, b"[" * 200_000),
     Reply(200, b'{"choices":[{"message":' + b'{"a":' * 100_000),
+    Reply(200, b'{"id":"\\\\","x":' + b"[" * 100_000 + b"]" * 100_000 + b',"y":""}'),
+    Reply(200, b'["' + b'\\\\"' * 200_000 + b"[" * 100),
     Reply(200, gzip.compress(b" " * 200 * 2**20), {"Content-Encoding": "gzip"}),
     Reply(200, b"\x1f\x8b broken", {"Content-Encoding": "gzip"}),
     Reply(200, b"x", {"Content-Encoding": "br"}),
@@ -184,6 +187,38 @@ def test_what_cannot_be_read_is_asked_again_and_then_stops_the_run(
     server.answer = lambda asked: reply
     with pytest.raises(EngineLost, match="same command again"):
         asked(server, retries=3)
+
+
+@pytest.mark.parametrize("text", ['SAY: "[[' + "{[" * 80, 'SAY: \\" ' + "[" * 80 + "\\", "SAY: \\" + "]" * 80])
+def test_brackets_quotes_and_backslashes_in_words_are_words(server: HostileServer, text: str) -> None:
+    server.answer = lambda asked: said(text)
+    assert asked(server, retries=0).text == text
+
+
+@pytest.mark.parametrize("ended", ["\ud800", "x" * 10**6, "\x1b[2J", "sk-live-0123456789", 7, None, ["stop"]])
+def test_whatever_a_server_says_of_an_end_is_one_short_line(server: HostileServer, ended: Any) -> None:
+    know("sk-live-0123456789", "MY_KEY")
+    server.answer = lambda asked: said(finish_reason=ended)
+    told = asked(server, retries=0).finish_reason
+    assert len(told) <= 40
+    assert told.isprintable()
+    assert "0123456789" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "headers"),
+    [
+        ("You exceeded your current quota. Please retry in 34s.", {}),
+        ("Resource has been exhausted (e.g. check quota).", {"Retry-After": "0"}),
+        ("Rate limit reached for requests. To raise it, add a payment method: /account/billing", {}),
+    ],
+)
+def test_a_quota_by_the_minute_is_waited_for(
+    server: HostileServer, words: str, headers: dict[str, str]
+) -> None:
+    busy = Reply(429, {"error": {"message": words}}, headers)
+    server.answer = lambda asked: busy if len(server.asked) < 3 else said()
+    assert asked(server).text.startswith("SAY")
 
 
 def test_an_answer_that_drips_is_given_up_in_time(server: HostileServer) -> None:
