@@ -1,7 +1,7 @@
 # Two images:
 #   docker build -t wolfscope .                  the light install: reads, checks, views, probes and reports runs
 #   docker build -t wolfscope:cpu --target cpu . everything, with vLLM for CPUs, as `make setup` installs it
-#   docker run --rm -v "$PWD/runs:/work/runs" wolfscope check runs/my-run
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/runs:/work/runs" wolfscope check runs/my-run
 FROM python:3.11-slim AS source
 WORKDIR /opt/wolfscope
 COPY . .

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
+import tomllib
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -250,3 +253,49 @@ def test_ci_ends_with_the_closing_line_and_status_of_pytest(
     assert finished.returncode == status
     assert lines[0].endswith("test true")
     assert lines[-1] == f"==== {outcome}, 2 warnings in 3.21s (0:00:03) ===="
+
+
+DOCKERFILE = re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text()))
+STAGES = re.findall(r"(?m)^FROM (\S+) AS (\S+)", DOCKERFILE)
+
+
+def instructions(name: str) -> list[str]:
+    return re.findall(rf"(?m)^{name} (.+)$", DOCKERFILE)
+
+
+def test_images_are_made_of_what_is_there() -> None:
+    """No container engine is needed for it: what `docker build` would look up is looked up."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bases = [base for base, stage in STAGES if base not in {s for _, s in STAGES}]
+    assert bases == ["python:3.11-slim"], "the one Python that .ci/setup.sh takes"
+    assert project["requires-python"].startswith(">=3.11")
+    built = {"light", *re.findall(r"--target (\S+)", (ROOT / "Dockerfile").read_text())}
+    assert built <= {stage for _, stage in STAGES}
+    assert STAGES[-1][1] == "light", "what is built where no stage is named"
+    for sources in (line.split()[:-1] for line in instructions("COPY")):
+        assert all((ROOT / source).exists() for source in sources)
+    runs = " ".join(instructions("RUN"))
+    for path in re.findall(r"(?:\.ci|constraints)/[\w.]+", runs):
+        assert (ROOT / path).is_file()
+        assert path.endswith(".txt") or os.access(ROOT / path, os.X_OK)
+    assert set(re.findall(r"WOLFSCOPE_ACCELERATOR=(\w+)", runs)) <= {"cpu", "cuda"}
+    assert set(re.findall(r"\.\[([a-z,]+)\]", runs)) <= set(project["optional-dependencies"])
+    assert set(instructions("ENTRYPOINT")) == {f'["{name}"]' for name in project["scripts"]}
+
+
+def test_an_image_gets_every_file_that_an_install_reads_and_no_environment() -> None:
+    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
+
+    def is_sent(path: str) -> bool:
+        parts = PurePosixPath(path).parts
+        heads = ["/".join(parts[: i + 1]) for i in range(len(parts))]
+        patterns = [p for pattern in ignored for p in {pattern, pattern.removeprefix("**/")}]
+        return not any(fnmatch.fnmatchcase(head, pattern) for head in heads for pattern in patterns)
+
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode != 0:
+        pytest.skip("this copy is no git checkout")
+    assert [path for path in tracked.stdout.splitlines() if not is_sent(path)] == []
+    for path in (".git/config", ".venv/bin/python", ".cache/mypy/x", "runs/a/manifest.json", "games/__pycache__/x.pyc",
+                 "wolfscope.egg-info/PKG-INFO", "build/lib/games/base.py", ".hypothesis/x"):  # fmt: skip
+        assert not is_sent(path), path

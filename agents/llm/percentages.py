@@ -132,7 +132,8 @@ def _from_reversed(answer: str, words: Mapping[str, str]) -> tuple[int, Stated |
     if _from_lines(answer, words)[1] is not None:
         return -1, None
     each = "|".join(f"(?P<w{i}>{re.escape(word)})" for i, (_, word) in enumerate(_by_length(words)))
-    link = rf"{_DECOR}(?:(?:chance|probability|likelihood|likely)\s++)?(?:of\s++)?(?:being\s++)?(?:an?\s++|the\s++)?{_DECOR}"
+    chance = r"(?:(?:chance|probability|likelihood|likely)\s++)?(?:of\s++)?(?:being\s++)?(?:an?\s++|the\s++)?"
+    link = f"{_DECOR}{chance}{_DECOR}"
     pattern = re.compile(rf"(?<![\w.,])(?!\s){NUMBER}{link}(?:{each})s?(?!\w)", re.IGNORECASE)
     keys = [key for key, _ in _by_length(words)]
     found = [m for m in pattern.finditer(answer) if m["percent"]]
