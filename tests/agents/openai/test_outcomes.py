@@ -189,7 +189,9 @@ def test_what_cannot_be_read_is_asked_again_and_then_stops_the_run(
         asked(server, retries=3)
 
 
-@pytest.mark.parametrize("text", ['SAY: "[[' + "{[" * 80, 'SAY: \\" ' + "[" * 80 + "\\", "SAY: \\" + "]" * 80])
+@pytest.mark.parametrize(
+    "text", ['SAY: "[[' + "{[" * 80, 'SAY: \\" ' + "[" * 80 + "\\", "SAY: \\" + "]" * 80]
+)
 def test_brackets_quotes_and_backslashes_in_words_are_words(server: HostileServer, text: str) -> None:
     server.answer = lambda asked: said(text)
     assert asked(server, retries=0).text == text
