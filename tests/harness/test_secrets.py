@@ -240,8 +240,9 @@ def test_a_socks_proxy_without_its_package_is_told_with_both_remedies(
 
 @pytest.mark.parametrize(
     "url",
-    ["localhost:8000/v1", "ftp://x/v1", "http://", "http://[::1", "http://x:port/v1", "http://a b/v1", ""],
-)
+    ["localhost:8000/v1", "ftp://x/v1", "http://", "http://[::1", "http://x:port/v1", "http://a b/v1", "",
+     "http://ex\u202eample/v1", "http://a\\\\b/v1", "http://{host}/v1", "http://<host>/v1", "http://'x'/v1"],
+)  # fmt: skip
 def test_urls_that_lead_nowhere_are_refused_in_words(url: str) -> None:
     with pytest.raises(ValueError, match=r"http://HOST:PORT/v1|white space"):
         check_url(url)

@@ -34,6 +34,8 @@ def check_url(url: str) -> str:
         )
     if not parts.hostname:
         raise ValueError(f"the url {url!r} names no host: write http://HOST:PORT/v1")
+    if re.fullmatch(r"[\w.:%-]+", parts.hostname) is None:
+        raise ValueError(f"the host {parts.hostname!r} of the url is none: write http://HOST:PORT/v1")
     if parts.query or parts.fragment:
         raise ValueError(
             f"the url of {parts.hostname} goes on after its path with ? or #: give the base address alone, further "
