@@ -60,6 +60,8 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
     say(f"{run.manifest.n_games:,} games are scheduled, {len(run.game_ids):,} have ended")
     schedule = schedule_of(run.manifest)
     planned = {p.game_id: p for p in schedule}
+    if len(schedule) != (n := run.manifest.n_games):
+        found.append(Finding("manifest.json", f"n_games is {n:,}, its configuration has {len(schedule):,}"))
     found += _scheduled(run, planned)
     say("folding every game through its rules")
     beside = Beside(run)

@@ -79,6 +79,11 @@ def test_missing_game_is_found(run):
     assert any("the game is scheduled and missing (1 such games)" in f for f in findings(run))
 
 
+def test_another_number_of_games_is_found(run):
+    edit_manifest(run, n_games=10**15)
+    assert any("its configuration has 5" in found for found in findings(run))
+
+
 def test_double_game_is_found(run):
     change(run / "games.parquet", lambda table: pl.concat([table, table.slice(0, 1)]))
     assert any("the game is there twice" in f for f in findings(run))
