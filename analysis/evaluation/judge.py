@@ -17,8 +17,8 @@ import polars as pl
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Settings
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
-from analysis.stats.errors import AnalysisError
 from analysis.stats.metrics import auroc, recall_at_fpr
+from harness.run.derived import read_table
 
 COLUMNS: dict[str, Any] = {
     "game_id": pl.String,
@@ -30,23 +30,14 @@ WHERE = "derived/judge.parquet"
 
 
 def judgements(runs: Sequence[tuple[str, Any]]) -> pl.DataFrame:
-    """All judgements of the runs (schema `COLUMNS`). Raises AnalysisError for a table without these columns."""
+    """All judgements of the runs (schema `COLUMNS`). Raises RunFolderError for a table without these columns."""
     parts = []
     for prefix, run in runs:
         path = run.path / WHERE
         if not path.is_file():
             continue
-        frame = pl.read_parquet(path)
-        lacking = sorted(set(COLUMNS) - set(frame.columns))
-        if lacking:
-            raise AnalysisError(
-                f"{path} lacks {', '.join(lacking)}; a judge's table has {', '.join(COLUMNS)}"
-            )
-        parts.append(
-            frame.select(*COLUMNS)
-            .cast(pl.Schema(COLUMNS))
-            .with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
-        )
+        frame = read_table(path, COLUMNS).select(*COLUMNS)
+        parts.append(frame.with_columns(game_id=pl.lit(prefix) + pl.col("game_id")))
     return pl.concat(parts) if parts else pl.DataFrame(schema=COLUMNS)
 
 

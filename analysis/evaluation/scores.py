@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
-from harness.run.derived import inputs_of, write_table
+from harness.run.derived import inputs_of, read_table, write_table
 
 SCHEMA = {
     "game_id": pl.String, "seq": pl.Int32, "seat": pl.Int16, "subject": pl.Int16, "token_index": pl.Int32,
@@ -78,7 +78,7 @@ def write_scores(run: Any, probes: Mapping[str, Scorer]) -> Path:
             found.append(_rows(_from_output(run, scores), name))
     table = pl.concat(found)
     if path.is_file():
-        before = pl.read_parquet(path).select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
+        before = read_table(path, SCHEMA).select(list(SCHEMA))
         table = pl.concat([before.filter(~pl.col("probe").is_in(list(probes))), table])
     write_table(path, table.sort("probe", *KEYS, maintain_order=True), inputs_of([run.path], INPUTS))
     return path

@@ -30,7 +30,7 @@ from harness.play.pools.workplace import workplace
 from harness.play.preflight.backends import check_backends
 from harness.play.preflight.keys import keys_apart
 from harness.play.progress import Progress
-from harness.run.derived import inputs_of, mark_stale, write_table
+from harness.run.derived import inputs_of, mark_stale, read_table, write_table
 from harness.run.folder import Run, load_run
 from harness.run.held import RunFolder
 
@@ -124,7 +124,7 @@ class JudgeTable:
         self.question = question_hash(section.prompt, section.orders, section.template)
         self.frame = pl.DataFrame(schema=JUDGEMENTS)
         if path.is_file():
-            self.frame = pl.concat([self.frame, pl.read_parquet(path)], how="diagonal_relaxed")
+            self.frame = pl.concat([self.frame, read_table(path)], how="diagonal_relaxed")
         mine = self.frame.filter(pl.col("judge") == self.name)
         for column, wanted in (("model", self.model), ("question", self.question)):
             other = [found for found in mine[column].unique(maintain_order=True) if found != wanted]

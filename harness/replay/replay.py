@@ -47,10 +47,20 @@ class Replay:
     """One game of a run."""
 
     def __init__(self, run: Run, game_id: str, records: list[Record] | None = None) -> None:
-        """records: the game's log where it has been read already. Raises KeyError for a game that the run has not."""
+        """records: the game's log where it has been read already.
+
+        Raises KeyError for a game that the run has not, RunFolderError for records of seats that the game has not.
+        """
         self.run, self.game_id = run, game_id
         self.game, self.config, self.seed = run.game(game_id)
         self.records: list[Record] = run.records(game_id) if records is None else records
+        n = self.config.n_players
+        for record in self.records:
+            if (seat := record.seat if isinstance(record, Decision) else record.actor or 0) not in range(n):
+                raise RunFolderError(
+                    f"{run.path}: record {record.seq} of game {game_id} is of seat {seat}, the game has seats 0 to "
+                    f"{n - 1}: the tables were not written by Wolfscope, or were edited; `wolfscope check` tells more"
+                )
 
     @cached_property
     def seats(self) -> list[SeatFacts]:

@@ -11,17 +11,19 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
 
 from agents.backends.secrets import mask_bytes
+from games.printable import one_line
 from harness.atomic import replacing, storage, write_whole
 from harness.digest import digest_of, file_digest
-from harness.errors import StorageError
+from harness.errors import RunFolderError, StorageError
 from harness.run import tables
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "inputs_in",
     "inputs_of",
     "mark_stale",
+    "read_table",
     "stale",
     "write_table",
 ]
@@ -127,6 +130,24 @@ def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:
     table.write_parquet(data, metadata={KEY: _text_of(inputs)})
     with replacing(path) as part:
         part.write_bytes(_sealed(data.getvalue()))
+
+
+def read_table(path: Path, columns: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    """A derived table, which anybody may have written. columns: name -> type of those that it needs.
+
+    Raises RunFolderError naming the file and the verb that makes it again.
+    """
+    columns = dict(columns or {})
+    try:
+        frame = pl.read_parquet(path)
+        missing = [name for name in columns if name not in frame.columns]
+        if not missing:
+            return frame.cast(columns)
+    except UNREADABLE as error:
+        raise RunFolderError(f"{path} cannot be read ({one_line(str(error), 200)}){_again(path)}") from error
+    raise RunFolderError(
+        f"{path} lacks the column {missing[0]!r}; it needs {', '.join(columns)}{_again(path)}"
+    )
 
 
 def write_page(path: Path, html: str, inputs: Inputs, parts: Iterable[Path] = ()) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import polars as pl
 
+from harness.run.derived import read_table
+
 
 def reasoning_of(run: Path) -> dict[str, dict[str, Any]]:
     """game id -> seq of a decision -> what was read of it; empty where no experiment has read any."""
@@ -22,12 +24,12 @@ def reasoning_of(run: Path) -> dict[str, dict[str, Any]]:
     for path in files:
         steps = {
             key[0]: part.sort("k", maintain_order=True).to_dicts()
-            for key, part in pl.read_parquet(path.with_name("reasoning-steps.parquet"))
+            for key, part in read_table(path.with_name("reasoning-steps.parquet"))
             .partition_by("moment", as_dict=True, maintain_order=True)
             .items()
         }
         known = _importance(path.with_name("reasoning-importance.parquet"))
-        for m in pl.read_parquet(path).iter_rows(named=True):
+        for m in read_table(path).iter_rows(named=True):
             read = steps.get(m["moment"])
             if read:
                 found.setdefault(m["game_id"], {})[str(m["seq"])] = _decision(m, read, known)
@@ -38,7 +40,7 @@ def _importance(path: Path) -> dict[tuple[int, int], float]:
     """(moment, prefix behind the step) -> nats beyond the null."""
     if not path.is_file():
         return {}
-    frame = pl.read_parquet(path).filter(pl.col("beyond").is_not_null())
+    frame = read_table(path).filter(pl.col("beyond").is_not_null())
     return {(m, step): beyond for m, step, beyond in frame.select("moment", "step", "beyond").iter_rows()}
 
 

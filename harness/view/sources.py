@@ -27,10 +27,14 @@ from games.records import Decision
 from harness.errors import WolfscopeError
 from harness.replay.posteriors import Points, Posterior
 from harness.replay.replay import Replay
+from harness.run.derived import read_table
 from harness.run.folder import Run
 
 SCORES = "derived/probe_scores.parquet"
-COLUMNS = ("game_id", "seq", "seat", "subject", "token_index", "probe", "score")
+COLUMNS = {
+    "game_id": pl.String, "seq": pl.Int32, "seat": pl.Int16, "subject": pl.Int16, "token_index": pl.Int32,
+    "probe": pl.String, "score": pl.Float64,
+}  # fmt: skip
 
 ABOUT = {
     "stated": "asked on a fork of the player's context",
@@ -44,7 +48,7 @@ class Sources:
     """The beliefs and scores of one run, read by game."""
 
     def __init__(self, run: Run, posteriors: Mapping[str, Posterior] | None = None) -> None:
-        """posteriors: name -> function. Raises WolfscopeError where the table of scores lacks a column."""
+        """posteriors: name -> function. Raises RunFolderError for a table of scores that is none."""
         self.run = run
         self.posteriors = dict(posteriors or {})
         self.skipped: dict[str, str] = {}
@@ -55,14 +59,7 @@ class Sources:
         path = run.path / SCORES
         self._scores: dict[str, pl.DataFrame] = {}
         if path.is_file():
-            frame = pl.read_parquet(path)
-            missing = [name for name in COLUMNS if name not in frame.columns]
-            if missing:
-                raise WolfscopeError(
-                    f"{path} lacks the column {missing[0]!r}; it needs {', '.join(COLUMNS)} "
-                    "(harness/view/sources.py says what they mean)"
-                )
-            self._scores = _by_game(frame)
+            self._scores = _by_game(read_table(path, COLUMNS))
 
     def beliefs(self, replay: Replay) -> list[dict[str, Any]]:
         """Every source of beliefs about one game: key, label, about, points."""

@@ -8,7 +8,9 @@ import pytest
 
 from harness.check.check import check_run
 from harness.config.files import parse_config
+from harness.errors import RunFolderError
 from harness.play.runner import Runner
+from harness.replay.replay import open_replay
 from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
 from tests.fixtures.edits import edit_manifest, reseal
@@ -82,6 +84,12 @@ def test_missing_game_is_found(run):
 def test_another_number_of_games_is_found(run):
     edit_manifest(run, n_games=10**15)
     assert any("its configuration has 5" in found for found in findings(run))
+
+
+def test_record_of_a_seat_that_the_game_has_not_is_refused_by_readers(run):
+    change(run / "decisions.parquet", lambda t: t.with_columns(seat=pl.lit(-5).cast(t.schema["seat"])))
+    with pytest.raises(RunFolderError, match="seat -5, the game has seats 0 to 6"):
+        open_replay(run, "0")
 
 
 def test_double_game_is_found(run):

@@ -132,3 +132,28 @@ def test_game_page_that_was_edited_stays_found_when_another_game_s_page_is_writt
     assert found.where == f"view/games/{one.name}" and "wolfscope view makes it again" in found.what
     call("view", derived, "--posterior", "no")
     assert check_run(derived) == []
+
+
+@pytest.mark.parametrize("verb", ["view", "report"])
+@pytest.mark.parametrize("junk", ["bytes", "columns", "types"])
+def test_derived_tables_of_strangers_are_refused_by_name_and_with_the_remedy(derived, verb, junk, capsys):
+    name, made = {"view": ("probe_scores", "score"), "report": ("judge", "judge")}[verb]
+    path = derived / "derived" / f"{name}.parquet"
+    schema = (
+        SCHEMA
+        if verb == "view"
+        else {"game_id": pl.String, "seq": pl.Int32, "judge": pl.String, "p_lie": pl.Float64}
+    )
+    if junk == "bytes":
+        path.write_bytes(b"PAR1junkPAR1")
+    else:
+        wrong = ["game_id"] if junk == "columns" else list(schema)
+        pl.DataFrame({column: ["<script>"] for column in wrong}).write_parquet(path)
+    for page in derived.glob("report*.html"):
+        page.unlink()
+    assert call(verb, derived) != 0
+    told = capsys.readouterr()
+    said = told.out + told.err
+    assert path.name in said
+    assert "a fault of Wolfscope" not in said
+    assert f"wolfscope {made} makes it again" in said

@@ -11,6 +11,7 @@ import polars as pl
 from analysis.covert.measure import sentence
 from analysis.report.block import Block
 from analysis.report.page import Numbers, Table
+from harness.run.derived import read_table
 
 NOTE = (
     "Bits: how much better, in log2 of its probability, the seat that a werewolf will kill (or its partner) is guessed "
@@ -28,9 +29,9 @@ def collusion_block(runs: Sequence[Path], numbers: Numbers) -> Block:
         path = run / "derived" / "collusion.parquet"
         if not path.exists():
             continue
-        table = pl.read_parquet(path)
+        table = read_table(path)
         numbers.add("T8_collusion", table)
-        seen = pl.read_parquet(path.with_name("collusion_detectors.parquet"))
+        seen = read_table(path.with_name("collusion_detectors.parquet"))
         for level, part in _by_level(table):
             block.add(note=f"{level}{sentence(part)} {NOTE}", table=_table(part))
         if len(seen):
@@ -52,7 +53,7 @@ def collusion_block(runs: Sequence[Path], numbers: Numbers) -> Block:
                 )
             )
         if (minds := path.with_name("collusion_minds.parquet")).exists():
-            block.add(table=_minds(pl.read_parquet(minds)))
+            block.add(table=_minds(read_table(minds)))
     if not block.parts:
         block.add(
             note="Covert channels were not measured: `wolfscope collusion RUN` does, on games of two werewolves."
