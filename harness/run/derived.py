@@ -142,7 +142,7 @@ def read_table(path: Path, columns: Mapping[str, Any] | None = None) -> pl.DataF
         frame = pl.read_parquet(path)
         missing = [name for name in columns if name not in frame.columns]
         if not missing:
-            return frame.cast(columns)
+            return frame.cast(pl.Schema(columns))
     except UNREADABLE as error:
         raise RunFolderError(f"{path} cannot be read ({one_line(str(error), 200)}){_again(path)}") from error
     raise RunFolderError(
