@@ -1,1 +1,1 @@
-"""Measuring the shipped small model on games that it has not seen."""
+"""Measuring the shipped models on games that they have not seen; `thinking` measures the one that thinks."""

@@ -12,8 +12,7 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 """Where Werewolf is at home. `games/werewolf_v0.py` is its PettingZoo environment."""
 
 EXCEPTIONS = {
-    "harness/model_evaluation": "the shipped small model plays Werewolf",
-    "harness/thinking": "the shipped thinking model plays Werewolf",
+    "harness/model_evaluation": "the shipped small models play Werewolf",
     "analysis/report/cards.py": "wins by the sides of Werewolf",
     "analysis/change": "acts that are compared are those of Werewolf's sides",
     "harness/config/sections.py": "the game that a configuration plays where it names none",

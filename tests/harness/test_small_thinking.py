@@ -365,7 +365,7 @@ def test_vllm_plays_a_game_of_thoughts_token_for_token_as_transformers_does(ray_
 
 
 def changed(steps: Sequence[Step], arm: str) -> list[Step]:
-    from harness.thinking.arms import changed_steps
+    from harness.model_evaluation.thinking.arms import changed_steps
 
     found = changed_steps(steps, arm, 1)
     assert found is not None
@@ -373,7 +373,7 @@ def changed(steps: Sequence[Step], arm: str) -> list[Step]:
 
 
 def test_changed_steps_differ_only_where_they_say() -> None:
-    from harness.thinking.arms import changed_steps
+    from harness.model_evaluation.thinking.arms import changed_steps
 
     steps = [Step("a", "Ada", 3), Step("b", "Ben", -9), Step("c", "Cal", 2)]
     shuffled, corrupted = changed(steps, "shuffled"), changed(steps, "corrupted")
@@ -390,13 +390,13 @@ def test_a_tiny_model_is_measured_and_its_options_are_those_of_a_plain_pass(
     from agents.backends.hooked.backend import HookedBackend
     from agents.hooks.model import load_hooked_model
     from agents.models.folder import load_tokenizer
-    from harness.thinking.arms import ARMS, Thinkers, thoughts
-    from harness.thinking.course import COURSE, rows_of, tables_of
-    from harness.thinking.edits import edits
-    from harness.thinking.evaluate import Measured, tables
-    from harness.thinking.inside import inside
-    from harness.thinking.moments import moments
-    from harness.thinking.scores import Scored, score_all
+    from harness.model_evaluation.thinking.arms import ARMS, Thinkers, thoughts
+    from harness.model_evaluation.thinking.course import COURSE, rows_of, tables_of
+    from harness.model_evaluation.thinking.edits import edits
+    from harness.model_evaluation.thinking.evaluate import Measured, tables
+    from harness.model_evaluation.thinking.inside import inside
+    from harness.model_evaluation.thinking.moments import moments
+    from harness.model_evaluation.thinking.scores import Scored, score_all
 
     hooked = load_hooked_model(tiny, dtype="float32", device="cpu")
     found = [m for m in moments("probe-6", 3) if m.day == 1]
@@ -458,7 +458,7 @@ def test_a_tiny_model_is_measured_and_its_options_are_those_of_a_plain_pass(
 
 def test_slopes_and_their_intervals_are_those_of_resampled_rows() -> None:
     from analysis.stats.bootstrap import game_weights, interval
-    from harness.thinking.cells import N_BOOT, slopes
+    from harness.model_evaluation.thinking.cells import N_BOOT, slopes
 
     rng = np.random.default_rng(0)
     games, y, x = rng.integers(0, 7, 60) * 3, rng.normal(size=60), rng.normal(size=(60, 2))

@@ -50,7 +50,7 @@ def train_thinking_model(
         Fuse the model's kernels by torch.compile, where there is a C++ compiler.
     """
     from agents.models.small import find_model
-    from harness.thinking.depth import depth_series
+    from harness.model_evaluation.thinking.depth import depth_series
     from harness.training.thinking.train import SHIPPED_TOKENS, train
 
     start = None if model == "none" else find_model(model)
@@ -127,7 +127,7 @@ def eval_thinking(
         Also every checkpoint that was kept in training.
     """
     from agents.models.small import find_model
-    from harness.thinking.evaluate import evaluate
+    from harness.model_evaluation.thinking.evaluate import evaluate
 
     evaluate(
         find_model(folder), out, n_games=games, n_play=play, preset=preset, temperature=temperature, course=course,

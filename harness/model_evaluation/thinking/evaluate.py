@@ -17,13 +17,13 @@ from agents.models.folder import load_tokenizer
 from agents.werewolf.vocabulary import lexicon_of
 from harness.atomic import storage, write_whole
 from harness.model_evaluation.evaluate import print_competence, print_form
-from harness.thinking.arms import ARMS, Thinkers, thoughts
-from harness.thinking.course import course_tables
-from harness.thinking.edits import edits
-from harness.thinking.inside import follows, inside
-from harness.thinking.moments import Moment, moments
-from harness.thinking.scores import Scored, score_all
-from harness.thinking.tables import (
+from harness.model_evaluation.thinking.arms import ARMS, Thinkers, thoughts
+from harness.model_evaluation.thinking.course import course_tables
+from harness.model_evaluation.thinking.edits import edits
+from harness.model_evaluation.thinking.inside import follows, inside
+from harness.model_evaluation.thinking.moments import Moment, moments
+from harness.model_evaluation.thinking.scores import Scored, score_all
+from harness.model_evaluation.thinking.tables import (
     Table,
     arms_table,
     doses_table,

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from agents.werewolf.observer import RUNGS
-from harness.thinking.arms import AGAINST
-from harness.thinking.cells import Cell, mean, slopes
+from harness.model_evaluation.thinking.arms import AGAINST
+from harness.model_evaluation.thinking.cells import Cell, mean, slopes
 
 
 class Table(msgspec.Struct, frozen=True):

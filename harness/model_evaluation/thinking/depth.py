@@ -17,10 +17,10 @@ from agents.models.folder import load_tokenizer
 from agents.werewolf.vocabulary import lexicon_of
 from analysis.stats.bootstrap import game_weights
 from harness.atomic import replacing, write_whole
-from harness.thinking.cells import N_BOOT, Cell, Floats, game_sums
-from harness.thinking.evaluate import measure
-from harness.thinking.moments import moments
-from harness.thinking.tables import Table, column
+from harness.model_evaluation.thinking.cells import N_BOOT, Cell, Floats, game_sums
+from harness.model_evaluation.thinking.evaluate import measure
+from harness.model_evaluation.thinking.moments import moments
+from harness.model_evaluation.thinking.tables import Table, column
 from harness.training.thinking.train import train
 
 ARMS = ("none", "filler", "belief", "steps")

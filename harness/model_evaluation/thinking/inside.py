@@ -17,10 +17,10 @@ from analysis.stats.bootstrap import r2_interval
 from analysis.stats.metrics import log_odds
 from analysis.stats.ridge import Ridge, chosen_ridge
 from analysis.stats.splits import game_folds
-from harness.thinking.arms import Thought
-from harness.thinking.cells import Cell, slopes
-from harness.thinking.moments import Moment
-from harness.thinking.scores import CLIP, Scored
+from harness.model_evaluation.thinking.arms import Thought
+from harness.model_evaluation.thinking.cells import Cell, slopes
+from harness.model_evaluation.thinking.moments import Moment
+from harness.model_evaluation.thinking.scores import CLIP, Scored
 
 LAYERS = {
     "place": pl.String, "layer": pl.Int64, "r2": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,

@@ -15,9 +15,9 @@ import polars as pl
 
 from agents.llm.written.line import TENTHS, Line, written
 from games import chance
-from harness.thinking.arms import Thought
-from harness.thinking.moments import Moment
-from harness.thinking.scores import Scored, Scores
+from harness.model_evaluation.thinking.arms import Thought
+from harness.model_evaluation.thinking.moments import Moment
+from harness.model_evaluation.thinking.scores import Scored, Scores
 
 DOSES = (-6, -3, 3, 6)
 MIDDLE = TENTHS // 2

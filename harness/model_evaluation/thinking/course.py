@@ -13,9 +13,9 @@ import polars as pl
 from agents.hooks.model import load_hooked_model
 from agents.models.small import unpack_checkpoints
 from harness.atomic import replacing
-from harness.thinking.cells import Cell
-from harness.thinking.moments import Moment
-from harness.thinking.tables import Table, column, dose_slopes, plain_mean
+from harness.model_evaluation.thinking.cells import Cell
+from harness.model_evaluation.thinking.moments import Moment
+from harness.model_evaluation.thinking.tables import Table, column, dose_slopes, plain_mean
 
 ARMS = ("none", "filler", "short filler", "belief", "steps", "exact belief")
 PLACES = ("before", "belief")
@@ -36,7 +36,7 @@ def course_tables(
 ) -> list[Table]:
     """The tables along training; their figures are written to `out/course.parquet` (`COURSE`).
 
-    measure: of a model and the arms, what `harness.thinking.evaluate.measure` gives. Raises FileNotFoundError where no
+    measure: of a model and the arms, what `harness.model_evaluation.thinking.evaluate.measure` gives. Raises FileNotFoundError where no
     checkpoint was kept, StorageError.
     """
     rows: list[dict[str, Any]] = []

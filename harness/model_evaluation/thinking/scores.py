@@ -13,8 +13,8 @@ from agents.llm.beliefs import role_words
 from games.records import NOBODY
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.questions import Ask
-from harness.thinking.arms import Thinkers, Thought
-from harness.thinking.moments import Moment
+from harness.model_evaluation.thinking.arms import Thinkers, Thought
+from harness.model_evaluation.thinking.moments import Moment
 
 CLIP = 0.005
 """Probabilities are kept between CLIP and 1 - CLIP before logarithms are taken."""

@@ -12,7 +12,7 @@ from agents.llm.transcript import TranscriptPlayer
 from agents.llm.transcript_context import Context
 from agents.llm.written.line import SO, Kind, Line, Step, Unwritten, read, written
 from games import chance
-from harness.thinking.moments import Moment
+from harness.model_evaluation.thinking.moments import Moment
 
 ARMS = (
     "none",
