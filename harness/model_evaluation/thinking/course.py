@@ -36,7 +36,7 @@ def course_tables(
 ) -> list[Table]:
     """The tables along training; their figures are written to `out/course.parquet` (`COURSE`).
 
-    measure: of a model and the arms, what `evaluate.measure` beside this module gives. Raises FileNotFoundError where no
+    measure: of a model and the arms, what `evaluate.measure` gives. Raises FileNotFoundError where no
     checkpoint was kept, StorageError.
     """
     rows: list[dict[str, Any]] = []
