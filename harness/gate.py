@@ -131,6 +131,14 @@ def check_links(folder: Path) -> None:
                 raise Untrusted(f"{entry.path} is neither a file nor a folder: remove it")
 
 
+def own_folder(path: Path) -> Path:
+    """A folder that a verb goes on writing in, made where it is not there. Raises Untrusted where something in it leads
+    elsewhere; OSError."""
+    path.mkdir(parents=True, exist_ok=True)
+    check_links(path)
+    return path
+
+
 def _is_special(entry: os.DirEntry[str]) -> bool:
     try:
         mode = entry.stat(follow_symlinks=False).st_mode

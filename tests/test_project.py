@@ -52,6 +52,31 @@ def test_tests_mirror_the_packages() -> None:
     assert folders == {*PACKAGES, "fixtures", "benchmarks"}
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    texts = {p.relative_to(ROOT).as_posix(): p.read_text() for p in (ROOT / "tests").rglob("test_*.py")}
+    defined = {file: set(re.findall(r"(?:def|class) (\w+)", text)) for file, text in texts.items()}
+    every = set().union(*defined.values())
+    named = [
+        (page.name, file, name)
+        for page in [*(ROOT / "docs").glob("*.md"), ROOT / "SECURITY.md"]
+        for file, name in re.findall(
+            r"`(tests/[\w/]+\.py)?(?:::)?((?:test_|Test)\w*\*?)?`", page.read_text(encoding="utf-8")
+        )
+        if file or name
+    ]
+    assert len(named) > 50
+    for page, file, name in named:
+        there = defined.get(file, set()) if file else every
+        assert not file or (ROOT / file).is_file(), (page, file)
+        wanted = name.removesuffix("*")
+        assert not wanted or any(
+            one == name or (name != wanted and one.startswith(wanted)) for one in there
+        ), (
+            page,
+            name,
+        )
+
+
 def test_command_line_imports_nothing_heavy() -> None:
     assert loaded_by("harness.cli.main") & HEAVY == set()
 

@@ -8,6 +8,7 @@ peft when it was saved: engines load adapters whose names do not match without a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +24,9 @@ FACTS = "finetune.json"
 """What a fine-tuning was made of, beside its weights: base, data and settings, by hash, and its `Parity`."""
 TOLERANCE = {"float32": 2e-3, "float16": 0.05, "bfloat16": 0.3}
 """Largest difference of two log-probabilities (nats) that the same weights may give in two engines, by their dtype."""
+MOST_RANK = 8192
+LONGEST_PATTERN = 2000
+_NESTED = re.compile(r"[*+}][?+]?\)+[*+{]")
 LEAST = 1e-6
 """A smaller largest difference (nats) is none."""
 
@@ -65,6 +69,7 @@ def base_of(folder: Path) -> Path:
 def check_adapter(folder: Path) -> Path:
     """The base of an adapter's folder that can be loaded. Raises ModelFilesError, saying what it lacks."""
     base = base_of(folder)
+    _check_config(folder / CONFIG)
     lacking = [name for name in (WEIGHTS, "config.json") if not (folder / name).is_file()]
     if lacking or not any((folder / name).is_file() for name in TOKENIZER_PARTS):
         raise ModelFilesError(
@@ -72,6 +77,36 @@ def check_adapter(folder: Path) -> Path:
             f"tokenizer files of its base '{base}' beside it, and keep its own {CONFIG} and {WEIGHTS}"
         )
     return base
+
+
+def _check_config(path: Path) -> None:
+    """A configuration is a stranger's: it may name no code, and nothing in it may take for ever. Raises
+    ModelFilesError."""
+    plain = read_json(path)
+    kind = plain.get("peft_type")
+    if kind not in (None, "LORA"):
+        raise ModelFilesError(
+            f"'{path}' is of the type {str(kind)[:40]!r}; only LoRA adapters (LORA) are read here"
+        )
+    if plain.get("megatron_config"):
+        raise ModelFilesError(
+            f"'{path}' sets megatron_config, beside which it names code to be imported: remove it"
+        )
+    if rank_of(path.parent) > MOST_RANK:
+        raise ModelFilesError(
+            f"'{path}' states the rank {rank_of(path.parent):,}; at most {MOST_RANK:,} is read"
+        )
+    said = [plain.get(key) for key in ("target_modules", "exclude_modules")]
+    patterns = [
+        *(text for text in said if isinstance(text, str)),
+        *(str(key) for name in ("rank_pattern", "alpha_pattern") for key in plain.get(name) or ()),
+    ]
+    for pattern in patterns:
+        if len(pattern) > LONGEST_PATTERN or _NESTED.search(pattern):
+            raise ModelFilesError(
+                f"'{path}' chooses modules by {pattern[:60]!r}, which may take for ever: patterns have at most "
+                f"{LONGEST_PATTERN:,} characters and repeat no group that repeats something; list the modules' names"
+            )
 
 
 def adapter_parts(folder: Path) -> tuple[str, list[Path]]:
@@ -83,7 +118,8 @@ def adapter_parts(folder: Path) -> tuple[str, list[Path]]:
 def rank_of(folder: Path) -> int:
     """The highest rank of an adapter's pairs. Raises ModelFilesError."""
     plain = read_json(folder / CONFIG)
-    ranks = [plain.get("r"), *(plain.get("rank_pattern") or {}).values()]
+    more = plain.get("rank_pattern")
+    ranks = [plain.get("r"), *(more.values() if isinstance(more, dict) else ())]
     found = [r for r in ranks if isinstance(r, int) and r > 0]
     if not found:
         raise ModelFilesError(f"'{folder / CONFIG}' states no rank r; restore it from the adapter's source")

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.stats.errors import AnalysisError
+from harness.seals import hold
 
 OUTCOMES = {
     "p_subject": "probability of choosing the subject",
@@ -50,6 +51,10 @@ EFFECT_ROWS: dict[str, Any] = {
     "group": pl.String,
 }
 """One row a moment, arm and outcome."""
+
+
+READ = ("manifest.json", "outcomes.parquet", "futures.parquet", "acts.parquet")
+"""What a reader of an experiment is told from."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,13 @@ class Experiment:
 
 
 def read_experiment(path: str | Path) -> Experiment:
-    """Open a finished experiment. Raises AnalysisError where the folder holds none, or it is not finished."""
+    """Open a finished experiment. Raises AnalysisError where the folder holds none, or it is not finished; RunDamaged
+    where it was changed since."""
     folder = Path(path)
+    hold(folder, *READ)
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AnalysisError(
             f"{folder} is no experiment ({error}); `wolfscope experiment` makes one"
         ) from error
@@ -115,14 +122,19 @@ def read_experiment(path: str | Path) -> Experiment:
 
 
 def experiments_of(run: Path) -> list[Path]:
-    """The finished experiments in a run's folder, by name."""
+    """The finished experiments in a run's folder, by name. Raises RunDamaged for one that was changed since,
+    AnalysisError for one that cannot be read."""
     found = []
     for path in sorted(run.glob("experiment-*/manifest.json")):
+        hold(path.parent, path.name)
         try:
-            if json.loads(path.read_bytes()).get("status") == "finished":
-                found.append(path.parent)
-        except (OSError, ValueError):
-            continue
+            manifest = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise AnalysisError(
+                f"{path} cannot be read ({error}); restore it, or remove the folder and run the experiment again"
+            ) from error
+        if isinstance(manifest, dict) and manifest.get("status") == "finished":
+            found.append(path.parent)
     return found
 
 

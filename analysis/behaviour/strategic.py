@@ -25,6 +25,7 @@ from scipy.optimize import minimize
 from analysis.stats.bootstrap import game_weights, interval
 from analysis.stats.errors import AnalysisError
 from analysis.stats.splits import game_folds
+from harness.seals import hold
 
 Floats = NDArray[np.float64]
 PUBLIC = ("accused", "defended", "claims", "votes", "spoken")
@@ -113,6 +114,7 @@ def read_acts(folder: str | Path) -> pl.DataFrame:
         raise AnalysisError(
             f"{path} is missing: `wolfscope experiment strategic-lie RUN` writes it once it is finished"
         )
+    hold(path.parent, path.name)
     return pl.read_parquet(path)
 
 

@@ -17,6 +17,7 @@ from analysis.change.inside import carried_shares, with_probe
 from analysis.change.paired import course, differences
 from analysis.change.words import by_segment, by_word, triggers
 from analysis.stats.errors import AnalysisError
+from harness.seals import hold
 
 VERSION = 2
 
@@ -67,8 +68,15 @@ def changes(
 def read_change(
     folder: Path, probes: dict[str, np.ndarray[Any, Any]] | None = None, n_boot: int = 500
 ) -> Change:
-    """One comparison from its folder. Raises AnalysisError for one of another schema version."""
-    info = json.loads((folder / "diff.json").read_text(encoding="utf-8"))
+    """One comparison from its folder. Raises AnalysisError for one of another schema version, RunDamaged for one that
+    was changed since."""
+    hold(folder)
+    try:
+        info = json.loads((folder / "diff.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise AnalysisError(
+            f"{folder / 'diff.json'} cannot be read ({error}); run `wolfscope diff` again"
+        ) from error
     if info.get("schema_version") != VERSION:
         raise AnalysisError(
             f"{folder / 'diff.json'} has schema version {info.get('schema_version')}, this version reads {VERSION}; "

@@ -27,6 +27,7 @@ from analysis.stats.errors import AnalysisError
 from analysis.stats.logistic import fit_logistic, probabilities
 from analysis.stats.moments import Moments
 from harness.activations.store import open_activations
+from harness.seals import hold, seal
 
 SCHEMA_VERSION = 1
 Along = Literal["weights", "mass_mean"]
@@ -146,11 +147,13 @@ def save(probe: SavedProbe, folder: str | Path, name: str | None = None) -> tupl
     save_file(tensors, stem.with_suffix(".safetensors"), {"direction": "difference"})
     text = msgspec.json.format(msgspec.json.encode(probe.card), indent=1)
     stem.with_suffix(".json").write_bytes(text + b"\n")
+    seal(place, stem.with_suffix(".json"), stem.with_suffix(".safetensors"), verb="report")
     return stem.with_suffix(".json"), stem.with_suffix(".safetensors")
 
 
 def load(path: str | Path) -> SavedProbe:
-    """Reads a saved probe by either of its files. Raises AnalysisError where one is missing or does not fit."""
+    """Reads a saved probe by either of its files. Raises AnalysisError where one is missing or does not fit,
+    RunDamaged where one was changed since."""
     stem = Path(path)
     files = stem.with_suffix(".json"), stem.with_suffix(".safetensors")
     for file in files:
@@ -158,6 +161,7 @@ def load(path: str | Path) -> SavedProbe:
             raise AnalysisError(
                 f"{file} is missing: a saved probe is a .json beside a .safetensors of the same name"
             )
+    hold(stem.parent, *(file.name for file in files))
     try:
         card = msgspec.json.decode(files[0].read_bytes(), type=Card)
     except (msgspec.DecodeError, RecursionError) as error:

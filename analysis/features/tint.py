@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from harness.features.dictionary import Card, Dictionary
 from harness.features.saved import load_dictionary
+from harness.run.derived import read_table
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def latents_of(folder: str | Path, numbers: tuple[int, ...]) -> dict[str, Latent
     """The latents by the names under which the viewer shows them. Raises FeaturesError for one that does not exist."""
     found = load_dictionary(folder)
     rules = Path(folder) / "rules.parquet"
-    words = dict(pl.read_parquet(rules).select("latent", "rule").iter_rows()) if rules.is_file() else {}
+    words = dict(read_table(rules).select("latent", "rule").iter_rows()) if rules.is_file() else {}
     out = {}
     for number in numbers:
         found.direction(number)

@@ -22,7 +22,7 @@ from analysis.features.predicates import CONCEPTS, predicates, states
 from analysis.features.questions import questions_of
 from analysis.features.regimes import REGIMES, Plan
 from analysis.stats.threads import one_thread
-from harness.run.derived import inputs_of, write_table
+from harness.run.derived import inputs_of, read_table, write_table
 
 Say = Callable[[str], None]
 INPUTS = ("decisions.parquet", "events.parquet", "activations")
@@ -127,7 +127,7 @@ def _write(run: Any, folder: Path, tables: dict[str, pl.DataFrame], notes: dict[
     rows = [{"kind": kind, "note": note} for kind, own in notes.items() for note in own]
     table = pl.DataFrame(rows, schema=NOTES)
     if path.is_file():
-        before = pl.read_parquet(path).filter(~pl.col("kind").is_in(list(notes)))
+        before = read_table(path).filter(~pl.col("kind").is_in(list(notes)))
         table = pl.concat([before, table])
     write_table(path, table, inputs)
 

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.stats.errors import AnalysisError
+from harness.seals import hold
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +42,7 @@ def read_reasonings(folder: str | Path) -> Reasonings:
             f"{path} holds no reading of reasoning; a design with a [reasoning] table makes it: "
             "`wolfscope experiment thinking-steps RUN`"
         )
+    hold(path, *(f"reasoning-{name}.parquet" for name in ("moments", "steps", "rollouts")))
     moments, steps, rollouts = (
         pl.read_parquet(path / f"reasoning-{name}.parquet") for name in ("moments", "steps", "rollouts")
     )

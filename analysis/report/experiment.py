@@ -18,6 +18,7 @@ from analysis.report.page import Numbers, commands
 from analysis.report.sections.effects import add_experiment, add_strategic
 from analysis.report.sections.made.reasoning import add_reasoning
 from analysis.report.sections.made.watched import add_watched
+from harness.seals import seal
 
 
 def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
@@ -28,6 +29,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
     numbers = Numbers()
     block, reasoned = Block("effects", design["name"]), Block("reasoning", design["name"])
     path = experiment.path
+    written = [path / "effects.parquet", path / "effects.html"]
     if experiment.strategic:
         found = add_strategic(block, experiment, numbers)
         table = numbers.frames["T6_strategic"].drop("experiment")
@@ -41,10 +43,12 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
         if has_reasoning(path):
             found = add_reasoning(reasoned, experiment, numbers) + found
             importance(read_reasonings(path)).write_parquet(path / "reasoning-importance.parquet")
+            written.append(path / "reasoning-importance.parquet")
     table.write_parquet(path / "effects.parquet")
     for part in reasoned.parts + block.parts:
         if part.figure is not None:
-            (path / f"{part.figure.id}.svg").write_text(standalone(str(part.figure.svg)), encoding="utf-8")
+            written.append(path / f"{part.figure.id}.svg")
+            written[-1].write_text(standalone(str(part.figure.svg)), encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page.filters["code"] = commands
     source = Path(__file__).with_name("experiment.html.jinja").read_text(encoding="utf-8")
@@ -59,6 +63,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
     part_file = out.with_name(out.name + ".part")
     part_file.write_text(html, encoding="utf-8")
     part_file.replace(out)
+    seal(path, *written, verb="effects")
     return out, found
 
 

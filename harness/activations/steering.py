@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from agents.hooks.intervention import Intervention
 from harness.config.sections import SteeringSection
 from harness.errors import ConfigurationError
+from harness.seals import hold
 
 
 def intervention_of(section: SteeringSection) -> Intervention:
@@ -36,12 +37,14 @@ def intervention_of(section: SteeringSection) -> Intervention:
 
 
 def read_vector(section: SteeringSection) -> NDArray[np.float32]:
-    """The saved vector, float32 (d_model,) or for a patch (n_positions, d_model), finite. Raises ConfigurationError."""
+    """The saved vector, float32 (d_model,) or for a patch (n_positions, d_model), finite. Raises ConfigurationError,
+    RunDamaged where the verb that wrote it left another digest."""
     run, hash_sign, row = section.vector.partition("#")
     if hash_sign:
         return _captured(section, run, row)
     path = Path(section.vector).expanduser()
     remedy = "give a .safetensors or .npy file with one vector (d_model,)"
+    hold(path.parent, path.name)
     try:
         values = (
             _tensor(path, section.key) if path.suffix == ".safetensors" else np.load(path, allow_pickle=False)

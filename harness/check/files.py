@@ -14,6 +14,7 @@ from harness.errors import RunDamaged
 from harness.run.derived import edited
 from harness.run.folder import Run
 from harness.run.sound import changed_files, unreadable
+from harness.seals import changed, sealed_folders
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -61,8 +62,17 @@ def tables_damage(run: Run) -> list[Finding]:
 
 
 def derived_damage(run: Run) -> Iterator[Finding]:
-    """Reports, pages and derived tables that are not what was written."""
-    return (Finding(*one) for one in edited(run.path))
+    """Reports, pages, derived tables, and files of experiments, dictionaries and comparisons that are not what was
+    written."""
+    yield from (Finding(*one) for one in edited(run.path))
+    yield from sealed_damage(run.path)
+
+
+def sealed_damage(path: Path) -> Iterator[Finding]:
+    """Files of sealed folders, `path` and those below it, that are not what was written."""
+    for folder in sealed_folders(path):
+        place = folder.relative_to(path)
+        yield from (Finding(str(place / name), what) for name, what in changed(folder, afresh=True))
 
 
 def store_damage(run: Run, path: Path, contexts: Contexts | None = None) -> Iterator[Finding]:

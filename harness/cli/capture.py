@@ -146,8 +146,10 @@ def diff(
         from analysis.change.acts import acts_of
         from harness.atomic import replacing
         from harness.run.folder import load_run
+        from harness.seals import seal
 
         with replacing(out / "acts.parquet") as file:
             acts_of([load_run(path) for path in (run, *against)]).write_parquet(file)
+        seal(out, out / "acts.parquet", verb="diff")
     last_line(out)
     return 0

@@ -78,7 +78,9 @@ def effects(folder: Path, *, quiet: Flag = False) -> int:
         The folder of an experiment.
     """
     from analysis.report.experiment import write_effects
+    from harness.gate import check_links
 
+    check_links(folder)
     page, found = write_effects(folder)
     if not quiet:
         for line in found:

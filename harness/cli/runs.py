@@ -18,28 +18,36 @@ if TYPE_CHECKING:
 def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
     """Check a run: schema, schedule, every game against its rules, prompts against what the seat may see, tokens.
 
+    Of an experiment, a dictionary, a comparison or a data set: every file against its digest.
+
     Exit status 0 means sound, 1 that something is wrong. Derived files (report, ratings, scores, pages) that were made
     from something else than is there now are said to be stale; that is no fault of the run.
 
     Parameters
     ----------
     run
-        The run folder.
+        The run folder, or another folder with a `digests.json`.
     activations
         Also compute a sample of the captured activations again, by a plain forward pass of each context alone.
     quiet
         Print findings alone.
     """
     from harness.check.check import check_run
+    from harness.check.files import sealed_damage
+    from harness.gate import check_links
     from harness.run.derived import stale
+    from harness.seals import FILE
 
     progress = progress_of(quiet, False)
-    found = check_run(run, progress.say)
+    other = (run / FILE).is_file()
+    if other:
+        check_links(run)
+    found = list(sealed_damage(run)) if other else check_run(run, progress.say)
     if activations:
         from harness.check.check import check_activations
 
         found += check_activations(run, progress.say)
-    old = list(stale(run))
+    old = [] if other else list(stale(run))
     for one in old:
         last_line(str(one))
     for finding in found[:SHOWN]:

@@ -41,9 +41,13 @@ from harness.config.files import parse_config
 from harness.config.models import model_folder, points_of
 from harness.errors import ConfigurationError
 from harness.run.folder import Run, load_run
+from harness.seals import seal
 
 SCHEMA_VERSION = 2
 PARTS = ("words", "carried", "features")
+TABLES = ("tokens", "decisions", "partings", "layers")
+CARRIED_FILES = ("carried.parquet", "change.toml", "change.npy")
+FEATURE_FILES = ("features.parquet", "features_carried.parquet", "crosscoder.safetensors")
 CARRIED_TOKENS = 6_000
 """Tokens of contexts that the arms are measured on, at most about so many: every arm reads them all."""
 
@@ -121,6 +125,10 @@ def diff_models(
     done = tuple(dict.fromkeys(("words", *parts)))
     info = DiffInfo(pair[0].name, pair[1].name, played, len(chosen), points.names(), done)
     write_whole(out / "diff.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
+    written = (*(f"{name}.parquet" for name in TABLES), "directions.safetensors", "diff.json")
+    written += CARRIED_FILES if "carried" in parts else ()
+    written += FEATURE_FILES if "features" in parts else ()
+    seal(out, *(out / name for name in written if (out / name).is_file()), verb="diff")
     return out
 
 

@@ -17,6 +17,7 @@ from harness.config.sections import SteeringSection
 from harness.errors import ConfigurationError
 from harness.experiment.design import DirectionSection, ExperimentError, Where
 from harness.features.saved import load_dictionary
+from harness.seals import hold
 
 Vector = NDArray[np.float32]
 
@@ -69,7 +70,11 @@ def _of_probe(name: str, section: DirectionSection) -> Direction:
             f"directions.{name}: there is no saved probe {stem}: a report writes them into its folder `probes` "
             "(NAME.json beside NAME.safetensors)"
         )
-    card: dict[str, Any] = json.loads(card_file.read_text(encoding="utf-8"))
+    hold(stem.parent, card_file.name, file.name)
+    try:
+        card: dict[str, Any] = json.loads(card_file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ExperimentError(f"directions.{name}: {card_file} is no saved probe ({error})") from error
     tail = str(card.get("layer", "")).rpartition(".")[2]
     if not tail.isdigit():
         raise ExperimentError(

@@ -11,6 +11,7 @@ effects.parquet, effects.html, figures      made of these by `wolfscope effects`
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,17 @@ from harness.errors import RunFolderError
 from harness.experiment.arms import Arm
 from harness.experiment.moments import Moment
 from harness.run.manifest import Session
+from harness.seals import hold, seal
 
 SCHEMA_VERSION = 1
 NAME = "manifest.json"
+VERB = "experiment"
+MEASURED = (
+    NAME, "vectors.safetensors", "outcomes.parquet", "futures.parquet", "acts.parquet", "readout.json",
+    "reasoning-moments.parquet", "reasoning-steps.parquet", "reasoning-rollouts.parquet",
+    "reasoning-outcomes.parquet", "turns.parquet",
+)  # fmt: skip
+"""What a finished experiment keeps the digests of."""
 
 OUTCOMES: dict[str, Any] = {
     "moment": pl.Int32,
@@ -81,13 +90,17 @@ class Manifest(msgspec.Struct):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an experiment's folder. Raises RunFolderError where there is none that can be read."""
+    """The manifest of an experiment's folder. Raises RunFolderError where there is none that can be read, RunDamaged
+    where a finished one was changed since."""
     path = folder / NAME
     if not path.is_file():
         raise RunFolderError(f"{folder} is no experiment: it has no {NAME}; `wolfscope experiment` makes one")
+    hold(folder, NAME)
     try:
         data = path.read_bytes()
         plain = json.loads(data)
+        if not isinstance(plain, dict):
+            raise ValueError("it is no manifest")
         if plain.get("kind") != "experiment":
             raise RunFolderError(f"{folder} is a run folder, no experiment; choose another --out")
         if plain.get("schema_version") != SCHEMA_VERSION:
@@ -96,25 +109,43 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{SCHEMA_VERSION}: use the version that wrote it, or choose another --out"
             )
         return msgspec.json.decode(data, type=Manifest)  # keys of numbers are read as such only from the text
-    except (ValueError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunFolderError(
             f"{path} cannot be read ({error}): restore it, or choose another --out"
         ) from error
 
 
+def write_rows(file: Path, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> None:
+    """A part of a table, whole or not at all, with its digest; its folder is made. Raises StorageError."""
+    with storage(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as part:
+        pl.DataFrame(list(rows), schema=dict(schema)).write_parquet(part)
+    seal(file.parent, file, verb=VERB)
+
+
+def read_rows(place: Path, schema: Mapping[str, Any], pattern: str = "[0-9]*.parquet") -> pl.DataFrame:
+    """The parts of a table that a folder holds, by name. Raises RunDamaged where one was changed since."""
+    hold(place)
+    frames = [pl.read_parquet(path) for path in sorted(place.glob(pattern))]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=dict(schema))
+
+
 def write_part(folder: Path, number: int, rows: list[dict[str, Any]]) -> None:
-    """What was measured of some moments, whole or not at all. Raises StorageError."""
-    with storage(folder):
-        (folder / "parts").mkdir(exist_ok=True)
-    with replacing(folder / "parts" / f"{number:05d}.parquet") as part:
-        pl.DataFrame(rows, schema=OUTCOMES).write_parquet(part)
+    """What was measured of some moments. Raises StorageError."""
+    write_rows(folder / "parts" / f"{number:05d}.parquet", rows, OUTCOMES)
 
 
 def read_parts(folder: Path) -> pl.DataFrame:
-    """All that was measured so far (schema `OUTCOMES`)."""
-    parts = sorted((folder / "parts").glob("[0-9]*.parquet"))
-    frames = [pl.read_parquet(path) for path in parts]
-    return pl.concat(frames) if frames else pl.DataFrame(schema=OUTCOMES)
+    """All that was measured so far (schema `OUTCOMES`). Raises RunDamaged."""
+    return read_rows(folder / "parts", OUTCOMES)
+
+
+def finish(folder: Path, manifest: Manifest) -> None:
+    """Say that everything is measured, and keep the digests of what was. Raises StorageError."""
+    manifest.status = "finished"
+    manifest.write(folder)
+    seal(folder, *(file for name in MEASURED for file in sorted(folder.glob(name))), verb=VERB)
 
 
 def write_outcomes(folder: Path) -> None:

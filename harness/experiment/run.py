@@ -28,6 +28,7 @@ from harness.experiment.folder import (
     SCHEMA_VERSION,
     Manifest,
     Source,
+    finish,
     read_manifest,
     read_parts,
     write_outcomes,
@@ -41,10 +42,13 @@ from harness.experiment.work.parts import play_continuations, run_strategic
 from harness.experiment.work.place import Place
 from harness.experiment.work.worker import Worker
 from harness.experiment.work.workers import Left, Workers
+from harness.gate import own_folder
 from harness.lock import RunLock
+from harness.play.outside import refuse_outside
 from harness.play.tournament import Executor
 from harness.run.folder import Run, load_run
 from harness.run.manifest import this_session
+from harness.schedule.branched import schedule_of
 
 PART = 10
 """Moments a part."""
@@ -80,6 +84,9 @@ def run_experiment(
     if not runs:
         raise ExperimentError("no run was named; name at least one run folder with games of a model")
     opened = [load_run(path) for path in runs]
+    if design.strategic is not None or design.outcomes.continuations:
+        for run in opened:
+            refuse_outside(schedule_of(run.manifest).configs, trusted=False)
     folder = Path(out) if out is not None else opened[0].path / f"experiment-{design.name}"
     sources = [Source(str(r.path.resolve()), r.manifest.name, r.manifest.config_hash) for r in opened]
     key = hash_of(
@@ -89,7 +96,7 @@ def run_experiment(
         ]
     )
     with storage(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
     with RunLock(folder):
         manifest = read_manifest(folder) if (folder / NAME).is_file() else None
         if manifest is not None and manifest.key != key:
@@ -138,8 +145,7 @@ def _played_out(
     else:
         write_turns(folder, design.turns, manifest.moments, manifest.arms, runs, hooked, say)
     manifest.seconds += time.monotonic() - began
-    manifest.status = "finished"
-    manifest.write(folder)
+    finish(folder, manifest)
 
 
 def _carry_out(
@@ -174,8 +180,7 @@ def _carry_out(
         if design.outcomes.continuations:
             play_continuations(folder, manifest, workers, say)
     write_outcomes(folder)
-    manifest.status = "finished"
-    manifest.write(folder)
+    finish(folder, manifest)
 
 
 def _plan(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.extensions import EXTENSIONS, named_extensions
 from harness.features.dictionary import BLOCK, Card, Codec, Dictionary, FeaturesError, Floats
 
 TRIED = 64
@@ -80,7 +81,16 @@ def outside_dictionary(where: str, rows: NDArray[Any], *, site: str, layer: str)
 
 
 def opened(card: Card, tensors: Mapping[str, NDArray[Any]], codec: Codec | None = None) -> Outside:
-    """The dictionary of a card and its directions; the object is imported where none is given."""
+    """The dictionary of a card and its directions; the object is imported where none is given.
+
+    A card may be a stranger's: raises FeaturesError where the user's WOLFSCOPE_EXTENSIONS does not name its module.
+    """
+    module = card.object.partition(":")[0]
+    if codec is None and module not in named_extensions():
+        raise FeaturesError(
+            f"the dictionary names code to be run ({card.object!r}): where you trust it as a program of your own, put "
+            f"{module} into the environment variable {EXTENSIONS}"
+        )
     d, width = card.d_model, card.width
     empty = {"w_enc": np.zeros((d, width), np.float32), "b_enc": np.zeros(width, np.float32)}
     kept = {name: tensors[name] for name in ("w_dec", "b_dec")}

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from harness.atomic import replacing, storage, write_whole
 from harness.features.dictionary import SCHEMA_VERSION, Card, Dictionary, FeaturesError
 from harness.features.outside import opened
+from harness.seals import hold, seal
 
 CARD, WEIGHTS = "card.json", "dictionary.safetensors"
 
@@ -32,6 +33,7 @@ def save_dictionary(found: Dictionary, folder: str | Path) -> Path:
     with replacing(place / WEIGHTS) as part:
         save_file(tensors, part)
     write_whole(place / CARD, msgspec.json.format(msgspec.json.encode(found.card), indent=1) + b"\n")
+    seal(place, place / CARD, place / WEIGHTS, verb="features")
     return place
 
 
@@ -39,6 +41,7 @@ def load_dictionary(folder: str | Path) -> Dictionary:
     """The dictionary of a folder that `save_dictionary` wrote. Raises FeaturesError."""
     place = Path(folder)
     card = read_card(place)
+    hold(place, WEIGHTS)
     try:
         tensors = load_file(place / WEIGHTS)
         if card.activation == "object":
@@ -55,6 +58,7 @@ def load_dictionary(folder: str | Path) -> Dictionary:
 def read_card(folder: Path) -> Card:
     """The card of a dictionary's folder. Raises FeaturesError."""
     path = folder / CARD
+    hold(folder, CARD)
     try:
         card = msgspec.json.decode(path.read_bytes(), type=Card)
     except FileNotFoundError:

@@ -31,6 +31,7 @@ from harness.features.dictionary import Dictionary, FeaturesError
 from harness.features.saved import load_dictionary
 from harness.run.folder import Run
 from harness.schedule.weights import load_played
+from harness.seals import seal
 
 FILE = "splice.json"
 CONTEXTS = 200
@@ -91,6 +92,7 @@ def write_splice(
     mean = _mean(run, found)
     result = splice(hooked, found, items, mean)
     write_whole(Path(folder) / FILE, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    seal(Path(folder), Path(folder) / FILE, verb="features judge")
     return result
 
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harness.activations.store import Activations
-from harness.atomic import replacing, storage, write_whole
+from harness.atomic import replacing, storage
 from harness.config.hashing import hash_of
 from harness.features.dictionary import Card, Dictionary, FeaturesError
 from harness.features.fit import fit_of
@@ -29,8 +28,9 @@ from harness.features.modules import Kind, Learner, Plan
 from harness.features.rows import Rows, rows_of
 from harness.features.saved import CARD, save_dictionary
 from harness.run.folder import load_run
+from harness.seals import read_state, write_state
 
-STATE, PROGRESS = "training.safetensors", "training.json"
+PROGRESS = "training.json"
 MOST = 16_384
 """Rows that normalisation, threshold and figures are computed on at most."""
 KEEP_EVERY = 60.0
@@ -204,22 +204,24 @@ class _Session:
             for name, parameter in learner.named_parameters():
                 for what, value in adam.state.get(parameter, {}).items():
                     tensors[f"{i}.adam.{name}.{what}"] = value.contiguous()
-        with replacing(self.place / STATE) as part:
+        file = self.place / f"training-{self.step}.safetensors"
+        with replacing(file) as part:
             save_file(tensors, part)
         progress = {"key": self.key, "step": self.step, "total": self.total, "plans": self._names()}
-        write_whole(self.place / PROGRESS, json.dumps(progress, indent=1).encode() + b"\n")
+        write_state(self.place / PROGRESS, progress, file)
+        self._tensors(but=file)
 
     def _resume(self) -> None:
         path = self.place / PROGRESS
         if not path.is_file():
             return
-        progress = json.loads(path.read_text(encoding="utf-8"))
+        progress = read_state(path)
         if progress["key"] != self.key:
             raise FeaturesError(
                 f"{self.place} holds a training of {', '.join(progress['plans'])} with other settings or rows, stopped "
                 f"at step {progress['step']:,}: give the settings it had, choose another --out, or remove {path}"
             )
-        tensors = load_file(self.place / STATE)
+        tensors = load_file(self.place / progress.get("file", "training.safetensors"))
         for i, (learner, adam) in enumerate(zip(self.learners, self.adams)):
             mine = {n.removeprefix(f"{i}."): v for n, v in tensors.items() if n.startswith(f"{i}.")}
             learner.load_state_dict({n: v for n, v in mine.items() if not n.startswith("adam.")})
@@ -236,8 +238,14 @@ class _Session:
 
     def clear(self) -> None:
         """Remove the state of a finished training."""
-        for name in (STATE, PROGRESS):
-            (self.place / name).unlink(missing_ok=True)
+        (self.place / PROGRESS).unlink(missing_ok=True)
+        self._tensors()
+
+    def _tensors(self, but: Path | None = None) -> None:
+        """Remove the tensors of states, but those of one."""
+        for file in self.place.glob("training-*.safetensors"):
+            if file != but:
+                file.unlink()
 
 
 def _rate(training: Training, plan: Plan) -> float:

@@ -10,15 +10,16 @@ from agents.policies import make_policy
 from games import load_game
 from harness.config.sections import AgentSection, BackendSection, Config
 from harness.errors import ConfigurationError
-from harness.play.outside import is_outside, make_outside
+from harness.play.outside import is_outside, make_outside, refuse_outside
 from harness.play.words import Known, check_words
 
 PROMPTS = ("transcript", "chat")
 """The prompt styles that a model player can have."""
 
 
-def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Agent:
-    """The player called `name`. Raises ConfigurationError where the configuration names nothing that exists.
+def make_agent(name: str, config: Config, backends: Mapping[str, Backend], *, outside: bool = False) -> Agent:
+    """The player called `name`. Raises ConfigurationError where the configuration names nothing that exists, and for
+    code from elsewhere unless `outside`.
 
     Scripted policies are the game's own. A policy `package.module:name` is a player of one's own: `play.outside`
     says what it may be. It is code, and making the player runs it.
@@ -28,6 +29,7 @@ def make_agent(name: str, config: Config, backends: Mapping[str, Backend]) -> Ag
         if section.kind == "scripted":
             policy = section.policy or ""
             if is_outside(section):
+                refuse_outside([config], outside)
                 return make_outside(name, policy, section.settings)
             return make_policy(load_game(config.game.name), name, policy, section.settings)
         if section.kind == "imported":
@@ -148,7 +150,7 @@ def _check_agents(config: Config, outside: bool) -> None:
         if not outside and is_outside(section):
             continue
         if section.kind in ("scripted", "imported"):
-            make_agent(name, config, {})
+            make_agent(name, config, {}, outside=outside)
             continue
         try:
             _check_prompt(section)

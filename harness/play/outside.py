@@ -15,6 +15,7 @@ from typing import Any
 from agents.base import Agent
 from harness.config.sections import AgentSection, Config
 from harness.errors import ConfigurationError
+from harness.extensions import EXTENSIONS, named_extensions
 
 
 def is_outside(section: AgentSection) -> bool:
@@ -23,17 +24,26 @@ def is_outside(section: AgentSection) -> bool:
 
 
 def refuse_outside(configs: Iterable[Config], trusted: bool) -> None:
-    """Raises ConfigurationError where a folder names players from outside, and they are not `trusted`."""
+    """Raises ConfigurationError where a folder names players from outside, and they are not `trusted`, nor are their
+    modules named by the user's WOLFSCOPE_EXTENSIONS."""
+    configs = list(configs)
+    outside = [
+        section.policy or ""
+        for config in configs
+        for section in config.agents.values()
+        if is_outside(section)
+    ]
+    modules = {policy.partition(":")[0] for policy in outside}
     named = {
         f"agents.{name}.policy = {section.policy!r}": None
         for config in configs
         for name, section in config.agents.items()
         if is_outside(section)
     }
-    if named and not trusted:
+    if named and not trusted and not modules <= set(named_extensions()):
         raise ConfigurationError(
             f"the run folder names code to be run ({', '.join(named)}): where you trust it as a program of your own, "
-            "say --trust-policies"
+            f"say --trust-policies, or put {', '.join(sorted(modules))} into the environment variable {EXTENSIONS}"
         )
 
 

@@ -196,7 +196,7 @@ class Runner:
 
     def _agent(self, cell: int, name: str) -> Agent:
         if (cell, name) not in self._agents:
-            self._agents[cell, name] = make_agent(name, self._configs[cell], self._backends)
+            self._agents[cell, name] = make_agent(name, self._configs[cell], self._backends, outside=True)
         return self._agents[cell, name]
 
     def _watch(self, path: Path) -> Watched | None:

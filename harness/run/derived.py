@@ -23,11 +23,12 @@ from agents.backends.secrets import mask_bytes
 from games.printable import one_line
 from harness.atomic import replacing, storage, write_whole
 from harness.digest import digest_of, file_digest
-from harness.errors import RunFolderError, StorageError
+from harness.errors import RunDamaged, RunFolderError, StorageError
 from harness.run import tables
 
 __all__ = [
     "ALL",
+    "OF_NO_RUN",
     "READ_AGAIN",
     "Inputs",
     "Stale",
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 KEY = "wolfscope-inputs"
-PLACES = ("report*.html", "view/index.html", "derived/*.parquet")
+PLACES = ("report*.html", "view/index.html", "derived/*.parquet", "features/**/*.parquet")
 """Where derived files stand in a run folder."""
 REMEDY = {
     "report.html": "report", "index.html": "view", "judge.parquet": "judge", "probe_scores.parquet": "score",
@@ -54,6 +55,10 @@ REMEDY = {
     **dict.fromkeys(
         (f"observers_{name}.parquet" for name in
          ("beliefs", "utterances", "second", "rungs", "fitted", "speakers", "told")), "report",
+    ),
+    **dict.fromkeys(("fight.parquet", "verdicts.parquet", "by_k.parquet", "latents.parquet"), "features fight"),
+    **dict.fromkeys(
+        ("truth.parquet", "concepts.parquet", "rules.parquet", "contexts.parquet"), "features judge"
     ),
     **dict.fromkeys(("ratings.parquet", "head_to_head.parquet", "rating_differences.parquet"), "ratings"),
 }  # fmt: skip
@@ -69,7 +74,7 @@ UNSEALED = "0" * 32
 _OWN = re.compile(rb'((?:"|&quot;)content(?:"|&quot;):(?:"|&quot;))([0-9a-f]{32})')
 
 
-class Inputs(msgspec.Struct, frozen=True):
+class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a derived file was made from."""
 
     runs: tuple[str, ...]
@@ -83,6 +88,10 @@ class Inputs(msgspec.Struct, frozen=True):
     content: str = ""
     """Digest of the derived file with `UNSEALED` in this place and without the mark of a stale page; empty in files of
     older versions."""
+
+
+OF_NO_RUN = Inputs((), (), {})
+"""Of a table that carries its own digest and was made from no run."""
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -135,16 +144,22 @@ def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:
 def read_table(path: Path, columns: Mapping[str, Any] | None = None) -> pl.DataFrame:
     """A derived table, which anybody may have written. columns: name -> type of those that it needs.
 
-    Raises RunFolderError naming the file and the verb that makes it again.
+    Raises RunFolderError naming the file and the verb that makes it again, RunDamaged where it is not what
+    `write_table` wrote; a table of another program, or of an older version, is read as it is.
     """
     columns = dict(columns or {})
     try:
-        frame = pl.read_parquet(path)
+        told, data = _told(path), path.read_bytes()
+        if not _whole(told, data):
+            raise RunDamaged(
+                f"{path} is damaged: it is not what was written (its digest is another){_again(path)}"
+            )
+        frame = pl.read_parquet(data)
         missing = [name for name in columns if name not in frame.columns]
         if not missing:
             return frame.cast(pl.Schema(columns))
     except UNREADABLE as error:
-        raise RunFolderError(f"{path} cannot be read ({one_line(str(error), 200)}){_again(path)}") from error
+        raise RunDamaged(f"{path} cannot be read ({one_line(str(error), 200)}){_again(path)}") from error
     raise RunFolderError(
         f"{path} lacks the column {missing[0]!r}; it needs {', '.join(columns)}{_again(path)}"
     )
@@ -213,13 +228,20 @@ def _told(path: Path) -> Inputs | None:
     return msgspec.json.decode(text, type=Inputs) if text else None
 
 
+def _whole(told: Inputs | None, data: bytes) -> bool:
+    """Whether a file is what was written, as far as it can say: older versions gave files no digest of their own."""
+    if told is None or not told.content:
+        return _OWN.search(data) is None
+    return content_digest(data) == told.content
+
+
 def current(path: Path, now: Inputs) -> bool:
     """Whether a derived file is there, is what was written, and was made from the inputs as they are `now`."""
     try:
         told, data = _told(path), path.read_bytes()
     except UNREADABLE:
         return False
-    if told is None or content_digest(data) != told.content:
+    if told is None or not told.content or not _whole(told, data):
         return False
     return (told.runs, told.names, told.digests) == (now.runs, now.names, now.digests)
 
@@ -235,12 +257,10 @@ def edited(run: str | Path) -> Iterator[tuple[str, str]]:
         except UNREADABLE as error:
             yield name, f"it cannot be read ({error}){again}"
             continue
-        if told is None or not told.content:
-            continue
-        if content_digest(data) != told.content:
+        if not _whole(told, data):
             yield name, f"it is not what was written (its digest is another){again}"
             continue
-        for part, digest in told.parts.items():
+        for part, digest in (told.parts if told is not None else {}).items():
             file = path.parent / part
             if not file.is_file():
                 yield str(file.relative_to(home)), f"it was written with {name} and is missing{again}"

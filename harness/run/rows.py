@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from agents.llm.beliefs import Belief
 from games.base import BeliefTarget, exits
 from games.records import Decision, Record
+from harness.errors import RunDamaged
 from harness.run.journal import End, Journal, Start
 from harness.run.manifest import Cell, Manifest
 from harness.run.tables import Row, Rows, record_rows
@@ -95,6 +96,11 @@ def game_rows(
 def journal_rows(manifest: Manifest, journal: Journal, game_id: str) -> Rows:
     """All rows of one ended game of a journal."""
     start = journal.starts[game_id]
+    if not 0 <= start.cell < len(manifest.cells):
+        raise RunDamaged(
+            f"the journal says that game {game_id} is of combination {start.cell} of the factors, the manifest has "
+            f"{len(manifest.cells)}: they do not belong together; restore them from a copy"
+        )
     cell = manifest.cells[start.cell]
     records, beliefs = journal.log(game_id)
     end, session = journal.ends[game_id], _session(manifest, journal.sessions[game_id])
@@ -103,5 +109,10 @@ def journal_rows(manifest: Manifest, journal: Journal, game_id: str) -> Rows:
 
 def _session(manifest: Manifest, logged: int) -> int | None:
     """The session of a line of the journal; None where an older version wrote it, which told none."""
-    known = len(manifest.sessions) == 1 or manifest.sessions[logged].config is not None
+    if not 0 <= logged < max(1, len(manifest.sessions)):
+        raise RunDamaged(
+            f"the journal has games of session {logged}, the manifest has {len(manifest.sessions)} sessions: they do "
+            "not belong together; restore them from a copy"
+        )
+    known = len(manifest.sessions) < 2 or manifest.sessions[logged].config is not None
     return logged if known else None

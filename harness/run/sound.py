@@ -9,6 +9,7 @@ import polars as pl
 
 from harness.digest import file_digest
 from harness.errors import RunDamaged
+from harness.gate import TooLarge
 from harness.run.manifest import Manifest
 from harness.run.tables import LATER, SCHEMAS, TABLES, TEAMLESS
 from harness.run.typed import PAIRS
@@ -31,6 +32,10 @@ def remedy(path: Path, manifest: Manifest) -> str:
     if not journals_of(path):
         return "restore it from a copy (there is no journal to write it from)"
     return f"`wolfscope repair {path}` writes it anew from the journal"
+
+
+MOST_ROWS = 32
+"""Rows a byte of a table's file: those of games take a byte at least."""
 
 
 class DamagedJournal(UserWarning):
@@ -89,6 +94,7 @@ def refuse_damaged(path: Path, manifest: Manifest) -> None:
 
     Folders from before there were digests are held to the schema, and their tables to one another.
     """
+    refuse_oversized(path)
     if manifest.sealed:
         found = list(_changed([f"{table}.parquet" for table in TABLES], path, manifest, afresh=False))
     else:
@@ -97,6 +103,21 @@ def refuse_damaged(path: Path, manifest: Manifest) -> None:
         name, what = found[0]
         more = f" ({len(found) - 1} more files are damaged)" if len(found) > 1 else ""
         raise RunDamaged(f"{path / name} is damaged: {what}{more}")
+
+
+def refuse_oversized(path: Path) -> None:
+    """Raises TooLarge where a table states more rows than a file of its size can hold of games: it would open to more
+    than there is memory."""
+    for table in TABLES:
+        file = path / f"{table}.parquet"
+        try:
+            rows, size = pl.scan_parquet(file).select(pl.len()).collect().item(), file.stat().st_size
+        except FAULTS:  # said where it is read
+            continue
+        if rows > MOST_ROWS * size:
+            raise TooLarge(
+                f"{file} states {rows:,} rows in {size:,} bytes; at most {MOST_ROWS} rows a byte are read"
+            )
 
 
 def misfits(path: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ import polars as pl
 from games.records import Action, Decision, Event, Record, Span, SpeechAct, Trace
 from harness.atomic import replacing, storage
 from harness.digest import file_digest
-from harness.errors import StorageError
+from harness.errors import RunDamaged, StorageError
 from harness.run.typed import FACTORS, PROBABILITIES
 
 _json = msgspec.json.Encoder().encode
@@ -222,8 +222,19 @@ def event_of(row: Row) -> Event:
         value=row["value"],
         text=row["text"],
         acts=_speech_acts(row["acts"]),
-        data=None if row["data"] is None else json.loads(row["data"]),
+        data=_parsed(row, "data"),
     )
+
+
+def _parsed(row: Row, column: str) -> Any:
+    text = row[column]
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunDamaged(
+            f"column {column!r} of record {row['seq']} of game {row.get('game_id', '')} holds no JSON ({error}): the "
+            "table was edited; `wolfscope repair RUN` writes it anew from the journal"
+        ) from error
 
 
 def decision_of(row: Row) -> Decision:
@@ -242,7 +253,7 @@ def decision_of(row: Row) -> Decision:
             attempts=row["attempts"],
             rejected=tuple(row["rejected"]),
             reasoning=row["reasoning"],
-            sampling=None if row["sampling"] is None else json.loads(row["sampling"]),
+            sampling=_parsed(row, "sampling"),
         )
     return Decision(
         seq=row["seq"],

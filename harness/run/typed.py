@@ -81,7 +81,7 @@ def _reader(name: str) -> Callable[[pl.Series], pl.Series]:
         for text in texts.unique(maintain_order=True).drop_nulls():
             try:
                 found = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 found = None
             known[text] = json.dumps(pairs(found)) if isinstance(found, dict) else None
         values = [known[text] for text in texts]

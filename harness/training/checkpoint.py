@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
-from games.printable import lines_of
+from harness.seals import keep_lines, read_state, write_state
 
 
 def save(out: Path, model: Any, tokenizer: Any) -> None:
@@ -33,8 +32,7 @@ def checkpoint(work: Path, model: Any, optims: list[torch.optim.Optimizer], stat
                 tensors[f"optim{i}.{names[p]}/{field}"] = torch.as_tensor(value).detach().cpu().contiguous()
     name = f"state-{state['step']}.safetensors"
     save_file(tensors, str(work / name))
-    (work / "state.json.tmp").write_text(json.dumps({**state, "file": name}))
-    (work / "state.json.tmp").replace(work / "state.json")
+    write_state(work / "state.json", state, work / name)
     for old in work.glob("state-*.safetensors"):
         if old.name != name:
             old.unlink()
@@ -49,8 +47,9 @@ def names_of(model: Any, optim: torch.optim.Optimizer) -> list[str]:
 def resume(
     work: Path, model: Any, optims: list[torch.optim.Optimizer], settings: dict[str, Any], device: str
 ) -> dict[str, Any]:
-    """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings."""
-    state: dict[str, Any] = json.loads((work / "state.json").read_text())
+    """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings, RunDamaged where it
+    was changed since."""
+    state = read_state(work / "state.json")
     same = {**state["settings"], "tokens": settings["tokens"]} == settings
     if not same or settings["tokens"] < min(state["tokens"], state["settings"]["tokens"]):
         raise ValueError(
@@ -58,10 +57,7 @@ def resume(
             "asked for: use the same settings to go on, with as many tokens or more, or another folder"
         )
     restore(work, state.pop("file"), model, optims, device)
-    curve = work / "loss.jsonl"
-    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
-        kept = [x for x in lines_of(curve.read_text()) if json.loads(x)["tokens"] <= state["tokens"]]
-        curve.write_text("".join(line + "\n" for line in kept))
+    keep_lines(work / "loss.jsonl", "tokens", state["tokens"])
     return state
 
 

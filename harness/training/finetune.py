@@ -20,6 +20,7 @@ from agents.models.folder import ModelFilesError, load_tokenizer, model_name
 from agents.models.small import find_model
 from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
 from harness.atomic import write_whole
+from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
 from harness.training.checkpoint import checkpoint, resume, save
@@ -76,7 +77,8 @@ def finetune(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     wanted = recipe.tokens if tokens is None else tokens
     work = out / "training"
-    work.mkdir(parents=True, exist_ok=True)
+    own_folder(out)
+    work.mkdir(exist_ok=True)
     model = LlamaForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation=training_attention.NAME
     ).to(device)

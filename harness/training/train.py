@@ -20,6 +20,7 @@ from transformers import LlamaForCausalLM
 
 from agents.models.small import make_config
 from agents.werewolf.vocabulary import make_tokenizer
+from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.batches import Batch, Batches
 from harness.training.checkpoint import checkpoint, resume, save
@@ -245,7 +246,7 @@ def train(
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    out.mkdir(parents=True, exist_ok=True)
+    own_folder(out)
     work = out / "training"
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer((lexicon,))

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from harness.run.derived import read_table
+from harness.seals import hold
 
 
 def reasoning_of(run: Path) -> dict[str, dict[str, Any]]:
@@ -22,6 +23,7 @@ def reasoning_of(run: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     files = sorted(run.glob("experiment-*/reasoning-moments.parquet"), key=lambda p: (p.stat().st_mtime, p))
     for path in files:
+        hold(path.parent, path.name, *(f"reasoning-{name}.parquet" for name in ("steps", "importance")))
         steps = {
             key[0]: part.sort("k", maintain_order=True).to_dicts()
             for key, part in read_table(path.with_name("reasoning-steps.parquet"))

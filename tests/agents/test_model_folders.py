@@ -12,6 +12,7 @@ from agents.hooks.layers import UnknownArchitecture
 from agents.hooks.model import load_hooked_model
 from agents.llm.encoder import Encoder, TokenizerError
 from agents.llm.template import Turns, read_markers
+from agents.models.adapter import check_adapter
 from agents.models.folder import (
     ModelFilesError,
     check_model_dir,
@@ -46,6 +47,31 @@ def folder(tiny, tmp_path) -> Path:
 
 def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+# --- adapters ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"peft_type": "BONE"}, "only LoRA"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "os.path"}, "names code to be imported"),
+        ({"r": 10**9}, "at most 8,192"),
+        ({"rank_pattern": {"q_proj": 10**6}}, "at most 8,192"),
+        ({"target_modules": "([a-z._0-9]+)+!"}, "may take for ever"),
+        ({"rank_pattern": {"(a|a+)*": 4}}, "may take for ever"),
+        ({"target_modules": "a" * 10_000}, "may take for ever"),
+        ({"r": None}, "states no rank"),
+    ],
+)
+def test_an_adapter_s_configuration_names_no_code_and_takes_no_time(tiny, tmp_path, changes, what):
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    plain = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"], "base_model_name_or_path": str(tiny)}
+    (folder / "adapter_config.json").write_text(json.dumps(plain | changes))
+    with pytest.raises(ModelFilesError, match=what):
+        check_adapter(folder)
 
 
 # --- code and weights -------------------------------------------------------------------------------------------------

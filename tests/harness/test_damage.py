@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
+from analysis.behaviour.outcomes import read_experiment
+from analysis.change.read import read_change
+from analysis.evaluation import saved
 from analysis.report.report import write_report
 from harness import load_run
 from harness.check.check import check_run
@@ -19,15 +25,21 @@ from harness.check.files import damage_of
 from harness.check.repair import repair_run
 from harness.cli import main
 from harness.errors import RunDamaged, StorageError
+from harness.experiment.folder import read_parts, write_part
+from harness.features.dictionary import Card, Dictionary
+from harness.features.saved import load_dictionary, save_dictionary
 from harness.play.tournament import starts_of
+from harness.run.derived import OF_NO_RUN, read_table, write_table
 from harness.run.held import RunFolder
 from harness.run.journal import JournalWriter
 from harness.run.manifest import read_manifest
 from harness.run.sound import DamagedJournal
 from harness.run.tables import TABLES
 from harness.schedule.tournament import Schedule
+from harness.seals import read_state, seal, write_state
 from tests.fixtures.edits import edit_manifest
 from tests.fixtures.local_runs import play_run, scripted
+from tests.fixtures.made_experiments import made_experiment
 from tests.fixtures.planted_runs import planted_run
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +52,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planted_run(tmp_path_factory.mktemp("captured") / "run", 2, 1.0, d_model=4)
+    run = planted_run(tmp_path_factory.mktemp("captured") / "run", 2, 1.0, d_model=4)
+    for kind, place in (("experiment", "experiment-made"), ("dictionary", "features/mention-0/made")):
+        KINDS[kind][0](run / place)
+    return run
 
 
 @pytest.fixture
@@ -73,7 +88,7 @@ def forget_digests(run: Path) -> None:
     assert not read_manifest(run).sealed
 
 
-READ_FIRST = ("manifest.json", "store.json", "digests", "index")
+READ_FIRST = ("manifest.json", "store.json", "digests", "index", "digests.json")
 """Files and folders behind whose damage other damage is not looked for."""
 
 
@@ -86,7 +101,7 @@ def test_check_finds_each_of_a_thousand_flipped_bits_and_names_the_file(
         files = files_of(copy)
         first = [file for file in files if {file.name, file.parent.name} & set(READ_FIRST)]
         together = [file for file in files if file not in first]
-        for _ in range(60):
+        for _ in range(45):
             for some in ([file] for file in first), (together,):
                 for group in some:
                     before = {file: file.read_bytes() for file in group}
@@ -169,6 +184,100 @@ def test_what_remarks_on_a_run_says_that_its_journal_is_damaged(run: Path) -> No
     with pytest.warns(DamagedJournal, match=r"s0001-r000\.jsonl is damaged: the file is missing"):
         remarks = load_run(run).remarks()
     assert any("the file is missing" in one for one in remarks)
+
+
+def an_experiment(folder: Path) -> None:
+    made_experiment(folder, n_games=3, n_random=2)
+    seal(folder, folder / "manifest.json", folder / "outcomes.parquet", verb="experiment")
+    write_part(folder, 0, [{"moment": 0, "arm": "unchanged", "options": [1], "logprobs": [0.0]}])
+
+
+def a_dictionary(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    card = Card(
+        kind="topk", model="m@0", site="mention", layer="embed", d_model=2, width=3, activation="topk", k=1,
+        normalisation="none",
+    )  # fmt: skip
+    shapes = {"w_enc": (2, 3), "b_enc": 3, "w_dec": (3, 2), "b_dec": 2, "threshold": 3}
+    made = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    save_dictionary(Dictionary(card, **made), folder)
+
+
+def a_comparison(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "diff.json").write_text('{"schema_version": 2, "a": "m@0", "b": "m@1"}')
+    pl.DataFrame({"game_id": ["g"]}).write_parquet(folder / "tokens.parquet")
+    seal(folder, folder / "diff.json", folder / "tokens.parquet", verb="diff")
+
+
+def a_probe(folder: Path) -> None:
+    card = saved.Card("t", "q", "mention", "embed", 2, ("m@0",), (), 4, 2, 1.0, 0.0, {}, "real")
+    saved.save(saved.SavedProbe(card, *np.ones((4, 2), dtype=np.float32)), folder, "probe")
+
+
+def a_state(folder: Path) -> None:
+    folder.mkdir()
+    save_file({"model.w": np.ones(4, dtype=np.float32)}, folder / "state-3.safetensors")
+    write_state(folder / "state.json", {"step": 3, "settings": {"rate": 0.1}}, folder / "state-3.safetensors")
+
+
+def a_table(folder: Path) -> None:
+    write_table(folder / "table.parquet", pl.DataFrame({"won": [True, False] * 20}), OF_NO_RUN)
+
+
+def read_an_experiment(folder: Path) -> None:
+    read_experiment(folder)
+    read_parts(folder)
+
+
+KINDS = {
+    "experiment": (an_experiment, read_an_experiment),
+    "dictionary": (a_dictionary, load_dictionary),
+    "comparison": (a_comparison, read_change),
+    "probe": (a_probe, lambda folder: saved.load(folder / "probe")),
+    "state of a training": (a_state, lambda folder: read_state(folder / "state.json")),
+    "table of no run": (a_table, lambda folder: read_table(folder / "table.parquet")),
+}
+"""What is no run: (its writer, its reader), of a folder."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reader_of_what_is_no_run_refuses_what_was_not_written_by_name(kind: str, tmp_path: Path) -> None:
+    write, read = KINDS[kind]
+    folder = tmp_path / "made"
+    write(folder)
+    rng, files = random.Random(30), files_of(folder)
+    assert len(files) > (kind != "table of no run")
+    for file in files:
+        whole = file.read_bytes()
+        bits = {"flipped": [rng.randrange(8 * len(whole)) for _ in range(12)], "cut": [len(whole) // 2, 0]}
+        damages = [(how, n) for how, some in bits.items() for n in some]
+        for how, n in damages:
+            if how == "flipped":
+                flip(file, n)
+            else:
+                file.write_bytes(whole[:n])
+            with pytest.raises(RunDamaged, match=re.escape(file.name)):
+                read(folder)
+            file.write_bytes(whole)
+    if kind != "comparison":  # which holds more than this one
+        read(folder)
+
+
+def test_check_holds_any_folder_with_digests_to_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_dictionary(tmp_path / "made")
+    for bit, status, says in (
+        (None, 0, "sound"),
+        (900, 1, "dictionary.safetensors: it is not what was written"),
+    ):
+        if bit is not None:
+            flip(tmp_path / "made" / "dictionary.safetensors", bit)
+        with pytest.raises(SystemExit) as ended:
+            main(["check", str(tmp_path / "made")])
+        assert (ended.value.code or 0) == status
+        assert says in "".join(capsys.readouterr())
 
 
 class TestFoldersWithoutDigests:

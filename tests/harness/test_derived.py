@@ -33,8 +33,9 @@ def derived(tmp_path: Path) -> Path:
         path / "derived" / "probe_scores.parquet", pl.DataFrame(schema=SCHEMA), inputs_of([path], SCORED)
     )
     for name in REMEDY:  # of verbs that need models
-        if name.endswith(".parquet") and not (path / "derived" / name).is_file():
-            write_table(path / "derived" / name, pl.DataFrame({"a": [1]}), inputs_of([path], ("*.parquet",)))
+        home = path / ("features/mention-0/batchtopk" if REMEDY[name].startswith("features") else "derived")
+        if name.endswith(".parquet") and not (home / name).is_file():
+            write_table(home / name, pl.DataFrame({"a": [1]}), inputs_of([path], ("*.parquet",)))
     assert call("view", path, "--posterior", "no") == 0
     page = "<!doctype html><html><head></head><body class='x'><p>a report</p></body></html>"
     (path / "report").mkdir()
@@ -45,7 +46,9 @@ def derived(tmp_path: Path) -> Path:
 
 def test_files_of_every_kind_carry_the_digests_of_their_inputs(derived):
     made = {
-        p for place in ("report.html", "view/index.html", "derived/*.parquet") for p in derived.glob(place)
+        p
+        for place in ("report.html", "view/index.html", "derived/*.parquet", "features/*/*/*.parquet")
+        for p in derived.glob(place)
     }
     assert {p.name for p in made} == set(REMEDY)
     for path in made:

@@ -313,10 +313,12 @@ def test_what_is_asked_is_written_down_first_and_a_stopped_experiment_goes_on(
         manifest = read_manifest(tmp_path / "cut")
         assert manifest.status == "asking"
         assert len(manifest.moments) == 6
-        assert len(list((tmp_path / "cut" / "parts").iterdir())) == 1
+        assert len(list((tmp_path / "cut" / "parts").glob("*.parquet"))) == 1
         run_experiment(wanted, [run.path], tmp_path / "cut", force=True)
     finally:
         module.PART = before
+    kept = set(json.loads((whole / "digests.json").read_text())["files"])
+    assert kept == {"manifest.json", "outcomes.parquet", "vectors.safetensors"}
     a, b = (pl.read_parquet(path / "outcomes.parquet") for path in (whole, tmp_path / "cut"))
     assert a.select("moment", "arm", "options", "seats").equals(b.select("moment", "arm", "options", "seats"))
     for column in ("logprobs", "beliefs"):

@@ -114,6 +114,13 @@ def test_a_key_that_a_server_says_back_is_nowhere_in_what_a_run_an_export_and_a_
     assert status == 3  # most of its answers failed
     assert cli("export", str(run), "--out", str(tmp_path / "export")) == 0
     assert cli("report", str(run)) in (0, 1, 2)
+    for verb, *more in (
+        ("export-transcripts", tmp_path / "inspect"),
+        ("export-transcripts", tmp_path / "scout", "--format", "scout"),
+        ("ratings",), ("behaviour",), ("collusion",), ("competence",), ("view", "--posterior", "no"), ("check",),
+        ("replay", "0", "--mode", "all"), ("watch", "--once"), ("merge", run, tmp_path / "merged"),
+    ):  # fmt: skip
+        assert cli(verb, str(run), *map(str, more)) in (0, 1, 2), verb
     server.answer = lambda asked: Reply(
         401, {"error": {"message": f"wrong: {asked.headers['Authorization']}"}}
     )

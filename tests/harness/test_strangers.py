@@ -23,8 +23,11 @@ from harness.errors import ConfigurationError
 from harness.exchange.export import export_run
 from harness.exchange.imports import ImportFormatError, import_games
 from harness.exchange.merge import merge_runs
+from harness.experiment.continuations import Futures
+from harness.experiment.run import run_experiment
 from harness.forecast.forecast import forecast
 from harness.gate import GAME_ID, TooLarge, Untrusted, check_links, gunzip, is_name, name_of, segment
+from harness.play.factory import make_agent
 from harness.play.outside import make_outside
 from harness.play.tournament import run_tournament
 from harness.run.folder import load_run
@@ -98,7 +101,7 @@ def test_verbs_that_read_never_import_what_a_manifest_names(run, tmp_path):
     check_run(run)
     write_view(run, tmp_path / "view")
     export_run(run, tmp_path / "export")
-    for verb in ("ratings", "behaviour", "watch"):
+    for verb in ("ratings", "behaviour", "competence", "collusion", "watch"):
         with pytest.raises(SystemExit):
             main([verb, str(run), *(["--once"] if verb == "watch" else [])])
     assert RAN == []
@@ -126,6 +129,28 @@ def test_verbs_that_play_on_refuse_code_of_the_folder_unless_it_is_trusted(run, 
     with pytest.raises((ConfigurationError, AssertionError), match="stranger"):
         resample(run, "0", 12, 1, tmp_path / "out", trust_policies=True)
     assert RAN != []
+
+
+def test_experiments_that_play_games_on_run_code_of_the_folder_only_where_it_is_trusted(run, tmp_path):
+    stranger(run)
+    RAN.clear()
+    out = tmp_path / "out"
+    with pytest.raises(ConfigurationError, match=r"names code to be run .*--trust-policies"):
+        run_experiment("strategic-lie", [run], out, force=True)
+    assert RAN == [] and not out.exists()
+    with pytest.raises(ConfigurationError, match="--trust-policies"):
+        Futures(load_run(run), {})._agent(0, "loud")
+    assert RAN == []
+
+
+def test_players_from_outside_are_made_only_where_that_is_asked_for(tmp_path):
+    config = parse_config(
+        {"agents": {"me": {"kind": "scripted", "policy": f"{__name__}:ran"}}, "roster": {"mix": {"me": 1}}}
+    )
+    RAN.clear()
+    with pytest.raises(ConfigurationError, match="--trust-policies"):
+        make_agent("me", config, {})
+    assert RAN == []
 
 
 def test_a_dry_run_imports_nothing(tmp_path):
@@ -168,6 +193,34 @@ def test_a_policy_is_a_class_or_maker_of_players_and_no_other_callable(policy):
 @pytest.mark.parametrize("policy", ["tests.harness.test_strangers:Mine", "tests.harness.test_strangers:mine"])
 def test_players_of_ones_own_are_made(policy):
     assert make_outside("x", policy, {}).name == "x"
+
+
+# --- tables and manifests ---------------------------------------------------------------------------------------------
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+SHAPES = {
+    "deep manifest": (lambda run: (run / "manifest.json").write_text(f'{{"a": {DEEP}}}'), "nested too deeply"),
+    "no cells": (lambda run: edit_manifest(run, lambda p: p.update(cells=[])), "the manifest has 0"),
+    "factor of inf": (
+        lambda run: edit_manifest(run, lambda p: p["cells"][0].update(factors={"a": float("inf")})), "no finite number"
+    ),
+    "deep cell": (lambda run: edit_table(run, "events", data=pl.lit(DEEP)), "holds no JSON"),
+    "more rows than bytes": (
+        lambda run: pl.concat([pl.read_parquet(run / "seats.parquet")[:1]] * 2_000_000)
+        .rechunk()
+        .write_parquet(run / "seats.parquet"),
+        "states 2,000,000 rows",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_manifests_and_tables_of_any_shape_are_refused_in_words(run, capfd, shape):
+    damage, says = SHAPES[shape]
+    damage(run)
+    assert says in printed(capfd, "replay", run, "0")
+    printed(capfd, "check", run)
 
 
 # --- ids, names, paths ------------------------------------------------------------------------------------------------

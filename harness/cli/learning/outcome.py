@@ -101,11 +101,12 @@ def eval_outcome(
     import polars as pl
 
     from analysis.behaviour.held_out import gains, in_words
+    from harness.run.derived import read_table
     from harness.training.selfplay.held_out import HELD_OUT, play_held_out
 
     say = progress_of(quiet, False).say
     games, games_before = (
-        pl.read_parquet(
+        read_table(
             play_held_out(one, side, out, deals=deals, opponents=opponents or HELD_OUT, say=say)
         ).filter(pl.col("deal") < deals)
         for one in (model, before)

@@ -49,6 +49,7 @@ def planted_diff(
     from harness.compare.run import PARTS, diff_models
     from harness.play.tournament import run_tournament
     from harness.run.folder import load_run
+    from harness.seals import seal
     from harness.training.finetune import finetune
     from harness.training.recipes import load_recipe
 
@@ -86,12 +87,14 @@ def planted_diff(
         )
         with replacing(folder / "acts.parquet") as file:
             acts_of([load_run(runs[a]), load_run(runs[b])]).write_parquet(file)
+        seal(folder, folder / "acts.parquet", verb="planted-diff")
         rows.append(planted_row(f"{a} to {b}", read_change(folder), planted, *ACT))
     table = pl.DataFrame(rows, schema=PLANTED)
     lines = planted_lines(table, "confessions of werewolves")
     with replacing(out / "planted.parquet") as file:
         table.write_parquet(file)
     write_whole(out / "planted.md", ("\n".join(lines) + "\n").encode())
+    seal(out, out / "planted.parquet", out / "planted.md", verb="planted-diff")
     last_line("\n".join(lines))
     return 0
 

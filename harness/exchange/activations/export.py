@@ -32,6 +32,7 @@ from harness.atomic import making_folder, replacing, write_whole
 from harness.digest import file_digest
 from harness.exchange.activations.layers import Names, check_names, names_of
 from harness.run.folder import Run, load_run
+from harness.seals import files_of, seal
 
 Format = Literal["numpy", "saelens", "nla", "oracle"]
 FORMATS: tuple[Format, ...] = ("numpy", "saelens", "nla", "oracle")
@@ -82,6 +83,7 @@ def export_activations(
             "files": {str(file.relative_to(part)): file_digest(file) for file in files},
         }  # fmt: skip
         write_whole(part / "card.json", json.dumps(card, indent=1).encode() + b"\n")
+        seal(part, *files_of(part), verb="export-activations")
     return Path(out)
 
 

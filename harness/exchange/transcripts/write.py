@@ -22,6 +22,7 @@ from harness.atomic import making_folder, replacing, write_whole
 from harness.errors import RunFolderError
 from harness.exchange.transcripts.seats import Message, Transcript, transcripts
 from harness.run.folder import Run, load_run
+from harness.seals import files_of, seal
 
 Format = Literal["inspect", "scout"]
 FORMATS: tuple[Format, ...] = ("inspect", "scout")
@@ -54,6 +55,7 @@ def write_transcripts(run: str | Path, out: str | Path, format: Format, labels: 
             labels.with_columns(id=pl.col("game_id") + "/" + pl.col("speaker").cast(pl.String)).write_parquet(
                 file
             )
+        seal(part, *files_of(part), verb="export-transcripts")
     return Path(out)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from harness.atomic import replacing, storage
-from harness.experiment.folder import OUTCOMES
+from harness.atomic import replacing
+from harness.experiment.folder import OUTCOMES, read_rows, write_rows
 
 MOMENTS: dict[str, Any] = {
     "moment": pl.Int32,
@@ -74,11 +74,8 @@ TABLES: Mapping[str, dict[str, Any]] = {
 
 def write_moment(folder: Path, number: int, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """One moment's rows, the table `moments` last, by which the moment counts as done. Raises StorageError."""
-    with storage(folder):
-        (folder / "reasoning").mkdir(exist_ok=True)
     for name in ("steps", "rollouts", "outcomes", "moments"):
-        with replacing(folder / "reasoning" / f"{number:05d}-{name}.parquet") as part:
-            pl.DataFrame(list(rows[name]), schema=TABLES[name]).write_parquet(part)
+        write_rows(folder / "reasoning" / f"{number:05d}-{name}.parquet", rows[name], TABLES[name])
 
 
 def done(folder: Path) -> set[int]:
@@ -89,6 +86,6 @@ def done(folder: Path) -> set[int]:
 def join_tables(folder: Path) -> None:
     """Put the moments' files together. Raises StorageError."""
     for name, schema in TABLES.items():
-        parts = [pl.read_parquet(p) for p in sorted((folder / "reasoning").glob(f"[0-9]*-{name}.parquet"))]
+        found = read_rows(folder / "reasoning", schema, f"[0-9]*-{name}.parquet")
         with replacing(folder / f"reasoning-{name}.parquet") as file:
-            (pl.concat(parts) if parts else pl.DataFrame(schema=schema)).write_parquet(file)
+            found.write_parquet(file)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import polars as pl
-
 from harness.atomic import replacing, storage
 from harness.experiment.continuations import FUTURES
-from harness.experiment.folder import Manifest, read_parts
+from harness.experiment.folder import Manifest, read_parts, read_rows, write_rows
 from harness.experiment.moments import Moment
 from harness.experiment.strategic import ACTS
 from harness.experiment.work.workers import Left, Workers
@@ -25,12 +23,11 @@ def run_strategic(
     todo = [(m, None) for m in moments if not _part(place, m).is_file()]
     left = Left("acts of ", len(moments) - len(todo), len(moments), say)
     for moment, rows in workers.each("acts", todo):
-        with replacing(_part(place, moment)) as file:
-            pl.DataFrame(rows, schema=ACTS).write_parquet(file)
+        write_rows(_part(place, moment), rows, ACTS)
         left.add()
     out = folder / "acts.parquet"
     with replacing(out) as file:
-        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
+        read_rows(place, ACTS).write_parquet(file)
     return out
 
 
@@ -49,11 +46,10 @@ def play_continuations(
     ]
     left = Left("continuations of ", len(manifest.moments) - len(todo), len(manifest.moments), say)
     for moment, rows in workers.each("follow", todo):
-        with replacing(_part(place, moment)) as file:
-            pl.DataFrame(rows, schema=FUTURES).write_parquet(file)
+        write_rows(_part(place, moment), rows, FUTURES)
         left.add()
     with replacing(folder / "futures.parquet") as file:
-        pl.concat([pl.read_parquet(p) for p in sorted(place.glob("[0-9]*.parquet"))]).write_parquet(file)
+        read_rows(place, FUTURES).write_parquet(file)
 
 
 def _part(place: Path, moment: Moment) -> Path:

@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from harness.atomic import making_folder
+from harness.seals import files_of, seal
 from harness.training.language.lessons import Lesson
 
 PIECE = pl.Struct({"start": pl.Int32, "end": pl.Int32, "kind": pl.String, "seq": pl.Int32})
@@ -75,4 +76,5 @@ def write_dataset(out: Path, lessons: Sequence[Lesson], tokenizer: Any, facts: d
             for lesson in lessons:
                 file.write(json.dumps(in_words(lesson, tokenizer), ensure_ascii=False) + "\n")
         (part / "dataset.json").write_text(json.dumps(facts, indent=2) + "\n")
+        seal(part, *files_of(part), verb="dataset")
     return out

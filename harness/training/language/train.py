@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from agents.models.folder import check_model_dir, load_tokenizer, max_context, model_name, read_config
+from harness.gate import own_folder
 from harness.run.folder import load_run
 from harness.training.language.batches import KINDS, apart, batches, collate, cut
 from harness.training.language.dataset import hash_of_lessons
@@ -45,7 +46,7 @@ def finetune(config: FinetuneConfig, out: Path, say: Callable[[str], None]) -> P
     """
     folder = check_model_dir(config.model.folder)
     device = device_of(config.model.device)
-    out.mkdir(parents=True, exist_ok=True)
+    own_folder(out)
     learned, held_out, facts = prepare(config, folder, say)
     model = learning_model(folder, config, device)
     numbers = [(p.numel(), p.requires_grad) for p in model.parameters()]

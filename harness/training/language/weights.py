@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from agents.hooks.adapted import parity_row
 from agents.models.adapter import FACTS, WEIGHTS
 from agents.models.bounds import TOKENIZER_PARTS
-from games.printable import lines_of
+from harness.seals import keep_lines, read_state, write_state
 from harness.training.language.settings import FinetuneConfig, FinetuneError
 
 CURVE = "curve.jsonl"
@@ -79,8 +79,7 @@ def checkpoint(work: Path, model: Any, optim: torch.optim.Optimizer, state: dict
             tensors[f"optim.{names[i]}/{field}"] = torch.as_tensor(value).detach().cpu().contiguous()
     file = f"state-{state['step']}.safetensors"
     save_file(tensors, str(work / file))
-    (work / f"{STATE}.part").write_text(json.dumps({**state, "file": file}))
-    (work / f"{STATE}.part").replace(work / STATE)
+    write_state(work / STATE, state, work / file)
     for old in work.glob("state-*.safetensors"):
         if old.name != file:
             old.unlink()
@@ -90,10 +89,10 @@ def resume(
     work: Path, model: Any, optim: torch.optim.Optimizer, identity: dict[str, Any]
 ) -> dict[str, Any] | None:
     """What `checkpoint` wrote, loaded; None where there is nothing. Raises FinetuneError where it is of another
-    fine-tuning."""
+    fine-tuning, RunDamaged where it was changed since."""
     if not (work / STATE).is_file():
         return None
-    state: dict[str, Any] = json.loads((work / STATE).read_text())
+    state = read_state(work / STATE)
     was, now = _flat(state["identity"]), _flat(identity)
     other = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
     if other:
@@ -114,10 +113,7 @@ def resume(
             name, _, field = key.removeprefix("optim.").partition("/")
             loaded["state"].setdefault(place[name], {})[field] = value
     optim.load_state_dict(loaded)
-    curve = work / CURVE
-    if curve.is_file():  # lines of steps that the checkpoint does not hold are made again
-        kept = [x for x in lines_of(curve.read_text()) if json.loads(x)["step"] <= state["step"]]
-        curve.write_text("".join(line + "\n" for line in kept))
+    keep_lines(work / CURVE, "step", state["step"])
     return state
 
 

@@ -18,7 +18,8 @@ from agents.base import Agent
 from agents.policies import make_policy
 from games import chance, load_game
 from games.records import Decision, Event
-from harness.atomic import replacing
+from harness.gate import own_folder
+from harness.run.derived import OF_NO_RUN, read_table, write_table
 from harness.training.games import HELD_OUT as SEEDS
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
@@ -61,9 +62,9 @@ def play_held_out(
     """
     torch.set_num_threads(1)
     hooked = load(model)
-    out.mkdir(parents=True, exist_ok=True)
+    own_folder(out)
     path = out / f"{side}-{preset}-{hooked.name}.parquet"
-    table = pl.read_parquet(path) if path.is_file() else pl.DataFrame(schema=GAMES)
+    table = read_table(path) if path.is_file() else pl.DataFrame(schema=GAMES)
     players: dict[str, Agent] = {"contender": player("contender", sampler_of(hooked))}
     game, rules = load_game("werewolf"), load_game("werewolf").configure(preset=preset)
     for name in opponents:
@@ -81,8 +82,7 @@ def play_held_out(
             continue
         rows = [_row(played, side) for played in play_together(planned, players)]
         table = pl.concat([table, pl.DataFrame(rows, schema=GAMES, orient="row")])
-        with replacing(path) as part:
-            table.write_parquet(part)
+        write_table(path, table, OF_NO_RUN)
         won = table["won"].cast(pl.Float64).to_numpy().mean()
         say(f"{model.name} as {side}: {len(table):,} of {deals * len(opponents):,} games, {won:.1%} won")
     return path

@@ -12,6 +12,7 @@ import numpy as np
 from agents.base import Agent
 from games import chance, load_game
 from harness.atomic import replacing
+from harness.seals import hold, seal
 from harness.training.games import HELD_OUT as SEEDS
 from harness.training.selfplay.contexts import Context
 from harness.training.selfplay.learner import load
@@ -29,14 +30,16 @@ class Watch:
     """Scores the learner's speeches and takes what a caught one costs from its advantage."""
 
     def __init__(self, config: SelfPlayConfig, settings: MonitorSection, file: Path) -> None:
-        """The monitor that `file` holds, or a new one, which is written there."""
+        """The monitor that `file` holds, or a new one, which is written there. Raises RunDamaged."""
         self.weight = settings.weight
         if file.is_file():
+            hold(file.parent, file.name)
             self.monitor = msgspec.json.decode(file.read_bytes(), type=Monitor)
             return
         self.monitor = fitted(config, settings)
         with replacing(file) as part:
             part.write_bytes(msgspec.json.encode(self.monitor))
+        seal(file.parent, file, verb="train-by-outcome")
 
     def penalise(
         self, played: Sequence[Played], contexts: Sequence[Context], model: Any, tokenizer: Any

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from games import load_game
-from games.printable import lines_of
 from games.records import Decision
-from harness.atomic import replacing
+from harness.gate import own_folder
+from harness.seals import keep_lines, read_state
 from harness.training.checkpoint import checkpoint, restore
 from harness.training.selfplay.advantages import Baselines, credit
 from harness.training.selfplay.contexts import Context, contexts_of
@@ -40,11 +40,12 @@ def train_by_outcome(config: SelfPlayConfig, out: Path, say: Callable[[str], Non
     """Train and save to `out` (Hugging Face format, bfloat16); goes on where an earlier call stopped.
 
     `out/checkpoints/NNNNNN` are model folders after so many games, `out/training/curve.jsonl` the curves. Raises
-    SelfPlayError where the folder is of another configuration, or the sampler and the trainer drift apart.
+    SelfPlayError where the folder is of another configuration, or the sampler and the trainer drift apart; RunDamaged.
     """
     torch.set_num_threads(config.threads)
     work = out / "training"
-    work.mkdir(parents=True, exist_ok=True)
+    own_folder(out)
+    work.mkdir(exist_ok=True)
     run = Training(config, out, work, say)
     run.go_on()
     while run.games < config.games:
@@ -85,7 +86,7 @@ class Training:
         file = self.work / "state.json"
         if not file.is_file():
             return
-        state: dict[str, Any] = json.loads(file.read_text())
+        state = read_state(file)
         mine = self.config.model_dump(mode="json")
         theirs = SelfPlayConfig.model_validate(state["config"]).model_dump(mode="json")
         if other := sorted(k for k in mine if theirs[k] != mine[k] and k not in ("games", "checkpoints")):
@@ -99,11 +100,7 @@ class Training:
         self.baselines = msgspec.convert(state["baselines"], Baselines)
         self.kept = {name: self.out / "checkpoints" / name for name in state["kept"]}
         self._renew()
-        curve = self.work / CURVE
-        if curve.is_file():  # lines of iterations that the state does not hold are made again
-            lines = [x for x in lines_of(curve.read_text()) if json.loads(x)["iteration"] <= self.iteration]
-            with replacing(curve) as part:
-                part.write_text("".join(line + "\n" for line in lines))
+        keep_lines(self.work / CURVE, "iteration", self.iteration)
         self.say(f"going on after {self.games:,} of {self.config.games:,} games")
 
     def iterate(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from agents.models.small import make_config
+from harness.gate import own_folder
 from harness.training.batches import Batch
 from harness.training.checkpoint import checkpoint, resume, save
 from harness.training.thinking import attention as forks
@@ -75,6 +76,7 @@ def train(
     in `out/training/loss.jsonl` (`CURVE`). Raises ValueError for a folder that holds a run of other settings.
     """
     work = out / "training"
+    own_folder(out)
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(lexicon)
     words = tokenizer.get_vocab()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from harness.errors import RunDamaged
 from harness.features.dictionary import Card, Dictionary, FeaturesError
 from harness.features.fit import check_fit, check_place, check_site, fit_of
 from harness.features.formats import layer_of_hook, read_dictionary
@@ -196,6 +197,9 @@ def test_what_is_saved_is_what_is_loaded_and_damage_is_named(tmp_path: Path) -> 
     assert again.card == found.card
     assert np.array_equal(again.encode(x), found.encode(x))
     (tmp_path / "kept" / "dictionary.safetensors").write_bytes(b"x")
+    with pytest.raises(RunDamaged, match=r"dictionary\.safetensors is damaged"):
+        load_dictionary(tmp_path / "kept")
+    (tmp_path / "kept" / "digests.json").unlink()
     with pytest.raises(FeaturesError, match="cannot be read"):
         load_dictionary(tmp_path / "kept")
     with pytest.raises(FeaturesError, match="is no dictionary"):

@@ -96,12 +96,17 @@ def test_what_cannot_be_a_dictionary_is_refused_by_what_is_wrong_with_it(name: s
         outside_dictionary(of(name), ROWS, site="mention", layer="resid_post.1")
 
 
-def test_an_object_is_loaded_for_a_run_and_read_again_by_its_folder(tmp_path: Path) -> None:
+def test_an_object_is_loaded_for_a_run_and_read_again_by_its_folder_where_its_module_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = planted_run(tmp_path / "run", 3, 1.0, d_model=D)
     with pytest.raises(FeaturesError, match="name its layer"):
         load_for(of("Axes"), run, site="mention")
     kept, fit = load_for(of("Axes"), run, site="mention", layer="resid_post.1")
     assert kept.name == "object-objects_of_others.Axes" and fit.variance_explained > 0.999
+    with pytest.raises(FeaturesError, match=r"names code to be run .*WOLFSCOPE_EXTENSIONS"):
+        load_dictionary(kept)
+    monkeypatch.setenv("WOLFSCOPE_EXTENSIONS", "objects_of_others")
     found = load_dictionary(kept)
     x = load_run(run).activations().select("resid_post.1", site="mention")[1]
     assert fit_of(found, x).variance_explained > 0.999

@@ -17,6 +17,7 @@ from analysis.report.block import Block
 from analysis.report.figures import BLUE, INK, MUTED, ORANGE, TEAL, data, svg
 from analysis.report.page import Figure, Numbers, Table, p_text, title_of
 from harness.features.saved import read_card
+from harness.run.derived import read_table
 
 SHOWN = 3
 """Dictionaries shown of a run at most: those whose fight is there, by name."""
@@ -46,11 +47,11 @@ def features_block(runs: Sequence[Path], numbers: Numbers) -> Block:
 def _one(block: Block, folder: Path, number: str, numbers: Numbers) -> None:
     card = read_card(folder)
     name = f"{folder.parent.name}/{folder.name}"
-    verdicts = pl.read_parquet(folder / "verdicts.parquet")
-    fight = pl.read_parquet(folder / "fight.parquet")
+    verdicts = read_table(folder / "verdicts.parquet")
+    fight = read_table(folder / "fight.parquet")
     for key, frame in (("verdicts", verdicts), ("fight", fight)):
         numbers.add(f"D_{key}", frame, dictionary=name)
-    notes = pl.read_parquet(folder / "notes.parquet") if (folder / "notes.parquet").is_file() else None
+    notes = read_table(folder / "notes.parquet") if (folder / "notes.parquet").is_file() else None
     stamps = [] if notes is None else notes.filter(kind="stamp")["note"].to_list()
     told = (
         f"explains {card.variance_explained:.1%} of held-out rows"
@@ -63,17 +64,17 @@ def _one(block: Block, folder: Path, number: str, numbers: Numbers) -> None:
     block.add(note=" ".join([head, answer(verdicts), *(f"Stamp: {stamp}." for stamp in stamps)]))
     block.add(table=verdict_table(verdicts, f"D1{number}"))
     block.add(table=sources_table(fight, f"D2{number}"))
-    curves = pl.read_parquet(folder / "by_k.parquet")
+    curves = read_table(folder / "by_k.parquet")
     if curves.height:
         figure = curve_figure(curves, fight, f"D3{number}")
         block.add(figure=figure)
     latents, rules = folder / "latents.parquet", folder / "rules.parquet"
     if latents.is_file() and rules.is_file():
-        table = latent_cards(pl.read_parquet(latents), pl.read_parquet(rules), f"D4{number}")
+        table = latent_cards(read_table(latents), read_table(rules), f"D4{number}")
         if table.rows:
             block.add(table=table)
     if (folder / "truth.parquet").is_file():
-        block.add(table=truth_table(pl.read_parquet(folder / "truth.parquet"), f"D5{number}"))
+        block.add(table=truth_table(read_table(folder / "truth.parquet"), f"D5{number}"))
 
 
 def answer(verdicts: pl.DataFrame) -> str:
