@@ -225,8 +225,7 @@ class Scene:
             return make_agent(self.decision.agent, made, {name: backend or self.player.backend})
         except ConfigurationError as error:
             raise ExperimentError(
-                f"arm {arm.of}: {error}; the player's prompt style is {made.agents[self.decision.agent].prompt!r} "
-                "(advice, persona and monitored are words for players in chat style)"
+                f"arm {arm.of}: {error} (advice, persona and monitored are words for players in chat style)"
             ) from error
 
     def taking(self, arm: Arm, backend: Any) -> tuple[Any, Observation]:

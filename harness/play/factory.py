@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from inspect import signature
 
 from agents.backends.base import Backend
 from agents.base import Agent
@@ -63,11 +64,13 @@ def _model_player(
     if section.prompt == "chat":
         from agents.llm.chat import ChatPlayer
 
+        _check_settings(section, ChatPlayer)
         return ChatPlayer(name, backend, tokenizer, clock=clock, **common, **section.settings)
     from agents.llm.transcript import TranscriptPlayer
 
     if tokenizer is None:
         raise ValueError('api = "chat" takes messages, which only prompt = "chat" makes')
+    _check_settings(section, TranscriptPlayer)
     return TranscriptPlayer(name, backend, tokenizer, **common, **section.settings)
 
 
@@ -113,6 +116,21 @@ def _begun(
 def _check_prompt(section: AgentSection) -> None:
     if section.prompt not in PROMPTS:
         raise ValueError(f"no prompt style is called {section.prompt!r}; there are: {', '.join(PROMPTS)}")
+
+
+def _check_settings(section: AgentSection, player: type) -> None:
+    """Raises ValueError for a setting that players of the prompt style do not have."""
+    known = [
+        name
+        for name, p in signature(player).parameters.items()
+        if p.kind is p.KEYWORD_ONLY and name != "clock"
+    ]
+    for name in section.settings:
+        if name not in known:
+            raise ValueError(
+                f"players with prompt = {section.prompt!r} have no setting {name!r}; theirs are: "
+                f"{', '.join(sorted(known))}"
+            )
 
 
 def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:

@@ -461,9 +461,9 @@ def test_words_that_the_tokenizer_lacks_and_settings_that_change_nothing_are_ref
 
     same = {"name": "same", "kind": "player", "settings": {"sampling.temperature": 0.5}}
     assert "changes nothing" in refused(same)
-    assert "advice" in refused(
-        {"name": "advice", "kind": "player", "settings": {"settings.factors.advice": True}}
-    )
+    said = refused({"name": "advice", "kind": "player", "settings": {"settings.factors.advice": True}})
+    assert "prompt = 'transcript' have no setting 'factors'" in said and "chat style" in said
+    assert "__init__" not in said
 
 
 def test_designs_that_ship_are_read() -> None:
