@@ -35,10 +35,31 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep engines and clusters on one xdist worker, one after the other."""
+    """Keep engines and clusters on one xdist worker, one after the other, and tests that share what one of their
+    module's fixtures makes on the worker that makes it: apart, each worker would make it again."""
+    sharing: dict[str, list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("engine") or "ray_cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("engine"))
+        if shared_fixtures(item):
+            sharing.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    for module, users in sharing.items():
+        group = module.removeprefix("tests/").removesuffix(".py")
+        named = [mark.args[0] for item in users for mark in item.iter_markers("xdist_group")]
+        for item in users:
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(named[0] if named else group))
+
+
+def shared_fixtures(item: pytest.Item) -> set[str]:
+    """The fixtures of a test's own module that are made once for several tests."""
+    found = getattr(item, "_fixtureinfo", None)
+    return {
+        name
+        for name, definitions in (found.name2fixturedefs.items() if found else ())
+        for definition in definitions
+        if definition.scope != "function" and ".py" in definition.baseid
+    }
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import shared_fixtures
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("games", "agents", "harness", "analysis")
 HEAVY = {"altair", "polars", "ray", "sklearn", "statsmodels", "torch", "transformers", "vllm"}
@@ -190,3 +192,12 @@ def test_package_data_ships_with_the_packages() -> None:
 def test_engine_tests_share_one_worker(request: pytest.FixtureRequest) -> None:
     """pytest-xdist groups by a suffix of the node id; where the two disagree it says nothing and groups nothing."""
     assert request.node.nodeid.endswith("@engine")
+
+
+def test_what_a_fixture_makes_once_for_a_module_is_made_on_one_worker(request: pytest.FixtureRequest) -> None:
+    makers: dict[tuple[str, str], set[str]] = {}
+    for item in request.session.items:
+        for name in shared_fixtures(item):
+            groups = {str(mark.args[0]) for mark in item.iter_markers("xdist_group")}
+            makers.setdefault((item.nodeid.partition("::")[0], name), set()).update(groups or {item.nodeid})
+    assert {key: groups for key, groups in makers.items() if len(groups) > 1} == {}
