@@ -61,8 +61,9 @@ bench-selfplay: setup ## measure rollouts of self-play against a tournament of t
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 
-bench-waiting: setup ## measure what a user waits for: first game, small tournaments, help
+bench-waiting: setup ## measure what a user waits for: first game, small tournaments, help; check and report of a run (ARGS="--run RUN")
 	$(BIN)/python tests/benchmarks/bench_waiting.py $(ARGS)
+
 bench-experiment: setup ## measure experiments: moments and arms against one pass each, continuations against games
 	$(BIN)/python tests/benchmarks/bench_experiment.py $(ARGS)
 
