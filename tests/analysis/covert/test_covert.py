@@ -22,6 +22,7 @@ from games.records import Decision
 from games.werewolf.words.acts import read
 from games.werewolf.words.text import words_of
 
+pytestmark = pytest.mark.xdist_group("analysis/covert/test_covert")  # they share what is cached below
 PAIR = Code("opener", 1, 1.0, "pair")
 N = 120
 
