@@ -18,6 +18,8 @@ from agents.hooks.model import HookedModel, load_hooked_model
 from agents.llm.beliefs import role_words
 from agents.models.folder import load_tokenizer
 from agents.models.small import unpack_checkpoints
+from agents.werewolf.lessons.games import HELD_OUT, scripted_game
+from agents.werewolf.lessons.questions import living
 from agents.werewolf.observer import Observer
 from agents.werewolf.vocabulary import lexicon_of
 from analysis.stats.metrics import auroc, log_odds, r2
@@ -27,8 +29,6 @@ from games.play import observe, waves
 from harness.model_evaluation.held_out import Sitting, sittings, stack
 from harness.model_evaluation.probes import best_probe
 from harness.model_evaluation.readings import BELIEF_SITES, Reading, Stated
-from harness.training.games import HELD_OUT, scripted_game
-from harness.training.questions import living
 
 
 class Stage(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from scipy.special import rel_entr
 from agents.backends.hooked.backend import load_hooked_backend
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
+from agents.werewolf.lessons.games import HELD_OUT, cast
 from agents.werewolf.observer import RUNGS
 from agents.werewolf.vocabulary import lexicon_of
 from analysis.stats.bootstrap import mean_interval, r2_interval
@@ -32,7 +33,6 @@ from harness.model_evaluation.held_out import sittings, stack
 from harness.model_evaluation.probes import auroc_of, characters, represented
 from harness.model_evaluation.readings import BELIEF_SITES, SITES, Reading, Stated
 from harness.play.progress import wilson
-from harness.training.games import HELD_OUT, cast
 
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")
 FURTHEST = 0.03

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from agents.llm.transcript_context import document
+from agents.werewolf.lessons.games import HELD_OUT, MIXTURE, scripted_game
 from agents.werewolf.observer import RUNGS, Observer, second_order_beliefs
 from agents.werewolf.styles import CAST
 from games import chance, load_game
@@ -22,7 +23,6 @@ from games.base import Observation, SeatFacts
 from games.play import observe, waves
 from games.records import Decision
 from games.werewolf.evidence import Evidence
-from harness.training.games import HELD_OUT, MIXTURE, scripted_game
 
 
 class Inquiry(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from agents.hooks.model import HookedModel
 from agents.llm.beliefs import Question, questions, role_words
 from agents.llm.transcript import TranscriptPlayer
 from agents.llm.transcript_context import Context, mentions
+from agents.werewolf.lessons.questions import character_question
 from agents.werewolf.styles import CAST
 from agents.werewolf.vocabulary import PLAYS
 from games.base import Observation
@@ -36,7 +37,6 @@ from harness.config.models import points_of
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.questions import Ask
 from harness.model_evaluation.held_out import Sitting
-from harness.training.questions import character_question
 
 BELIEF_SITES = ("mention", "option", BELIEF_MENTION, "second_order")
 SITES = (*BELIEF_SITES, "character")

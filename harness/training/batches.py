@@ -14,9 +14,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import IterableDataset
 
+from agents.werewolf.lessons.curriculum import View
+from agents.werewolf.lessons.soft_targets import Turn
 from agents.werewolf.vocabulary import make_tokenizer
-from harness.training.curriculum import View
-from harness.training.soft_targets import Turn
 
 TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
 """What a target is: anything that is read, the seat's choice, its answer to a question, its own words, and a name

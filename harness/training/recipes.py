@@ -2,7 +2,7 @@
 
 A recipe names the settings (rule sets, taken in turn) and one change. Its control is the same recipe without the
 change: the same games in the same order, as many tokens. So whatever a comparison of the two models finds beside the
-change is a fault of the comparison. Game `i` is a pure function of (recipe, i), as in `harness.training.curriculum`.
+change is a fault of the comparison. Game `i` is a pure function of (recipe, i), as in `agents.werewolf.lessons.curriculum`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import msgspec
 from pydantic import Field, model_validator
 
 from agents.llm.transcript_context import document
+from agents.werewolf.lessons.curriculum import CHARACTERS_ASKED, View, seats_views
+from agents.werewolf.lessons.games import PLAYERS, cast, game_with_options
 from games import chance, load_game
 from games.play import play
 from games.records import Action, Decision, Event, Record, SpeechAct
@@ -26,8 +28,6 @@ from harness.config.files import read_toml, validated
 from harness.config.hashing import hash_of
 from harness.config.sections import Section
 from harness.errors import ConfigurationError
-from harness.training.curriculum import CHARACTERS_ASKED, View, seats_views
-from harness.training.games import PLAYERS, cast, game_with_options
 
 FILES = Path(__file__).with_name("recipe_files")
 """The recipes that ship; each is known by its name."""

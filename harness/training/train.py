@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from agents.models.small import make_config
+from agents.werewolf.lessons.curriculum import stream
 from agents.werewolf.vocabulary import make_tokenizer
 from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.batches import Batch, Batches
 from harness.training.checkpoint import checkpoint, resume, save
-from harness.training.curriculum import stream
 from harness.training.muon import Muon
 
 KIND_WEIGHTS = (

@@ -111,7 +111,7 @@ def test_shipped_model_refuses_a_game_with_a_word_that_it_does_not_know(later: N
 def test_a_later_style_is_no_character_that_a_shipped_model_or_its_training_is_asked_about(
     later: None,
 ) -> None:
-    from harness.training.games import MIXTURE
+    from agents.werewolf.lessons.games import MIXTURE
 
     assert CHARACTER_WORDS == CAST == tuple(MIXTURE)
     assert "gossip" in STYLES

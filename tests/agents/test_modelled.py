@@ -10,6 +10,7 @@ from pydantic import Field
 
 from agents.models.small import SMALL_MODEL
 from agents.werewolf import styles
+from agents.werewolf.lessons.games import scripted_game
 from agents.werewolf.observer import EVEN, Observer, Unmodelled
 from agents.werewolf.observer.modelled import SETTINGS, check_config
 from agents.werewolf.styles import CAST, STYLES
@@ -18,7 +19,6 @@ from games.records import Event, SpeechAct
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.presets import NAMES
 from games.werewolf.roles import ROLES, RoleCard
-from harness.training.games import scripted_game
 
 GAME = load_game("werewolf")
 CONFIG = GAME.configure(preset="classic-7")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from agents.werewolf.bayesian import Bayesian
+from agents.werewolf.lessons.games import MIXTURE
+from agents.werewolf.lessons.games import scripted_game as trained_on
 from agents.werewolf.observer import (
     Impossible,
     Observer,
@@ -30,8 +32,6 @@ from games.werewolf.presets import NAMES
 from games.werewolf.rules import check_legal
 from harness.config.sections import AgentSection
 from harness.play.factory import make_agent
-from harness.training.games import MIXTURE
-from harness.training.games import scripted_game as trained_on
 from tests.fixtures.brute_observer import Brute, private_of
 
 GAME = load_game("werewolf")

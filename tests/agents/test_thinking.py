@@ -16,11 +16,11 @@ from agents.llm.chat import ChatPlayer
 from agents.llm.chat_reply import take_apart
 from agents.llm.template import read_markers
 from agents.llm.thinking import apart, reply
+from agents.werewolf.lessons.games import scripted_game
 from games import chance, load_game
 from games.base import Observation
 from games.play import observe
 from games.records import Decision, Record, Request
-from harness.training.games import scripted_game
 from tests.fixtures.player_fixtures import (
     OPENED,
     STYLES,

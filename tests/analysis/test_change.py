@@ -212,11 +212,11 @@ def modelled(confessing: bool, n_games: int = 6) -> list[tuple[str, str, int, fl
     """The acts of scripted games whose decisions are taken for a model's, the werewolves' speeches changed or not."""
     import msgspec
 
+    from agents.werewolf.lessons.games import scripted_game
     from analysis.change.acts import acts_in
     from analysis.data.frames import GameLog
     from games import load_game
     from games.records import Decision, Trace
-    from harness.training.games import scripted_game
     from harness.training.recipes import confessed
 
     game = load_game("werewolf")

@@ -23,6 +23,7 @@ from agents.backends.hooked.backend import HookedBackend
 from agents.hooks.model import load_hooked_model
 from agents.llm.encoder import Encoder
 from agents.models.small import SMALL_MODEL
+from agents.werewolf.lessons.games import scripted_game
 from games import load_game
 from harness.branch.changes import Choose
 from harness.config.files import parse_config
@@ -43,7 +44,6 @@ from harness.reasoning.steps import Step
 from harness.run.folder import Run, load_run
 from harness.run.held import RunFolder, new_manifest
 from harness.schedule.tournament import Schedule
-from harness.training.games import scripted_game
 
 
 def clock() -> float:

@@ -18,10 +18,10 @@ import torch
 from transformers import LlamaForCausalLM
 
 from agents.models.small import make_config
+from agents.werewolf.lessons.curriculum import stream
 from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
-from harness.training.curriculum import stream
 from harness.training.muon import Muon
 from harness.training.train import CURRICULUM, initialise, mixed_precision, optimizers, predict
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from agents.werewolf.lessons.games import scripted_game
 from analysis.data.frames import GameLog
 from analysis.data.labels import label
 from games import load_game
 from games.records import Action, Decision, Event, SpeechAct
-from harness.training.games import scripted_game
 
 GAME = load_game("werewolf")
 

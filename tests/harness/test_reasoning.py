@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from agents.backends.base import Prompt
 from agents.backends.mock import MockBackend, key_of
 from agents.llm.chat import ChatPlayer
+from agents.werewolf.lessons.games import scripted_game
 from games import chance, load_game
 from games.play import observe, waves
 from games.records import Decision
@@ -21,7 +22,6 @@ from harness.reasoning.categories import category_of
 from harness.reasoning.changes import DOES, accuses, changed_body, opposite
 from harness.reasoning.played import Played, played_reasoning
 from harness.reasoning.steps import Step, cut_text, cut_tokens
-from harness.training.games import scripted_game
 from tests.fixtures.player_fixtures import STYLES, THOUGHTS, chat_tokenizer, context_chain, game_of
 
 NAMES = ("Ada", "Una", "Cal", "Eve", "Jon", "Max", "Lea")

@@ -14,16 +14,9 @@ from msgspec.structs import replace
 
 from agents.llm.transcript_context import document
 from agents.models.small import SHIPPED, SMALL_MODEL, find_model, make_config, unpack_checkpoints
-from agents.werewolf.styles import CHARACTERS
-from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
-from games import load_game
-from games.base import SeatFacts
-from games.records import Decision, Event
-from games.werewolf.lexicon import LEXICONS
-from games.werewolf.presets import NAMES
-from harness.training.curriculum import View, views
-from harness.training.games import game_with_options, scripted_game
-from harness.training.questions import (
+from agents.werewolf.lessons.curriculum import View, views
+from agents.werewolf.lessons.games import game_with_options, scripted_game
+from agents.werewolf.lessons.questions import (
     Expected,
     belief_questions,
     character_question,
@@ -31,7 +24,14 @@ from harness.training.questions import (
     expect,
     second_order_questions,
 )
-from harness.training.soft_targets import FAILED, SERVED, Turn, decisions, turns
+from agents.werewolf.lessons.soft_targets import FAILED, SERVED, Turn, decisions, turns
+from agents.werewolf.styles import CHARACTERS
+from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
+from games import load_game
+from games.base import SeatFacts
+from games.records import Decision, Event
+from games.werewolf.lexicon import LEXICONS
+from games.werewolf.presets import NAMES
 
 GAME = load_game("werewolf")
 

@@ -14,14 +14,14 @@ import pytest
 
 from agents.llm.written.line import TENTHS, UNIT, WORDS, Line, Step, Unwritten, opening, read, written
 from agents.models.small import SMALL_MODEL, find_model
+from agents.werewolf.lessons.games import MIXTURE, game_with_options
+from agents.werewolf.lessons.questions import living
+from agents.werewolf.lessons.soft_targets import decisions
 from agents.werewolf.observer import Observer
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply, visible
 from games.werewolf.lexicon import lexicon
-from harness.training.games import MIXTURE, game_with_options
-from harness.training.questions import living
-from harness.training.soft_targets import decisions
 from harness.training.thinking.evidence import LEAST, follow, line_at
 from harness.training.thinking.views import Thinker, views
 

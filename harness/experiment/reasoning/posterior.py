@@ -25,8 +25,8 @@ class Posteriors:
 
     @staticmethod
     def _characters(config: object) -> dict[str, float] | None:
+        from agents.werewolf.lessons.games import MIXTURE
         from harness.config.sections import Config
-        from harness.training.games import MIXTURE
 
         if not isinstance(config, Config):
             return None

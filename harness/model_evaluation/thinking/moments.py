@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from agents.llm.written.line import Line
+from agents.werewolf.lessons.games import HELD_OUT, scripted_game
+from agents.werewolf.lessons.questions import living
 from agents.werewolf.observer import RUNGS
 from games import chance, load_game
 from games.base import Observation
@@ -15,8 +17,6 @@ from games.play import observe, waves
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.model_evaluation.held_out import ladder
-from harness.training.games import HELD_OUT, scripted_game
-from harness.training.questions import living
 from harness.training.thinking.evidence import follow, line_at
 
 NEAR = 0.1

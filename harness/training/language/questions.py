@@ -78,7 +78,7 @@ def _answers(
             f'data.beliefs.target = "exact" needs the exact observer of Werewolf, and this is {observation.game}: '
             'use target = "truth"'
         )
-    from harness.training.questions import expect
+    from agents.werewolf.lessons.questions import expect
 
     expected = expect(log, observation.config, [len(log)])
     beliefs = expected.beliefs[len(log)]

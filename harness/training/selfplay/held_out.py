@@ -16,11 +16,11 @@ import torch
 
 from agents.base import Agent
 from agents.policies import make_policy
+from agents.werewolf.lessons.games import HELD_OUT as SEEDS
 from games import chance, load_game
 from games.records import Decision, Event
 from harness.gate import own_folder
 from harness.run.derived import OF_NO_RUN, read_table, write_table
-from harness.training.games import HELD_OUT as SEEDS
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
 from harness.training.selfplay.pool import model_player, player, sampler_of

@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 
 from agents.base import Agent
+from agents.werewolf.lessons.games import HELD_OUT as SEEDS
 from games import chance, load_game
 from harness.atomic import replacing
 from harness.seals import hold, seal
-from harness.training.games import HELD_OUT as SEEDS
 from harness.training.selfplay.contexts import Context
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together

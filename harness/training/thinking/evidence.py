@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from agents.llm.written.line import MOST, TENTHS, UNIT, Line, Step
+from agents.werewolf.lessons.games import MIXTURE
+from agents.werewolf.lessons.questions import Expected
 from agents.werewolf.observer import Observer
 from games.records import NOBODY, Event, Record, SpeechAct, visible
-from harness.training.games import MIXTURE
-from harness.training.questions import Expected
 
 CLIP = 0.005
 """Probabilities are clipped to [CLIP, 1 - CLIP] before their log-odds are taken."""

@@ -18,15 +18,15 @@ import msgspec
 
 from agents.llm.transcript_context import document
 from agents.llm.written.line import Kind, Line, n_words, opening, written
+from agents.werewolf.lessons import curriculum
+from agents.werewolf.lessons.curriculum import VILLAGE, View
+from agents.werewolf.lessons.games import LAST_MIX, game_with_options
+from agents.werewolf.lessons.questions import belief_questions, cuts, in_words, living
+from agents.werewolf.lessons.soft_targets import Turn, decisions, turns
 from agents.werewolf.scripted import Distribution
 from games import chance, load_game
 from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training import curriculum
-from harness.training.curriculum import VILLAGE, View
-from harness.training.games import LAST_MIX, game_with_options
-from harness.training.questions import belief_questions, cuts, in_words, living
-from harness.training.soft_targets import Turn, decisions, turns
 from harness.training.thinking.evidence import Followed, follow, line_at
 
 REHEARSED, LATE = 0.05, 12.0

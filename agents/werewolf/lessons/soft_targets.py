@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 
 from agents.llm.transcript_context import ask, document_lengths
+from agents.werewolf.lessons.questions import Expected
 from agents.werewolf.scripted import Distribution, in_sentences
 from games import load_game
 from games.records import Decision, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training.questions import Expected
 
 HUNTS, SPARES = ("accuse", "question", "vote", "votes", "inspects", "shoots", "poisons"), ("defend",)
 """Acts that serve the village where they name a werewolf, and where they do not."""

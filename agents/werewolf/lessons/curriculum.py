@@ -11,12 +11,8 @@ from typing import Any
 import msgspec
 
 from agents.llm.transcript_context import document, document_lengths
-from agents.werewolf.scripted import Distribution
-from games import chance, load_game
-from games.records import Record
-from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training.games import EARLY, LAST_MIX, MIX, game_with_options
-from harness.training.questions import (
+from agents.werewolf.lessons.games import EARLY, LAST_MIX, MIX, game_with_options
+from agents.werewolf.lessons.questions import (
     Fork,
     belief_questions,
     cuts,
@@ -25,7 +21,11 @@ from harness.training.questions import (
     opens_ballot,
     second_order_questions,
 )
-from harness.training.soft_targets import Turn, decisions, turns
+from agents.werewolf.lessons.soft_targets import Turn, decisions, turns
+from agents.werewolf.scripted import Distribution
+from games import chance, load_game
+from games.records import Record
+from games.werewolf.lexicon import lexicon as load_lexicon
 
 OPENINGS, ALL_RULES = 0.28, 0.42
 """Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""

@@ -10,13 +10,13 @@ import numpy as np
 
 from agents.llm.beliefs import gone
 from agents.llm.transcript_context import document_lengths
+from agents.werewolf.lessons.games import MIXTURE
 from agents.werewolf.observer import Observer
 from agents.werewolf.styles import CAST
 from agents.werewolf.vocabulary import PLAYS
 from games import chance, load_game
 from games.records import Decision, Event, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training.games import MIXTURE
 
 
 class Fork(msgspec.Struct, frozen=True):
