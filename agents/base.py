@@ -80,6 +80,11 @@ class Players(Protocol):
         """The scripted player called `name`. Raises ValueError for an unknown policy or setting, naming the known."""
         ...
 
+    def lessons(self) -> str:
+        """Import path of what a small model of the game is trained on (`agents.lessons.Lessons`), empty where there is
+        nothing."""
+        ...
+
     def posteriors(self, mix: Mapping[str, float] | None) -> Mapping[str, Posterior]:
         """Source -> observer of this game. mix: policy -> share, where all players are scripted and have no settings of
         their own; some sources need it."""

@@ -43,6 +43,11 @@ def make_policy(name: str, policy: str, settings: Mapping[str, Any]) -> Agent:
     return Scripted(name, msgspec.structs.replace(STYLES[policy], **settings))
 
 
+def lessons() -> str:
+    """What a small model of Avalon is trained on."""
+    return "agents.avalon.lessons"
+
+
 def posteriors(mix: Mapping[str, float] | None) -> Mapping[str, Posterior]:
     """`rules` for any game; `exact` too where all players are shipped characters, drawn from `mix`.
 

@@ -23,6 +23,11 @@ SHIPPED = {
 whatever the words are, with other words. `small-rl-werewolf` went on from `small` by who won its games as werewolf, and
 by nothing else (`harness.training.selfplay`)."""
 
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
+NUMBERS = tuple(str(i) for i in range(21))
+"""The first words of every small model's vocabulary, in this order, whatever its game."""
+
 
 def find_model(model: str | Path) -> Path:
     """The folder of a shipped model by its name, or the folder itself."""

@@ -46,6 +46,11 @@ def make_policy(name: str, policy: str, settings: Mapping[str, Any]) -> Agent:
     return Scripted(name, msgspec.structs.replace(STYLES[policy], **settings))
 
 
+def lessons() -> str:
+    """What a small model of Werewolf is trained on."""
+    return "agents.werewolf.lessons"
+
+
 def posteriors(mix: Mapping[str, float] | None) -> Mapping[str, Posterior]:
     """`rules` for any game; `exact` too where all players are shipped characters, drawn from `mix`."""
     found: dict[str, Posterior] = {"rules": lambda config, records: _points("rules", config, records)}

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.models.small import word_tokenizer
+from agents.models.small import NUMBERS, PUNCTUATION, SPECIALS, word_tokenizer
 from games.werewolf.game import GAME
 from games.werewolf.lexicon import FIRST_TERMS, FUNCTION_WORDS, LEXICONS, Lexicon, lexicon
 
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
-PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
-NUMBERS = tuple(str(i) for i in range(21))
 FIRST_FUNCTION_WORDS = (
     "Players Roles You Winner I am the not will says whispers notes skips ends nobody yes no believes is asks"
 ).split()

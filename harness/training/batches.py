@@ -14,9 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import IterableDataset
 
-from agents.werewolf.lessons.curriculum import View
-from agents.werewolf.lessons.soft_targets import Turn
-from agents.werewolf.vocabulary import make_tokenizer
+from agents.lessons import Turn, View
 
 TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
 """What a target is: anything that is read, the seat's choice, its answer to a question, its own words, and a name
@@ -131,6 +129,8 @@ class Row:
         for turn in view.turns:
             start, end = ends[turn.line], ends[turn.line + 1]
             n_given = len(tokenizer(turn.given, add_special_tokens=False)["input_ids"])
+            if turn.chooses:
+                kind[start + n_given - 1] = CHOICE
             for i, likely, value in expected_words(turn, ids[start:end], n_given, words, tokenizer):
                 if kind[start + i] != TEXT:
                     target[start + i], worth[start + i] = ANSWERED, value
@@ -210,15 +210,19 @@ class Batches(IterableDataset):
     """
 
     def __init__(
-        self, source: Callable[[], Iterator[tuple[int, list[View]]]], seed: int, lexicon: str, tokens: int
+        self,
+        source: Callable[[], Iterator[tuple[int, list[View]]]],
+        seed: int,
+        make_tokenizer: Callable[[], Any],
+        tokens: int,
     ) -> None:
-        """source: makes the games' views one after the other (`curriculum.stream`); seed: of the order of batches;
-        tokens: of a batch, padding included."""
+        """source: makes the games' views one after the other; seed: of the order of batches; make_tokenizer: of the
+        views' words; tokens: of a batch, padding included."""
         self.source, self.seed = source, seed
-        self.lexicon, self.tokens = lexicon, tokens
+        self.make_tokenizer, self.tokens = make_tokenizer, tokens
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        tokenizer = make_tokenizer((self.lexicon,))
+        tokenizer = self.make_tokenizer()
         words = tokenizer.get_vocab()
         pool: list[Row] = []
         size = 0

@@ -50,7 +50,7 @@ def resume(
     """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings, RunDamaged where it
     was changed since."""
     state = read_state(work / "state.json")
-    same = {**state["settings"], "tokens": settings["tokens"]} == settings
+    same = {"game": "werewolf", **state["settings"], "tokens": settings["tokens"]} == settings
     if not same or settings["tokens"] < min(state["tokens"], state["settings"]["tokens"]):
         raise ValueError(
             f"{work} holds {state['tokens']:,} tokens of a training run with {state['settings']}, but {settings} was "

@@ -98,7 +98,7 @@ def finetune(
         say(f"resuming at {state['tokens']:,} of {wanted:,} tokens")
     source = partial(recipe_stream, recipe, lexicon, control, state["game"])
     data = DataLoader(
-        Batches(source, recipe.seed, lexicon, batch_tokens),
+        Batches(source, recipe.seed, partial(make_tokenizer, (lexicon,)), batch_tokens),
         batch_size=None,
         num_workers=1,
         prefetch_factor=16,

@@ -2,7 +2,8 @@
 
 A recipe names the settings (rule sets, taken in turn) and one change. Its control is the same recipe without the
 change: the same games in the same order, as many tokens. So whatever a comparison of the two models finds beside the
-change is a fault of the comparison. Game `i` is a pure function of (recipe, i), as in `agents.werewolf.lessons.curriculum`.
+change is a fault of the comparison. Game `i` is a pure function of (recipe, i), as in
+`agents.werewolf.lessons`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, Literal
 import msgspec
 from pydantic import Field, model_validator
 
+from agents.lessons import View
 from agents.llm.transcript_context import document
-from agents.werewolf.lessons.curriculum import CHARACTERS_ASKED, View, seats_views
+from agents.werewolf.lessons.curriculum import CHARACTERS_ASKED, seats_views
 from agents.werewolf.lessons.games import PLAYERS, cast, game_with_options
 from games import chance, load_game
 from games.play import play

@@ -18,9 +18,8 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
+from agents.lessons import lessons_of, stream
 from agents.models.small import make_config
-from agents.werewolf.lessons.curriculum import stream
-from agents.werewolf.vocabulary import make_tokenizer
 from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.batches import Batch, Batches
@@ -222,6 +221,7 @@ class Curve:
 def train(
     out: Path,
     *,
+    game: str = "werewolf",
     seed: int = 0,
     tokens: int = SHIPPED_TOKENS,
     batch_tokens: int = 2048,
@@ -249,7 +249,9 @@ def train(
     own_folder(out)
     work = out / "training"
     (work / "checkpoints").mkdir(parents=True, exist_ok=True)
-    tokenizer = make_tokenizer((lexicon,))
+    lessons = lessons_of(game)
+    make_tokenizer = partial(lessons.make_tokenizer, (lexicon,))
+    tokenizer = make_tokenizer()
     late = LATE * sum(tokens > grow for grow in GROW)
     model = LlamaForCausalLM._from_config(
         make_config(len(tokenizer), hidden, layers + late), attn_implementation=training_attention.NAME
@@ -257,7 +259,7 @@ def train(
     initialise(model, seed, late)
     model.to(device)
     optims = optimizers(model)
-    settings = {"seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
+    settings = {"game": game, "seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
                 "belief_share": belief_share, "hidden": hidden, "layers": layers}  # fmt: skip
     state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0}
     if (work / "state.json").is_file():
@@ -267,7 +269,10 @@ def train(
     n_games = min(tokens, CURRICULUM) // 480  # about 480 tokens a game
     data = DataLoader(
         Batches(
-            partial(stream, seed, lexicon, belief_share, n_games, state["game"]), seed, lexicon, batch_tokens
+            partial(stream, lessons.views, seed, lexicon, belief_share, n_games, state["game"]),
+            seed,
+            make_tokenizer,
+            batch_tokens,
         ),
         batch_size=None,
         num_workers=1,

@@ -17,8 +17,9 @@ from functools import partial
 import torch
 from transformers import LlamaForCausalLM
 
+from agents.lessons import stream
 from agents.models.small import make_config
-from agents.werewolf.lessons.curriculum import stream
+from agents.werewolf.lessons import views
 from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
@@ -42,8 +43,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    source = partial(stream, 0, "classic", 1.0, CURRICULUM // 480, GAME)
-    data = Batches(source, 0, "classic", args.batch_tokens)
+    source = partial(stream, views, 0, "classic", 1.0, CURRICULUM // 480, GAME)
+    data = Batches(source, 0, make_tokenizer, args.batch_tokens)
     batches = [batch for _, batch in itertools.islice(data, args.batches + 2)]
     models, steps = {}, {}
     for kind in KINDS:

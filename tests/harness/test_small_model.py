@@ -12,9 +12,10 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from agents.lessons import Turn, View, decisions
 from agents.llm.transcript_context import document
 from agents.models.small import SHIPPED, SMALL_MODEL, find_model, make_config, unpack_checkpoints
-from agents.werewolf.lessons.curriculum import View, views
+from agents.werewolf.lessons.curriculum import views
 from agents.werewolf.lessons.games import game_with_options, scripted_game
 from agents.werewolf.lessons.questions import (
     Expected,
@@ -24,7 +25,7 @@ from agents.werewolf.lessons.questions import (
     expect,
     second_order_questions,
 )
-from agents.werewolf.lessons.soft_targets import FAILED, SERVED, Turn, decisions, turns
+from agents.werewolf.lessons.soft_targets import FAILED, SERVED, turns
 from agents.werewolf.styles import CHARACTERS
 from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
 from games import load_game

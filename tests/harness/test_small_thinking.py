@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from agents.lessons import decisions
 from agents.llm.written.line import TENTHS, UNIT, WORDS, Line, Step, Unwritten, opening, read, written
 from agents.models.small import SMALL_MODEL, find_model
 from agents.werewolf.lessons.games import MIXTURE, game_with_options
 from agents.werewolf.lessons.questions import living
-from agents.werewolf.lessons.soft_targets import decisions
 from agents.werewolf.observer import Observer
 from games import chance, load_game
 from games.play import Answer, observe, play

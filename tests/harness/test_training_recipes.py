@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.lessons import View
 from agents.models.small import find_model, make_config
-from agents.werewolf.lessons.curriculum import View
 from agents.werewolf.vocabulary import make_tokenizer
 from harness.errors import ConfigurationError
 from harness.training.recipes import FILES, Recipe, load_recipe, recipe_stream

@@ -5,15 +5,13 @@ Game `i` of a stream is a pure function of (seed, i), so training resumes where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
+from agents.lessons import Distribution, Fork, View, decisions
 from agents.llm.transcript_context import document, document_lengths
 from agents.werewolf.lessons.games import EARLY, LAST_MIX, MIX, game_with_options
 from agents.werewolf.lessons.questions import (
-    Fork,
     belief_questions,
     cuts,
     expect,
@@ -21,8 +19,7 @@ from agents.werewolf.lessons.questions import (
     opens_ballot,
     second_order_questions,
 )
-from agents.werewolf.lessons.soft_targets import Turn, decisions, turns
-from agents.werewolf.scripted import Distribution
+from agents.werewolf.lessons.soft_targets import turns
 from games import chance, load_game
 from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
@@ -58,19 +55,6 @@ which is asked, and seats that live to see a ballot there are preferred as those
 still lacked most."""
 PLAIN = 9.2
 """Games, in the same units, after which plain villagers, who are told least, are preferred among those seats."""
-
-
-class View(msgspec.Struct, frozen=True):
-    """What one seat reads and writes in a game, and the questions on the way."""
-
-    lines: list[str]
-    forks: list[Fork]
-    name: str = ""
-    """The seat's name; empty for the moderator."""
-    names: tuple[str, ...] = ()
-    """Those of all seats."""
-    turns: list[Turn] = []
-    """What its own lines might have been; empty where training is by what they are."""
 
 
 def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
@@ -185,13 +169,3 @@ def seats_views(
         )
         for seat in seats
     ]
-
-
-def stream(
-    seed: int, lexicon: str, belief_share: float, games: int, start: int = 0
-) -> Iterator[tuple[int, list[View]]]:
-    """(index, views) of the games from `start` on; `games` is the number that the curriculum is laid over."""
-    index = start
-    while True:
-        yield index, views(index, seed, index / games, lexicon, belief_share)
-        index += 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.lessons import Distribution, played
 from agents.werewolf.observer import Mix
-from agents.werewolf.scripted import Distribution, Scripted, draw
+from agents.werewolf.scripted import Scripted, draw
 from agents.werewolf.styles import CAST
 from games import chance, load_game
-from games.play import Answer, observe, play
-from games.records import Record, Reply
+from games.records import Record
 
 FIVE = {"preset": "custom", "roles": {"werewolf": 1, "seer": 1, "villager": 3}, "reveal_night": "role",
         "reveal_day": "role", "ballot_abstain": True}  # fmt: skip
@@ -55,20 +55,4 @@ def scripted_game(config: Any, seed: int) -> list[Record]:
 
 def game_with_options(config: Any, seed: int) -> tuple[list[Record], list[list[Distribution]]]:
     """The log of `scripted_game`, and for each seat what its player might have done at each of its decisions."""
-    game = load_game("werewolf")
-    seats = cast(config, seed)
-    loop = play(game, config, seed)
-    log: list[Record] = []
-    options: list[list[Distribution]] = [[] for _ in seats]
-    step = next(loop)
-    while True:
-        log += step.new
-        if not step.requests:
-            return log, options
-        answers = []
-        for request in step.requests:
-            observation = observe(game, "", config, seed, log, request)
-            player = seats[request.seat]
-            options[request.seat].append(player.distribution(observation))
-            answers.append(Answer(Reply(draw(options[request.seat][-1], observation)), player.name))
-        step = loop.send(answers)
+    return played(load_game("werewolf"), config, seed, cast(config, seed), draw)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from agents.lessons import Fork
 from agents.llm.beliefs import gone
 from agents.llm.transcript_context import document_lengths
 from agents.werewolf.lessons.games import MIXTURE
@@ -17,17 +18,6 @@ from agents.werewolf.vocabulary import PLAYS
 from games import chance, load_game
 from games.records import Decision, Event, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-
-
-class Fork(msgspec.Struct, frozen=True):
-    """Questions asked at one point of a view, each of them as if the others were not."""
-
-    n_lines: int
-    """How many lines of the view were read before."""
-    viewer: str
-    """Name of the seat that is asked; every question begins with `NAME believes`."""
-    asked: list[tuple[str, dict[str, float]]]
-    """(rest of the question, the probability of each answer; none where it is only read)."""
 
 
 def opens_ballot(log: Sequence[Record], i: int) -> bool:

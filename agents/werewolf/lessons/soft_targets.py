@@ -5,33 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from agents.lessons import Distribution, Turn, decisions
 from agents.llm.transcript_context import ask, document_lengths
 from agents.werewolf.lessons.questions import Expected
-from agents.werewolf.scripted import Distribution, in_sentences
+from agents.werewolf.scripted import in_sentences
 from games import load_game
-from games.records import Decision, Record
+from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
 
 HUNTS, SPARES = ("accuse", "question", "vote", "votes", "inspects", "shoots", "poisons"), ("defend",)
 """Acts that serve the village where they name a werewolf, and where they do not."""
 SERVED, FAILED = 3.0, 0.05
 """How much naming a player counts where it serves the village, and where it does not."""
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """One of the seat's own lines."""
-
-    line: int
-    """Its index among the view's lines."""
-    given: str
-    """What the seat was given of it."""
-    answers: list[tuple[str, float]]
-    """(rest of the line, probability) of all that its player might have written, given what it knew."""
-    worth: dict[str, dict[str, float]]
-    """Verb -> name -> how much naming that player counts; 1 where it is not said."""
 
 
 def turns(
@@ -52,11 +39,6 @@ def turns(
         judged = worth(expected, point, seat, words.names, config.lexicon) if faction == "village" else {}
         found.append(Turn(before[point], ask(game.text, decision, words), list(answers.items()), judged))
     return found
-
-
-def decisions(log: Sequence[Record], seat: int) -> list[tuple[int, Decision]]:
-    """The seat's decisions and where in the log they are."""
-    return [(i, r) for i, r in enumerate(log) if isinstance(r, Decision) and r.seat == seat]
 
 
 def worth(

@@ -15,6 +15,7 @@ def train_small_model(
     on: Path | None = None,
     recipe: str | None = None,
     control: Flag = False,
+    game: str = "werewolf",
     seed: int = 0,
     tokens: int | None = None,
     belief_share: float = 1.0,
@@ -39,6 +40,8 @@ def train_small_model(
         flipped-beliefs. Of the other settings only --tokens, --device and --quiet go with it.
     control
         With --recipe: train on the same games and as many tokens without the intervention.
+    game
+        The game whose scripted players it learns from.
     seed
         Of the initial weights and of the games.
     tokens
@@ -75,6 +78,7 @@ def train_small_model(
 
     train(
         out,
+        game=game,
         seed=seed,
         tokens=SHIPPED_TOKENS if tokens is None else tokens,
         belief_share=belief_share,

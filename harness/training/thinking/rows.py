@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from agents.llm.written.line import AGAINST, FOR
-from agents.werewolf.vocabulary import NUMBERS
+from agents.models.small import NUMBERS
 from harness.training.batches import (
     ANSWERED,
     BELIEF,

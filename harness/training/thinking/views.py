@@ -16,13 +16,14 @@ from typing import Any
 
 import msgspec
 
+from agents.lessons import Turn, View, decisions
 from agents.llm.transcript_context import document
 from agents.llm.written.line import Kind, Line, n_words, opening, written
 from agents.werewolf.lessons import curriculum
-from agents.werewolf.lessons.curriculum import VILLAGE, View
+from agents.werewolf.lessons.curriculum import VILLAGE
 from agents.werewolf.lessons.games import LAST_MIX, game_with_options
 from agents.werewolf.lessons.questions import belief_questions, cuts, in_words, living
-from agents.werewolf.lessons.soft_targets import Turn, decisions, turns
+from agents.werewolf.lessons.soft_targets import turns
 from agents.werewolf.scripted import Distribution
 from games import chance, load_game
 from games.records import Record

@@ -1,0 +1,108 @@
+"""Training text of Avalon: games of the scripted players, seen from a seat. Game `i` is a function of (seed, i)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agents.avalon.lessons.games import EARLY, MIX, opening, scripted_game
+from agents.avalon.lessons.questions import Expected, belief_questions, cuts, second_order_questions
+from agents.avalon.lessons.soft_targets import turns
+from agents.lessons import Distribution, Fork, View, decisions
+from agents.llm.transcript_context import document, document_lengths
+from games import chance
+from games.avalon.game import GAME
+from games.avalon.lexicon import lexicon as load_lexicon
+from games.records import Record
+
+OPENINGS, ALL_RULES = 0.28, 0.42
+"""Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
+SEATS = 3
+"""How many seats' views of a game are read."""
+ASKED, SECOND_ORDER = 6, (0.1, 0.3)
+"""At how many points of a game a seat is asked, and in what share of the games also about others' beliefs, before and
+after `ALL_ASKED` of the games."""
+ALL_ASKED = 0.8
+SECOND_ORDER_POINTS = 2
+"""At how many points that is asked."""
+
+
+def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
+    """The training texts of game `index`: `SEATS` seats' views, or early in training the moderator's.
+
+    As with Werewolf (`agents.werewolf.lessons`), training begins with what the moderator reads before anybody acts,
+    where all roles are stated, and questions about them; from there it goes gradually through the moderator's views of
+    whole games to the seats' views, and from small games to all rule sets. A seat's questions are answered with what
+    the exact observer believes in its place, its lines with what its player might have done, from the start: the truth
+    and the deed are one draw of these. With a `belief_share` of 0 no text holds a question.
+    """
+    key = chance.key(seed, "training", index)
+    blend = min(1.0, max(0.0, (progress - OPENINGS) / (ALL_RULES - OPENINGS)))
+    mix = EARLY if blend < 0.5 else MIX
+    settings = mix[chance.draw([share for _, share in mix], chance.mix(key))][0]
+    config = GAME.configure(**settings, lexicon=lexicon)
+    kind = chance.uniform(chance.key(key, "view"))
+    if kind < blend:
+        log, options = scripted_game(config, key >> 1)
+        return seats_views(log, options, config, key, progress, belief_share)
+    first = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
+    if first and belief_share > 0.0:
+        return [moderators_view(opening(config, key >> 1), config, chance.key(key, "look-ups"), True)]
+    log, _ = scripted_game(config, key >> 1)
+    if belief_share == 0.0:  # an opening teaches by its questions alone
+        return [View(document(GAME.text, log, None, config), [])]
+    return [moderators_view(log, config, chance.key(key, "look-ups"), False)]
+
+
+def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
+    """All that the moderator reads, or only the opening, in which every role is stated; and questions about the roles
+    of all seats, by the name of one of them, at its end or at three points."""
+    facts, terms = GAME.seats(config, log), load_lexicon(config.lexicon).terms
+    lines = document(GAME.text, log, None, config)
+    first = 1 + config.n_players
+    before = document_lengths(GAME.text, log, None, config)
+    forks = []
+    for n_lines in [first] if opening else [before[cut] for cut in cuts(log, key, 3)]:
+        viewer = chance.key(key, "viewer", n_lines) % config.n_players
+        asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
+        forks.append(Fork(n_lines, facts[viewer].name, asked))
+    return View(lines[:first] if opening else lines, forks)
+
+
+def seats_views(
+    log: list[Record],
+    options: Sequence[Sequence[Distribution]],
+    config: Any,
+    key: int,
+    progress: float,
+    belief_share: float,
+) -> list[View]:
+    """What some seats read and wrote, with the questions on the way; `options` as in `scripted_game`."""
+    seats = list(chance.shuffled(range(config.n_players), chance.key(key, "seats")))[:SEATS]
+    facts = GAME.seats(config, log)
+    names = tuple(fact.name for fact in facts)
+    asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
+    points = {seat: cuts(log, chance.key(key, "questions", seat), ASKED) for seat in asked}
+    deeper = chance.key(key, "deeper")
+    share = SECOND_ORDER[progress >= ALL_ASKED]
+    is_deeper = bool(asked) and chance.uniform(chance.key(key, "second order")) < share
+    deeper_points = cuts(log, deeper, SECOND_ORDER_POINTS) if is_deeper else []
+    wanted = {*deeper_points, *(point for some in points.values() for point in some)}
+    wanted.update(point for seat in seats for point, _ in decisions(log, seat))
+    expected = Expected(log, config, wanted)
+    found = []
+    for seat in seats:
+        forks = list[Fork]()
+        if seat in asked:
+            forks = belief_questions(log, seat, config, points[seat], expected)
+            forks += second_order_questions(log, seat, config, deeper_points, deeper, expected)
+        found.append(
+            View(
+                document(GAME.text, log, seat, config),
+                forks,
+                names[seat],
+                names,
+                turns(log, seat, config, options[seat], expected),
+            )
+        )
+    return found

@@ -1,0 +1,119 @@
+"""What a seat is asked on the way through a game, and what the exact observer answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from agents.avalon.lessons.games import MIXTURE
+from agents.avalon.observer import Observer
+from agents.lessons import Fork
+from agents.llm.transcript_context import document_lengths
+from games import chance
+from games.avalon.game import GAME
+from games.avalon.lexicon import lexicon as load_lexicon
+from games.records import Decision, Event, Record
+
+ASKED_AFTER = ("pick", "speech", "verdict", "mission")
+"""Kinds of events behind which a seat may be asked."""
+PAIRS = 6
+"""Most questions about others' beliefs at one point."""
+
+
+def opens_vote(log: Sequence[Record], i: int) -> bool:
+    """Whether record `i` is the first decision of a vote."""
+    record, before = log[i], log[i - 1] if i else None
+    return (
+        isinstance(record, Decision)
+        and record.kind == "vote"
+        and not (isinstance(before, Decision) and before.kind == "vote")
+    )
+
+
+def cuts(log: Sequence[Record], key: int, n: int) -> list[int]:
+    """Up to `n` points of a log at which to ask: half of them before a vote, the others behind what all saw."""
+    votes = [i for i in range(len(log)) if opens_vote(log, i)]
+    others = [i + 1 for i, r in enumerate(log) if isinstance(r, Event) and r.kind in ASKED_AFTER]
+    chosen = list(chance.shuffled(votes, chance.key(key, "votes")))[: (n + 1) // 2]
+    return [*chosen, *list(chance.shuffled(others, chance.key(key, "others")))[: n - len(chosen)]]
+
+
+class Expected:
+    """What the exact observer believes in every seat's place, at some points of a game."""
+
+    def __init__(self, log: Sequence[Record], config: Any, points: Collection[int]) -> None:
+        observer = Observer("exact", config, MIXTURE)
+        self.roles = tuple(observer.roles)
+        self.beliefs: dict[int, np.ndarray] = {}
+        """Point -> probability `(n_viewers, n_seats, n_roles)`, after the first `point` records."""
+        self.clean: dict[int, np.ndarray] = {}
+        """Point -> probability `(n_viewers,)` that nobody of the last team is evil."""
+        self.last: dict[int, bool] = {}
+        """Point -> whether the last team is the last that may be proposed for its mission."""
+        read = 0
+        for point in sorted(points):
+            for record in log[read:point]:
+                observer.update(record)
+            read = point
+            self.beliefs[point] = observer.all_beliefs()
+            weights = np.stack([observer.weights_of(viewer) for viewer in range(observer.n)])
+            clean = ~observer.evil[:, list(observer.seen.team)].any(1)
+            self.clean[point] = weights @ clean / weights.sum(1)
+            self.last[point] = observer.seen.proposal == config.max_rejections
+
+
+def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
+    """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
+    p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
+    return {terms[role]: float(x) for role, x in zip(roles, p, strict=True) if x > 0.0}
+
+
+def belief_questions(
+    log: Sequence[Record], seat: int, config: Any, points: Iterable[int], expected: Expected
+) -> list[Fork]:
+    """What the seat is asked at some points of the log: the role of each other."""
+    facts, terms = GAME.seats(config, log), load_lexicon(config.lexicon).terms
+    before = document_lengths(GAME.text, log, seat, config)
+    return [
+        Fork(
+            before[point],
+            facts[seat].name,
+            [
+                (facts[i].name, in_words(expected.beliefs[point][seat, i], expected.roles, terms))
+                for i in range(config.n_players)
+                if i != seat
+            ],
+        )
+        for point in sorted(points)
+    ]
+
+
+def second_order_questions(
+    log: Sequence[Record], seat: int, config: Any, points: Iterable[int], key: int, expected: Expected
+) -> list[Fork]:
+    """What the seat is asked of others' beliefs, up to `PAIRS` a point, half of them about itself.
+
+    The answer is what the exact observer believes in the other's place: on average over games that look the same to the
+    viewer, what it is to expect of that belief.
+    """
+    facts, terms = GAME.seats(config, log), load_lexicon(config.lexicon).terms
+    before = document_lengths(GAME.text, log, seat, config)
+    forks = []
+    for point in sorted(points):
+        pairs = [
+            (j, k) for j in range(config.n_players) for k in range(config.n_players) if j not in (k, seat)
+        ]
+        drawn = chance.shuffled(pairs, chance.key(key, "pairs", point, seat))
+        mine = [pair for pair in drawn if pair[1] == seat][: PAIRS // 2]
+        others = [pair for pair in drawn if pair[1] != seat]
+        asked = [
+            (
+                f"{facts[j].name} believes {facts[k].name}",
+                in_words(expected.beliefs[point][j, k], expected.roles, terms),
+            )
+            for j, k in (*mine, *others)[:PAIRS]
+        ]
+        forks.append(Fork(before[point], facts[seat].name, asked))
+    return forks

@@ -1,0 +1,129 @@
+"""What a game gives so that a small model can be trained on it: its words, and its games as texts with what is learned.
+
+The harness trains on `View`s and knows no game. A game's room names its lessons (`agents.base.Players.lessons`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from agents.policies import players_of
+from games import load_game
+from games.base import Game, GameError, Observation
+from games.play import Answer, observe, play
+from games.records import Action, Decision, Record, Reply
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """Questions asked at one point of a view, each of them as if the others were not."""
+
+    n_lines: int
+    """How many lines of the view were read before."""
+    viewer: str
+    """Name of the seat that is asked; every question begins with `NAME believes`."""
+    asked: list[tuple[str, dict[str, float]]]
+    """(rest of the question, the probability of each answer; none where it is only read)."""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One of the seat's own lines."""
+
+    line: int
+    """Its index among the view's lines."""
+    given: str
+    """What the seat was given of it."""
+    answers: list[tuple[str, float]]
+    """(rest of the line, probability) of all that its player might have written, given what it knew."""
+    worth: dict[str, dict[str, float]]
+    """Word -> word that follows within the sentence -> how much that choice counts; 1 where it is not said."""
+    chooses: bool = False
+    """Whether its first own word is a choice though no list of options stands before it."""
+
+
+class View(msgspec.Struct, frozen=True):
+    """What one seat reads and writes in a game, and the questions on the way."""
+
+    lines: list[str]
+    forks: list[Fork]
+    name: str = ""
+    """The seat's name; empty for the moderator."""
+    names: tuple[str, ...] = ()
+    """Those of all seats."""
+    turns: list[Turn] = []
+    """What its own lines might have been; empty where training is by what they are."""
+
+
+class Lessons(Protocol):
+    """What a small model of one game is trained on; a module."""
+
+    def make_tokenizer(self, lexicons: Sequence[str]) -> Any:
+        """The word-level tokenizer of the game's language under the lexicons of these names."""
+        ...
+
+    def views(self, index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
+        """The training texts of game `index`, a pure function of its arguments.
+
+        progress: the share of the curriculum's games done, above 1 beyond them; belief_share: the share of the seats'
+        views on whose way questions are asked.
+        """
+        ...
+
+
+Views = Callable[[int, int, float, str, float], list[View]]
+"""`Lessons.views`."""
+
+
+def lessons_of(game: str) -> Lessons:
+    """What a small model of the game called `game` is trained on. Raises GameError where it gives none."""
+    path = players_of(load_game(game)).lessons()
+    if not path:
+        raise GameError(f"the game {game!r} has no lessons that a small model could be trained on")
+    return cast(Lessons, import_module(path))
+
+
+def stream(
+    views: Views, seed: int, lexicon: str, belief_share: float, games: int, start: int = 0
+) -> Iterator[tuple[int, list[View]]]:
+    """(index, views) of the games from `start` on; `games` is the number that the curriculum is laid over."""
+    index = start
+    while True:
+        yield index, views(index, seed, index / games, lexicon, belief_share)
+        index += 1
+
+
+Distribution = list[tuple[Action, float]]
+
+
+def played(
+    game: Game,
+    config: Any,
+    seed: int,
+    seats: Sequence[Any],
+    draw: Callable[[Distribution, Observation], Action],
+) -> tuple[list[Record], list[list[Distribution]]]:
+    """The log of a game between scripted players, one a seat, and for each seat what its player might have done at each
+    of its decisions. `draw` takes one of the actions by the observation's own key."""
+    loop = play(game, config, seed)
+    log: list[Record] = []
+    options: list[list[Distribution]] = [[] for _ in seats]
+    step = next(loop)
+    while True:
+        log += step.new
+        if not step.requests:
+            return log, options
+        answers = []
+        for request in step.requests:
+            observation = observe(game, "", config, seed, log, request)
+            player = seats[request.seat]
+            options[request.seat].append(player.distribution(observation))
+            answers.append(Answer(Reply(draw(options[request.seat][-1], observation)), player.name))
+        step = loop.send(answers)
+
+
+def decisions(log: Sequence[Record], seat: int) -> list[tuple[int, Decision]]:
+    """The seat's decisions and where in the log they are."""
+    return [(i, r) for i, r in enumerate(log) if isinstance(r, Decision) and r.seat == seat]
