@@ -69,7 +69,7 @@ def test_a_seat_answers_with_what_the_observer_believes_that_saw_what_the_seat_s
     forks = belief_questions(log, seat, config, points, Expected(log, config, points))
     for point, fork in zip(sorted(points), forks, strict=True):
         observer = Observer("exact", config, MIXTURE)
-        for record in see(log[:point], seat).records:
+        for record in see(log[:point], seat):
             observer.update(record)
         p = observer.p_evil(seat)
         names = [fact.name for fact in GAME.seats(config, log)]
