@@ -59,8 +59,8 @@ class MomentsSection(Section):
     subject: Subject = "drawn"
     """Whom the change is about: `drawn` a living other whose faction the viewer has not been told; `any`
     any living other; `leader` and `least` the one of unknown faction whom it holds most or least for a werewolf;
-    `werewolf`, `other_faction`, `own_faction` by the truth;
-    `last_accused`, `last_accuser` by what was said last before the decision."""
+    `werewolf` (in other games what they ask of others first, such as evil), `other_faction`, `own_faction` by the
+    truth; `last_accused`, `last_accuser` by what was said last before the decision."""
     fit_share: float = Field(default=0.4, ge=0, lt=1)
     """Share of the games that directions are fitted on, where a design fits one; no moment comes from them."""
 

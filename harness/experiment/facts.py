@@ -45,6 +45,8 @@ class Candidate(msgspec.Struct, frozen=True):
     seat: int
     roles: tuple[str, ...]
     factions: tuple[str, ...]
+    asked: tuple[bool, ...]
+    """Whether each seat is what the game's first belief target asks (a werewolf, evil)."""
     options: tuple[int, ...]
     """Living others among the decision's options, or where it has none of them all living others."""
     belief: dict[int, float]
@@ -113,6 +115,7 @@ def _of_game(
     seats = replay.seats
     possible = _Possible(replay, rules)
     cell = run.cell(game_id)
+    sought = replay.game.belief_targets[0].roles
     found = []
     for d in wanted:
         before = records[: d.seq]
@@ -138,7 +141,8 @@ def _of_game(
         found.append(
             Candidate(
                 run=index, game_id=game_id, seq=d.seq, seat=d.seat, roles=tuple(s.role for s in seats),
-                factions=tuple(s.faction for s in seats), options=options, belief=belief, told=told,
+                factions=tuple(s.faction for s in seats), asked=tuple(s.role in sought for s in seats),
+                options=options, belief=belief, told=told,
                 wave=sum(isinstance(r, Event) for r in before),
                 last_accused=accused, last_accuser=accuser, facts=facts,
             )

@@ -20,7 +20,8 @@ from harness.run.folder import Run
 def belief_streams(
     runs: Sequence[Run], games: set[tuple[int, str]], kind: str, hooked: Any, most: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], list[int]]:
-    """(streams (n_rows, n_layers, d_model), whether the subject is a werewolf, game of each row as a number).
+    """(streams (n_rows, n_layers, d_model), whether the subject is a werewolf (in other games: what they ask of
+    others first), game of each row as a number).
 
     One row a subject that the viewer has not been told of, before each decision of the kind, evenly thinned out to
     about `most`.
@@ -47,7 +48,7 @@ def belief_streams(
                 if asked is None or where is None:
                     continue
                 streams.append(scorer.streams(asked.ids, where, layers)[0].numpy())
-                labels.append(c.roles[subject] == "werewolf")
+                labels.append(c.asked[subject])
                 codes.append(number[index, c.game_id])
     width = (0, len(layers), hooked.layout.d_model)
     stacked = np.stack(streams).astype(np.float32) if streams else np.zeros(width, dtype=np.float32)

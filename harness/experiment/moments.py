@@ -131,7 +131,7 @@ def choose_subject(c: Candidate, rule: Subject, rng: np.random.Generator) -> int
     pool = {
         "drawn": untold,
         "any": list(c.options),
-        "werewolf": [i for i in untold if c.roles[i] == "werewolf"],
+        "werewolf": [i for i in untold if c.asked[i]],
         "other_faction": [i for i in c.options if c.factions[i] != c.factions[c.seat]],
         "own_faction": [i for i in c.options if c.factions[i] == c.factions[c.seat]],
     }[rule]

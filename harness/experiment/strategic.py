@@ -64,21 +64,23 @@ def menu(
     """What the seat could say at a speech: nothing, accusations and defences, claims, a report; at most `most` acts.
 
     Accusations are of the two players that the seat suspects most and of a partner, defences of a partner and of the
-    one that it suspects least; claims are of the seer, its own role and a villager; the report names a werewolf.
+    one that it suspects least; claims are of the seer, its own role and a villager; the report names a werewolf. In
+    other games those of them that the game has, with `vouch` for a defence.
     """
-    seats = replay.seats
-    me = seats[decision.seat]
+    seats, sought, known = replay.seats, replay.game.belief_targets[0].roles, replay.game.speech_acts
+    me, hidden = seats[decision.seat], {seat.faction for seat in seats if seat.role in sought}
+    shield = "defend" if "defend" in known else "vouch"
     suspects = sorted(living, key=lambda i: (-belief.get(i, 0.5), i))
-    partners = [i for i in living if seats[i].faction == me.faction and me.faction == "werewolf"]
+    partners = [i for i in living if seats[i].faction == me.faction in hidden]
     others = [i for i in suspects if i not in partners]
     found = [Option(SILENT, ())]
     found += [Option(f"accuse:{i}", (SpeechAct("accuse", i),)) for i in [*others[:2], *partners[:1]]]
-    found += [Option(f"defend:{i}", (SpeechAct("defend", i),)) for i in [*partners[:1], *others[-1:]]]
+    found += [Option(f"{shield}:{i}", (SpeechAct(shield, i),)) for i in [*partners[:1], *others[-1:]]]
     dealt = {fact.role for fact in seats}
     for role in dict.fromkeys(("seer", me.role, "villager")):
-        if role in dealt and role != "werewolf":
+        if role in dealt and role not in sought:
             found.append(Option(f"claim_role:{role}", (SpeechAct("claim_role", None, role),)))
-    if others:
+    if others and "report_inspection" in known:
         found.append(Option(f"report:{others[0]}", (SpeechAct("report_inspection", others[0], "werewolf"),)))
     return list({option.name: option for option in found}.values())[:most]
 
@@ -147,7 +149,8 @@ def _relation(replay: Replay, decision: Decision, option: Option) -> str:
     act, seats = option.acts[0], replay.seats
     if act.subject is None:
         return f"{act.kind}:{'own' if act.role == seats[decision.seat].role else act.role}"
-    partner = seats[act.subject].faction == seats[decision.seat].faction == "werewolf"
+    hidden = {seat.faction for seat in seats if seat.role in replay.game.belief_targets[0].roles}
+    partner = seats[act.subject].faction == seats[decision.seat].faction in hidden
     return f"{act.kind}:{'partner' if partner else 'other'}"
 
 

@@ -184,18 +184,17 @@ def test_reskinned_decisions_of_a_model_that_knows_both_words_are_captured_and_c
     assert verify(store) == [] and check_activations(path) == []
 
 
-def test_reskinned_line_has_the_other_words_and_the_same_names(run: Run) -> None:
-    knows_both = Encoder(
-        make_tokenizer(("classic", "neutral"))
-    )  # the classic words have the same ids as before
+@pytest.mark.parametrize("skin", ["neutral", "nonsense"])  # the second has names of its own
+def test_reskinned_line_has_the_other_words_and_the_same_names(run: Run, skin: str) -> None:
+    knows_both = Encoder(make_tokenizer(("classic", skin)))  # the classic words have the same ids as before
     made, found = variants(run, knows_both)
     for view in found:
-        changed = made.reskinned(view, "neutral")
+        changed = made.reskinned(view, skin)
         assert changed is not None
         old, new = role_line(view), role_line(changed)
         was = knows_both.decode(view.ids[old.start : old.end]).split()
         now = knows_both.decode(changed.ids[new.start : new.end]).split()
-        words = lexicon("neutral").terms
+        words = lexicon(skin).terms
         assert now == [words.get(w.strip("."), w.strip(".")) + "." * w.endswith(".") for w in was]
         assert changed.ids[: new.start] == view.ids[: old.start]
         assert changed.ids[new.end :] == view.ids[old.end :]

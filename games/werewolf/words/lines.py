@@ -45,10 +45,14 @@ class Words(msgspec.Struct, frozen=True):
     """Public name of each seat."""
     max_chars: int
     """Longest speech that others are shown."""
-    called: dict[int | None, str]
-    """What each target is called: a seat by its name, NOBODY and None `nobody`."""
     verbs: dict[str, str]
     """The lexicon's verb of each decision of `VERBS`."""
+    called: dict[int | None, str] = {}
+    """What each target is called, which follows from the names: a seat by its name, NOBODY and None `nobody`."""
+
+    def __post_init__(self) -> None:
+        called = {None: "nobody", NOBODY: "nobody", **dict(enumerate(self.names))}
+        msgspec.structs.force_setattr(self, "called", called)
 
     @property
     def lexicon(self) -> str:
@@ -83,10 +87,8 @@ def words_of(config: WerewolfConfig, records: Sequence[Record]) -> Words:
 
 def vocabulary(lex: Lexicon, names: Sequence[str], max_chars: int) -> Words:
     """The words of a game whose seats have these names."""
-    called: dict[int | None, str] = {None: "nobody", NOBODY: "nobody"}
-    called.update(enumerate(names))
     verbs = {kind: lex.terms[verb] for kind, verb in VERBS.items()}
-    return Words(lex, tuple(names), max_chars, called, verbs)
+    return Words(lex, tuple(names), max_chars, verbs)
 
 
 def listed(names: Sequence[str]) -> str:

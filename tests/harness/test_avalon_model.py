@@ -1,0 +1,137 @@
+"""A small model of Avalon in transcript style through every verb: random weights, the real words, sound logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from agents.avalon.vocabulary import make_tokenizer  # noqa: E402
+from agents.backends.hooked.backend import load_hooked_backend  # noqa: E402
+from agents.hooks.model import load_hooked_model  # noqa: E402
+from games.records import Decision  # noqa: E402
+from harness.activations.store import open_activations  # noqa: E402
+from harness.activations.verify import verify  # noqa: E402
+from harness.branch.branch import branch  # noqa: E402
+from harness.branch.changes import Choose  # noqa: E402
+from harness.capture.run import capture_run  # noqa: E402
+from harness.check.check import check_activations, check_run  # noqa: E402
+from harness.config.files import parse_config  # noqa: E402
+from harness.experiment.design import parse_design  # noqa: E402
+from harness.experiment.facts import candidates  # noqa: E402
+from harness.experiment.fitting import belief_streams  # noqa: E402
+from harness.experiment.moments import draw_moments  # noqa: E402
+from harness.experiment.run import run_experiment  # noqa: E402
+from harness.experiment.strategic import menu  # noqa: E402
+from harness.replay.replay import open_replay  # noqa: E402
+from harness.run.folder import Run, load_run  # noqa: E402
+from tests.fixtures.local_runs import play_run  # noqa: E402
+from tests.fixtures.tiny_models import tiny_model  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, tokenizer = tmp_path_factory.mktemp("model"), make_tokenizer(("classic", "nonsense"))
+    tiny_model(vocab_size=len(tokenizer), max_position_embeddings=2048).save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    plain = {
+        "run": {"games": 2, "seed": 3, "name": "small"},
+        "game": {"name": "avalon", "preset": "avalon-5", "max_rejections": 2},
+        "agents": {
+            "model": {
+                "kind": "llm",
+                "backend": "tiny",
+                "settings": {"choice": "constrained"},
+                "retries": 0,
+                "sampling": {"max_tokens": 12},
+            },
+            "deep": {"kind": "scripted", "policy": "deep"},
+        },
+        "backends": {"tiny": {"kind": "transformers", "model": str(model), "device": "cpu"}},
+        "roster": {"mix": {"model": 3, "deep": 2}},
+        "beliefs": {"enabled": True, "second_order": True},
+        "activations": {"sites": ["prompt_last", "mention", "role_line", "belief_mention"], "layers": "all"},
+    }
+    path = tmp_path_factory.mktemp("avalon") / "run"
+    return load_run(play_run(parse_config(plain), path, {"tiny": load_hooked_backend(model, device="cpu")}))
+
+
+def test_it_plays_and_states_beliefs_of_both_orders(run: Run) -> None:
+    assert check_run(run.path) == []
+    beliefs = run.beliefs.collect()
+    assert set(beliefs["about"].is_null()) == {True, False}
+    models = [r for _, log in run.logs() for r in log if isinstance(r, Decision) and r.trace is not None]
+    assert {"pick", "vote", "speech"} <= {r.kind for r in models}
+    assert not [r for r in models if r.fallback is not None and r.kind in ("pick", "vote", "card")]
+
+
+def test_its_contexts_are_captured_changed_and_checked(run: Run, tmp_path: Path) -> None:
+    import shutil
+
+    path = tmp_path / "run"
+    shutil.copytree(run.path, path)
+    capture_run(path, device="cpu", variants=("original", "no_role_line", "swapped_role", "other_seat"))
+    capture_run(path, device="cpu", variants=("reskinned",), lexicon="nonsense", sites=("role_line",))
+    store = open_activations(path / "activations")
+    assert verify(store) == [] and check_activations(path) == [] and check_run(path) == []
+    found = store.index(variant=None)
+    assert set(found["variant"]) == {
+        "original", "no_role_line", "swapped_role", "other_seat", "reskinned-nonsense"
+    }  # fmt: skip
+
+
+def test_its_games_are_branched(run: Run, model: Path, tmp_path: Path) -> None:
+    replay = open_replay(run.path, run.game_ids[0])
+    vote = next(r for r in replay.records if isinstance(r, Decision) and r.kind == "vote" and r.trace)
+    other = next(o for o in vote.options if o != vote.action.option)
+    branch(run.path, run.game_ids[0], vote.seq, Choose(other), 1, tmp_path / "out")
+    assert check_run(tmp_path / "out") == []
+
+
+def test_experiments_ask_what_the_game_asks(run: Run, model: Path, tmp_path: Path) -> None:
+    found = candidates(run, 0, "vote")
+    for c in found:
+        assert c.asked == tuple(role in ("assassin", "minion") for role in c.roles)
+    hooked = load_hooked_model(model, device="cpu")
+    games = {(0, game) for game in run.game_ids}
+    streams, labels, codes = belief_streams([run], games, "vote", hooked, 30)
+    assert len(streams) == len(labels) == len(codes) > 0 and set(labels.tolist()) == {True, False}
+    vector = tmp_path / "v.npy"
+    np.save(vector, np.ones(128, dtype=np.float32))
+    design = parse_design(
+        {
+            "name": "evil",
+            "question": "Does a vote follow a push at the mentions of an evil player?",
+            "moments": {"kind": "vote", "n": 3, "per_game": 3, "subject": "werewolf"},
+            "directions": {"v": {"vector": str(vector), "layer": 1}},
+            "arms": [
+                {"name": "push", "kind": "direction", "direction": "v", "scales": [1.0], "at": "mentions"}
+            ],
+            "controls": {"random": 2, "orthogonal": 1},
+            "outcomes": {"beliefs": True},
+            "test": {"smallest": 1.0},
+        }
+    )
+    moments = draw_moments(design, [run], False)
+    assert {m.subject_role for m in moments} <= {"assassin", "minion"}
+    folder = run_experiment(design, [run.path], out=tmp_path / "exp", device="cpu")
+    assert pl.read_parquet(folder / "outcomes.parquet").height > 0
+
+
+def test_the_menu_of_a_strategic_speech_has_acts_of_this_game_alone(run: Run) -> None:
+    replay = open_replay(run.path, run.game_ids[0])
+    speech = next(r for r in replay.records if isinstance(r, Decision) and r.kind == "speech")
+    for seat in range(5):
+        others = [i for i in range(5) if i != seat]
+        options = menu(replay, Decision(speech.seq, seat, "speech", speech.action), others, {}, 20)
+        assert {act.kind for option in options for act in option.acts} <= set(replay.game.speech_acts)
+        assert any(option.name.startswith("vouch") for option in options)
