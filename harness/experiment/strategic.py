@@ -9,7 +9,7 @@ was to, is written down beside them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -69,7 +69,7 @@ def menu(
     """
     seats, sought, known = replay.seats, replay.game.belief_targets[0].roles, replay.game.speech_acts
     me, hidden = seats[decision.seat], {seat.faction for seat in seats if seat.role in sought}
-    shield = "defend" if "defend" in known else "vouch"
+    shield: Literal["defend", "vouch"] = "defend" if "defend" in known else "vouch"
     suspects = sorted(living, key=lambda i: (-belief.get(i, 0.5), i))
     partners = [i for i in living if seats[i].faction == me.faction in hidden]
     others = [i for i in suspects if i not in partners]

@@ -35,7 +35,8 @@ class Words(msgspec.Struct, frozen=True):
     """What each target is called, which follows from the names: a seat by its name, NOBODY and None `nobody`."""
 
     def __post_init__(self) -> None:
-        called = {None: "nobody", NOBODY: "nobody", **dict(enumerate(self.names))}
+        called: dict[int | None, str] = {None: "nobody", NOBODY: "nobody"}
+        called.update(enumerate(self.names))
         msgspec.structs.force_setattr(self, "called", called)
 
     @property
