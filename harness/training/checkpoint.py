@@ -50,7 +50,8 @@ def resume(
     """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings, RunDamaged where it
     was changed since."""
     state = read_state(work / "state.json")
-    same = {"game": "werewolf", **state["settings"], "tokens": settings["tokens"]} == settings
+    first = {"game": "werewolf"}  # training runs from before there were others do not say
+    same = {**first, **state["settings"], "tokens": settings["tokens"]} == first | settings
     if not same or settings["tokens"] < min(state["tokens"], state["settings"]["tokens"]):
         raise ValueError(
             f"{work} holds {state['tokens']:,} tokens of a training run with {state['settings']}, but {settings} was "
