@@ -28,7 +28,7 @@ from harness.training.thinking.model import grown, make_tokenizer
 from harness.training.thinking.rows import N_KINDS, ThinkingBatches, own_words
 from harness.training.train import RATES, initialise, optimizers
 
-KIND_WEIGHTS = (0.0, 0.5, 60.0, 24.0, 8.0, 60.0, 3.0, 16.0, 16.0)
+KIND_WEIGHTS = (0.0, 0.5, 60.0, 24.0, 8.0, 60.0, 3.0, 16.0, 40.0)
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, a name among those, a word of
 a thought, an amount among those, and a number of the belief that is stated a second time."""
 CURVE = ("tokens", "text", "choice", "belief", "speech", "naming", "thought", "amount", "again")
@@ -37,10 +37,10 @@ HIGHEST, FALL = 0.3, 0.6
 """Highest learning-rate factor, and the share of the tokens over which it falls linearly to nothing at the end."""
 FROM_SCRATCH = 1.0
 """Highest learning-rate factor of a model that starts from nothing."""
-OWN_FROM, OWN_SHARE = 0.3, 0.35
+OWN_FROM, OWN_SHARE = 0.75, 0.35
 """Share of the tokens after which some batches hold the amounts that the model itself would have written, and the share
 of the batches from there on."""
-SHIPPED_TOKENS = 1_200_000
+SHIPPED_TOKENS = 11_000_000
 """Tokens that the shipped model was trained on."""
 MARKS = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tokens at which weights are kept."""
@@ -129,6 +129,7 @@ def train(
         checkpoint(work, model, optims, state)
     save(out, model, tokenizer)
     save_file(_shrunk(model), str(out / "model.safetensors"), {"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)  # as `save` leaves it
     say(f"saved {out}")
     return out
 
