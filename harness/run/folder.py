@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,25 @@ class Run:
     def beliefs(self) -> pl.LazyFrame:
         """One row a stated or computed belief of one seat about another."""
         return self.frame("beliefs")
+
+    def labels(self) -> dict[str, pl.DataFrame]:
+        """What was said and voted against what was so, by name of the frame: `analysis.labels`."""
+        labelled: dict[str, pl.DataFrame] = self._analysis.labels(self)
+        return labelled
+
+    def subject_rows(self, about: str = "others", models_only: bool = True) -> Any:
+        """One row a viewer, decision and subject, with the lines it had read: `analysis.subject_rows`."""
+        return self._analysis.subject_rows(self, about, models_only)
+
+    def targets(self) -> list[Any]:
+        """The report's questions about the run: `analysis.targets`."""
+        asked: list[Any] = self._analysis.targets(self)
+        return asked
+
+    @property
+    def _analysis(self) -> Any:
+        """By name and when it is asked for: whoever only plays or reads a run does not need it."""
+        return import_module("analysis")
 
     def failing(self) -> list[Failing]:
         """The agents whose backends failed more often than the run's configuration allows, worst first."""

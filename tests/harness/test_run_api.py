@@ -28,6 +28,17 @@ def test_games_are_named_by_number_id_or_the_beginning_of_the_id(finish, tmp_pat
         assert run.cell(name) == run.cell(second)
 
 
+def test_a_run_gives_the_reports_frames(run):
+    import analysis
+
+    for name, frame in run.labels().items():
+        assert frame.equals(analysis.labels(run)[name])
+    rows = run.subject_rows(models_only=False)
+    assert rows.frame.height > 0
+    assert rows.frame.equals(analysis.subject_rows(run, models_only=False).frame)
+    assert [t.name for t in run.targets()] == [t.name for t in analysis.targets(run)]
+
+
 @pytest.mark.parametrize("name", [7, "7", "nothing", ""])
 def test_game_that_is_not_there_is_a_key_error_that_says_what_there_is(run, name):
     with pytest.raises(KeyError) as error:
