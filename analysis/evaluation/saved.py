@@ -151,6 +151,11 @@ def save(probe: SavedProbe, folder: str | Path, name: str | None = None) -> tupl
     return stem.with_suffix(".json"), stem.with_suffix(".safetensors")
 
 
+def saved_in(folder: Path) -> list[Path]:
+    """The saved probes of a folder, each by its tensors: beside them lie files that are no probe's."""
+    return sorted(folder.glob("*.safetensors"))
+
+
 def load(path: str | Path) -> SavedProbe:
     """Reads a saved probe by either of its files. Raises AnalysisError where one is missing or does not fit,
     RunDamaged where one was changed since."""

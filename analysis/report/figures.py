@@ -100,8 +100,9 @@ def _draw(spec: dict[str, Any], label: str) -> str:
     # The view box scales with the page; the natural size is the largest.
     text = re.sub(r' (?:width|height)="[\d.]+"', "", text, count=2)
     size = float(width[1]) if width else 900.0
-    kind = ' class="small"' if size <= SMALL else ""
-    text = text.replace("<svg ", f'<svg{kind} style="max-width:{size:g}px" ', 1)
+    if size <= SMALL:
+        text = text.replace('class="marks"', 'class="marks small"', 1)
+    text = text.replace("<svg ", f'<svg style="max-width:{size:g}px" ', 1)
     safe = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return text.replace("<svg ", f'<svg role="img" aria-label="{safe}" ', 1)
 

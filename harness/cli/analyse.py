@@ -81,11 +81,11 @@ def score(run: Path, *probes: Path) -> int:
     probes
         Saved probes (default: those that the run's own report has saved, RUN/report/probes/*.json).
     """
-    from analysis.evaluation.saved import load
+    from analysis.evaluation.saved import load, saved_in
     from analysis.evaluation.scores import write_scores
     from harness.run.folder import load_run
 
-    files = list(probes) or sorted((run / "report" / "probes").glob("*.json"))
+    files = list(probes) or saved_in(run / "report" / "probes")
     if not files:
         raise WolfscopeError(
             f"{run} has no saved probes; run: wolfscope report {run}, or name some: wolfscope score RUN PROBE.json"

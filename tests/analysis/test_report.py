@@ -185,7 +185,7 @@ def test_the_numbers_lie_beside_the_page(signal):
     mine = scores.filter(pl.col("target") == "subject_is_werewolf")
     expected = {"probe", "seat", "name", "turn", "length", "public events", "public events, boosted", "TF-IDF",
                 "shuffled roles", "embedding layer", "untrained model", "stated belief", "rules posterior",
-                "all confounds together", "confounds and probe together", "scripted-policy posterior",
+                "all confounds together", "confounds and probe", "scripted-policy posterior",
                 "fitted observer"}  # fmt: skip
     assert set(mine["name"]) == expected
     for name in (

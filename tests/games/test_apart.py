@@ -15,6 +15,7 @@ EXCEPTIONS = {
     "harness/model_evaluation": "the shipped small models play Werewolf",
     "analysis/report/cards.py": "wins by the sides of Werewolf",
     "analysis/change": "acts that are compared are those of Werewolf's sides",
+    "harness/cli/learning/train.py": "the game that a small model is trained on where none is named",
     "harness/config/sections.py": "the game that a configuration plays where it names none",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
     "harness/experiment": "subjects by side, reports turned round and menus of acts are those of Werewolf",

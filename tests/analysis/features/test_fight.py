@@ -100,9 +100,10 @@ def test_regimes_are_what_they_say() -> None:
 
 
 def test_a_source_that_holds_the_answer_gains_and_a_copy_of_the_probe_does_not() -> None:
-    x = RNG.normal(size=(len(Y), 5))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(len(Y), 5))
     x[:, 0] += Y
-    told = (Y + 0.3 * RNG.normal(size=len(Y)))[:, None]
+    told = (Y + 0.3 * rng.normal(size=len(Y)))[:, None]
     decisions = np.arange(len(Y)) // 5
     for codes, verdict in ((told, ["gain"]), (x, ["no gain", "unclear"])):
         sources = [Columns("probe on the stream", x), Columns(LATENTS, codes, (1, 2, 4))]
