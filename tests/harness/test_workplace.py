@@ -53,8 +53,9 @@ def test_a_run_listens_on_loopback_alone_ends_on_sighup_and_leaves_nothing(tmp_p
     environment.pop("RAY_AUTH_MODE", None)
     command = [sys.executable, "-m", "harness", "run", str(config), "--out", str(run)]
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-    )
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests under nohup inherit that it is ignored
+    )  # fmt: skip
     try:
         until = time.monotonic() + 120
         while not (logs := list(run.glob("journal/*.jsonl"))) or not logs[0].stat().st_size:
