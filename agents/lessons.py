@@ -5,14 +5,15 @@ The harness trains on `View`s and knows no game. A game's room names its lessons
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 import msgspec
 
+from agents.llm.transcript_context import document, document_lengths
 from agents.policies import players_of
-from games import load_game
+from games import chance, load_game
 from games.base import Game, GameError, Observation
 from games.play import Answer, observe, play
 from games.records import Action, Decision, Record, Reply
@@ -122,6 +123,47 @@ def played(
             options[request.seat].append(player.distribution(observation))
             answers.append(Answer(Reply(draw(options[request.seat][-1], observation)), player.name))
         step = loop.send(answers)
+
+
+def moderators_view(
+    game: Game,
+    log: list[Record],
+    config: Any,
+    terms: Mapping[str, str],
+    key: int,
+    points: Sequence[int] | None,
+) -> View:
+    """All that the moderator reads, with questions at some points of the log about the roles of all seats, by the name
+    of one of them; or, without points, only the opening, in which every role is stated, with the questions at its end.
+
+    terms: the words of the roles. key: of the draws of who asks.
+    """
+    facts, lines = game.seats(config, log), document(game.text, log, None, config)
+    first = 1 + config.n_players
+    before = document_lengths(game.text, log, None, config)
+    forks = []
+    for n_lines in [first] if points is None else [before[point] for point in points]:
+        viewer = chance.key(key, "viewer", n_lines) % config.n_players
+        asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
+        forks.append(Fork(n_lines, facts[viewer].name, asked))
+    return View(lines[:first] if points is None else lines, forks)
+
+
+def answers_of(
+    text: Any,
+    decision: Decision,
+    actions: Distribution,
+    words: Any,
+    in_sentences: Callable[[Action, Any], Action],
+) -> list[tuple[str, float]]:
+    """`Turn.answers` of a decision: what a player might have done there, written. text: the game's
+    (`games.base.Game.text`), its `words` of the running game; in_sentences: gives a speech its sentences."""
+    answers: dict[str, float] = {}
+    for action, p in actions:
+        if p > 0.0:
+            line = text.answer(decision, in_sentences(action, words), words)
+            answers[line] = answers.get(line, 0.0) + p
+    return list(answers.items())
 
 
 def decisions(log: Sequence[Record], seat: int) -> list[tuple[int, Decision]]:

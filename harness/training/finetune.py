@@ -24,8 +24,9 @@ from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
 from harness.training.checkpoint import checkpoint, resume, save
+from harness.training.precision import mixed_precision
 from harness.training.recipes import Recipe, recipe_stream
-from harness.training.train import KIND_WEIGHTS, Curve, mixed_precision, optimizers, update
+from harness.training.train import KIND_WEIGHTS, Curve, optimizers, update
 
 WARM_UP = 0.05
 """Share of the tokens over which the learning rate rises."""

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import torch
 
+from harness.training.precision import mixed_precision
+
 EPS: Final = 1e-7
 
 
@@ -68,10 +70,9 @@ def orthogonal(
 
     In bfloat16 where the device multiplies in it natively, else in float32.
     """
-    native = matrices.device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
     a, b, c = coefficients
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.to(torch.bfloat16 if native else torch.float32)
+    x = matrices.to(torch.bfloat16 if mixed_precision(matrices.device.type) else torch.float32)
     if tall:
         x = x.transpose(1, 2)
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)

@@ -25,6 +25,7 @@ from harness.training import attention as training_attention
 from harness.training.batches import Batch, Batches
 from harness.training.checkpoint import checkpoint, resume, save
 from harness.training.muon import Muon
+from harness.training.precision import mixed_precision
 
 KIND_WEIGHTS = (
     (0.0, 1.0, 12.0, 4.0, 1.0, 1.0),
@@ -153,11 +154,6 @@ def marks(tokens: int) -> list[int]:
     (`SETTLED`), and the last."""
     doubling = [int(FIRST_CHECKPOINT * 2**i) for i in range(64)]
     return [*sorted(n for n in (*doubling, *SETTLED) if n < tokens), tokens]
-
-
-def mixed_precision(device: str) -> bool:
-    """Whether matrices are multiplied in bfloat16: where the device does so natively."""
-    return device != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def predict(forward: Callable[..., Any], batch: Batch, bf16: bool) -> torch.Tensor:

@@ -24,7 +24,8 @@ from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
 from harness.training.batches import Batches
 from harness.training.muon import Muon
-from harness.training.train import CURRICULUM, initialise, mixed_precision, optimizers, predict
+from harness.training.precision import mixed_precision
+from harness.training.train import CURRICULUM, initialise, optimizers, predict
 
 KINDS = (training_attention.NAME, "eager", "sdpa")
 GAME = 550_000

@@ -8,8 +8,8 @@ from typing import Any
 from agents.avalon.lessons.games import EARLY, MIX, opening, scripted_game
 from agents.avalon.lessons.questions import Expected, belief_questions, cuts, second_order_questions
 from agents.avalon.lessons.soft_targets import turns
-from agents.lessons import Distribution, Fork, View, decisions
-from agents.llm.transcript_context import document, document_lengths
+from agents.lessons import Distribution, Fork, View, decisions, moderators_view
+from agents.llm.transcript_context import document
 from games import chance
 from games.avalon.game import GAME
 from games.avalon.lexicon import lexicon as load_lexicon
@@ -45,28 +45,14 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     if kind < blend:
         log, options = scripted_game(config, key >> 1)
         return seats_views(log, options, config, key, progress, belief_share)
+    terms, look_ups = load_lexicon(config.lexicon).terms, chance.key(key, "look-ups")
     first = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
     if first and belief_share > 0.0:
-        return [moderators_view(opening(config, key >> 1), config, chance.key(key, "look-ups"), True)]
+        return [moderators_view(GAME, opening(config, key >> 1), config, terms, look_ups, None)]
     log, _ = scripted_game(config, key >> 1)
     if belief_share == 0.0:  # an opening teaches by its questions alone
         return [View(document(GAME.text, log, None, config), [])]
-    return [moderators_view(log, config, chance.key(key, "look-ups"), False)]
-
-
-def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
-    """All that the moderator reads, or only the opening, in which every role is stated; and questions about the roles
-    of all seats, by the name of one of them, at its end or at three points."""
-    facts, terms = GAME.seats(config, log), load_lexicon(config.lexicon).terms
-    lines = document(GAME.text, log, None, config)
-    first = 1 + config.n_players
-    before = document_lengths(GAME.text, log, None, config)
-    forks = []
-    for n_lines in [first] if opening else [before[cut] for cut in cuts(log, key, 3)]:
-        viewer = chance.key(key, "viewer", n_lines) % config.n_players
-        asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
-        forks.append(Fork(n_lines, facts[viewer].name, asked))
-    return View(lines[:first] if opening else lines, forks)
+    return [moderators_view(GAME, log, config, terms, look_ups, cuts(log, look_ups, 3))]
 
 
 def seats_views(

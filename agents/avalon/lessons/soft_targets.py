@@ -9,7 +9,7 @@ import numpy as np
 
 from agents.avalon.lessons.questions import Expected
 from agents.avalon.scripted import in_sentences
-from agents.lessons import Distribution, Turn, decisions
+from agents.lessons import Distribution, Turn, answers_of, decisions
 from agents.llm.transcript_context import ask, document_lengths
 from games.avalon.game import GAME
 from games.avalon.lexicon import lexicon as load_lexicon
@@ -34,16 +34,11 @@ def turns(
     before = document_lengths(GAME.text, log, seat, config)
     found = []
     for (point, decision), distribution in zip(decisions(log, seat), options, strict=True):
-        answers: dict[str, float] = {}
-        for action, p in distribution:
-            if p > 0.0:
-                text = GAME.text.answer(decision, in_sentences(action, words), words)
-                answers[text] = answers.get(text, 0.0) + p
         found.append(
             Turn(
                 before[point],
                 ask(GAME.text, decision, words),
-                list(answers.items()),
+                answers_of(GAME.text, decision, distribution, words, in_sentences),
                 worth(expected, point, decision, config, words.names) if judged else {},
                 decision.kind in CHOICES,
             )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.lessons import Distribution, Fork, View, decisions
-from agents.llm.transcript_context import document, document_lengths
+from agents.lessons import Distribution, View, decisions, moderators_view
+from agents.llm.transcript_context import document
 from agents.werewolf.lessons.games import EARLY, LAST_MIX, MIX, game_with_options
 from agents.werewolf.lessons.questions import (
     belief_questions,
@@ -57,24 +57,6 @@ PLAIN = 9.2
 """Games, in the same units, after which plain villagers, who are told least, are preferred among those seats."""
 
 
-def moderators_view(log: list[Record], config: Any, key: int, opening: bool) -> View:
-    """All that the moderator reads, or of that the opening, in which every role is stated; and questions about the
-    roles of all seats, by the name of one of them, at its end or at three points."""
-    game = load_game("werewolf")
-    facts = game.seats(config, log)
-    terms = load_lexicon(config.lexicon).terms
-    lines = document(game.text, log, None, config)
-    first = 1 + config.n_players
-    before = document_lengths(game.text, log, None, config)
-    ends = [first] if opening else [before[cut] for cut in cuts(log, key, 3)]
-    forks = []
-    for n_lines in ends:
-        viewer = chance.key(key, "viewer", n_lines) % config.n_players
-        asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
-        forks.append(Fork(n_lines, facts[viewer].name, asked))
-    return View(lines[:first] if opening else lines, forks)
-
-
 def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
     """The training texts of game `index`: two seats' views, or early in training the moderator's.
 
@@ -100,7 +82,9 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
         if belief_share == 0.0:  # an opening teaches by its questions alone
             return [View(document(game.text, log, None, config), [])]
         opening = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
-        return [moderators_view(log, config, chance.key(key, "look-ups"), opening)]
+        terms, look_ups = load_lexicon(config.lexicon).terms, chance.key(key, "look-ups")
+        points = None if opening else cuts(log, look_ups, 3)
+        return [moderators_view(game, log, config, terms, look_ups, points)]
     return seats_views(log, options, config, key, progress, belief_share)
 
 

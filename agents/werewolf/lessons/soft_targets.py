@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.lessons import Distribution, Turn, decisions
+from agents.lessons import Distribution, Turn, answers_of, decisions
 from agents.llm.transcript_context import ask, document_lengths
 from agents.werewolf.lessons.questions import Expected
 from agents.werewolf.scripted import in_sentences
@@ -31,13 +31,9 @@ def turns(
     before = document_lengths(game.text, log, seat, config)
     found = []
     for (point, decision), distribution in zip(decisions(log, seat), options, strict=True):
-        answers: dict[str, float] = {}
-        for action, p in distribution:
-            if p > 0.0:
-                text = game.text.answer(decision, in_sentences(action, words), words)
-                answers[text] = answers.get(text, 0.0) + p
+        answers = answers_of(game.text, decision, distribution, words, in_sentences)
         judged = worth(expected, point, seat, words.names, config.lexicon) if faction == "village" else {}
-        found.append(Turn(before[point], ask(game.text, decision, words), list(answers.items()), judged))
+        found.append(Turn(before[point], ask(game.text, decision, words), answers, judged))
     return found
 
 
