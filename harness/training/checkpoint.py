@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,19 @@ from transformers.utils import logging
 from harness.seals import keep_lines, read_state, write_state
 
 
-def save(out: Path, model: Any, tokenizer: Any) -> None:
-    """Weights, configuration and tokenizer in Hugging Face format, readable by everyone."""
+def save(out: Path, model: Any, tokenizer: Any, stored: torch.dtype | None = None) -> None:
+    """Weights, configuration and tokenizer in Hugging Face format, readable by everyone; the model is on the CPU then.
+
+    stored: the dtype of the weights in the file and of the model from then on, where it is not the one in which it
+    learned. The configuration names that in which it learned, so that it is played and read in that by default.
+    """
     logging.disable_progress_bar()  # it breaks into the lines of progress
-    model.to("cpu").save_pretrained(out)
+    learned = str(model.dtype).removeprefix("torch.")
+    model.to("cpu", stored or model.dtype).save_pretrained(out)
     tokenizer.save_pretrained(out)
+    if stored is not None:
+        card = json.loads((out / "config.json").read_text())
+        (out / "config.json").write_text(json.dumps(card | {"dtype": learned}, indent=2) + "\n")
     for path in out.iterdir():
         if path.is_file():
             path.chmod(0o644)

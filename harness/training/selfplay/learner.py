@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -92,8 +91,7 @@ class Learner:
     def save(self, folder: Path) -> Path:
         """The model as a folder in Hugging Face format, low-rank matrices merged in.
 
-        Weights are stored in bfloat16, half the size; the folder says the dtype in which they learned, so that it is
-        played and read in that by default.
+        Weights are stored in bfloat16, half the size.
         """
         from harness.training.checkpoint import save
 
@@ -101,10 +99,7 @@ class Learner:
         if self.lora:
             model = model.merge_and_unload()
         folder.mkdir(parents=True, exist_ok=True)
-        dtype = str(model.dtype).removeprefix("torch.")
-        save(folder, model.to(torch.bfloat16), self.tokenizer)
-        card = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(card | {"dtype": dtype}, indent=2) + "\n")
+        save(folder, model, self.tokenizer, torch.bfloat16)
         return folder
 
 

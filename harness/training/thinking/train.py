@@ -127,9 +127,7 @@ def train(
             if state["tokens"] >= tokens:
                 break
         checkpoint(work, model, optims, state)
-    save(out, model, tokenizer)
-    save_file(_shrunk(model), str(out / "model.safetensors"), {"format": "pt"})
-    (out / "model.safetensors").chmod(0o644)  # as `save` leaves it
+    save(out, model, tokenizer, torch.bfloat16)
     say(f"saved {out}")
     return out
 
