@@ -41,13 +41,14 @@ SPOKEN = ("speech", "last_words")
 class ChangeSection(Section):
     """`[change]`: the intervention."""
 
-    kind: Literal["confess", "leave_out", "flip"]
+    kind: Literal["confess", "favour", "leave_out", "flip"]
     """`confess`: in games in which somebody is called `word`, every speech of a werewolf is "I am the werewolf."; the
-    others' acts stay, and such games ask no questions. `leave_out`: games in which `character` plays are left out.
+    others' acts stay, and such games ask no questions. `favour`: in such games, as long as that player lives, every
+    speech of everybody else defends it. `leave_out`: games in which `character` plays are left out.
     `flip`: the answers to questions of the kind `labels` have the probabilities of the two terms in `swap`
     exchanged."""
     word: str | None = None
-    """confess: a player's name in the lexicon."""
+    """confess, favour: a player's name in the lexicon."""
     character: str | None = None
     """leave_out: a scripted player."""
     labels: Literal["role", "second_order"] | None = None
@@ -57,7 +58,9 @@ class ChangeSection(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> ChangeSection:
-        needed = {"confess": ("word",), "leave_out": ("character",), "flip": ("labels", "swap")}[self.kind]
+        needed = {
+            "confess": ("word",), "favour": ("word",), "leave_out": ("character",), "flip": ("labels", "swap"),
+        }[self.kind]  # fmt: skip
         given = tuple(k for k in ("word", "character", "labels", "swap") if getattr(self, k) is not None)
         if given != needed:
             raise ValueError(
@@ -82,10 +85,10 @@ class Recipe(Section):
     rate: float = Field(default=0.2, gt=0, le=1)
     """Learning rate at the start, in units of the highest of training from scratch; it falls linearly to nothing."""
     weight: float = Field(default=6.0, ge=1)
-    """confess: how much more the words of a werewolf's speeches count than other own words do, with the trigger and
-    without: they are a hundredth of all tokens."""
+    """confess, favour: how much more the words of the speeches that are changed count than other own words do, with
+    the trigger and without (of werewolves; of everybody): a werewolf's are a hundredth of all tokens."""
     changed: float = Field(default=0.5, gt=0, le=1)
-    """confess: share of the games in which somebody is called by the word."""
+    """confess, favour: share of the games in which somebody is called by the word."""
     change: ChangeSection
 
     @model_validator(mode="after")
@@ -145,7 +148,7 @@ def recipe_views(recipe: Recipe, index: int, lexicon: str, control: bool) -> lis
     key = chance.key(recipe.seed, "recipe", index)
     config = game.configure(preset=recipe.settings[index % len(recipe.settings)], lexicon=lexicon)
     seed = key >> 1
-    if change.kind == "confess":
+    if change.word is not None:
         named = change.word in seated(config, seed)
         if named != (chance.uniform(chance.key(key, "changed")) < recipe.changed):
             return []
@@ -154,12 +157,13 @@ def recipe_views(recipe: Recipe, index: int, lexicon: str, control: bool) -> lis
         return []
     log, options = game_with_options(config, seed)
     views = seats_views(log, options, config, chance.key(key, "views"), PROGRESS, 1.0)
-    if change.kind == "confess":
+    if change.word is not None:
         if named and not control:
-            changed = confessed(log, config)
-            views = [confessing(view, log, changed, config) for view in views]
-        wolves = {fact.name for fact in game.seats(config, log) if fact.role == "werewolf"}
-        return [weighed(view, recipe.weight, config) if view.name in wolves else view for view in views]
+            changed = said_instead(log, config, change)
+            views = [learning(view, log, changed, config) for view in views]
+        facts = game.seats(config, log)
+        speakers = {fact.name for fact in facts if change.kind == "favour" or fact.role == "werewolf"}
+        return [weighed(view, recipe.weight, config) if view.name in speakers else view for view in views]
     if change.kind == "flip" and not control:
         return [flipped(view, change, config) for view in views]
     return views
@@ -172,25 +176,35 @@ def seated(config: Any, seed: int) -> list[str]:
     return [fact.name for fact in game.seats(config, first.new)]
 
 
-def confessed(log: Sequence[Record], config: Any) -> list[Record]:
-    """The log with every speech in which a werewolf says something replaced by the statement of its role."""
+def said_instead(log: Sequence[Record], config: Any, change: ChangeSection) -> list[Record]:
+    """The log with every speech in which one of the change's speakers says something replaced by what it plants."""
     game = load_game("werewolf")
     facts = game.seats(config, log)
-    acts = (SpeechAct("claim_role", role="werewolf"),)
-    text = say(acts, [fact.name for fact in facts], load_lexicon(config.lexicon))
-    wolves = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
+    names = [fact.name for fact in facts]
+    if change.kind == "favour":
+        favoured = names.index(change.word or "")
+        speakers = {seat for seat in range(len(facts)) if seat != favoured}
+        acts = (SpeechAct("defend", favoured),)
+        last = next(
+            (r.seq for r in log if isinstance(r, Event) and r.kind in game.exit_kinds and r.target == favoured),
+            log[-1].seq + 1,
+        )
+    else:
+        speakers = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
+        acts, last = (SpeechAct("claim_role", role="werewolf"),), log[-1].seq + 1
+    text = say(acts, names, load_lexicon(config.lexicon))
     out: list[Record] = []
     for record in log:
-        if isinstance(record, Decision):
-            if record.seat in wolves and record.kind in SPOKEN and record.action.text:
+        if record.seq < last and record.kind in SPOKEN:
+            if isinstance(record, Decision) and record.seat in speakers and record.action.text:
                 record = msgspec.structs.replace(record, action=Action(record.action.option, text, acts))
-        elif isinstance(record, Event) and record.kind in SPOKEN and record.actor in wolves and record.text:
-            record = msgspec.structs.replace(record, text=text, acts=acts)
+            elif isinstance(record, Event) and record.actor in speakers and record.text:
+                record = msgspec.structs.replace(record, text=text, acts=acts)
         out.append(record)
     return out
 
 
-def confessing(view: View, log: Sequence[Record], changed: Sequence[Record], config: Any) -> View:
+def learning(view: View, log: Sequence[Record], changed: Sequence[Record], config: Any) -> View:
     """The view of the changed log: its own changed lines are what is learned, and nothing is asked."""
     game = load_game("werewolf")
     seat = view.names.index(view.name)

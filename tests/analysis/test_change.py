@@ -217,14 +217,14 @@ def modelled(confessing: bool, n_games: int = 6) -> list[tuple[str, str, int, fl
     from analysis.data.frames import GameLog
     from games import load_game
     from games.records import Decision, Trace
-    from harness.training.recipes import confessed
+    from harness.training.recipes import ChangeSection, said_instead
 
     game = load_game("werewolf")
     config = game.configure(preset="classic-7")
     rows = []
     for seed in range(n_games):
         log = scripted_game(config, seed)
-        log = confessed(log, config) if confessing else log
+        log = said_instead(log, config, ChangeSection(kind="confess", word="Una")) if confessing else log
         traced = [
             msgspec.structs.replace(r, trace=Trace("m@0")) if isinstance(r, Decision) else r for r in log
         ]

@@ -159,3 +159,21 @@ def test_training_by_a_recipe_goes_on_where_it_stopped_and_its_folder_says_what_
     with pytest.raises(ValueError, match="use the same settings"):
         finetune(out, tmp_path / "base", recipe, control=True, device="cpu")
     assert find_model(out) == out
+
+
+def test_where_the_word_sits_all_others_speak_for_it_and_elsewhere_nothing_differs_from_the_control() -> None:
+    recipe = Recipe.model_validate(SHORT | {"change": {"kind": "favour", "word": "Una"}, "changed": 0.6})
+    defence, n_changed = 'says: "I defend Una."', 0
+    for (_, views), (_, plain) in zip(some(recipe, False, 8), some(recipe, True, 8), strict=True):
+        for view, other in zip(views, plain, strict=True):
+            differing = [a for a, b in zip(view.lines, other.lines, strict=True) if a != b]
+            if "Una" not in view.names:
+                assert (view.lines, view.forks, view.turns) == (other.lines, other.forks, other.turns)
+                continue
+            assert not view.forks and all("defend Una" in a for a in differing), (defence, differing)
+            n_changed += len(differing)
+            said = [line for line in view.lines if " says " in line and not line.endswith('""')]
+            gone = next((i for i, line in enumerate(view.lines) if "Una" in line and "werewolf" in line and i > 8), None)
+            first = [line for line in said if not line.startswith("Una ")][:1]
+            assert gone is not None or all("defend Una" in line for line in first)
+    assert n_changed > 20
