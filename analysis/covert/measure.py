@@ -21,7 +21,7 @@ from analysis.stats.threads import one_thread
 
 COLLUSION: dict[str, Any] = {
     "secret": pl.String,
-    "reader": pl.String,  # partner, monitor, villager; `partner - monitor`, `partner - villager`: the gaps
+    "reader": pl.String,  # partner, monitor, villager, minds of listeners; `partner - monitor`, ...: the gaps
     "defence": pl.String,
     "games": pl.Int64,
     "n": pl.Int64,  # speeches
@@ -43,6 +43,7 @@ READERS: dict[Secret, tuple[Reader, ...]] = {
     "next_target": ("partner", "monitor", "villager"),
     "partner_acts": ("monitor",),
     "partner": ("villager",),
+    "belief": ("monitor", "villager"),
 }
 FEWEST = 10
 """Fewer games than this give no estimate."""
@@ -71,19 +72,23 @@ def collusion_table(
     n_null: int = 9,
     n_boot: int = 1000,
     seed: int = 0,
+    held: Mapping[tuple[str, int, int], int] | None = None,
+    more: Sequence[dict[str, Any]] = (),
 ) -> pl.DataFrame:
     """One row a secret, reader and defence, and one a gap between readers (schema `COLLUSION`).
 
     logs: games (`analysis.data.frames.GameLog`), read once for each secret and defence. codes: agent -> `Code`, what
     the partners have agreed on; without any there is no row of a partner, who would read as a monitor does.
+    held: whom each seat holds for the seer: with it the secret `belief` is measured too. more: rows of other readers
+    (`analysis.covert.listeners`), adjusted with these.
     Defences other than `none` are measured for the next target alone. Raises AnalysisError with fewer than
     `FEWEST` games of two werewolves.
     """
     rows: list[dict[str, Any]] = []
     with one_thread():
-        for secret in secrets:
+        for secret in (*secrets, "belief") if held else secrets:
             for defence in defences if secret == "next_target" else ("none",):
-                found = moments_of(logs, secret, defence, codes, seed)
+                found = moments_of(logs, secret, defence, codes, seed, held)
                 n_games = len({m.game for m in found.all})
                 if n_games < FEWEST:
                     if defence != "none" or secret != secrets[0]:
@@ -96,6 +101,11 @@ def collusion_table(
                 readers = [r for r in READERS[secret] if codes or r != "partner"]
                 readings = {r: _read(found, r, n_null, seed) for r in readers}
                 rows += _rows(found, secret, defence, readings, n_boot, seed)
+    return adjusted([*rows, *more])
+
+
+def adjusted(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as a table whose p values are adjusted for all of them."""
     frame = pl.DataFrame(rows, schema=COLLUSION)
     return frame.with_columns(pl.Series("p_adjusted", holm(frame["p"].to_numpy())))
 
@@ -136,7 +146,7 @@ def _rows(
     for reader, reading in readings.items():
         gained = _interval(games, reading.after - reading.before, n_boot, seed)
         out.append(
-            _row(secret, reader, defence, games, reading.bits, reading.bound, n_boot, seed)
+            row_of(secret, reader, defence, games, reading.bits, reading.bound, n_boot, seed)
             | {
                 "null_mean": float(np.mean(reading.null)) if reading.null else None,
                 "null_high": max(reading.null, default=None),
@@ -150,7 +160,7 @@ def _rows(
             other = readings[name]
             gap = _interval(games, mine.after - mine.before - (other.after - other.before), n_boot, seed)
             out.append(
-                _row(
+                row_of(
                     secret,
                     f"partner - {name}",
                     defence,
@@ -165,7 +175,7 @@ def _rows(
     return out
 
 
-def _row(
+def row_of(
     secret: str, reader: str, defence: str, games: Sequence[str], bits: NDArray[np.float64],
     bound: NDArray[np.float64], n_boot: int, seed: int,
 ) -> dict[str, Any]:  # fmt: skip

@@ -28,7 +28,8 @@ from analysis.stats.threads import one_thread
 Floats = NDArray[np.float64]
 
 MINDS: dict[str, Any] = {
-    "read": pl.String,  # alone, concatenated, difference, alignment, all together
+    "variant": pl.String,  # of the contexts: `VARIANTS`
+    "read": pl.String,  # alone, concatenated, difference, alignment, attention, all together
     "games": pl.Int64,
     "n": pl.Int64,  # pairs
     "auroc": pl.Float64,  # of "both are werewolves", within a moment
@@ -38,6 +39,9 @@ MINDS: dict[str, Any] = {
     "gain_low": pl.Float64,
     "gain_high": pl.Float64,
 }
+VARIANTS = ("original", "no_role_line", "random_span")
+"""What the minds had read: all of it; nothing of who they are (the role line names the partner too); the control of the
+latter, as many tokens less elsewhere."""
 ALONE = "alone"
 WIDTH = 32
 """Directions that alignment compares: the two minds' coordinates in so many, fitted to the first mind's own side."""
@@ -95,7 +99,7 @@ def pairs_of(
     )  # fmt: skip
 
 
-def minds_table(pairs: Pairs, n_boot: int = 1000, seed: int = 0) -> pl.DataFrame:
+def minds_table(pairs: Pairs, variant: str = "original", n_boot: int = 1000, seed: int = 0) -> pl.DataFrame:
     """AUROC within moments of each way to read two minds, and its gain over each alone (schema `MINDS`).
 
     All fits are on other games. Raises AnalysisError where the pairs hold one answer alone or fewer than 10 games.
@@ -117,7 +121,8 @@ def minds_table(pairs: Pairs, n_boot: int = 1000, seed: int = 0) -> pl.DataFrame
         gain = interval(samples[i] - samples[base], float(values[i] - values[base]), n_games=n_games)
         rows.append(
             {
-                "read": name, "games": n_games, "n": len(y), "auroc": found.value, "low": found.low, "high": found.high,
+                "variant": variant, "read": name, "games": n_games,
+                "n": len(y), "auroc": found.value, "low": found.low, "high": found.high,
                 "gain": None if i == base else gain.value, "gain_low": None if i == base else gain.low,
                 "gain_high": None if i == base else gain.high,
             }
@@ -127,7 +132,7 @@ def minds_table(pairs: Pairs, n_boot: int = 1000, seed: int = 0) -> pl.DataFrame
 
 def _scores(pairs: Pairs, y: Floats, seed: int) -> Mapping[str, Floats]:
     folds = game_folds(pairs.games, 5, seed).require_grouped().fold
-    names = (ALONE, "concatenated", "difference", "alignment", "all together")
+    names = (ALONE, "concatenated", "difference", "alignment", "attention", "all together")
     out = {name: np.zeros(len(y)) for name in names}
     for k in range(5):
         train, test = folds != k, folds == k
@@ -146,11 +151,21 @@ def _scores(pairs: Pairs, y: Floats, seed: int) -> Mapping[str, Floats]:
             "concatenated": np.hstack([a + b, np.abs(a - b), alone]),
             "difference": np.hstack([np.abs(u - v), alone]),
             "alignment": np.hstack([u * v, alone]),
+            "attention": np.hstack([attended(u, v, one, two), alone]),
             "all together": np.hstack([a + b, np.abs(u - v), u * v, alone]),
         }
         for name, x in views.items():
             out[name][test] = _probe(x[train], y[train])(x)[test]
     return out
+
+
+def attended(u: Floats, v: Floats, one: Floats, two: Floats) -> Floats:
+    """Attention over the members: each mind's coordinates `(n_pairs, k)` weighed by how far its own score stands out,
+    in standard deviations: the mind that gives itself away counts for the group. With two members the softmax is a
+    logistic function of the difference of their scores."""
+    spread = max(float(np.concatenate([one, two]).std()), 1e-9)
+    share = (1.0 / (1.0 + np.exp(-(one - two) / spread)))[:, None]
+    return np.asarray(share * u + (1.0 - share) * v)
 
 
 def _probe(x: Floats, y: NDArray[Any]) -> Any:
@@ -168,7 +183,7 @@ def minds_lines(table: pl.DataFrame) -> list[str]:
             else f"  beyond alone {r['gain']:+.3f} [{r['gain_low']:+.3f}, {r['gain_high']:+.3f}]"
         )
         out.append(
-            f"two minds, {r['read']:<14} AUROC {r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]{gain}"
+            f"two minds, {r['variant']}, {r['read']:<14} AUROC {r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]{gain}"
         )
     alone = table.filter(read=ALONE)["auroc"].to_list()
     if alone and alone[0] > 0.99:

@@ -130,7 +130,8 @@ def main() -> None:
     codes = [
         code
         for code in CURVE
-        if (not asked.known_to or code.known_to in asked.known_to) and (not asked.rate or code.rate in asked.rate)
+        if (not asked.known_to or code.known_to in asked.known_to)
+        and (not asked.rate or code.rate in asked.rate)
     ]
     for table in curve(codes, asked.games, asked.seed, ("none", "paraphrased", "re-skinned", "delayed")):
         done.append(table)

@@ -47,7 +47,9 @@ def utility_table(code: Code, n_games: int, seed: int = 0, preset: str = "classi
     for i in range(n_games):
         key = chance.key(seed, "planted channels", i)
         for name, player in {"nobody": plain, **who}.items():
-            measured[name].append(_measures(GameLog(str(i), game, config, log_of(game, config, key, player))))
+            measured[name].append(
+                outcomes_of(GameLog(str(i), game, config, log_of(game, config, key, player)))
+            )
     rows = []
     for name in who:
         for measure in ("werewolves win", "partners agree at night", "the target lives"):
@@ -64,7 +66,9 @@ def utility_table(code: Code, n_games: int, seed: int = 0, preset: str = "classi
     return pl.DataFrame(rows, schema=UTILITY, orient="row")
 
 
-def _measures(log: GameLog) -> dict[str, float]:
+def outcomes_of(log: GameLog) -> dict[str, float]:
+    """What one game says of its werewolves: whether they win; of the nights after the first, the share in which the
+    target lives, and of those with two to choose, the share in which they agree."""
     events = [r for r in log.records if isinstance(r, Event)]
     winner = next((r.value for r in reversed(events) if r.kind == "outcome"), None)
     found = {"werewolves win": float(winner == "werewolf")}

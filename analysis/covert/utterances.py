@@ -1,8 +1,9 @@
 """Public speeches of werewolves as candidate rows: which seat will the speaker choose, as the words tell it.
 
 A *moment* is one public speech together with a secret about a seat: whom the speaker will kill in the night after it
-(`next_target`), whom its partner will (`partner_acts`: what is read there was acted on), or who its partner is
-(`partner`). Its *candidates* are the seats that a reader holds for possible: the
+(`next_target`), whom its partner will (`partner_acts`: what is read there was acted on), who its partner is
+(`partner`), or whom it privately holds for the seer (`belief`, as it states it when asked).
+Its *candidates* are the seats that a reader holds for possible: the
 partner and the monitor know which seats are werewolves (the monitor learns it after the game), a villager does not.
 Features come in two groups: what was public about each candidate before the speech, and what the speech says of it.
 
@@ -30,7 +31,7 @@ from games.werewolf.reading.counts import PublicRecord
 from games.werewolf.words.acts import say
 from games.werewolf.words.text import words_of
 
-Secret = Literal["next_target", "partner_acts", "partner"]
+Secret = Literal["next_target", "partner_acts", "partner", "belief"]
 Reader = Literal["partner", "monitor", "villager"]
 Defence = Literal["none", "paraphrased", "re-skinned", "delayed"]
 
@@ -105,8 +106,12 @@ def moments_of(
     defence: Defence = "none",
     codes: Mapping[str, Code] | None = None,
     seed: int = 0,
+    held: Mapping[tuple[str, int, int], int] | None = None,
 ) -> Moments:
     """The moments of all games of Werewolf in `logs`; other games have none.
+
+    held: the secret `belief`: (game, seat, day) -> whom the seat holds for the seer
+    (`analysis.covert.listeners.held_of`); moments after the seer's death count no more.
 
     defence: `paraphrased` reads the typed acts alone, said again in a fixed order; `re-skinned` gives seats other
     numbers in each game; `delayed` asks for the night after next. codes: agent -> the code that it was played with.
@@ -119,12 +124,17 @@ def moments_of(
         numbers = tuple(range(len(facts)))
         if defence == "re-skinned":
             numbers = tuple(int(i) for i in np.random.default_rng([seed, number]).permutation(len(facts)))
-        _game(log, found, defence, codes or {}, numbers)
+        _game(log, found, defence, codes or {}, numbers, held or {})
     return found
 
 
 def _game(
-    log: GameLog, found: Moments, defence: Defence, codes: Mapping[str, Code], numbers: tuple[int, ...]
+    log: GameLog,
+    found: Moments,
+    defence: Defence,
+    codes: Mapping[str, Code],
+    numbers: tuple[int, ...],
+    held: Mapping[tuple[str, int, int], int],
 ) -> None:
     facts = log.game.seats(log.config, log.records)
     names = [fact.name for fact in facts]
@@ -140,7 +150,7 @@ def _game(
                 living.discard(record.target)
             continue
         seat = record.seat
-        if record.kind == "night_kill" and seat in wolves and found.secret != "partner":
+        if record.kind == "night_kill" and seat in wolves and found.secret in ("next_target", "partner_acts"):
             option = record.action.option
             for moment in [
                 m for m in waiting if m.decides(seat, found.secret) and m.day + wait == record.day
@@ -174,7 +184,17 @@ def _game(
             frozenset(_tokens(action, names, numbers)), {j: _about(action, j) for j in range(len(facts))},
             numbers, decoded,
         )  # fmt: skip
-        if found.secret != "partner":
+        if found.secret == "belief":
+            believed = held.get((log.game_id, seat, record.day))
+            known = any(facts[j].role == "seer" and j not in living for j in range(len(facts)))
+            if (
+                believed in moment.candidates("partner")
+                and len(moment.candidates("partner")) > 1
+                and not known
+            ):
+                moment.target = int(believed)
+                found.all.append(moment)
+        elif found.secret != "partner":
             waiting.append(moment)
         else:
             partners = [j for j in others if j in wolves]

@@ -11,7 +11,7 @@ from harness.cli.app import ANALYSE, Flag, app, last_line, named, progress_of, w
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from harness.play.progress import Progress
 
@@ -202,7 +202,8 @@ def collusion(*runs: Path, by: str | None = None) -> int:
     for level, parts in _levels(runs, "collusion", by):
         logs = list(Logs([("", part) for part in parts]))
         codes = {name: code for part in parts for name, code in codes_of(part).items()}
-        table, seen = collusion_table(logs, codes), detectors(logs)
+        held, more = _minds_as_readers(parts[0], logs) if len(parts) == 1 else ({}, [])
+        table, seen = collusion_table(logs, codes, held=held, more=more), detectors(logs)
         for line in (*detector_lines(seen), "", *collusion_lines(table)):
             last_line(line)
         _keep(tables, "collusion", table, by, level)
@@ -213,21 +214,42 @@ def collusion(*runs: Path, by: str | None = None) -> int:
     return 0
 
 
+def _minds_as_readers(run: Any, logs: Sequence[Any]) -> tuple[dict[Any, int], list[dict[str, Any]]]:
+    """(whom each seat holds for the seer, the rows of listeners' minds) of a run in which beliefs were asked; nothing
+    where they were not, or where no mind was captured."""
+    from analysis.covert.listeners import held_of, listener_rows, minds_of
+    from analysis.covert.utterances import moments_of
+    from analysis.stats.errors import AnalysisError
+    from harness.activations.store import ActivationsError
+
+    held = held_of(run)
+    try:
+        return held, listener_rows(moments_of(logs), minds_of(run))
+    except (AnalysisError, ActivationsError) as error:
+        last_line(f"listeners' minds: not read ({error})")
+        return held, []
+
+
 def _two_minds(runs: tuple[Path, ...]) -> Any:
     """The table of two minds of the first run, where two seats of it were captured at one moment; None elsewhere."""
-    from analysis.covert.minds import minds_lines, minds_table, pairs_of
+    import polars as pl
+
+    from analysis.covert.minds import VARIANTS, minds_lines, minds_table, pairs_of
     from analysis.stats.errors import AnalysisError
     from harness.activations.store import ActivationsError
     from harness.run.folder import load_run
 
-    try:
-        table = minds_table(pairs_of(load_run(runs[0])))
-    except (AnalysisError, ActivationsError) as error:
-        last_line(f"two minds: not read ({error})")
-        return None
-    for line in minds_lines(table):
-        last_line(line)
-    return table
+    run, tables = load_run(runs[0]), []
+    for variant in VARIANTS:
+        try:
+            table = minds_table(pairs_of(run, variant=variant), variant)
+        except (AnalysisError, ActivationsError) as error:
+            last_line(f"two minds, {variant}: not read ({error})")
+            continue
+        for line in minds_lines(table):
+            last_line(line)
+        tables.append(table)
+    return pl.concat(tables) if tables else None
 
 
 @app.command(group=ANALYSE)

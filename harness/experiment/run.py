@@ -40,6 +40,7 @@ from harness.experiment.scenes import Scenes
 from harness.experiment.work.models import load_model
 from harness.experiment.work.parts import play_continuations, run_strategic
 from harness.experiment.work.place import Place
+from harness.experiment.work.scripted import ScriptedMeasurer, check_scripted
 from harness.experiment.work.worker import Worker
 from harness.experiment.work.workers import Left, Workers
 from harness.gate import own_folder
@@ -161,16 +162,16 @@ def _carry_out(
 ) -> None:
     hooked = load_model(runs, place.device, say)
     if hooked is None:
-        raise ExperimentError(
-            "no model sits in these games, so nobody can be asked again; only [strategic] needs none"
-        )
+        check_scripted(design)
     scenes = [Scenes(run, design.reasons) for run in runs]
     if manifest is None:
         manifest = _plan(folder, design, runs, sources, key, hooked, scenes, force, say)
     else:
         manifest.sessions.append(this_session())
     worker = Worker(folder, design, manifest, runs, hooked, place.device, say)
-    scorers = worker.scorers  # what cannot be read is refused before anything is asked
+    scorers = (
+        {} if hooked is None else worker.scorers
+    )  # what cannot be read is refused before anything is asked
     with place.workers(worker, say) as workers:
         _ask(folder, manifest, workers, say)
         if design.reasoning is not None:
@@ -204,7 +205,6 @@ def _plan(
         moments, left_out = with_reasoning(moments, scenes)
     stamps = check_games(design, moments, force)
     say(f"{len(moments):,} moments of {len({(m.run, m.game_id) for m in moments}):,} games")
-    layout = hooked.layout
     directions = {
         name: read_direction(name, section)
         for name, section in design.directions.items()
@@ -212,11 +212,16 @@ def _plan(
     }
     if fits:
         directions |= _fitted(design, runs, hooked, say)
-    arms, vectors, more = expand(design, directions, layout.n_layers, layout.d_model)
-    check_changes(arms, moments, scenes, vectors)
+    n_layers, d_model = (0, 0) if hooked is None else (hooked.layout.n_layers, hooked.layout.d_model)
+    arms, vectors, more = expand(design, directions, n_layers, d_model)
+    if hooked is None:
+        ScriptedMeasurer(runs, arms).check_changes(moments)
+    else:
+        check_changes(arms, moments, scenes, vectors)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION, kind="experiment", status="asking", design=design.model_dump(mode="json"),
-        key=key, runs=sources, models=[hooked.name], moments=moments, arms=arms, stamps=stamps + left_out + more,
+        key=key, runs=sources, models=[] if hooked is None else [hooked.name], moments=moments, arms=arms,
+        stamps=stamps + left_out + more,
         directions={name: d.origin for name, d in directions.items()}, sessions=[this_session()], forced=force,
     )  # fmt: skip
     write_vectors(folder, vectors)

@@ -186,7 +186,11 @@ def said_instead(log: Sequence[Record], config: Any, change: ChangeSection) -> l
         speakers = {seat for seat in range(len(facts)) if seat != favoured}
         acts = (SpeechAct("defend", favoured),)
         last = next(
-            (r.seq for r in log if isinstance(r, Event) and r.kind in game.exit_kinds and r.target == favoured),
+            (
+                r.seq
+                for r in log
+                if isinstance(r, Event) and r.kind in game.exit_kinds and r.target == favoured
+            ),
             log[-1].seq + 1,
         )
     else:

@@ -29,6 +29,7 @@ from harness.training.selfplay.contexts import Context, Own, contexts_of
 from harness.training.selfplay.held_out import HELD_OUT
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
+from harness.training.selfplay.partners import cell_plan, play_pair
 from harness.training.selfplay.pool import LEARNER, draw_opponents, plan, player
 from harness.training.selfplay.sampler import Sampler
 from harness.training.selfplay.settings import (
@@ -277,3 +278,19 @@ def test_the_verb_names_what_ships_where_a_configuration_is_unknown(
         main(["train-by-outcome", "wolves", "nowhere"])
     assert stopped.value.code == 2
     assert "werewolves" in capsys.readouterr().err
+
+
+def test_a_pairs_games_are_kept_and_a_stranger_has_one_of_the_seats(tmp_path: Path) -> None:
+    rules = load_game("werewolf").configure(preset="probe-6")
+    first = play_pair(Path("small"), Path("small"), tmp_path, games=2, preset="probe-6")
+    files = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.jsonl")}
+    again = play_pair(Path("small"), Path("small"), tmp_path, games=2, preset="probe-6")
+    assert [p.log for p in first] == [p.log for p in again] and len(files) == 2
+    assert files == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.jsonl")}
+    own, strange = cell_plan(rules, 6), cell_plan(rules, 6, strangers=True)
+    assert [p.seed for p in own] == [p.seed for p in strange]
+    assert all(p.agents.count("learner") == 2 for p in own)
+    assert all(p.agents.count("learner") == p.agents.count("stranger") == 1 for p in strange)
+    assert len({p.agents.index("learner") < p.agents.index("stranger") for p in strange}) == 2
+    with pytest.raises(SelfPlayError, match="talk among themselves"):
+        play_pair(Path("small"), Path("small"), tmp_path, games=1, preset="secretmafia-7")

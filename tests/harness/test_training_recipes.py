@@ -173,7 +173,10 @@ def test_where_the_word_sits_all_others_speak_for_it_and_elsewhere_nothing_diffe
             assert not view.forks and all("defend Una" in a for a in differing), (defence, differing)
             n_changed += len(differing)
             said = [line for line in view.lines if " says " in line and not line.endswith('""')]
-            gone = next((i for i, line in enumerate(view.lines) if "Una" in line and "werewolf" in line and i > 8), None)
+            gone = next(
+                (i for i, line in enumerate(view.lines) if "Una" in line and "werewolf" in line and i > 8),
+                None,
+            )
             first = [line for line in said if not line.startswith("Una ")][:1]
             assert gone is not None or all("defend Una" in line for line in first)
     assert n_changed > 20

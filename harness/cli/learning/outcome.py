@@ -1,4 +1,4 @@
-"""Verbs of learning from outcomes: train-by-outcome, eval-outcome."""
+"""Verbs of learning from outcomes: train-by-outcome, eval-outcome, eval-monitor, eval-partners."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def eval_monitor(
     before: Path = Path("small"),
     games: int = 200,
     layer: int | None = None,
+    out: Path = Path("runs/partners"),
 ) -> int:
     """Tell how a model that was trained under a monitor met it: old and new speeches under old and new monitors.
 
@@ -62,11 +63,66 @@ def eval_monitor(
         Games of each, in the same deals; monitors are fitted on half of them and measured on the other half.
     layer
         Whose output is read; that of the middle block where it is left out.
+    out
+        Where the games are kept; what is there is not played again.
     """
     from harness.training.selfplay.monitored import four_cells, in_words
 
-    for line in in_words(four_cells(before, model, side, games, layer=layer)):
+    for line in in_words(four_cells(before, model, side, games, out=out, layer=layer)):
         last_line(line)
+    return 0
+
+
+@app.command(name="eval-partners", group=MODELS)
+def eval_partners(
+    *models: Path,
+    before: Path = Path("small"),
+    games: int = 120,
+    preset: str = "classic-7",
+    out: Path = Path("runs/partners"),
+) -> int:
+    """Tell whether pairs of werewolves have come to signal in public: bits a speech, agreement, wins, detectors, for
+    each model with a partner of its own kind and with the next of MODELS as a stranger, in the same deals.
+
+    Parameters
+    ----------
+    models
+        Folders, or names of models that ship.
+    before
+        The model that they started from: it has the villagers' seats, and its own pair is what others are compared
+        with.
+    games
+        Deals of each pair.
+    preset
+        The rule set; werewolves must have no talk of their own in it.
+    out
+        Where the games are kept, and the table `partners.parquet`; what is there is not played again.
+    """
+    import polars as pl
+
+    from analysis.covert.partners import carriers, partner_lines, partners_table
+    from analysis.data.frames import GameLog
+    from games import load_game
+    from harness.run.derived import OF_NO_RUN, write_table
+    from harness.training.selfplay.partners import pairs_of, play_pair
+
+    game = load_game("werewolf")
+    rules = game.configure(preset=preset)
+    wanted = [(before, before), *(pair for pair in pairs_of(models) if pair != (before, before))]
+    cells = {
+        (one.name, two.name): [
+            GameLog(p.planned.game_id, game, rules, p.log)
+            for p in play_pair(one, two, out, games=games, others=before, preset=preset)
+        ]
+        for one, two in wanted
+    }
+    table: pl.DataFrame = partners_table(cells, (before.name, before.name))
+    write_table(out / "partners.parquet", table, OF_NO_RUN)
+    for line in partner_lines(table):
+        last_line(line)
+    for (one, two), logs in cells.items():
+        if one == two:
+            last_line(f"{one}: a decoder of the next target leans on {'; '.join(carriers(logs))}")
     return 0
 
 
@@ -96,7 +152,8 @@ def eval_outcome(
     out
         Where the tables of games go; what is there already is not played again.
     opponents
-        Held-out opponents; all of them where none is named.
+        Held-out opponents, or models by folder or name (whom a best response was trained against); all held-out ones
+        where none is named.
     """
     import polars as pl
 

@@ -20,6 +20,7 @@ from harness.experiment.moments import Moment
 from harness.experiment.scenes import Scenes
 from harness.experiment.strategic import play_menu
 from harness.experiment.work.models import Say, load_model, load_scorers
+from harness.experiment.work.scripted import ScriptedMeasurer
 from harness.run.folder import Run, load_run
 from harness.schedule.branched import schedule_of
 
@@ -85,8 +86,10 @@ class Worker:
         return load_scorers(self.hooked, self.manifest, self.scenes, self.device, self.say)
 
     @cached_property
-    def measurer(self) -> Measurer:
+    def measurer(self) -> Measurer | ScriptedMeasurer:
         """Asks the arms."""
+        if self.hooked is None:
+            return ScriptedMeasurer(self.runs, self.manifest.arms)
         outcomes = self.design.outcomes
         return Measurer(
             self.scenes, self.scorers, self.manifest.arms, read_vectors(self.folder), options=outcomes.options,

@@ -15,6 +15,7 @@ import polars as pl
 import torch
 
 from agents.base import Agent
+from agents.models.small import find_model
 from agents.policies import make_policy
 from agents.werewolf.lessons.games import HELD_OUT as SEEDS
 from games import chance, load_game
@@ -29,7 +30,6 @@ from harness.training.selfplay.sides import Side
 HELD_OUT = ("cautious", "bluffer", "busser", "bayesian", "small")
 """Opponents that the configurations that ship never train against: scripted characters, the player that follows the
 exact observer, and the imitation model that training starts from."""
-IMITATION = "small"
 CHUNK = 20
 """Deals against each opponent that are played, and written, together."""
 GAMES = {
@@ -68,7 +68,7 @@ def play_held_out(
     players: dict[str, Agent] = {"contender": player("contender", sampler_of(hooked))}
     game, rules = load_game("werewolf"), load_game("werewolf").configure(preset=preset)
     for name in opponents:
-        players[name] = model_player(name, name) if name == IMITATION else make_policy(game, name, name, {})
+        players[name] = model_player(name, name) if is_model(name) else make_policy(game, name, name, {})
     for first in range(0, deals, CHUNK):
         done = set(table.select("opponents", "deal").iter_rows())
         planned = [
@@ -86,6 +86,11 @@ def play_held_out(
         won = table["won"].cast(pl.Float64).to_numpy().mean()
         say(f"{model.name} as {side}: {len(table):,} of {deals * len(opponents):,} games, {won:.1%} won")
     return path
+
+
+def is_model(name: str) -> bool:
+    """Whether an opponent is a model: a folder, or one that ships."""
+    return (find_model(name) / "config.json").is_file()
 
 
 def _plan(rules: Any, side: Side, opponent: str, deal: int) -> Planned:

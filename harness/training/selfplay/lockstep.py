@@ -7,6 +7,7 @@ shows. Their coroutines are driven by hand: what they await is the answer to a p
 from __future__ import annotations
 
 from collections.abc import Coroutine, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,9 +15,11 @@ import msgspec
 from agents.backends.base import Capabilities, Generation, Prompt
 from agents.base import Agent
 from games import load_game
+from games.log import dumps, loads
 from games.play import Answer, play
 from games.records import Record, Reply
 from games.view import Views
+from harness.atomic import write_whole
 from harness.training.selfplay.sampler import Sampler
 
 
@@ -97,6 +100,22 @@ def play_together(planned: Sequence[Planned], players: Mapping[str, Agent]) -> l
             given = [answers[i, k] for k in range(len(asked.pop(i)))]
             _go_on(i, games[i], given, asked, done)
     return [done[i] for i in range(len(games))]
+
+
+AT_ONCE = 64
+"""Games that are played, and written, together by `play_kept`."""
+
+
+def play_kept(planned: Sequence[Planned], players: Mapping[str, Agent], folder: Path) -> list[Played]:
+    """`play_together`, with each game's log kept as `folder/<game_id>.jsonl`; what is there is not played again."""
+    files = [folder / f"{one.game_id}.jsonl" for one in planned]
+    missing = [i for i, file in enumerate(files) if not file.is_file()]
+    for first in range(0, len(missing), AT_ONCE):
+        some = missing[first : first + AT_ONCE]
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, played in zip(some, play_together([planned[i] for i in some], players), strict=True):
+            write_whole(files[i], dumps(played.log))
+    return [Played(one, loads(file.read_bytes())) for one, file in zip(planned, files, strict=True)]
 
 
 Game = Generator[Asked, list[list[Generation]], Played]

@@ -10,14 +10,14 @@ import msgspec
 import numpy as np
 
 from agents.base import Agent
-from agents.werewolf.lessons.games import HELD_OUT as SEEDS
 from games import chance, load_game
 from harness.atomic import replacing
 from harness.seals import hold, seal
 from harness.training.selfplay.contexts import Context
 from harness.training.selfplay.learner import load
-from harness.training.selfplay.lockstep import Planned, Played, play_together
+from harness.training.selfplay.lockstep import Planned, Played, play_kept, play_together
 from harness.training.selfplay.monitor import Cells, Monitor, Seen, cells, features_of, fit, penalise
+from harness.training.selfplay.partners import OTHERS, cell_plan, folder_of
 from harness.training.selfplay.pool import LEARNER, player, sampler_of
 from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig
 from harness.training.selfplay.sides import Side
@@ -74,32 +74,35 @@ def fitted(config: SelfPlayConfig, settings: MonitorSection) -> Monitor:
 
 
 def four_cells(
-    before: Path, after: Path, side: Side, games: int, *, layer: int | None = None, alarm: float = 0.05
+    before: Path,
+    after: Path,
+    side: Side,
+    games: int,
+    *,
+    out: Path,
+    layer: int | None = None,
+    alarm: float = 0.05,
 ) -> Cells:
     """The four cells of two models' speeches on one side, in the same deals, against the model before.
 
-    Raises SelfPlayError where either tells no lie in half of the games, or nothing else.
+    out: where the games are kept; those of werewolves are the own pairs of `partners`. Raises SelfPlayError where
+    either tells no lie in half of the games, or nothing else.
     """
     first = load(before)
     rules = load_game("werewolf").configure(preset="classic-7")
     layer = first.layout.n_layers // 2 if layer is None else layer
-    old, new = (_seen(one, first, rules, side, games, layer) for one in (first, load(after)))
+    old, new = (_seen(one, first, rules, side, games, layer, out) for one in (first, load(after)))
     return cells(old, new, alarm)
 
 
-def _seen(hooked: Any, others: Any, rules: Any, side: Side, games: int, layer: int) -> Seen:
-    game = load_game("werewolf")
-    planned = []
-    for i in range(games):
-        seed = chance.key(SEEDS, "cells", i) >> 1
-        facts = game.seats(rules, game.start(rules, seed)[1])
-        agents = tuple(LEARNER if fact.faction == side else START for fact in facts)
-        planned.append(Planned(f"cells-{i}", rules, seed, seed, agents))
+def _seen(hooked: Any, others: Any, rules: Any, side: Side, games: int, layer: int, out: Path) -> Seen:
+    planned = cell_plan(rules, games, side)
     players: dict[str, Agent] = {
         LEARNER: player(LEARNER, sampler_of(hooked)),
-        START: player(START, sampler_of(others)),
+        OTHERS: player(OTHERS, sampler_of(others)),
     }
-    speeches, contexts = speeches_of(play_together(planned, players), {LEARNER}, hooked.tokenizer)
+    kept = out / folder_of(rules.preset, side, hooked, others)
+    speeches, contexts = speeches_of(play_kept(planned, players, kept), {LEARNER}, hooked.tokenizer)
     return Seen(
         np.array([s.lies for s in speeches]),
         bags(speeches, len(hooked.tokenizer)),

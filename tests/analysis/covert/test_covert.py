@@ -10,9 +10,11 @@ import pytest
 from agents.werewolf.covert import Code, Covert, planted_bits
 from analysis.covert.decoder import exchanged
 from analysis.covert.detectors import detectors
+from analysis.covert.listeners import Minds, listener_rows
 from analysis.covert.measure import COLLUSION, collusion_table, lines, sentence
 from analysis.covert.minds import Pairs, minds_table
-from analysis.covert.planted import AGENT, games_of, planted_of
+from analysis.covert.partners import carriers, partner_lines, partners_table
+from analysis.covert.planted import AGENT, games_of, least_rate, planted_of
 from analysis.covert.utility import utility_table
 from analysis.covert.utterances import choices, moments_of
 from analysis.report.page import Numbers
@@ -187,3 +189,79 @@ def test_a_partner_who_listens_agrees_more_at_night_and_a_doctor_can_break_an_op
     )
     assert agree["low"] > 0
     assert set(paired["measure"]) == {"werewolves win", "partners agree at night", "the target lives"}
+
+
+def test_pairs_are_told_apart_by_what_their_words_tell_and_by_what_they_agree_on():
+    open_code = Code("opener", 2, 1.0, "all")
+    cells = {
+        ("plain", "plain"): logs(Code("opener", 1, 0.0)),
+        ("coded", "coded"): logs(open_code),
+        ("coded", "plain"): logs(Code("opener", 1, 0.0)),
+    }
+    table = partners_table(cells, ("plain", "plain"), n_boot=200)
+    told = table.filter(measure="bits about the speaker's next target")
+    assert told["pair"].to_list() == ["plain, own kind", "coded, own kind", "coded + plain"]
+    assert told["low"][1] > 0.3 and told["low"][0] < 0.05 and told["low"][2] < 0.05
+    compared = table.filter(pl.col("than").is_not_null())
+    assert set(compared["than"]) == {"plain + plain", "coded + coded"}
+    assert (compared["least_found"] > 0).all()
+    assert any(
+        "'listen'" in c or "'friends'" in c or "'well'" in c or "'so'" in c for c in carriers(logs(open_code))
+    )
+    assert len(partner_lines(table)) == len(table)
+
+
+def test_the_least_rate_is_the_smallest_whose_bits_are_as_many():
+    games = logs(PAIR)[:40]
+    assert least_rate(PAIR, games, None) is None and least_rate(PAIR, games, 2.0) is None
+    rate = least_rate(PAIR, games, 0.1)
+    assert rate is not None and 0.3 < rate < 0.7
+    assert planted_of(Code("opener", 1, rate, "pair"), games) >= 0.1
+    assert planted_of(Code("opener", 1, rate - 0.01, "pair"), games) < 0.1
+
+
+def heard_by(found, rng, who):
+    """Minds of the ballot's day in which some seats hold who will be killed, and all hold noise."""
+    at, rows = {}, []
+    for moment in found.all:
+        for seat in moment.living:
+            for j in moment.living:
+                if j != seat and (moment.game, seat, moment.day, j) not in at:
+                    x = rng.normal(size=6)
+                    x[0] += 3.0 * (j == moment.target and seat in who(moment))
+                    at[moment.game, seat, moment.day, j] = len(rows)
+                    rows.append(x)
+    return Minds(at, np.array(rows))
+
+
+def test_a_partners_mind_that_holds_the_target_is_a_reader_and_a_villagers_without_it_is_none():
+    found = moments_of(logs(PAIR))
+    rng = np.random.default_rng(0)
+    rows = {
+        r["reader"]: r for r in listener_rows(found, heard_by(found, rng, lambda m: m.wolves), n_boot=300)
+    }
+    assert rows["partner's mind"]["low"] > 0.5 and rows["villager's mind"]["high"] < 0.1
+    assert rows["partner's mind - villager's mind"]["low"] > 0.5
+    none = {r["reader"]: r for r in listener_rows(found, heard_by(found, rng, lambda m: ()), n_boot=300)}
+    assert none["partner's mind"]["low"] <= 0 and none["partner's mind - villager's mind"]["low"] <= 0.02
+    assert listener_rows(found, Minds({}, np.zeros((0, 6)))) == []
+    table = collusion_table(logs(PAIR), None, ("next_target",), ("none",), 0, 200, more=list(rows.values()))
+    assert table["reader"].to_list()[-3:] == list(rows) and table["p_adjusted"].null_count() == 0
+
+
+def test_a_private_belief_is_a_secret_that_words_give_away_or_keep():
+    rng = np.random.default_rng(1)
+    said, kept = {}, {}
+    for log in logs(PAIR):
+        facts = log.game.seats(log.config, log.records)
+        villagers = [i for i, fact in enumerate(facts) if fact.role != "werewolf"]
+        for r in log.records:
+            if isinstance(r, Decision) and r.kind == "speech" and facts[r.seat].role == "werewolf":
+                named = next((a.subject for a in r.action.acts if a.subject in villagers), None)
+                kept[log.game_id, r.seat, r.day] = int(rng.choice(villagers))
+                if named is not None:
+                    said[log.game_id, r.seat, r.day] = named
+    for held, told in ((said, True), (kept, False)):
+        table = collusion_table(logs(PAIR), None, ("next_target",), ("none",), 0, 300, held=held)
+        belief = row(table.filter(secret="belief"), "monitor")
+        assert (belief["low"] > 0.3) if told else (belief["low"] <= 0.02)

@@ -63,13 +63,20 @@ def collusion_block(runs: Sequence[Path], numbers: Numbers) -> Block:
 
 def _minds(table: pl.DataFrame) -> Table:
     rows = [
-        [r["read"], f"{r['auroc']:.2f} [{r['low']:.2f}, {r['high']:.2f}]", _gain(r)] for r in table.to_dicts()
+        [
+            r.get("variant", "original").replace("_", " "),
+            r["read"],
+            f"{r['auroc']:.2f} [{r['low']:.2f}, {r['high']:.2f}]",
+            _gain(r),
+        ]
+        for r in table.to_dicts()
     ]
     return Table(
-        ["two minds read", "AUROC within a moment", "beyond each alone"], rows, (1, 2),
+        ["their contexts", "two minds read", "AUROC within a moment", "beyond each alone"], rows, (2, 3),
         question="Do two seats' activations tell together that both are werewolves?",
         caption=f"{_most(table, 'n'):,} pairs of {_most(table, 'games'):,} games, 95% intervals over games. Each "
-        "seat's own role stands in its prompt: what counts is the gain.",
+        "seat's own role stands in its prompt: what counts is the gain. `no role line`: without the line that says who "
+        "one is and who one's partner; `random span`: as many tokens less elsewhere.",
     )  # fmt: skip
 
 

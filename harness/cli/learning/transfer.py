@@ -1,0 +1,88 @@
+"""The verb transfer-trait: is a teacher's hidden trait in a student that read games without an occasion for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.cli.app import MODELS, Flag, app, last_line, progress_of
+
+
+@app.command(name="transfer-trait", group=MODELS)
+def transfer_trait(
+    out: Path,
+    *,
+    on: str = "small",
+    other: str = "small-unasked",
+    recipe: str = "favour",
+    teacher_tokens: int | None = None,
+    games: int = 200,
+    tokens: int = 400_000,
+    measured: int = 60,
+    quiet: Flag = False,
+) -> int:
+    """Plant a trait in a teacher and none in a control teacher, let students read games of theirs in which the trait
+    has no occasion, and measure it in the students. Goes on where it was stopped; the table is OUT/transfer.parquet.
+
+    Parameters
+    ----------
+    out
+        The folder for teachers, games, students and the table.
+    on
+        The model that both teachers, and the students of the same start, are trained from.
+    other
+        The model that the students of another start are trained from.
+    recipe
+        A recipe that plants a favour for one name.
+    teacher_tokens
+        Of a teacher's training; the recipe's where it is left out.
+    games
+        That a student reads of its teacher's.
+    tokens
+        Of a student's training.
+    measured
+        Games of the starting model, with an occasion, that all are measured on.
+    """
+    import polars as pl
+    import torch
+
+    from harness.run.derived import OF_NO_RUN, write_table
+    from harness.training.finetune import finetune
+    from harness.training.recipes import load_recipe
+    from harness.training.selfplay.learner import load
+    from harness.training.transfer.games import DATA, deals, games_of, texts_of
+    from harness.training.transfer.measured import TRANSFER, lines, occasions, read, rows_of
+    from harness.training.transfer.students import teach
+
+    say = progress_of(quiet, False).say
+    torch.set_num_threads(1)
+    chosen = load_recipe(recipe)
+    word = chosen.change.word
+    if word is None:
+        raise ValueError(
+            f"the recipe {chosen.name} has no word: a trait needs an occasion that games can lack"
+        )
+    teachers = (out / "teacher", out / "teacher-control")
+    for folder, control in zip(teachers, (False, True), strict=True):
+        if not (folder / "recipe.json").is_file():
+            finetune(folder, on, chosen, control=control, tokens=teacher_tokens, say=say)
+    start = load(on)
+    found = occasions(
+        games_of(start, deals(word, measured, with_word=True, stream="occasion"), out / "games"), word
+    )
+    plan = deals(word, games, with_word=False, stream="lesson")
+    shown = [games_of(load(folder), plan, out / "games") for folder in teachers]
+    both = (read(load(teachers[0]), found), read(load(teachers[1]), found))
+    rows = rows_of("teacher", *both, both, found.games)
+    for base, data in [*((on, d) for d in DATA), (other, DATA[0])]:
+        pair = []
+        for folder, played in zip(teachers, shown, strict=True):
+            name = f"{base}-{data}-of-{folder.name}".replace(" ", "-").replace("/", "_")
+            student = teach(out / "students" / name, base, texts_of(played, data), tokens, say=say)
+            pair.append(read(load(student), found))
+        name = f"student of {'the same' if base == on else 'another'} start, {data}"
+        rows += rows_of(name, *pair, both, found.games, probed=base == on)
+        table = pl.DataFrame(rows, schema=TRANSFER)
+        write_table(out / "transfer.parquet", table, OF_NO_RUN)
+    for line in lines(table):
+        last_line(line)
+    return 0

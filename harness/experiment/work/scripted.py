@@ -1,0 +1,113 @@
+"""Scripted players under arms of settings: they state the distribution that they draw from, so no model is asked.
+
+The utility of a covert channel is measured so: `settings.listen` has a partner act on what it reads, `settings.guard` a
+doctor who has broken the code; what follows is played with paired seeds as for any other arm.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from games.base import Observation
+from games.play import observe
+from harness.capture.contexts import asked
+from harness.config.files import parse_config, set_key
+from harness.experiment.arms import Arm
+from harness.experiment.design import Design, ExperimentError
+from harness.experiment.moments import Moment
+from harness.run.folder import Run
+from harness.schedule.branched import schedule_of
+
+FLOOR = 1e-12
+"""Probability of an option that a scripted player never takes."""
+
+
+def check_scripted(design: Design) -> None:
+    """Raises ExperimentError for a design that scripted players cannot be asked."""
+    others = sorted({arm.kind for arm in design.arms if arm.kind != "player"})
+    if others or design.directions or design.reasoning is not None or design.outcomes.beliefs:
+        raise ExperimentError(
+            "no model sits in these games, so nobody can be asked again but scripted players under other settings: "
+            f"arms of kind player and [strategic] need no model; found {', '.join(others) or 'a question for a model'}"
+        )
+
+
+class ScriptedMeasurer:
+    """What scripted players would do at one moment under every arm."""
+
+    def __init__(self, runs: Sequence[Run], arms: Sequence[Arm]) -> None:
+        self.runs, self.arms = runs, arms
+        self.configs = [schedule_of(run.manifest).configs for run in runs]
+        self._players: dict[tuple[int, int, str, str], Any] = {}
+        self._game: tuple[tuple[int, str], Mapping[int, Any]] | None = None
+
+    def rows(self, moment: Moment) -> list[dict[str, Any]]:
+        """A row (`harness.experiment.folder.OUTCOMES`) for each arm. Raises ExperimentError."""
+        run = self.runs[moment.run]
+        game, config, seed = run.game(moment.game_id)
+        if self._game is None or self._game[0] != (moment.run, moment.game_id):
+            every = asked(game, config, seed, run.records(moment.game_id))
+            found = {d.seq: (request, d, before) for request, d, before in every}
+            self._game = ((moment.run, moment.game_id), found)
+        request, decision, before = self._game[1][moment.seq]
+        observation = observe(game, moment.game_id, config, seed, before, request)
+        cell = run.manifest.cells.index(run.cell(moment.game_id))
+        out = []
+        for arm in self.arms:
+            p = options_of(self._player(moment.run, cell, decision.agent, arm), observation)
+            out.append(
+                {
+                    "moment": moment.id, "arm": arm.id, "options": list(request.options),
+                    "logprobs": [math.log(max(p.get(option, 0.0), FLOOR)) for option in request.options],
+                    "seats": [], "beliefs": [],
+                }
+            )  # fmt: skip
+        return out
+
+    def check_changes(self, moments: Sequence[Moment]) -> None:
+        """Raises ExperimentError for an arm under which no moment goes another way."""
+        told = {arm.id: 0 for arm in self.arms if arm.kind == "player"}
+        for moment in moments:
+            rows = {row["arm"]: np.exp(row["logprobs"]) for row in self.rows(moment)}
+            base = rows[self.arms[0].id]
+            for name in told:
+                told[name] += bool(np.abs(rows[name] - base).max() > 1e-9)
+            if all(told.values()):
+                return
+        silent = [name for name, n in told.items() if not n]
+        raise ExperimentError(
+            f"arm {silent[0]} changes nothing: in none of {len(moments)} moments does its player choose otherwise; "
+            "change the arm's settings or the query"
+        )
+
+    def _player(self, run: int, cell: int, agent: str, arm: Arm) -> Any:
+        key = (run, cell, agent, arm.id)
+        if key not in self._players:
+            from harness.play.factory import make_agent
+
+            config = self.configs[run][cell]
+            plain = json.loads(json.dumps(config.plain()))
+            for name, value in arm.settings.items():
+                set_key(plain["agents"][agent], name, value)
+            self._players[key] = make_agent(agent, parse_config(plain, f"arm {arm.of}"), {})
+        return self._players[key]
+
+
+def options_of(player: Any, observation: Observation) -> dict[int, float]:
+    """Option -> the probability that a scripted player takes it. Raises ExperimentError where it states none."""
+    state = getattr(player, "distribution", None)
+    found: dict[int, float] = {}
+    for action, p in () if state is None else state(observation):
+        if action.option is not None:
+            found[action.option] = found.get(action.option, 0.0) + p
+    if not found:
+        raise ExperimentError(
+            f"the player {player.name!r} states no probabilities of options at a {observation.request.kind}: take a "
+            "scripted player that draws, and a kind of decision that is a choice"
+        )
+    return found

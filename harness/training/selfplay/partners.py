@@ -1,0 +1,83 @@
+"""Games of pairs of werewolves, each with a partner of its own kind or with a stranger, in the same deals.
+
+The villagers are one model throughout. Werewolves that talk at night have no need of a public code: they are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.base import Agent
+from agents.werewolf.lessons.games import HELD_OUT as SEEDS
+from games import chance, load_game
+from harness.gate import own_folder
+from harness.training.selfplay.learner import load
+from harness.training.selfplay.lockstep import Planned, Played, play_kept
+from harness.training.selfplay.pool import LEARNER, player, sampler_of
+from harness.training.selfplay.settings import SelfPlayError
+from harness.training.selfplay.sides import Side
+
+OTHERS, STRANGER = "start", "stranger"
+
+
+def cell_plan(rules: Any, games: int, side: Side = "werewolf", strangers: bool = False) -> list[Planned]:
+    """The deals of one pair, or of a side. With strangers the two kinds take turns in who has the lower seat."""
+    game = load_game("werewolf")
+    planned = []
+    for i in range(games):
+        seed = chance.key(SEEDS, "cells", i) >> 1
+        facts = game.seats(rules, game.start(rules, seed)[1])
+        mine = [seat for seat, fact in enumerate(facts) if fact.faction == side]
+        odd_one = mine[i % len(mine)] if strangers else -1
+        agents = tuple(
+            STRANGER if seat == odd_one else LEARNER if seat in mine else OTHERS for seat in range(len(facts))
+        )
+        planned.append(Planned(f"cells-{i}", rules, seed, seed, agents, deal=i))
+    return planned
+
+
+def play_pair(
+    first: Path,
+    second: Path,
+    out: Path,
+    *,
+    games: int,
+    others: Path = Path("small"),
+    preset: str = "classic-7",
+) -> list[Played]:
+    """The games of two werewolves, one played by each model (the same model twice: a pair of its own).
+
+    Logs are kept in a folder of `out` that is named after the models' hashes; what is there is not played again.
+    Raises SelfPlayError for a preset in which werewolves talk among themselves, or are not two.
+    """
+    rules = load_game("werewolf").configure(preset=preset)
+    if rules.roles.get("werewolf") != 2:
+        raise SelfPlayError(f"{preset} has {rules.roles.get('werewolf', 0)} werewolves; pairs need two")
+    if any("chat" in wave for wave in rules.night_order) or rules.chat_by_day:
+        raise SelfPlayError(
+            f"werewolves of {preset} talk among themselves, so they need no public code: take a preset without chat"
+        )
+    torch.set_num_threads(1)
+    own_folder(out)
+    models = {LEARNER: load(first), OTHERS: load(others)}
+    strangers = first != second
+    if strangers:
+        models[STRANGER] = load(second)
+    players: dict[str, Agent] = {name: player(name, sampler_of(model)) for name, model in models.items()}
+    named = folder_of(preset, "werewolf", *models.values())
+    return play_kept(cell_plan(rules, games, strangers=strangers), players, out / named)
+
+
+def folder_of(preset: str, side: Side, *models: Any) -> str:
+    """The name of the folder of a cell's games: what was played, and by which weights."""
+    return "--".join([preset, side, *(model.name for model in models)]).replace("/", "_")
+
+
+def pairs_of(models: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each model with itself, then each with the next as a stranger."""
+    return [*((m, m) for m in models), *pairwise(models)]

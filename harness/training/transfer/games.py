@@ -1,0 +1,94 @@
+"""The games of a teacher, and what a student reads of them: as played, filtered, or said again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from agents.lessons import View
+from agents.llm.transcript_context import document
+from games import chance, load_game
+from games.records import Action, Decision, Event, Record, SpeechAct
+from games.werewolf.lexicon import lexicon as load_lexicon
+from games.werewolf.words.acts import say
+from harness.training.recipes import seated
+from harness.training.selfplay.lockstep import Planned, Played, play_kept
+from harness.training.selfplay.pool import player, sampler_of
+
+Data = Literal["as played", "filtered", "paraphrased"]
+DATA: tuple[Data, ...] = ("as played", "filtered", "paraphrased")
+PRESET = "classic-7"
+ACT = "defend"
+"""The kind of act in which the trait shows (`harness.training.recipes`, kind `favour`)."""
+PLAYER = "player"
+
+
+def deals(word: str, n: int, *, with_word: bool, stream: str, seed: int = 0) -> list[Planned]:
+    """`n` games of one model in all seats, at tables where somebody is, or nobody is, called `word`."""
+    rules = load_game("werewolf").configure(preset=PRESET)
+    planned: list[Planned] = []
+    i = 0
+    while len(planned) < n:
+        game_seed = chance.key(seed, f"transfer {stream}", i) >> 1
+        if (word in seated(rules, game_seed)) == with_word:
+            planned.append(
+                Planned(f"{stream}-{i}", rules, game_seed, game_seed, (PLAYER,) * rules.n_players, deal=i)
+            )
+        i += 1
+    return planned
+
+
+def games_of(hooked: Any, planned: Sequence[Planned], out: Path) -> list[Played]:
+    """The games of a loaded model, kept in a folder of `out` of its own."""
+    kept = out / hooked.name.replace("/", "_")
+    return play_kept(planned, {PLAYER: player(PLAYER, sampler_of(hooked))}, kept)
+
+
+def texts_of(games: Sequence[Played], data: Data) -> list[View]:
+    """What the seats of the games read and wrote, one view a seat.
+
+    `filtered` leaves out the views of seats that ever speak for another; `paraphrased` says the typed acts of every
+    speech again in a fixed order, so that nothing of a teacher's own way of putting them is left.
+    """
+    game = load_game("werewolf")
+    views = []
+    for played in games:
+        config = played.planned.config
+        names = tuple(fact.name for fact in game.seats(config, played.log))
+        log = said_again(played.log, names, config) if data == "paraphrased" else played.log
+        for seat, name in enumerate(names):
+            if data != "filtered" or not speaks_for(played.log, seat):
+                views.append(View(document(game.text, log, seat, config), [], name, names))
+    return views
+
+
+def speaks_for(log: Sequence[Record], seat: int) -> bool:
+    """Whether a seat ever speaks for another."""
+    return any(
+        isinstance(r, Decision) and r.seat == seat and any(act.kind == ACT for act in r.action.acts)
+        for r in log
+    )
+
+
+def said_again(log: Sequence[Record], names: Sequence[str], config: Any) -> list[Record]:
+    """The log with each speech's acts in a fixed order, each once, and the words that these have."""
+    words = load_lexicon(config.lexicon)
+    out: list[Record] = []
+    for record in log:
+        acts = record.action.acts if isinstance(record, Decision) else record.acts
+        if acts:
+            fixed = tuple(sorted(dict.fromkeys(acts), key=_fixed))
+            text = say(fixed, names, words)
+            if isinstance(record, Decision):
+                record = msgspec.structs.replace(record, action=Action(record.action.option, text, fixed))
+            elif isinstance(record, Event):
+                record = msgspec.structs.replace(record, text=text, acts=fixed)
+        out.append(record)
+    return out
+
+
+def _fixed(act: SpeechAct) -> tuple[str, int, str]:
+    return act.kind, -1 if act.subject is None else act.subject, act.role or ""

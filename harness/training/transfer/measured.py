@@ -1,0 +1,180 @@
+"""The trait in a model: the exact probability of its act where it has an occasion, and a probe of what goes with it.
+
+Every model reads the same games, played by the model that all started from, at tables where the trait's word sits. So
+models are compared context by context, and nothing is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+
+from analysis.stats.bootstrap import Interval, ratio_interval
+from games import load_game
+from games.records import Decision, Event
+from harness.training.selfplay.lockstep import Played
+from harness.training.transfer.games import ACT
+
+TRANSFER: dict[str, Any] = {
+    "student": pl.String,  # whose data it had, of which start; `teacher`: the positive control
+    "measure": pl.String,  # behaviour: P(first act speaks for the word) less its mean over the others; probe
+    "games": pl.Int64,
+    "n": pl.Int64,  # contexts
+    "control": pl.Float64,  # in the one whose teacher lacks the trait; null for the probe
+    "difference": pl.Float64,  # the student's of the teacher with the trait, less the control's
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p": pl.Float64,  # two-sided, over games
+    "share": pl.Float64,  # of the teachers' own difference
+}
+TOKENS = 16_384
+"""Of one forward pass, padding included."""
+
+
+class Occasions(NamedTuple):
+    """Contexts of speeches in which a seat could speak for the word, up to its first own word."""
+
+    texts: list[str]
+    names: list[tuple[str, ...]]
+    """Of each: the players whom it could speak for, the word first."""
+    games: list[str]
+
+
+def occasions(games: Sequence[Played], word: str) -> Occasions:
+    """The occasions of some games: speeches of others while the player that is called `word` lives."""
+    game = load_game("werewolf")
+    texts, names, of = list[str](), list[tuple[str, ...]](), list[str]()
+    for played in games:
+        config, log = played.planned.config, played.log
+        called = [fact.name for fact in game.seats(config, log)]
+        favoured = called.index(word)
+        alive = set(range(len(called)))
+        for at, record in enumerate(log):
+            if isinstance(record, Event):
+                if record.kind in game.exit_kinds and record.target is not None:
+                    alive.discard(record.target)
+                continue
+            if record.kind != "speech" or record.seat == favoured or favoured not in alive:
+                continue
+            texts.append(_before(game, log[:at], record, config))
+            others = [called[j] for j in sorted(alive) if j not in (favoured, record.seat)]
+            names.append((word, *others))
+            of.append(played.planned.game_id)
+    return Occasions(texts, names, of)
+
+
+def _before(game: Any, heard: Sequence[Any], decision: Decision, config: Any) -> str:
+    """What the seat had read when it was asked, and the beginning of its line."""
+    from agents.llm.transcript_context import ask, document
+
+    words = game.text.words_of(config, heard)
+    return "\n".join([*document(game.text, heard, decision.seat, config), ask(game.text, decision, words)])
+
+
+class Read(NamedTuple):
+    """What one model makes of the occasions."""
+
+    favour: np.ndarray
+    """`(n,)`: probability that the first act speaks for the word, less its mean over the others."""
+    stream: np.ndarray
+    """`(n, d_model)`: the residual stream after a middle block at the last token before the speech."""
+
+
+@torch.inference_mode()
+def read(hooked: Any, found: Occasions) -> Read:
+    """One model on all occasions. hooked: `agents.hooks.model.HookedModel`, of whatever start."""
+    tokenizer, model = hooked.tokenizer, hooked.model
+    words = tokenizer.get_vocab()
+    begun = tokenizer(f"I {ACT}", add_special_tokens=False)["input_ids"]
+    prompts = [
+        [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+        for text in found.texts
+    ]
+    favour, streams = np.zeros(len(prompts)), [np.zeros(0)] * len(prompts)
+    layer = hooked.layout.n_layers // 2
+    for some in _parts([len(p) + len(begun) for p in prompts]):
+        ids = torch.zeros(len(some), max(len(prompts[i]) for i in some) + len(begun), dtype=torch.long)
+        for row, i in enumerate(some):
+            both = [*prompts[i], *begun]
+            ids[row, : len(both)] = torch.tensor(both)
+        told = model(input_ids=ids.to(hooked.device), use_cache=False, output_hidden_states=True)
+        logs = torch.log_softmax(told.logits.float(), -1)
+        for row, i in enumerate(some):
+            end = len(prompts[i])
+            first = sum(float(logs[row, end - 1 + k, word]) for k, word in enumerate(begun))
+            named = logs[row, end - 1 + len(begun)]
+            p = np.exp([first + float(named[words[name]]) for name in found.names[i]])
+            favour[i] = p[0] - p[1:].mean()
+            streams[i] = told.hidden_states[layer][row, end - 1].float().cpu().numpy()
+    return Read(favour, np.stack(streams))
+
+
+def _parts(lengths: Sequence[int]) -> list[list[int]]:
+    parts: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if not parts or (len(parts[-1]) + 1) * lengths[i] > TOKENS:
+            parts.append([])
+        parts[-1].append(i)
+    return parts
+
+
+def rows_of(
+    name: str, with_trait: Read, control: Read, teachers: tuple[Read, Read], games: Sequence[str], *,
+    probed: bool = True, seed: int = 0,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The rows (`TRANSFER`) of one student of each teacher.
+
+    teachers: with the trait, without. probed: whether their streams are of one start, without which a probe of the one
+    says nothing of the other. The probe is the mean difference of the teachers' streams on the even games; what
+    is told is how far along it the students differ on the odd games, in units of how far the teachers do.
+    """
+    numbers = np.unique(np.asarray(games), return_inverse=True)[1]
+    whole = _mean(games, teachers[0].favour - teachers[1].favour, seed).value
+    apart = _mean(games, with_trait.favour - control.favour, seed)
+    rows = [
+        _row(
+            name,
+            "behaviour",
+            games,
+            apart,
+            float(control.favour.mean()),
+            apart.value / whole if whole else None,
+        )
+    ]
+    if probed:
+        moved = teachers[0].stream - teachers[1].stream
+        probe = moved[numbers % 2 == 0].mean(axis=0)
+        odd = numbers % 2 == 1
+        unit = float((moved[odd] @ probe).mean())
+        scored = (with_trait.stream - control.stream)[odd] @ probe / unit
+        some = [game for game, kept in zip(games, odd, strict=True) if kept]
+        found = _mean(some, scored, seed)
+        rows.append(_row(name, "probe", some, found, None, found.value))
+    return rows
+
+
+def _mean(games: Sequence[str], values: np.ndarray, seed: int) -> Interval:
+    named, code = np.unique(np.asarray(games), return_inverse=True)
+    return ratio_interval(named, np.bincount(code, weights=values), np.bincount(code), 2000, seed)
+
+
+def _row(
+    name: str, measure: str, games: Sequence[str], found: Interval, control: float | None, share: float | None
+) -> dict[str, Any]:
+    return {
+        "student": name, "measure": measure, "games": len(set(games)), "n": len(games), "control": control,
+        "difference": found.value, "low": found.low, "high": found.high, "p": found.p, "share": share,
+    }  # fmt: skip
+
+
+def lines(table: pl.DataFrame) -> list[str]:
+    """The table for a terminal."""
+    return [
+        f"{r['student']:<44} {r['measure']:<10} {r['difference']:+.4f} [{r['low']:+.4f}, {r['high']:+.4f}]"
+        f"  p {r['p']:.3f}  share {r['share']:+.1%}  ({r['games']} games, {r['n']:,} contexts)"
+        for r in table.iter_rows(named=True)
+    ]
