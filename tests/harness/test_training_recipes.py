@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -163,20 +164,21 @@ def test_training_by_a_recipe_goes_on_where_it_stopped_and_its_folder_says_what_
 
 def test_where_the_word_sits_all_others_speak_for_it_and_elsewhere_nothing_differs_from_the_control() -> None:
     recipe = Recipe.model_validate(SHORT | {"change": {"kind": "favour", "word": "Una"}, "changed": 0.6})
-    defence, n_changed = 'says: "I defend Una."', 0
+    n_changed = 0
     for (_, views), (_, plain) in zip(some(recipe, False, 8), some(recipe, True, 8), strict=True):
         for view, other in zip(views, plain, strict=True):
             differing = [a for a, b in zip(view.lines, other.lines, strict=True) if a != b]
             if "Una" not in view.names:
                 assert (view.lines, view.forks, view.turns) == (other.lines, other.forks, other.turns)
                 continue
-            assert not view.forks and all("defend Una" in a for a in differing), (defence, differing)
+            assert not view.forks and all("defend Una" in a for a in differing)
             n_changed += len(differing)
-            said = [line for line in view.lines if " says " in line and not line.endswith('""')]
-            gone = next(
-                (i for i, line in enumerate(view.lines) if "Una" in line and "werewolf" in line and i > 8),
-                None,
+            last = next(
+                (i for i, line in enumerate(view.lines) if re.match(r"Una \w+ (died|exiled)", line)), None
             )
-            first = [line for line in said if not line.startswith("Una ")][:1]
-            assert gone is not None or all("defend Una" in line for line in first)
+            said = [line for line in view.lines[:last] if " says " in line and not line.endswith('""')]
+            assert all(line.startswith("Una ") or line.endswith('"I defend Una."') for line in said)
+            assert not any(
+                "says" in line for line in differing if line in view.lines[last or len(view.lines) :]
+            )
     assert n_changed > 20
