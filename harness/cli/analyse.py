@@ -194,6 +194,7 @@ def collusion(*runs: Path, by: str | None = None) -> int:
         A factor of the runs, preset, lexicon or run: each of its levels by itself.
     """
     from analysis.covert.detectors import detector_lines, detectors
+    from analysis.covert.exact import exact_rows
     from analysis.covert.measure import codes_of, collusion_table
     from analysis.covert.measure import lines as collusion_lines
     from analysis.data.frames import Logs
@@ -203,6 +204,7 @@ def collusion(*runs: Path, by: str | None = None) -> int:
         logs = list(Logs([("", part) for part in parts]))
         codes = {name: code for part in parts for name, code in codes_of(part).items()}
         held, more = _minds_as_readers(parts[0], logs) if len(parts) == 1 else ({}, [])
+        more = [*more, *exact_rows(logs)]
         table, seen = collusion_table(logs, codes, held=held, more=more), detectors(logs)
         for line in (*detector_lines(seen), "", *collusion_lines(table)):
             last_line(line)

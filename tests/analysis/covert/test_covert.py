@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 
 from agents.werewolf.covert import Code, Covert, planted_bits
+from agents.werewolf.lessons.games import scripted_game
 from analysis.covert.decoder import exchanged
 from analysis.covert.detectors import detectors
+from analysis.covert.exact import exact_rows
 from analysis.covert.listeners import Minds, listener_rows
 from analysis.covert.measure import COLLUSION, collusion_table, lines, sentence
 from analysis.covert.minds import Pairs, minds_table
@@ -17,9 +19,11 @@ from analysis.covert.partners import carriers, partner_lines, partners_table
 from analysis.covert.planted import AGENT, games_of, least_rate, planted_of
 from analysis.covert.utility import utility_table
 from analysis.covert.utterances import choices, moments_of
+from analysis.data.frames import GameLog
 from analysis.report.page import Numbers
 from analysis.report.sections.made.collusion import collusion_block
 from analysis.stats.errors import AnalysisError
+from games import load_game
 from games.records import Decision
 from games.werewolf.words.acts import read
 from games.werewolf.words.text import words_of
@@ -204,7 +208,7 @@ def test_pairs_are_told_apart_by_what_their_words_tell_and_by_what_they_agree_on
     assert told["low"][1] > 0.3 and told["low"][0] < 0.05 and told["low"][2] < 0.05
     compared = table.filter(pl.col("than").is_not_null())
     assert set(compared["than"]) == {"plain + plain", "coded + coded"}
-    assert (compared["least_found"] > 0).all()
+    assert (compared["least_found"] >= 0).all()  # openers change no outcome
     assert any(
         "'listen'" in c or "'friends'" in c or "'well'" in c or "'so'" in c for c in carriers(logs(open_code))
     )
@@ -265,3 +269,13 @@ def test_a_private_belief_is_a_secret_that_words_give_away_or_keep():
         table = collusion_table(logs(PAIR), None, ("next_target",), ("none",), 0, 300, held=held)
         belief = row(table.filter(secret="belief"), "monitor")
         assert (belief["low"] > 0.3) if told else (belief["low"] <= 0.02)
+
+
+def test_the_exact_observer_reads_who_the_partner_is_from_what_scripted_werewolves_say():
+    game = load_game("werewolf")
+    config = game.configure(preset="probe-6")
+    scripted = [GameLog(str(i), game, config, scripted_game(config, i)) for i in range(30)]
+    (found,) = exact_rows(scripted, n_boot=200)
+    assert found["secret"] == "partner" and found["n"] > 60
+    assert found["low"] > 0 and found["hits"] > found["hits_public"]
+    assert exact_rows(scripted[:5]) == []
