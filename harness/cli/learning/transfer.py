@@ -80,7 +80,7 @@ def transfer_trait(
             student = teach(out / "students" / name, base, texts_of(played, data), tokens, say=say)
             pair.append(read(load(student), found))
         name = f"student of {'the same' if base == on else 'another'} start, {data}"
-        rows += rows_of(name, *pair, both, found.games, probed=base == on)
+        rows += rows_of(name, pair[0], pair[1], both, found.games, probed=base == on)
         table = pl.DataFrame(rows, schema=TRANSFER)
         write_table(out / "transfer.parquet", table, OF_NO_RUN)
     for line in lines(table):
