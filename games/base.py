@@ -264,6 +264,11 @@ class Game(Protocol):
         ...
 
     @property
+    def sides(self) -> tuple[str, str]:
+        """The faction of whom the first belief target asks for, and the one against it, as `SeatFacts.faction`."""
+        ...
+
+    @property
     def belief_moments(self) -> tuple[str, ...]:
         """Kinds of decisions before which beliefs are asked, unless a configuration names others."""
         ...

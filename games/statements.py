@@ -35,6 +35,18 @@ class Statement(msgspec.Struct, frozen=True):
         return "lie" if self.knows_false else "honest mistake"
 
 
+class Naming(msgspec.Struct, frozen=True):
+    """A kind of decision by which a seat names another, and what it is right about."""
+
+    guilty: bool
+    """Whether the named one is taken to be what the game's first belief target asks (an exile's ballot), or not to be
+    (a place in a team)."""
+    plural: str
+    """Several such decisions: `ballots`."""
+    right: str
+    """What one does that is right: `hit a werewolf`."""
+
+
 class Reading(Protocol):
     """What a game's log makes known, fed event by event: to each seat by the rules alone, and to all in counts.
 
@@ -49,6 +61,11 @@ class Reading(Protocol):
     @property
     def spoken(self) -> tuple[str, ...]:
         """Kinds of decisions whose words others hear."""
+        ...
+
+    @property
+    def namings(self) -> Mapping[str, Naming]:
+        """Kind of decision -> what it says of the seat that is its option; empty where no decision names a seat."""
         ...
 
     @property

@@ -4,27 +4,27 @@ models that can.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 
 from analysis.stats.bootstrap import Interval, ratio_interval
+from games.base import Game
+from games.statements import Naming
 
 FEWEST_GAMES = 15
 """Below this many games no verdict is given."""
 
 
 def agents_table(
-    seats: pl.DataFrame, decisions: pl.DataFrame, ballots: pl.DataFrame, n_boot: int = 1000
+    game: Game, seats: pl.DataFrame, decisions: pl.DataFrame, ballots: pl.DataFrame, n_boot: int = 1000
 ) -> pl.DataFrame:
-    """One row an agent: seats, decisions, fallbacks, wins by faction (intervals over games), ballots of its villagers
-    against chance.
+    """One row an agent: seats, decisions, fallbacks, wins by side (`wins_SIDE` for each of `Game.sides`, intervals over
+    games), ballots of the side against whom belief is held, against chance.
 
-    `hit` is the share of the village's informed-by-nothing ballots that fell on a werewolf, `chance` the
-    share that a random living other would have given the same knowledge, `lift` their difference with an
-    interval over games. `forced` is the share of decisions that were made among the options alone after answers that
-    could not be used: hits, chance and lift leave such ballots out, for they are no choice of the player's own words.
+    `hit` is the share of these ballots (`Reading.namings`) that were right, `chance` the share that a random other
+    would have been right about given the same knowledge, `lift` their difference with an interval over games. `forced`
+    is the share of decisions that were made among the options alone after answers that could not be used: hits, chance
+    and lift leave such ballots out, for they are no choice of the player's own words.
     """
     marked = with_forced(decisions)
     forced = marked.filter("forced").select("game_id", "seq")
@@ -32,9 +32,9 @@ def agents_table(
     for agent in sorted(set(seats["agent"].drop_nulls())):
         mine = seats.filter(pl.col("agent") == agent)
         made = marked.filter(pl.col("agent") == agent)
-        cast = ballots.filter(
-            (pl.col("agent") == agent) & ~pl.col("voter_role").is_in(["werewolf", "possessed", "jester"])
-        ).join(forced, on=["game_id", "seq"], how="anti", maintain_order="left")
+        cast = ballots.filter(pl.col("agent") == agent, voter_faction=game.sides[1]).join(
+            forced, on=["game_id", "seq"], how="anti", maintain_order="left"
+        )
         lift = ballot_lift(cast, n_boot)
         rows.append(
             {
@@ -44,23 +44,30 @@ def agents_table(
                 "decisions": len(made),
                 "fallbacks": _share(made["fallback"].is_not_null()),
                 "forced": _share(made["forced"]),
-                **_wins(mine, "village", n_boot),
-                **_wins(mine, "werewolf", n_boot),
+                **_wins(mine, game.sides[1], n_boot),
+                **_wins(mine, game.sides[0], n_boot),
                 "ballots": len(cast), "games": cast["game_id"].n_unique(),
-                "hit": _share(cast["target_is_werewolf"]),
-                "chance": float(np.mean(cast["p_chance"].to_numpy())) if len(cast) else None,
+                "hit": _share(cast["right"]),
+                "chance": float(np.mean(cast["p_right"].to_numpy())) if len(cast) else None,
                 "lift": lift.value, "lift_low": lift.low, "lift_high": lift.high,
             }
         )  # fmt: skip
     schema = {
         "agent": pl.String, "model": pl.String, "seats": pl.Int64, "decisions": pl.Int64, "fallbacks": pl.Float64,
         "forced": pl.Float64,
-        **{f"wins_{side}{end}": pl.Float64 for side in ("village", "werewolf") for end in ("", "_low", "_high")},
+        **{f"wins_{side}{end}": pl.Float64 for side in game.sides[::-1] for end in ("", "_low", "_high")},
         "ballots": pl.Int64, "games": pl.Int64,
         "hit": pl.Float64,
         "chance": pl.Float64, "lift": pl.Float64, "lift_low": pl.Float64, "lift_high": pl.Float64,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema)
+
+
+def naming_of(game: Game) -> Naming:
+    """What a seat's ballots are in this game; where no decision names a seat, ballots of nobody."""
+    reading = game.reading(game.configure())
+    namings = list(reading.namings.values()) if reading is not None else []
+    return namings[0] if namings else Naming(True, "ballots", "were right")
 
 
 def _wins(seats: pl.DataFrame, side: str, n_boot: int) -> dict[str, float | None]:
@@ -82,18 +89,18 @@ def with_forced(decisions: pl.DataFrame) -> pl.DataFrame:
 
 
 def ballot_lift(cast: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Interval:
-    """Share of ballots on a werewolf minus that of a random choice, interval over games."""
+    """Share of ballots that were right minus that of a random choice, interval over games."""
     per_game = cast.group_by("game_id", maintain_order=True).agg(
-        gain=(pl.col("target_is_werewolf").cast(pl.Float64) - pl.col("p_chance")).sum(), n=pl.len()
+        gain=(pl.col("right").cast(pl.Float64) - pl.col("p_right")).sum(), n=pl.len()
     )
     return ratio_interval(per_game["game_id"], per_game["gain"], per_game["n"], n_boot, seed)
 
 
-def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:
+def in_words(table: pl.DataFrame, game: Game) -> list[str]:
     """Sentences about each model-backed agent: legal play, ballots against chance, and what follows for the
     probe.
     """
-    out = []
+    out, naming = [], naming_of(game)
     for row in table.filter(pl.col("model").is_not_null()).iter_rows(named=True):
         lost, forced = row["fallbacks"] or 0.0, row["forced"] or 0.0
         text = (
@@ -104,15 +111,16 @@ def in_words(table: pl.DataFrame, models: Sequence[str]) -> list[str]:
         if row["ballots"]:
             low, high = row["lift_low"], row["lift_high"]
             text += (
-                f" On the village side {row['hit']:.1%} of its {row['ballots']:,} unforced ballots hit a werewolf; "
+                f" On the {game.sides[1]} side {row['hit']:.1%} of its {row['ballots']:,} unforced {naming.plural} "
+                f"{naming.right}; "
                 f"of random choices {row['chance']:.1%} would. The difference is "
                 f"{100 * row['lift']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]: "
             )
             text += (
                 f"too few games ({row['games']}) for a verdict." if row["games"] < FEWEST_GAMES
-                else "it votes better than chance." if low > 0
-                else "it votes worse than chance." if high < 0
-                else "its votes are not distinguishable from chance, so little can be expected of what it represents."
+                else "it chooses better than chance." if low > 0
+                else "it chooses worse than chance." if high < 0
+                else "its choices are not distinguishable from chance, so little can be expected of what it represents."
             )  # fmt: skip
         out.append(text)
     if not out:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from agents.werewolf.observer import (
     EVEN,
-    RUNGS,
     Fitted,
     Impossible,
     Observer,
@@ -27,7 +26,7 @@ from agents.werewolf.observer import (
     fit,
     second_order_beliefs,
 )
-from analysis.beliefs.others import follow_other
+from analysis.beliefs.others import RUNGS, follow_other, other_rung_rows
 from analysis.beliefs.utterances import UTTERANCES, is_speech, utterance
 from analysis.data.frames import GameLog
 from analysis.data.roster import in_words
@@ -129,7 +128,7 @@ def follow(
     first-order beliefs at every decision are wanted."""
     rows = Found()
     if not isinstance(log.config, WerewolfConfig):
-        rows.beliefs, wrong = follow_other(log, models, LAPSE) if beliefs else ([], None)
+        rows.beliefs, rows.second, wrong = follow_other(log, models, LAPSE, second_at, beliefs)
         return rows, wrong
     try:
         observer = Observer("exact", log.config, log.mix or EVEN, lapse=LAPSE if models else 0.0)
@@ -223,17 +222,18 @@ def follow_rungs(log: GameLog, rows: Found, models: bool) -> None:
 
     The highest rung is the exact observer, whose rows are there. `rows` are of this game alone.
     """
+    asked, rungs = {int(row[1]) for row in rows.beliefs}, RUNGS.get(log.game.name, ())
     if not isinstance(log.config, WerewolfConfig):
-        return  # the ladder is one of its players
-    asked = {int(row[1]) for row in rows.beliefs}
-    for name in RUNGS[:-1]:
-        rows.rungs += rung_rows(log, name, asked, models)
-    rows.rungs += [(*row[:4], RUNGS[-1], row[5], None) for row in rows.beliefs]
+        rows.rungs += other_rung_rows(log, asked, models, LAPSE)
+    else:
+        for name in rungs[:-1]:
+            rows.rungs += rung_rows(log, name, asked, models)
+    rows.rungs += [(*row[:4], rungs[-1], row[5], None) for row in rows.beliefs if rungs]
 
 
 def rung_rows(log: GameLog, name: str, asked: Collection[int], models: bool) -> list[tuple[Any, ...]]:
     """Rows of `SCHEMA` of one rung at the decisions `asked` (seq), up to where its observer cannot follow the game."""
-    rung, rows = RUNGS.index(name), list[tuple[Any, ...]]()
+    rung, rows = RUNGS["werewolf"].index(name), list[tuple[Any, ...]]()
     try:
         if rung:
             observer = Observer(

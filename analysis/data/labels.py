@@ -54,15 +54,20 @@ SPEECHES: dict[str, Any] = {
 BALLOTS: dict[str, Any] = {
     "game_id": pl.String,
     "seq": pl.Int32,
+    "kind": pl.String,  # of the decision (`games.statements.Reading.namings`)
     "voter": pl.Int16,
     "voter_role": pl.String,
+    "voter_faction": pl.String,
     "target": pl.Int16,
+    "candidates": pl.List(pl.Int16),  # the others who could be named
     "target_is_werewolf": pl.Boolean,  # or what else the game's first belief target asks
     "p_voter": pl.Float64,  # of that, given what the voter knows
-    "p_chance": pl.Float64,  # the same for a living other drawn at random
+    "p_chance": pl.Float64,  # the same for an other drawn at random from those who could be named
+    "right": pl.Boolean,  # whether the named one is what the naming takes it to be
+    "p_right": pl.Float64,  # of that for an other drawn at random, given what the voter knows
     "agent": pl.String,
     "model": pl.String,
-    "against_knowledge": pl.Boolean,  # the voter knows the target to be none, others might be
+    "against_knowledge": pl.Boolean,  # the voter knows the naming to be wrong, others might be right
 }
 
 
@@ -117,24 +122,32 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
                     disclosed.add((seat, act.subject))
             if record.kind == "speech":
                 rows["speeches"].append(who | _speech(said, seat, reading, disclosed))
-        elif record.kind == "ballot" and record.action.option not in (None, NOBODY):
-            target = int(record.action.option or 0)
+        elif record.kind in reading.namings and record.action.option not in (None, NOBODY, seat):
+            target, guilty = int(record.action.option or 0), reading.namings[record.kind].guilty
             posterior = reading.posterior(seat)
             p = guilt.p(posterior[target])
-            others = [guilt.p(posterior[j]) for j in sorted(set(reading.living) - {seat})]
+            open_to = set(reading.living) - {seat}
+            candidates = sorted(open_to & set(record.options) or open_to)
+            others = [guilt.p(posterior[j]) for j in candidates]
+            p_chance = sum(others) / len(others)
             rows["ballots"].append(
                 {
                     "game_id": log.game_id,
                     "seq": record.seq,
+                    "kind": record.kind,
                     "voter": seat,
                     "voter_role": facts[seat].role,
+                    "voter_faction": facts[seat].faction,
                     "target": target,
+                    "candidates": candidates,
                     "target_is_werewolf": roles[target] in guilt.roles,
                     "p_voter": p,
-                    "p_chance": sum(others) / len(others),
+                    "p_chance": p_chance,
+                    "right": (roles[target] in guilt.roles) == guilty,
+                    "p_right": p_chance if guilty else 1 - p_chance,
                     "agent": record.agent,
                     "model": who["model"],
-                    "against_knowledge": p <= 0 and max(others) > 0,
+                    "against_knowledge": p <= 0 and max(others) > 0 if guilty else p >= 1 and min(others) < 1,
                 }
             )
 

@@ -191,11 +191,12 @@ def _outcomes(own: Rows) -> Iterator[Target]:
 
 def _chose(frame: pl.DataFrame, ballots: pl.DataFrame) -> NDArray[np.float64]:
     """`Target.chose`: of the ballots that fell on one of several subjects of the rows."""
-    cast = ballots.select("game_id", "seq", pl.col("voter").alias("viewer"), "target")
+    cast = ballots.select("game_id", "seq", pl.col("voter").alias("viewer"), "target", "candidates")
     keys = ["game_id", "seq", "viewer"]
     joined = frame.select(*keys, "subject").join(cast, on=keys, how="left", maintain_order="left")
-    hit = (pl.col("subject") == pl.col("target")).cast(pl.Float64)
-    open_ballot = (pl.len() > 1) & (hit.sum() == 1)
+    could = pl.col("candidates").list.contains(pl.col("subject"))
+    hit = pl.when(could).then((pl.col("subject") == pl.col("target")).cast(pl.Float64))
+    open_ballot = (hit.count() > 1) & (hit.sum() == 1)
     marked = joined.with_columns(hit=hit).with_columns(
         chose=pl.when(open_ballot.over(keys)).then(pl.col("hit")).otherwise(None)
     )

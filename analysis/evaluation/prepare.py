@@ -152,7 +152,7 @@ def _second_at(logs: Logs, beliefs: pl.DataFrame, most: int = 2000) -> set[tuple
     )
     found = {(str(game), int(seq)) for game, seq in asked.head(most).iter_rows()}
     for log in logs.some(logs.ids[:: max(1, len(logs) // SECOND_GAMES)]):
-        ballots = [r for r in log.records if isinstance(r, Decision) and r.kind == "ballot"]
+        ballots = [r for r in log.records if isinstance(r, Decision) and r.kind in log.game.belief_moments]
         if ballots:
             found.add((log.game_id, ballots[len(ballots) // 2].seq))
     return found

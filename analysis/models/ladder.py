@@ -1,21 +1,20 @@
 """How deep a reader's inference goes: its belief beside observers that use the evidence only up to a rung.
 
-`agents.werewolf.observer.ladder` names the rungs. All sources are scored on the same rows, once for each
-model: those that played, each
-on its own games, and, where one model played, those that were captured on its contexts. Checkpoints whose names end in
-the tokens trained make a course. Only some games of each model are read (`analysis.beliefs.rung_games`).
+`agents.werewolf.observer.ladder` and `agents.avalon.observer.ladder` name the rungs. All sources are scored on the same
+rows, once for each model: those that played, each on its own games, and, where one model played, those that were
+captured on its contexts. Checkpoints whose names end in the tokens trained make a course. Only some games of each model
+are read (`analysis.beliefs.rung_games`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from agents.werewolf.observer import RUNGS
 from analysis.data.targets import Readout
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Evaluation, Settings
 from analysis.models.checkpoints import tokens_trained
@@ -27,7 +26,7 @@ REPRESENTED, STATED = "represented", "stated"
 LADDER: dict[str, Any] = {
     "model": pl.String,
     "tokens": pl.Int64,  # trained on; null where the name tells no number
-    "source": pl.String,  # a rung of `RUNGS`, stated, represented
+    "source": pl.String,  # a rung, stated, represented
     "auroc": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -39,18 +38,23 @@ LADDER: dict[str, Any] = {
 
 
 def ladder(
-    e: Evaluation, beliefs: pl.DataFrame, checkpoints: Mapping[str, Readout], settings: Settings
+    e: Evaluation,
+    beliefs: pl.DataFrame,
+    checkpoints: Mapping[str, Readout],
+    rungs: Sequence[str],
+    settings: Settings,
 ) -> tuple[pl.DataFrame, list[str]]:
     """AUROC of every source for every model (schema `LADDER`), by tokens trained, and in words what is left out.
 
-    `beliefs` (`observers.SCHEMA`) are those of the observers of every rung; games without any are not looked at.
+    `beliefs` (`observers.SCHEMA`) are those of the observers of every rung, `rungs` their names from the lowest; games
+    without any are not looked at.
     """
     target, absent, found = e.target, list[str](), list[dict[str, Any]]()
     played = target.frame["model"].fill_null("").to_numpy()
     models = [m for m in dict.fromkeys(played.tolist()) if m]
     for model in models:
         rows = np.flatnonzero(played == model)
-        by_rung = _joined(target.frame[rows], beliefs)
+        by_rung = _joined(target.frame[rows], beliefs, rungs)
         known = np.isfinite(by_rung).all(axis=1)
         rows, by_rung = rows[known], by_rung[known]
         why = _too_few(target.y[rows], target.games[rows])
@@ -62,25 +66,25 @@ def ladder(
         for name, readout in read:
             stated = target.stated.get("stated", target.stated.get("stated_words")) if name == model else None
             part = rows[readout.at[rows] >= 0]
-            rungs = by_rung[np.isin(rows, part)]
+            of_rungs = dict(zip(rungs, by_rung[np.isin(rows, part)].T, strict=True))
             why = _too_few(target.y[part], target.games[part])
             if why:
                 absent.append(f"{name.split('@')[0]}: {why}")
                 continue
             found += _scored(
-                name, target.y[part], target.games[part], rungs, readout.take(part),
+                name, target.y[part], target.games[part], of_rungs, readout.take(part),
                 None if stated is None else stated[part], e.folds.n_folds, settings,
             )  # fmt: skip
     frame = pl.DataFrame(found, schema=LADDER)
     return frame.sort("tokens", "model", nulls_last=True, maintain_order=True), absent
 
 
-def _joined(frame: pl.DataFrame, beliefs: pl.DataFrame) -> NDArray[np.float64]:
+def _joined(frame: pl.DataFrame, beliefs: pl.DataFrame, rungs: Sequence[str]) -> NDArray[np.float64]:
     """`(n_rows, n_rungs)`, NaN where a rung has no belief."""
     keys = frame.select("game_id", pl.col("seq").cast(pl.Int32), "viewer", "subject").with_row_index("row_")
     wide = keys.join(beliefs, on=["game_id", "seq", "viewer", "subject"], how="left", maintain_order="left")
-    out = np.full((len(frame), len(RUNGS)), np.nan)
-    for at, name in enumerate(RUNGS):
+    out = np.full((len(frame), len(rungs)), np.nan)
+    for at, name in enumerate(rungs):
         mine = wide.filter(pl.col("source") == name)
         out[mine["row_"].to_numpy(), at] = mine["p_werewolf"].to_numpy()
     return out
@@ -94,16 +98,16 @@ def _too_few(y: NDArray[Any], games: NDArray[Any]) -> str:
 
 
 def _scored(
-    model: str, y: NDArray[Any], games: NDArray[Any], rungs: NDArray[np.float64], readout: Readout,
+    model: str, y: NDArray[Any], games: NDArray[Any], rungs: Mapping[str, NDArray[np.float64]], readout: Readout,
     stated: NDArray[np.float64] | None, n_folds: int, settings: Settings,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The rows of one model. A stated belief that is absent for some rows is scored with the lowest rung there."""
     folds: Folds = game_folds(games, min(n_folds, len(np.unique(games))), settings.seed)
     check_classes(y, folds)
     own = probe([readout.layer(i) for i in readout.probed], y, folds, games)
-    sources: dict[str, NDArray[np.float64]] = {name: rungs[:, i] for i, name in enumerate(RUNGS)}
+    sources = dict(rungs)
     if stated is not None and np.isfinite(stated).mean() > 0.5:
-        sources[STATED] = np.where(np.isfinite(stated), stated, rungs[:, 0])
+        sources[STATED] = np.where(np.isfinite(stated), stated, next(iter(rungs.values())))
     sources[REPRESENTED] = own.scores
     training = [own.training if name == REPRESENTED else np.zeros(1) for name in sources]
     values, samples = bootstrap_auroc(
@@ -115,13 +119,13 @@ def _scored(
         mine = auroc_interval(samples[i], values[i], n_games=n_games)
         gains = [
             interval(samples[i] - samples[r], values[i] - values[r], n_games=n_games)
-            for r in range(len(RUNGS))
+            for r in range(len(rungs))
         ]
         found.append(
             {
                 "model": model, "tokens": tokens_trained(model), "source": name, "auroc": mine.value, "low": mine.low,
-                "high": mine.high, "above": [r for r, g in zip(RUNGS, gains) if g.low > 0],
-                "below": [r for r, g in zip(RUNGS, gains) if g.high < 0], "n_rows": len(y), "n_games": n_games,
+                "high": mine.high, "above": [r for r, g in zip(rungs, gains) if g.low > 0],
+                "below": [r for r, g in zip(rungs, gains) if g.high < 0], "n_rows": len(y), "n_games": n_games,
             }
         )  # fmt: skip
     return found

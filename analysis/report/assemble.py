@@ -84,7 +84,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     done = [e for e in made.evaluations if isinstance(e, Evaluation)]
     first = made.evaluations[0] if made.evaluations else None
     labels = made.prepared.labels
-    agents = agents_table(made.tables["seats"], made.tables["decisions"], labels["ballots"])
+    agents = agents_table(made.logs.game, made.tables["seats"], made.tables["decisions"], labels["ballots"])
     numbers.add("T1_agents", agents)
     models = sorted(made.tables["decisions"]["model"].drop_nulls().unique(maintain_order=True))
     effects = effects_block(made.branches, made.experiments, numbers)
@@ -193,7 +193,9 @@ def _inferred(made: Made, numbers: Numbers) -> Block:
     second = None if head is None else second_order(head, made.prepared.watched.second, made.settings)
     block = inferred_block(made.evaluations, second, numbers)
     block.take(
-        ladder_block(head, made.prepared.watched.rungs, made.runs, made.settings, numbers),
+        ladder_block(
+            head, made.prepared.watched.rungs, made.runs, made.settings, numbers, made.logs.game.name
+        ),
         "Between which rungs of evidence does it stand?",
     )
     return block
@@ -267,9 +269,9 @@ def _where(made: Made, done: Sequence[Evaluation], numbers: Numbers) -> Block:
 
 def _players(made: Made, agents: pl.DataFrame, models: Sequence[str], numbers: Numbers) -> Block:
     block = Block("players", "How good are the players?")
-    for text in in_words(agents, models):
+    for text in in_words(agents, made.logs.game):
         block.add(note=text)
-    block.add(table=cards.agents_rows(agents))
+    block.add(table=cards.agents_rows(agents, made.logs.game))
     block.take(
         behaviour_block(made.logs, made.prepared.beliefs, made.prepared.labels, numbers),
         "What the players do",

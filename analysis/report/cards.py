@@ -7,9 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from analysis.behaviour.competence import naming_of
 from analysis.evaluation.evaluate import Evaluation
 from analysis.report.page import Numbers, Table, share, title_of
 from analysis.stats.bootstrap import Interval, ratio_interval
+from games.base import Game
 
 FEWEST_LIES = 10
 """Shares of fewer lies are not shown: of one they would be all or nothing."""
@@ -72,25 +74,26 @@ def _known_false(rows: pl.DataFrame) -> Interval:
     return ratio_interval(per_game["game_id"], per_game["known"], per_game["n"])
 
 
-def agents_rows(table: pl.DataFrame) -> Table:
+def agents_rows(table: pl.DataFrame, game: Game) -> Table:
     """The competence table as text."""
-
+    naming = naming_of(game)
     rows = [
         [r["agent"], (r["model"] or "scripted").split("@")[0], f"{r['seats']:,}", f"{r['decisions']:,}",
-         f"{r['fallbacks']:.1%} / {r['forced']:.1%}", _won(r, "village"), _won(r, "werewolf"), f"{r['ballots']:,}",
+         f"{r['fallbacks']:.1%} / {r['forced']:.1%}", *(_won(r, side) for side in game.sides[::-1]),
+         f"{r['ballots']:,}",
          "" if r["hit"] is None else f"{r['hit']:.1%} / {r['chance']:.1%}", _lift(r)]
         for r in table.to_dicts()
     ]  # fmt: skip
     columns = [
-        "agent", "model", "seats", "decisions", "fallbacks / forced", "won as village [95%]",
-        "won as werewolves [95%]", "ballots", "hit / by chance", "lift [95%]"
+        "agent", "model", "seats", "decisions", "fallbacks / forced",
+        *(f"won as {side} [95%]" for side in game.sides[::-1]), naming.plural, "hit / by chance", "lift [95%]"
     ]  # fmt: skip
     return Table(
-        columns, rows, tuple(range(2, 10)), (), "T1-agents", "Who plays, and do their ballots hit?",
-        "Ballots of the village side, forced ones left out; by chance: what a random living other would have hit given "
-        "what the voter knew; lift in points, intervals over games. Forced: chosen among the legal answers "
-        "after others "
-        "could not be used.",
+        columns, rows, tuple(range(2, 10)), (), "T1-agents",
+        f"Who plays, and do their {naming.plural} hit?",
+        f"{naming.plural.capitalize()} of the {game.sides[1]} side, forced ones left out, that {naming.right}; by "
+        "chance: what a random other would have hit given what the voter knew; lift in points, intervals over games. "
+        "Forced: chosen among the legal answers after others could not be used.",
     )  # fmt: skip
 
 

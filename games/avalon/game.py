@@ -33,6 +33,7 @@ class Avalon:
         BeliefTarget("evil", EVIL, "evil", "evil players"),
         BeliefTarget("merlin", ("merlin",), "Merlin", "Merlins", apart=True),
     )
+    sides = ("evil", "good")
     belief_moments = ("vote",)
     players = "agents.avalon.room"
     configure = staticmethod(configure)

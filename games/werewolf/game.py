@@ -34,6 +34,7 @@ class Werewolf:
         BeliefTarget("werewolf", ("werewolf",), "a werewolf", "werewolves"),
         BeliefTarget("seer", ("seer",), "the seer", "seers"),
     )
+    sides = ("werewolf", "village")
     belief_moments = ("ballot",)
     players = "agents.werewolf.room"
     configure = staticmethod(configure)

@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 import analysis
+from agents.avalon.observer import RUNGS
+from analysis.beliefs.observe import Asked, Following
 from analysis.data.frames import Logs, counts_in, subject_rows
 from analysis.data.labels import label
 from analysis.data.targets import Target, targets_of
@@ -102,6 +104,49 @@ def test_a_missions_end_is_foretold_at_the_votes_for_its_team(run: Run, targets:
     assert not answers
 
 
+def test_places_in_teams_are_held_against_a_choice_at_random_among_those_left(run: Run) -> None:
+    ballots = label(Logs([("", run)]))["ballots"]
+    assert set(ballots["kind"]) == {"pick"}
+    assert ballots.select((pl.col("voter") != pl.col("target")).all()).item()
+    assert ballots.select(pl.col("candidates").list.contains(pl.col("target")).all()).item()
+    sizes = ballots["candidates"].list.len()
+    assert sizes.min() < sizes.max() == 4  # of five, whoever is on the team already is no candidate
+    assert (ballots["right"] != ballots["target_is_werewolf"]).all()
+    merlin = ballots.filter(voter_role="merlin")
+    assert set(merlin["p_voter"]) <= {0.0, 1.0}
+    assert (merlin["against_knowledge"] == ~merlin["right"]).all()
+
+
+def test_choices_that_rung_four_explains_are_among_those_left(run: Run, targets: dict[str, Target]) -> None:
+    asked = targets["subject_is_evil"]
+    assert asked.chose is not None
+    marked = asked.frame.select("game_id", "seq", "viewer", "kind").with_columns(chose=pl.Series(asked.chose))
+    chosen = marked.filter(pl.col("chose").is_not_nan())
+    assert set(chosen["kind"]) == {"pick"}
+    per = chosen.group_by("game_id", "seq", maintain_order=True).agg(pl.col("chose").sum(), n=pl.len())
+    assert per["chose"].to_list() == [1.0] * len(per)
+    assert per["n"].min() > 1
+
+
+def test_observers_of_both_orders_and_every_rung_follow_its_games(run: Run) -> None:
+    logs = Logs([("", run)])
+    votes = [
+        (log.game_id, r.seq)
+        for log in logs.some(run.game_ids[:2])
+        for r in log.records
+        if isinstance(r, Decision) and r.kind == "vote"
+    ]
+    watched = Following(
+        logs.some(run.game_ids[:2]), Asked(tuple(votes), True, tuple(run.game_ids[:2]))
+    ).result()
+    assert not watched.why
+    assert set(watched.rungs["source"]) == set(RUNGS)
+    counts = watched.rungs.group_by("source", maintain_order=True).len()["len"]
+    assert counts.n_unique() == 1
+    own = watched.second.filter(pl.col("about") == pl.col("viewer"))
+    assert len(own) and own["expected"].is_between(0, 1).all()
+
+
 def test_labels_are_the_engines(run: Run) -> None:
     statements = label(Logs([("", run)]))["statements"]
     for log in Logs([("", run)]).some(run.game_ids[:4]):
@@ -123,6 +168,9 @@ def test_the_report_is_written_and_finds_what_was_planted(path: Path, tmp_path: 
     assert probe["auroc"].max() > 0.8
     text = page.read_text()
     assert "Another player is evil" in text and "Another player is Merlin" in text
+    assert "won as good [95%]" in text and "places in teams" in text
+    agents = pl.read_parquet(page.with_suffix("") / "T1_agents.parquet")
+    assert agents["ballots"].sum() > 0 and {"wins_good", "wins_evil"} <= set(agents.columns)
     assert "who is evil" in (page.with_suffix("") / "answer.txt").read_text()
 
 

@@ -94,7 +94,7 @@ def test_checkpoints_captured_on_one_runs_contexts_stand_on_the_same_rungs(tmp_p
     runs = [("", load_run(path))]
     prepared = prepare(Logs(runs), FAST)
     e = evaluate(prepared.targets[0], FAST)
-    found, absent = ladder(e, prepared.watched.rungs, checkpoints_of(e.target, runs), FAST)
+    found, absent = ladder(e, prepared.watched.rungs, checkpoints_of(e.target, runs), RUNGS, FAST)
     assert absent == []
     assert found["tokens"].unique(maintain_order=True).to_list() == [1000, 2000, None]
     rungs = found.filter(pl.col("source").is_in(list(RUNGS)))

@@ -161,6 +161,24 @@ def test_belief_targets_ask_for_roles_that_are_dealt_in_words_that_the_game_has(
     assert first.p({}) == 0
 
 
+def test_the_sides_are_that_of_the_guilty_and_the_one_against_it(game: Game) -> None:
+    config, log = random_game(game, 10)
+    facts, guilty = game.seats(config, log), game.belief_targets[0].roles
+    assert {fact.faction for fact in facts if fact.role in guilty} == {game.sides[0]}
+    assert game.sides[1] in {fact.faction for fact in facts} - {game.sides[0]}
+
+
+def test_namings_are_decisions_for_a_seat_that_the_game_asks(game: Game) -> None:
+    config, log = random_game(game, 10)
+    reading = game.reading(config)
+    if reading is None:
+        return
+    for kind in reading.namings:
+        made = [r for r in log if isinstance(r, Decision) and r.kind == kind]
+        assert made
+        assert all(r.action.option in r.options for r in made)
+
+
 def test_beliefs_are_asked_before_decisions_that_the_game_has(game: Game) -> None:
     _, log = random_game(game, 10)
     assert set(game.belief_moments) <= {r.kind for r in log if isinstance(r, Decision)}

@@ -12,12 +12,15 @@ This is the module to import from.
 
 from __future__ import annotations
 
+from agents.avalon.observer.ladder import MEANS, RUNGS
 from agents.avalon.observer.posterior import EVEN, Impossible, Kind, Mix, Observer, Unmodelled
 from agents.avalon.observer.second_order import all_second_order, second_order_beliefs
 from agents.avalon.observer.trajectory import Trajectory, trajectories
 
 __all__ = [
     "EVEN",
+    "MEANS",
+    "RUNGS",
     "Impossible",
     "Kind",
     "Mix",

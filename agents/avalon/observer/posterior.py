@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from agents.avalon.minds import Array, style_named
+from agents.avalon.observer.ladder import HIGHEST, RUNGS, WEIGHED
 from agents.avalon.observer.seats import Seats
 from agents.avalon.styles import CHARACTERS, Style
 from games.avalon import worlds
@@ -49,17 +50,23 @@ class Observer:
             each seat independently; or one such prior for each seat. `exact` only; all shipped ones equally by default.
         lapse: the share of acts that follow no policy. 0 for games of scripted players alone; with more, no act of a
             stranger is impossible.
+        rung: the deepest evidence that counts (`agents.avalon.observer.ladder`), of `exact`.
 
     `update` takes all records of a log, or those that one seat may see. Raises Unmodelled for games that it does not
     model, Impossible where the records have probability zero.
     """
 
     def __init__(
-        self, kind: Kind, config: AvalonConfig, mix: Mix | Sequence[Mix] | None = None, *, lapse: float = 0.0
-    ) -> None:
+        self, kind: Kind, config: AvalonConfig, mix: Mix | Sequence[Mix] | None = None, *, lapse: float = 0.0,
+        rung: int = HIGHEST,
+    ) -> None:  # fmt: skip
         if kind not in ("exact", "rules"):
             raise ValueError(f"kind is {kind!r}; use 'exact' or 'rules'")
-        self.kind, self.config = kind, config
+        if not 0 < rung <= HIGHEST:
+            raise ValueError(
+                f"the ladder has no rung {rung} above 'rules'; there are 1 to {HIGHEST}: {', '.join(RUNGS[1:])}"
+            )
+        self.kind, self.config, self.rung = kind, config, rung
         self.deck = tuple(str(role) for role in config.decks)
         n = self.n = config.n_players
         self.roles = [role for role, count in config.roles.items() if count]
@@ -112,6 +119,8 @@ class Observer:
         """What this observer does not weigh exactly in games of this configuration; empty where it is exact."""
         if self.kind == "rules":
             return ("rules: no behaviour is counted as evidence",)
+        if self.rung < HIGHEST:
+            return (f"evidence above rung {self.rung} of the ladder is left out",)
         if self.config.discussion == "bidding":
             return ("bids are hidden; who won the turn is not counted as evidence",)
         return ()
@@ -135,7 +144,7 @@ class Observer:
         if record.audience is not None:
             self._private(record)
             return False
-        if self.acts is not None:
+        if self.acts is not None and WEIGHED.get(record.kind, HIGHEST) <= self.rung:
             self._weigh(self.acts, record)
         data, target = record.data or {}, record.target
         if record.kind == "mission":

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from agents.werewolf.observer.fitted import Fitted, fit
 from agents.werewolf.observer.information_sets import Mix
-from agents.werewolf.observer.ladder import RUNGS
+from agents.werewolf.observer.ladder import MEANS, RUNGS
 from agents.werewolf.observer.modelled import Unmodelled
 from agents.werewolf.observer.posterior import EVEN, Impossible, Kind, Observer
 from agents.werewolf.observer.second_order import all_second_order, second_order_beliefs
@@ -28,6 +28,7 @@ from agents.werewolf.observer.worlds import TooLarge
 
 __all__ = [
     "EVEN",
+    "MEANS",
     "RUNGS",
     "Fitted",
     "Impossible",

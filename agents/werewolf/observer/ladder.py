@@ -19,6 +19,11 @@ from __future__ import annotations
 
 RUNGS = ("told", "habits", "relations", "logic", "others")
 """Name of each rung."""
+MEANS = (
+    "told: own role, private results, reveals; habits: also what kinds of acts; relations: also about whom; logic: "
+    "also reports, claims and whom the nights took; others: also who follows the crowd, which is all of it"
+)
+"""The rungs in words."""
 HIGHEST = len(RUNGS) - 1
 
 

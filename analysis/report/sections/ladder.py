@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from agents.werewolf.observer import RUNGS
+from analysis.beliefs.others import MEANS, RUNGS
 from analysis.data.captures import checkpoints_of
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.models.ladder import REPRESENTED, STATED, ladder
@@ -15,12 +15,13 @@ from analysis.report import figures, training_charts
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, tokens_text
 
-MEANS = (
-    "Grey: observers that know the scripted players' policies and use the evidence only up to a rung. told: own role, "
-    "private results, reveals; habits: also what kinds of acts; relations: also about whom; logic: also reports, "
-    "claims and whom the nights took; others: also who follows the crowd, which is all of it. Represented: the "
-    "probe, trained on other games. Stated: what the model answers when asked."
-)
+
+def means(game: str) -> str:
+    """What the figure shows, in words."""
+    return (
+        "Grey: observers that know the scripted players' policies and use the evidence only up to a rung. "
+        f"{MEANS[game]}. Represented: the probe, trained on other games. Stated: what the model answers when asked."
+    )
 
 
 def ladder_block(
@@ -29,13 +30,18 @@ def ladder_block(
     runs: Sequence[tuple[str, Any]],
     settings: Settings,
     numbers: Numbers,
+    game: str,
 ) -> Block:
     """F12: one row a source for one model; by tokens trained for several."""
     block = Block("ladder", "F12. How deep does it read?")
     if e is None:
         block.add(note="Not drawn: the headline target was not evaluated.")
         return block
-    found, absent = ladder(e, beliefs, checkpoints_of(e.target, runs), settings)
+    if game not in RUNGS:
+        block.add(note=f"Not drawn: no observers of the game {game} use evidence up to a rung.")
+        return block
+    rungs = RUNGS[game]
+    found, absent = ladder(e, beliefs, checkpoints_of(e.target, runs), rungs, settings)
     for text in absent:
         block.add(note=f"Not drawn for {text}.")
     if not len(found):
@@ -51,14 +57,14 @@ def ladder_block(
         sample += ", drawn at random where there are more" if last["n_games"][0] < e.target.n_games else ""
     else:
         drawn = training_charts.ladder(
-            _labelled(found), RUNGS, "AUROC by tokens trained, between the rungs of evidence"
+            _labelled(found), rungs, "AUROC by tokens trained, between the rungs of evidence"
         )
         sample += f" for {_name(models[-1])}; intervals over games"
     unasked = "" if STATED in set(found["source"]) else " No belief was stated in this run."
     block.add(
         figure=Figure(
             "F12", "F12", "Between which rungs of evidence do its stated and its represented belief stand?", drawn,
-            f"{MEANS} {_verdicts(last, len(models) > 1)}{unasked} {sample}.",
+            f"{means(game)} {_verdicts(last, rungs, len(models) > 1)}{unasked} {sample}.",
         )
     )  # fmt: skip
     if len(models) == 1:
@@ -69,7 +75,7 @@ def ladder_block(
     return block
 
 
-def _verdicts(last: pl.DataFrame, many: bool) -> str:
+def _verdicts(last: pl.DataFrame, rungs: Sequence[str], many: bool) -> str:
     """Where each of the model's two beliefs stands, paired over games."""
     said = []
     for source in (STATED, REPRESENTED):
@@ -77,11 +83,11 @@ def _verdicts(last: pl.DataFrame, many: bool) -> str:
         if not len(row):
             continue
         above, below = row["above"][0].to_list(), row["below"][0].to_list()
-        beside = [r for r in RUNGS if r not in above and r not in below]
+        beside = [r for r in rungs if r not in above and r not in below]
         parts = [
-            f"{words} {', '.join(rungs)}"
-            for words, rungs in (("above", above), ("not told apart from", beside), ("below", below))
-            if rungs
+            f"{words} {', '.join(names)}"
+            for words, names in (("above", above), ("not told apart from", beside), ("below", below))
+            if names
         ]
         said.append(f"{source.capitalize()} {row['auroc'][0]:.3f}: {'; '.join(parts)}.")
     return ("At the last: " if many else "") + " ".join(said) + " (Paired over games, 95%.)"

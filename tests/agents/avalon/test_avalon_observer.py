@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agents.avalon.observer import (
+    RUNGS,
     Impossible,
     Observer,
     Unmodelled,
@@ -218,6 +219,30 @@ def test_beliefs_are_calibrated_over_many_games() -> None:
         inside = (p_ >= low) & (p_ < high)
         error = np.sqrt((p_[inside] * (1 - p_[inside])).sum()) / inside.sum()
         assert abs(p_[inside].mean() - e[inside].mean()) < 4 * error
+
+
+def test_every_rung_of_evidence_reads_better_than_the_one_below() -> None:
+    config, losses = configure("avalon-5"), np.zeros(len(RUNGS))
+    for seed in range(40):
+        log = played(config, seed)
+        evil = np.array([side_of(fact.role) == "evil" for fact in GAME.seats(config, log)])
+        end = missions(log)[1]
+        for rung in range(len(RUNGS)):
+            settings = {"rung": rung} if rung else {}
+            observer = fed(config, log[:end], "exact" if rung else "rules", **settings)
+            p = np.clip(observer.p_evil(None), 1e-6, 1 - 1e-6)
+            losses[rung] -= float(np.log(np.where(evil, p, 1 - p)).sum())
+    assert (np.diff(losses) < 0).all(), losses
+
+
+def test_the_highest_rung_is_the_exact_observer_and_others_say_that_they_leave_something_out() -> None:
+    config = configure("avalon-5")
+    log = played(config, 3)
+    whole = fed(config, log, rung=len(RUNGS) - 1)
+    np.testing.assert_array_equal(whole.p_evil(None), fed(config, log).p_evil(None))
+    assert "left out" in fed(config, [], rung=1).approximations[0]
+    with pytest.raises(ValueError, match="no rung 0"):
+        Observer("exact", config, MIX, rung=0)
 
 
 def test_a_fork_goes_its_own_way() -> None:
