@@ -341,11 +341,6 @@ class Game(Protocol):
         ...
 
 
-def next_seq(records: Sequence[Record]) -> int:
-    """The sequence number after the last record."""
-    return records[-1].seq + 1 if records else 0
-
-
 def exits(game: Game, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
     """seat -> (day, kind of the event) of every seat that left the game."""
     return {

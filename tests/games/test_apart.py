@@ -13,7 +13,6 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 
 EXCEPTIONS = {
     "harness/model_evaluation": "the shipped small models play Werewolf",
-    "analysis/report/cards.py": "wins by the sides of Werewolf",
     "analysis/change": "acts that are compared are those of Werewolf's sides",
     "harness/cli/learning/train.py": "the game that a small model is trained on where none is named",
     "harness/config/sections.py": "the game that a configuration plays where it names none",
