@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from agents.werewolf.covert import Code
 from analysis.data.frames import GameLog
 from games.records import NOBODY, Action, Event, SpeechAct
-from games.werewolf.reading.counts import PublicRecord
+from games.werewolf.reading.counts import PublicCounts
 from games.werewolf.words.acts import say
 from games.werewolf.words.text import words_of
 
@@ -140,12 +140,12 @@ def _game(
     names = [fact.name for fact in facts]
     wolves = frozenset(seat for seat, fact in enumerate(facts) if fact.role == "werewolf")
     words = words_of(log.config, log.records)
-    living, record_of = set(range(len(facts))), PublicRecord(len(facts))
+    living, record_of = set(range(len(facts))), PublicCounts.empty(len(facts))
     waiting: list[Moment] = []
     wait = 2 if defence == "delayed" else 1
     for record in log.records:
         if isinstance(record, Event):
-            record_of.see(record)
+            record_of.add(record)
             if record.kind in ("death", "exile", "shoot") and record.target is not None:
                 living.discard(record.target)
             continue
@@ -207,7 +207,7 @@ def _fixed(act: SpeechAct) -> tuple[str, int, str]:
     return act.kind, -1 if act.subject is None else act.subject, act.role or ""
 
 
-def _public(record: PublicRecord, subject: int, viewer: int) -> list[float]:
+def _public(record: PublicCounts, subject: int, viewer: int) -> list[float]:
     values = record.features(subject, viewer)
     return [float(np.log1p(values[name])) for name in PUBLIC]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from analysis.data.frames import GameLog
 from games.records import Event
-from games.werewolf.reading.counts import PUBLIC, PublicRecord
+from games.werewolf.reading.counts import PUBLIC, PublicCounts
 from games.werewolf.reading.knowledge import Knowledge
 
 STATE: dict[str, Any] = {
@@ -63,11 +63,11 @@ def states(logs: Iterable[GameLog]) -> pl.DataFrame:
 def _rows(log: GameLog) -> Iterable[dict[str, Any]]:
     facts = log.game.seats(log.config, log.records)
     n = len(facts)
-    knowledge, public = Knowledge(log.config), PublicRecord(n)
+    knowledge, public = Knowledge(log.config), PublicCounts.empty(n)
     for record in log.records:
         if isinstance(record, Event):
             knowledge.see(record)
-            public.see(record)
+            public.add(record)
             continue
         viewer = record.seat
         posterior = knowledge.posterior(viewer)

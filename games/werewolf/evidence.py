@@ -7,6 +7,7 @@ observer evaluates the same players' policies on them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 import msgspec
 
@@ -15,6 +16,11 @@ from games.werewolf.config import WerewolfConfig
 from games.werewolf.roles import species_of
 
 WOLF_VALUES = ("werewolf",)
+
+
+def square(n: int) -> list[list[int]]:
+    """Zeros `[actor][target]` of `n` seats."""
+    return [[0] * n for _ in range(n)]
 
 
 class Evidence(msgspec.Struct):
@@ -39,19 +45,15 @@ class Evidence(msgspec.Struct):
     """The role (or faction, or species) that everyone was shown of each seat."""
 
     @classmethod
-    def empty(cls, n: int) -> Evidence:
+    def empty(cls, n: int) -> Self:
         """Nothing seen yet, `n` seats."""
-
-        def square() -> list[list[int]]:
-            return [[0] * n for _ in range(n)]
-
         return cls(
             n=n,
             alive=[True] * n,
-            accusations=square(),
-            defences=square(),
-            questions=square(),
-            ballots=square(),
+            accusations=square(n),
+            defences=square(n),
+            questions=square(n),
+            ballots=square(n),
             today=[0] * n,
             claims=[None] * n,
             revealed=[None] * n,

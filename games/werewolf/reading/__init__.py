@@ -12,7 +12,7 @@ from games.records import Event, Record, SpeechAct
 from games.statements import Naming
 from games.werewolf import truth
 from games.werewolf.config import WerewolfConfig
-from games.werewolf.reading.counts import PUBLIC, PublicRecord
+from games.werewolf.reading.counts import PUBLIC, PublicCounts
 from games.werewolf.reading.knowledge import Knowledge
 from games.werewolf.roles import faction_of, species_of
 
@@ -27,12 +27,12 @@ class Reading(Knowledge):
 
     def __init__(self, config: WerewolfConfig) -> None:
         super().__init__(config)
-        self.public = PublicRecord(len(self.deck))
+        self.public = PublicCounts.empty(len(self.deck))
 
     def see(self, event: Event) -> None:
         """Take in the next event of the log."""
         super().see(event)
-        self.public.see(event)
+        self.public.add(event)
 
     def counts(self, subject: int, viewer: int) -> dict[str, int]:
         """The counts of `features` about a subject; the last four concern the viewer's own relations."""

@@ -7,7 +7,12 @@ of others.
 
 from __future__ import annotations
 
-from games.records import NOBODY, Event
+from typing import Self
+
+import msgspec
+
+from games.records import NOBODY, Event, Record
+from games.werewolf.evidence import WOLF_VALUES, Evidence, square
 
 PUBLIC = (
     "spoke", "accused", "defended", "questioned", "announced", "voted", "abstained",  # done by the subject
@@ -21,96 +26,119 @@ PUBLIC = (
 """The features, counts all: up to the decision, of public events alone."""
 
 
-class PublicRecord:
-    """The public events of one game, folded in order."""
+class PublicCounts(Evidence):
+    """The public evidence of one game, and beside it how often each thing was done that scripted players do not weigh.
 
-    def __init__(self, n: int) -> None:
-        """`n` seats."""
-        self.n = n
-        self.made: dict[str, list[int]] = {}
-        self.received: dict[str, list[int]] = {}
-        self.against = [[0] * n for _ in range(n)]  # accusations, announcements, ballots: [actor][target]
-        self.backing = [[0] * n for _ in range(n)]
-        self.today = [0] * n
-        self.claims: list[str | None] = [None] * n
-        self.revealed: dict[int, bool] = {}  # seat -> was a werewolf
-        self._ballots: dict[int, int] = {}
+    Matrices are indexed `[actor][target]`, lists by seat."""
 
-    def see(self, event: Event) -> None:
-        """Takes in the next event; private ones change nothing."""
-        if event.audience is not None:
+    spoke: list[int] = msgspec.field(default_factory=list)
+    """Public speeches and last words."""
+    denied: list[int] = msgspec.field(default_factory=list)
+    retracted: list[int] = msgspec.field(default_factory=list)
+    abstained: list[int] = msgspec.field(default_factory=list)
+    with_majority: list[int] = msgspec.field(default_factory=list)
+    """Ballots against the one who was exiled by them."""
+    announced: list[list[int]] = msgspec.field(default_factory=list)
+    """Votes announced, which `accusations` count too."""
+    reported_werewolf: list[list[int]] = msgspec.field(default_factory=list)
+    """Reports that the target is a werewolf, each time that one was made."""
+    reported_other: list[list[int]] = msgspec.field(default_factory=list)
+    reported_today: list[int] = msgspec.field(default_factory=list)
+    """Reports of each seat as a werewolf since the day began."""
+    cast: dict[int, int] = msgspec.field(default_factory=dict)
+    """Voter -> whom the last of its ballots today was against."""
+    about: dict[int, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    """Subject -> its counts that are the same to every viewer, kept until the next public event."""
+
+    @classmethod
+    def empty(cls, n: int) -> Self:
+        """Nothing seen yet, `n` seats."""
+        counts = super().empty(n)
+        counts.spoke, counts.denied, counts.retracted = [0] * n, [0] * n, [0] * n
+        counts.abstained, counts.with_majority, counts.reported_today = [0] * n, [0] * n, [0] * n
+        counts.announced, counts.reported_werewolf, counts.reported_other = square(n), square(n), square(n)
+        return counts
+
+    def add(self, record: Record) -> None:
+        """Count one record; private events and decisions change nothing."""
+        if not isinstance(record, Event) or record.audience is not None:
             return
-        actor, target = event.actor, event.target
-        if event.kind == "phase":
-            self.today, self._ballots = [0] * self.n, {}
-        elif event.kind in ("speech", "last_words") and actor is not None:
-            self._count(self.made, "spoke", actor)
-            for act in event.acts:
-                self._act(actor, act.kind, act.subject, act.role)
-        elif event.kind == "ballot" and actor is not None and target is not None:
-            self._ballots[actor] = target
-            if target == NOBODY:
-                self._count(self.made, "abstained", actor)
-            else:
-                self._count(self.made, "voted", actor)
-                self._count(self.received, "voted", target)
-                self.against[actor][target] += 1
-        elif event.kind in ("death", "exile", "shoot") and target is not None and target != NOBODY:
-            if event.kind == "exile":
-                for seat, choice in self._ballots.items():
-                    if choice == target:
-                        self._count(self.made, "with_majority", seat)
-            if event.value is not None:
-                self.revealed[target] = event.value == "werewolf"
+        super().add(record)
+        self.about = {}
+        kind, actor, target = record.kind, record.actor, record.target
+        if kind == "phase":
+            self.reported_today, self.cast = [0] * self.n, {}
+        elif kind == "ballot" and actor is not None and target is not None:
+            self.cast[actor] = target
+            self.abstained[actor] += target == NOBODY
+        elif kind == "exile" and target is not None and target != NOBODY:
+            for seat, choice in self.cast.items():
+                self.with_majority[seat] += choice == target
+        elif kind in ("speech", "last_words") and actor is not None:
+            self.spoke[actor] += 1
+            for act in record.acts:
+                subject = act.subject
+                if act.kind == "deny":
+                    self.denied[actor] += 1
+                elif act.kind == "retract":
+                    self.retracted[actor] += 1
+                elif subject is None:
+                    continue
+                elif act.kind == "announce_ballot":
+                    self.announced[actor][subject] += 1
+                elif act.kind == "report_inspection":
+                    wolf = act.role in WOLF_VALUES
+                    (self.reported_werewolf if wolf else self.reported_other)[actor][subject] += 1
+                    self.reported_today[subject] += wolf
 
-    def _count(self, table: dict[str, list[int]], what: str, seat: int) -> None:
-        table.setdefault(what, [0] * self.n)[seat] += 1
+    def claim(self, seat: int) -> str | None:
+        """The role that a seat claims: whoever reports an inspection claims to be the seer where it claims nothing."""
+        said = self.claims[seat]
+        return "seer" if said is None and self.reports.get(seat) else said
 
-    def _act(self, actor: int, kind: str, subject: int | None, role: str | None) -> None:
-        if kind == "report_inspection":
-            kind = "report_werewolf" if role == "werewolf" else "report_other"
-        self._count(self.made, kind, actor)
-        if kind == "claim_role":
-            self.claims[actor] = role
-        elif kind == "retract":
-            self.claims[actor] = None
-        elif kind.startswith("report") and self.claims[actor] is None:
-            self.claims[actor] = "seer"
-        if subject is None:
-            return
-        self._count(self.received, kind, subject)
-        if kind in ("accuse", "announce_ballot", "report_werewolf"):
-            self.against[actor][subject] += 1
-            self.today[subject] += 1
-        elif kind in ("defend", "report_other"):
-            self.backing[actor][subject] += 1
+    def against(self, actor: int, target: int) -> int:
+        """Accusations, announced votes, ballots and reports of a werewolf."""
+        said = self.accusations[actor][target] + self.reported_werewolf[actor][target]
+        return said + self.ballots[actor][target]
+
+    def backing(self, actor: int, target: int) -> int:
+        """Defences and reports of no werewolf."""
+        return self.defences[actor][target] + self.reported_other[actor][target]
 
     def features(self, subject: int, viewer: int) -> dict[str, int]:
         """The counts of `PUBLIC` about `subject`, as public to all; the last four concern the viewer's own
         relations.
         """
-
-        def made(what: str) -> int:
-            return self.made[what][subject] if what in self.made else 0
-
-        def got(what: str) -> int:
-            return self.received[what][subject] if what in self.received else 0
-
-        wolves = [seat for seat, wolf in self.revealed.items() if wolf]
-        village = [seat for seat, wolf in self.revealed.items() if not wolf]
-        claim = self.claims[subject]
-        rivals = sum(c == claim for c in self.claims) - 1 if claim not in (None, "villager") else 0
-        values = (
-            made("spoke"), made("accuse"), made("defend"), made("question"), made("announce_ballot"), made("voted"),
-            made("abstained"), got("accuse"), got("defend"), got("question"), got("announce_ballot"), got("voted"),
-            self.today[subject], int(claim == "seer"), int(claim == "villager"),
-            int(claim not in (None, "seer", "villager")), made("deny"), made("retract"), made("report_werewolf"),
-            made("report_other"), got("report_werewolf"), got("report_other"), rivals,
-            sum(self.against[subject][j] for j in village), sum(self.against[subject][j] for j in wolves),
-            sum(self.backing[subject][j] for j in village), sum(self.backing[subject][j] for j in wolves),
-            sum(self.against[j][subject] for j in village), sum(self.against[j][subject] for j in wolves),
-            sum(self.backing[j][subject] for j in wolves), made("with_majority"),
-            self.against[subject][viewer], self.backing[subject][viewer],
-            self.against[viewer][subject], self.backing[viewer][subject],
+        if subject not in self.about:
+            self.about[subject] = self._about(subject)
+        own = (
+            self.against(subject, viewer), self.backing(subject, viewer),
+            self.against(viewer, subject), self.backing(viewer, subject),
         )  # fmt: skip
-        return dict(zip(PUBLIC, values, strict=True))
+        return dict(zip(PUBLIC, self.about[subject] + own, strict=True))
+
+    def _about(self, subject: int) -> tuple[int, ...]:
+        def made(table: list[list[int]]) -> int:
+            return sum(table[subject])
+
+        def got(table: list[list[int]]) -> int:
+            return sum(row[subject] for row in table)
+
+        wolves = [seat for seat, shown in enumerate(self.revealed) if shown == "werewolf"]
+        village = [seat for seat, shown in enumerate(self.revealed) if shown not in (None, "werewolf")]
+        claims = [self.claim(seat) for seat in range(self.n)]
+        claim = claims[subject]
+        rivals = claims.count(claim) - 1 if claim not in (None, "villager") else 0
+        return (
+            self.spoke[subject], made(self.accusations) - made(self.announced), made(self.defences),
+            made(self.questions), made(self.announced), made(self.ballots), self.abstained[subject],
+            got(self.accusations) - got(self.announced), got(self.defences), got(self.questions), got(self.announced),
+            got(self.ballots), self.today[subject] + self.reported_today[subject],
+            int(claim == "seer"), int(claim == "villager"), int(claim not in (None, "seer", "villager")),
+            self.denied[subject], self.retracted[subject], made(self.reported_werewolf), made(self.reported_other),
+            got(self.reported_werewolf), got(self.reported_other), rivals,
+            sum(self.against(subject, j) for j in village), sum(self.against(subject, j) for j in wolves),
+            sum(self.backing(subject, j) for j in village), sum(self.backing(subject, j) for j in wolves),
+            sum(self.against(j, subject) for j in village), sum(self.against(j, subject) for j in wolves),
+            sum(self.backing(j, subject) for j in wolves), self.with_majority[subject],
+        )  # fmt: skip
