@@ -6,11 +6,14 @@ one, and the plain one computes all scores that are masked (`make bench-training
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
+
+from harness.training.batches import Batch
 
 NAME = "causal_blocks"
 """What transformers calls it (`attn_implementation`)."""
@@ -49,6 +52,19 @@ def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """What is added to the scores, of the shape of `mask`: nothing where it is true, else the lowest number."""
     lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=mask.device)
     return torch.where(mask, torch.zeros_like(lowest), lowest)
+
+
+def predict(forward: Callable[..., Any], batch: Batch, bf16: bool) -> torch.Tensor:
+    """What a model with this attention says of each next word, `(n_views, n_tokens, n_words)` logits; `bf16` multiplies
+    in bfloat16."""
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=bf16):
+        logits: torch.Tensor = forward(
+            input_ids=batch.ids,
+            attention_mask=additive(batch.mask(), torch.bfloat16 if bf16 else torch.float32),
+            position_ids=batch.position,
+            use_cache=False,
+        ).logits
+    return logits
 
 
 AttentionInterface.register(NAME, attend)

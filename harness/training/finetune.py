@@ -22,11 +22,13 @@ from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
 from harness.atomic import write_whole
 from harness.gate import own_folder
 from harness.training import attention as training_attention
+from harness.training.attention import predict
 from harness.training.batches import Batches
-from harness.training.checkpoint import checkpoint, resume, save
+from harness.training.checkpoint import save
+from harness.training.loop import Loop
 from harness.training.precision import mixed_precision
 from harness.training.recipes import Recipe, recipe_stream
-from harness.training.train import KIND_WEIGHTS, Curve, optimizers, update
+from harness.training.train import KIND_WEIGHTS
 
 WARM_UP = 0.05
 """Share of the tokens over which the learning rate rises."""
@@ -77,14 +79,11 @@ def finetune(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     wanted = recipe.tokens if tokens is None else tokens
-    work = out / "training"
     own_folder(out)
-    work.mkdir(exist_ok=True)
     model = LlamaForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation=training_attention.NAME
     ).to(device)
     model.train()
-    optims = optimizers(model)
     settings = {
         "base": name,
         "recipe": recipe.hash(),
@@ -92,37 +91,29 @@ def finetune(
         "tokens": wanted,
         "batch_tokens": batch_tokens,
     }
-    state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0}
-    if (work / "state.json").is_file():
-        state = resume(work, model, optims, settings, device)
-        state["settings"] = settings
-        say(f"resuming at {state['tokens']:,} of {wanted:,} tokens")
-    source = partial(recipe_stream, recipe, lexicon, control, state["game"])
+    loop = Loop(out / "training", model, settings, device=device, say=say)
+    source = partial(recipe_stream, recipe, lexicon, control, loop.state["game"])
     data = DataLoader(
         Batches(source, recipe.seed, partial(make_tokenizer, (lexicon,)), batch_tokens),
         batch_size=None,
         num_workers=1,
         prefetch_factor=16,
     )
-    curve = Curve(work / "loss.jsonl", state["tokens"], wanted, say)
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
     bf16 = mixed_precision(device)
-    for index, batch in data if state["tokens"] < wanted else ():
-        batch = batch.to(device)
-        done = state["tokens"] / wanted
-        factor = recipe.rate * min(1.0, (done + 0.01) / WARM_UP) * (1.0 - done)
-        nats = update(model, model, optims, batch, weights, factor, bf16)
-        state["tokens"] += int((batch.stem >= 0).sum())
-        state["step"] += 1
-        state["game"] = int(index)
-        curve.add(nats, batch, state)
-        if state["step"] % save_every == 0:
-            checkpoint(work, model, optims, state)
-        if state["tokens"] >= wanted:
-            break
-    checkpoint(work, model, optims, state)
+
+    def rate(done: int) -> float:
+        return recipe.rate * min(1.0, (done / wanted + 0.01) / WARM_UP) * (1.0 - done / wanted)
+
+    loop.run(
+        (({"game": int(index)}, batch) for index, batch in data),
+        predict=lambda batch: predict(model, batch, bf16),
+        weights=lambda _: weights,
+        rate=rate,
+        save_every=save_every,
+    )
     save(out, model, tokenizer)
-    info = RecipeInfo(name, recipe.model_dump(mode="json"), recipe.hash(), control, state["tokens"])
+    info = RecipeInfo(name, recipe.model_dump(mode="json"), recipe.hash(), control, loop.state["tokens"])
     write_whole(out / "recipe.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
     say(f"saved {out}")
     return out

@@ -1,20 +1,16 @@
 """Train the small model from scratch on games of the scripted players, by next-token prediction.
 
-Run it with `wolfscope train-small-model`. Muon for the matrices, AdamW for embeddings, head and norms: with AdamW alone
-a model of this size sits for thousands of steps without looking up what its own context states.
+Run it with `wolfscope train-small-model`.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
@@ -22,9 +18,10 @@ from agents.lessons import lessons_of, stream
 from agents.models.small import make_config
 from harness.gate import own_folder
 from harness.training import attention as training_attention
+from harness.training.attention import predict
 from harness.training.batches import Batch, Batches
-from harness.training.checkpoint import checkpoint, resume, save
-from harness.training.muon import Muon
+from harness.training.checkpoint import save
+from harness.training.loop import Loop, Progress
 from harness.training.precision import mixed_precision
 
 KIND_WEIGHTS = (
@@ -58,8 +55,6 @@ SHIPPED_TOKENS = 375_000_000
 SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000, 295_000_000, 330_000_000)
 """Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again by the
 next or by the end."""
-RATES = (0.01, 3e-3)
-"""Highest learning rates of Muon and AdamW."""
 GROW, LATE = (96_000_000, SETTLED[1]), 2
 """Tokens after which so many more layers join at the top each time, which at first change nothing.
 
@@ -68,10 +63,6 @@ several of them against each other, and the model's ballots hit werewolves hardl
 answered when it was asked. In the last of six it stood for what a player's words and ballots tell, and still missed
 much of what follows from all roles together (who is left to be the seer, and whom that seer's report then binds).
 """
-
-
-CURVE = ("tokens", "text", "choice", "belief", "speech", "naming")
-"""Fields of a line of the loss curve: tokens so far, then nats a target of each kind."""
 
 
 def initialise(model: Any, seed: int, late: int = 0) -> None:
@@ -118,16 +109,6 @@ def mimic(layers: Any, generator: torch.Generator) -> None:
         keys.copy_(queries)
 
 
-def optimizers(model: Any) -> list[torch.optim.Optimizer]:
-    """Muon on the matrices inside the blocks, AdamW on everything else."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
-    rest = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "layers" in n)]
-    return [
-        Muon(matrices, lr=RATES[0], weight_decay=0.01),
-        torch.optim.AdamW(rest, lr=RATES[1], betas=(0.9, 0.95), weight_decay=0.0),
-    ]
-
-
 def schedule(done: int, tokens: int) -> float:
     """Learning-rate factor after `done` tokens: a short warm-up and a fall by a power law; from `RESTART` of the
     curriculum on raised again and held, and linearly to nothing over the last quarter of all tokens or of the first
@@ -154,64 +135,6 @@ def marks(tokens: int) -> list[int]:
     (`SETTLED`), and the last."""
     doubling = [int(FIRST_CHECKPOINT * 2**i) for i in range(64)]
     return [*sorted(n for n in (*doubling, *SETTLED) if n < tokens), tokens]
-
-
-def predict(forward: Callable[..., Any], batch: Batch, bf16: bool) -> torch.Tensor:
-    """What a model says of each next word, `(n_views, n_tokens, n_words)` logits; `bf16` multiplies in bfloat16."""
-    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=bf16):
-        logits: torch.Tensor = forward(
-            input_ids=batch.ids,
-            attention_mask=training_attention.additive(
-                batch.mask(), torch.bfloat16 if bf16 else torch.float32
-            ),
-            position_ids=batch.position,
-            use_cache=False,
-        ).logits
-    return logits
-
-
-def update(
-    forward: Callable[..., Any], model: Any, optims: Sequence[torch.optim.Optimizer], batch: Batch,
-    kind_weights: torch.Tensor, factor: float, bf16: bool,
-) -> torch.Tensor:  # fmt: skip
-    """One step on a batch, its kinds of targets weighed `(n_kinds,)`, at `factor` of the learning rates `RATES`; what
-    each target cost before it, `(n_views, n_tokens)` nats."""
-    for optim, base in zip(optims, RATES, strict=True):
-        for group in optim.param_groups:
-            group["lr"] = base * factor
-    nats = batch.nats(predict(forward, batch, bf16).float())
-    weights = kind_weights[batch.kind] * batch.worth
-    ((nats * weights).sum() / weights.sum()).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optim in optims:
-        optim.step()
-        optim.zero_grad(set_to_none=True)
-    return nats.detach()
-
-
-class Curve:
-    """The loss curve of a training run: a line of its file, and one of progress, every 50 steps."""
-
-    def __init__(self, file: Path, since: int, tokens: int, say: Callable[[str], None]) -> None:
-        self.file, self.since, self.tokens, self.say = file, since, tokens, say
-        self.started = time.monotonic()
-        self.recent: list[torch.Tensor] = []
-
-    def add(self, nats: torch.Tensor, batch: Batch, state: dict[str, Any]) -> None:
-        """What a step's targets cost, and the run's state after it."""
-        kinds = torch.nn.functional.one_hot(batch.kind, len(KIND_WEIGHTS[0])).double()
-        self.recent.append(torch.stack([(nats[..., None] * kinds).sum((0, 1)), kinds.sum((0, 1))]))
-        if state["step"] % 50:
-            return
-        total, count = torch.stack(self.recent).sum(0).cpu()[:, 1:]
-        losses = [round(float(x), 4) for x in total / count.clamp(min=1)]
-        self.recent = []
-        rate = (state["tokens"] - self.since) / (time.monotonic() - self.started)
-        with self.file.open("a") as f:
-            f.write(json.dumps(dict(zip(CURVE, (state["tokens"], *losses), strict=True))) + "\n")
-        left = (self.tokens - state["tokens"]) / rate / 60
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in zip(CURVE[1:], losses, strict=True))
-        self.say(f"{state['tokens']:>12,} tokens  nats: {shown}  {rate:,.0f} tokens/s  {left:.0f} min left")
 
 
 def train(
@@ -243,8 +166,6 @@ def train(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     own_folder(out)
-    work = out / "training"
-    (work / "checkpoints").mkdir(parents=True, exist_ok=True)
     lessons = lessons_of(game)
     make_tokenizer = partial(lessons.make_tokenizer, (lexicon,))
     tokenizer = make_tokenizer()
@@ -254,18 +175,13 @@ def train(
     )
     initialise(model, seed, late)
     model.to(device)
-    optims = optimizers(model)
     settings = {"game": game, "seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
                 "belief_share": belief_share, "hidden": hidden, "layers": layers}  # fmt: skip
-    state: dict[str, Any] = {"settings": settings, "tokens": 0, "step": 0, "game": 0}
-    if (work / "state.json").is_file():
-        state = resume(work, model, optims, settings, device)
-        state["settings"] = settings
-        say(f"resuming at {state['tokens']:,} of {tokens:,} tokens")
+    loop = Loop(out / "training", model, settings, device=device, say=say)
     n_games = min(tokens, CURRICULUM) // 480  # about 480 tokens a game
     data = DataLoader(
         Batches(
-            partial(stream, lessons.views, seed, lexicon, belief_share, n_games, state["game"]),
+            partial(stream, lessons.views, seed, lexicon, belief_share, n_games, loop.state["game"]),
             seed,
             make_tokenizer,
             batch_tokens,
@@ -275,38 +191,27 @@ def train(
         prefetch_factor=64,  # as many as a pool: while the next one is made, this one is used
     )
     forward = torch.compile(model, dynamic=True) if compiled else model
-    kept = marks(tokens)
-    curve = Curve(work / "loss.jsonl", state["tokens"], tokens, say)
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
     phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
     bf16 = mixed_precision(device)
-    for index, batch in data:
-        grown = min(late, LATE * sum(state["tokens"] >= grow for grow in GROW))
+
+    def grow(batch: Batch, state: Progress) -> Batch:
+        grown = min(late, LATE * sum(state["tokens"] >= at for at in GROW))
         if model.config.num_hidden_layers != layers + grown:
             model.config.num_hidden_layers = layers + grown  # as many are run
             torch.compiler.reset()
-        batch = batch.to(device)
-        weights = kind_weights[int((state["tokens"] >= phases).sum())]
-        nats = update(forward, model, optims, batch, weights, schedule(state["tokens"], tokens), bf16)
-        before = state["tokens"]
-        state["tokens"] += int((batch.stem >= 0).sum())
-        state["step"] += 1
-        state["game"] = int(index)
-        curve.add(nats, batch, state)
-        if state["step"] % save_every == 0:
-            checkpoint(work, model, optims, state)
-        for mark in kept:
-            if before < mark <= state["tokens"]:
-                missing = tuple(f"model.layers.{layers + i}." for i in range(late - grown))
-                shrunk = {
-                    k: v.detach().to("cpu", torch.bfloat16).contiguous()
-                    for k, v in model.state_dict().items()
-                    if not k.startswith(missing)
-                }
-                save_file(shrunk, str(work / "checkpoints" / f"{mark:012d}.safetensors"))
-        if state["tokens"] >= tokens:
-            break
-    checkpoint(work, model, optims, state)
+        return batch
+
+    loop.run(
+        (({"game": int(index)}, batch) for index, batch in data),
+        predict=lambda batch: predict(forward, batch, bf16),
+        weights=lambda done: kind_weights[int((done >= phases).sum())],
+        rate=lambda done: schedule(done, tokens),
+        save_every=save_every,
+        marks=marks(tokens),
+        without=lambda: [f"model.layers.{i}." for i in range(model.config.num_hidden_layers, layers + late)],
+        prepare=grow,
+    )
     model.config.num_hidden_layers = layers + late
     save(out, model, tokenizer)
     say(f"saved {out}")

@@ -22,10 +22,12 @@ from agents.models.small import make_config
 from agents.werewolf.lessons import views
 from agents.werewolf.vocabulary import make_tokenizer
 from harness.training import attention as training_attention
+from harness.training.attention import predict
 from harness.training.batches import Batches
+from harness.training.loop import optimizers
 from harness.training.muon import Muon
 from harness.training.precision import mixed_precision
-from harness.training.train import CURRICULUM, initialise, optimizers, predict
+from harness.training.train import CURRICULUM, initialise
 
 KINDS = (training_attention.NAME, "eager", "sdpa")
 GAME = 550_000

@@ -181,7 +181,7 @@ def test_the_words_of_the_small_model_keep_their_places_and_its_answers() -> Non
 def test_forks_attend_as_under_the_whole_mask() -> None:
     import torch
 
-    from harness.training import attention, train
+    from harness.training import attention
     from harness.training.batches import collate
     from harness.training.thinking import attention as forks
     from harness.training.thinking.model import grown, make_tokenizer
@@ -194,7 +194,7 @@ def test_forks_attend_as_under_the_whole_mask() -> None:
     with torch.no_grad():
         ours = forks.predict(model, batch)
         model.set_attn_implementation(attention.NAME)
-        plain = train.predict(model, batch, False)
+        plain = attention.predict(model, batch, False)
     real = batch.stem >= 0
     assert not real.all()
     torch.testing.assert_close(ours[real], plain[real], atol=1e-3, rtol=1e-4)
