@@ -13,7 +13,7 @@ from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
     from harness.play.progress import Mode, Progress
-    from harness.play.tournament import Executor
+    from harness.play.preflight.place import Executor
 
 RUNS = Path("runs")
 SHOWN = 20

@@ -46,7 +46,7 @@ from harness.experiment.work.workers import Left, Workers
 from harness.gate import own_folder
 from harness.lock import RunLock
 from harness.play.outside import refuse_outside
-from harness.play.tournament import Executor
+from harness.play.preflight.place import Executor
 from harness.run.folder import Run, load_run
 from harness.run.manifest import this_session
 from harness.schedule.branched import schedule_of

@@ -13,7 +13,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken, ServerRefuses
 from games.records import Record
@@ -25,6 +25,7 @@ from harness.play.factory import check_agents, prompt_hashes
 from harness.play.pools.local import LocalPool, local_cpus
 from harness.play.preflight.backends import check_backends
 from harness.play.preflight.keys import keys_apart
+from harness.play.preflight.place import Executor, check_place, is_local
 from harness.play.progress import Progress, clock
 from harness.play.runner import RunnerLost, slow_agents
 from harness.run.held import RunFolder, new_manifest
@@ -44,12 +45,6 @@ GAMES_A_RUNNER = 256
 GAMES_A_CALL = 16
 """Of scripted players, who play a game in a few milliseconds."""
 MAX_RUNNERS = 1024
-LOCAL_GAMES = 5_000
-"""With no more games to play than this, and no model, a run needs no cluster."""
-
-Executor = Literal["auto", "local", "ray"]
-"""Where games are played: in processes of this machine, on Ray, or as the run is (local where no player asks a model,
-no cluster is named and at most `LOCAL_GAMES` games are left)."""
 
 
 def run_tournament(
@@ -75,6 +70,7 @@ def run_tournament(
         )
     schedule = Schedule(config)
     check_agents(schedule.configs)
+    check_place(executor, used_backends(schedule.configs), address)
     check_backends(used_backends(schedule.configs))
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
     name_models(wanted, used_backends(schedule.configs))
@@ -133,7 +129,10 @@ class _Tournament:
         self.n_ended = 0
 
     def run(self) -> None:
-        self.local = self._is_local()
+        asked = {*used_backends(self.schedule.configs), *self.borrowed}
+        self.local = is_local(
+            self.executor, asked, self.address, lambda: len(self.schedule) - len(self._journal().ends)
+        )
         with keys_apart(used_backends(self.schedule.configs).values()), self._place():
             try:
                 self._play_all()
@@ -149,24 +148,6 @@ class _Tournament:
         self.folder.finish(starts_of(self.schedule))
         for note in self.folder.notes[told:]:
             self.progress.say(note)
-
-    def _is_local(self) -> bool:
-        """Whether the games are played in processes of this machine. Raises ConfigurationError."""
-        asked = sorted(used_backends(self.schedule.configs))
-        if self.executor == "local":
-            if asked:
-                raise ConfigurationError(
-                    f"--local plays without Ray, and the models of {', '.join(asked)} are asked through it: leave out "
-                    "--local"
-                )
-            if self.address is not None:
-                raise ConfigurationError(
-                    f"--local plays on this machine, --ray-address {self.address} on a cluster: leave out one of them"
-                )
-            return True
-        if self.executor == "ray" or self.address is not None or asked or self.borrowed:
-            return False
-        return len(self.schedule) - len(self._journal().ends) <= LOCAL_GAMES
 
     def _place(self) -> contextlib.AbstractContextManager[None]:
         if self.local:

@@ -498,12 +498,17 @@ def test_small_runs_without_models_load_no_cluster(run_path):
     assert done.stdout.split()[-3:] == ["0", "False", "False"], done.stdout + done.stderr
 
 
-def test_models_cannot_be_asked_without_ray(run_path):
+def test_models_cannot_be_asked_without_ray_and_nothing_is_left_behind(run_path):
     plain = config(games=1).plain()
     plain["agents"]["b"] = {"kind": "llm", "backend": "m"}
     plain["backends"] = {"m": {"kind": "transformers", "model": "small"}}
     with pytest.raises(ConfigurationError, match=r"--local plays without Ray, and the models of m are asked"):
         run_tournament(parse_config(plain), run_path, executor="local")
+    with pytest.raises(
+        ConfigurationError, match=r"--local plays on this machine, --ray-address there:1 on a"
+    ):
+        run_tournament(config(games=1), run_path, address="there:1", executor="local")
+    assert not run_path.exists()
 
 
 def test_killed_driver_leaves_no_process_and_no_lock(run_path):

@@ -25,6 +25,7 @@ from tests.fixtures.browser import Page, browser
 from tests.fixtures.view_runs import NASTY, nasty_run, scripted_run
 
 pytestmark = pytest.mark.xdist_group("browser")
+ASSETS = Path(__file__).resolve().parents[2] / "harness" / "view" / "assets"
 HOSTILE = re.compile(r"<script>window|<img src=x onerror|<svg onload")
 
 
@@ -227,6 +228,14 @@ def test_nothing_can_end_the_data_element() -> None:
 def test_pages_hold_no_hostile_markup(nasty: Path) -> None:
     for path in (nasty / "view").rglob("*.html"):
         assert not HOSTILE.search(path.read_text(encoding="utf-8"))
+
+
+def test_no_sign_of_the_pages_asks_for_a_font_of_signs() -> None:
+    """Letters, punctuation and arrows are in every font; symbols and emoji are boxes where no font has them."""
+    written = "".join(path.read_text(encoding="utf-8") for path in sorted(ASSETS.iterdir()))
+    codes = re.findall(r"\\u\{?([0-9a-fA-F]{4,5})|\\([0-9A-F]{4,5})\\b", written)
+    signs = {*written, *(chr(int(js or css, 16)) for js, css in codes)}
+    assert {hex(ord(sign)) for sign in signs if 0x2300 <= ord(sign) < 0x3000 or ord(sign) >= 0x1F000} == set()
 
 
 def test_policy_forbids_the_network(tab: Page, run: Path) -> None:

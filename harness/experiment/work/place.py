@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.errors import ConfigurationError
 from harness.experiment.work.worker import Worker
 from harness.experiment.work.workers import Here, Workers
-from harness.play.tournament import Executor
+from harness.play.preflight.place import Executor
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,15 @@ function el(tag, attributes, ...children) {
   node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
+// Drawn, not written: a machine without a font for signs would show boxes.
+const ICONS = {
+  play: "M3 2 13 8 3 14z",
+  pause: "M3 2h4v12H3zM9 2h4v12H9z",
+  theme: "M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1zm0 1.5v11a5.5 5.5 0 0 0 0-11z",
+  warning: "M8 1 16 15H0zM7 6v4.5h2V6zM7 12v1.6h2V12z",
+  all: "M7 1h2v5.2l4.5-2.6 1 1.8L10 8l4.5 2.6-1 1.8L9 9.8V15H7V9.8l-4.5 2.6-1-1.8L6 8 1.5 5.4l1-1.8L7 6.2z",
+};
+const icon = (name) => el("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, el("path", { d: ICONS[name], "fill-rule": "evenodd" }));
 // Characters that hide or reorder text are shown by their code; the stored text keeps them.
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]/g;
 const shown = (text) => String(text).replace(UNSEEN, (c) => "\u2039U+" + c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0") + "\u203a");
@@ -38,7 +47,7 @@ function theme(next) {
 theme();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme());
 const toggleTheme = () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
-const themeButton = () => el("button", { title: "light or dark (t)", "aria-label": "light or dark", on: { click: toggleTheme } }, "\u25d0");
+const themeButton = () => el("button", { title: "light or dark (t)", "aria-label": "light or dark", on: { click: toggleTheme } }, icon("theme"));
 function help(keys) {
   const box = el("dialog", { "aria-label": "keys" }, el("h1", {}, "Keys"),
     el("dl", {}, keys.flatMap(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)])),

@@ -112,7 +112,7 @@
     const rows = [...by].sort((a, b) => b[1].length - a[1].length);
     return el("article", { class: "entry", "data-seqs": own ? list.map((r) => r.s).join(" ") : null }, el("div", { class: "note" }, `${first.k.replace("_", " ")}s`, only(first)), el("div", { class: "ballots" }, rows.map(([target, votes]) =>
       el("div", { class: "tally" }, el("span", {}, target === NOBODY ? el("span", { class: "soft" }, "nobody") : nameTag(target), " ", el("span", { class: "count" }, votes.length)),
-        el("div", { class: "voters" }, votes.map((r) => { const d = decisionOf(r); return own ? el("button", { id: "e" + r.s, "data-seq": r.s, class: `vote ${seatClass(r.a)}${d?.fb ? " warned" : ""}${branch && d?.s === branch.seq ? " changed" : ""}`, title: `${name(r.a)} (${seats[r.a].role}) votes ${name(r.t)}` + (d?.fb ? `, fallback: ${d.fb}` : ""), on: { click: () => choose(r.s) } }, name(r.a), d?.fb ? " \u26a0" : "") : el("span", { class: "vote " + seatClass(r.a) }, name(r.a)); }))))),
+        el("div", { class: "voters" }, votes.map((r) => { const d = decisionOf(r); return own ? el("button", { id: "e" + r.s, "data-seq": r.s, class: `vote ${seatClass(r.a)}${d?.fb ? " warned" : ""}${branch && d?.s === branch.seq ? " changed" : ""}`, title: `${name(r.a)} (${seats[r.a].role}) votes ${name(r.t)}` + (d?.fb ? `, fallback: ${d.fb}` : ""), on: { click: () => choose(r.s) } }, name(r.a), d?.fb ? icon("warning") : "") : el("span", { class: "vote " + seatClass(r.a) }, name(r.a)); }))))),
       list.map((r) => thought(decisionOf(r), name(r.a))));
   }
   // ---- tokens tinted by a probe's score ------------------------------------------------------------------------
@@ -188,12 +188,12 @@
   const castBox = el("div", { class: "panel" }), lineBox = el("section", {}), sideBox = el("aside", { class: "side", "aria-label": "beliefs and details" }), whereBox = el("span", { class: "where" });
   const slider = el("input", { type: "range", min: 0, max: Math.max(0, rec.length - 1), "aria-label": "moment of the game", on: { input: (e) => { state.fade = true; choose(rec[+e.target.value].s, false, true); } } });
   const asBox = el("select", { "aria-label": "see as", on: { change: (e) => see(e.target.value === "" ? null : +e.target.value) } }, el("option", { value: "" }, "moderator"), seats.map((s, i) => el("option", { value: i }, `see as player_${i}, ${shown(s.name)}`)));
-  const play = el("button", { title: "play (p)", "aria-label": "play", on: { click: () => playing() } }, "\u25b6");
+  const play = el("button", { title: "play (p)", "aria-label": "play", on: { click: () => playing() } }, icon("play"));
   const fade = el("button", { title: "fade what comes after (f)", "aria-pressed": "false", class: "optional", on: { click: () => { state.fade = !state.fade; mark(); } } }, "fade later");
   const keys = help([["j k", "next, previous event"], ["] [", "next, previous phase"], ["0", "see as the moderator"], ["1 \u2026 9", "see as player_0 \u2026 player_8"], ["p", "play, pause"], ["f", "fade what comes after"], ["b", "next source of beliefs"], ["r", "open, close all private reasoning"], ["n N", "next, previous game"], ["i", "index"], ["t", "light or dark"], ["?", "this help"]]);
 
   function cast() {
-    castBox.replaceChildren(el("h2", {}, "see as"), el("button", { class: "seat", "aria-pressed": String(state.as === null), on: { click: () => see(null) } }, el("span", { class: "avatar", "aria-hidden": "true" }, "\u2731"), el("span", { class: "who" }, "Moderator", el("small", {}, "everything, and the truth"))),
+    castBox.replaceChildren(el("h2", {}, "see as"), el("button", { class: "seat", "aria-pressed": String(state.as === null), on: { click: () => see(null) } }, el("span", { class: "avatar", "aria-hidden": "true" }, icon("all")), el("span", { class: "who" }, "Moderator", el("small", {}, "everything, and the truth"))),
       ...seats.map((s, i) => el("button", { class: `seat ${gone(i) ? "out" : ""}`, "aria-pressed": String(state.as === i), title: state.as === null ? shown(`player_${i}: ${s.agent}${s.model ? ", " + s.model : ""}`) : `player_${i}`, on: { click: () => see(i) } }, avatar(i),
         el("span", { class: "who" }, nameTag(i), el("small", { class: "bidi" }, state.as === null ? `${s.role} \u00b7 ${shown(s.agent)}` : state.as === i ? s.role : "player_" + i)))));
     document.body.classList.toggle("as-seat", state.as !== null);
@@ -266,10 +266,10 @@
   }
   function playing() {
     clearInterval(state.playing);
-    if (state.playing) { state.playing = 0; play.textContent = "\u25b6"; return; }
+    if (state.playing) { state.playing = 0; play.replaceChildren(icon("play")); return; }
     state.fade = true;
     if (!state.picked || state.seq >= rec[rec.length - 1].s) { state.picked = false; state.seq = -1; }
-    play.textContent = "\u23f8\ufe0e";
+    play.replaceChildren(icon("pause"));
     step(1);
     state.playing = setInterval(() => { if (!step(1)) playing(); }, 900);
   }
