@@ -12,8 +12,8 @@ from harness.console import write
 from harness.errors import WolfscopeError
 
 if TYPE_CHECKING:
-    from harness.play.progress import Mode, Progress
     from harness.play.preflight.place import Executor
+    from harness.play.progress import Mode, Progress
 
 RUNS = Path("runs")
 SHOWN = 20
