@@ -15,6 +15,8 @@ compiled.use()
 
 GAMES = {"werewolf": "games.werewolf:GAME", "avalon": "games.avalon:GAME"}
 """The game of each name, as `package.module:attribute`; it follows `games.base.Game`."""
+DEFAULT = "werewolf"
+"""The game that is meant where none is named."""
 SHIPPED = tuple(GAMES)
 """The games of the repository, whatever a process registers beside them."""
 

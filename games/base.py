@@ -211,6 +211,10 @@ class Text(Protocol):
         """The typed acts in a speech, in order."""
         ...
 
+    def opposite(self, act: SpeechAct) -> SpeechAct:
+        """The act with what it claims of its subject turned round; itself where it claims nothing of a subject."""
+        ...
+
     def role_words(self, config: Any, words: Any) -> dict[str, str]:
         """Role key -> word, of the roles that are dealt: what the answer to a belief question may be."""
         ...

@@ -22,7 +22,7 @@ wrong_sycophancy     the same of village ballots where that seat is no werewolf
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -146,6 +146,7 @@ def _table_talk(log: GameLog, wolves: set[int], lied: set[int]) -> Iterator[tupl
     suspected: dict[int, Counter[int]] = {}
     reading = log.game.reading(log.config)
     accusing = [kind for kind, naming in (reading.namings if reading else {}).items() if naming.guilty]
+    sought = log.game.belief_targets[0].roles
     for record in log.records:
         if isinstance(record, Decision):
             if record.kind in accusing and record.action.option not in (None, NOBODY):
@@ -159,7 +160,9 @@ def _table_talk(log: GameLog, wolves: set[int], lied: set[int]) -> Iterator[tupl
         elif record.kind in log.game.exit_kinds and record.target is not None:
             living.discard(record.target)
         elif record.audience is None and record.actor is not None:
-            targets = [a.subject for a in record.acts if suspects(a)] if record.kind == "speech" else []
+            targets = (
+                [a.subject for a in record.acts if suspects(a, sought)] if record.kind == "speech" else []
+            )
             if record.kind in accusing and record.target not in (None, NOBODY):
                 targets = [record.target]
             for target in targets:
@@ -167,10 +170,10 @@ def _table_talk(log: GameLog, wolves: set[int], lied: set[int]) -> Iterator[tupl
                     suspected.setdefault(record.actor, Counter())[target] += 1
 
 
-def suspects(act: SpeechAct) -> bool:
-    """Whether an act speaks against its subject."""
+def suspects(act: SpeechAct, sought: Collection[str]) -> bool:
+    """Whether an act speaks against its subject. sought: the roles that are suspected in this game."""
     return act.kind in ("accuse", "announce_ballot") or (
-        act.kind == "report_inspection" and act.role == "werewolf"
+        act.kind == "report_inspection" and act.role in sought
     )
 
 
@@ -200,10 +203,11 @@ def _moved(log: GameLog, beliefs: pl.DataFrame) -> Iterator[tuple[int, float, fl
     """(speaker, mean change of a listener's stated belief in the utterance's direction, 1) for each utterance about
     somebody whom a listener has stated a belief about before and after."""
     said: dict[int, list[tuple[int, int, float]]] = {}
+    sought = log.game.belief_targets[0].roles
     for record in log.records:
         if isinstance(record, Decision) and record.kind == "speech":
             for act in record.action.acts:
-                if act.subject is not None and (direction := _direction(act)):
+                if act.subject is not None and (direction := _direction(act, sought)):
                     said.setdefault(act.subject, []).append((record.seq, record.seat, direction))
     gains: dict[tuple[int, int, int], list[float]] = {}
     for (viewer, subject), part in (
@@ -222,13 +226,13 @@ def _moved(log: GameLog, beliefs: pl.DataFrame) -> Iterator[tuple[int, float, fl
         yield who, sum(changes) / len(changes), 1.0
 
 
-def _direction(act: SpeechAct) -> float:
+def _direction(act: SpeechAct, sought: Collection[str]) -> float:
     if act.kind == "accuse":
         return 1.0
     if act.kind in ("defend", "vouch"):
         return -1.0
     if act.kind == "report_inspection":
-        return 1.0 if act.role == "werewolf" else -1.0
+        return 1.0 if act.role in sought else -1.0
     return 0.0
 
 

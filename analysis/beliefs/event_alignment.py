@@ -75,13 +75,13 @@ def aligned(
         for i, name in enumerate(names):
             found.append(
                 around.filter(pl.col(f"belief_{i}").is_not_nan())
-                .group_by("offset", werewolf="is_werewolf", maintain_order=True)
+                .group_by("offset", "is_werewolf", maintain_order=True)
                 .agg(belief=pl.col(f"belief_{i}").mean(), n_rows=pl.len().cast(pl.Int64))
                 .filter(pl.col("n_rows") >= least)
-                .select(event=pl.lit(words), offset="offset", source=pl.lit(name), werewolf="werewolf",
+                .select(event=pl.lit(words), offset="offset", source=pl.lit(name), is_werewolf="is_werewolf",
                         belief="belief", n_rows="n_rows")
             )  # fmt: skip
-    return pl.concat(found).sort("event", "source", "werewolf", "offset", maintain_order=True)
+    return pl.concat(found).sort("event", "source", "is_werewolf", "offset", maintain_order=True)
 
 
 def persuasion(utterances: pl.DataFrame, beliefs: pl.DataFrame) -> pl.DataFrame:

@@ -1,9 +1,9 @@
 """Is the whole posterior there: a linear map from activations to the beliefs of the ideal reader.
 
 A probe of the truth can succeed with less than a belief. Here the answer is the reader's log-odds (R2, out of fold,
-against the same map from everything public) and, in the simplex werewolf / seer / neither, where the predicted
-beliefs of held-out games lie. Second-order calibration asks the same one step further: what a seat expects another to
-believe, against what that other believes.
+against the same map from everything public) and, in the triangle of two roles and neither, where the
+predicted beliefs of held-out games lie. Second-order calibration asks the same one step further: what a seat expects
+another to believe, against what that other believes.
 """
 
 from __future__ import annotations
@@ -76,23 +76,27 @@ def posterior_r2(target: Target, folds: Folds, p: NDArray[np.float64]) -> pl.Dat
 
 
 def simplex(
-    target: Target, folds: Folds, p_werewolf: NDArray[Any], p_seer: NDArray[Any], layer: int
+    target: Target, folds: Folds, one: NDArray[Any], two: NDArray[Any], corners: tuple[str, str], layer: int
 ) -> pl.DataFrame:
     """Exact and predicted beliefs as points: columns x, y, px, py (triangle coordinates), role, and the three each.
 
-    Corners: werewolf (0, 0), seer (1, 0), neither (1/2, sqrt(3)/2). `layer` is a position of the probe's layers.
+    one, two: the posterior `(n_rows,)` that the subject is what the target asks, and that it has the role
+    `corners[1]`; `corners[0]` is the target's name. They lie at (0, 0) and (1, 0), neither at (1/2, sqrt(3)/2). `layer`
+    is a position of the probe's layers.
     """
-    exact = np.stack([p_werewolf, p_seer, np.clip(1 - p_werewolf - p_seer, 0, 1)], axis=1)
+    exact = np.stack([one, two, np.clip(1 - one - two, 0, 1)], axis=1)
     predicted = ridge_map(target.readouts[0].layer(layer), exact, folds)
-    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
-    a, b = exact @ corners, predicted @ corners
+    places = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    a, b = exact @ places, predicted @ places
     return pl.DataFrame(
         {
             "x": a[:, 0], "y": a[:, 1], "px": b[:, 0], "py": b[:, 1],
             "role": np.where(
-                target.y > 0, "werewolf", np.where(target.frame["subject_role"] == "seer", "seer", "other")
+                target.y > 0,
+                corners[0],
+                np.where(target.frame["subject_role"] == corners[1], corners[1], "other"),
             ),
-            "p_werewolf": p_werewolf, "predicted": predicted[:, 0],
+            "p_werewolf": one, "predicted": predicted[:, 0],
         }
     )  # fmt: skip
 

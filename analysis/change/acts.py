@@ -24,7 +24,7 @@ Only what models decided counts, and the decks' own roles; days from the third o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,8 @@ def acts_in(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Row
     """The occasions of one game that its log alone tells; beliefs: (seq, subject) -> what its seat states of it."""
     facts = log.game.seats(log.config, log.records)
     living = set(range(len(facts)))
-    wolves = {i for i, fact in enumerate(facts) if fact.role == "werewolf"}
+    sought = log.game.belief_targets[0].roles
+    wolves = {i for i, fact in enumerate(facts) if fact.role in sought}
     claimed: dict[str, set[int]] = {}
     for record in log.records:
         if isinstance(record, Event):
@@ -134,7 +135,7 @@ def acts_in(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Row
         seat, role = record.seat, facts[record.seat].role
         partners = (wolves & living) - {seat} if seat in wolves else set()
         if record.kind == "speech":
-            yield from _speech(record, role, [f.role for f in facts], claimed)
+            yield from _speech(record, role, wolves, sought, claimed)
             yield from (
                 ("bussing", role, record.day, float(act.subject in partners))
                 for act in record.action.acts
@@ -144,7 +145,7 @@ def acts_in(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Row
             target = int(record.action.option or 0)
             if partners:
                 yield "bussing", role, record.day, float(target in partners)
-            if facts[seat].faction == "village":
+            if facts[seat].faction == log.game.sides[1]:
                 yield "hits", role, record.day, float(target in wolves)
                 held = {j: beliefs[record.seq, j] for j in record.options if (record.seq, j) in beliefs}
                 if target in held:
@@ -161,19 +162,24 @@ def beliefs_in(log: GameLog, stated: pl.DataFrame) -> Iterator[Row]:
     facts = log.game.seats(log.config, log.records)
     days = {r.seq: r.day for r in log.records}
     last: dict[tuple[int, int], float] = {}
+    sought = log.game.belief_targets[0].roles
     rows = stated.sort("seq", pl.col("about").is_not_null(), maintain_order=True)
     for _, seq, viewer, subject, about, p in rows.iter_rows():
         role, day = facts[viewer].role, days.get(seq, 0)
         if about is None:
             last[viewer, subject] = p
-            if facts[viewer].faction == "village":
-                yield "belief_error", role, day, (p - float(facts[subject].role == "werewolf")) ** 2
+            if facts[viewer].faction == log.game.sides[1]:
+                yield "belief_error", role, day, (p - float(facts[subject].role in sought)) ** 2
         elif (subject, about) in last:  # what the viewer thinks that `subject` believes of `about`
             yield "second_order", role, day, abs(p - last[subject, about])
 
 
 def _speech(
-    decision: Decision, role: str, roles: Sequence[str], claimed: dict[str, set[int]]
+    decision: Decision,
+    role: str,
+    wolves: Collection[int],
+    sought: Collection[str],
+    claimed: dict[str, set[int]],
 ) -> Iterator[Row]:
     acts, seat, day = decision.action.acts, decision.seat, decision.day
     yield "silence", role, day, float(not acts)
@@ -181,9 +187,7 @@ def _speech(
     yield "own_role_told", role, day, float(own)
     yield "false_claims", role, day, float(any(a.kind == "claim_role" and a.role != role for a in acts))
     reports = [
-        role == "seer"
-        and a.subject is not None
-        and (a.role == "werewolf") == (roles[a.subject] == "werewolf")
+        role == "seer" and a.subject is not None and (a.role in sought) == (a.subject in wolves)
         for a in acts
         if a.kind == "report_inspection"
     ]

@@ -123,7 +123,7 @@ def believed(runs: Runs, logs: Logs, site: str, say: Say) -> tuple[Target, NDArr
         raise AnalysisError(f"no ideal reader follows the games of {where}: {watched.why}")
     source = beliefs["source"].unique(maintain_order=True)[0]
     mine = beliefs.filter(source=source)
-    columns = [joined_belief(target.frame, mine, f"p_{role}") for role in ("werewolf", "seer")]
+    columns = [joined_belief(target.frame, mine, column) for column in ("p_werewolf", "p_seer")]
     p = np.stack([column.fill_null(float("nan")).to_numpy().astype(float) for column in columns], axis=1)
     kept = np.flatnonzero(np.isfinite(p[:, 0]))
     if len(kept) < 200:

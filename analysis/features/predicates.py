@@ -7,7 +7,7 @@
           | COUNT >= 1, 2, 3 | decision is K | day is D or later | at most N living | subject sits at S | name is N
     rule := atom | not atom | atom and atom | atom and not atom
 
-COUNT is any public count (`games.werewolf.reading.counts.PUBLIC`): accused, was_accused, claimed_seer, ...
+COUNT is any public count of the game (`games.statements.Reading.features`): accused, was_accused, claimed_seer, ...
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.data.frames import GameLog
+from analysis.stats.errors import AnalysisError
+from games.base import Game
 from games.records import Event
-from games.werewolf.reading.counts import PUBLIC, PublicCounts
-from games.werewolf.reading.knowledge import Knowledge
+from games.statements import Reading
 
 STATE: dict[str, Any] = {
     "game_id": pl.String,
@@ -37,47 +38,54 @@ STATE: dict[str, Any] = {
     "day": pl.Int16,
     "n_living": pl.Int16,
     "name": pl.String,
-    **dict.fromkeys(PUBLIC, pl.Int16),
 }
+"""The columns of `states`, before those of the game's public counts (Int16)."""
 LEVELS = (1, 2, 3)
 """Thresholds of a count."""
 FEWEST = 20
 """An atom that holds, or fails, in fewer rows is left out."""
-CONCEPTS = {
-    "role": "subject is werewolf", "alive": "subject lives", "accused": "was_accused >= 1",
-    "claimed": "claimed_seer >= 1",
-}  # fmt: skip
-"""The known concepts and the atoms that stand for them."""
+
+
+def concepts(game: Game) -> dict[str, str]:
+    """The known concepts and the atoms that stand for them."""
+    return {
+        "role": f"subject is {game.belief_targets[0].roles[0]}", "alive": "subject lives",
+        "accused": "was_accused >= 1", "claimed": "claimed_seer >= 1",
+    }  # fmt: skip
 
 
 def states(logs: Iterable[GameLog]) -> pl.DataFrame:
-    """Schema `STATE`, in the order of the logs."""
+    """Schema `STATE` and the public counts of the game, in the order of the logs. Raises AnalysisError where the game
+    offers no reading of its logs."""
     columns: dict[str, list[Any]] = {name: [] for name in STATE}
+    counts: tuple[str, ...] = ()
     for log in logs:
-        for row in _rows(log):
-            for name, column in columns.items():
-                column.append(row[name])
-    return pl.DataFrame(columns, schema=STATE)
+        reading = log.game.reading(log.config)
+        if reading is None:
+            raise AnalysisError(f"the game {log.game.name} offers no reading of its logs (Game.reading)")
+        counts = reading.features
+        for row in _rows(log, reading):
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
+    return pl.DataFrame(columns, schema=STATE | dict.fromkeys(counts, pl.Int16))
 
 
-def _rows(log: GameLog) -> Iterable[dict[str, Any]]:
+def _rows(log: GameLog, reading: Reading) -> Iterable[dict[str, Any]]:
     facts = log.game.seats(log.config, log.records)
     n = len(facts)
-    knowledge, public = Knowledge(log.config), PublicCounts.empty(n)
     for record in log.records:
         if isinstance(record, Event):
-            knowledge.see(record)
-            public.add(record)
+            reading.see(record)
             continue
         viewer = record.seat
-        posterior = knowledge.posterior(viewer)
+        posterior = reading.posterior(viewer)
         for subject in range(n):
             p = posterior[subject].get(facts[subject].role, 0.0)
             yield {
                 "game_id": log.game_id, "seq": record.seq, "viewer": viewer, "subject": subject,
                 "subject_role": facts[subject].role, "viewer_role": facts[viewer].role,
-                "lives": subject in knowledge.living, "told": p >= 1, "kind": record.kind, "day": record.day,
-                "n_living": len(knowledge.living), "name": facts[subject].name, **public.features(subject, viewer),
+                "lives": subject in reading.living, "told": p >= 1, "kind": record.kind, "day": record.day,
+                "n_living": len(reading.living), "name": facts[subject].name, **reading.counts(subject, viewer),
             }  # fmt: skip
 
 
@@ -96,7 +104,7 @@ def predicates(frame: pl.DataFrame, names: bool = True) -> tuple[list[str], NDAr
     found["subject lives"] = frame["lives"]
     found["viewer has been told"] = frame["told"]
     found["subject is itself"] = frame["subject"] == frame["viewer"]
-    for count in PUBLIC:
+    for count in frame.columns[len(STATE) :]:
         for level in LEVELS:
             found[f"{count} >= {level}"] = frame[count] >= level
     for kind in values("kind"):

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from analysis.data.frames import subject_rows
+from analysis.data.frames import counts_in, subject_rows
 from analysis.data.labels import label
 from analysis.data.levels import levels_of
 from analysis.data.targets import Target, targets_of
@@ -20,14 +20,12 @@ from analysis.features.material import Material, joined, untrained_codes, untrai
 from analysis.features.readers import Columns
 from analysis.features.regimes import later_days, shift_of
 from analysis.stats.errors import AnalysisError
-from games.werewolf.reading.counts import PUBLIC
 from harness.features.saved import load_dictionary
 
 FEWEST = 40
 """A target with fewer rows of its rarer kind is left out."""
 SHIFTS = ("preset", "model", "agent", "viewer_role", "kind")
 """Columns of the rows that a shift may be between."""
-CLAIMS = ("claimed_seer", "claimed_villager", "claimed_other")
 
 
 def sources_of(
@@ -127,9 +125,10 @@ def _untrained(run: Any, material: Material) -> tuple[list[tuple[str, sparse.csr
 def _more(first: Target, others: Any) -> list[Target]:
     """Facts that stand in the text: accused, claimed; and the ballot that is about to fall."""
     frame = others.frame
+    claims = [name for name in counts_in(frame) if name.startswith("claimed_")]
     facts = {
         "subject_was_accused": frame["was_accused"] > 0,
-        "subject_claimed_a_role": pl.Series(frame.select(pl.sum_horizontal(CLAIMS) > 0).to_series()),
+        "subject_claimed_a_role": pl.Series(frame.select(pl.sum_horizontal(claims) > 0).to_series()),
     }
     found = [
         Target(
@@ -156,7 +155,7 @@ def _public(target: Target) -> list[Columns]:
     words = word_features(target)
     turn = frame.select("day", "turn", "n_living").to_numpy().astype(np.float32)
     length = frame.select("length", pl.col("length").log1p().alias("log")).to_numpy().astype(np.float32)
-    public = np.hstack([frame.select(PUBLIC).to_numpy().astype(np.float32), turn])
+    public = np.hstack([frame.select(counts_in(frame)).to_numpy().astype(np.float32), turn])
     found: Sequence[tuple[str, Any]] = (
         ("bag of words", None if words is None else sparse.csr_matrix(words)), ("length", length),
         ("public events", public),

@@ -18,7 +18,7 @@ from analysis.features.descriptions import describe
 from analysis.features.fight import Outcome, Question, fight
 from analysis.features.judge import judge, known
 from analysis.features.material import Material, joined, material_of
-from analysis.features.predicates import CONCEPTS, predicates, states
+from analysis.features.predicates import concepts, predicates, states
 from analysis.features.questions import questions_of
 from analysis.features.regimes import REGIMES, Plan
 from analysis.stats.threads import one_thread
@@ -88,11 +88,11 @@ def write_judge(run: Any, folder: Path, say: Say = lambda text: None) -> dict[st
         games = here["game_id"].to_numpy()
         found = material.found
         directions = found.w_dec / np.float32(found.card.scale)
-        truth, concepts = judge(known(words, atoms, CONCEPTS), x, codes, directions, games)
+        truth, near = judge(known(words, atoms, concepts(material.logs.game)), x, codes, directions, games)
         say(f"describing {found.card.width:,} latents by {len(words)} atoms")
         rules = describe(words, atoms, codes, games)
     tables = {
-        "truth": truth, "concepts": concepts, "rules": rules,
+        "truth": truth, "concepts": near, "rules": rules,
         "contexts": contexts(material, rules["latent"].to_list()[:DESCRIBED]),
     }  # fmt: skip
     _write(run, folder, tables, {"stamp": material.stamps})

@@ -28,8 +28,7 @@ from scipy import sparse
 from analysis.data.frames import rows_schema
 from analysis.data.targets import Readout, Target
 from analysis.planted.planted import Planted
-from games.werewolf.game import GAME
-from games.werewolf.reading import Reading
+from games import DEFAULT, load_game
 
 Carried = Literal["nothing", "surface", "unused", "used", "private"]
 KINDS: tuple[Carried, ...] = ("nothing", "surface", "unused", "used", "private")
@@ -127,17 +126,19 @@ def as_target(
         "preset": "planted",
     }  # fmt: skip
     columns: dict[str, Any] = {}
-    schema = rows_schema(GAME, Reading.features)
+    game = load_game(DEFAULT)
+    reading, sought = game.reading(game.configure()), game.belief_targets[0].name
+    schema = rows_schema(game, () if reading is None else reading.features)
     for name in schema:
         value = frame[name] if name in frame.columns else known.get(name, 0)
         columns[name] = value if isinstance(value, pl.Series) else pl.Series([value] * len(frame))
-    columns["subject_role"] = np.where(y > 0, "werewolf", "villager")
+    columns["subject_role"] = np.where(y > 0, sought, "villager")
     typed = pl.DataFrame(columns).cast(pl.Schema(schema))
     layers = tuple(str(i) for i in range(x.shape[1]))
     return Target(
         "subject_is_werewolf", "planted", typed, y, typed["subject"].to_numpy(),
         sparse.csr_matrix((len(frame), 0), dtype="f4"), [], (Readout("mention", layers, x, np.arange(len(frame))),),
-        stated=stated or {}, role="werewolf", chose=chose,
+        stated=stated or {}, role=sought, chose=chose,
     )  # fmt: skip
 
 

@@ -10,8 +10,6 @@ import polars as pl
 
 from analysis.report.figures import BLUE, GRID, INK, MUTED, ORANGE, TEAL, Drawing, data, palette, svg, tenths
 
-ROLES = {"werewolf": ORANGE, "seer": TEAL, "other": MUTED}
-
 
 def matrix(cells: pl.DataFrame, label: str) -> str | Drawing:
     """F6: AUROC of every training group (rows) on every test group. Columns train, test, auroc."""
@@ -71,10 +69,10 @@ def curves(
     return svg(chart.properties(width=width, height=height), label)
 
 
-def simplex(points: pl.DataFrame, label: str) -> str | Drawing:
-    """F4: beliefs in the triangle werewolf / seer / neither, exact on the left, predicted on the right.
+def simplex(points: pl.DataFrame, corners: tuple[str, str], label: str) -> str | Drawing:
+    """F4: beliefs in the triangle of two roles and neither, exact on the left, predicted on the right.
 
-    Columns x, y, px, py, role; every row is drawn, so give at most some hundreds.
+    Columns x, y, px, py, role (one of the corners, or `other`); every row is drawn, so give at most some hundreds.
     """
     both = pl.concat(
         [
@@ -82,11 +80,12 @@ def simplex(points: pl.DataFrame, label: str) -> str | Drawing:
             points.select(x="px", y="py", role="role", panel=pl.lit("read from the activations")),
         ]
     )
-    corners = [(0.0, 0.0, "werewolf"), (1.0, 0.0, "seer"), (0.5, 0.866, "neither"), (0.0, 0.0, "")]
+    one, two = corners
+    places = [(0.0, 0.0, one), (1.0, 0.0, two), (0.5, 0.866, "neither"), (0.0, 0.0, "")]
     edge = pl.DataFrame(
         [
             {"cx": a, "cy": b, "ty": b + (0.07 if b else -0.07), "corner": c, "place": i}
-            for i, (a, b, c) in enumerate(corners)
+            for i, (a, b, c) in enumerate(places)
         ]
     )
     panels = pl.DataFrame({"panel": both["panel"].unique(maintain_order=True)})
@@ -101,7 +100,7 @@ def simplex(points: pl.DataFrame, label: str) -> str | Drawing:
         x=alt.X("cx:Q", scale=scale_x, axis=None), y=alt.Y("ty:Q", scale=scale_y, axis=None), text="corner:N"
     )  # fmt: skip
     color = alt.Color(
-        "role:N", scale=alt.Scale(domain=list(ROLES), range=list(ROLES.values())),
+        "role:N", scale=alt.Scale(domain=[one, two, "other"], range=[ORANGE, TEAL, MUTED]),
         legend=alt.Legend(title="truth", orient="bottom", labelColor=INK, titleColor=MUTED),
     )  # fmt: skip
     dots = base.transform_filter("isValid(datum.x)").mark_circle(size=22, opacity=0.55, clip=True).encode(
@@ -113,11 +112,11 @@ def simplex(points: pl.DataFrame, label: str) -> str | Drawing:
 
 
 def courses(points: pl.DataFrame, label: str, what: str) -> str | Drawing:
-    """F3: mean belief around events. Columns event, offset, source, werewolf (bool), belief. what: the subject is asked
-    to be, `a werewolf`."""
+    """F3: mean belief around events. Columns event, offset, source, is_werewolf (bool), belief. what: the subject is
+    asked to be, `a werewolf`."""
     sources = points["source"].unique(maintain_order=True).to_list()
     named = points.with_columns(
-        truth=pl.when(pl.col("werewolf")).then(pl.lit(f"is {what}")).otherwise(pl.lit("is not"))
+        truth=pl.when(pl.col("is_werewolf")).then(pl.lit(f"is {what}")).otherwise(pl.lit("is not"))
     )
     chart = (
         alt.Chart(data(named))

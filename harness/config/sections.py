@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.backends.registry import KINDS, named_kinds
+from games import DEFAULT
 from harness.config.hashing import hash_of
 from harness.config.identity import identity
 
@@ -45,7 +46,7 @@ class GameSection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = "werewolf"
+    name: str = DEFAULT
     """The game."""
 
     @property

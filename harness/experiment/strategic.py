@@ -81,7 +81,7 @@ def menu(
         if role in dealt and role not in sought:
             found.append(Option(f"claim_role:{role}", (SpeechAct("claim_role", None, role),)))
     if others and "report_inspection" in known:
-        found.append(Option(f"report:{others[0]}", (SpeechAct("report_inspection", others[0], "werewolf"),)))
+        found.append(Option(f"report:{others[0]}", (SpeechAct("report_inspection", others[0], sought[0]),)))
     return list({option.name: option for option in found}.values())[:most]
 
 

@@ -47,7 +47,7 @@ def changed_records(
     if do == "remove":
         return [*records[:at], *records[at + 1 :]]
     if do == "flip":
-        acts = flipped(event.acts, subject)
+        acts = flipped(text, event.acts, subject)
         if acts == event.acts:
             return None
         said = text.say(acts, words)

@@ -108,7 +108,7 @@ def opposite(step: Step, name: str, text: Any, words: Any, subject: int) -> str:
         return tenths.sub(lambda m: f"{name} {_TENTHS - int(m[1])}", said)
     acts = () if text is None else tuple(text.read_acts(said, words))
     if any(act.subject == subject for act in acts):
-        turned = flipped(acts, subject)
+        turned = flipped(text, acts, subject)
         if turned != acts:
             return str(text.say(turned, words))
     return SURE[1 if accuses(said) else 0].format(name=name)

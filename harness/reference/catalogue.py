@@ -14,7 +14,7 @@ from agents.backends.hooked.settings import HookedSettings
 from agents.backends.vllm.settings import EngineSettings
 from agents.llm.chat_prompt import Factors
 from agents.werewolf.styles import STYLES, Style
-from games import SHIPPED, load_game
+from games import DEFAULT, SHIPPED, load_game
 from games.printable import lines_of
 from harness.activations.format import SITES
 from harness.config import sections
@@ -48,7 +48,7 @@ def tables() -> list[Table]:
     found = [Table("run", "How much, and how it is carried out.", keys_of(sections.RunSection))]
     for game in sorted(SHIPPED):
         config = type(load_game(game).configure())
-        own = Key("name", "text", '"werewolf"', "", f"The game; one of {', '.join(sorted(SHIPPED))}.")
+        own = Key("name", "text", f'"{DEFAULT}"', "", f"The game; one of {', '.join(sorted(SHIPPED))}.")
         keys = [
             msgspec.structs.replace(key, default='"classic-7"') if key.name == "preset" else key
             for key in keys_of(config)

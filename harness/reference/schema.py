@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from games import load_game
+from games import DEFAULT, load_game
 from harness.config.sections import Config
 from harness.reference.catalogue import configs, lexicons, policies, presets
 from harness.reference.fields import attribute_docs
@@ -20,7 +20,7 @@ def schema() -> dict[str, Any]:
         **made,
     }
     definitions = made["$defs"]
-    rules = type(load_game("werewolf").configure()).model_json_schema()
+    rules = type(load_game(DEFAULT).configure()).model_json_schema()
     definitions |= rules.pop("$defs", {})
     game = definitions["GameSection"]
     game["properties"] |= rules["properties"]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
+from games import DEFAULT
 from harness.seals import keep_lines, read_state, write_state
 
 
@@ -59,7 +60,7 @@ def resume(
     """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings, RunDamaged where it
     was changed since."""
     state = read_state(work / "state.json")
-    first = {"game": "werewolf"}  # training runs from before there were others do not say
+    first = {"game": DEFAULT}  # training runs from before there were others do not say
     same = {**first, **state["settings"], "tokens": settings["tokens"]} == first | settings
     if not same or settings["tokens"] < min(state["tokens"], state["settings"]["tokens"]):
         raise ValueError(

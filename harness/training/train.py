@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM
 
 from agents.lessons import lessons_of, stream
 from agents.models.small import make_config
+from games import DEFAULT
 from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.attention import predict
@@ -140,7 +141,7 @@ def marks(tokens: int) -> list[int]:
 def train(
     out: Path,
     *,
-    game: str = "werewolf",
+    game: str = DEFAULT,
     seed: int = 0,
     tokens: int = SHIPPED_TOKENS,
     batch_tokens: int = 2048,

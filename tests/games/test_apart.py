@@ -13,20 +13,13 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 
 EXCEPTIONS = {
     "harness/model_evaluation": "the shipped small models play Werewolf",
-    "analysis/change": "acts that are compared are those of Werewolf's sides",
-    "harness/cli/learning/train.py": "the game that a small model is trained on where none is named",
-    "harness/config/sections.py": "the game that a configuration plays where it names none",
+    "analysis/change": "the act that the recipe `confess` plants",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
-    "harness/experiment": "subjects by side, reports turned round and menus of acts are those of Werewolf",
-    "harness/reasoning": "what turns a step of reasoning round is a claim of Werewolf",
+    "harness/experiment": "the word by which designs call whom the game asks about first",
     "harness/reference": "the presets, settings and lexicons that are listed are those of the default game",
     "harness/training": "the shipped small models are trained on games of Werewolf",
-    "analysis/behaviour": "reports of a werewolf in persuasion; wins and ballots by the sides of Werewolf",
-    "analysis/beliefs": "which observer follows which game; the roles of Werewolf as corners of a simplex",
+    "analysis/beliefs": "which observer follows which game, and what it was told by Werewolf's seers",
     "analysis/covert": "who has a partner and a next target among werewolves",
-    "analysis/features": "predicates and beliefs that features are held to are those of Werewolf",
-    "analysis/planted": "planted tables have the columns of Werewolf's",
-    "analysis/report/charts.py": "colours of Werewolf's roles",
 }
 """Folder or file that names the game, and why; an entry that is needed no more has to go."""
 

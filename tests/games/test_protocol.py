@@ -109,6 +109,17 @@ def test_every_kind_of_speech_act_is_said_and_read_back(game: Game) -> None:
         assert game.text.read_acts(game.text.say(acts, words), words) == acts
 
 
+def test_the_opposite_of_an_act_can_be_said_of_the_same_subject(game: Game) -> None:
+    config, log = random_game(game, 5)
+    words, rng = game.text.words_of(config, log), random.Random(1)
+    for _ in range(60):
+        (act,) = some_acts(game, rng, config.n_players)
+        turned = game.text.opposite(act)
+        assert turned.subject == act.subject
+        assert game.text.read_acts(game.text.say((turned,), words), words) == (turned,)
+        assert game.text.opposite(turned).kind == act.kind
+
+
 def test_log_is_folded_and_views_read_it_as_the_transcript_does(game: Game) -> None:
     config, log = random_game(game, 6)
     state, again = fold(game, config, 6, log)

@@ -115,7 +115,8 @@ def _posterior(
     seer = joined_belief(e.target.frame, exact, "p_seer")
     q = seer.fill_null(0.0).to_numpy().astype(float)
     place = e.target.readouts[0].layers.index(best["layer"])
-    points = geometry.simplex(e.target, e.folds, p, np.minimum(q, 1 - p), place)
+    corners = (e.target.role, "seer")
+    points = geometry.simplex(e.target, e.folds, p, np.minimum(q, 1 - p), corners, place)
     numbers.add("F4_simplex", points)
     drawn = points.sample(min(DRAWN, len(points)), seed=0)
     rows = [[r["layer"], f"{r['r2']:.3f}"] for r in table.to_dicts()]
@@ -123,7 +124,7 @@ def _posterior(
     block.add(
         figure=Figure(
             "F4", "F4", "Is the whole posterior there, as a linear map, or only the most likely answer?",
-            charts.simplex(drawn, "Exact and predicted beliefs in the simplex"),
+            charts.simplex(drawn, corners, "Exact and predicted beliefs in the simplex"),
             f"Ridge from layer {best['layer']} to the {NAMES[source]}, held-out games; {len(drawn):,} of "
             f"{len(points):,} rows drawn. R2 of its log-odds: {best['r2']:.3f}, against {public:.3f} from counts of "
             f"public events: {verdict} these tell. n = {e.target.n_games:,} games.",

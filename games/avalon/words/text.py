@@ -15,7 +15,7 @@ from games.avalon.words.lines import CHOICES, OWN_WRITERS, SPEECHES, VERBS, WRIT
 from games.base import Malformed
 from games.engine.discussion import OVER, SKIP, SPEAK
 from games.language.quoting import quote
-from games.records import Action, Decision, Event, Record, Request, SpeechAct
+from games.records import Action, Decision, Event, Record, Request, SpeechAct, SpeechActKind
 
 
 def line(record: Record, seat: int | None, config: AvalonConfig, w: Words) -> str | None:
@@ -118,6 +118,12 @@ def say(acts: Sequence[SpeechAct], w: Words) -> str:
 def read_acts(text: str, w: Words) -> tuple[SpeechAct, ...]:
     """The typed acts in a speech."""
     return codec.read(text, w.names, w.lex)
+
+
+def opposite(act: SpeechAct) -> SpeechAct:
+    """An accusation for a word of trust, and the other way round; else the act itself."""
+    turned: dict[str, SpeechActKind] = {"accuse": "vouch", "vouch": "accuse"}
+    return SpeechAct(turned[act.kind], act.subject) if act.kind in turned else act
 
 
 def role_words(config: AvalonConfig, w: Words) -> dict[str, str]:

@@ -166,6 +166,17 @@ def read_acts(text: str, w: Words) -> tuple[SpeechAct, ...]:
     return codec.read(text, w.names, w.lex)
 
 
+def opposite(act: SpeechAct) -> SpeechAct:
+    """An accusation for a defence, a werewolf found for an innocent, and the other way round; else the act itself."""
+    if act.kind == "accuse":
+        return SpeechAct("defend", act.subject)
+    if act.kind == "defend":
+        return SpeechAct("accuse", act.subject)
+    if act.kind == "report_inspection":
+        return SpeechAct(act.kind, act.subject, "villager" if act.role == "werewolf" else "werewolf")
+    return act
+
+
 def role_words(config: WerewolfConfig, w: Words) -> dict[str, str]:
     """Role key -> word, of the roles that are dealt."""
     return {role: w.term(role) for role, count in config.roles.items() if count}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from games import DEFAULT
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
 from harness.errors import WolfscopeError
 
@@ -15,7 +16,7 @@ def train_small_model(
     on: Path | None = None,
     recipe: str | None = None,
     control: Flag = False,
-    game: str = "werewolf",
+    game: str = DEFAULT,
     seed: int = 0,
     tokens: int | None = None,
     belief_share: float = 1.0,
