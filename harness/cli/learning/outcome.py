@@ -102,11 +102,11 @@ def eval_partners(
 
     from analysis.covert.partners import carriers, partner_lines, partners_table
     from analysis.data.frames import GameLog
-    from games import load_game
+    from games import DEFAULT, load_game
     from harness.run.derived import OF_NO_RUN, write_table
     from harness.training.selfplay.partners import pairs_of, play_pair
 
-    game = load_game("werewolf")
+    game = load_game(DEFAULT)
     rules = game.configure(preset=preset)
     wanted = [(before, before), *(pair for pair in pairs_of(models) if pair != (before, before))]
     cells = {

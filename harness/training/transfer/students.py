@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,16 @@ import torch
 from transformers import LlamaForCausalLM
 
 from agents.lessons import View
-from agents.models.folder import load_tokenizer
+from agents.models.folder import load_tokenizer, model_name
 from agents.models.small import find_model
 from harness.gate import own_folder
 from harness.training import attention as training_attention
+from harness.training.attention import predict
 from harness.training.batches import Batch, Row, collate
 from harness.training.checkpoint import save
+from harness.training.loop import Loop
 from harness.training.precision import mixed_precision
-from harness.training.train import KIND_WEIGHTS, optimizers, update
+from harness.training.train import KIND_WEIGHTS
 
 RATE = 0.1
 """Learning rate at the start, in units of the highest of training from scratch; it falls linearly to nothing."""
@@ -30,7 +32,8 @@ def teach(
 ) -> Path:  # fmt: skip
     """Train the model in `base` on the views for so many tokens, read again as often as it takes; into `out`.
 
-    A model that is there already is not trained again. Raises ValueError without views.
+    A model that is there already is not trained again, a training that was stopped goes on. Raises ValueError without
+    views.
     """
     if (out / "config.json").is_file():
         return out
@@ -45,21 +48,30 @@ def teach(
         folder, dtype=torch.float32, attn_implementation=training_attention.NAME
     ).to(device)
     model.train()
-    optims = optimizers(model)
     rows = [Row(view, words, tokenizer) for view in views]
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
-    done, epoch = 0, 0
-    while done < tokens:
-        for batch in batches(rows, seed, epoch):
-            batch = batch.to(device)
-            factor = RATE * min(1.0, (done / tokens + 0.01) / 0.05) * (1.0 - done / tokens)
-            update(model, model, optims, batch, weights, factor, mixed_precision(device))
-            done += int((batch.stem >= 0).sum())
-            if done >= tokens:
-                break
-        epoch += 1
+    bf16 = mixed_precision(device)
+    settings = {"base": model_name(folder), "views": len(views), "seed": seed, "tokens": tokens}
+    loop = Loop(out / "training", model, settings, device=device, say=say)
+
+    def data() -> Iterator[tuple[dict[str, int], Batch]]:
+        epoch, first = loop.state["game"], loop.state.get("batch", 0)
+        while True:
+            for k, batch in enumerate(batches(rows, seed, epoch)[first:], first):
+                yield {"game": epoch, "batch": k + 1}, batch
+            epoch, first = epoch + 1, 0
+
+    loop.run(
+        data(),
+        predict=lambda batch: predict(model, batch, bf16),
+        weights=lambda _: weights,
+        rate=lambda done: RATE * min(1.0, (done / tokens + 0.01) / 0.05) * (1.0 - done / tokens),
+        save_every=500,
+    )
     save(out, model, tokenizer)
-    say(f"saved {out}: {done:,} tokens, {epoch} times through {len(rows):,} views")
+    say(
+        f"saved {out}: {loop.state['tokens']:,} tokens, {loop.state['game'] + 1} times through {len(rows):,} views"
+    )
     return out
 
 
