@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from agents.backends.base import Capabilities
 from agents.backends.mock import MockBackend
@@ -112,8 +113,9 @@ class Reading:
     def capture(
         self, sittings: Sequence[Sitting], store: Path, hooked: HookedModel | None = None
     ) -> np.ndarray:
-        """The residual stream `(n_inquiries, n_sites, n_layers + 1, d_model)` float32, layer 0 the embedding, read into
-        the store at `store`; rows in the order of the sittings' inquiries.
+        """The residual stream `(n_inquiries, n_sites, n_layers + 1, d_model)` float32, read into the store at `store`;
+        rows in the order of the sittings' inquiries. Layer 0 is the embedding, the last one is given as the unembedding
+        reads it, after the model's final norm (the `hidden_states` of transformers).
 
         hooked: reads the same contexts instead of the model. NaN where there is no such token: a subject that may not
         be voted for, a model that has no word that asks for characters.
@@ -133,6 +135,8 @@ class Reading:
         rows = np.array([place[game, seq, subject] for game, seq, subject in keys])
         sites = np.array([SITES.index(site) for site in lines["site"]])
         found[rows, sites] = opened.read_rows(lines)
+        with torch.inference_mode():
+            found[..., -1, :] = reader.model.base_model.norm(torch.from_numpy(found[..., -1, :])).numpy()
         return found
 
 

@@ -101,6 +101,42 @@ def test_a_role_is_one_row(tmp_path: Path) -> None:
     assert done.stdout.startswith("the observer does not model the role 'twin'")
 
 
+CHARACTER = """
+from agents.lessons import played
+from agents.policies import make_policy, players_of
+from agents.werewolf.observer import EVEN, Observer
+from agents.werewolf.styles import CAST
+from games import load_game
+from games.records import Decision
+
+game = load_game("werewolf")
+config = game.configure(preset="aiwolf-5")
+assert "blunt" in players_of(game).policies() and "blunt" not in CAST and set(EVEN) == set(CAST)
+seats = [make_policy(game, "b", "blunt", {})] * 5
+log, _ = played(game, config, 3, seats, lambda options, seen: max(options, key=lambda one: one[1])[0])
+observer = Observer("exact", config, {"blunt": 1.0})
+for record in log:
+    observer.update(record)
+said = [act.kind for r in log if isinstance(r, Decision) for act in r.action.acts]
+print(said.count("accuse") > said.count("defend"))
+"""
+
+
+def test_a_character_is_one_row(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    shutil.copytree(ROOT / "agents", tmp_path / "agents", ignore=ignored)
+    table = tmp_path / "agents" / "werewolf" / "styles.py"
+    before = table.read_text(encoding="utf-8")
+    end = "\n}\n"
+    assert before.count(end) == 1
+    table.write_text(before.replace(end, f"\n    {block('row of STYLES').strip()}{end}"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", CHARACTER], cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_a_game_is_loaded_and_a_tournament_of_it_is_played_replayed_and_checked(tmp_path, capsys) -> None:
     exec(compile(block("runs"), "extending.md", "exec"), {})
     assert "Players Ada Ben Cal Dot Eve." in capsys.readouterr().out
