@@ -1,5 +1,5 @@
-"""One target, evaluated: the probe, everything that stands beside it on the same folds, the rungs, the null, "
-"the audits."""
+"""One target, evaluated: the probe, everything that stands beside it on the same folds, the rungs, the null,
+the audits."""
 
 from __future__ import annotations
 

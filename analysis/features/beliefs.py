@@ -79,7 +79,7 @@ def write_linear(
 
 
 def compared(runs: Runs, target: Target, wanted: NDArray[np.float64], layer: int) -> dict[str, pl.DataFrame]:
-    """`across_<factor>` for every factor with two levels of enough rows. layer: its place in the read-out."""
+    """`across_<factor>` for every factor with two levels of enough rows. layer: its place in the probe."""
     x, games = target.readouts[0].layer(layer), target.games
     levels = {name: target.frame[name].fill_null("").to_numpy() for name in FACTORS}
     named = dict.fromkeys(f for _, run in runs for cell in run.manifest.cells for f in cell.factors)
@@ -142,7 +142,7 @@ def drift_of(
     folds: Folds,
     site: str,
 ) -> pl.DataFrame:
-    """Schema `linear.DRIFT`; maps are fitted on half of the games, read-outs are compared on the others."""
+    """Schema `linear.DRIFT`; maps are fitted on half of the games, probes are compared on the others."""
     games = np.unique(target.games)
     away = set(games[np.random.default_rng(7).permutation(len(games))[: len(games) // 2]].tolist())
     store = run.activations()
@@ -171,7 +171,7 @@ def linear_lines(tables: dict[str, pl.DataFrame]) -> list[str]:
     frame = tables["linearity"]
     best = frame.filter(readout="linear").sort("r2", descending=True, maintain_order=True).row(0, named=True)
     lines.append(
-        f"best linear read-out of the posterior's log-odds: layer {best['layer']}, R2 {best['r2']:.3f}"
+        f"best linear probe of the posterior's log-odds: layer {best['layer']}, R2 {best['r2']:.3f}"
     )
     lines += [
         f"layer {r['layer']}, {r['readout']}: R2 {r['r2']:.3f}, above the linear one by {r['gain']:+.3f} "
@@ -179,7 +179,7 @@ def linear_lines(tables: dict[str, pl.DataFrame]) -> list[str]:
         for r in frame.filter(pl.col("readout") != "linear").iter_rows(named=True)
     ]
     lines += [
-        f"read-out of layer {r['fitted']} at layer {r['read']}: as it is R2 {r['r2_as_is']:.2f}, through one map "
+        f"probe of layer {r['fitted']} at layer {r['read']}: as it is R2 {r['r2_as_is']:.2f}, through one map "
         f"{r['r2_mapped']:.2f}, own {r['r2_own']:.2f}; cosine {r['cosine']:.2f} (two halves of the games: "
         f"{r['ceiling']:.2f})"
         for r in tables["drift"].iter_rows(named=True)

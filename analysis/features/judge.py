@@ -2,7 +2,7 @@
 
 Latents are chosen on one half of the held-out games and counted on the other. False negatives are counted: a latent
 that is only on where a werewolf is named but stays off for most werewolves is no werewolf latent.
-Splitting: how many latents a read-out of the best k needs before more add less than `STEP` of F1 (Karvonen et al.
+Splitting: how many latents a probe of the best k needs before more add less than `STEP` of F1 (Karvonen et al.
 2025).
 Absorption (Chanin et al. 2024): of the rows of a concept that a probe on the stream recognises, the share where none of
 the concept's latents is on and another carries at least `CARRIES` of the probe's score.
@@ -45,8 +45,8 @@ TRUTH: dict[str, Any] = {
 }
 CONCEPT: dict[str, Any] = {
     "concept": pl.String,
-    "splitting": pl.Int32,  # latents that it is spread over; null where no read-out of 16 reaches it
-    "f1_one": pl.Float64,  # of a read-out of the best latent
+    "splitting": pl.Int32,  # latents that it is spread over; null where no probe of 16 reaches it
+    "f1_one": pl.Float64,  # of a probe of the best latent
     "f1_sixteen": pl.Float64,
     "f1_probe": pl.Float64,  # of a probe on the stream
     "absorption": pl.Float64,  # null where the probe recognises too few rows

@@ -1,4 +1,4 @@
-"""What of a belief is linear: read-outs of a posterior's log-odds that are linear and that are not, on the same rows.
+"""What of a belief is linear: probes of a posterior's log-odds that are linear and that are not, on the same rows.
 
 Three questions. `linearity`: does a kernel or a small network read more of it than a linear map, on held-out games?
 `drift`: is the direction of one layer that of another, up to one linear map a layer, fitted on rows without labels?
@@ -38,10 +38,10 @@ LINEARITY: dict[str, Any] = {
     "n_games": pl.Int64,
 }
 DRIFT: dict[str, Any] = {
-    "fitted": pl.String,  # layer, or level of a factor, that the read-out is of
+    "fitted": pl.String,  # layer, or level of a factor, that the probe is of
     "read": pl.String,  # where it is applied
     "cosine": pl.Float64,  # of the two directions as they are
-    "r2_as_is": pl.Float64,  # of the foreign read-out on the rows
+    "r2_as_is": pl.Float64,  # of the foreign probe on the rows
     "r2_mapped": pl.Float64,  # after one linear map from this layer to that one
     "r2_own": pl.Float64,
     "ceiling": pl.Float64,  # cosine of two fits on halves of the games: what the same direction would show
@@ -144,7 +144,7 @@ def _network(x: NDArray[Any], wanted: Doubles, folds: Folds, seed: int) -> Doubl
 def drift(
     layers: Mapping[str, NDArray[Any]], wanted: Doubles, folds: Folds, unlabelled: Mapping[str, NDArray[Any]]
 ) -> pl.DataFrame:
-    """Schema `DRIFT` for every layer's read-out put to every later layer.
+    """Schema `DRIFT` for every layer's probe put to every later layer.
 
     unlabelled: layer -> `(n, d)`, the same rows in all, of other games than the labelled ones: maps are fitted on them.
     """
@@ -161,7 +161,7 @@ def _carried(
     here: str, there: str, layers: Mapping[str, NDArray[Any]], wanted: Doubles, folds: Folds,
     unlabelled: Mapping[str, NDArray[Any]],
 ) -> dict[str, Any]:  # fmt: skip
-    """The read-out of layer `here` on rows of `there`, as it is and through a map from `there` to `here`."""
+    """The probe of layer `here` on rows of `there`, as it is and through a map from `there` to `here`."""
     a, b = np.asarray(layers[here], np.float64), np.asarray(layers[there], np.float64)
     mapping = fitted_map(unlabelled[there], unlabelled[here])
     mapped = mapping(b)
@@ -206,7 +206,7 @@ def fitted_map(x: NDArray[Any], y: NDArray[Any]) -> Callable[[NDArray[Any]], Dou
 def across(
     x: NDArray[Any], wanted: Doubles, level: NDArray[Any], games: NDArray[Any], fewest: int = 200
 ) -> pl.DataFrame:
-    """Schema `DRIFT` for a factor (preset, player, checkpoint): the read-out fitted on one level's rows put to
+    """Schema `DRIFT` for a factor (preset, player, checkpoint): the probe fitted on one level's rows put to
     another's. Levels with fewer rows are left out. Rows of one game are on both sides only of one level's own figure,
     which is therefore read across halves of the games; `r2_mapped` is null: nothing is mapped."""
     values, counts = np.unique(level.astype(str), return_counts=True)

@@ -40,8 +40,8 @@ PLAYERS, WOLVES, VIEWERS, TURNS = 7, 2, 2, 2
 def rung_target(
     kind: Carried, n_games: int, seed: int = 0, d_model: int = 24, strength: float = 1.5
 ) -> Target:
-    """A data set as a target of the report, with an exact posterior and ballots. `strength`: of what is "
-    "carried, in noise units."""
+    """A data set as a target of the report, with an exact posterior and ballots. `strength`: of what is
+    carried, in noise units."""
     # What is carried has a stream of its own: the kinds of one seed then share deal, events and names.
     rng, own = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     columns: dict[str, list[Any]] = {
@@ -143,7 +143,7 @@ def as_target(
 
 
 def target_of(data: Planted, prior: float = 1 / 3) -> Target:
-    """A data set of `analysis.planted.planted` as a target of the report, its public count among the public "
-    "features."""
+    """A data set of `analysis.planted.planted` as a target of the report, its public count among the public
+    features."""
     frame = data.frame.rename({"accused": "was_accused"})
     return as_target(frame, data.x, data.y, prior)

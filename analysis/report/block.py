@@ -48,8 +48,8 @@ class Block:
         return not any(part.table or part.figure for part in self.parts)
 
     def take(self, other: Block, fold: str = "") -> None:
-        """Appends another's parts, closed under `fold` where that is set; its notes count as absent where it "
-        "is empty."""
+        """Appends another's parts, closed under `fold` where that is set; its notes count as absent where it
+        is empty."""
         self.absent += other.absent
         if other.empty:
             self.absent += [part.note for part in other.parts]

@@ -18,8 +18,8 @@ FEWEST_LIES = 10
 
 
 def said_table(statements: pl.DataFrame, speeches: pl.DataFrame, numbers: Numbers) -> Table:
-    """Statements by who speaks (a model, or scripted players) and role: false, known false, honest mistakes, "
-    "withheld."""
+    """Statements by who speaks (a model, or scripted players) and role: false, known false, honest mistakes,
+    withheld."""
     who = pl.col("model").fill_null("scripted").str.split("@").list.first().alias("who")
     keys = ["who", "speaker_role"]
     proposed = statements.filter(pl.col("statement_is_false").is_not_null()).with_columns(who)

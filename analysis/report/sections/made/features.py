@@ -121,7 +121,7 @@ def verdict_table(verdicts: pl.DataFrame, id: str) -> Table:
          "probe over the surface"],
         rows, (2, 3, 4, 6, 7), ["probe" if row[5] == "gain" else "" for row in rows], id,
         "Do latents add to a probe, components, a rotation, words, length and public counts together?",
-        "AUROC of stacked read-outs on held-out games, intervals over games, p adjusted over targets within a regime.",
+        "AUROC of stacked probes on held-out games, intervals over games, p adjusted over targets within a regime.",
     )  # fmt: skip
 
 
