@@ -39,7 +39,7 @@ class Turn(msgspec.Struct, frozen=True):
     """What the seat was given of it."""
     answers: list[tuple[str, float]]
     """(rest of the line, probability) of all that its player might have written, given what it knew."""
-    worth: dict[str, dict[str, float]]
+    advantage_weights: dict[str, dict[str, float]]
     """Word -> word that follows within the sentence -> how much that choice counts; 1 where it is not said."""
     chooses: bool = False
     """Whether its first own word is a choice though no list of options stands before it."""

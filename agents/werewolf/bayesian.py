@@ -77,9 +77,9 @@ class Bayesian(Drawn):
             option = SPEAK if options else None
             return [(Action(option, acts=acts), p) for acts, p in self._speech(mind, observation, request)]
         if kind == "whisper" and not options:
-            prey = [j for j in mind.living if j not in mind.pack]
-            p = self._softmax(self._prey(mind, prey))
-            return [(Action(acts=(SpeechAct("accuse", j),)), q) for j, q in zip(prey, p, strict=True)]
+            targets = [j for j in mind.living if j not in mind.pack]
+            p = self._softmax(self._kill_values(mind, targets))
+            return [(Action(acts=(SpeechAct("accuse", j),)), q) for j, q in zip(targets, p, strict=True)]
         if kind == "summary":
             return [(Action(), 1.0)]
         if kind == "bid":
@@ -122,7 +122,7 @@ class Bayesian(Drawn):
     def _value(self, mind: Mind, kind: str, j: int) -> float:
         wolf = mind.role == "werewolf"
         if kind == "night_kill" or kind == "whisper":
-            return self._prey(mind, [j])[0] if j != NOBODY else -3.0
+            return self._kill_values(mind, [j])[0] if j != NOBODY else -3.0
         if kind == "inspect":
             return 8.0 * entropy(mind.p[j])
         if kind in ("protect", "heal"):
@@ -139,7 +139,7 @@ class Bayesian(Drawn):
             )
         return (1.0 if j == mind.seat else 0.0) - log_odds(mind.p[j])  # offices
 
-    def _prey(self, mind: Mind, seats: Sequence[int]) -> list[float]:
+    def _kill_values(self, mind: Mind, seats: Sequence[int]) -> list[float]:
         """Whom the village would miss most: probable seers and doctors, and those whom nobody suspects."""
         out = []
         for j in seats:

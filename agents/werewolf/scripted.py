@@ -240,9 +240,9 @@ def policy(style: Style, me: Knowledge, seen: Evidence, request: Request) -> Dis
 
 
 def whisper_targets(style: Style, me: Knowledge, seen: Evidence) -> list[tuple[int, float]]:
-    """Whom a werewolf names to its partners as prey."""
-    prey = [j for j in range(seen.n) if seen.alive[j] and j != me.seat and j not in me.partners]
-    return night_choice(style, me, seen, "night_kill", prey) if prey else []
+    """Whom a werewolf names to its partners as the night's target."""
+    targets = [j for j in range(seen.n) if seen.alive[j] and j != me.seat and j not in me.partners]
+    return night_choice(style, me, seen, "night_kill", targets) if targets else []
 
 
 def random_policy(me: Knowledge, seen: Evidence, request: Request) -> Distribution:

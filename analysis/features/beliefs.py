@@ -170,9 +170,7 @@ def linear_lines(tables: dict[str, pl.DataFrame]) -> list[str]:
     lines = []
     frame = tables["linearity"]
     best = frame.filter(readout="linear").sort("r2", descending=True, maintain_order=True).row(0, named=True)
-    lines.append(
-        f"best linear probe of the posterior's log-odds: layer {best['layer']}, R2 {best['r2']:.3f}"
-    )
+    lines.append(f"best linear probe of the posterior's log-odds: layer {best['layer']}, R2 {best['r2']:.3f}")
     lines += [
         f"layer {r['layer']}, {r['readout']}: R2 {r['r2']:.3f}, above the linear one by {r['gain']:+.3f} "
         f"[{r['low']:+.3f}, {r['high']:+.3f}]"

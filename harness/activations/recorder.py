@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from agents.backends.base import OUTPUT_TOKENS, Backend, Capture, Generation, Prompt
 from games.records import Action, Decision
 from harness.activations.items import CaptureItem, Site, wanted_rows
-from harness.activations.sites import View, check_sites, sites_of
+from harness.activations.sites import DecisionContext, check_sites, sites_of
 from harness.activations.store import StoreInfo
 from harness.activations.writer import ActivationWriter
 from harness.config.sections import ActivationsSection
@@ -107,7 +107,7 @@ class Watched:
         else:
             return
         answer = tuple(s for s in trace.spans if s.start >= n_prompt)
-        view = View(
+        view = DecisionContext(
             decision, (*one.prompt.ids, *trace.output_ids), n_prompt, own, (*one.prompt.spans, *answer)
         )
         sites: dict[str, Site] = {
@@ -147,5 +147,5 @@ class Watched:
         """The positions in the prompt that the sites of any decision on it have."""
         seat = int((prompt.session or "").rpartition("/")[2])
         nothing = Decision(0, seat, "", Action())
-        view = View(nothing, prompt.ids, len(prompt.ids), len(prompt.ids), prompt.spans)
+        view = DecisionContext(nothing, prompt.ids, len(prompt.ids), len(prompt.ids), prompt.spans)
         return [tokens for _, (_, tokens) in sites_of(view, self._section.sites)]

@@ -32,7 +32,7 @@ BOUND = ("mention", "option")
 """Sites that are bound to a seat in play: `mention:3` names one seat's."""
 
 
-class View(msgspec.Struct, frozen=True):
+class DecisionContext(msgspec.Struct, frozen=True):
     """One decision's whole context, as it was or as a variant has it."""
 
     decision: Decision
@@ -49,7 +49,7 @@ class NewSite(msgspec.Struct, frozen=True):
 
     name: str
     """Lower-case letters, digits and `_`."""
-    tokens: Callable[[View], Sequence[int]]
+    tokens: Callable[[DecisionContext], Sequence[int]]
     """Token indices in the whole context, averaged; none where a context lacks the site."""
 
 
@@ -88,7 +88,7 @@ def _is_of_a_seat(site: str) -> bool:
     return head in BOUND and seat.isascii() and seat.isdigit() and seat == str(int(seat))
 
 
-def views(records: Sequence[Record], model: str | None) -> Iterator[View]:
+def views(records: Sequence[Record], model: str | None) -> Iterator[DecisionContext]:
     """The contexts of the decisions of the model `name@hash` in one game; None: of all models."""
     contexts: dict[int, tuple[list[int], list[Span]]] = {}
     for decision in records:
@@ -101,7 +101,7 @@ def views(records: Sequence[Record], model: str | None) -> Iterator[View]:
         context = [*prompt, *trace.output_ids]
         contexts[decision.seq] = (context, spans)
         if model is None or trace.model == model:
-            yield View(decision, tuple(context), len(prompt), len(before), tuple(spans))
+            yield DecisionContext(decision, tuple(context), len(prompt), len(before), tuple(spans))
 
 
 def game_items(
@@ -111,7 +111,7 @@ def game_items(
     sites: Sequence[str],
     *,
     variant: str = "original",
-    change: Callable[[View], View | None] | None = None,
+    change: Callable[[DecisionContext], DecisionContext | None] | None = None,
 ) -> Iterator[CaptureItem]:
     """The items of one game. change: makes of each context that of the variant (None: it has none)."""
     check_sites(sites)
@@ -125,7 +125,7 @@ def game_items(
             )
 
 
-def sites_of(view: View, sites: Sequence[str]) -> Iterator[tuple[str, Site]]:
+def sites_of(view: DecisionContext, sites: Sequence[str]) -> Iterator[tuple[str, Site]]:
     """(name, where) of every site that the context has."""
     n_prompt, decision = view.n_prompt, view.decision
     if "prompt_last" in sites:
@@ -166,7 +166,7 @@ def _inside(spans: Iterator[Span] | Sequence[Span]) -> tuple[int, ...]:
     return tuple(sorted({i for s in spans for i in range(s.start, s.end)}))
 
 
-def _output(view: View) -> tuple[int, ...]:
+def _output(view: DecisionContext) -> tuple[int, ...]:
     end = len(view.ids)
     trace = view.decision.trace
     if trace is not None and end - view.n_prompt > 1 and trace.output_text.endswith(("\n", ">")):
@@ -174,7 +174,7 @@ def _output(view: View) -> tuple[int, ...]:
     return tuple(range(view.n_prompt, end))
 
 
-def _said(view: View) -> tuple[int, ...]:
+def _said(view: DecisionContext) -> tuple[int, ...]:
     """The tokens of the words said aloud: the last span of own speech, or all of the output."""
     if not view.decision.action.text:
         return ()

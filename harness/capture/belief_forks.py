@@ -16,12 +16,12 @@ from games.play import observe
 from games.records import Decision, Record
 from harness.activations.format import BELIEF_MENTION
 from harness.activations.items import CaptureItem
-from harness.activations.sites import View
+from harness.activations.sites import DecisionContext
 from harness.capture.contexts import Players, asked
 from harness.run.folder import Run
 from harness.schedule.branched import schedule_of
 
-Variant = tuple[str, Callable[[View], View | None] | None]
+Variant = tuple[str, Callable[[DecisionContext], DecisionContext | None] | None]
 """A variant's name and what makes it of a context; None makes nothing."""
 PLAIN: tuple[Variant, ...] = (("original", None),)
 
@@ -71,7 +71,7 @@ def _items(
 ) -> Iterator[CaptureItem]:  # fmt: skip
     """None where the question has no token ids, as a server's has none."""
     ids = question.prompt.ids
-    view = View(decision, ids, len(ids), 0, question.spans)
+    view = DecisionContext(decision, ids, len(ids), 0, question.spans)
     for name, change in variants if question.spans else ():
         asked_in = view if change is None else change(view)
         if asked_in is not None:

@@ -26,7 +26,7 @@ from games import chance
 from games.base import Game
 from games.play import observe
 from games.records import Decision, Event, Record, Request, Span
-from harness.activations.sites import View
+from harness.activations.sites import DecisionContext
 from harness.capture.contexts import asked
 from harness.errors import ConfigurationError
 
@@ -74,7 +74,7 @@ class GameVariants:
         }
         self._asked: dict[int, tuple[Request, Sequence[Record]]] | None = None
 
-    def change(self, name: str) -> Callable[[View], View | None] | None:
+    def change(self, name: str) -> Callable[[DecisionContext], DecisionContext | None] | None:
         """What makes the variant of a context; it gives None where a context has no such variant."""
         check_variants([name])
         kind, _, words = name.partition("-")
@@ -82,12 +82,12 @@ class GameVariants:
             return lambda view: self.reskinned(view, words)
         return None if name == ORIGINAL else getattr(self, name)
 
-    def no_role_line(self, view: View) -> View | None:
+    def no_role_line(self, view: DecisionContext) -> DecisionContext | None:
         """The context without the seat's role line."""
         line = _role_line(view)
         return None if line is None else splice(view, line.start, line.end)
 
-    def swapped_role(self, view: View) -> View | None:
+    def swapped_role(self, view: DecisionContext) -> DecisionContext | None:
         """The context with the role line that the seat would have with another's card, one of another faction."""
         seat = view.decision.seat
         others = [i for i, fact in enumerate(self.seats) if fact.faction != self.seats[seat].faction]
@@ -96,7 +96,7 @@ class GameVariants:
         other = others[chance.key(self.seed, "swapped_role", seat) % len(others)]
         return self._with_line(view, self._card(seat, other), self.words)
 
-    def reskinned(self, view: View, lexicon: str) -> View | None:
+    def reskinned(self, view: DecisionContext, lexicon: str) -> DecisionContext | None:
         """The context with the role line in another lexicon's words; players keep their names."""
         config = self.config.model_copy(update={"lexicon": lexicon})
         theirs = self.game.text.words_of(config, self.records)
@@ -104,7 +104,7 @@ class GameVariants:
         seat = view.decision.seat
         return self._with_line(view, self._card(seat, seat), theirs)
 
-    def random_span(self, view: View) -> View | None:
+    def random_span(self, view: DecisionContext) -> DecisionContext | None:
         """The context without a stretch as long as the role line, elsewhere."""
         line = _role_line(view)
         if line is None:
@@ -121,15 +121,15 @@ class GameVariants:
         start = starts[chance.key(self.seed, "random_span", view.decision.seq) % len(starts)]
         return splice(view, start, start + n)
 
-    def instructed_honest(self, view: View) -> View | None:
+    def instructed_honest(self, view: DecisionContext) -> DecisionContext | None:
         """The context with the instruction to be honest before its question."""
         return self._instructed(view, INSTRUCTIONS["instructed_honest"])
 
-    def instructed_lie(self, view: View) -> View | None:
+    def instructed_lie(self, view: DecisionContext) -> DecisionContext | None:
         """The context with the instruction to lie before its question."""
         return self._instructed(view, INSTRUCTIONS["instructed_lie"])
 
-    def _instructed(self, view: View, text: str) -> View | None:
+    def _instructed(self, view: DecisionContext, text: str) -> DecisionContext | None:
         starts = [s.start for s in view.spans if s.kind == "question" and s.end <= view.n_prompt]
         if not starts:
             return None
@@ -145,7 +145,7 @@ class GameVariants:
             raise ConfigurationError(f"the model's tokenizer has no tokens for {text.strip()!r}: {remedy}")
         return ids
 
-    def other_seat(self, view: View) -> View | None:
+    def other_seat(self, view: DecisionContext) -> DecisionContext | None:
         """What another seat's player would be asked on at that moment, and the answer that was given."""
         decision = view.decision
         found, player = self._moment(decision), self.player(decision.agent)
@@ -160,7 +160,7 @@ class GameVariants:
             return None
         shift = len(context.ids) - view.n_prompt
         answer = [_moved(s, shift) for s in view.spans if s.start >= view.n_prompt]
-        return View(
+        return DecisionContext(
             decision,
             (*context.ids, *view.ids[view.n_prompt :]),
             len(context.ids),
@@ -184,7 +184,7 @@ class GameVariants:
             data = data | {"known": {k: v for k, v in data["known"].items() if int(k) != seat}}
         return msgspec.structs.replace(card, target=seat, audience=(seat,), data=data)
 
-    def _with_line(self, view: View, card: Event | None, words: Any) -> View | None:
+    def _with_line(self, view: DecisionContext, card: Event | None, words: Any) -> DecisionContext | None:
         line = _role_line(view)
         if line is None or card is None:
             return None
@@ -201,7 +201,9 @@ class GameVariants:
         return splice(view, line.start, line.end, ids, spans)
 
 
-def splice(view: View, start: int, end: int, ids: Sequence[int] = (), spans: Sequence[Span] = ()) -> View:
+def splice(
+    view: DecisionContext, start: int, end: int, ids: Sequence[int] = (), spans: Sequence[Span] = ()
+) -> DecisionContext:
     """The context with its tokens start to end replaced by `ids`, whose spans are `spans`.
 
     Spans in what is replaced go, spans around it grow or shrink, later ones move. The stretch lies in the prompt.
@@ -216,7 +218,7 @@ def splice(view: View, start: int, end: int, ids: Sequence[int] = (), spans: Seq
         elif s.start <= start and s.end >= end and s.end - s.start > end - start:
             kept.append(Span(s.kind, s.start, s.end + shift, s.seat))
     own = view.own if view.own <= start else max(start, view.own + shift)
-    return View(
+    return DecisionContext(
         view.decision,
         (*view.ids[:start], *ids, *view.ids[end:]),
         view.n_prompt + shift,
@@ -229,5 +231,5 @@ def _moved(span: Span, shift: int) -> Span:
     return Span(span.kind, span.start + shift, span.end + shift, span.seat)
 
 
-def _role_line(view: View) -> Span | None:
+def _role_line(view: DecisionContext) -> Span | None:
     return next((s for s in view.spans if s.kind == "role_line" and s.end <= view.n_prompt), None)

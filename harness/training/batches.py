@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     """The token to be predicted at each position, or `ANSWERED` where its probabilities are in `answer`."""
     kind: torch.Tensor
     """What the target is, `TEXT` to `NAMING`."""
-    worth: torch.Tensor
+    weight: torch.Tensor
     """How much the target counts among those of its kind, float32."""
     position: torch.Tensor
     limit: torch.Tensor
@@ -73,27 +73,27 @@ def expected_words(
     turn: Turn, line: Sequence[int], n_given: int, words: Mapping[str, int], tokenizer: Any
 ) -> Iterator[tuple[int, dict[int, float], float]]:
     """For each token of a turn's line but the last, from the last that was given on: (its index, the probability of
-    each next token given those before, weighed by `Turn.worth`; how much it counts).
+    each next token given those before, weighed by `Turn.advantage_weights`; how much it counts).
 
     line: the `n_given` tokens that the seat was given, then its own, as the game went.
     """
-    worth = {
+    weight = {
         words[verb]: {words[name]: value for name, value in named.items()}
-        for verb, named in turn.worth.items()
+        for verb, named in turn.advantage_weights.items()
     }
     texts = tokenizer([text + "\n" for text, _ in turn.answers], add_special_tokens=False)["input_ids"]
     agree = [(ids, p) for ids, (_, p) in zip(texts, turn.answers, strict=True)]
-    verb = next((i for i in line[:n_given] if i in worth), 0)
+    verb = next((i for i in line[:n_given] if i in weight), 0)
     for i in range(n_given, len(line)):
         likely: dict[int, float] = {}
         for ids, p in agree:
             likely[ids[i - n_given]] = likely.get(ids[i - n_given], 0.0) + p
         total = sum(likely.values())
-        likely = {word: p * worth.get(verb, {}).get(word, 1.0) for word, p in likely.items()}
+        likely = {word: p * weight.get(verb, {}).get(word, 1.0) for word, p in likely.items()}
         value = sum(likely.values())
         yield i - 1, {word: p / value for word, p in likely.items()}, value / total
         agree = [(ids, p) for ids, p in agree if ids[i - n_given] == line[i]]
-        verb = line[i] if line[i] in worth else 0 if line[i] == words["."] else verb
+        verb = line[i] if line[i] in weight else 0 if line[i] == words["."] else verb
 
 
 def kinds_of(ids: Sequence[int], says: bool, names: Collection[int], words: Mapping[str, int]) -> list[int]:
@@ -118,7 +118,7 @@ class Row:
         ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
         ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
         n = len(ids)
-        target, kind, worth = [*ids[1:], 0], [TEXT] * (n - 1) + [0], [1.0] * n
+        target, kind, weight = [*ids[1:], 0], [TEXT] * (n - 1) + [0], [1.0] * n
         names = {words[name] for name in view.names}
         for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):
             says = bool(view.name) and line.startswith(f"{view.name} says ")
@@ -133,10 +133,10 @@ class Row:
                 kind[start + n_given - 1] = CHOICE
             for i, likely, value in expected_words(turn, ids[start:end], n_given, words, tokenizer):
                 if kind[start + i] != TEXT:
-                    target[start + i], worth[start + i] = ANSWERED, value
+                    target[start + i], weight[start + i] = ANSWERED, value
                     self.answers.append(likely)
         self.columns: list[list[Any]] = [
-            ids, target, kind, worth, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
+            ids, target, kind, weight, list(range(n)), list(range(1, n + 1)), [0] * n, [0] * n
         ]  # fmt: skip
         for stem, fork in enumerate(view.forks, 1):
             limit = ends[fork.n_lines]
@@ -161,7 +161,7 @@ class Row:
         ids: list[int],
         target: list[int],
         kind: list[int],
-        worth: list[float],
+        weight: list[float],
         limit: int,
         after: int,
         stem: int,
@@ -170,7 +170,7 @@ class Row:
         """Tokens behind the view, which see `limit` of its tokens; the first stands `after` tokens behind those."""
         n = len(ids)
         at = list(range(limit + after, limit + after + n))
-        new: list[list[Any]] = [ids, target, kind, worth, at, [limit] * n, [stem] * n, [rest] * n]
+        new: list[list[Any]] = [ids, target, kind, weight, at, [limit] * n, [stem] * n, [rest] * n]
         for column, values in zip(self.columns, new, strict=True):
             column += values
 

@@ -131,7 +131,7 @@ class Loop:
             for group in optim.param_groups:
                 group["lr"] = base * factor
         nats = batch.nats(predict(batch).float())
-        weights = kind_weights[batch.kind] * batch.worth
+        weights = kind_weights[batch.kind] * batch.weight
         ((nats * weights).sum() / weights.sum()).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optim in self.optims:

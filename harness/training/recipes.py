@@ -216,7 +216,9 @@ def learning(view: View, log: Sequence[Record], changed: Sequence[Record], confi
     if len(lines) != len(view.lines):
         raise ValueError(f"the changed log has {len(lines)} lines for seat {seat}, {len(view.lines)} before")
     turns = [
-        msgspec.structs.replace(turn, answers=[(lines[turn.line][len(turn.given) :], 1.0)], worth={})
+        msgspec.structs.replace(
+            turn, answers=[(lines[turn.line][len(turn.given) :], 1.0)], advantage_weights={}
+        )
         if lines[turn.line] != view.lines[turn.line]
         else turn
         for turn in view.turns
@@ -231,7 +233,9 @@ def weighed(view: View, weight: float, config: Any) -> View:
     for turn in view.turns:
         if view.lines[turn.line].startswith(f"{view.name}{says}"):
             words = {word for text, _ in turn.answers for word in re.findall(r"\w+|[^\w\s]", text)}
-            turn = msgspec.structs.replace(turn, worth={says.strip(): dict.fromkeys(sorted(words), weight)})
+            turn = msgspec.structs.replace(
+                turn, advantage_weights={says.strip(): dict.fromkeys(sorted(words), weight)}
+            )
         turns.append(turn)
     return msgspec.structs.replace(view, turns=turns)
 

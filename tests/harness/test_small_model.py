@@ -269,7 +269,7 @@ def test_what_a_seat_might_have_said_is_what_its_player_states() -> None:
         assert taken.lines[turn.line] in {turn.given + text for text, _ in turn.answers}
         assert sum(p for _, p in turn.answers) == pytest.approx(1.0)
         given = tokenizer(turn.given, add_special_tokens=False)["input_ids"]
-        plain = replace(turn, worth={})
+        plain = replace(turn, advantage_weights={})
         for text, p in turn.answers[:5]:
             ids = tokenizer(f"{turn.given}{text}\n", add_special_tokens=False)["input_ids"]
             whole = 1.0
@@ -291,7 +291,7 @@ def test_whom_one_of_the_village_names_counts_by_whether_it_likely_serves() -> N
     judged = 0
     for facts, seat, _, point, decision, turn, expected in all_turns(3):
         if facts[seat].faction == "werewolf":
-            assert turn.worth == {}  # it knows whom it names
+            assert turn.advantage_weights == {}  # it knows whom it names
         elif decision.kind == "ballot":
             p = expected.beliefs[point][seat, :, expected.roles.index("werewolf")]
             texts = dict(turn.answers)

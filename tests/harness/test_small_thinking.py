@@ -135,7 +135,7 @@ def test_what_follows_a_thought_has_targets_that_do_not_depend_on_it() -> None:
     )
     batches = [collate([ThinkingRow(Thinker(found.view, [t]), words, tokenizer)]) for t in (ballot, other)]
     after = [(b.rest > 0) & (b.stem == b.stem.max()) for b in batches]
-    for name in ("ids", "target", "kind", "worth", "position", "limit"):
+    for name in ("ids", "target", "kind", "weight", "position", "limit"):
         a, b = (getattr(batch, name)[rows].tolist() for batch, rows in zip(batches, after, strict=True))
         assert a == b, name
     assert (batches[0].answer == batches[1].answer).all()

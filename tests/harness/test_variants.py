@@ -20,7 +20,7 @@ from agents.werewolf.vocabulary import make_tokenizer
 from games.play import observe
 from games.records import Action, Decision, Span
 from games.werewolf.lexicon import lexicon
-from harness.activations.sites import View, game_items, sites_of, views
+from harness.activations.sites import DecisionContext, game_items, sites_of, views
 from harness.activations.store import open_activations
 from harness.activations.verify import verify
 from harness.capture.contexts import asked
@@ -85,7 +85,7 @@ def encoder() -> Encoder:
     return Encoder(load_tokenizer(SMALL_MODEL))
 
 
-def variants(run: Run, encoder: Encoder) -> tuple[GameVariants, list[View]]:
+def variants(run: Run, encoder: Encoder) -> tuple[GameVariants, list[DecisionContext]]:
     from harness.capture.contexts import Players
     from harness.schedule.branched import schedule_of
 
@@ -96,7 +96,7 @@ def variants(run: Run, encoder: Encoder) -> tuple[GameVariants, list[View]]:
     return made, list(views(records, run.manifest.models["small"]))
 
 
-def role_line(view: View) -> Span:
+def role_line(view: DecisionContext) -> Span:
     return next(s for s in view.spans if s.kind == "role_line")
 
 
@@ -295,7 +295,7 @@ def test_a_trained_model_that_has_the_instructions_words_is_read_under_both(tmp_
 
 
 def test_splice_moves_grows_and_drops_spans() -> None:
-    view = View(
+    view = DecisionContext(
         Decision(0, 0, "ballot", Action()),
         tuple(range(10, 20)),
         9,

@@ -39,18 +39,18 @@ def turns(
                 before[point],
                 ask(GAME.text, decision, words),
                 answers_of(GAME.text, decision, distribution, words, in_sentences),
-                worth(expected, point, decision, config, words.names) if judged else {},
+                advantage_weights(expected, point, decision, config, words.names) if judged else {},
                 decision.kind in CHOICES,
             )
         )
     return found
 
 
-def worth(
+def advantage_weights(
     expected: Expected, point: int, decision: Decision, config: Any, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """`Turn.worth` of one of the good side: the mean over all deals that the exact observer holds possible in its
-    place. Imitation weighed by what comes of it, as in advantage-weighted regression (Peng et al. 2019,
+    """`Turn.advantage_weights` of one of the good side: the mean over all deals that the exact observer holds possible
+    in its place. Imitation weighed by what comes of it, as in advantage-weighted regression (Peng et al. 2019,
     arXiv:1910.00177). The last team of a mission has to go, whoever is in it."""
     terms = load_lexicon(config.lexicon).terms
     evil = [i for i, role in enumerate(expected.roles) if role in EVIL]

@@ -49,8 +49,8 @@ INFERENCE, VILLAGE = 7.5, 0.75
 """Games, in the same units, after which more is to be inferred: the rule sets are those of `LAST_MIX`, and in a share
 `VILLAGE` of the games no view is a werewolf's, who knows the answers. By then the seats' play and its form had long
 been as good as their teachers'."""
-LATER, LOTS = 7.93, 4
-"""Games, in the same units, after which each point from the second day on has so many lots in the draw of those at
+LATER, LATER_WEIGHT = 7.93, 4
+"""Games, in the same units, after which each point from the second day on has this sampling weight among those at
 which is asked, and seats that live to see a ballot there are preferred as those of the village are: there the answers
 still lacked most."""
 PLAIN = 9.2
@@ -109,7 +109,7 @@ def seats_views(
             plain = progress >= PLAIN
             seats.sort(key=lambda seat: (seat not in alive, plain and facts[seat].role != "villager"))
     seats = seats[:2]
-    lots = LOTS if later else 1
+    weight = LATER_WEIGHT if later else 1
     asked = [seat for seat in seats if chance.uniform(chance.key(key, "asked", seat)) < belief_share]
     more, late, last = progress >= ASKED_MORE, progress >= EXPECTED, progress >= CHARACTERS_ASKED
     points = {
@@ -117,13 +117,13 @@ def seats_views(
             log,
             chance.key(key, "questions", seat),
             1 if facts[seat].role == "werewolf" else ASKED[more],
-            lots,
+            weight,
         )
         for seat in asked
     }
     deeper, share = chance.key(key, "deeper"), SECOND_ORDER[more + last + inference]
     is_deeper = bool(asked) and chance.uniform(chance.key(key, "second order")) < share
-    deeper_points = cuts(log, deeper, SECOND_ORDER_POINTS[inference], lots) if is_deeper else []
+    deeper_points = cuts(log, deeper, SECOND_ORDER_POINTS[inference], weight) if is_deeper else []
     wanted = {*deeper_points}
     characters = list[tuple[int, int]]()
     if late:

@@ -32,22 +32,22 @@ def opens_ballot(log: Sequence[Record], i: int) -> bool:
 
 
 def cuts(log: list[Record], key: int, n: int, later: int = 1) -> list[int]:
-    """Up to `n` points of a log at which to ask: half of them before a ballot is cast, the others anywhere by day; each
-    from the second day on has `later` lots in the draw."""
+    """Up to `n` points of a log at which to ask: half of them before a ballot is cast, the others anywhere by day;
+    those from the second day on with the sampling weight `later`."""
     ballots, others = list[int](), list[int]()
     for i, record in enumerate(log):
-        lots = later if isinstance(record, Decision | Event) and record.day > 1 else 1
+        weight = later if isinstance(record, Decision | Event) and record.day > 1 else 1
         if opens_ballot(log, i):
-            ballots += [i] * lots
+            ballots += [i] * weight
         elif isinstance(record, Event) and record.kind in ("phase", "speech", "ballot", "exile"):
-            others += [i + 1] * lots
+            others += [i + 1] * weight
     chosen = drawn(ballots, chance.key(key, "ballots"))[: (n + 1) // 2]
     return [*chosen, *drawn(others, chance.key(key, "others"))[: n - len(chosen)]]
 
 
-def drawn(lots: Sequence[int], key: int) -> list[int]:
-    """The numbers in the order in which their first lots are drawn."""
-    return list(dict.fromkeys(chance.shuffled(lots, key)))
+def drawn(drawn_from: Sequence[int], key: int) -> list[int]:
+    """The numbers in the order in which they are first drawn, each as likely as it is often among `drawn_from`."""
+    return list(dict.fromkeys(chance.shuffled(drawn_from, key)))
 
 
 class Expected(msgspec.Struct, frozen=True):

@@ -32,15 +32,20 @@ def turns(
     found = []
     for (point, decision), distribution in zip(decisions(log, seat), options, strict=True):
         answers = answers_of(game.text, decision, distribution, words, in_sentences)
-        judged = worth(expected, point, seat, words.names, config.lexicon) if faction == "village" else {}
+        judged = (
+            advantage_weights(expected, point, seat, words.names, config.lexicon)
+            if faction == "village"
+            else {}
+        )
         found.append(Turn(before[point], ask(game.text, decision, words), answers, judged))
     return found
 
 
-def worth(
+def advantage_weights(
     expected: Expected, point: int, seat: int, names: Sequence[str], lexicon: str
 ) -> dict[str, dict[str, float]]:
-    """`Turn.worth` of one of the village: the mean over all deals that the exact observer holds possible in its place.
+    """`Turn.advantage_weights` of one of the village: the mean over all deals that the exact observer holds possible
+    in its place.
 
     Imitation weighed by what comes of it, as in advantage-weighted regression (Peng et al. 2019, arXiv:1910.00177). A
     seat does not know the deal, so what it learns is to do what its teacher does where that is likely to be right.

@@ -163,8 +163,8 @@ def _opening(
     if end > 2 and (claimed or not taken) and len(mine) < scene.day:
         partner = infosets.partner[2:end]
         open_to = scene.alive & fresh & (np.arange(scene.n) != me)
-        prey, friends = open_to * (1 - partner), open_to * partner
-        some = prey.any(1)
+        targets, friends = open_to * (1 - partner), open_to * partner
+        some = targets.any(1)
         q = np.where(c["fake_seer"] > 0, 0.7, 0.0) if claimed else c["fake_seer"]
         if nothing:
             p[:, 2:end] = np.where(some, 1.0 - q[:, None], 1.0)
@@ -173,8 +173,8 @@ def _opening(
             weight = some.astype(float)
             if exact:
                 lies = np.exp(0.5 * scene.crowd)
-                total = prey @ lies + friends.sum(1) * np.exp(0.5)
-                weight = prey[:, j] * lies[j] if says_wolf else friends[:, j] * np.exp(0.5)
+                total = targets @ lies + friends.sum(1) * np.exp(0.5)
+                weight = targets[:, j] * lies[j] if says_wolf else friends[:, j] * np.exp(0.5)
                 weight = np.where(some, weight / np.maximum(total, 1e-300), 0.0)
             p[:, 2:end] = q[:, None] * weight
     # Seers.

@@ -1,7 +1,7 @@
 """The weight of every world of one game as a sum of log-factors, one for each seat, pack and night, kept up to date.
 
-An act changes only its actor's factor. Factors sum out the actor's hidden character (and those of a whole pack, whose
-choice of prey ties them together), the seer's hidden inspections and the doctor's hidden protections.
+An act changes only its actor's factor. The factors sum out the actor's hidden character (and those of a whole pack,
+whose choice of a target ties them together), the seer's hidden inspections and the doctor's hidden protections.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _among(q: Sequences, rows: np.ndarray) -> Sequences:
     return Sequences((np.cumsum(rows) - 1)[q.of[some]], q.code[some], q.share[:, some])
 
 
-class Factors:
-    """The log-factors of one game.
+class LogWeights:
+    """The log-weights of the worlds of one game, as factors by seat and pack.
 
     `rows` are the indices of the worlds that are still possible; arrays over worlds follow it. With `uniform` every
     legal hidden choice counts the same (the rules alone).
@@ -79,7 +79,7 @@ class Factors:
         self._fits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._take(np.arange(len(worlds.assignments)))
 
-    def fork(self) -> Factors:
+    def fork(self) -> LogWeights:
         """A copy that can be extended by itself."""
         other = copy.copy(self)
         other.nights = copy.copy(self.nights)
@@ -88,7 +88,7 @@ class Factors:
             setattr(other, name, getattr(self, name).copy())
         return other
 
-    def with_character(self, seat: int, style: int) -> Factors:
+    def with_character(self, seat: int, style: int) -> LogWeights:
         """A copy in which a seat is known to have had one character all along."""
         other = self.fork()
         other.c = copy.copy(self.c)

@@ -1,6 +1,6 @@
 """What may have happened in the nights: hidden choices of werewolves, doctor, witch and seer, and how likely each is.
 
-A path is one explanation of all nights so far: each night's prey, whether the doctor stood before it, whether the
+A path is one explanation of all nights so far: each night's target, whether the doctor stood before it, whether the
 witch healed it, whom she poisoned. Given a path the factors of different seats are independent, so a world's weight is
 a product over packs, doctors, witches and seers, and only paths that explain the deaths are kept.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from agents.werewolf.observer.information_sets import HUMAN, Characters, Scene
 from agents.werewolf.observer.likelihood import night_choice
-from agents.werewolf.observer.pack_vote import prey_given
+from agents.werewolf.observer.pack_vote import target_given
 from agents.werewolf.observer.worlds import TooLarge, Worlds
 from games.records import NOBODY
 from games.werewolf.config import WerewolfConfig
@@ -26,7 +26,7 @@ MAX_PACK_STATES = 30_000_000
 class Path(msgspec.Struct, frozen=True):
     """One explanation of the nights so far."""
 
-    prey: int = NOBODY
+    target: int = NOBODY
     """Tonight's target."""
     guarded: bool = False
     healed: bool = False
@@ -37,7 +37,7 @@ class Path(msgspec.Struct, frozen=True):
     """Potions left."""
     poisons: int = 0
     doctor_saw: tuple[int | None, ...] = ()
-    """By night, the prey where the doctor stood before it."""
+    """By night, the target where the doctor stood before it."""
     witch_saw: tuple[tuple[int | None, bool, int], ...] = ()
     """By night: the target that she was told (None: not told), whether she healed, whom she poisoned."""
 
@@ -90,19 +90,20 @@ class Nights:
         """Explain a night whose first announced dead is `first` (None: nobody died).
 
         The dead are announced in seat order, so seats before `first` have lived and later ones are still open.
-        `private[viewer]` holds what that seat learned tonight: `prey`, `protect`, `heal`, `poison`, `attacked`.
+        `private[viewer]` holds what that seat learned tonight: `prey` (the pack's target), `protect`, `heal`, `poison`,
+        `attacked`.
         """
         scene = self._scene
         if scene is None:
             return
         self._scene = None
         parents, paths = self._explanations(scene, first)
-        acts = {p.prey for p in paths if p.prey != NOBODY}
+        acts = {p.target for p in paths if p.target != NOBODY}
         pack = self.pack[:, parents]
         if acts:
-            table = self.prey_table(scene)
+            table = self.target_table(scene)
             k = self.worlds.packs.shape[1]
-            pick = [p.prey if p.prey != NOBODY else scene.n for p in paths]
+            pick = [p.target if p.target != NOBODY else scene.n for p in paths]
             drawn = np.moveaxis(table[..., pick], -1, 1)
             if not self._kills(scene.day):
                 drawn = np.ones_like(drawn)
@@ -124,35 +125,35 @@ class Nights:
         living = np.flatnonzero(scene.alive).tolist()
         guards = "doctor" in self.worlds.counts and self._mode(day) != "inspect_only"
         brews = "witch" in self.worlds.counts and self._mode(day) != "inspect_only"
-        preys = living + ([NOBODY] if config.kill_abstain else []) if self._kills(day) else [NOBODY]
+        targets = living + ([NOBODY] if config.kill_abstain else []) if self._kills(day) else [NOBODY]
         parents, paths = [], []
         for x, old in enumerate(self.paths):
             poisons = [NOBODY, *living] if brews and old.poisons else [NOBODY]
-            for prey in preys:
-                for guarded in (False, True) if guards and prey != NOBODY else (False,):
-                    for healed in (False, True) if brews and old.heals and prey != NOBODY else (False,):
+            for target in targets:
+                for guarded in (False, True) if guards and target != NOBODY else (False,):
+                    for healed in (False, True) if brews and old.heals and target != NOBODY else (False,):
                         for poison in poisons:
                             dead = {poison} - {NOBODY}
-                            if prey != NOBODY and not guarded and not healed:
-                                dead.add(prey)
+                            if target != NOBODY and not guarded and not healed:
+                                dead.add(target)
                             if {j for j in dead if first is None or j <= first} != (
                                 set() if first is None else {first}
                             ):
                                 continue
-                            told = prey if old.heals and prey != NOBODY else None
+                            told = target if old.heals and target != NOBODY else None
                             parents.append(x)
                             paths.append(
                                 Path(
-                                    prey, guarded, healed, poison, frozenset(dead), old.heals - healed,
+                                    target, guarded, healed, poison, frozenset(dead), old.heals - healed,
                                     old.poisons - (poison != NOBODY),
-                                    (*old.doctor_saw, prey if guarded else None),
+                                    (*old.doctor_saw, target if guarded else None),
                                     (*old.witch_saw, (told, healed, poison)),
                                 )
                             )  # fmt: skip
         return parents, paths
 
-    def prey_table(self, scene: Scene) -> np.ndarray:
-        """Probability of each prey `(n_packs, n_styles or 1, ..., n_seats + 1)`; the last column is nobody."""
+    def target_table(self, scene: Scene) -> np.ndarray:
+        """The night-kill target distribution `(n_packs, n_styles or 1, ..., n_seats + 1)`, nobody in the last column."""
         config, c, packs = self.config, self.c, self.worlds.packs
         n, (n_packs, k) = scene.n, packs.shape
         member = np.zeros((n_packs, n))
@@ -173,7 +174,7 @@ class Nights:
         out = np.empty(shape)
         for g in range(n_packs):
             hands = [i for i in range(k) if up[g, i]]
-            t = prey_given(votes[:, g], proposals[:, g], len(hands), config.kill_rule, rounds)
+            t = target_given(votes[:, g], proposals[:, g], len(hands), config.kill_rule, rounds)
             axes = [len(c) if i in hands else 1 for i in range(k)]
             out[g] = t.reshape(*axes, n + 1)
         return out
@@ -195,8 +196,8 @@ class Nights:
         out = np.where(guarded[None, :, None, None], 0.0, old)
         if "doctor" not in self.worlds.counts or self._mode(scene.day) == "inspect_only":
             return out
-        preys = np.array([p.prey for p in paths])
-        hit = preys[:, None] == np.arange(n)
+        targets = np.array([p.target for p in paths])
+        hit = targets[:, None] == np.arange(n)
         fits = (hit == guarded[:, None])[:, None, :, None]
         for d in np.flatnonzero(scene.alive):
             legal: np.ndarray = np.tile(scene.alive, (n + 1, 1))
@@ -239,8 +240,8 @@ class Nights:
             poisons = self._choose(value, legal)
             for x, p in enumerate(paths):
                 before = self.paths[parents[x]]
-                if before.heals and p.prey != NOBODY:
-                    out[w, x] *= heals[:, p.prey] if p.healed else 1 - heals[:, p.prey]
+                if before.heals and p.target != NOBODY:
+                    out[w, x] *= heals[:, p.target] if p.healed else 1 - heals[:, p.target]
                 if before.poisons:
                     out[w, x] *= poisons[:, p.poison]  # NOBODY is -1, the last column
         return out
@@ -249,11 +250,11 @@ class Nights:
         ok = np.ones((n, len(paths)), dtype=bool)
         for viewer, facts in private.items():
             for x, p in enumerate(paths):
-                if "prey" in facts and p.prey != facts["prey"]:
+                if "prey" in facts and p.target != facts["prey"]:
                     ok[viewer, x] = False
-                if "protect" in facts and (p.prey == facts["protect"]) != p.guarded:
+                if "protect" in facts and (p.target == facts["protect"]) != p.guarded:
                     ok[viewer, x] = False
-                if "attacked" in facts and p.prey != facts["attacked"]:
+                if "attacked" in facts and p.target != facts["attacked"]:
                     ok[viewer, x] = False
                 if "heal" in facts and p.healed != (facts["heal"] != NOBODY):
                     ok[viewer, x] = False

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 
-def prey_given(votes: np.ndarray, proposals: np.ndarray, hands: int, rule: str, rounds: int) -> np.ndarray:
-    """Probability of each prey given the characters of the living werewolves `(n_styles, ..., n_options)`.
+def target_given(votes: np.ndarray, proposals: np.ndarray, hands: int, rule: str, rounds: int) -> np.ndarray:
+    """Probability of each target given the characters of the living werewolves `(n_styles, ..., n_options)`.
 
     `votes` and `proposals` are `(n_styles, n_options)`, the last option nobody; `hands` werewolves choose; `rounds` of
-    proposals in their channel come first and settle the prey where all agree.
+    proposals in their channel come first and settle the target where all agree.
     """
     s, m = votes.shape
 

@@ -10,7 +10,7 @@ import copy
 import numpy as np
 
 from agents.werewolf.observer.ladder import HIGHEST
-from agents.werewolf.observer.log_weights import IMPOSSIBLE, Factors, log_sum
+from agents.werewolf.observer.log_weights import IMPOSSIBLE, LogWeights, log_sum
 from agents.werewolf.observer.reader import EVEN, Impossible, Kind, Reader
 
 __all__ = ["EVEN", "Impossible", "Kind", "Observer"]
@@ -73,7 +73,7 @@ class Observer(Reader):
     def fork(self) -> Observer:
         """A copy that can be extended by itself."""
         other = copy.copy(self)
-        other.factors = self.factors.fork()
+        other.weights = self.weights.fork()
         other.seen = copy.deepcopy(self.seen)
         other.private = self.private.copy()
         other.role, other.asked = list(self.role), [list(a) for a in self.asked]
@@ -88,7 +88,7 @@ class Observer(Reader):
     def weights(self) -> np.ndarray:
         """Weight `(n_worlds, n_paths)` of each possible world to one who knows only what is public, largest 1."""
         if self._cache is None:
-            log = self.factors.log_weights()
+            log = self.weights.log_weights()
             top = log.max(initial=-np.inf)
             if top < IMPOSSIBLE / 2:
                 raise Impossible(
@@ -119,12 +119,12 @@ class Observer(Reader):
         """Weight `(n_rows, n_paths)` to a seat of the worlds `rows`, all of which agree with what it was told."""
         shared = self.weights()
         if self.role[viewer] not in ("seer", "doctor", "witch") or not self.rung:
-            return np.asarray(shared[rows] * self.factors.nights.seen[viewer])
-        log = self._own_log(self.factors, self._log, viewer, rows)
+            return np.asarray(shared[rows] * self.weights.nights.seen[viewer])
+        log = self._own_log(self.weights, self._log, viewer, rows)
         top = log.max(initial=-np.inf)
         return np.asarray(np.exp(log - (top if np.isfinite(top) else 0.0)) * (log > IMPOSSIBLE / 2))
 
-    def _own_log(self, f: Factors, log: np.ndarray, viewer: int, rows: np.ndarray) -> np.ndarray:
+    def _own_log(self, f: LogWeights, log: np.ndarray, viewer: int, rows: np.ndarray) -> np.ndarray:
         """Log-weight `(n_rows, n_paths)` to a seat of the worlds `rows`, given that of all to the public."""
         role, own = self.role[viewer], np.zeros(1)
         if role in ("seer", "doctor", "witch"):
@@ -138,7 +138,7 @@ class Observer(Reader):
         total = weights.sum(-1, keepdims=True)
         if not (total > 0).all():
             raise Impossible("no world agrees with a viewer's private information and the public record")
-        p: np.ndarray = (weights / total) @ self.factors.onehot
+        p: np.ndarray = (weights / total) @ self.weights.onehot
         return p.reshape(*weights.shape[:-1], self.n, len(self.roles))
 
     def beliefs(self, viewer: int | None) -> np.ndarray:
@@ -187,7 +187,7 @@ class Observer(Reader):
         prior = self.characters.log_prior
         log = np.full(prior.shape, -np.inf)
         for seat, style in np.argwhere(np.isfinite(prior)):
-            alone = self.factors.with_character(int(seat), int(style))
+            alone = self.weights.with_character(int(seat), int(style))
             own = self._own_log(alone, alone.log_weights(), viewer, rows)
             log[seat, style] = prior[seat, style] + log_sum(own.ravel(), 0)
         out: np.ndarray = np.exp(log - log_sum(log, 1)[:, None])

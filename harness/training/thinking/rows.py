@@ -85,12 +85,12 @@ class ThinkingRow(Row):
         says = thought.line.startswith(f"{name} says ")
         kind = [0] * n
         kind[n_given - 1 : n - 1] = kinds_of(ids, says, self.names, self.words)[n_given - 1 : n - 1]
-        target, worth = [t if k else 0 for t, k in zip([*ids[1:], 0], kind, strict=True)], [1.0] * n
+        target, weight = [t if k else 0 for t, k in zip([*ids[1:], 0], kind, strict=True)], [1.0] * n
         for i, likely, value in expected_words(thought.turn, ids, n_given, self.words, self.tokenizer):
             if kind[i] not in (0, TEXT):
-                target[i], worth[i] = ANSWERED, value
+                target[i], weight[i] = ANSWERED, value
                 self.answers.append(likely)
-        self._append(ids, target, kind, worth, limit, after, stem, 1)
+        self._append(ids, target, kind, weight, limit, after, stem, 1)
 
 
 class ThinkingBatches(IterableDataset):

@@ -100,12 +100,15 @@ def test_good_seats_are_taught_to_send_clean_teams_and_merlin_to_do_as_its_teach
         expected = Expected(log, config, points)
         found = turns(log, seat, config, options[seat], expected)
         if fact.role == "merlin" or fact.faction == "evil":
-            assert not any(turn.worth for turn in found)
+            assert not any(turn.advantage_weights for turn in found)
             continue
         for (point, decision), turn in zip(decisions(log, seat), found, strict=True):
             believed = expected.beliefs[point][seat][:, [r in EVIL for r in expected.roles]].sum(1)
-            accused = list(turn.worth["accuse"].values())
+            accused = list(turn.advantage_weights["accuse"].values())
             assert np.argsort(accused, kind="stable").tolist() == np.argsort(believed, kind="stable").tolist()
             if decision.kind == "vote" and not expected.last[point]:
                 better = "approve" if expected.clean[point][seat] > 0.5 else "reject"
-                assert max(turn.worth["votes"], key=turn.worth["votes"].__getitem__) == better
+                assert (
+                    max(turn.advantage_weights["votes"], key=turn.advantage_weights["votes"].__getitem__)
+                    == better
+                )
