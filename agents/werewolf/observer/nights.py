@@ -153,7 +153,7 @@ class Nights:
         return parents, paths
 
     def target_table(self, scene: Scene) -> np.ndarray:
-        """The night-kill target distribution `(n_packs, n_styles or 1, ..., n_seats + 1)`, nobody in the last column."""
+        """The night-kill target distribution `(n_packs, n_styles or 1, ..., n_seats + 1)`, the last column nobody."""
         config, c, packs = self.config, self.c, self.worlds.packs
         n, (n_packs, k) = scene.n, packs.shape
         member = np.zeros((n_packs, n))
