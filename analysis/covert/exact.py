@@ -68,7 +68,7 @@ def _game(log: GameLog) -> list[tuple[np.ndarray, np.ndarray, int]]:
 
 def _partner(observer: Observer, speaker: int, alive: set[int]) -> np.ndarray:
     """`(n_seats,)`: the probability that each living other is the partner, the speaker being a werewolf."""
-    worlds = observer.factors.onehot.reshape(-1, observer.n, len(observer.roles))
+    worlds = observer.world_weights.onehot.reshape(-1, observer.n, len(observer.roles))
     wolf = worlds[:, :, observer.roles.index("werewolf")]
     weights = observer.weights().sum(axis=1) * wolf[:, speaker]
     shares = np.asarray(weights @ wolf)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from games.records import Decision
-from harness.activations.sites import View, views
+from harness.activations.sites import DecisionContext, views
 from harness.run.folder import Run
 
 READ = "read"
@@ -19,7 +19,7 @@ class Context(msgspec.Struct, frozen=True):
     """What is compared: a context that no other continues."""
 
     game_id: str
-    view: View
+    view: DecisionContext
     emitted: Mapping[int, Decision]
     """Index of a token that the model gave as an answer -> the decision that it belongs to."""
     thought: frozenset[int] = frozenset()
@@ -41,9 +41,9 @@ def segment_of(decision: Decision) -> str:
     return "speech" if decision.kind in ("speech", "last_words") else decision.kind
 
 
-def longest(game_id: str, found: Sequence[View]) -> list[Context]:
+def longest(game_id: str, found: Sequence[DecisionContext]) -> list[Context]:
     """Of a game's contexts that continue one another the last alone, longest first."""
-    kept: list[tuple[View, dict[int, Decision], set[int]]] = []
+    kept: list[tuple[DecisionContext, dict[int, Decision], set[int]]] = []
     for view in sorted(found, key=lambda v: len(v.ids), reverse=True):
         own = dict.fromkeys(range(view.n_prompt, len(view.ids)), view.decision)
         reasons = {
@@ -67,7 +67,7 @@ def longest(game_id: str, found: Sequence[View]) -> list[Context]:
     return [Context(game_id, view, emitted, frozenset(thought)) for view, emitted, thought in kept]
 
 
-def kinds_of(view: View) -> list[str]:
+def kinds_of(view: DecisionContext) -> list[str]:
     """For each token the kind of the innermost span that holds it; `text` where none does."""
     kinds = ["text"] * len(view.ids)
     for span in sorted(view.spans, key=lambda s: s.start - s.end):

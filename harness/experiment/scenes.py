@@ -16,7 +16,7 @@ from games.base import Observation
 from games.play import observe
 from games.records import Action, Decision, Request, Span, SpeechAct
 from games.statements import Statement
-from harness.activations.sites import View
+from harness.activations.sites import DecisionContext
 from harness.capture.contexts import Players, asked
 from harness.capture.variants import GameVariants
 from harness.config.files import parse_config, set_key
@@ -242,7 +242,7 @@ class Scene:
         self, arm: Arm, ids: tuple[int, ...], spans: tuple[Span, ...], choices: Any, answers: tuple[Any, ...]
     ) -> Prompted | None:
         if arm.kind == "role_line":
-            view = View(self.decision, ids, len(ids), 0, spans)
+            view = DecisionContext(self.decision, ids, len(ids), 0, spans)
             variants = self._kept.variants(self.encoder)
             name = {"remove": "no_role_line", "swap": "swapped_role", "random_span": "random_span"}[arm.do]
             changed = getattr(variants, name)(view)

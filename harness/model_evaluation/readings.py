@@ -135,8 +135,9 @@ class Reading:
         rows = np.array([place[game, seq, subject] for game, seq, subject in keys])
         sites = np.array([SITES.index(site) for site in lines["site"]])
         found[rows, sites] = opened.read_rows(lines)
+        norm: Any = reader.model.base_model.norm
         with torch.inference_mode():
-            found[..., -1, :] = reader.model.base_model.norm(torch.from_numpy(found[..., -1, :])).numpy()
+            found[..., -1, :] = norm(torch.from_numpy(found[..., -1, :])).numpy()
         return found
 
 

@@ -73,7 +73,7 @@ class Observer(Reader):
     def fork(self) -> Observer:
         """A copy that can be extended by itself."""
         other = copy.copy(self)
-        other.weights = self.weights.fork()
+        other.world_weights = self.world_weights.fork()
         other.seen = copy.deepcopy(self.seen)
         other.private = self.private.copy()
         other.role, other.asked = list(self.role), [list(a) for a in self.asked]
@@ -88,7 +88,7 @@ class Observer(Reader):
     def weights(self) -> np.ndarray:
         """Weight `(n_worlds, n_paths)` of each possible world to one who knows only what is public, largest 1."""
         if self._cache is None:
-            log = self.weights.log_weights()
+            log = self.world_weights.log_weights()
             top = log.max(initial=-np.inf)
             if top < IMPOSSIBLE / 2:
                 raise Impossible(
@@ -119,8 +119,8 @@ class Observer(Reader):
         """Weight `(n_rows, n_paths)` to a seat of the worlds `rows`, all of which agree with what it was told."""
         shared = self.weights()
         if self.role[viewer] not in ("seer", "doctor", "witch") or not self.rung:
-            return np.asarray(shared[rows] * self.weights.nights.seen[viewer])
-        log = self._own_log(self.weights, self._log, viewer, rows)
+            return np.asarray(shared[rows] * self.world_weights.nights.seen[viewer])
+        log = self._own_log(self.world_weights, self._log, viewer, rows)
         top = log.max(initial=-np.inf)
         return np.asarray(np.exp(log - (top if np.isfinite(top) else 0.0)) * (log > IMPOSSIBLE / 2))
 
@@ -138,7 +138,7 @@ class Observer(Reader):
         total = weights.sum(-1, keepdims=True)
         if not (total > 0).all():
             raise Impossible("no world agrees with a viewer's private information and the public record")
-        p: np.ndarray = (weights / total) @ self.weights.onehot
+        p: np.ndarray = (weights / total) @ self.world_weights.onehot
         return p.reshape(*weights.shape[:-1], self.n, len(self.roles))
 
     def beliefs(self, viewer: int | None) -> np.ndarray:
@@ -187,7 +187,7 @@ class Observer(Reader):
         prior = self.characters.log_prior
         log = np.full(prior.shape, -np.inf)
         for seat, style in np.argwhere(np.isfinite(prior)):
-            alone = self.weights.with_character(int(seat), int(style))
+            alone = self.world_weights.with_character(int(seat), int(style))
             own = self._own_log(alone, alone.log_weights(), viewer, rows)
             log[seat, style] = prior[seat, style] + log_sum(own.ravel(), 0)
         out: np.ndarray = np.exp(log - log_sum(log, 1)[:, None])

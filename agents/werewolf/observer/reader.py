@@ -61,7 +61,7 @@ class Reader:
         if fitted is not None:
             mix, lapse = {fitted.style: 1.0}, fitted.lapse
         self.characters = Characters({"random": 1.0} if self.rung == 0 else mix or EVEN, self.n, lapse)
-        self.weights = LogWeights(config, worlds, self.characters, uniform=self.rung < 3)
+        self.world_weights = LogWeights(config, worlds, self.characters, uniform=self.rung < 3)
         self.seen = Evidence.empty(self.n)
         self.private = np.ones((self.n, len(worlds.assignments)), dtype=bool)
         """Worlds that agree with what each viewer was told `(n_viewers, n_worlds)`."""
@@ -105,7 +105,7 @@ class Reader:
     def _tell(self, viewer: int, e: Event) -> None:
         """What a private event tells its viewer."""
         kind, target = e.kind, e.target
-        a, w = self.weights.assignments, self.weights.worlds
+        a, w = self.world_weights.assignments, self.world_weights.worlds
         ok: np.ndarray | None = None
         if kind == "role" and target == viewer:
             self.role[viewer] = e.value
@@ -127,23 +127,23 @@ class Reader:
     def _shows(self, seat: int, rule: str, value: str | None) -> np.ndarray:
         """Worlds `(n_worlds,)` in which a look at `seat` under a rule shows `value`."""
         fits = np.array([shown_role(role, rule) == value for role in self.roles])
-        return fits[self.weights.assignments[:, seat]]
+        return fits[self.world_weights.assignments[:, seat]]
 
     def _keep(self, possible: np.ndarray) -> None:
         self.private = self.private[:, possible]
-        self.weights.restrict(possible)
+        self.world_weights.restrict(possible)
 
     def _settle(self, e: Event) -> None:
         """Draw the conclusions that waited for this event: all of the night's dead are known, the game goes on."""
         if self._dead is not None and e.kind != "death":
-            paths = self.weights.nights.paths
+            paths = self.world_weights.nights.paths
             keep = [x for x, p in enumerate(paths) if p.dead == self._dead]
             if len(keep) < len(paths):
-                self.weights.nights.keep(keep)
-                self.weights.refresh()
+                self.world_weights.nights.keep(keep)
+                self.world_weights.refresh()
             self._dead = None
         if self._left and e.kind not in (*LEAVES, "no_death", "outcome"):
-            a, roles = self.weights.assignments, self.roles
+            a, roles = self.world_weights.assignments, self.roles
             ok = np.ones(len(a), dtype=bool)
             for seat in self._left:
                 if "hunter" in roles and seat not in self._shot:
@@ -163,7 +163,7 @@ class Reader:
         if kind == "phase":
             self._wave, self._among, self._votes, self._round = None, (), {}, 0
             if e.value == "day" and e.day:
-                self.weights.night(Scene(self.seen, self.rung))
+                self.world_weights.night(Scene(self.seen, self.rung))
         elif kind in ("death", "no_death"):
             self._dawn(target if kind == "death" else None)
         elif kind == "tie":
@@ -177,8 +177,8 @@ class Reader:
             self._exile(e)
         elif kind == "outcome":
             winners = sum(1 << i for i in (e.data or {}).get("winners", ()))
-            if e.value in self.weights.worlds.faction_mask:
-                side = self.weights.worlds.faction_mask[e.value][self.weights.rows]
+            if e.value in self.world_weights.worlds.faction_mask:
+                side = self.world_weights.worlds.faction_mask[e.value][self.world_weights.rows]
                 self._keep((side & winners) > 0 if e.value == "jester" else side == winners)
         elif actor is not None:
             self._deed(e, actor)
@@ -193,7 +193,7 @@ class Reader:
         living = np.flatnonzero(self.seen.alive).tolist()
         target = NOBODY if e.target is None else e.target
         if e.kind == "shoot":
-            self._keep(self.weights.assignments[:, actor] == self.roles.index("hunter"))
+            self._keep(self.world_weights.assignments[:, actor] == self.roles.index("hunter"))
             self._shot.add(actor)
             self._act(e, actor, "shoot", target, [*living, NOBODY])
         elif e.kind == "candidacy":
@@ -247,7 +247,7 @@ class Reader:
         """Weigh one act with the policies of the characters."""
         if self.rung == 0:
             return
-        c, infosets, scene = self.characters, self.weights.infosets[actor], self._scene(e, actor)
+        c, infosets, scene = self.characters, self.world_weights.infosets[actor], self._scene(e, actor)
         n_options = max(len(options), 1)
         if kind in ("speech", "last_words"):
             free = kind == "speech" and self.config.discussion == "free"
@@ -275,26 +275,26 @@ class Reader:
         told: list[int] = []
         if kind in ("speech", "last_words") and self.rung >= 3:
             told = [a.subject for a in e.acts if a.kind == "report_inspection" and a.subject is not None]
-        self.weights.act(actor, p, told, list(scene.reports.get(actor, {})))
+        self.world_weights.act(actor, p, told, list(scene.reports.get(actor, {})))
 
     def _dawn(self, dead: int | None) -> None:
-        if not self.weights.nights.open:
+        if not self.world_weights.nights.open:
             if dead is not None and self._dead is not None:
                 self._dead.add(dead)
-                paths = self.weights.nights.paths
+                paths = self.world_weights.nights.paths
                 keep = [x for x, p in enumerate(paths) if {j for j in p.dead if j <= dead} == self._dead]
-                self.weights.nights.keep(keep)
-                self.weights.refresh()
+                self.world_weights.nights.keep(keep)
+                self.world_weights.refresh()
             return
-        self.weights.nights.dawn(dead, self._tonight)
+        self.world_weights.nights.dawn(dead, self._tonight)
         self._tonight = {}
         self._dead = set() if dead is None else {dead}
-        self.weights.refresh()
-        if len(self.weights.nights.paths) > 1:
-            fine = (self.weights.log_weights() > IMPOSSIBLE / 2).any(0)
+        self.world_weights.refresh()
+        if len(self.world_weights.nights.paths) > 1:
+            fine = (self.world_weights.log_weights() > IMPOSSIBLE / 2).any(0)
             if not fine.all():
-                self.weights.nights.keep(np.flatnonzero(fine).tolist())
-                self.weights.refresh()
+                self.world_weights.nights.keep(np.flatnonzero(fine).tolist())
+                self.world_weights.refresh()
 
     def _complaint(self, e: Event) -> str:
         return (

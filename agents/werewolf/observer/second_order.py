@@ -32,7 +32,7 @@ def expected_beliefs(observer: Observer, viewers: Sequence[int]) -> np.ndarray:
 
     Shape `(n_viewers, n_seats, n_seats)`; row j = viewers[v] is the viewer's own belief.
     """
-    f, roles, n = observer.weights, observer.roles, observer.n
+    f, roles, n = observer.world_weights, observer.roles, observer.n
     mine = np.stack([observer.weights_of(viewer) for viewer in viewers])
     mine /= mine.sum((1, 2), keepdims=True)
     shared = observer.weights()
@@ -77,7 +77,7 @@ def _average(
 
 def _cell_keys(observer: Observer, role: str, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a seat of `role` can tell apart: a key of each world and a key of each path."""
-    f = observer.weights
+    f = observer.world_weights
     rows, paths = np.zeros(len(own), dtype=np.int64), f.nights.paths
     if role == "mason":
         rows = _numbered(f.lodge_of[own].tolist())
@@ -103,7 +103,7 @@ def _seer(
 
     Returns `(n_viewers, n_seats)`.
     """
-    f = observer.weights
+    f = observer.world_weights
     infosets = f.infosets[j]
     start, shown = infosets.seer, f.shown_of[own]
     p, w = p.sum(2), w.sum(1)

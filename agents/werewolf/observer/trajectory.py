@@ -110,9 +110,9 @@ def belief_shift(
     nats = float("nan")
     if said is not None:
         # Worlds that an utterance rules out keep their place: rows are indices of all worlds.
-        p = np.zeros(len(observer.weights.worlds.assignments))
+        p = np.zeros(len(observer.world_weights.worlds.assignments))
         q = p.copy()
-        p[said.weights.rows], q[observer.weights.rows] = assignments(said), assignments(observer)
+        p[said.world_weights.rows], q[observer.world_weights.rows] = assignments(said), assignments(observer)
         some = p > 0
         nats = float((p[some] * np.log(p[some] / q[some])).sum())
     others = [heard(acts) for acts in alternatives]
