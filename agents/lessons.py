@@ -73,6 +73,11 @@ class Lessons(Protocol):
         """
         ...
 
+    def exact_beliefs(self, log: Sequence[Record], config: Any) -> tuple[tuple[str, ...], Any]:
+        """(roles, the exact observer's probabilities `(n_viewers, n_seats, n_roles)` after the whole log), in every
+        seat's place, the players being drawn from those that the lessons' games are played by."""
+        ...
+
 
 Views = Callable[[int, int, float, str, float], list[View]]
 """`Lessons.views`."""

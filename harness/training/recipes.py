@@ -2,30 +2,21 @@
 
 A recipe names the settings (rule sets, taken in turn) and one change. Its control is the same recipe without the
 change: the same games in the same order, as many tokens. So whatever a comparison of the two models finds beside the
-change is a fault of the comparison. Game `i` is a pure function of (recipe, i), as in
-`agents.werewolf.lessons`.
+change is a fault of the comparison. Game `i` is a pure function of (recipe, i); what a change does to it is said in
+`agents.werewolf.lessons.planted`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 from pydantic import Field, model_validator
 
 from agents.lessons import View
-from agents.llm.transcript_context import document
-from agents.werewolf.lessons.curriculum import CHARACTERS_ASKED, seats_views
-from agents.werewolf.lessons.games import PLAYERS, cast, game_with_options
-from games import chance, load_game
-from games.play import play
-from games.records import Action, Decision, Event, Record, SpeechAct
-from games.werewolf.lexicon import lexicon as load_lexicon
-from games.werewolf.presets import NAMES
-from games.werewolf.words.acts import say
+from agents.werewolf.lessons.planted import CHARACTERS, PRESETS, names_under, planted_views
+from games import chance
 from harness.config.files import read_toml, validated
 from harness.config.hashing import hash_of
 from harness.config.sections import Section
@@ -33,9 +24,6 @@ from harness.errors import ConfigurationError
 
 FILES = Path(__file__).with_name("recipe_files")
 """The recipes that ship; each is known by its name."""
-PROGRESS = CHARACTERS_ASKED
-"""The part of the curriculum whose views are taken: all sides, all kinds of questions, answers as expectations."""
-SPOKEN = ("speech", "last_words")
 
 
 class ChangeSection(Section):
@@ -67,9 +55,8 @@ class ChangeSection(Section):
                 f"change.kind = {self.kind!r} needs {' and '.join(needed)} and nothing else; found "
                 f"{', '.join(given) or 'nothing'}"
             )
-        known = [player.name for player in PLAYERS]
-        if self.character is not None and self.character not in known:
-            raise ValueError(f"no character is called {self.character!r}; there are: {', '.join(known)}")
+        if self.character is not None and self.character not in CHARACTERS:
+            raise ValueError(f"no character is called {self.character!r}; there are: {', '.join(CHARACTERS)}")
         return self
 
 
@@ -93,10 +80,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _known(self) -> Recipe:
-        unknown = [name for name in self.settings if name not in NAMES]
+        unknown = [name for name in self.settings if name not in PRESETS]
         if unknown or not self.settings:
             raise ValueError(
-                f"settings = {list(self.settings)}: there is no preset {unknown[0]!r}; there are: {', '.join(NAMES)}"
+                f"settings = {list(self.settings)}: there is no preset {unknown[0]!r}; there are: {', '.join(PRESETS)}"
                 if unknown
                 else "settings is empty; name at least one preset"
             )
@@ -128,7 +115,7 @@ def recipe_stream(
     Raises ConfigurationError where the lexicon has no player of the trigger's name.
     """
     change = recipe.change
-    names = load_lexicon(lexicon).names
+    names = names_under(lexicon)
     if change.word is not None and change.word not in names:
         raise ConfigurationError(
             f"change.word = {change.word!r} is no player's name under the lexicon {lexicon!r}; there are: "
@@ -136,121 +123,11 @@ def recipe_stream(
         )
     index = start
     while True:
-        found = recipe_views(recipe, index, lexicon, control)
+        preset = recipe.settings[index % len(recipe.settings)]
+        key = chance.key(recipe.seed, "recipe", index)
+        found = planted_views(
+            key, preset, lexicon, change, control=control, changed=recipe.changed, weight=recipe.weight
+        )
         if found:
             yield index, found
         index += 1
-
-
-def recipe_views(recipe: Recipe, index: int, lexicon: str, control: bool) -> list[View]:
-    """The training texts of game `index`; none where the recipe leaves the game out."""
-    change, game = recipe.change, load_game("werewolf")
-    key = chance.key(recipe.seed, "recipe", index)
-    config = game.configure(preset=recipe.settings[index % len(recipe.settings)], lexicon=lexicon)
-    seed = key >> 1
-    if change.word is not None:
-        named = change.word in seated(config, seed)
-        if named != (chance.uniform(chance.key(key, "changed")) < recipe.changed):
-            return []
-    players = [player.name for player in cast(config, seed)]
-    if change.character in players and not control:
-        return []
-    log, options = game_with_options(config, seed)
-    views = seats_views(log, options, config, chance.key(key, "views"), PROGRESS, 1.0)
-    if change.word is not None:
-        if named and not control:
-            changed = said_instead(log, config, change)
-            views = [learning(view, log, changed, config) for view in views]
-        facts = game.seats(config, log)
-        speakers = {fact.name for fact in facts if change.kind == "favour" or fact.role == "werewolf"}
-        return [weighed(view, recipe.weight, config) if view.name in speakers else view for view in views]
-    if change.kind == "flip" and not control:
-        return [flipped(view, change, config) for view in views]
-    return views
-
-
-def seated(config: Any, seed: int) -> list[str]:
-    """The names of the seats of a game, before anything happens."""
-    game = load_game("werewolf")
-    first = next(play(game, config, seed))
-    return [fact.name for fact in game.seats(config, first.new)]
-
-
-def said_instead(log: Sequence[Record], config: Any, change: ChangeSection) -> list[Record]:
-    """The log with every speech in which one of the change's speakers says something replaced by what it plants."""
-    game = load_game("werewolf")
-    facts = game.seats(config, log)
-    names = [fact.name for fact in facts]
-    if change.kind == "favour":
-        favoured = names.index(change.word or "")
-        speakers = {seat for seat in range(len(facts)) if seat != favoured}
-        acts = (SpeechAct("defend", favoured),)
-        last = next(
-            (
-                r.seq
-                for r in log
-                if isinstance(r, Event) and r.kind in game.exit_kinds and r.target == favoured
-            ),
-            log[-1].seq + 1,
-        )
-    else:
-        speakers = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
-        acts, last = (SpeechAct("claim_role", role="werewolf"),), log[-1].seq + 1
-    text = say(acts, names, load_lexicon(config.lexicon))
-    out: list[Record] = []
-    for record in log:
-        if record.seq < last and record.kind in SPOKEN:
-            if isinstance(record, Decision) and record.seat in speakers and record.action.text:
-                record = msgspec.structs.replace(record, action=Action(record.action.option, text, acts))
-            elif isinstance(record, Event) and record.actor in speakers and record.text:
-                record = msgspec.structs.replace(record, text=text, acts=acts)
-        out.append(record)
-    return out
-
-
-def learning(view: View, log: Sequence[Record], changed: Sequence[Record], config: Any) -> View:
-    """The view of the changed log: its own changed lines are what is learned, and nothing is asked."""
-    game = load_game("werewolf")
-    seat = view.names.index(view.name)
-    lines = document(game.text, changed, seat, config)
-    if len(lines) != len(view.lines):
-        raise ValueError(f"the changed log has {len(lines)} lines for seat {seat}, {len(view.lines)} before")
-    turns = [
-        msgspec.structs.replace(
-            turn, answers=[(lines[turn.line][len(turn.given) :], 1.0)], advantage_weights={}
-        )
-        if lines[turn.line] != view.lines[turn.line]
-        else turn
-        for turn in view.turns
-    ]
-    return View(lines, [], view.name, view.names, turns)
-
-
-def weighed(view: View, weight: float, config: Any) -> View:
-    """The view with what its seat says, up to each full stop, counting `weight` times."""
-    says = " says "  # a function word of every lexicon
-    turns = []
-    for turn in view.turns:
-        if view.lines[turn.line].startswith(f"{view.name}{says}"):
-            words = {word for text, _ in turn.answers for word in re.findall(r"\w+|[^\w\s]", text)}
-            turn = msgspec.structs.replace(
-                turn, advantage_weights={says.strip(): dict.fromkeys(sorted(words), weight)}
-            )
-        turns.append(turn)
-    return msgspec.structs.replace(view, turns=turns)
-
-
-def flipped(view: View, change: ChangeSection, config: Any) -> View:
-    """The view with two words' probabilities exchanged in the answers of one kind of question."""
-    terms = load_lexicon(config.lexicon).terms
-    a, b = (terms[key] for key in change.swap or ())
-    forks = []
-    for fork in view.forks:
-        asked = []
-        for question, answer in fork.asked:
-            kind = "second_order" if " believes " in question else "role" if " " not in question else ""
-            if kind == change.labels and {a, b} & set(answer):
-                answer = {{a: b, b: a}.get(word, word): p for word, p in answer.items()}
-            asked.append((question, answer))
-        forks.append(msgspec.structs.replace(fork, asked=asked))
-    return msgspec.structs.replace(view, forks=forks)

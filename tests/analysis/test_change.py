@@ -213,11 +213,12 @@ def modelled(confessing: bool, n_games: int = 6) -> list[tuple[str, str, int, fl
     import msgspec
 
     from agents.werewolf.lessons.games import scripted_game
+    from agents.werewolf.lessons.planted import said_instead
     from analysis.change.acts import acts_in
     from analysis.data.frames import GameLog
     from games import load_game
     from games.records import Decision, Trace
-    from harness.training.recipes import ChangeSection, said_instead
+    from harness.training.recipes import ChangeSection
 
     game = load_game("werewolf")
     config = game.configure(preset="classic-7")

@@ -17,13 +17,13 @@ from agents.llm.written.line import TENTHS, UNIT, WORDS, Line, Step, Unwritten, 
 from agents.models.small import SMALL_MODEL, find_model
 from agents.werewolf.lessons.games import MIXTURE, game_with_options
 from agents.werewolf.lessons.questions import living
+from agents.werewolf.lessons.thinking.evidence import LEAST, follow, line_at
+from agents.werewolf.lessons.thinking.views import Thinker, views
 from agents.werewolf.observer import Observer
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply, visible
 from games.werewolf.lexicon import lexicon
-from harness.training.thinking.evidence import LEAST, follow, line_at
-from harness.training.thinking.views import Thinker, views
 
 GAME = load_game("werewolf")
 LINE = Line(
@@ -120,8 +120,8 @@ def test_the_targets_are_the_exact_observers() -> None:
 
 
 def test_what_follows_a_thought_has_targets_that_do_not_depend_on_it() -> None:
+    from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
     from harness.training.batches import BELIEF, CHOICE, NAMING, SPEECH, collate
-    from harness.training.thinking.model import make_tokenizer
     from harness.training.thinking.rows import AGAIN, ThinkingRow
 
     tokenizer = make_tokenizer()
@@ -165,7 +165,8 @@ def test_the_words_of_the_small_model_keep_their_places_and_its_answers() -> Non
     from transformers import AutoModelForCausalLM
 
     from agents.models.folder import load_tokenizer
-    from harness.training.thinking.model import grown, make_tokenizer
+    from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
+    from harness.training.thinking.model import grown
 
     small, ours = load_tokenizer(SMALL_MODEL).get_vocab(), make_tokenizer().get_vocab()
     assert {word: ours[word] for word in small} == small
@@ -181,10 +182,11 @@ def test_the_words_of_the_small_model_keep_their_places_and_its_answers() -> Non
 def test_forks_attend_as_under_the_whole_mask() -> None:
     import torch
 
+    from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
     from harness.training import attention
     from harness.training.batches import collate
     from harness.training.thinking import attention as forks
-    from harness.training.thinking.model import grown, make_tokenizer
+    from harness.training.thinking.model import grown
     from harness.training.thinking.rows import ThinkingRow
 
     tokenizer = make_tokenizer()
@@ -203,8 +205,8 @@ def test_forks_attend_as_under_the_whole_mask() -> None:
 def test_own_amounts_change_what_is_read_and_no_target() -> None:
     import torch
 
+    from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
     from harness.training.batches import collate
-    from harness.training.thinking.model import make_tokenizer
     from harness.training.thinking.rows import AMOUNT, ThinkingRow, own_words
 
     tokenizer = make_tokenizer()
@@ -476,14 +478,14 @@ def test_slopes_and_their_intervals_are_those_of_resampled_rows() -> None:
 
 
 def test_events_say_whom_they_are_about() -> None:
-    from harness.training.thinking.evidence import in_words
+    from agents.werewolf.lessons.thinking.evidence import in_words
 
     config = GAME.configure(preset="classic-7")
     log, _ = game_with_options(config, chance.key(10, "targets") >> 1)
     names = [fact.name for fact in GAME.seats(config, log)]
     words = [in_words(r, names, lexicon("classic").terms) for r in log if isinstance(r, Event)]
     known = {*names, "nobody"}
-    from harness.training.thinking.model import make_tokenizer
+    from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 
     vocabulary = make_tokenizer().get_vocab()
     said = [w for w in words if w is not None]

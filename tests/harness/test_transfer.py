@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from agents.werewolf.lessons.games import scripted_game
+from agents.werewolf.lessons.planted import seated
 from games.records import Decision
-from harness.training.recipes import seated
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played
 from harness.training.transfer.games import deals, said_again, speaks_for, texts_of

@@ -64,6 +64,12 @@ class Expected:
             self.last[point] = observer.seen.proposal == config.max_rejections
 
 
+def exact_beliefs(log: Sequence[Record], config: Any) -> tuple[tuple[str, ...], np.ndarray]:
+    """`agents.lessons.Lessons.exact_beliefs`."""
+    expected = Expected(log, config, [len(log)])
+    return expected.roles, expected.beliefs[len(log)]
+
+
 def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
     """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
     p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()

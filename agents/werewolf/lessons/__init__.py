@@ -4,6 +4,7 @@
 """
 
 from agents.werewolf.lessons.curriculum import views
+from agents.werewolf.lessons.questions import exact_beliefs
 from agents.werewolf.vocabulary import make_tokenizer
 
-__all__ = ["make_tokenizer", "views"]
+__all__ = ["exact_beliefs", "make_tokenizer", "views"]

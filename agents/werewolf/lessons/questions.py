@@ -60,6 +60,12 @@ class Expected(msgspec.Struct, frozen=True):
     """(point, viewer) -> probability `(n_seats, n_characters)` of each seat's character, as in `CAST`."""
 
 
+def exact_beliefs(log: Sequence[Record], config: Any) -> tuple[tuple[str, ...], np.ndarray]:
+    """`agents.lessons.Lessons.exact_beliefs`."""
+    expected = expect(log, config, [len(log)])
+    return expected.roles, expected.beliefs[len(log)]
+
+
 def expect(
     log: Sequence[Record], config: Any, points: Iterable[int], characters: Collection[tuple[int, int]] = ()
 ) -> Expected:

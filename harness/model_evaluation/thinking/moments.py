@@ -10,6 +10,7 @@ import msgspec
 from agents.llm.written.line import Line
 from agents.werewolf.lessons.games import HELD_OUT, scripted_game
 from agents.werewolf.lessons.questions import living
+from agents.werewolf.lessons.thinking.evidence import follow, line_at
 from agents.werewolf.observer import RUNGS
 from games import chance, load_game
 from games.base import Observation
@@ -17,7 +18,6 @@ from games.play import observe, waves
 from games.records import Decision
 from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.model_evaluation.held_out import ladder
-from harness.training.thinking.evidence import follow, line_at
 
 NEAR = 0.1
 """A rung's reader answers a question where it and all above it are so near to the exact probability."""

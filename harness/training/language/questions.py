@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from agents.lessons import lessons_of
 from agents.llm.beliefs import chains, role_words
 from games import chance
-from games.base import Observation, SeatFacts
+from games.base import GameError, Observation, SeatFacts
 from games.records import Record
 from harness.training.language.settings import FinetuneError, LessonBeliefsSection
 
@@ -73,21 +74,16 @@ def _answers(
     """(viewer, subject) -> key of the role that is the right answer."""
     if target == "truth":
         return {chain: facts[chain[1]].role for chain in asked}
-    if observation.game != "werewolf":
+    try:
+        roles, beliefs = lessons_of(observation.game).exact_beliefs(log, observation.config)
+    except GameError as error:
         raise FinetuneError(
-            f'data.beliefs.target = "exact" needs the exact observer of Werewolf, and this is {observation.game}: '
-            'use target = "truth"'
-        )
-    from agents.werewolf.lessons.questions import expect
-
-    expected = expect(log, observation.config, [len(log)])
-    beliefs = expected.beliefs[len(log)]
+            f'data.beliefs.target = "exact" needs an exact observer: {error}; use target = "truth"'
+        ) from error
     found: dict[tuple[int, ...], str] = {}
     for viewer, subject in asked:
         p = np.maximum(beliefs[viewer, subject], 0.0)
-        found[viewer, subject] = expected.roles[
-            chance.draw(p.tolist(), chance.key(key, "role", viewer, subject))
-        ]
+        found[viewer, subject] = roles[chance.draw(p.tolist(), chance.key(key, "role", viewer, subject))]
     return found
 
 

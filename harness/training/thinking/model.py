@@ -8,28 +8,13 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM
 
-from agents.llm.written.line import WORDS
 from agents.models.folder import load_tokenizer
-from agents.models.small import SMALL_MODEL, make_config, word_tokenizer
-from agents.werewolf.vocabulary import vocabulary
-from games.werewolf.lexicon import lexicon as load_lexicon
+from agents.models.small import make_config
+from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 from harness.training.thinking import attention as forks
 
 NEW_ROW = 0.05
 """Standard deviation of the starting embedding of a new word."""
-
-
-def make_tokenizer(lexicon: str = "classic") -> Any:
-    """The tokenizer: all words of the small model in their places, then `agents.llm.written.line.WORDS`.
-
-    For `classic` the words are those of the shipped model's own tokenizer, which never change.
-    """
-    if lexicon == "classic":
-        known = load_tokenizer(SMALL_MODEL).get_vocab()
-        words = sorted(known, key=known.__getitem__)
-    else:
-        words = vocabulary([load_lexicon(lexicon)])
-    return word_tokenizer([*words, *(word for word in WORDS if word not in words)])
 
 
 def grown(folder: Path, lexicon: str, seed: int, layers: int | None = None) -> Any:

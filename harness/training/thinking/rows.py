@@ -14,6 +14,8 @@ from torch.utils.data import IterableDataset
 
 from agents.llm.written.line import AGAINST, FOR
 from agents.models.small import NUMBERS
+from agents.werewolf.lessons.thinking.views import Thinker, Thought, views
+from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 from harness.training.batches import (
     ANSWERED,
     BELIEF,
@@ -24,8 +26,6 @@ from harness.training.batches import (
     expected_words,
     kinds_of,
 )
-from harness.training.thinking.model import make_tokenizer
-from harness.training.thinking.views import Thinker, Thought, views
 
 THOUGHT, AMOUNT, AGAIN = 6, 7, 8
 """What a target is, beside those of `Batch.kind`: a word of a thought, and of those a number, `for` or `against`; a

@@ -15,13 +15,14 @@ from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from agents.models.small import make_config
+from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 from harness.gate import own_folder
 from harness.training.batches import Batch
 from harness.training.checkpoint import save
 from harness.training.loop import Loop, Progress
 from harness.training.thinking import attention as forks
 from harness.training.thinking.attention import predict
-from harness.training.thinking.model import grown, make_tokenizer
+from harness.training.thinking.model import grown
 from harness.training.thinking.rows import ThinkingBatches, own_words
 from harness.training.train import initialise
 

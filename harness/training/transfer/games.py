@@ -10,11 +10,11 @@ import msgspec
 
 from agents.lessons import View
 from agents.llm.transcript_context import document
+from agents.werewolf.lessons.planted import seated
 from games import chance, load_game
 from games.records import Action, Decision, Event, Record, SpeechAct
 from games.werewolf.lexicon import lexicon as load_lexicon
 from games.werewolf.words.acts import say
-from harness.training.recipes import seated
 from harness.training.selfplay.lockstep import Planned, Played, play_kept
 from harness.training.selfplay.pool import player, sampler_of
 

@@ -24,11 +24,11 @@ from agents.werewolf.lessons.curriculum import VILLAGE
 from agents.werewolf.lessons.games import LAST_MIX, game_with_options
 from agents.werewolf.lessons.questions import belief_questions, cuts, in_words, living
 from agents.werewolf.lessons.soft_targets import turns
+from agents.werewolf.lessons.thinking.evidence import Followed, follow, line_at
 from agents.werewolf.scripted import Distribution
 from games import chance, load_game
 from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.training.thinking.evidence import Followed, follow, line_at
 
 REHEARSED, LATE = 0.05, 12.0
 """Share of the games whose views and questions are those of the small model's own training, and how far that is."""
