@@ -12,8 +12,10 @@ from agents.avalon.lessons.games import MIX, MIXTURE, scripted_game
 from agents.avalon.lessons.questions import Expected, belief_questions, cuts
 from agents.avalon.lessons.soft_targets import turns
 from agents.avalon.observer import Observer
-from agents.lessons import View, decisions
+from agents.lessons import View, decisions, lessons_of, played
 from agents.llm.transcript_context import document
+from agents.policies import players_of
+from games import load_game
 from games.avalon import GAME
 from games.avalon.presets import configure
 from games.avalon.roles import EVIL
@@ -112,3 +114,17 @@ def test_good_seats_are_taught_to_send_clean_teams_and_merlin_to_do_as_its_teach
                     max(turn.advantage_weights["votes"], key=turn.advantage_weights["votes"].__getitem__)
                     == better
                 )
+
+
+@pytest.mark.parametrize("name", ["werewolf", "avalon"])
+def test_lessons_say_what_the_exact_observer_believes_in_every_seats_place(name: str) -> None:
+    game, lessons = load_game(name), lessons_of(name)
+    config = game.configure()
+    players = players_of(game)
+    seats = [players.make_policy("p", players.policies()[0], {})] * config.n_players
+    log, _ = played(game, config, 5, seats, lambda options, seen: options[0][0])
+    roles, p = lessons.exact_beliefs(log, config)
+    assert p.shape == (config.n_players, config.n_players, len(roles))
+    np.testing.assert_allclose(p.sum(-1), 1, atol=1e-6)
+    for seat, fact in enumerate(game.seats(config, log)):
+        assert p[seat, seat, roles.index(fact.role)] == pytest.approx(1)
