@@ -27,10 +27,10 @@ from harness.activations.writer import ActivationWriter
 from harness.capture.plan import Pass, batches, plan_passes
 from harness.capture.progress import CaptureProgress
 
-__all__ = ["CaptureItem", "CaptureProgress", "HookedReader", "Reader", "capture_pass", "read_passes"]
+__all__ = ["CaptureItem", "CaptureProgress", "HookedReader", "StreamReader", "capture_pass", "read_passes"]
 
 
-class Reader(Protocol):
+class StreamReader(Protocol):
     """What reads the passes: a hooked transformers model, or a vLLM engine (`agents.backends.vllm.states`)."""
 
     name: str
@@ -60,7 +60,7 @@ class Reader(Protocol):
 
 def capture_pass(
     items: Iterable[CaptureItem],
-    reader: HookedModel | Reader,
+    reader: HookedModel | StreamReader,
     path: str | Path,
     *,
     points: Points | None = None,
@@ -113,7 +113,7 @@ def capture_pass(
 
 
 def _wanted(
-    window: Sequence[CaptureItem], stored: set[tuple[Any, ...]], reader: Reader, state: CaptureProgress
+    window: Sequence[CaptureItem], stored: set[tuple[Any, ...]], reader: StreamReader, state: CaptureProgress
 ) -> Iterator[tuple[CaptureItem, list[Row]]]:
     """The items that have rows to be read, and those; counted in `state`. Raises ActivationsError."""
     for item in window:
@@ -263,7 +263,7 @@ def _stored(path: Path, window: Sequence[CaptureItem]) -> set[tuple[Any, ...]]:
     return open_activations(path).keys({item.game_id for item in window})
 
 
-def _check_length(item: CaptureItem, n_tokens: int, hooked: Reader) -> None:
+def _check_length(item: CaptureItem, n_tokens: int, hooked: StreamReader) -> None:
     if n_tokens > hooked.max_context:
         raise ActivationsError(
             f"game {item.game_id} seq {item.seq} needs {n_tokens} tokens of context, {hooked.name} has "

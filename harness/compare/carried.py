@@ -18,7 +18,7 @@ import polars as pl
 import torch
 
 from agents.hooks.model import HookedModel
-from harness.compare.contexts import Context
+from harness.compare.contexts import Compared
 from harness.compare.pair import divergence, speak
 
 CARRIED: dict[str, Any] = {
@@ -152,7 +152,7 @@ def carried_out(
 
 
 def carry(
-    pair: Sequence[HookedModel], batches: Sequence[Sequence[Context]], means: Mapping[str, np.ndarray],
+    pair: Sequence[HookedModel], batches: Sequence[Sequence[Compared]], means: Mapping[str, np.ndarray],
     levels: Mapping[str, float], seed: int = 0, say: Callable[[str], None] = lambda text: None,
 ) -> pl.DataFrame:  # fmt: skip
     """Every arm on the contexts (schema `CARRIED`), one row an arm, game and segment; random vectors are pooled."""
@@ -171,7 +171,7 @@ def carry(
     return frame.group_by(keys, maintain_order=True).agg(pl.col("n", "kl").sum())
 
 
-def _sums(arm: Arm, batch: Sequence[Context], kl: np.ndarray) -> list[dict[str, Any]]:
+def _sums(arm: Arm, batch: Sequence[Compared], kl: np.ndarray) -> list[dict[str, Any]]:
     rows = []
     for row, one in enumerate(batch):
         by_segment: dict[str, list[int]] = {}

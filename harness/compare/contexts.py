@@ -15,7 +15,7 @@ READ = "read"
 """The segment of a token that the model did not emit."""
 
 
-class Context(msgspec.Struct, frozen=True):
+class Compared(msgspec.Struct, frozen=True):
     """What is compared: a context that no other continues."""
 
     game_id: str
@@ -41,7 +41,7 @@ def segment_of(decision: Decision) -> str:
     return "speech" if decision.kind in ("speech", "last_words") else decision.kind
 
 
-def longest(game_id: str, found: Sequence[DecisionContext]) -> list[Context]:
+def longest(game_id: str, found: Sequence[DecisionContext]) -> list[Compared]:
     """Of a game's contexts that continue one another the last alone, longest first."""
     kept: list[tuple[DecisionContext, dict[int, Decision], set[int]]] = []
     for view in sorted(found, key=lambda v: len(v.ids), reverse=True):
@@ -64,7 +64,7 @@ def longest(game_id: str, found: Sequence[DecisionContext]) -> list[Context]:
         else:
             host[0].update(own)
             host[1].update(reasons)
-    return [Context(game_id, view, emitted, frozenset(thought)) for view, emitted, thought in kept]
+    return [Compared(game_id, view, emitted, frozenset(thought)) for view, emitted, thought in kept]
 
 
 def kinds_of(view: DecisionContext) -> list[str]:
@@ -78,13 +78,13 @@ def kinds_of(view: DecisionContext) -> list[str]:
 
 def batches_of(
     run: Run, played: str, games: Sequence[str], batch_tokens: int, most: int
-) -> Iterator[list[Context]]:
+) -> Iterator[list[Compared]]:
     """The contexts of the model `played` in some games, in batches of about `batch_tokens` cut between games.
 
     most: longer contexts are left out, as are those of a single token.
     """
     wanted, size = set(games), 0
-    batch: list[Context] = []
+    batch: list[Compared] = []
     for game_id, records in run.logs():
         if game_id not in wanted:
             continue
@@ -100,11 +100,11 @@ def batches_of(
 
 
 def one_of_each_game(
-    batches: Iterable[Sequence[Context]], most: int, seed: int, side: int = 8
-) -> list[list[Context]]:
+    batches: Iterable[Sequence[Compared]], most: int, seed: int, side: int = 8
+) -> list[list[Compared]]:
     """One context of each game, drawn from the seed, until they hold `most` tokens; in batches of `side`."""
     rng = np.random.default_rng(seed)
-    kept: list[Context] = []
+    kept: list[Compared] = []
     for batch in batches:
         for game in dict.fromkeys(one.game_id for one in batch):
             mine = [one for one in batch if one.game_id == game]

@@ -27,7 +27,7 @@ from agents.hooks.hooks import choose_points
 from agents.hooks.model import HookedModel
 from harness.atomic import replacing
 from harness.compare.carried import CARRIED, pushed
-from harness.compare.contexts import Context
+from harness.compare.contexts import Compared
 from harness.compare.crosscoder import Crosscoder, Settings, train_crosscoder
 from harness.compare.pair import divergence, read, speak
 from harness.compare.words import vocabulary_of
@@ -51,7 +51,7 @@ ARM_BATCHES = 2
 
 
 def compare_features(
-    pair: Sequence[HookedModel], batches: Callable[[], Iterable[Sequence[Context]]], out: Path, *,
+    pair: Sequence[HookedModel], batches: Callable[[], Iterable[Sequence[Compared]]], out: Path, *,
     layer: int | None = None, settings: Settings | None = None, null: HookedModel | None = None, seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> pl.DataFrame:  # fmt: skip
@@ -84,7 +84,7 @@ def compare_features(
 
 
 def gathered(
-    pair: Sequence[HookedModel], batches: Iterable[Sequence[Context]], layer: int
+    pair: Sequence[HookedModel], batches: Iterable[Sequence[Compared]], layer: int
 ) -> tuple[torch.Tensor, np.ndarray]:
     """The streams `(n_rows, 2, d_model)` of both models and the token ids `(n_rows,)`, of whole games in order."""
     points = choose_points(pair[0].layout, layer)
@@ -157,7 +157,7 @@ def _peaks(values: np.ndarray, ids: np.ndarray, words: Sequence[str], most: int 
 
 def carried_by_latents(
     pair: Sequence[HookedModel], coder: Crosscoder, latents: pl.DataFrame, layer: int,
-    batches: Iterable[Sequence[Context]], seed: int,
+    batches: Iterable[Sequence[Compared]], seed: int,
 ) -> pl.DataFrame:  # fmt: skip
     """Arms (schema `carried.CARRIED`): what the new-only latents write in B, added to A (`bring`) or taken out of B
     (`take`), beside as many shared latents that are active about as often."""
@@ -189,7 +189,11 @@ def matched(latents: pl.DataFrame, chosen: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _arms_of(
-    pair: Sequence[HookedModel], coder: Crosscoder, layer: int, batch: Sequence[Context], arms: dict[str, Any]
+    pair: Sequence[HookedModel],
+    coder: Crosscoder,
+    layer: int,
+    batch: Sequence[Compared],
+    arms: dict[str, Any],
 ) -> list[dict[str, Any]]:
     points = choose_points(pair[0].layout, layer)
     both = [read(hooked, points, batch) for hooked in pair]

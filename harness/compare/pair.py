@@ -11,7 +11,7 @@ import torch
 from agents.hooks.hooks import Hooks, Points, Reads
 from agents.hooks.model import HookedModel, load_hooked_model
 from agents.models.small import find_model
-from harness.compare.contexts import Context
+from harness.compare.contexts import Compared
 from harness.errors import ConfigurationError
 
 
@@ -49,7 +49,7 @@ def check_comparable(a: HookedModel, b: HookedModel) -> None:
                                  "share a tokenizer")  # fmt: skip
 
 
-def padded(batch: Sequence[Context]) -> torch.Tensor:
+def padded(batch: Sequence[Compared]) -> torch.Tensor:
     """The contexts' token ids `(n_contexts, n_tokens)`, padded on the right, where causal attention cannot see it."""
     width = max(len(one.view.ids) for one in batch)
     ids = torch.zeros((len(batch), width), dtype=torch.long)
@@ -58,14 +58,14 @@ def padded(batch: Sequence[Context]) -> torch.Tensor:
     return ids
 
 
-def places(batch: Sequence[Context]) -> tuple[torch.Tensor, torch.Tensor]:
+def places(batch: Sequence[Compared]) -> tuple[torch.Tensor, torch.Tensor]:
     """(row, column) of every token of the contexts, one context after the other."""
     rows, columns = torch.tensor([(r, c) for r, one in enumerate(batch) for c in range(len(one.view.ids))]).T
     return rows, columns
 
 
 @torch.inference_mode()
-def read(hooked: HookedModel, points: Points, batch: Sequence[Context]) -> Pass:
+def read(hooked: HookedModel, points: Points, batch: Sequence[Compared]) -> Pass:
     """One forward pass over a batch, with the streams of all its tokens."""
     rows, columns = places(batch)
     device = hooked.device
@@ -78,7 +78,7 @@ def read(hooked: HookedModel, points: Points, batch: Sequence[Context]) -> Pass:
 
 
 @torch.inference_mode()
-def speak(hooked: HookedModel, batch: Sequence[Context]) -> torch.Tensor:
+def speak(hooked: HookedModel, batch: Sequence[Compared]) -> torch.Tensor:
     """`Pass.logs` alone, as the model is now (its weights or hooks may have been changed)."""
     logits = hooked.model(input_ids=padded(batch).to(hooked.device), use_cache=False).logits
     return torch.log_softmax(logits.float(), dim=-1).cpu()

@@ -32,7 +32,7 @@ from agents.hooks.model import HookedModel
 from harness.atomic import replacing, storage, write_whole
 from harness.capture.job import chosen_backend
 from harness.compare.carried import carry
-from harness.compare.contexts import Context, batches_of, one_of_each_game
+from harness.compare.contexts import Compared, batches_of, one_of_each_game
 from harness.compare.design import write_design
 from harness.compare.moved import LAYERS, Moved, finish
 from harness.compare.pair import check_comparable, load_model, places, read
@@ -179,7 +179,7 @@ def _words_and_layers(
     return means, levels
 
 
-def before_answers(batch: Sequence[Context]) -> torch.Tensor:
+def before_answers(batch: Sequence[Compared]) -> torch.Tensor:
     """Which of all tokens of a batch are followed by one that the model emitted, bool `(n_all_tokens,)`."""
     rows, columns = places(batch)
     return torch.tensor([c + 1 in batch[r].emitted for r, c in zip(rows.tolist(), columns.tolist())])

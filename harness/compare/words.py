@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from harness.compare.contexts import Context, kinds_of
+from harness.compare.contexts import Compared, kinds_of
 from harness.compare.pair import divergence
 
 TOKENS: dict[str, Any] = {
@@ -50,7 +50,7 @@ class Words:
         self.partings: list[dict[str, Any]] = []
         self.n_tokens = 0
 
-    def add(self, batch: Sequence[Context], a: torch.Tensor, b: torch.Tensor) -> None:
+    def add(self, batch: Sequence[Compared], a: torch.Tensor, b: torch.Tensor) -> None:
         """Log-probabilities `(n_contexts, n_tokens, n_words)` of both models on a batch."""
         forth, back = divergence(a, b), divergence(b, a)
         for row, one in enumerate(batch):
@@ -58,7 +58,7 @@ class Words:
         self.partings = sorted(self.partings, key=lambda r: -max(r["kl"], r["kl_back"]))[:KEPT]
 
     def _context(
-        self, one: Context, a: torch.Tensor, b: torch.Tensor, forth: np.ndarray, back: np.ndarray
+        self, one: Compared, a: torch.Tensor, b: torch.Tensor, forth: np.ndarray, back: np.ndarray
     ) -> None:
         view, n = one.view, len(one.view.ids)
         seat, game = view.decision.seat, one.game_id

@@ -25,7 +25,7 @@ from games.records import Decision
 from harness.cli import main
 from harness.model_evaluation.evaluate import play_game
 from harness.training.selfplay.advantages import Baselines, advantages, credit
-from harness.training.selfplay.contexts import Context, Own, contexts_of
+from harness.training.selfplay.contexts import LearnerContext, Own, contexts_of
 from harness.training.selfplay.held_out import HELD_OUT
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
@@ -165,11 +165,11 @@ class Decoder:
         return ""
 
 
-def made(game: int, won: bool, role: str = "werewolf", deal: int = 0, own: int = 2) -> Context:
+def made(game: int, won: bool, role: str = "werewolf", deal: int = 0, own: int = 2) -> LearnerContext:
     """A context of one decision in each of two situations."""
     situations = [f"{role} 2/5", f"{role} 2/3"]
     owns = [Own(k, "ballot", 3 + k, 4 + k, (-1.0,), s) for k, s in enumerate(situations)]
-    return Context([1] * 8, owns, 0, role, game, deal, "them", won, "w", situations[-1], situations)
+    return LearnerContext([1] * 8, owns, 0, role, game, deal, "them", won, "w", situations[-1], situations)
 
 
 def test_a_baseline_is_read_before_its_game_enters_it_and_is_of_its_role_alone() -> None:

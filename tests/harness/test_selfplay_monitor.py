@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from games import load_game
-from harness.training.selfplay.contexts import Context, Own
+from harness.training.selfplay.contexts import LearnerContext, Own
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, play_together
 from harness.training.selfplay.monitor import Seen, cells, fit, penalise
@@ -63,7 +63,7 @@ def test_a_monitor_catches_by_mistake_as_many_as_it_was_allowed_to() -> None:
 
 def test_a_caught_speech_costs_and_the_others_gain_by_as_much() -> None:
     owns = [Own(k, "speech", k, k + 1, (-1.0,), "s") for k in range(4)]
-    context = Context([1] * 9, owns, 0, "werewolf", 7, 0, "them", True, "w")
+    context = LearnerContext([1] * 9, owns, 0, "werewolf", 7, 0, "them", True, "w")
     share = penalise([context], {(7, 0, 0): True, (7, 0, 1): False, (7, 0, 2): False}, 0.6)
     assert share == pytest.approx(1 / 3)
     assert [own.advantage for own in owns] == pytest.approx([-0.4, 0.2, 0.2, 0.0])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from agents.backends.base import Prompt, Sampling
-from harness.training.selfplay.contexts import Context, Own
+from harness.training.selfplay.contexts import LearnerContext, Own
 from harness.training.selfplay.learner import Learner, logits_at
 from harness.training.selfplay.sampler import Sampler
 from harness.training.selfplay.settings import ObjectiveSection, SelfPlayConfig, SelfPlayError
@@ -26,7 +26,7 @@ def learner_of(folder: Path, family: str, **more: Any) -> Learner:
     return Learner(SelfPlayConfig(model=str(save_tiny_model(folder, family)), **more))
 
 
-def drawn(learner: Learner, advantages: tuple[float, ...]) -> list[Context]:
+def drawn(learner: Learner, advantages: tuple[float, ...]) -> list[LearnerContext]:
     """A context of two drawn decisions for each two advantages."""
     sampler = Sampler(learner.model.eval(), "tiny", tokenizer=learner.tokenizer)
     contexts = []
@@ -47,7 +47,7 @@ def drawn(learner: Learner, advantages: tuple[float, ...]) -> list[Context]:
                 )
             )
             ids += [*answer.output_ids, 20, 21]
-        contexts.append(Context(ids, own, 0, "werewolf", i, 0, "", True, "w"))
+        contexts.append(LearnerContext(ids, own, 0, "werewolf", i, 0, "", True, "w"))
     return contexts
 
 

@@ -89,7 +89,9 @@ def read_with(
     if section is None:
         raise ExperimentError(f"the design {design.name!r} has no [reasoning] table")
     judge = judge_of(section.judge)
-    reader = Reader(section, Writer(backend, section.max_tokens), scorer, Readout.read(folder), arms, judge)
+    reader = ReasoningReader(
+        section, Writer(backend, section.max_tokens), scorer, Readout.read(folder), arms, judge
+    )
     posteriors = [Posteriors(run) for run in runs]
     todo = [m for m in moments if m.id not in done(folder)]
     for n, moment in enumerate(todo, 1):
@@ -120,7 +122,7 @@ def resampled(scene: Scene, arm: Arm, rollouts: Sequence[Mapping[str, Any]]) -> 
     return found
 
 
-class Reader:
+class ReasoningReader:
     """Reads the reasoning of one moment after the other."""
 
     def __init__(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from harness.training.selfplay.contexts import Context
+from harness.training.selfplay.contexts import LearnerContext
 from harness.training.selfplay.settings import ObjectiveSection
 
 
@@ -32,7 +32,7 @@ class Baselines(msgspec.Struct):
                 return self.mean[key]
         return 0.5
 
-    def update(self, contexts: Sequence[Context]) -> None:
+    def update(self, contexts: Sequence[LearnerContext]) -> None:
         """Take in how games ended."""
         for c in contexts:
             for key in (c.role, f"{c.opponents}: {c.role}", *(f"{c.opponents}: {s}" for s in c.passed)):
@@ -42,7 +42,7 @@ class Baselines(msgspec.Struct):
                 self.mean[key] = old + (c.won - old) * max(1.0 / n, 1.0 - self.memory)
 
 
-def credit(contexts: Sequence[Context], baselines: Baselines, objective: ObjectiveSection) -> None:
+def credit(contexts: Sequence[LearnerContext], baselines: Baselines, objective: ObjectiveSection) -> None:
     """Set every own decision's `advantage`; `baselines` are read, then updated. In place."""
     residuals: dict[tuple[int, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for c in contexts:

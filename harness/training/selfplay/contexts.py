@@ -29,7 +29,7 @@ class Own(msgspec.Struct):
     advantage: float = 0.0
 
 
-class Context(msgspec.Struct):
+class LearnerContext(msgspec.Struct):
     """One learning seat's view of one game, as the model read and wrote it."""
 
     ids: list[int]
@@ -49,7 +49,7 @@ class Context(msgspec.Struct):
     """The situations that the game went through, in order, without repeats."""
 
 
-def contexts_of(played: Played, index: int, learners: Collection[str]) -> list[Context]:
+def contexts_of(played: Played, index: int, learners: Collection[str]) -> list[LearnerContext]:
     """The contexts of the seats whose agents learn, in order of seats; seats without an own decision have none.
 
     A decision that is a fallback is in the context, as the seat saw it afterwards, and is not its own: nothing is
@@ -60,11 +60,11 @@ def contexts_of(played: Played, index: int, learners: Collection[str]) -> list[C
     facts = game.seats(played.planned.config, log)
     winner = next(r.value for r in log if isinstance(r, Event) and r.kind == "outcome")
     alive = set(range(len(agents)))
-    found: dict[int, Context] = {}
+    found: dict[int, LearnerContext] = {}
     for seat, name in enumerate(agents):
         if name in learners:
             fact = facts[seat]
-            found[seat] = Context(
+            found[seat] = LearnerContext(
                 [], [], seat, fact.role, index, played.planned.deal, played.planned.opponents,
                 fact.faction == winner, "",
             )  # fmt: skip
@@ -91,12 +91,12 @@ def contexts_of(played: Played, index: int, learners: Collection[str]) -> list[C
     return [context for context in found.values() if context.own]
 
 
-def _pass(context: Context, situation: str) -> None:
+def _pass(context: LearnerContext, situation: str) -> None:
     if not context.passed or context.passed[-1] != situation:
         context.passed.append(situation)
 
 
-def _add(context: Context, decision: Decision, situation: str) -> None:
+def _add(context: LearnerContext, decision: Decision, situation: str) -> None:
     """Append what a decision adds to its seat's context."""
     trace = decision.trace
     if trace is None:

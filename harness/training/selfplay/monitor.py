@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from harness.training.selfplay.contexts import Context
+from harness.training.selfplay.contexts import LearnerContext
 from harness.training.selfplay.settings import MonitorSection, SelfPlayError
 from harness.training.selfplay.speeches import Speech, activations, bags
 
@@ -51,7 +51,12 @@ class Monitor(msgspec.Struct):
 
 
 def features_of(
-    kind: str, speeches: Sequence[Speech], contexts: Sequence[Context], model: Any, layer: int, n_words: int
+    kind: str,
+    speeches: Sequence[Speech],
+    contexts: Sequence[LearnerContext],
+    model: Any,
+    layer: int,
+    n_words: int,
 ) -> np.ndarray:
     """What a monitor of this kind reads of speeches, `(n, n_features)`."""
     return bags(speeches, n_words) if kind == "text" else activations(model, contexts, layer)
@@ -83,7 +88,9 @@ def _logistic(features: np.ndarray, lies: np.ndarray) -> tuple[np.ndarray, float
     return weights, float(linear.intercept_[0] - weights @ scaler.mean_)
 
 
-def penalise(contexts: Sequence[Context], caught: dict[tuple[int, int, int], bool], weight: float) -> float:
+def penalise(
+    contexts: Sequence[LearnerContext], caught: dict[tuple[int, int, int], bool], weight: float
+) -> float:
     """Take `weight` from the advantage of each speech that is caught, less the mean over all speeches: in place.
 
     caught: (game, seat, seq) of every speech. Returns the share that is caught.

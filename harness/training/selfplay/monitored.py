@@ -13,7 +13,7 @@ from agents.base import Agent
 from games import chance, load_game
 from harness.atomic import replacing
 from harness.seals import hold, seal
-from harness.training.selfplay.contexts import Context
+from harness.training.selfplay.contexts import LearnerContext
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_kept, play_together
 from harness.training.selfplay.monitor import Cells, Monitor, Seen, cells, features_of, fit, penalise
@@ -42,7 +42,7 @@ class Watch:
         seal(file.parent, file, verb="train-by-outcome")
 
     def penalise(
-        self, played: Sequence[Played], contexts: Sequence[Context], model: Any, tokenizer: Any
+        self, played: Sequence[Played], contexts: Sequence[LearnerContext], model: Any, tokenizer: Any
     ) -> dict[str, float]:
         """Change the advantages of an iteration's speeches, in place; the shares that are caught, and that lie."""
         monitor = self.monitor

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from games import load_game
-from harness.training.selfplay.contexts import Context, contexts_of
+from harness.training.selfplay.contexts import LearnerContext, contexts_of
 from harness.training.selfplay.lockstep import Played
 
 BATCH_TOKENS = 4096
@@ -44,11 +44,11 @@ def names_of(tokenizer: Any, played: Played) -> set[int]:
 
 def speeches_of(
     games: Sequence[Played], agents: Collection[str], tokenizer: Any
-) -> tuple[list[Speech], list[Context]]:
+) -> tuple[list[Speech], list[LearnerContext]]:
     """The speeches of some agents' seats, and the contexts that hold them, one a speech: each ends with it."""
     spoken = load_game("werewolf").speech_kinds
     speeches: list[Speech] = []
-    contexts: list[Context] = []
+    contexts: list[LearnerContext] = []
     for index, played in enumerate(games):
         lies, names = lies_of(played), names_of(tokenizer, played)
         for context in contexts_of(played, index, agents):
@@ -69,7 +69,7 @@ def bags(speeches: Sequence[Speech], n_words: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def activations(model: Any, contexts: Sequence[Context], layer: int) -> np.ndarray:
+def activations(model: Any, contexts: Sequence[LearnerContext], layer: int) -> np.ndarray:
     """The residual stream after block `layer` (0 is the first) at the last token of each context's last own decision:
     `(n_contexts, d_model)` float32, in the order given."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -89,8 +89,8 @@ def activations(model: Any, contexts: Sequence[Context], layer: int) -> np.ndarr
     return np.stack([found[i] for i in range(len(contexts))]) if contexts else np.zeros((0, 0), np.float32)
 
 
-def _in_batches(contexts: Sequence[Context]) -> Iterator[list[Context]]:
-    some: list[Context] = []
+def _in_batches(contexts: Sequence[LearnerContext]) -> Iterator[list[LearnerContext]]:
+    some: list[LearnerContext] = []
     for c in sorted(contexts, key=lambda c: c.own[-1].end):
         if some and (len(some) + 1) * c.own[-1].end > BATCH_TOKENS:
             yield some

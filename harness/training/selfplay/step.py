@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.training.selfplay.contexts import Context, Own
+from harness.training.selfplay.contexts import LearnerContext, Own
 from harness.training.selfplay.learner import Learner
 from harness.training.selfplay.settings import ObjectiveSection, SelfPlayError
 
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
         return Batch._make(moved)
 
 
-def collate(contexts: Sequence[Context], pad: int = 0) -> Batch:
+def collate(contexts: Sequence[LearnerContext], pad: int = 0) -> Batch:
     """Contexts as one batch, each up to its last own token."""
     ends = [c.own[-1].end for c in contexts]
     ids = torch.full((len(contexts), max(ends)), pad)
@@ -77,9 +77,9 @@ def collate(contexts: Sequence[Context], pad: int = 0) -> Batch:
     )
 
 
-def batches(contexts: Sequence[Context], tokens: int) -> Iterator[Batch]:
+def batches(contexts: Sequence[LearnerContext], tokens: int) -> Iterator[Batch]:
     """The contexts in batches of at most so many tokens, padding included, those of like length together."""
-    some: list[Context] = []
+    some: list[LearnerContext] = []
     for c in sorted(contexts, key=lambda c: c.own[-1].end):
         if some and (len(some) + 1) * c.own[-1].end > tokens:
             yield collate(some)
@@ -137,7 +137,7 @@ def _summed(values: Tensor, batch: Batch) -> Tensor:
     )
 
 
-def check_weights(contexts: Sequence[Context], weights: str) -> None:
+def check_weights(contexts: Sequence[LearnerContext], weights: str) -> None:
     """Raises SelfPlayError where a context was drawn by other weights than those about to learn from it."""
     for c in contexts:
         if c.weights != weights:

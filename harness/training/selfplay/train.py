@@ -23,7 +23,7 @@ from harness.gate import own_folder
 from harness.seals import keep_lines, read_state
 from harness.training.checkpoint import checkpoint, restore
 from harness.training.selfplay.advantages import Baselines, credit
-from harness.training.selfplay.contexts import Context, contexts_of
+from harness.training.selfplay.contexts import LearnerContext, contexts_of
 from harness.training.selfplay.learner import Learner
 from harness.training.selfplay.lockstep import Played, play_together
 from harness.training.selfplay.monitored import Watch
@@ -151,7 +151,7 @@ class Training:
         with self.learner.sampling():
             return play_together(planned, players)
 
-    def watch(self, played: Sequence[Played], contexts: Sequence[Context]) -> dict[str, float]:
+    def watch(self, played: Sequence[Played], contexts: Sequence[LearnerContext]) -> dict[str, float]:
         """What the monitor takes from the advantages, where there is one; the shares caught and lying."""
         if self.config.monitor is None:
             return {}
@@ -159,7 +159,7 @@ class Training:
             self._watch = Watch(self.config, self.config.monitor, self.work / "monitor.json")
         return self._watch.penalise(played, contexts, self.learner.model, self.learner.tokenizer)
 
-    def learn(self, contexts: Sequence[Context]) -> dict[str, Any]:
+    def learn(self, contexts: Sequence[LearnerContext]) -> dict[str, Any]:
         """Take the steps of this iteration; what they saw."""
         settings, optimiser = self.config.objective, self.config.optimiser
         made = np.array([own.advantage for c in contexts for own in c.own])
@@ -263,7 +263,7 @@ def _mean(values: np.ndarray) -> float:
     return round(float(values.mean()), 6) if len(values) else 0.0
 
 
-def summary(played: Sequence[Played], contexts: Sequence[Context]) -> dict[str, Any]:
+def summary(played: Sequence[Played], contexts: Sequence[LearnerContext]) -> dict[str, Any]:
     """Wins of the learning side by opponents, and the learner's fallbacks a decision."""
     by: dict[str, dict[int, bool]] = {}
     for c in contexts:
