@@ -35,9 +35,7 @@ KIND_WEIGHTS = (
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, and a name among those
 (`Batch.kind`): before `RESTART`, from there on, from `ACT` on, from `SERVE` on, and from the first of `SETTLED` on.
 
-More for what a seat chose (`NAME VERB (...):` *answer*): the model is used for it, and it is a hundredth of all tokens.
-The same holds for what it says: among seven speakers of whom six have hidden roles, it learned too little from its own
-to let its role speak (its seers seldom reported, its villagers claimed to be seers).
+Choices (`NAME VERB (...):` *answer*) are a hundredth of all tokens, and own words a seventh of all speeches.
 """
 ACT = 61_600_000
 """Tokens after which a seat's own words and choices begin to weigh more."""
@@ -57,13 +55,8 @@ SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000, 295_000_000, 330_
 """Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again by the
 next or by the end."""
 GROW, LATE = (96_000_000, SETTLED[1]), 2
-"""Tokens after which so many more layers join at the top each time, which at first change nothing.
-
-In the last of four layers a belief about a player had only just come about, at the player's name: none was left to hold
-several of them against each other, and the model's ballots hit werewolves hardly more often than chance, whatever it
-answered when it was asked. In the last of six it stood for what a player's words and ballots tell, and still missed
-much of what follows from all roles together (who is left to be the seer, and whom that seer's report then binds).
-"""
+"""Tokens after which so many more layers join at the top each time. New layers change nothing until they are trained;
+docs/training-log.md says what each depth holds."""
 
 
 def initialise(model: Any, seed: int, late: int = 0) -> None:
@@ -73,8 +66,7 @@ def initialise(model: Any, seed: int, late: int = 0) -> None:
     nothing yet.
 
     From the second layer on keys start out equal to queries, and larger, so that a token attends to tokens like it
-    (after Trockman and Kolter 2023, "Mimetic initialization of self-attention layers"). Without it names were
-    not looked up yet after more tokens of nothing but look-ups than it took with it.
+    (after Trockman and Kolter 2023, "Mimetic initialization of self-attention layers"): names are looked up sooner.
     """
     generator = torch.Generator().manual_seed(seed)
     n_early = len(model.model.layers) - late
@@ -114,10 +106,7 @@ def schedule(done: int, tokens: int) -> float:
     """Learning-rate factor after `done` tokens: a short warm-up and a fall by a power law; from `RESTART` of the
     curriculum on raised again and held, and linearly to nothing over the last quarter of all tokens or of the first
     of `SETTLED`; from there to the next of them, or to the end, held at less than half of that, and linearly to nothing
-    over the last three quarters.
-
-    At first look-up is learned and settles as the rate falls; by its end beliefs had all but stopped to improve. While
-    the rate was held high they came little nearer to the exact observer's; most of the way they came while it fell.
+    over the last three quarters. Beliefs improve while the rate falls, hardly while it is held (docs/training-log.md).
     """
     past = [settled for settled in SETTLED if settled <= done]
     end = min([tokens, *SETTLED[len(past) :]])

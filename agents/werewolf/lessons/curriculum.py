@@ -35,8 +35,7 @@ might have been: a question's answer is not the truth but what the exact observe
 and a seat's own lines are to be as likely as its teacher made them.
 
 Both teach the same on average: that expectation is the truth's mean over all games that look like this to the viewer.
-But the truth is one draw, and the same one at every point of a game, and by then most of a step's direction was its
-chance (the answers improved most while the learning rate fell, which averages chance out).
+The truth is one draw, the same at every point of a game, whose chance moves every step.
 """
 CHARACTERS_ASKED, CHARACTER_POINTS = 5.1, 2
 """Games, in the same units, after which it is also asked how the others play, and at how many points of a game."""
@@ -47,12 +46,10 @@ SECOND_ORDER_POINTS = (2, 3)
 """At how many points of a game, before and after `INFERENCE`."""
 INFERENCE, VILLAGE = 7.5, 0.75
 """Games, in the same units, after which more is to be inferred: the rule sets are those of `LAST_MIX`, and in a share
-`VILLAGE` of the games no view is a werewolf's, who knows the answers. By then the seats' play and its form had long
-been as good as their teachers'."""
+`VILLAGE` of the games no view is a werewolf's, who knows the answers."""
 LATER, LATER_WEIGHT = 7.93, 4
 """Games, in the same units, after which each point from the second day on has this sampling weight among those at
-which is asked, and seats that live to see a ballot there are preferred as those of the village are: there the answers
-still lacked most."""
+which is asked, and seats that live to see a ballot there are preferred as those of the village are."""
 PLAIN = 9.2
 """Games, in the same units, after which plain villagers, who are told least, are preferred among those seats."""
 

@@ -49,8 +49,6 @@ def advantage_weights(
 
     Imitation weighed by what comes of it, as in advantage-weighted regression (Peng et al. 2019, arXiv:1910.00177). A
     seat does not know the deal, so what it learns is to do what its teacher does where that is likely to be right.
-    Without it a model that was a little less sure than its teachers at every choice won the village's games less than
-    half as often.
     """
     terms = load_lexicon(lexicon).terms
     p: np.ndarray = expected.beliefs[point][seat, :, expected.roles.index("werewolf")]
