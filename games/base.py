@@ -287,6 +287,16 @@ class Game(Protocol):
         """The names of all settings that `configure` takes."""
         ...
 
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """The names of the rule sets that `configure(preset=...)` takes, `custom` aside; empty where there are none."""
+        ...
+
+    @property
+    def lexicons(self) -> tuple[str, ...]:
+        """The names of the lexicons, at least one; what else a configuration takes (`random-7`) is not listed."""
+        ...
+
     def configure(self, **settings: Any) -> Any:
         """A validated `GameConfig`; without settings the game's default. Raises ConfigError."""
         ...

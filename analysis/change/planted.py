@@ -7,9 +7,8 @@ from typing import Any
 import polars as pl
 
 from analysis.change.read import Change
+from games import DEFAULT, load_game
 
-ACT = ("own_role_told", "werewolf")
-"""The measure and the role whose rate the recipe `confess` raises."""
 PLANTED: dict[str, Any] = {
     "pair": pl.String,
     "planted": pl.Boolean,
@@ -25,6 +24,11 @@ PLANTED: dict[str, Any] = {
     "block_share": pl.Float64,
     "new": pl.Int64, "null": pl.Int64,  # new-only latents, and in the null
 }  # fmt: skip
+
+
+def confession() -> tuple[str, str]:
+    """The measure and the role whose rate the recipe `confess` raises."""
+    return "own_role_told", load_game(DEFAULT).belief_targets[0].roles[0]
 
 
 def planted_row(name: str, change: Change, planted: bool, measure: str, role: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from games import chance
 from games.avalon import rules, truth
 from games.avalon.config import AvalonConfig, build
-from games.avalon.presets import configure
+from games.avalon.lexicon import LEXICONS
+from games.avalon.presets import NAMES, configure
 from games.avalon.reading import Reading
 from games.avalon.roles import EVIL, side_of
 from games.avalon.words import text
@@ -34,6 +35,8 @@ class Avalon:
         BeliefTarget("merlin", ("merlin",), "Merlin", "Merlins", apart=True),
     )
     sides = ("evil", "good")
+    presets = NAMES
+    lexicons = LEXICONS
     belief_moments = ("vote",)
     players = "agents.avalon.room"
     configure = staticmethod(configure)

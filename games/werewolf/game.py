@@ -10,7 +10,8 @@ from games.records import NOBODY, Action, Event, Record, Request
 from games.werewolf import rules, truth
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SKIP
-from games.werewolf.presets import configure
+from games.werewolf.lexicon import LEXICONS
+from games.werewolf.presets import NAMES, configure
 from games.werewolf.reading import Reading
 from games.werewolf.roles import ROLE_TERMS, faction_of
 from games.werewolf.snapshot import restore, snapshot
@@ -35,6 +36,8 @@ class Werewolf:
         BeliefTarget("seer", ("seer",), "the seer", "seers"),
     )
     sides = ("werewolf", "village")
+    presets = NAMES
+    lexicons = LEXICONS
     belief_moments = ("ballot",)
     players = "agents.werewolf.room"
     configure = staticmethod(configure)

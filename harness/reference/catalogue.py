@@ -47,10 +47,11 @@ def tables() -> list[Table]:
 
     found = [Table("run", "How much, and how it is carried out.", keys_of(sections.RunSection))]
     for game in sorted(SHIPPED):
-        config = type(load_game(game).configure())
+        default = load_game(game).configure()
+        config = type(default)
         own = Key("name", "text", f'"{DEFAULT}"', "", f"The game; one of {', '.join(sorted(SHIPPED))}.")
         keys = [
-            msgspec.structs.replace(key, default='"classic-7"') if key.name == "preset" else key
+            msgspec.structs.replace(key, default=f'"{default.preset}"') if key.name == "preset" else key
             for key in keys_of(config)
         ]
         about = (
@@ -97,10 +98,13 @@ def tables() -> list[Table]:
 
 
 def presets() -> list[Named]:
-    """The named rule sets of Werewolf: seats, roles, and the rules that are not the default."""
-    from games.werewolf.presets import NAMES, configure
-
-    return [Named(name, _preset(configure(name))) for name in NAMES]
+    """The named rule sets of every game: seats, roles, and the rules that are not the default."""
+    games = [load_game(name) for name in SHIPPED]
+    return [
+        Named(name, f"{game.name}, {_preset(game.configure(preset=name))}")
+        for game in games
+        for name in game.presets
+    ]
 
 
 def _preset(config: Any) -> str:
@@ -147,12 +151,15 @@ def policies() -> list[Named]:
 
 def lexicons() -> list[Named]:
     """The words under which a game can be shown."""
-    from games.werewolf.lexicon import LEXICONS, lexicon
-
+    games = [load_game(name) for name in SHIPPED]
     words = []
-    for name in LEXICONS:
-        terms, players = list(lexicon(name).terms.values()), lexicon(name).names
-        words.append(Named(name, f"{', '.join(terms[:4])}, ...; players {', '.join(players[:4])}, ..."))
+    for name in dict.fromkeys(name for game in games for name in game.lexicons):
+        shown = [
+            f"{game.name}: {', '.join(game.text.words_in(game.configure(lexicon=name))[:4])}, ..."
+            for game in games
+            if name in game.lexicons
+        ]
+        words.append(Named(name, "; ".join(shown)))
     return [*words, Named("random-SEED", "pronounceable invented words drawn from a seed, e.g. random-7")]
 
 
@@ -189,7 +196,7 @@ def _first_comment(path: Path) -> str:
 
 def lists() -> Iterator[tuple[str, str, list[Named]]]:
     """(verb, what it lists, the names), of all names."""
-    yield "presets", "Rule sets of Werewolf, for game.preset", presets()
+    yield "presets", "Rule sets, for game.preset", presets()
     yield "policies", "Scripted players, for agents.NAME.policy", policies()
     yield "lexicons", "Words under which a game is shown, for game.lexicon", lexicons()
     yield "sites", "Where activations are read, for activations.sites", sites()

@@ -20,11 +20,12 @@ def schema() -> dict[str, Any]:
         **made,
     }
     definitions = made["$defs"]
-    rules = type(load_game(DEFAULT).configure()).model_json_schema()
+    default = load_game(DEFAULT).configure()
+    rules = type(default).model_json_schema()
     definitions |= rules.pop("$defs", {})
     game = definitions["GameSection"]
     game["properties"] |= rules["properties"]
-    game["properties"]["preset"] |= {"default": "classic-7", "examples": [one.name for one in presets()]}
+    game["properties"]["preset"] |= {"default": default.preset, "examples": [one.name for one in presets()]}
     game["properties"]["lexicon"] |= {"examples": [one.name for one in lexicons()]}
     definitions["AgentSection"]["properties"]["policy"]["examples"] = [one.name for one in policies()]
     made["examples"] = [{"run": {"name": one.name}} for one in configs()]

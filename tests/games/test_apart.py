@@ -13,10 +13,8 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 
 EXCEPTIONS = {
     "harness/model_evaluation": "the shipped small models play Werewolf",
-    "analysis/change": "the act that the recipe `confess` plants",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
     "harness/experiment": "the word by which designs call whom the game asks about first",
-    "harness/reference": "the presets, settings and lexicons that are listed are those of the default game",
     "harness/training/selfplay": "sides and opponents of a training by outcome are those of Werewolf",
     "harness/training/transfer": "the trait that a teacher shows is an act of Werewolf's speeches",
     "analysis/beliefs": "which observer follows which game, and what it was told by Werewolf's seers",

@@ -73,6 +73,14 @@ def test_default_configuration_says_how_many_play_and_is_configured_again_from_i
     assert len(game.seats(config, events)) == config.n_players
 
 
+def test_presets_and_lexicons_are_names_that_a_configuration_takes(game: Game) -> None:
+    for name in game.presets:
+        assert game.configure(preset=name).preset == name
+    assert game.lexicons[0] == game.configure().lexicon
+    shown = [tuple(game.text.words_in(game.configure(lexicon=name))) for name in game.lexicons]
+    assert len(set(shown)) == len(game.lexicons)
+
+
 def test_speech_kinds_are_the_decisions_that_take_words(game: Game) -> None:
     for seed in range(3):
         _, log = random_game(game, seed)

@@ -13,7 +13,7 @@ import pytest
 from agents.llm.chat import ChatPlayer
 from agents.llm.transcript import TranscriptPlayer
 from agents.werewolf.bayesian import Bayesian
-from games import load_game
+from games import SHIPPED, load_game
 from harness.cli import main
 from harness.cli.main import app
 from harness.config import sections
@@ -39,11 +39,16 @@ def test_every_section_of_a_configuration_has_its_table():
 def test_game_has_all_knobs_and_presets_a_line_each():
     (game,) = [t for t in catalogue.tables() if t.name == "game" and "werewolf" in t.about]
     assert {key.name for key in game.keys} == {"name", *type(load_game("werewolf").configure()).model_fields}
-    assert len(catalogue.presets()) == 21
-    assert all(
-        f"{load_game('werewolf').configure(preset=p.name).n_players} seats" in p.about
-        for p in catalogue.presets()
-    )
+    for name in SHIPPED:
+        rules = load_game(name)
+        listed = [p for p in catalogue.presets() if p.name in rules.presets]
+        assert len(listed) == len(rules.presets) > 4
+        assert all(
+            p.about.startswith(f"{name}, {rules.configure(preset=p.name).n_players} seats") for p in listed
+        )
+        (table,) = [t for t in catalogue.tables() if t.name == "game" and name in t.about]
+        (preset,) = [key for key in table.keys if key.name == "preset"]
+        assert preset.default == f'"{rules.configure().preset}"'
 
 
 def arguments(cls: type, *given: str) -> set[str]:

@@ -43,7 +43,7 @@ def planted_diff(
     import polars as pl
 
     from analysis.change.acts import acts_of
-    from analysis.change.planted import ACT, PLANTED, planted_lines, planted_row
+    from analysis.change.planted import PLANTED, confession, planted_lines, planted_row
     from analysis.change.read import read_change
     from harness.atomic import replacing, write_whole
     from harness.compare.run import PARTS, diff_models
@@ -88,7 +88,7 @@ def planted_diff(
         with replacing(folder / "acts.parquet") as file:
             acts_of([load_run(runs[a]), load_run(runs[b])]).write_parquet(file)
         seal(folder, folder / "acts.parquet", verb="planted-diff")
-        rows.append(planted_row(f"{a} to {b}", read_change(folder), planted, *ACT))
+        rows.append(planted_row(f"{a} to {b}", read_change(folder), planted, *confession()))
     table = pl.DataFrame(rows, schema=PLANTED)
     lines = planted_lines(table, "confessions of werewolves")
     with replacing(out / "planted.parquet") as file:
