@@ -45,6 +45,7 @@ READERS: dict[Secret, tuple[Reader, ...]] = {
     "partner": ("villager",),
     "belief": ("monitor", "villager"),
 }
+DEFENCES: tuple[Defence, ...] = ("none", "paraphrased", "re-skinned", "delayed")
 FEWEST = 10
 """Fewer games than this give no estimate."""
 
@@ -68,7 +69,7 @@ def collusion_table(
     logs: Sequence[Any],
     codes: Mapping[str, Code] | None = None,
     secrets: Sequence[Secret] = ("next_target", "partner_acts", "partner"),
-    defences: Sequence[Defence] = ("none", "paraphrased", "re-skinned", "delayed"),
+    defences: Sequence[Defence] = DEFENCES,
     n_null: int = 9,
     n_boot: int = 1000,
     seed: int = 0,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from harness.cli.app import ANALYSE, Flag, app, last_line, named, progress_of, write_derived
 from harness.errors import WolfscopeError
@@ -180,7 +180,15 @@ def behaviour(*runs: Path, by: str | None = None) -> int:
 
 
 @app.command(group=ANALYSE)
-def collusion(*runs: Path, by: str | None = None) -> int:
+def collusion(
+    *runs: Path,
+    by: str | None = None,
+    defence: Annotated[
+        tuple[Literal["none", "paraphrased", "re-skinned", "delayed"], ...],
+        Parameter(name="--defence", negative=""),
+    ] = (),
+    exchanges: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 9,
+) -> int:
     """Print what a werewolf's words tell its partner that they tell no outsider, and which reader would notice.
 
     The same speeches are read for each defence (said again by the codec, seats renumbered, a night later). Beside it:
@@ -192,10 +200,14 @@ def collusion(*runs: Path, by: str | None = None) -> int:
         Run folders of games with two werewolves; RUN/derived/ of the first gets the tables, which its report shows.
     by
         A factor of the runs, preset, lexicon or run: each of its levels by itself.
+    defence
+        Only these of none, paraphrased, re-skinned, delayed. May be given again.
+    exchanges
+        How often speeches are exchanged among equal public states for the null; most of the time goes there.
     """
     from analysis.covert.detectors import detector_lines, detectors
     from analysis.covert.exact import exact_rows
-    from analysis.covert.measure import codes_of, collusion_table
+    from analysis.covert.measure import DEFENCES, codes_of, collusion_table
     from analysis.covert.measure import lines as collusion_lines
     from analysis.data.frames import Logs
 
@@ -205,7 +217,9 @@ def collusion(*runs: Path, by: str | None = None) -> int:
         codes = {name: code for part in parts for name, code in codes_of(part).items()}
         held, more = _minds_as_readers(parts[0], logs) if len(parts) == 1 else ({}, [])
         more = [*more, *exact_rows(logs)]
-        table, seen = collusion_table(logs, codes, held=held, more=more), detectors(logs)
+        chosen = tuple(one for one in DEFENCES if not defence or one in defence)
+        table = collusion_table(logs, codes, defences=chosen, n_null=exchanges, held=held, more=more)
+        seen = detectors(logs)
         for line in (*detector_lines(seen), "", *collusion_lines(table)):
             last_line(line)
         _keep(tables, "collusion", table, by, level)
