@@ -79,6 +79,34 @@ def test_every_test_that_a_page_names_exists() -> None:
         )
 
 
+def there(dotted: str) -> bool:
+    """Whether a dotted name is a module of ours, or stands in the text of one."""
+    parts = dotted.split(".")
+    for k in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:k])
+        file = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+        if file.is_file():
+            return k == len(parts) or re.search(rf"\b{parts[k]}\b", file.read_text()) is not None
+    return False
+
+
+NO_MODULES = {"games.parquet", "games.session", "agents.NAME.settings"}
+"""A file, a column and a table of a configuration."""
+
+
+def test_every_module_that_a_page_or_a_docstring_names_exists() -> None:
+    pages = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "agents" / "models").rglob("*.md")]
+    names = "|".join(PACKAGES)
+    missing = []
+    for path in [*pages, *SOURCES]:
+        text = path.read_text(encoding="utf-8")
+        dotted = {name for name in re.findall(rf"`((?:{names})(?:\.\w+)+)`", text) if not there(name)}
+        files = re.findall(rf"`((?:{names}|tests)/[\w/.]+\.\w+)`", text)
+        missing += [(path.name, name) for name in sorted(dotted - NO_MODULES)]
+        missing += [(path.name, name) for name in files if not (ROOT / name).exists()]
+    assert missing == []
+
+
 def test_command_line_imports_nothing_heavy() -> None:
     assert loaded_by("harness.cli.main") & HEAVY == set()
 

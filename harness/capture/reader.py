@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def open_reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], None]) -> tuple[Any, str]:
-    """(what reads, a `harness.capture.passes.Reader`; the `name@hash` of the model whose decisions are read).
+    """(what reads, a `harness.capture.passes.StreamReader`; the `name@hash` of the model whose decisions are read).
 
     Raises ConfigurationError for weights or words that are not those of the run, a device that is not there, layers
     that the model does not have; ModelFilesError.
