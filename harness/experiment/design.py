@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from games import SHIPPED, load_game
 from harness.config.files import read_toml, validated
 from harness.config.hashing import hash_of
 from harness.config.sections import Section
@@ -24,17 +25,9 @@ DESIGNS = Path(__file__).parent / "designs"
 Where = Literal["option", "last_mention", "mentions", "answer", "all"]
 """Positions by meaning: where the question names the subject; where the context names it last, or each time; the last
 token of the prompt, from which the answer is read; every token of the prompt."""
-Subject = Literal[
-    "drawn",
-    "any",
-    "leader",
-    "least",
-    "werewolf",
-    "other_faction",
-    "own_faction",
-    "last_accused",
-    "last_accuser",
-]
+SUBJECTS = ("drawn", "any", "leader", "least", "other_faction", "own_faction", "last_accused", "last_accuser")
+ASKED = tuple(load_game(name).belief_targets[0].name for name in SHIPPED)
+"""What the games ask of others first; whichever is named, in every game it means that game's own."""
 
 
 class ExperimentError(WolfscopeError, ValueError):
@@ -56,11 +49,11 @@ class MomentsSection(Section):
     where: tuple[str, ...] = ()
     """Predicates `fact op value`, all of which must hold: `day >= 2`, `faction == village`, `lies == true`,
     `stated_leader > .6`. The facts are those of `harness.experiment.facts.FACTS`."""
-    subject: Subject = "drawn"
+    subject: str = Field(default="drawn", pattern=f"^({'|'.join((*SUBJECTS, *ASKED))})$")
     """Whom the change is about: `drawn` a living other whose faction the viewer has not been told; `any`
     any living other; `leader` and `least` the one of unknown faction whom it holds most or least for a werewolf;
-    `werewolf` (in other games what they ask of others first, such as evil), `other_faction`, `own_faction` by the
-    truth; `last_accused`, `last_accuser` by what was said last before the decision."""
+    `werewolf` or `evil` (what the game asks of others first), `other_faction`, `own_faction` by the truth;
+    `last_accused`, `last_accuser` by what was said last before the decision."""
     fit_share: float = Field(default=0.4, ge=0, lt=1)
     """Share of the games that directions are fitted on, where a design fits one; no moment comes from them."""
 

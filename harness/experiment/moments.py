@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from harness.config.hashing import hash_of
-from harness.experiment.design import Design, ExperimentError, Subject, parse_predicate
+from harness.experiment.design import Design, ExperimentError, parse_predicate
 from harness.experiment.facts import FACTS, Candidate, candidates
 from harness.run.folder import Run
 
@@ -118,7 +118,7 @@ def draw_moments(design: Design, runs: Sequence[Run], fits: bool) -> list[Moment
     ]
 
 
-def choose_subject(c: Candidate, rule: Subject, rng: np.random.Generator) -> int | None:
+def choose_subject(c: Candidate, rule: str, rng: np.random.Generator) -> int | None:
     """The subject of a decision by a rule, None where it has none."""
     untold = [i for i in c.options if i not in c.told]
     if rule in ("last_accused", "last_accuser"):
@@ -128,13 +128,13 @@ def choose_subject(c: Candidate, rule: Subject, rng: np.random.Generator) -> int
         known = [i for i in untold if not math.isnan(c.belief[i])]
         pick = max if rule == "leader" else min
         return pick(known, key=lambda i: c.belief[i], default=None)
+    asked = [i for i in untold if c.asked[i]]
     pool = {
         "drawn": untold,
         "any": list(c.options),
-        "werewolf": [i for i in untold if c.asked[i]],
         "other_faction": [i for i in c.options if c.factions[i] != c.factions[c.seat]],
         "own_faction": [i for i in c.options if c.factions[i] == c.factions[c.seat]],
-    }[rule]
+    }.get(rule, asked)
     return int(pool[int(rng.integers(len(pool)))]) if pool else None
 
 

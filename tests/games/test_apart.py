@@ -14,7 +14,6 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 EXCEPTIONS = {
     "harness/model_evaluation": "the shipped small models play Werewolf",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
-    "harness/experiment": "the word by which designs call whom the game asks about first",
     "harness/training/selfplay": "sides and opponents of a training by outcome are those of Werewolf",
     "harness/training/transfer": "the trait that a teacher shows is an act of Werewolf's speeches",
     "analysis/beliefs": "which observer follows which game, and what it was told by Werewolf's seers",
