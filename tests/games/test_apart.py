@@ -14,7 +14,7 @@ ROOMS = ("games/werewolf", "agents/werewolf")
 EXCEPTIONS = {
     "harness/model_evaluation": "the shipped small models play Werewolf",
     "harness/exchange/imports": "logs of other programs' games of Werewolf",
-    "harness/training/selfplay": "sides and opponents of a training by outcome are those of Werewolf",
+    "harness/training/selfplay/partners.py": "pairs of werewolves and what they coordinate",
     "harness/training/transfer": "the trait that a teacher shows is an act of Werewolf's speeches",
     "analysis/beliefs": "which observer follows which game, and what it was told by Werewolf's seers",
     "analysis/covert": "who has a partner and a next target among werewolves",

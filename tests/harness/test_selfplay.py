@@ -19,6 +19,7 @@ from agents.hooks.model import hook_model
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
 from agents.models.small import SMALL_MODEL
+from agents.policies import make_policy, players_of
 from games import load_game
 from games.play import Answer
 from games.records import Decision
@@ -223,6 +224,28 @@ def test_games_of_one_deal_differ_in_the_players_draws_alone() -> None:
         if a == LEARNER
     ]
     assert set(learners) == {"werewolf"}
+
+
+def test_the_games_of_another_game_are_planned_by_its_sides_and_played_by_its_rules() -> None:
+    game = load_game("avalon")
+    policy, *_ = players_of(game).policies()
+    settings = {
+        "game": "avalon",
+        "side": "alternate",
+        "opponents": {"characters": {policy: 1.0}},
+        "rollouts": {"deals": 2, "group": 1},
+    }
+    config = SelfPlayConfig.model_validate(settings)
+    rules = game.configure(preset=config.preset)
+    for iteration, side in enumerate(game.sides):
+        planned = plan(config, rules, iteration, [])
+        everyone = dict.fromkeys((LEARNER, policy), make_policy(game, policy, policy, {}))
+        for one in play_together(planned, everyone):
+            mine = [fact.faction == side for fact in game.seats(rules, one.log)]
+            assert [agent == LEARNER for agent in one.planned.agents] == mine
+            assert next(r.value for r in one.log if r.kind == "outcome") in game.sides
+    with pytest.raises(ValueError, match="side = 'village' is none of avalon; there are: evil, good"):
+        SelfPlayConfig.model_validate(settings | {"side": "village"})
 
 
 def trained(out: Path, config: SelfPlayConfig, iterations: int) -> Training:

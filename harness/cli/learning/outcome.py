@@ -8,7 +8,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
-from harness.training.selfplay.sides import SIDES, Side
 
 
 @app.command(name="train-by-outcome", group=MODELS)
@@ -43,7 +42,7 @@ def train_by_outcome(
 def eval_monitor(
     model: Path,
     *,
-    side: Side = SIDES[0],
+    side: str = "",
     before: Path = Path("small"),
     games: int = 200,
     layer: int | None = None,
@@ -56,7 +55,7 @@ def eval_monitor(
     model
         The model's folder.
     side
-        The side whose speeches are read.
+        The side whose speeches are read: werewolf or village; the first where none is named.
     before
         The model that it started from.
     games
@@ -67,8 +66,9 @@ def eval_monitor(
         Where the games are kept; what is there is not played again.
     """
     from harness.training.selfplay.monitored import four_cells, in_words
+    from harness.training.selfplay.settings import first_side
 
-    for line in in_words(four_cells(before, model, side, games, out=out, layer=layer)):
+    for line in in_words(four_cells(before, model, side or first_side(), games, out=out, layer=layer)):
         last_line(line)
     return 0
 
@@ -130,7 +130,7 @@ def eval_partners(
 def eval_outcome(
     model: Path,
     *,
-    side: Side = SIDES[0],
+    side: str = "",
     before: Path = Path("small"),
     deals: int = 200,
     out: Path = Path("runs/held-out"),
@@ -144,7 +144,7 @@ def eval_outcome(
     model
         The model's folder, or the name of one that ships.
     side
-        The side whose seats it has.
+        The side whose seats it has: werewolf or village; the first where none is named.
     before
         The model that it is compared with, in the same deals.
     deals
@@ -160,11 +160,14 @@ def eval_outcome(
     from analysis.behaviour.held_out import gains, in_words
     from harness.run.derived import read_table
     from harness.training.selfplay.held_out import HELD_OUT, play_held_out
+    from harness.training.selfplay.settings import first_side
 
     say = progress_of(quiet, False).say
     games, games_before = (
         read_table(
-            play_held_out(one, side, out, deals=deals, opponents=opponents or HELD_OUT, say=say)
+            play_held_out(
+                one, side or first_side(), out, deals=deals, opponents=opponents or HELD_OUT, say=say
+            )
         ).filter(pl.col("deal") < deals)
         for one in (model, before)
     )

@@ -55,7 +55,7 @@ def contexts_of(played: Played, index: int, learners: Collection[str]) -> list[L
     A decision that is a fallback is in the context, as the seat saw it afterwards, and is not its own: nothing is
     learned from it. Raises SelfPlayError where tokens of one context were drawn by different weights.
     """
-    game = load_game("werewolf")
+    game = load_game(played.planned.game)
     log, agents = played.log, played.planned.agents
     facts = game.seats(played.planned.config, log)
     winner = next(r.value for r in log if isinstance(r, Event) and r.kind == "outcome")

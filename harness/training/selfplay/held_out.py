@@ -18,14 +18,14 @@ from agents.base import Agent
 from agents.models.small import find_model
 from agents.policies import make_policy
 from agents.werewolf.lessons.games import HELD_OUT as SEEDS
-from games import chance, load_game
+from games import DEFAULT, chance, load_game
 from games.records import Decision, Event
 from harness.gate import own_folder
 from harness.run.derived import OF_NO_RUN, read_table, write_table
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_together
 from harness.training.selfplay.pool import model_player, player, sampler_of
-from harness.training.selfplay.sides import Side
+from harness.training.selfplay.settings import check_side
 
 HELD_OUT = ("cautious", "bluffer", "busser", "bayesian", "small")
 """Opponents that the configurations that ship never train against: scripted characters, the player that follows the
@@ -47,7 +47,7 @@ GAMES = {
 
 def play_held_out(
     model: Path,
-    side: Side,
+    side: str,
     out: Path,
     *,
     deals: int,
@@ -60,13 +60,14 @@ def play_held_out(
     The file is `out/<side>-<name@hash>.parquet`. A model that opponents are made of plays as a tournament lets it by
     default.
     """
+    check_side(DEFAULT, side)
     torch.set_num_threads(1)
     hooked = load(model)
     own_folder(out)
     path = out / f"{side}-{preset}-{hooked.name}.parquet"
     table = read_table(path) if path.is_file() else pl.DataFrame(schema=GAMES)
     players: dict[str, Agent] = {"contender": player("contender", sampler_of(hooked))}
-    game, rules = load_game("werewolf"), load_game("werewolf").configure(preset=preset)
+    game, rules = load_game(DEFAULT), load_game(DEFAULT).configure(preset=preset)
     for name in opponents:
         players[name] = model_player(name, name) if is_model(name) else make_policy(game, name, name, {})
     for first in range(0, deals, CHUNK):
@@ -93,15 +94,15 @@ def is_model(name: str) -> bool:
     return (find_model(name) / "config.json").is_file()
 
 
-def _plan(rules: Any, side: Side, opponent: str, deal: int) -> Planned:
-    game = load_game("werewolf")
+def _plan(rules: Any, side: str, opponent: str, deal: int) -> Planned:
+    game = load_game(DEFAULT)
     seed = chance.key(SEEDS, f"held out {opponent}", deal) >> 1
     _, events = game.start(rules, seed)
     agents = tuple("contender" if fact.faction == side else opponent for fact in game.seats(rules, events))
     return Planned(f"held-out-{opponent}-{deal}", rules, seed, seed, agents, deal, opponent)
 
 
-def _row(played: Played, side: Side) -> tuple[object, ...]:
+def _row(played: Played, side: str) -> tuple[object, ...]:
     made = [r for r in played.log if isinstance(r, Decision)]
     own = [r for r in made if r.agent == "contender"]
     others = [r for r in made if r.agent != "contender"]

@@ -14,7 +14,7 @@ import msgspec
 
 from agents.backends.base import Capabilities, Generation, Prompt
 from agents.base import Agent
-from games import load_game
+from games import DEFAULT, load_game
 from games.log import dumps, loads
 from games.play import Answer, play
 from games.records import Record, Reply
@@ -38,6 +38,7 @@ class Planned(msgspec.Struct, frozen=True):
     """Games of one deal have equal `seed` and `agents`."""
     opponents: str = ""
     """What the opponents of the deal are called."""
+    game: str = DEFAULT
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -137,7 +138,7 @@ def _go_on(
 
 def _game(planned: Planned, players: Mapping[str, Agent]) -> Game:
     """One game: yields what its players wait for, is sent the answers in order."""
-    game = load_game("werewolf")
+    game = load_game(planned.game)
     views = Views(game, planned.config, len(planned.agents))
     loop = play(game, planned.config, planned.seed)
     step = next(loop)

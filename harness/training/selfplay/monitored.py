@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from agents.base import Agent
-from games import chance, load_game
+from games import DEFAULT, chance, load_game
 from harness.atomic import replacing
 from harness.seals import hold, seal
 from harness.training.selfplay.contexts import LearnerContext
@@ -19,8 +19,7 @@ from harness.training.selfplay.lockstep import Planned, Played, play_kept, play_
 from harness.training.selfplay.monitor import Cells, Monitor, Seen, cells, features_of, fit, penalise
 from harness.training.selfplay.partners import OTHERS, cell_plan, folder_of
 from harness.training.selfplay.pool import LEARNER, player, sampler_of
-from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig
-from harness.training.selfplay.sides import Side
+from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig, check_side
 from harness.training.selfplay.speeches import activations, bags, speeches_of
 
 START = "start"
@@ -58,10 +57,10 @@ class Watch:
 def fitted(config: SelfPlayConfig, settings: MonitorSection) -> Monitor:
     """A monitor of the starting model's speeches, of every role, in games with itself."""
     hooked = load(config.model, config.dtype, config.device)
-    rules = load_game("werewolf").configure(preset=config.preset)
+    rules = load_game(config.game).configure(preset=config.preset)
     seats = (START,) * rules.n_players
     planned = [
-        Planned(f"monitor-{i}", rules, seed, seed, seats)
+        Planned(f"monitor-{i}", rules, seed, seed, seats, game=config.game)
         for i in range(settings.games)
         for seed in [chance.key(config.seed, "monitor", i) >> 1]
     ]
@@ -76,7 +75,7 @@ def fitted(config: SelfPlayConfig, settings: MonitorSection) -> Monitor:
 def four_cells(
     before: Path,
     after: Path,
-    side: Side,
+    side: str,
     games: int,
     *,
     out: Path,
@@ -88,14 +87,15 @@ def four_cells(
     out: where the games are kept; those of werewolves are the own pairs of `partners`. Raises SelfPlayError where
     either tells no lie in half of the games, or nothing else.
     """
+    check_side(DEFAULT, side)
     first = load(before)
-    rules = load_game("werewolf").configure(preset="classic-7")
+    rules = load_game(DEFAULT).configure()
     layer = first.layout.n_layers // 2 if layer is None else layer
     old, new = (_seen(one, first, rules, side, games, layer, out) for one in (first, load(after)))
     return cells(old, new, alarm)
 
 
-def _seen(hooked: Any, others: Any, rules: Any, side: Side, games: int, layer: int, out: Path) -> Seen:
+def _seen(hooked: Any, others: Any, rules: Any, side: str, games: int, layer: int, out: Path) -> Seen:
     planned = cell_plan(rules, games, side)
     players: dict[str, Agent] = {
         LEARNER: player(LEARNER, sampler_of(hooked)),

@@ -20,12 +20,11 @@ from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_kept
 from harness.training.selfplay.pool import LEARNER, player, sampler_of
 from harness.training.selfplay.settings import SelfPlayError
-from harness.training.selfplay.sides import Side
 
 OTHERS, STRANGER = "start", "stranger"
 
 
-def cell_plan(rules: Any, games: int, side: Side = "werewolf", strangers: bool = False) -> list[Planned]:
+def cell_plan(rules: Any, games: int, side: str = "werewolf", strangers: bool = False) -> list[Planned]:
     """The deals of one pair, or of a side. With strangers the two kinds take turns in who has the lower seat."""
     game = load_game("werewolf")
     planned = []
@@ -73,7 +72,7 @@ def play_pair(
     return play_kept(cell_plan(rules, games, strangers=strangers), players, out / named)
 
 
-def folder_of(preset: str, side: Side, *models: Any) -> str:
+def folder_of(preset: str, side: str, *models: Any) -> str:
     """The name of the folder of a cell's games: what was played, and by which weights."""
     return "--".join([preset, side, *(model.name for model in models)]).replace("/", "_")
 

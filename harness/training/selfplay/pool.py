@@ -16,7 +16,6 @@ from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import LockStepBackend, Planned
 from harness.training.selfplay.sampler import Sampler
 from harness.training.selfplay.settings import OpponentSection, SelfPlayConfig
-from harness.training.selfplay.sides import Side
 
 LEARNER = "learner"
 
@@ -63,7 +62,7 @@ class Pool:
             elif name in self.config.opponents.frozen:
                 self.players[name] = self._model(name, name)
             else:
-                self.players[name] = make_policy(load_game("werewolf"), name, name, {})
+                self.players[name] = make_policy(load_game(self.config.game), name, name, {})
         return self.players
 
     def _model(self, name: str, folder: str | Path) -> TranscriptPlayer:
@@ -97,8 +96,8 @@ def _drawn(weights: Mapping[str, float], rng: np.random.Generator) -> str:
 
 def plan(config: SelfPlayConfig, rules: Any, iteration: int, past: Sequence[str]) -> list[Planned]:
     """The games of an iteration: a function of (seed, iteration, names of earlier states)."""
-    game = load_game("werewolf")
-    side: Side = config.learner(iteration)
+    game = load_game(config.game)
+    side = config.learner(iteration)
     out: list[Planned] = []
     for deal in range(config.rollouts.deals):
         rng = np.random.default_rng((config.seed, iteration, deal))
@@ -112,5 +111,7 @@ def plan(config: SelfPlayConfig, rules: Any, iteration: int, past: Sequence[str]
         for k in range(config.rollouts.group):
             players_seed = seed if k == 0 else int(rng.integers(2**62))
             name = f"learn-{iteration}-{deal}-{k}"
-            out.append(Planned(name, rules, seed, players_seed, agents, deal, f"{side} against {kind}"))
+            out.append(
+                Planned(name, rules, seed, players_seed, agents, deal, f"{side} against {kind}", config.game)
+            )
     return out

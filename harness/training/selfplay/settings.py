@@ -11,16 +11,28 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from games import DEFAULT, load_game
 from harness.config.files import read_toml, validated
 from harness.config.sections import Section
 from harness.errors import ConfigurationError, WolfscopeError
-from harness.training.selfplay.sides import Side
 
 CONFIGS = Path(__file__).parent / "configs"
 
 
 class SelfPlayError(WolfscopeError, ValueError):
     """A training by outcome that cannot be done as asked, or must not go on; says why and what would help."""
+
+
+def first_side(game: str = DEFAULT) -> str:
+    """The side that learns where none is named: the one that the game asks about first."""
+    return load_game(game).sides[0]
+
+
+def check_side(game: str, side: str, *others: str) -> None:
+    """Raises SelfPlayError where `side` is neither one of the game's nor one of `others`."""
+    known = (*load_game(game).sides, *others)
+    if side not in known:
+        raise SelfPlayError(f"side = {side!r} is none of {game}; there are: {', '.join(known)}")
 
 
 class RolloutSection(Section):
@@ -133,10 +145,13 @@ class SelfPlayConfig(Section):
 
     model: str = "small"
     """The starting model: a folder, or the name of one that ships."""
-    side: Literal["werewolf", "village", "alternate"] = "werewolf"
-    """Whose seats learn; `alternate`: one side an iteration, in turn."""
-    preset: str = "classic-7"
-    """The rule set."""
+    game: str = DEFAULT
+    """The game."""
+    side: str = ""
+    """Whose seats learn: one of the game's sides, the first where none is named; `alternate`: one an iteration, in
+    turn."""
+    preset: str = ""
+    """The rule set, the game's default where none is named."""
     games: int = Field(default=6000, ge=1)
     """Games to learn from, all groups counted."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -160,11 +175,23 @@ class SelfPlayConfig(Section):
     lora: LoraSection | None = None
     monitor: MonitorSection | None = None
 
-    def learner(self, iteration: int) -> Side:
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_game(cls, given: Any) -> Any:
+        """What is the game's own where nothing was named."""
+        if not isinstance(given, dict):
+            return given
+        game = load_game(given.get("game", DEFAULT))
+        return {"side": first_side(game.name), "preset": game.configure().preset} | given
+
+    @model_validator(mode="after")
+    def _a_side(self) -> SelfPlayConfig:
+        check_side(self.game, self.side, "alternate")
+        return self
+
+    def learner(self, iteration: int) -> str:
         """The side that learns in an iteration, counted from 0."""
-        if self.side == "alternate":
-            return "werewolf" if iteration % 2 == 0 else "village"
-        return self.side
+        return load_game(self.game).sides[iteration % 2] if self.side == "alternate" else self.side
 
     def marks(self) -> list[int]:
         """Numbers of games at which a state is kept, ascending; the last is all of them."""

@@ -30,13 +30,13 @@ class Speech(msgspec.Struct):
 
 def lies_of(played: Played) -> set[int]:
     """seq of every decision of a game that tells a lie."""
-    found = load_game("werewolf").statements(played.planned.config, played.log)
+    found = load_game(played.planned.game).statements(played.planned.config, played.log)
     return {statement.seq for statement in found if statement.label == "lie"}
 
 
 def names_of(tokenizer: Any, played: Played) -> set[int]:
     """Token ids of the players' names."""
-    game = load_game("werewolf")
+    game = load_game(played.planned.game)
     facts = game.seats(played.planned.config, played.log)
     ids = tokenizer([f" {fact.name}" for fact in facts], add_special_tokens=False)["input_ids"]
     return {i for some in ids for i in some}
@@ -46,11 +46,11 @@ def speeches_of(
     games: Sequence[Played], agents: Collection[str], tokenizer: Any
 ) -> tuple[list[Speech], list[LearnerContext]]:
     """The speeches of some agents' seats, and the contexts that hold them, one a speech: each ends with it."""
-    spoken = load_game("werewolf").speech_kinds
     speeches: list[Speech] = []
     contexts: list[LearnerContext] = []
     for index, played in enumerate(games):
         lies, names = lies_of(played), names_of(tokenizer, played)
+        spoken = load_game(played.planned.game).speech_kinds
         for context in contexts_of(played, index, agents):
             for own in context.own:
                 if own.kind in spoken:

@@ -71,7 +71,7 @@ class Training:
             batch_tokens=config.rollouts.batch_tokens,
         )
         self.pool = Pool(config, self.sampler)
-        self.rules = load_game("werewolf").configure(preset=config.preset)
+        self.rules = load_game(config.game).configure(preset=config.preset)
         self.optimiser = torch.optim.AdamW(
             self.learner.parameters(), lr=config.optimiser.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
         )
