@@ -31,6 +31,51 @@ def test_a_model_of_avalon_is_trained_by_the_same_command_and_resumed_under_the_
         train(tmp_path, tokens=2_000, **settings)  # type: ignore[arg-type]
 
 
+def test_a_model_of_werewolf_learns_avalon_beside_it_and_keeps_its_words_in_their_places(
+    tmp_path: Path,
+) -> None:
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    from agents.models.folder import ModelFilesError
+    from agents.models.small import make_config
+    from agents.werewolf.vocabulary import make_tokenizer as werewolf_words
+    from harness.training.checkpoint import save
+    from harness.training.joint import learn_game
+
+    base, both = tmp_path / "base", tmp_path / "both"
+    words = werewolf_words()
+    save(base, LlamaForCausalLM(make_config(len(words), 32, 1)), words)
+    settings = {"batch_tokens": 256, "device": "cpu"}
+    said: list[str] = []
+    learn_game(both, base, "avalon", tokens=1_500, **settings)  # type: ignore[arg-type]
+    known, before = AutoTokenizer.from_pretrained(both).get_vocab(), words.get_vocab()
+    assert all(known[word] == i for word, i in before.items())
+    assert set(known) == set(before) | set(make_tokenizer().get_vocab())
+    weights = LlamaForCausalLM.from_pretrained(both)
+    assert weights.config.vocab_size == len(known)
+    assert json.loads((both / "joint.json").read_text())["games"] == {"avalon": 0.75, "werewolf": 0.25}
+    learn_game(both, base, "avalon", tokens=6_000, say=said.append, **settings)  # type: ignore[arg-type]
+    assert said[0].startswith("resuming at ")
+    with pytest.raises(ModelFilesError, match=r"lacks words of werewolf under the lexicon 'nonsense'"):
+        learn_game(tmp_path / "other", base, "avalon", lexicon="nonsense", **settings)  # type: ignore[arg-type]
+
+
+def test_both_games_are_read_in_their_shares_and_the_new_one_begins_with_look_ups() -> None:
+    from harness.training.joint import both
+
+    stream = both({"werewolf": 0.25, "avalon": 0.75}, "avalon", 0, "classic", 200)
+    first = [next(stream)[1] for _ in range(40)]
+    is_avalon = [
+        any("merlin" in line for line in found[0].lines[:12]) or "servant" in " ".join(found[0].lines)
+        for found in first
+    ]
+    assert 18 <= sum(is_avalon) <= 38
+    alone = [len(found) == 1 for found, avalon in zip(first, is_avalon, strict=True) if avalon]
+    assert any(alone[:8])  # the moderator's view
+    again = both({"werewolf": 0.25, "avalon": 0.75}, "avalon", 0, "classic", 200, 5)
+    assert next(again) == (5, first[5])
+
+
 def test_votes_cards_and_picks_are_choices_of_the_seat_and_count_as_such() -> None:
     tokenizer = make_tokenizer()
     words = tokenizer.get_vocab()

@@ -27,15 +27,16 @@ def train_small_model(
     compiled: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Train the small model from scratch on games of the scripted players, or on from existing weights by a recipe;
-    goes on where an earlier call stopped, or ended with fewer tokens.
+    """Train the small model from scratch on games of the scripted players, or on from existing weights by a recipe or
+    on a second game; goes on where an earlier call stopped, or ended with fewer tokens.
 
     Parameters
     ----------
     out
         The model's folder, in Hugging Face format.
     on
-        With --recipe: the folder of the weights that training goes on from, or `small`.
+        The folder of the weights that training goes on from, or `small`: with --recipe, or with --game, the second game
+        that it learns beside Werewolf.
     recipe
         A TOML file with one stated intervention on the training data, or one that ships: confess, without-claimer,
         flipped-beliefs. Of the other settings only --tokens, --device and --quiet go with it.
@@ -63,11 +64,19 @@ def train_small_model(
         Fuse the model's kernels by torch.compile: a third faster, where there is a C++ compiler.
     """
     say = progress_of(quiet, False).say
-    if (on is None) != (recipe is None) or (control and recipe is None):
+    second = on is not None and recipe is None and game != DEFAULT
+    if ((on is None) != (recipe is None) and not second) or (control and recipe is None):
         raise WolfscopeError(
-            "--on MODEL and --recipe FILE go together (and --control with them): weights to go on from, and what is "
-            "changed in the games that they are trained on"
+            "--on MODEL goes with --recipe FILE (and --control with it), what is changed in the games that its weights "
+            "are trained on, or with --game NAME, a second game that they learn"
         )
+    if on is not None and second:
+        from harness.training.joint import TOKENS, learn_game
+
+        wanted = TOKENS if tokens is None else tokens
+        learn_game(out, on, game, tokens=wanted, seed=seed, lexicon=lexicon, device=device, say=say)
+        last_line(out)
+        return 0
     if on is not None and recipe is not None:
         from harness.training.finetune import finetune
         from harness.training.recipes import load_recipe

@@ -1,0 +1,151 @@
+"""Train a small model on from existing weights on a second game, and on its first one beside it: one model of both.
+
+The words of the second game that the first lacks follow behind the base's own, so every text of the first game is the
+same tokens as before. Names, questions and how they are looked up are the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch.utils.data import DataLoader
+
+from agents.lessons import View, lessons_of
+from agents.models.folder import ModelFilesError, load_tokenizer, model_name
+from agents.models.small import find_model
+from games import DEFAULT, chance
+from harness.atomic import write_whole
+from harness.gate import own_folder
+from harness.training import attention as training_attention
+from harness.training.attention import predict
+from harness.training.batches import Batches
+from harness.training.checkpoint import save
+from harness.training.growth import grown, widened, words_of
+from harness.training.loop import Loop
+from harness.training.precision import mixed_precision
+from harness.training.train import KIND_WEIGHTS
+
+TOKENS, KEPT = 10_000_000, 0.25
+"""Tokens that are trained on, and share of the games that are of the first game, where nothing else is said."""
+HIGHEST, WARM_UP, FALL = 0.3, 0.02, 0.6
+"""Highest learning-rate factor, share of the tokens over which it rises, and over which it falls to nothing."""
+LOOKED_UP = 0.06
+"""Share of the tokens over which the new game's curriculum goes from what the moderator reads to the seats' views."""
+FROM, SEATED, UNTIL = 0.2, 0.42, 1.1
+"""Progress of the curriculum at the start, from which on seats' views alone are read, and at the end."""
+VIEWS_TOKENS = 4_500
+"""About so many tokens are a game of the new game's curriculum."""
+
+
+class JointInfo(msgspec.Struct, frozen=True):
+    """What `joint.json` beside the weights holds."""
+
+    base: str
+    """`name@hash` of the weights that training began from."""
+    games: dict[str, float]
+    """Game -> share of the games that it was trained on."""
+    tokens: int
+    """Trained on, beyond the base's."""
+
+
+def learn_game(
+    out: Path,
+    base: str | Path,
+    game: str,
+    *,
+    first: str = DEFAULT,
+    kept: float = KEPT,
+    tokens: int = TOKENS,
+    seed: int = 0,
+    lexicon: str = "classic",
+    batch_tokens: int = 2048,
+    save_every: int = 200,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Train the model in the folder `base`, which plays `first`, on `game` too, into `out`; goes on where it stopped.
+
+    kept: share of the games that are of `first`. Raises ModelFilesError where the base lacks words of the first game
+    under the lexicon, ValueError where `out` holds a run under other settings.
+    """
+    folder = find_model(base)
+    missing = set(words_of(lessons_of(first).make_tokenizer((lexicon,)))) - set(
+        words_of(load_tokenizer(folder))
+    )
+    if missing:
+        raise ModelFilesError(
+            f"{folder} lacks words of {first} under the lexicon {lexicon!r} ({', '.join(sorted(missing)[:5])}): give a "
+            "base that was trained on that game under that lexicon"
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    own_folder(out)
+    make_tokenizer = partial(joint_tokenizer, folder, game, lexicon)
+    tokenizer = make_tokenizer()
+    model = grown(folder, tokenizer, seed, training_attention.NAME).to(device)
+    model.train()
+    settings = {
+        "base": model_name(folder), "game": game, "first": first, "kept": kept, "tokens": tokens, "seed": seed,
+        "lexicon": lexicon, "batch_tokens": batch_tokens,
+    }  # fmt: skip
+    loop = Loop(out / "training", model, settings, device=device, say=say)
+    shares = {first: kept, game: 1.0 - kept}
+    n_games = max(1, int(tokens / VIEWS_TOKENS))
+    source = partial(both, shares, game, seed, lexicon, n_games, loop.state["game"])
+    data = DataLoader(
+        Batches(source, seed, make_tokenizer, batch_tokens),
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=64,
+    )
+    weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
+    bf16 = mixed_precision(device)
+    loop.run(
+        (({"game": int(index)}, batch) for index, batch in data),
+        predict=lambda batch: predict(model, batch, bf16),
+        weights=lambda _: weights,
+        rate=partial(schedule, tokens=tokens),
+        save_every=save_every,
+        marks=[tokens * share for share in (0.125, 0.25, 0.5, 0.75, 1.0)],
+    )
+    save(out, model, tokenizer)
+    info = JointInfo(model_name(folder), shares, loop.state["tokens"])
+    write_whole(out / "joint.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
+    say(f"saved {out}")
+    return out
+
+
+def joint_tokenizer(folder: Path, game: str, lexicon: str) -> Any:
+    """The base's words in their places, and those of the game behind them."""
+    return widened(load_tokenizer(folder), words_of(lessons_of(game).make_tokenizer((lexicon,))))
+
+
+def schedule(done: int, tokens: int) -> float:
+    """Learning-rate factor after `done` tokens: a short rise, then held, then a fall to nothing."""
+    progress = done / tokens
+    return HIGHEST * min(1.0, max(progress / WARM_UP, 0.05)) * min(1.0, max(0.0, (1.0 - progress) / FALL))
+
+
+def both(
+    shares: Mapping[str, float], learned: str, seed: int, lexicon: str, n_games: int, start: int = 0
+) -> Iterator[tuple[int, list[View]]]:
+    """(index, views) of games from `start` on, each of one game by its share; `learned` begins with look-ups."""
+    names = sorted(shares)
+    views = {name: lessons_of(name).views for name in names}
+    index = start
+    while True:
+        drawn = names[chance.draw([shares[name] for name in names], chance.key(seed, "joint", index))]
+        done = index / n_games
+        progress = UNTIL
+        if drawn == learned:
+            early = min(1.0, done / LOOKED_UP)
+            progress = FROM + (SEATED - FROM) * early
+            if done > LOOKED_UP:
+                progress = SEATED + (UNTIL - SEATED) * min(1.0, (done - LOOKED_UP) / (1 - LOOKED_UP))
+        yield index, views[drawn](index, seed, progress, lexicon, 1.0)
+        index += 1
