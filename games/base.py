@@ -6,14 +6,13 @@ package, see `games.known`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from games.records import Action, Decision, Event, Record, Request, SpeechAct
+from games.records import Action, Decision, Event, Record, Request, SpeechAct, SpeechForm
 from games.statements import Reading, Statement
 
 
@@ -70,22 +69,6 @@ class Observation(msgspec.Struct, frozen=True):
     seed: int
     """The key of this seat's own random stream for this decision, from which the game's seed does not follow
     (`games.view.private_key`)."""
-
-
-class SpeechForm(msgspec.Struct, frozen=True):
-    """How one kind of typed speech act is said."""
-
-    sentence: str
-    """`{subject}` stands for a player's name, `{team}` for several, `{role}` for one of `roles`, every other slot for a
-    term of the lexicon."""
-    roles: tuple[str, ...] = ()
-    """The terms (keys, not words) that can stand in the slot `{role}`."""
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Which of `subject`, `team` and `role` an act of this kind has, in this order."""
-        found = re.findall(r"\{(\w+)\}", self.sentence)
-        return tuple(slot for slot in ("subject", "team", "role") if slot in found)
 
 
 class BeliefTarget(msgspec.Struct, frozen=True):
@@ -248,7 +231,7 @@ class Game(Protocol):
 
     @property
     def exit_kinds(self) -> tuple[str, ...]:
-        """Kinds of events whose target leaves the game."""
+        """Kinds of events whose target leaves the game (`games.log.exits`)."""
         ...
 
     @property
@@ -353,12 +336,3 @@ class Game(Protocol):
     def legal_fallback(self, request: Request, seed: int) -> Action:
         """A legal action for a seat that gave none: abstain where allowed, else drawn by `seed`."""
         ...
-
-
-def exits(game: Game, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
-    """seat -> (day, kind of the event) of every seat that left the game."""
-    return {
-        r.target: (r.day, r.kind)
-        for r in records
-        if isinstance(r, Event) and r.kind in game.exit_kinds and r.target is not None and r.target >= 0
-    }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from games.base import ReplayError
+from games.base import Game, ReplayError
 from games.records import Decision, Event, Record
 
 
@@ -39,3 +39,12 @@ def loads(data: bytes) -> list[Record]:
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Line)
+
+
+def exits(game: Game, records: Sequence[Record]) -> dict[int, tuple[int, str]]:
+    """seat -> (day, kind of the event) of every seat that left the game."""
+    return {
+        r.target: (r.day, r.kind)
+        for r in records
+        if isinstance(r, Event) and r.kind in game.exit_kinds and r.target is not None and r.target >= 0
+    }

@@ -7,6 +7,7 @@ chose; both share one counter, so `(game_id, seq)` is the key that joins everyth
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal
 
 import msgspec
@@ -50,6 +51,22 @@ class SpeechAct(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A role, faction or species key (never a lexicon's word), where the kind has one; of a vote, what it was."""
     team: tuple[int, ...] = ()
     """The seats of a team in ascending order, where the kind has one."""
+
+
+class SpeechForm(msgspec.Struct, frozen=True):
+    """How one kind of typed speech act is said."""
+
+    sentence: str
+    """`{subject}` stands for a player's name, `{team}` for several, `{role}` for one of `roles`, every other slot for a
+    term of the lexicon."""
+    roles: tuple[str, ...] = ()
+    """The terms (keys, not words) that can stand in the slot `{role}`."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Which of `subject`, `team` and `role` an act of this kind has, in this order."""
+        found = re.findall(r"\{(\w+)\}", self.sentence)
+        return tuple(slot for slot in ("subject", "team", "role") if slot in found)
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

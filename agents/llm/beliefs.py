@@ -20,7 +20,8 @@ from agents.backends.retry import Patient
 from agents.llm.percentages import NoStatement, read
 from agents.llm.thinking import reply
 from games import chance, load_game
-from games.base import Game, Observation, exits
+from games.base import Game, Observation
+from games.log import exits
 from games.records import Record, Span
 
 STATED = "stated"

@@ -15,11 +15,11 @@ from games.avalon.words import text
 from games.avalon.words.acts import FORMS
 from games.avalon.words.lines import SPEECHES, words_of
 from games.avalon.words.rules_text import rules_text
-from games.base import BeliefTarget, Game, ReplayError, SeatFacts, SpeechForm
+from games.base import BeliefTarget, Game, ReplayError, SeatFacts
 from games.engine.discussion import SKIP
 from games.engine.machine import State
 from games.engine.snapshot import restore, snapshot
-from games.records import Action, Event, Record, Request
+from games.records import Action, Event, Record, Request, SpeechForm
 
 
 class Avalon:

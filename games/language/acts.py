@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from games.base import SpeechForm
 from games.language.lexicon import Lexicon
-from games.records import SpeechAct
+from games.records import SpeechAct, SpeechForm
 
 
 class Grammar(msgspec.Struct, frozen=True):

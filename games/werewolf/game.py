@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from games import chance
-from games.base import BeliefTarget, Game, ReplayError, SeatFacts, SpeechForm
-from games.records import NOBODY, Action, Event, Record, Request
+from games.base import BeliefTarget, Game, ReplayError, SeatFacts
+from games.records import NOBODY, Action, Event, Record, Request, SpeechForm
 from games.werewolf import rules, truth
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SKIP

@@ -300,10 +300,8 @@ class Config(Section):
                 )
         for name, agent in self.agents.items():
             if agent.backend is not None and agent.backend not in self.backends:
-                raise ValueError(
-                    f"agents.{name}.backend is {agent.backend!r}, "
-                    f"{_known(agent.backend, self.backends, '[backends.*]')}"
-                )
+                known = _known(agent.backend, self.backends, "[backends.*]")
+                raise ValueError(f"agents.{name}.backend is {agent.backend!r}, {known}")
             if agent.steering is not None and not KINDS[self.backends[agent.backend or ""].kind].steers:
                 raise ValueError(
                     f"agents.{name}.steering needs a backend with {named_kinds(steers=True)}; {agent.backend!r} is "

@@ -18,12 +18,12 @@ from typing import Any
 import msgspec
 
 from games.base import SeatFacts
+from games.log import exits
 from games.records import NOBODY, Decision, Event, Record, seat_id
 from games.statements import Statement
 from games.view import see
 from harness.errors import RunFolderError
 from harness.run.folder import Run, load_run
-from harness.run.rows import exits
 
 
 class Moment(msgspec.Struct, frozen=True):

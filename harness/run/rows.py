@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.llm.beliefs import Belief
-from games.base import BeliefTarget, exits
+from games.base import BeliefTarget
+from games.log import exits
 from games.records import Decision, Record
 from harness.errors import RunDamaged
 from harness.run.journal import End, Journal, Start

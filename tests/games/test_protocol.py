@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from games import GAMES, load_game, register
-from games.base import Game, GameConfig, Malformed, exits
+from games.base import Game, GameConfig, Malformed
 from games.branching import Fork, Forked
+from games.log import exits
 from games.play import Answer, fold, play
 from games.records import Action, Decision, Event, Record, Reply, Request, SpeechAct
 from games.view import Views

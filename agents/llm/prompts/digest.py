@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from games.base import Game, exits
+from games.base import Game
+from games.log import exits
 from games.records import Event, Record
 
 MOST = 4

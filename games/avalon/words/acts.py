@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from games.avalon.roles import ROLES
-from games.base import SpeechForm
 from games.language.acts import Grammar
+from games.records import SpeechForm
 
 VOTES: Final = ("approve", "reject")
 
