@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything imports torch, ray or vllm: they read their environment at import.
 ENGINE_ENVIRONMENT = {
@@ -80,6 +81,19 @@ def ray_cluster() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def engine_host(ray_cluster: None) -> Iterator[Any]:
+    """A `tests.fixtures.engine_host.Host`: vLLM engines one after the other in one process."""
+    pytest.importorskip("vllm")
+    import ray
+
+    from tests.fixtures.engine_host import Host
+
+    host = Host()
+    yield host
+    ray.kill(host.actor)
 
 
 @pytest.fixture

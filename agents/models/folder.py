@@ -26,6 +26,11 @@ from agents.models.mistaken import refuse_mistaken
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 """Any one of these makes a tokenizer."""
 
+PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Names of the class that takes all of a tokenizer from its tokenizer.json."""
+PLAINLY_READ = ("llama",)
+"""Architectures of which AutoTokenizer takes a class of `PLAIN` at its word; of some others it chooses their own."""
+
 WRAPPERS = {
     "_orig_mod.": "they were saved from a compiled model (torch.compile): save model._orig_mod instead",
     "module.": "they were saved from a parallel wrapper: save model.module instead",
@@ -234,18 +239,36 @@ def eos_ids(folder: Path) -> tuple[int, ...]:
 
 def load_tokenizer(path: str | Path) -> Any:
     """The folder's tokenizer (transformers' fast tokenizer), without touching the network; weights are not needed."""
-    from transformers import AutoTokenizer
-
     folder = Path(path).expanduser().resolve()
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         check_model_dir(folder)  # says what is missing
     try:
+        if _is_plain(folder):
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+        from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds here; all mean the same to the user
         raise ModelFilesError(
             f"the tokenizer in '{folder}' cannot be loaded ({type(error).__name__}: {error}); "
             "copy the tokenizer files of the same model into the folder"
         ) from error
+
+
+def _is_plain(folder: Path) -> bool:
+    """Whether AutoTokenizer would choose the class PreTrainedTokenizerFast, which needs no torch: a process that plays
+    with an engine elsewhere needs nothing else of it, and starts in a quarter of the time."""
+    config, own = folder / "config.json", folder / "tokenizer_config.json"
+    if not (config.is_file() and own.is_file() and (folder / "tokenizer.json").is_file()):
+        return False
+    named = read_json(own)
+    return (
+        named.get("tokenizer_class") in PLAIN
+        and "auto_map" not in named
+        and read_config(folder).get("model_type") in PLAINLY_READ
+    )
 
 
 @lru_cache(maxsize=32)

@@ -72,7 +72,11 @@ class Evidence:
 
     def copy(self) -> Evidence:
         """A copy that can be extended by itself."""
-        return copy.deepcopy(self)
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (np.ndarray, list)):  # lists hold what does not change
+                setattr(other, name, value.copy())
+        return other
 
     def add(self, record: Record) -> None:
         """Count one record; private events and decisions change nothing."""

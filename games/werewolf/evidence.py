@@ -59,6 +59,22 @@ class Evidence(msgspec.Struct):
             revealed=[None] * n,
         )
 
+    def copy(self) -> Evidence:
+        """A copy that can be extended by itself."""
+        return Evidence(
+            self.n,
+            self.day,
+            list(self.alive),
+            [list(row) for row in self.accusations],
+            [list(row) for row in self.defences],
+            [list(row) for row in self.questions],
+            [list(row) for row in self.ballots],
+            list(self.today),
+            list(self.claims),
+            {reporter: dict(subjects) for reporter, subjects in self.reports.items()},
+            list(self.revealed),
+        )
+
     def add(self, record: Record) -> None:
         """Count one record; private events and decisions change nothing."""
         if not isinstance(record, Event) or record.audience is not None:

@@ -15,7 +15,8 @@ from agents.backends.base import BackendError, Prompt, Sampling
 from agents.hooks.adapted import parity_row
 from agents.hooks.model import load_hooked_model
 from agents.models.adapter import FACTS
-from agents.models.folder import model_name
+from agents.models.folder import ModelFilesError, model_name
+from tests.fixtures.engine_host import Host
 from tests.fixtures.tiny_models import save_tiny_model
 
 pytestmark = pytest.mark.engine
@@ -46,30 +47,40 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_engine_plays_the_adapter_and_refuses_another_row(ray_cluster: None, adapter: Path) -> None:
-    pytest.importorskip("vllm")
+def test_the_engine_plays_the_adapter_and_refuses_another_row(engine_host: Host, adapter: Path) -> None:
     import torch
-
-    from agents.backends.vllm.engine import start_engines
-    from agents.backends.vllm.settings import EngineSettings
 
     hooked = load_hooked_model(adapter, device="cpu", dtype="float32")
     with torch.inference_mode():
         logits = hooked.model(input_ids=torch.tensor([IDS])).logits[0, -1]
     expected = torch.log_softmax(logits, -1)
-    backend = start_engines(adapter, EngineSettings())
-    try:
-        assert backend.model == model_name(adapter) == hooked.name
-        asked = Prompt(IDS, Sampling(temperature=0.0, max_tokens=1, read=(20, 21, 22)))
-        (found,) = asyncio.run(backend.generate([asked]))
-        assert found.read == pytest.approx(expected[20:23].tolist(), abs=1e-3)
-        assert found.output_ids == (int(expected.argmax()),)
-    finally:
-        asyncio.run(backend.close())
+    backend = engine_host.start(adapter)
+    assert backend.model == model_name(adapter) == hooked.name
+    asked = Prompt(IDS, Sampling(temperature=0.0, max_tokens=1, read=(20, 21, 22)))
+    (found,) = asyncio.run(backend.generate([asked]))
+    assert found.read == pytest.approx(expected[20:23].tolist(), abs=1e-3)
+    assert found.output_ids == (int(expected.argmax()),)
     wrong = adapter.with_name("wrong")
     shutil.copytree(adapter, wrong)
     facts = json.loads((wrong / FACTS).read_text())
     facts["parity"]["adapter"][0] -= 1.0
     (wrong / FACTS).write_text(json.dumps(facts))
-    with pytest.raises(BackendError, match=r"gives another row in vLLM than in peft"):
-        start_engines(wrong, EngineSettings())
+    with pytest.raises(ModelFilesError, match=r"gives another row in vLLM than in peft"):
+        engine_host.start(wrong)
+
+
+def test_why_an_engine_refuses_its_model_reaches_who_starts_it(
+    ray_cluster: None, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agents.backends.vllm import engine
+
+    class Refusing:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        async def ready(self) -> int:
+            raise ModelFilesError("it gives another row in vLLM than in peft")
+
+    monkeypatch.setattr(engine, "EngineActor", Refusing)
+    with pytest.raises(BackendError, match=r"did not start on cpu.*gives another row in vLLM than in peft"):
+        engine.start_engines(adapter)

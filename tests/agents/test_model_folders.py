@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,13 @@ from agents.models.folder import (
     weights_hash,
 )
 from agents.models.rendering import TemplateRefused, render
+from agents.models.small import SHIPPED
 from harness.config.sections import BackendSection
 from harness.errors import ConfigurationError
 from harness.play.preflight.backends import check_backends
 from tests.fixtures.tiny_models import save_tiny_model
 
+ROOT = Path(__file__).resolve().parents[2]
 LLAMA = (
     "{{ bos_token }}{% if strftime_now is defined %}{% set d = strftime_now('%d %b %Y') %}{% endif %}"
     "<sys>Today: {{ d }} {% for m in messages %}<{{ m.role }}>{{ m.content }}<eos>{% endfor %}"
@@ -303,3 +307,39 @@ def test_a_template_is_rendered_as_transformers_renders_it(tiny):
 def test_the_bounds_are_the_template_s_own_fault_and_said(tiny):
     with pytest.raises(TemplateRefused, match="more than 3 s or 768 MB"):
         render("{{ 'x' * 2000000000 }}", [{}])
+
+
+# --- tokenizers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tiny", *SHIPPED])
+def test_a_tokenizer_that_is_loaded_without_torch_is_the_one_that_transformers_would_choose(name, tiny):
+    from transformers import AutoTokenizer
+
+    folder = SHIPPED.get(name, tiny)
+    ours, theirs = load_tokenizer(folder), AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    assert type(ours) is type(theirs)
+    assert ours.backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
+    assert ours.special_tokens_map == theirs.special_tokens_map
+    assert ours.init_kwargs == theirs.init_kwargs and ours.chat_template == theirs.chat_template
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "qwen2"])
+def test_a_tokenizer_of_an_architecture_with_a_class_of_its_own_is_left_to_transformers(family, tmp_path):
+    from transformers import AutoTokenizer
+
+    folder = save_tiny_model(tmp_path / family, family)
+    ours, theirs = load_tokenizer(folder), AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    assert type(ours) is type(theirs)
+
+
+def test_a_player_of_a_model_is_made_without_torch():
+    """A runner's process needs none: the engine is another one, and importing torch is most of a start."""
+    code = (
+        "import sys\nfrom agents.models.folder import load_tokenizer\nfrom agents.models.small import SMALL_MODEL\n"
+        "from harness.play.runner import Runner\nfrom agents.llm.encoder import Encoder\n"
+        "tokenizer = load_tokenizer(SMALL_MODEL)\nassert tokenizer.decode(tokenizer.encode('Ada votes Dot.'))\n"
+        "print(*{'torch', 'scipy', 'sklearn', 'pandas'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.split() == []

@@ -24,6 +24,7 @@ from agents.backends.base import (
 )
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.models.folder import ModelFilesError, eos_ids, model_hash
+from tests.fixtures.engine_host import Host
 from tests.fixtures.tiny_models import save_tiny_model
 
 ray = pytest.importorskip("ray")
@@ -229,26 +230,20 @@ def test_an_engine_that_dies_is_lost_and_no_prompts_failure(engine: Engine) -> N
 
 @pytest.mark.engine
 def test_an_engine_whose_weights_give_nan_says_so_at_the_first_answer(
-    ray_cluster: None, tmp_path: Path
+    engine_host: Host, tmp_path: Path
 ) -> None:
-    pytest.importorskip("vllm")
     from safetensors.torch import load_file, save_file
-
-    from agents.backends.vllm.engine import start_engines
 
     folder = save_tiny_model(tmp_path / "broken", num_hidden_layers=1)
     tensors = load_file(folder / "model.safetensors")
     tensors["lm_head.weight"][:] = float("nan")
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    backend = start_engines(folder)
+    backend = engine_host.start(folder)
 
     async def ask() -> None:
-        try:
-            for sampling in (GREEDY, Sampling(seed=1), Sampling(seed=1, choices=((5,), (6, 7)))):
-                with pytest.raises(ModelBroken, match=r"broken@.*NaN stands in the weights lm_head\.weight"):
-                    await backend.generate([Prompt((1, 5, 6), sampling)])
-        finally:
-            await backend.close()
+        for sampling in (GREEDY, Sampling(seed=1), Sampling(seed=1, choices=((5,), (6, 7)))):
+            with pytest.raises(ModelBroken, match=r"broken@.*NaN stands in the weights lm_head\.weight"):
+                await backend.generate([Prompt((1, 5, 6), sampling)])
 
     asyncio.run(ask())
 

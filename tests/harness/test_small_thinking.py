@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -344,13 +345,12 @@ def decided(backend: object) -> list[Decision]:
 
 
 @pytest.mark.engine
-def test_vllm_plays_a_game_of_thoughts_token_for_token_as_transformers_does(ray_cluster: object) -> None:
+def test_vllm_plays_a_game_of_thoughts_token_for_token_as_transformers_does(engine_host: Any) -> None:
     from agents.backends.hooked.backend import load_hooked_backend
-    from agents.backends.vllm.engine import start_engines
 
     model = find_model("small-thinking")
     both = []
-    for backend in (load_hooked_backend(model), start_engines(model)):
+    for backend in (load_hooked_backend(model), engine_host.start(model)):
         both.append(decided(backend))
         asyncio.run(backend.close())
     assert len(both[0]) == len(both[1]) > 6

@@ -74,7 +74,7 @@ class Observer(Reader):
         """A copy that can be extended by itself."""
         other = copy.copy(self)
         other.world_weights = self.world_weights.fork()
-        other.seen = copy.deepcopy(self.seen)
+        other.seen = self.seen.copy()
         other.private = self.private.copy()
         other.role, other.asked = list(self.role), [list(a) for a in self.asked]
         other.sensed, other._votes = list(self.sensed), dict(self._votes)
