@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-GAMES = 100
-"""Games of each model, at most."""
 
-
-def rung_games(runs: Sequence[tuple[str, Any]], seed: int) -> tuple[str, ...]:
-    """At most `GAMES` games of each model that played in the runs (prefix of the game ids, run), drawn at random."""
+def rung_games(runs: Sequence[tuple[str, Any]], most: int, seed: int) -> tuple[str, ...]:
+    """At most `most` games of each model that played in the runs (prefix of the game ids, run), drawn at random."""
     played = pl.concat(
         [
             run.frame("seats").select(game_id=pl.lit(prefix) + pl.col("game_id"), model="model")
@@ -23,5 +20,5 @@ def rung_games(runs: Sequence[tuple[str, Any]], seed: int) -> tuple[str, ...]:
     rng, found = np.random.default_rng(seed), set[str]()
     for model in sorted(played["model"].unique(maintain_order=True)):
         games = sorted(played.filter(pl.col("model") == model)["game_id"])
-        found |= {games[i] for i in rng.choice(len(games), min(GAMES, len(games)), replace=False)}
+        found |= {games[i] for i in rng.choice(len(games), min(most, len(games)), replace=False)}
     return tuple(sorted(found))

@@ -45,6 +45,9 @@ class Settings:
     """Trees of each boosted fit of what is public."""
     audits: bool = True
     """Whether leaks, selectivity, sites and the learning curve are computed; planted data need none of them."""
+    rung_games: int = 100
+    """Games of each model, at most, that observers of every rung of evidence read, for how deep it reads; every rung
+    reads them anew."""
 
 
 @dataclass

@@ -68,10 +68,14 @@ class Preparing:
             ]
         ).select(*self._columns, "about").collect()  # fmt: skip
         self._followed = logs if self.captured else drawn(logs, OBSERVED, settings.seed)
+        deep = rung_games(logs.runs, settings.rung_games, settings.seed) if self.captured else ()
         asked = Asked(
-            tuple(sorted(_second_at(self._followed, self.beliefs))), self.captured,
-            rung_games(logs.runs, settings.seed) if self.captured else (), self.captured, settings.seed,
-        )  # fmt: skip
+            tuple(sorted(_second_at(self._followed, self.beliefs))),
+            self.captured,
+            deep,
+            self.captured,
+            settings.seed,
+        )
         # Where fits are to be made, one core is theirs.
         cores = os.cpu_count() or 1
         self._following = Following(self._followed, asked, max(1, cores - 1) if self.captured else cores)

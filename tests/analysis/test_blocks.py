@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -26,7 +27,7 @@ from harness.run.folder import load_run
 from harness.run.manifest import read_manifest
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=19, n_boot=100, trees=2)
+FAST = Settings(n_permutations=19, n_boot=100, trees=2, rung_games=0)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def two_runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(two_runs):
-    return write_report(two_runs, out=two_runs[0].parent / "page.html", settings=FAST)
+    return write_report(two_runs, out=two_runs[0].parent / "page.html", settings=replace(FAST, audits=False))
 
 
 def test_a_read_out_transfers_between_halves_of_one_run_and_not_between_planted_directions(signal, page):

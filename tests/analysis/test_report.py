@@ -15,8 +15,10 @@ from analysis.report.report import result_lines, write_report
 from analysis.stats.errors import AnalysisError
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=60, n_boot=200, trees=2)  # p of 1 in 61 survives Holm over three questions
-BARE = replace(FAST, audits=False)
+FAST = Settings(
+    n_permutations=60, n_boot=200, trees=2, rung_games=20
+)  # p of 1 in 61 survives Holm over three
+BARE = replace(FAST, audits=False, rung_games=0)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def signal(tmp_path_factory):
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory):
     run = planted_run(tmp_path_factory.mktemp("noise") / "run", 40, 0.0, seed=3)
-    return write_report([run], settings=FAST)
+    return write_report([run], settings=BARE)
 
 
 @pytest.fixture(scope="module")
