@@ -292,7 +292,7 @@ def test_own_server_is_started_played_with_and_stopped() -> None:
         backend.check()
         assert backend.model.startswith("small@")
         tokenizer = load_tokenizer(SMALL_MODEL)
-        logs = play_all(TranscriptPlayer("small", backend, tokenizer, choice="repair", max_tokens=48))
+        logs = play_all(TranscriptPlayer("small", backend, tokenizer, choice="repair", max_tokens=48), 1)
         for log in logs:
             for decision in decisions(log):
                 assert decision.fallback in (None, "malformed")

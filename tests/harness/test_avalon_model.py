@@ -89,7 +89,7 @@ def test_its_contexts_are_captured_changed_and_checked(run: Run, tmp_path: Path)
     }  # fmt: skip
 
 
-def test_its_games_are_branched(run: Run, model: Path, tmp_path: Path) -> None:
+def test_its_games_are_branched(ray_cluster: None, run: Run, model: Path, tmp_path: Path) -> None:
     replay = open_replay(run.path, run.game_ids[0])
     vote = next(r for r in replay.records if isinstance(r, Decision) and r.kind == "vote" and r.trace)
     other = next(o for o in vote.options if o != vote.action.option)
