@@ -204,30 +204,40 @@ class _Part:
 
     def __init__(self, own: bool) -> None:
         self.own = own
-        self.columns: dict[str, list[Any]] = {}
         self.schema: dict[str, Any] = dict(ROWS)
+        self.blocks: list[tuple[dict[str, Any], list[tuple[Any, ...]]]] = []
+        """Schema and rows, in the order of the log; a new one begins where a game has other columns."""
         self.foretold: Mapping[str, str] = {}
+        self.n = 0
         self.row_of: list[int] = []
         self.line_of: list[int] = []
 
     def begin(self, log: GameLog, reading: Reading) -> None:
         self.foretold = reading.foretold if self.own else {}
-        self._came = {f"{FORETOLD}{name}": told for name, told in reading.outcomes(log.records).items()}
+        came = reading.outcomes(log.records) if self.own else {}
+        self._came = {f"{FORETOLD}{name}": told for name, told in came.items()}
         self.schema |= dict.fromkeys((f"{FORETOLD}{name}" for name in self.foretold), pl.Boolean)
-        self.schema |= rows_schema(log.game, reading.features)
-        for name in self.schema.keys() - self.columns.keys():
-            self.columns[name] = [None] * len(self.columns.get("seq", ()))
+        own = rows_schema(log.game, reading.features)
+        self.schema |= own
+        own |= dict.fromkeys(self._came, pl.Boolean)
+        if not self.blocks or self.blocks[-1][0] != own:
+            self.blocks.append((own, []))
+        self._rows = self.blocks[-1][1]
 
-    def add(self, row: dict[str, Any], seen: list[int]) -> None:
-        self.row_of += [len(self.columns["seq"])] * len(seen)
+    def add(self, seq: int, row: tuple[Any, ...], seen: list[int]) -> None:
+        """A row, in the order of `rows_schema`."""
+        self.row_of += [self.n] * len(seen)
         self.line_of += seen
-        whole = row | {name: told.get(row["seq"]) for name, told in self._came.items()}
-        for name, column in self.columns.items():
-            column.append(whole.get(name))
+        self.n += 1
+        self._rows.append((*row, *(told.get(seq) for told in self._came.values())))
 
     def rows(self, lines: list[str], models_only: bool) -> Rows:
-        columns = {name: self.columns.get(name, []) for name in self.schema}
-        frame = pl.DataFrame(columns, schema=self.schema)
+        parts = [pl.DataFrame(schema=self.schema)]
+        for schema, rows in self.blocks:
+            columns = dict(zip(schema, map(list, zip(*rows)))) if rows else {}
+            told = pl.DataFrame(columns, schema=schema)
+            parts.append(told.select(name for name in self.schema if name in schema))
+        frame = pl.concat(parts, how="diagonal").select(*self.schema)
         reads = sparse.csr_matrix(
             ([1.0] * len(self.row_of), (self.row_of, self.line_of)),
             shape=(len(frame), len(lines)),
@@ -257,7 +267,7 @@ def _read_game(log: GameLog, reading: Reading, lines: list[str], parts: dict[str
     names = [fact.name for fact in facts]
     n = len(names)
     first, *others = log.game.belief_targets
-    apart = [target for target in others if target.apart]
+    apart = [i for i, target in enumerate(others) if target.apart]
     about: list[list[tuple[tuple[int, ...] | None, int]]] = [[] for _ in range(n)]
     seen, decided = [0] * n, [0] * n
     preset = str(getattr(log.config, "preset", ""))
@@ -274,23 +284,20 @@ def _read_game(log: GameLog, reading: Reading, lines: list[str], parts: dict[str
                         lines.append(line)
             continue
         viewer = record.seat
-        posterior = reading.posterior(viewer)
+        posterior, model, n_living = reading.posterior(viewer), _model(record), len(reading.living)
         for part in parts.values():
             for subject in [viewer] if part.own else sorted(set(reading.living) - {viewer}):
-                p = first.p(posterior[subject])
-                unknown = 0 < p < 1 or any(0 < target.p(posterior[subject]) < 1 for target in apart)
-                if not (part.own or unknown):
+                p, more = first.p(posterior[subject]), [target.p(posterior[subject]) for target in others]
+                if not (part.own or 0 < p < 1 or any(0 < more[i] < 1 for i in apart)):
                     continue
-                row = {
-                    "game_id": log.game_id, "seq": record.seq, "viewer": viewer, "subject": subject,
-                    "viewer_role": facts[viewer].role, "subject_role": facts[subject].role,
-                    "is_werewolf": facts[subject].role in first.roles, "kind": record.kind, "day": record.day,
-                    "turn": decided[viewer], "n_living": len(reading.living), "length": seen[viewer],
-                    "name": names[subject], "agent": record.agent, "model": _model(record), "p_rules": p,
-                    **{f"p_rules_{target.name}": target.p(posterior[subject]) for target in others},
-                    "preset": preset, **reading.counts(subject, viewer),
-                }  # fmt: skip
-                part.add(row, [i for audience, i in about[subject] if audience is None or viewer in audience])
+                role, counts = facts[subject].role, reading.counts(subject, viewer)
+                row = (
+                    log.game_id, record.seq, viewer, subject, facts[viewer].role, role, role in first.roles,
+                    record.kind, record.day, decided[viewer], n_living, seen[viewer], names[subject], record.agent,
+                    model, p, *more, preset, *(counts[name] for name in reading.features),
+                )  # fmt: skip
+                mine = [i for audience, i in about[subject] if audience is None or viewer in audience]
+                part.add(record.seq, row, mine)
         decided[viewer] += 1
         seen[viewer] += 1
 

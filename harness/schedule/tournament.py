@@ -23,6 +23,7 @@ from harness.config.hashing import canonical, hash_of_text
 from harness.config.sections import AgentSection, BackendSection, Config
 from harness.errors import ConfigurationError
 from harness.run.manifest import Cell
+from harness.schedule.assignment import cheapest
 
 SEED_MASK = 2**63 - 1
 
@@ -193,8 +194,6 @@ class _Seating:
 
     def _mixed(self, k: int, facts: Sequence[SeatFacts]) -> tuple[str, ...]:
         """The next players of the pool, on the seats whose role and number they had least often so far."""
-        from scipy.optimize import linear_sum_assignment  # here, since every runner imports this module
-
         mix = self._config.roster.mix or {}
         rng = np.random.default_rng([self._config.run.seed, k])
         while len(self._pool) < len(facts):
@@ -207,12 +206,12 @@ class _Seating:
         roles = Counter(fact.role for fact in facts)
         costs = {agent: self._costs(agent, facts, roles) for agent in mix}
         cost = np.array([costs[agent] for agent in players])
-        _, seats = linear_sum_assignment(cost + 0.01 * rng.random((n, n)))
+        seats = cheapest((cost + 0.01 * rng.random((n, n))).tolist())
         seated = [""] * n
         for agent, seat in zip(players, seats, strict=True):
             seated[seat] = agent
             self._in_role[agent, facts[seat].role] += 1
-            self._in_seat[agent, int(seat)] += 1
+            self._in_seat[agent, seat] += 1
             self._n_dealt[agent] += 1
         return tuple(seated)
 

@@ -3,12 +3,14 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
 from games import load_game
 from harness.config.files import parse_config
 from harness.config.hashing import hash_of
 from harness.errors import ConfigurationError
+from harness.schedule.assignment import cheapest
 from harness.schedule.tournament import Planned, Schedule
 
 
@@ -110,3 +112,13 @@ def test_unknown_preset_is_refused_with_the_nearest_name():
 def test_unknown_game_is_refused():
     with pytest.raises(ConfigurationError, match="no game is called 'poker'"):
         schedule(game={"name": "poker"})
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 7, 12, 20])
+def test_the_cheapest_assignment_is_scipys(n):
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(n)
+    for kinds in (1, 3, n):  # rows alike but for the noise that decides, as those of one agent are
+        cost = np.round(rng.normal(size=(kinds, n)), 1)[rng.integers(0, kinds, n)] + 0.01 * rng.random((n, n))
+        assert cheapest(cost.tolist()) == linear_sum_assignment(cost)[1].tolist()
