@@ -61,11 +61,14 @@ bench-selfplay: setup ## measure rollouts of self-play against a tournament of t
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 
-bench-waiting: setup ## measure what a user waits for: first game, small tournaments, help; check and report of a run (ARGS="--run RUN")
+bench-waiting: setup ## measure what a user waits for: first games, small tournaments, help; check, report, view of a run (ARGS="--run RUN --before REVISION")
 	$(BIN)/python tests/benchmarks/bench_waiting.py $(ARGS)
 
 bench-experiment: setup ## measure experiments: moments and arms against one pass each, continuations against games
 	$(BIN)/python tests/benchmarks/bench_experiment.py $(ARGS)
+
+bench-gpu: setup ## measure tournaments, capture, self-play and training on a GPU, with models of random weights (8 minutes)
+	$(BIN)/python tests/benchmarks/bench_gpu.py $(ARGS)
 
 bench-scale: setup ## measure how check, view, report and others grow with games: time, memory, exponent
 	$(BIN)/python tests/benchmarks/bench_scale.py $(ARGS)

@@ -82,8 +82,8 @@ _pool: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """While it is entered, figures are drawn on a thread of their own, whose engine starts at once, and no part of one is
-    held to the schema while it is put together unless `CHECKED`."""
+    """While it is entered, figures are drawn on a thread of their own, whose engine starts at once, and their parts are
+    held to the schema only where `CHECKED`."""
     with alt.utils.schemapi.debug_mode(CHECKED), ThreadPoolExecutor(1, "figures") as pool:
         pool.submit(vl_convert.vegalite_to_svg, {"mark": "point", "data": {"values": []}, "encoding": {}})
         token = _pool.set(pool)

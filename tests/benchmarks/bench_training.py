@@ -44,19 +44,21 @@ def main() -> None:
     parser.add_argument(
         "--compiled", action="store_true", help="as `wolfscope train-small-model --compiled` does"
     )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     args = parser.parse_args()
     torch.set_num_threads(1)
     source = partial(stream, views, 0, "classic", 1.0, CURRICULUM // 480, GAME)
     data = Batches(source, 0, make_tokenizer, args.batch_tokens)
-    batches = [batch for _, batch in itertools.islice(data, args.batches + 2)]
+    batches = [batch.to(args.device) for _, batch in itertools.islice(data, args.batches + 2)]
     models, steps = {}, {}
     for kind in KINDS:
         config = make_config(len(make_tokenizer()), 128, 8)
         models[kind] = LlamaForCausalLM._from_config(config, attn_implementation=kind)
         initialise(models[kind], 0)
+        models[kind].to(args.device)
         steps[kind] = torch.compile(models[kind], dynamic=True) if args.compiled else models[kind]
     optims = {kind: optimizers(model) for kind, model in models.items()}
-    bf16 = mixed_precision("cpu")
+    bf16 = mixed_precision(torch.device(args.device).type)
     spent, apart, n_tokens = dict.fromkeys(KINDS, 0.0), list[float](), 0
     for i, batch in enumerate(batches):
         losses = []
@@ -68,13 +70,14 @@ def main() -> None:
             for optim in optims[kind]:
                 optim.step()
                 optim.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
+            losses.append(float(loss.detach()))  # waits for the device
             if i >= 2:  # before, what is compiled at first use
                 spent[kind] += time.perf_counter() - start
         apart.append(max(losses) - min(losses))
         n_tokens += int((batch.stem >= 0).sum()) if i >= 2 else 0
     print(
-        f"{args.batches} batches, {n_tokens:,} tokens, one thread; losses at the first batch within {apart[0]:.1e} nats"
+        f"{args.batches} batches, {n_tokens:,} tokens, on {args.device}, one thread; losses at the first batch within "
+        f"{apart[0]:.1e} nats"
     )
     for kind in KINDS:
         ratio = spent[kind] / spent[KINDS[0]]
@@ -92,9 +95,12 @@ def optimizer_seconds(kind: type[torch.optim.Muon], model: torch.nn.Module, n_st
     for parameter in matrices:
         parameter.grad = torch.ones_like(parameter)
     optim.step()
+    wait = torch.cuda.synchronize if matrices[0].is_cuda else int
+    wait()
     start = time.perf_counter()
     for _ in range(n_steps):
         optim.step()
+    wait()
     return (time.perf_counter() - start) / n_steps
 
 
