@@ -7,7 +7,7 @@ observer evaluates the same players' policies on them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -59,21 +59,9 @@ class Evidence(msgspec.Struct):
             revealed=[None] * n,
         )
 
-    def copy(self) -> Evidence:
-        """A copy that can be extended by itself."""
-        return Evidence(
-            self.n,
-            self.day,
-            list(self.alive),
-            [list(row) for row in self.accusations],
-            [list(row) for row in self.defences],
-            [list(row) for row in self.questions],
-            [list(row) for row in self.ballots],
-            list(self.today),
-            list(self.claims),
-            {reporter: dict(subjects) for reporter, subjects in self.reports.items()},
-            list(self.revealed),
-        )
+    def copy(self) -> Self:
+        """A copy that can be extended by itself; `copy.deepcopy` takes many times as long."""
+        return type(self)(*(_copied(getattr(self, name)) for name in self.__struct_fields__))
 
     def add(self, record: Record) -> None:
         """Count one record; private events and decisions change nothing."""
@@ -109,6 +97,15 @@ class Evidence(msgspec.Struct):
                     self.questions[actor][subject] += 1
                 elif act.kind == "report_inspection":
                     self.reports.setdefault(actor, {})[subject] = act.role in WOLF_VALUES
+
+
+def _copied(value: Any) -> Any:
+    """A field's value, with lists and dicts of its own down to what does not change."""
+    if isinstance(value, list):
+        return [list(row) if isinstance(row, list) else row for row in value]
+    if isinstance(value, dict):
+        return {key: dict(row) if isinstance(row, dict) else row for key, row in value.items()}
+    return value
 
 
 class Knowledge(msgspec.Struct, frozen=True):
