@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.data.targets import Target
-from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.evaluate import Begun, Evaluation
 from analysis.evaluation.registry import PROBES
 from analysis.probes.mlp import PASSES, ROWS, UNITS, mlp
 from analysis.probes.probes import Factorised, Kind, probe
@@ -29,15 +29,19 @@ INSTRUCTED = ("instructed_honest", "instructed_lie")
 """Variants of captures that the instructed-pair recipe needs."""
 
 
-def recipes(e: Evaluation, seed: int = 0, n_boot: int = 500) -> pl.DataFrame:
-    """AUROC of every recipe on the target's rows and folds: columns recipe, auroc, low, high (over games), what."""
-    main, y, games = e.target.readouts[0], e.target.y, e.target.games
-    sets = e.factorised or Factorised([main.layer(i) for i in main.probed], y, e.folds)
+def recipes(e: Evaluation | Begun, seed: int = 0, n_boot: int = 500) -> pl.DataFrame:
+    """AUROC of every recipe on the target's rows and folds: columns recipe, auroc, low, high (over games), what.
+
+    Nobody's beliefs are needed, so an evaluation that has begun will do.
+    """
+    main, y, games, folds = e.target.readouts[0], e.target.y, e.target.games, e.folds
+    headline, sets = (e.found, e.sets) if isinstance(e, Begun) else (e.probe, e.factorised)
+    sets = sets or Factorised([main.layer(i) for i in main.probed], y, folds)
     layers = list(sets.layers)
-    place = int(np.bincount(e.probe.chosen_layer).argmax())
+    place = int(np.bincount(headline.chosen_layer).argmax())
     x = layers[place]
     found: list[tuple[str, Doubles, str, Doubles]] = [
-        ("logistic", e.probe.scores, "the headline", e.probe.training)
+        ("logistic", headline.scores, "the headline", headline.training)
     ]
     kinds: tuple[tuple[Kind, str], ...] = (
         ("ridge", "least squares on 0/1"),
@@ -45,23 +49,23 @@ def recipes(e: Evaluation, seed: int = 0, n_boot: int = 500) -> pl.DataFrame:
         ("lda", "Fisher's direction, shrunk covariance"),
     )
     for kind, what in kinds:
-        fit = probe(layers, y, e.folds, games, kind, factorised=sets)
+        fit = probe(layers, y, folds, games, kind, factorised=sets)
         found.append((kind.replace("_", " "), fit.scores, what, fit.training))
     size = f"one hidden layer of {UNITS} units, {PASSES} passes over {ROWS:,} rows at most"
     given = [
-        ("LAT", lat(x, y, e.folds, seed), "principal component of pair differences"),
-        ("MLP", mlp(x, y, e.folds, seed), size),
+        ("LAT", lat(x, y, folds, seed), "principal component of pair differences"),
+        ("MLP", mlp(x, y, folds, seed), size),
     ]
-    pairs = instructed(e.target, main.probed[place], e.folds)
+    pairs = instructed(e.target, main.probed[place], folds)
     if pairs is not None:
         told = (
             f"lie minus honest instruction, tells {pairs.told:.0%} of held-out pairs apart; {pairs.n:,} pairs"
         )
         given.append(("instructed pairs", pairs.scores, told))
-    given += [(name, new.fit(layers, e.target.y, e.folds), new.what) for name, new in PROBES.items()]
+    given += [(name, new.fit(layers, y, folds), new.what) for name, new in PROBES.items()]
     found += [(name, scores, what, np.zeros(1)) for name, scores, what in given]
     values, samples = bootstrap_auroc(
-        y, [scores for _, scores, _, _ in found], games, e.folds.fold, n_boot, seed, [t for *_, t in found]
+        y, [scores for _, scores, _, _ in found], games, folds.fold, n_boot, seed, [t for *_, t in found]
     )
     rows = []
     for (name, _, what, _), value, drawn in zip(found, values, samples):

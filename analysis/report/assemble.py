@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +64,8 @@ class Made:
     branches: Sequence[Any]
     experiments: Sequence[Read]
     """Those beside the runs."""
+    tried: Mapping[str, pl.DataFrame]
+    """Recipes that were tried while observers read the games, by the target's name."""
     tables: dict[str, pl.DataFrame]
     settings: Settings
     by: str | None
@@ -261,7 +263,9 @@ def _where(made: Made, done: Sequence[Evaluation], numbers: Numbers) -> Block:
         if site is not None:
             block.add(figure=site)
     head = _headline(made.evaluations)
-    block.take(recipes_block(done, made.settings, numbers), "Other recipes on the same rows and folds")
+    block.take(
+        recipes_block(done, made.tried, made.settings, numbers), "Other recipes on the same rows and folds"
+    )
     block.take(transfer_block(done, factors_of(made.runs), made.settings, numbers))
     block.take(training_block(head, made.prepared, made.runs, made.settings, numbers))
     return block

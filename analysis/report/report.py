@@ -28,6 +28,7 @@ from analysis.report.assemble import Made, assemble
 from analysis.report.figures import standalone
 from analysis.report.page import title_of
 from analysis.report.sections.causal import caused_by, read_experiments
+from analysis.report.sections.recipes import tried
 from analysis.rungs.rungs import Causal, settle
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
@@ -133,11 +134,13 @@ def _write(
         asked = [f"{title_of(t.name).lower()} ({len(t.y):,} rows)" for t in preparing.targets]
         tell("probing", ", ".join(asked))
         begun = side_by_side(lambda target: begin(target, settings), preparing.targets)
+        ready = [one for one in begun if isinstance(one, Begun)]
+        others = dict(zip([b.target.name for b in ready], side_by_side(lambda b: tried(b, settings), ready)))
+        experiments = read_experiments([run.path for _, run in pairs])
         tell("holding what was read against the observers")
         prepared = preparing.finish()
     finally:
         preparing.stop()
-    experiments = read_experiments([run.path for _, run in pairs])
     evaluations = evaluate_all(prepared.targets, settings, begun, caused_by(experiments))
     tell("drawing the page")
     made = Made(
@@ -147,6 +150,7 @@ def _write(
         pairs,
         branches,
         experiments,
+        others,
         _tables(pairs),
         settings,
         by,

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.evaluation.evaluate import Evaluation, Settings
+from analysis.evaluation.evaluate import Begun, Evaluation, Settings
 from analysis.evaluation.recipes import INSTRUCTED, recipes
 from analysis.report.block import Block
 from analysis.report.page import Numbers, Table, title_of
@@ -18,12 +18,19 @@ def with_interval(row: Mapping[str, Any]) -> str:
     return f"{row['auroc']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
-def recipes_block(done: Sequence[Evaluation], settings: Settings, numbers: Numbers) -> Block:
-    """Named comparisons."""
+def tried(e: Evaluation | Begun, settings: Settings) -> pl.DataFrame:
+    """The recipes of one target."""
+    return recipes(e, settings.seed, settings.n_boot // 4)
+
+
+def recipes_block(
+    done: Sequence[Evaluation], known: Mapping[str, pl.DataFrame], settings: Settings, numbers: Numbers
+) -> Block:
+    """Named comparisons. known: what was `tried` already, by the target's name."""
     block = Block("recipes", "Other recipes on the same rows and folds")
     frames = []
     for e in done:
-        frame = recipes(e, settings.seed, settings.n_boot // 4)
+        frame = known[e.target.name] if e.target.name in known else tried(e, settings)
         numbers.add("T2_recipes", frame, target=e.target.name)
         frames.append(frame.with_columns(target=pl.lit(title_of(e.target.name))))
     if frames:
