@@ -19,7 +19,7 @@ from games.play import Answer, observe, play
 from games.records import Action, Decision, Record, Reply
 
 
-class Fork(msgspec.Struct, frozen=True):
+class PointQuestions(msgspec.Struct, frozen=True):
     """Questions asked at one point of a view, each of them as if the others were not."""
 
     n_lines: int
@@ -49,7 +49,7 @@ class View(msgspec.Struct, frozen=True):
     """What one seat reads and writes in a game, and the questions on the way."""
 
     lines: list[str]
-    forks: list[Fork]
+    forks: list[PointQuestions]
     name: str = ""
     """The seat's name; empty for the moderator."""
     names: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ def moderators_view(
     for n_lines in [first] if points is None else [before[point] for point in points]:
         viewer = chance.key(key, "viewer", n_lines) % config.n_players
         asked = [(fact.name, {terms[fact.role]: 1.0}) for i, fact in enumerate(facts) if i != viewer]
-        forks.append(Fork(n_lines, facts[viewer].name, asked))
+        forks.append(PointQuestions(n_lines, facts[viewer].name, asked))
     return View(lines[:first] if points is None else lines, forks)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from agents.avalon.lessons.games import EARLY, MIX, opening, scripted_game
 from agents.avalon.lessons.questions import Expected, belief_questions, cuts, second_order_questions
 from agents.avalon.lessons.soft_targets import turns
-from agents.lessons import Distribution, Fork, View, decisions, moderators_view
+from agents.lessons import Distribution, PointQuestions, View, decisions, moderators_view
 from agents.llm.transcript_context import document
 from games import chance
 from games.avalon.game import GAME
@@ -78,7 +78,7 @@ def seats_views(
     expected = Expected(log, config, wanted)
     found = []
     for seat in seats:
-        forks = list[Fork]()
+        forks = list[PointQuestions]()
         if seat in asked:
             forks = belief_questions(log, seat, config, points[seat], expected)
             forks += second_order_questions(log, seat, config, deeper_points, deeper, expected)

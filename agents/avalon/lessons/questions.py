@@ -9,7 +9,7 @@ import numpy as np
 
 from agents.avalon.lessons.games import MIXTURE
 from agents.avalon.observer import Observer
-from agents.lessons import Fork
+from agents.lessons import PointQuestions
 from agents.llm.transcript_context import document_lengths
 from games import chance
 from games.avalon.game import GAME
@@ -78,12 +78,12 @@ def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> d
 
 def belief_questions(
     log: Sequence[Record], seat: int, config: Any, points: Iterable[int], expected: Expected
-) -> list[Fork]:
+) -> list[PointQuestions]:
     """What the seat is asked at some points of the log: the role of each other."""
     facts, terms = GAME.seats(config, log), load_lexicon(config.lexicon).terms
     before = document_lengths(GAME.text, log, seat, config)
     return [
-        Fork(
+        PointQuestions(
             before[point],
             facts[seat].name,
             [
@@ -98,7 +98,7 @@ def belief_questions(
 
 def second_order_questions(
     log: Sequence[Record], seat: int, config: Any, points: Iterable[int], key: int, expected: Expected
-) -> list[Fork]:
+) -> list[PointQuestions]:
     """What the seat is asked of others' beliefs, up to `PAIRS` a point, half of them about itself.
 
     The answer is what the exact observer believes in the other's place: on average over games that look the same to the
@@ -121,5 +121,5 @@ def second_order_questions(
             )
             for j, k in (*mine, *others)[:PAIRS]
         ]
-        forks.append(Fork(before[point], facts[seat].name, asked))
+        forks.append(PointQuestions(before[point], facts[seat].name, asked))
     return forks

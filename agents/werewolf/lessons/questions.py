@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agents.lessons import Fork
+from agents.lessons import PointQuestions
 from agents.llm.beliefs import gone
 from agents.llm.transcript_context import document_lengths
 from agents.werewolf.lessons.games import MIXTURE
@@ -89,7 +89,7 @@ def expect(
 
 def belief_questions(
     log: list[Record], seat: int, config: Any, points: Iterable[int], expected: Expected | None = None
-) -> list[Fork]:
+) -> list[PointQuestions]:
     """What the seat is asked at some points of the log while it lives: the role of each living other, answered with the
     truth, or with what the exact observer expects of it; and how that other plays, where that is known too."""
     game = load_game("werewolf")
@@ -109,7 +109,7 @@ def belief_questions(
             if (point, seat) in expected.characters:
                 characters = expected.characters[point, seat]
                 asked += [(character_question(facts[i].name), by_character(characters[i])) for i in others]
-        forks.append(Fork(before[point], facts[seat].name, asked))
+        forks.append(PointQuestions(before[point], facts[seat].name, asked))
     return forks
 
 
@@ -138,7 +138,7 @@ def second_order_questions(
     key: int,
     expected: Expected,
     drawn: bool = False,
-) -> dict[int, list[Fork]]:
+) -> dict[int, list[PointQuestions]]:
     """What each seat is asked of the beliefs of each living other: four about itself, and about all living up to eight.
 
     The answer is what the exact observer believes in the other's place, or a role `drawn` from that, so that a well
@@ -148,7 +148,7 @@ def second_order_questions(
     facts = game.seats(config, log)
     terms = load_lexicon(config.lexicon).terms
     before = {seat: document_lengths(game.text, log, seat, config) for seat in seats}
-    forks: dict[int, list[Fork]] = {seat: [] for seat in seats}
+    forks: dict[int, list[PointQuestions]] = {seat: [] for seat in seats}
 
     def answer(point: int, seat: int, j: int, k: int) -> dict[str, float]:
         p = expected.beliefs[point][j, k]
@@ -174,7 +174,7 @@ def second_order_questions(
                 (f"{facts[j].name} believes {facts[k].name}", answer(point, seat, j, k))
                 for j, k in (*mine[:4], *others)[:8]
             ]
-            forks[seat].append(Fork(before[seat][point], facts[seat].name, asked))
+            forks[seat].append(PointQuestions(before[seat][point], facts[seat].name, asked))
     return forks
 
 

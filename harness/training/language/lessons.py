@@ -21,7 +21,7 @@ from games.records import Decision, Record, Request, Span
 from harness.config.sections import AgentSection, BackendSection, Config, GameSection, RosterSection
 from harness.errors import ConfigurationError
 from harness.run.folder import Run
-from harness.training.language.questions import Fork, forks_of
+from harness.training.language.questions import ForkedQuestion, forks_of
 from harness.training.language.settings import DataSection, FinetuneError, PlayerSection
 from harness.training.language.teacher import Emission, Teacher, free_answer
 
@@ -55,7 +55,7 @@ class Lesson(msgspec.Struct, frozen=True):
     role: str
     ids: tuple[int, ...]
     pieces: tuple[Piece, ...]
-    forks: tuple[Fork, ...] = ()
+    forks: tuple[ForkedQuestion, ...] = ()
     """Questions that were asked on the way, each on its own continuation of the first `at` tokens."""
     template: tuple[tuple[int, int], ...] = ()
     """chat: where the template's own markers stand."""
@@ -251,7 +251,7 @@ class _Open:
         self.role, self.agent = role, ""
         self.ids: tuple[int, ...] = ()
         self.pieces: list[Piece] = []
-        self.forks: list[Fork] = []
+        self.forks: list[ForkedQuestion] = []
         self.template: set[tuple[int, int]] = set()
         self.finished: list[Lesson] = []
 
@@ -305,4 +305,13 @@ def check_lessons(lessons: Sequence[Lesson], left_out: LeftOut) -> None:
     )
 
 
-__all__ = ["COLUMNS", "Fork", "LeftOut", "Lesson", "Piece", "check_lessons", "learner", "lessons_of"]
+__all__ = [
+    "COLUMNS",
+    "ForkedQuestion",
+    "LeftOut",
+    "Lesson",
+    "Piece",
+    "check_lessons",
+    "learner",
+    "lessons_of",
+]

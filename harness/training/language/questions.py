@@ -16,7 +16,7 @@ from games.records import Record
 from harness.training.language.settings import FinetuneError, LessonBeliefsSection
 
 
-class Fork(msgspec.Struct, frozen=True):
+class ForkedQuestion(msgspec.Struct, frozen=True):
     """A question and its right answer, after the first `at` tokens of a lesson."""
 
     at: int
@@ -40,7 +40,7 @@ def forks_of(
     section: LessonBeliefsSection,
     seed: int,
     ids: Sequence[int],
-) -> list[Fork]:
+) -> list[ForkedQuestion]:
     """The questions before one decision. log: all records before it; ids: the lesson's tokens, which go on past it.
 
     Raises FinetuneError for a target that the game does not have.
@@ -59,7 +59,7 @@ def forks_of(
         answer = question.choices[list(roles).index(answers[chain])]
         prompt = question.prompt.ids
         at = _common(prompt, ids)
-        found.append(Fork(at, (*prompt[at:], *answer), len(prompt) - at, len(observation.records)))
+        found.append(ForkedQuestion(at, (*prompt[at:], *answer), len(prompt) - at, len(observation.records)))
     return found
 
 
