@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from games import chance
-from games.base import Game, Observation, Text
+from games.base import Game, Observation
 from games.records import Action, Decision, Request
+from games.text import Text
 
 Policy = Literal["abstain", "random", "forfeit"]
 """What stands in: abstain where the rules allow it, else a seeded draw; always a seeded draw; or abstain, now and for

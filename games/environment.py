@@ -19,10 +19,10 @@ from pettingzoo.env_registry import registration
 
 from games.engine.discussion import SKIP, SPEAK
 from games.language.quoting import writable
+from games.language.space import MAX_OBSERVED_CHARS, MAX_SPOKEN_CHARS, AnyText
 from games.printable import printable
 from games.records import Action, Reply, Request, seat_id
 from games.table import Table
-from games.text_space import MAX_OBSERVED_CHARS, MAX_SPOKEN_CHARS, AnyText
 
 Form = Literal["discrete", "text"]
 RenderMode = Literal["human", "ansi"]

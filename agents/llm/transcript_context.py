@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from agents.llm.encoder import Encoder, Offsets, TokenizerError, characters, control_ids
-from games.base import Observation, Text
+from games.base import Observation
 from games.records import Decision, Record, Request, Span, visible
+from games.text import Text
 
 __all__ = [
     "Builder",

@@ -324,12 +324,10 @@ class Config(Section):
                         f"budget limits the cost, but backends.{backend} has no prices: add "
                         f"[backends.{backend}.prices] with prompt and generated, each for a million tokens"
                     )
-        for key in self.experiment.factors:
+        for key, levels in self.experiment.factors.items():
             if key.split(".")[0] not in ("game", "agents", "roster"):
-                raise ValueError(
-                    f"experiment.factors: {key!r} cannot be varied, only keys of game, agents, roster"
-                )
-            if not self.experiment.factors[key]:
+                raise ValueError(f"experiment.factors: {key!r} cannot be varied, only game, agents, roster")
+            if not levels:
                 raise ValueError(f"experiment.factors: {key!r} has no levels")
         return self
 

@@ -13,5 +13,5 @@ FILLER = ("I", "will", "not")
 
 def flipped(text: Any, acts: Sequence[SpeechAct], subject: int) -> tuple[SpeechAct, ...]:
     """The acts with what they claim of the subject turned into its opposite; others as they are. text: the game's
-    (`games.base.Text`)."""
+    (`games.text.Text`)."""
     return tuple(text.opposite(act) if act.subject == subject else act for act in acts)

@@ -16,8 +16,8 @@ from agents.backends.base import BackendError, Capabilities, Generation, Prompt
 from agents.llm.transcript import TranscriptPlayer
 from agents.llm.transcript_context import NEWLINE
 from agents.replies import labels, silent, speaks
-from games.base import Text
 from games.records import Action, Request
+from games.text import Text
 
 
 class Emission(msgspec.Struct, frozen=True):
