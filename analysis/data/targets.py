@@ -39,7 +39,7 @@ class Readout:
     capture keeps it."""
 
     def take(self, rows: NDArray[Any]) -> Readout:
-        """The probe of a subset of the target's rows (mask or indices)."""
+        """The same for a subset of the target's rows (mask or indices)."""
         return replace(self, at=self.at[rows])
 
     def layer(self, number: int) -> NDArray[Any]:
