@@ -26,8 +26,8 @@ from harness.check.tables import Beside, held_to_journal
 from harness.config.files import parse_config
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunDamaged
-from harness.exchange.imports.folder import source_of
-from harness.exchange.imports.verify import UNCHECKED, verify_games
+from harness.exchange.imports.source import source_of
+from harness.exchange.imports.werewolf.verify import UNCHECKED, verify_games
 from harness.run.folder import Run, load_run
 from harness.run.tables import TABLES
 from harness.schedule.branched import origin_of, schedule_of

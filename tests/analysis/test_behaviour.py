@@ -18,7 +18,7 @@ from harness import load_run
 from harness.cli.main import main
 from harness.config.files import parse_config
 from harness.exchange.imports import ImportFormatError
-from harness.exchange.imports.log import LogBuilder
+from harness.exchange.imports.werewolf.log import LogBuilder
 from harness.run.tables import SCHEMAS
 from tests.fixtures.local_runs import play_run, scripted
 

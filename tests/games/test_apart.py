@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("games/werewolf", "agents/werewolf")
+ROOMS = ("games/werewolf", "agents/werewolf", "harness/exchange/imports/werewolf")
 """Where Werewolf is at home. `games/werewolf_v0.py` is its PettingZoo environment."""
 
 EXCEPTIONS = {
     "harness/model_evaluation": "the shipped small models play Werewolf",
-    "harness/exchange/imports": "logs of other programs' games of Werewolf",
     "harness/training/selfplay/partners.py": "pairs of werewolves and what they coordinate",
     "harness/training/transfer": "the trait that a teacher shows is an act of Werewolf's speeches",
     "analysis/beliefs": "which observer follows which game, and what it was told by Werewolf's seers",

@@ -20,7 +20,7 @@ from harness import load_run
 from harness.check.check import check_run
 from harness.errors import ConfigurationError, RunFolderError
 from harness.exchange.imports import ImportFormatError, import_games
-from harness.exchange.imports.aiwolf_talk import acts_of
+from harness.exchange.imports.werewolf.aiwolf_talk import acts_of
 from harness.play.tournament import run_tournament
 from tests.fixtures.edits import reseal
 

@@ -1,6 +1,7 @@
 """Games of other programs as run folders: strict readers, one a format, and what they have in common."""
 
-from harness.exchange.imports.folder import FORMATS, Source, import_games
-from harness.exchange.imports.log import Imported, ImportFormatError
+from harness.exchange.imports.folder import FORMATS, import_games
+from harness.exchange.imports.source import Source
+from harness.exchange.imports.werewolf.log import Imported, ImportFormatError
 
 __all__ = ["FORMATS", "ImportFormatError", "Imported", "Source", "import_games"]

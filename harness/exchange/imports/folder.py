@@ -13,10 +13,12 @@ import msgspec
 from harness.atomic import making_folder
 from harness.config.files import parse_config
 from harness.config.hashing import hash_of
-from harness.errors import ConfigurationError, RunFolderError
-from harness.exchange.imports.aiwolf import read_aiwolf
-from harness.exchange.imports.kaggle import read_kaggle
-from harness.exchange.imports.log import MOST_BYTES, Imported, ImportFormatError
+from harness.errors import RunFolderError
+from harness.exchange.imports.source import Source, SourceFile
+from harness.exchange.imports.werewolf import GAME
+from harness.exchange.imports.werewolf.aiwolf import read_aiwolf
+from harness.exchange.imports.werewolf.kaggle import read_kaggle
+from harness.exchange.imports.werewolf.log import MOST_BYTES, Imported, ImportFormatError
 from harness.gate import TooLarge, name_of, read_bounded
 from harness.run.held import new_manifest
 from harness.run.journal import Start
@@ -33,32 +35,6 @@ FORMATS: dict[str, tuple[Callable[..., Imported], tuple[str, ...]]] = {
 
 SHOWN = 50
 """So many bad files are named in one message."""
-
-
-class SourceFile(msgspec.Struct, frozen=True):
-    """One file that a game was read from."""
-
-    name: str
-    sha256: str
-    game_id: str
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Where imported games came from: `imported` of the manifest."""
-
-    format: str
-    options: dict[str, Any]
-    files: list[SourceFile]
-
-
-def source_of(manifest: Manifest) -> Source | None:
-    """Where a run's games were imported from, None for a run that was played. Raises ConfigurationError."""
-    if manifest.imported is None:
-        return None
-    try:
-        return msgspec.convert(manifest.imported, Source)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"manifest.json: imported: {error}") from error
 
 
 def import_games(
@@ -156,7 +132,7 @@ def _rows(cells: Sequence[Cell], games: Any) -> Iterator[Rows]:
 
 def _manifest(name: str, games: Sequence[Imported], source: Source) -> Manifest:
     settings = {hash_of(game.settings): game.settings for game in games}
-    cells = [Cell(factors={}, game="werewolf", settings=one) for one in settings.values()]
+    cells = [Cell(factors={}, game=GAME, settings=one) for one in settings.values()]
     seats: dict[str, int] = {}
     for game in games:
         for agent in game.agents:

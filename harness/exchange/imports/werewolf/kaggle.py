@@ -18,7 +18,7 @@ from games import load_game
 from games.records import EVERYONE, MODERATOR, NOBODY, Trace
 from games.werewolf.roles import faction_of
 from harness.config.hashing import hash_of
-from harness.exchange.imports.log import (
+from harness.exchange.imports.werewolf.log import (
     MOST_BYTES,
     Imported,
     ImportFormatError,

@@ -7,7 +7,7 @@ from typing import Any
 
 from games.records import Decision, Event, Record
 from games.werewolf.roles import faction_of
-from harness.exchange.imports.folder import Source
+from harness.exchange.imports.source import Source
 
 UNCHECKED = (
     "not checked, because another program's rules played these games: that the rules give the logs, that every "

@@ -22,8 +22,8 @@ from games.records import EVERYONE, MODERATOR, NOBODY
 from games.werewolf.discussion import OVER, SKIP, SPEAK
 from games.werewolf.roles import species_of
 from harness.config.hashing import hash_of
-from harness.exchange.imports.aiwolf_talk import acts_of
-from harness.exchange.imports.log import Imported, ImportFormatError, LogBuilder, with_what_was_done
+from harness.exchange.imports.werewolf.aiwolf_talk import acts_of
+from harness.exchange.imports.werewolf.log import Imported, ImportFormatError, LogBuilder, with_what_was_done
 from harness.run.journal import End
 
 ROLES = {

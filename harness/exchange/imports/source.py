@@ -1,0 +1,36 @@
+"""Where imported games came from, as the manifest keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness.errors import ConfigurationError
+from harness.run.manifest import Manifest
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """One file that a game was read from."""
+
+    name: str
+    sha256: str
+    game_id: str
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where imported games came from: `imported` of the manifest."""
+
+    format: str
+    options: dict[str, Any]
+    files: list[SourceFile]
+
+
+def source_of(manifest: Manifest) -> Source | None:
+    """Where a run's games were imported from, None for a run that was played. Raises ConfigurationError."""
+    if manifest.imported is None:
+        return None
+    try:
+        return msgspec.convert(manifest.imported, Source)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"manifest.json: imported: {error}") from error
