@@ -51,7 +51,8 @@ def build(name: str) -> None:
     venv.create(home, with_pip=True)
     found = next((home / "lib").glob("python*/site-packages"))
     (found / "wolfscope-below.pth").write_text(below + "\n")
-    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted]
+    # conflicts with what lies below are meant: each environment shadows the versions that its tools want otherwise
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-warn-conflicts", *wanted]
     subprocess.run(pip, check=True)
     (home / STAMP).write_text(stamp)
 

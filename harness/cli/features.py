@@ -1,4 +1,4 @@
-"""Verbs of sparse dictionaries: features train, load, judge, fight, linear, tint."""
+"""Verbs of sparse dictionaries: features train, load, judge, compare, fight, linear, tint."""
 
 from __future__ import annotations
 
@@ -159,10 +159,32 @@ def judge(
         for line in judge_lines(write_judge(opened, folder, say)):
             last_line(line)
         if splice:
-            from harness.features.splice import splice_lines, write_splice
+            from harness.features.splice import write_splice
+            from harness.features.spliced import splice_lines
 
             for line in splice_lines(write_splice(opened, folder, device=device, say=say)):
                 last_line(line)
+    return 0
+
+
+@features.command
+def compare(run: Path, *dictionaries: Path) -> int:
+    """Dictionaries side by side: variance explained, L0, dead latents, what `judge --splice` found, and whether those
+    of other seeds have the same latents.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    dictionaries
+        Their folders (default: all of the run's).
+    """
+    from analysis.features.compare import compare_lines, write_compared
+    from analysis.features.material import folders_of
+    from harness.run.folder import load_run
+
+    for line in compare_lines(write_compared(load_run(run), folders_of(run, dictionaries))):
+        last_line(line)
     return 0
 
 

@@ -60,6 +60,7 @@ REMEDY = {
     **dict.fromkeys(
         ("truth.parquet", "concepts.parquet", "rules.parquet", "contexts.parquet"), "features judge"
     ),
+    "compare.parquet": "features compare",
     **dict.fromkeys(("ratings.parquet", "head_to_head.parquet", "rating_differences.parquet"), "ratings"),
 }  # fmt: skip
 """Derived file -> the verb that makes it again."""

@@ -16,7 +16,8 @@ from harness.capture.run import capture_run
 from harness.config.files import parse_config
 from harness.features.dictionary import Card, Dictionary
 from harness.features.saved import save_dictionary
-from harness.features.splice import splice, splice_lines, write_splice
+from harness.features.splice import splice, write_splice
+from harness.features.spliced import read_splice, splice_lines
 from harness.run.folder import load_run
 from tests.fixtures.tiny_models import D_MODEL, tiny_model
 from tests.harness.test_capture_playing import config_of, played
@@ -88,6 +89,8 @@ def test_behind_a_question_about_a_belief_stands_the_true_answer(tmp_path: Path)
     capture_run(run.path, device="cpu")
     folder = save_dictionary(bad_dictionary(run.activations().info.model), tmp_path / "d")
     result = write_splice(run, folder, most=4, device="cpu")
+    assert read_splice(folder) == result
+    assert read_splice(tmp_path) is None
     assert result.n_contexts == result.n_tokens == result.n_followed == result.n_edited == 4
     assert result.cross_entropy is not None and result.spliced is not None
     assert result.spliced > result.cross_entropy + 0.5
