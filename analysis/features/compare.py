@@ -73,7 +73,9 @@ def compared(run: Any, folders: Sequence[Path]) -> pl.DataFrame:
 def write_compared(run: Any, folders: Sequence[Path]) -> pl.DataFrame:
     """`compared`, written to `RUN/features/compare.parquet`."""
     table = compared(run, folders)
-    write_table(Path(run.path) / "features" / "compare.parquet", table, inputs_of([run.path], ("activations",)))
+    write_table(
+        Path(run.path) / "features" / "compare.parquet", table, inputs_of([run.path], ("activations",))
+    )
     return table
 
 
@@ -102,13 +104,18 @@ def _within(run: Any, members: Sequence[int], folders: Sequence[Path]) -> dict[i
     found: dict[int, list[tuple[float, float]]] = {i: [] for i in members}
     for one, other in permutations(members, 2):
         found[one].append(agreement(living[one], living[other]))
-    return {i: (float(np.mean([x for x, _ in own])), float(np.mean([x for _, x in own]))) for i, own in found.items()}
+    return {
+        i: (float(np.mean([x for x, _ in own])), float(np.mean([x for _, x in own])))
+        for i, own in found.items()
+    }
 
 
 def _living(run: Any, found: Dictionary) -> NDArray[Any]:
     """The directions of latents that some held-out row turns on."""
     card = found.card
-    store = run.activations("activations-untrained" if "activations-untrained" in card.source else "activations")
+    store = run.activations(
+        "activations-untrained" if "activations-untrained" in card.source else "activations"
+    )
     lines = store.index(site=card.site)
     unseen = lines.filter(pl.col("game_id").is_in(list(card.held_out))) if card.held_out else lines
     lines = unseen if unseen.height else lines

@@ -9,7 +9,7 @@ scores of inner folds (`analysis.rungs.nested`), resampled over games, and adjus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,15 @@ class Outcome:
     """Schema `VERDICTS`."""
     chosen: dict[str, list[int]] = field(default_factory=dict)
     """Target -> latents that training games chose most often with full data, the most often chosen first."""
+
+    def naming(self, shifts: Mapping[str, str]) -> Outcome:
+        """The same with the last regime called by what it is between. shifts: target -> words."""
+        told = pl.lit("shift, ") + pl.col("target").replace_strict(shifts, default="", return_dtype=pl.String)
+        named = (
+            pl.when(pl.col("regime") == "shift").then(told.str.strip_chars(", ")).otherwise(pl.col("regime"))
+        )
+        tables = (table.with_columns(regime=named) for table in (self.fight, self.by_k, self.verdicts))
+        return Outcome(*tables, self.chosen)
 
     def joined(self, other: Outcome) -> Outcome:
         """Both, of different regimes."""

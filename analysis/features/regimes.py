@@ -123,4 +123,5 @@ def shift_of(
             f"{by} has one level, {values[0]}: there is nothing to shift to; name a run of another beside (--beside)"
         )
     most = values[int(counts.argmax())]
-    return f"{by} {most} to others", named != most
+    others = [str(value) for value in np.unique(named) if value != most]
+    return f"{by} {most} to {others[0] if len(others) == 1 else 'others'}", named != most

@@ -14,40 +14,34 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analysis.features.contexts import contexts
 from analysis.features.descriptions import describe
 from analysis.features.fight import Outcome, Question, fight
 from analysis.features.judge import judge, known
-from analysis.features.material import Material, joined, material_of
+from analysis.features.material import joined, material_of
 from analysis.features.predicates import concepts, predicates, states
 from analysis.features.questions import questions_of
 from analysis.features.regimes import REGIMES, Plan
 from analysis.stats.threads import one_thread
-from harness.run.derived import inputs_of, read_table, write_table
+from harness.run.derived import Inputs, current, inputs_of, read_table, write_table
 
 Say = Callable[[str], None]
 INPUTS = ("decisions.parquet", "events.parquet", "activations")
 LATENTS: dict[str, Any] = {"target": pl.String, "place": pl.Int32, "latent": pl.Int32}
 """The latents that training games of the full regime chose, the most often chosen first."""
-CONTEXTS: dict[str, Any] = {
-    "latent": pl.Int32, "drawn": pl.String, "place": pl.Int32, "game_id": pl.String, "seq": pl.Int32,
-    "seat": pl.Int16, "subject": pl.Int16, "activation": pl.Float64,
-}  # fmt: skip
-"""`top`: the rows on which a latent is largest; `random`: drawn among those on which it is on."""
 NOTES: dict[str, Any] = {"kind": pl.String, "note": pl.String}
-"""`absent`: what could not be asked; `shift`: what the last regime is; `stamp`: what belongs beside every figure."""
-SHOWN = 8
-DESCRIBED = 200
-"""Latents of which contexts are kept: the best described ones."""
+"""`absent`: what could not be asked; `stamp`: what belongs beside every figure."""
 
 
 def write_fight(
     run: Any, folder: Path, by: str | None = None, regimes: Sequence[str] = REGIMES, plan: Plan | None = None,
     say: Say = lambda text: None, beside: Sequence[Any] = (),
 ) -> Outcome:  # fmt: skip
-    """Fight out one dictionary and write the tables into its folder.
+    """Fight out one dictionary and write the tables into its folder; what was fought out.
 
     beside: other runs whose rows the shift is tested on; all other regimes are of the run alone. by: as in
-    `questions_of`, with runs beside `run` where it is left out.
+    `questions_of`, with runs beside `run` where it is left out. In the tables every shift is a regime called by what it
+    is between; regimes that an earlier call fought out on the same rows stay in them.
     """
     with one_thread():
         material = material_of(run, folder)
@@ -58,21 +52,33 @@ def write_fight(
             wide, more = questions_of(run, whole, by or "run")
             absent += [f"shift: {note}" for note in more if note not in absent]
         here = [regime for regime in regimes if not (wide and regime == "shift")]
-        shifts = sorted({q.shifted for q in wide or questions if q.shifted})
         found = fight(questions, plan, here, say=say)
         if wide:
             found = found.joined(fight(wide, plan, ["shift"], say=say))
+    to = ", ".join(Path(other.path).name for other in beside)
+    found = found.naming({q.name: f"to {to}" if beside and not by else q.shifted for q in wide or questions})
     latents = [
         {"target": target, "place": place, "latent": latent}
         for target, own in found.chosen.items()
         for place, latent in enumerate(own, start=1)
     ]
-    tables = {
-        "fight": found.fight, "by_k": found.by_k, "verdicts": found.verdicts,
-        "latents": pl.DataFrame(latents, schema=LATENTS),
-    }  # fmt: skip
-    _write(run, folder, tables, {"absent": absent, "shift": shifts, "stamp": material.stamps})
+    inputs = inputs_of([run.path], INPUTS)
+    fought = {"fight": found.fight, "by_k": found.by_k, "verdicts": found.verdicts}
+    tables = {name: _with_before(folder / f"{name}.parquet", table, inputs) for name, table in fought.items()}
+    if "full" in regimes or not current(folder / "latents.parquet", inputs):
+        tables["latents"] = pl.DataFrame(latents, schema=LATENTS)
+    _write(run, folder, tables, {"absent": absent, "stamp": material.stamps})
     return found
+
+
+def _with_before(path: Path, made: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    """The rows made now and those of other regimes that a fight of the same rows left before, in the regimes' order."""
+    if current(path, inputs):
+        before = read_table(path)
+        made = pl.concat([before.filter(~pl.col("regime").is_in(made["regime"].unique().implode())), made])
+    first = pl.col("regime").str.split(",").list.first()
+    place = first.replace_strict({regime: i for i, regime in enumerate(REGIMES)}, default=len(REGIMES))
+    return made.sort(place, maintain_order=True)
 
 
 def write_judge(run: Any, folder: Path, say: Say = lambda text: None) -> dict[str, pl.DataFrame]:
@@ -92,31 +98,10 @@ def write_judge(run: Any, folder: Path, say: Say = lambda text: None) -> dict[st
         say(f"describing {found.card.width:,} latents by {len(words)} atoms")
         rules = describe(words, atoms, codes, games)
     tables = {
-        "truth": truth, "concepts": near, "rules": rules,
-        "contexts": contexts(material, rules["latent"].to_list()[:DESCRIBED]),
+        "truth": truth, "concepts": near, "rules": rules, "contexts": contexts(material, rules["latent"].to_list()),
     }  # fmt: skip
     _write(run, folder, tables, {"stamp": material.stamps})
     return tables
-
-
-def contexts(material: Material, latents: Sequence[int], seed: int = 0) -> pl.DataFrame:
-    """Schema `CONTEXTS`: rows on which each latent is largest, and rows drawn among those on which it is on."""
-    rng, parts = np.random.default_rng([seed, 9]), []
-    columns = material.codes.tocsc()
-    for latent in latents:
-        column = columns[:, [latent]]
-        where, value = column.indices, column.data
-        top = np.argsort(-value, kind="stable")[:SHOWN]
-        drawn = rng.choice(len(where), min(SHOWN, len(where)), replace=False)
-        for kind, some in (("top", top), ("random", np.sort(drawn))):
-            lines = material.lines[where[some]].select("game_id", "seq", "seat", "subject")
-            parts.append(
-                lines.with_columns(
-                    latent=pl.lit(latent), drawn=pl.lit(kind), place=pl.int_range(1, len(some) + 1),
-                    activation=pl.Series(value[some].astype(float)),
-                ).select(list(CONTEXTS)).cast(CONTEXTS)
-            )  # fmt: skip
-    return pl.concat(parts) if parts else pl.DataFrame(schema=CONTEXTS)
 
 
 def _write(run: Any, folder: Path, tables: dict[str, pl.DataFrame], notes: dict[str, Sequence[str]]) -> None:

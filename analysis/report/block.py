@@ -1,10 +1,10 @@
-"""A section of the report: a heading with parts, each a table, a figure or a note. What cannot be shown says why."""
+"""A section of the report: a heading with parts: tables, figures, cards, notes. What cannot be shown says why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from analysis.report.page import Figure, Table
+from analysis.report.page import Cards, Figure, Table
 
 
 @dataclass
@@ -14,10 +14,16 @@ class Part:
     note: str = ""
     table: Table | None = None
     figure: Figure | None = None
+    cards: Cards | None = None
     fold: str = ""
     """Where set, the part is closed under this summary until a reader opens it."""
     kept: bool = False
     """Whether a note alone is something found; else it says what is absent."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether more than a note stands in it."""
+        return any(one is not None for one in (self.table, self.figure, self.cards))
 
 
 @dataclass
@@ -36,16 +42,17 @@ class Block:
         note: str = "",
         table: Table | None = None,
         figure: Figure | None = None,
+        cards: Cards | None = None,
         fold: str = "",
         kept: bool = False,
     ) -> None:
         """Appends a part."""
-        self.parts.append(Part(note, table, figure, fold, kept))
+        self.parts.append(Part(note, table, figure, cards, fold, kept))
 
     @property
     def empty(self) -> bool:
         """Whether nothing but notes stands in it."""
-        return not any(part.table or part.figure for part in self.parts)
+        return not any(part.shown for part in self.parts)
 
     def take(self, other: Block, fold: str = "") -> None:
         """Appends another's parts, closed under `fold` where that is set; its notes count as absent where it
@@ -55,7 +62,7 @@ class Block:
             self.absent += [part.note for part in other.parts]
             return
         for part in other.parts:
-            if part.table is None and part.figure is None and not part.kept:
+            if not part.shown and not part.kept:
                 self.absent.append(part.note)
             else:
                 self.parts.append(replace(part, fold="" if part.kept else fold or part.fold))

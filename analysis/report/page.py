@@ -50,6 +50,27 @@ class Figure:
     caption: str
 
 
+@dataclass(frozen=True)
+class Card:
+    """One of several things that are shown side by side."""
+
+    title: str
+    facts: Sequence[str]
+    """Lines of text."""
+    lists: Sequence[tuple[str, Sequence[str]]] = ()
+    """(what it is, items)."""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards of the page."""
+
+    id: str
+    question: str
+    cards: Sequence[Card]
+    caption: str
+
+
 @dataclass
 class Numbers:
     """The frames behind tables and figures, by file name; written as parquet."""

@@ -31,7 +31,14 @@ def test_shared_directions_are_counted_whatever_their_order_length_and_company()
 def test_dictionaries_of_a_run_stand_side_by_side_and_seeds_beside_their_like(tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 12, 1.5)
     training = Training(
-        site="mention", layer="resid_post.1", widths=(24,), l0=(4, 6), seeds=(0, 1), rows=4_000, batch=128, lr=5e-3
+        site="mention",
+        layer="resid_post.1",
+        widths=(24,),
+        l0=(4, 6),
+        seeds=(0, 1),
+        rows=4_000,
+        batch=128,
+        lr=5e-3,
     )
     folders = train_dictionaries(run, training)
     alone = Training(

@@ -94,9 +94,9 @@ def test_regimes_are_what_they_say() -> None:
     with pytest.raises(AnalysisError, match="one level"):
         shift_of(np.full(4, "classic-7"), "preset")
     words, tested = shift_of(np.array(["a", "a", "b"]), "preset")
-    assert (words, tested.tolist()) == ("preset a to others", [False, False, True])
+    assert (words, tested.tolist()) == ("preset a to b", [False, False, True])
     words, tested = shift_of(np.array(["a", "a", "b"]), "run", np.array([False, False, True]))
-    assert (words, tested.tolist()) == ("run b to others", [True, True, False])
+    assert (words, tested.tolist()) == ("run b to a", [True, True, False])
 
 
 def test_a_source_that_holds_the_answer_gains_and_a_copy_of_the_probe_does_not() -> None:

@@ -137,6 +137,17 @@ def test_a_dictionary_is_trained_judged_fought_out_and_shown(run: Path) -> None:
     assert not block.empty
     assert "D_verdicts" in numbers.frames
     assert any(part.figure is not None for part in block.parts)
+    (deck,) = (part.cards for part in block.parts if part.cards is not None)
+    assert len({card.title for card in deck.cards}) == len(deck.cards)
+    # a card tells where the latent is on, in words of the game and with the truth
+    seen = tables["contexts"].row(0, named=True)
+    seats = {
+        s["seat"]: s for s in opened.seats.collect().filter(game_id=seen["game_id"]).iter_rows(named=True)
+    }
+    subject = seats[seen["subject"]]
+    assert f"about {subject['name']} ({subject['role']})" in seen["text"]
+    page = "".join(item for card in deck.cards for _, items in card.lists for item in items)
+    assert "about " in page and "/ " in page
     assert features_block([run.parent / "none"], Numbers()).absent
 
 
@@ -150,12 +161,18 @@ def test_the_shift_is_tested_on_the_rows_of_a_run_beside(run: Path, tmp_path: Pa
     whole = material_of(load_run(run), folder, beside=beside)
     assert (whole.own.sum(), len(whole.x)) == (len(material_of(load_run(run), folder).x), len(whole.lines))
     assert whole.lines.filter(~pl.Series(whole.own))["game_id"].str.starts_with("2:").all()
-    for by, words in ((None, "run planted (1) to others"), ("preset", "preset classic-7 to others")):
+    alone = write_fight(load_run(run), folder, None, ("full",), plan)
+    shifts = {None: "shift, to other", "preset": "shift, preset classic-7 to probe-6"}
+    for by, words in shifts.items():
         found = write_fight(load_run(run), folder, by, ("shift",), plan, beside=beside)
-        probe = found.fight.filter(target="subject_is_werewolf", regime="shift", source="probe on the stream")
+        probe = found.fight.filter(target="subject_is_werewolf", regime=words, source="probe on the stream")
         assert probe["n_games"].item() == 12 and probe["auroc"].item() > 0.7
-        notes = pl.read_parquet(folder / "notes.parquet")
-        assert notes.filter(kind="shift")["note"].to_list() == [words]
+    # what was fought out before on the same rows stays, and what is fought out again is there once
+    for name, first in (("fight", alone.fight), ("verdicts", alone.verdicts)):
+        told = pl.read_parquet(folder / f"{name}.parquet")
+        assert told["regime"].unique(maintain_order=True).to_list() == ["full", *shifts.values()]
+        assert told.filter(regime="full").equals(first)
+    assert pl.read_parquet(folder / "latents.parquet").height
     with pytest.raises(AnalysisError, match="'weather' is no factor"):
         write_fight(load_run(run), folder, "weather", ("shift",), plan)
     with pytest.raises(AnalysisError, match="lexicon has one level"):

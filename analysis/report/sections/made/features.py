@@ -12,17 +12,21 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from analysis.features.fight import LATENTS, PROBE
+from analysis.features.fight import LATENTS, MARGIN, PROBE
+from analysis.features.judge import CONCEPT
 from analysis.report.block import Block
 from analysis.report.figures import BLUE, INK, MUTED, ORANGE, TEAL, data, svg
-from analysis.report.page import Figure, Numbers, Table, p_text, title_of
+from analysis.report.page import Card, Cards, Figure, Numbers, Table, grouped, p_text, share, title_of
 from harness.features.saved import read_card
+from harness.features.spliced import read_splice
 from harness.run.derived import read_table
 
 SHOWN = 3
 """Dictionaries shown of a run at most: those whose fight is there, by name."""
-CARDS = 4
+CARDS = 2
 """Latents shown of each target."""
+EXAMPLES = 3
+"""Rows shown of each kind on a card."""
 DRAWN = {
     LATENTS: ORANGE, "best k principal components": BLUE, "best k of a random rotation": MUTED,
     "best k latents, untrained model": TEAL,
@@ -61,8 +65,17 @@ def _one(block: Block, folder: Path, number: str, numbers: Numbers) -> None:
     head = (
         f"Dictionary `{name}`: {card.kind}, {card.width:,} latents, {told} with {card.l0 or card.k:.1f} on."
     )
+    spliced = read_splice(folder)
+    if spliced is not None and spliced.recovered is not None:
+        head += f" Put in place of the stream it keeps {spliced.recovered:.1%} of what the model predicts."
     block.add(note=" ".join([head, answer(verdicts), *(f"Stamp: {stamp}." for stamp in stamps)]))
-    block.add(table=verdict_table(verdicts, f"D1{number}"))
+    full = pl.col("regime") == "full"
+    block.add(table=verdict_table(verdicts.filter(full), f"D1{number}"))
+    if verdicts.filter(~full).height:
+        block.add(
+            table=verdict_table(verdicts.filter(~full), f"D1b{number}"),
+            fold="The same with few games, rare or noisy labels, and shifts",
+        )
     block.add(table=sources_table(fight, f"D2{number}"))
     curves = read_table(folder / "by_k.parquet")
     if curves.height:
@@ -70,11 +83,17 @@ def _one(block: Block, folder: Path, number: str, numbers: Numbers) -> None:
         block.add(figure=figure)
     latents, rules = folder / "latents.parquet", folder / "rules.parquet"
     if latents.is_file() and rules.is_file():
-        table = latent_cards(read_table(latents), read_table(rules), f"D4{number}")
-        if table.rows:
-            block.add(table=table)
+        path = folder / "contexts.parquet"
+        seen = read_table(path) if path.is_file() else None
+        if seen is not None and "text" not in seen.columns:
+            seen = None  # of an older version
+        cards = latent_cards(read_table(latents), read_table(rules), seen, f"D4{number}")
+        if cards.cards:
+            block.add(cards=cards)
     if (folder / "truth.parquet").is_file():
-        block.add(table=truth_table(read_table(folder / "truth.parquet"), f"D5{number}"))
+        concepts = folder / "concepts.parquet"
+        spread = read_table(concepts) if concepts.is_file() else pl.DataFrame(schema=CONCEPT)
+        block.add(table=truth_table(read_table(folder / "truth.parquet"), spread, f"D5{number}"))
 
 
 def answer(verdicts: pl.DataFrame) -> str:
@@ -91,6 +110,11 @@ def answer(verdicts: pl.DataFrame) -> str:
             "lies below 0.01 AUROC."
         )
     best = gains.sort("gain", descending=True, maintain_order=True).row(0, named=True)
+    if gains["high"].max() < MARGIN:  # type: ignore[operator]
+        return (
+            f"In {gains.height} of {n} pairs of target and regime latents add to simple methods, by less than "
+            f"{MARGIN:g} AUROC; in {none} the whole interval lies below that and no gain is seen."
+        )
     return (
         f"In {gains.height} of {n} pairs of target and regime latents add to simple methods, most for "
         f"{title_of(best['target']).lower()} ({best['regime']}, {best['gain']:+.3f} AUROC); in {none} the whole "
@@ -106,20 +130,23 @@ def verdict_table(verdicts: pl.DataFrame, id: str) -> Table:
 
     def beside(frame: pl.DataFrame, r: dict[str, Any]) -> str:
         some = frame.filter(target=r["target"], regime=r["regime"])
-        return f"{some['gain'].item():+.3f}" if some.height == 1 else ""
+        return _signed(some["gain"].item()) if some.height == 1 else ""
 
     rows = [
         [
-            title_of(r["target"]), r["regime"], f"{r['without']:.3f}",
-            f"{r['gain']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]", p_text(r["adjusted"]), r["verdict"],
+            r["regime"], title_of(r["target"]), r["verdict"], f"{r['without']:.3f}",
+            f"{_signed(r['gain'])} [{_signed(r['low'])}, {_signed(r['high'])}]", p_text(r["adjusted"]),
             beside(alone, r), beside(probe, r),
         ]
         for r in mine.iter_rows(named=True)
     ]  # fmt: skip
+    marked = ["probe" if row[2] == "gain" else "" for row in rows]
+    columns = ["regime", "target", "verdict", "simple methods", "latents add", "p (Holm)", "latents over the surface",
+               "probe over the surface"]  # fmt: skip
+    first = 1 if mine["regime"].n_unique() == 1 else 0
+    shown = [row[first:] for row in grouped(rows)]
     return Table(
-        ["target", "regime", "simple methods", "latents add", "p (Holm)", "verdict", "latents over the surface",
-         "probe over the surface"],
-        rows, (2, 3, 4, 6, 7), ["probe" if row[5] == "gain" else "" for row in rows], id,
+        columns[first:], shown, tuple(range(3 - first, 8 - first)), marked, id,
         "Do latents add to a probe, components, a rotation, words, length and public counts together?",
         "AUROC of stacked probes on held-out games, intervals over games, p adjusted over targets within a regime.",
     )  # fmt: skip
@@ -150,7 +177,7 @@ def curve_figure(curves: pl.DataFrame, fight: pl.DataFrame, id: str) -> Figure:
     lines = fight.filter(regime="full", source=PROBE).select(
         panel=pl.col("target").map_elements(title_of, return_dtype=pl.String), probe="auroc"
     )
-    base = alt.Chart(data(named.join(lines, on="panel", how="left", maintain_order="left")))
+    both = named.join(lines, on="panel", how="left", maintain_order="left")
     order = [name for name in DRAWN if name in set(named["source"])]
     color = alt.Color(
         "source:N", scale=alt.Scale(domain=order, range=[DRAWN[name] for name in order]),
@@ -162,59 +189,88 @@ def curve_figure(curves: pl.DataFrame, fight: pl.DataFrame, id: str) -> Figure:
         axis=alt.Axis(title="columns read", grid=False, tickCount=5),
     )
     y = alt.Y("auroc:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title="AUROC", format=".2f", tickCount=5))
-    drawn = base.mark_line(strokeWidth=2.2, point={"size": 24}).encode(x=x, y=y, color=color)
-    across = base.mark_rule(color=INK, strokeDash=[4, 3]).encode(y=alt.Y("max(probe):Q"))
-    chart = (
-        (drawn + across)
-        .properties(width=250, height=150)
-        .facet(facet=alt.Facet("panel:N", title=None), columns=2, spacing=24)
-    )
+    panels = []
+    for panel in both["panel"].unique(maintain_order=True):
+        base = alt.Chart(data(both.filter(panel=panel)))
+        drawn = base.mark_line(strokeWidth=2.2, point={"size": 24}).encode(x=x, y=y, color=color)
+        across = base.mark_rule(color=INK, strokeDash=[4, 3]).encode(y=alt.Y("max(probe):Q"))
+        panels.append(
+            (drawn + across).properties(
+                width=320, height=150, title=alt.Title(panel, color=INK, anchor="start", fontSize=13)
+            )
+        )
+    chart = alt.concat(*panels, columns=2, spacing=24)
     label = "AUROC by number of columns read, latents beside components and a random rotation"
     return Figure(
         id,
         "by_k",
         "How many columns does it take?",
-        svg(chart.resolve_scale(y="independent"), label),
+        svg(chart, label),
         "Full data, held-out games. Dashed: a probe on the whole stream.",
     )
 
 
-def latent_cards(latents: pl.DataFrame, rules: pl.DataFrame, id: str) -> Table:
-    """The latents that training games chose for each target, with what they mean by rule."""
-    joined = latents.filter(pl.col("place") <= CARDS).join(
-        rules, on="latent", how="left", maintain_order="left"
-    )
-    rows = [
-        [
-            title_of(r["target"]), str(r["latent"]), r["rule"] or "on in too few rows", _two(r["information"]),
-            _two(r["precision"]), _two(r["recall"]), "" if r["n_on"] is None else f"{r['false_negatives']:,}",
-            "" if r["n_on"] is None else f"{r['n_on']:,} of {r['n_rows']:,}",
-        ]
-        for r in joined.iter_rows(named=True)
-    ]  # fmt: skip
-    shown = [["" if i and row[0] == rows[i - 1][0] else row[0], *row[1:]] for i, row in enumerate(rows)]
-    return Table(
-        ["target", "latent", "best rule of the grammar", "bits", "precision", "recall", "false negatives", "on in"],
-        shown, (1, 3, 4, 5, 6, 7), (), id, "What do the most predictive latents mean?",
-        "The rule with the most mutual information on one half of the held-out games; its figures are of the other. "
-        "False negatives: rows that satisfy the rule with the latent off.",
+def latent_cards(latents: pl.DataFrame, rules: pl.DataFrame, seen: pl.DataFrame | None, id: str) -> Cards:
+    """The latents that training games chose for each target: what they mean by rule, what that misses, and where they
+    are on."""
+    told = {r["latent"]: r for r in rules.iter_rows(named=True)}
+    chosen: dict[int, list[str]] = {}
+    for r in (
+        latents.filter(pl.col("place") <= CARDS).sort("place", maintain_order=True).iter_rows(named=True)
+    ):
+        chosen.setdefault(r["latent"], []).append(title_of(r["target"]).lower())
+    cards = []
+    for latent, targets in chosen.items():
+        facts, lists = [f"Chosen for: {'; '.join(targets)}."], []
+        if (r := told.get(latent)) is None:
+            facts.append("On in too few rows to be described.")
+        else:
+            precision, recall = _two(r["precision"]), _two(r["recall"])
+            facts += [
+                f"“{r['rule']}”: {r['information']:.2f} bits, precision {precision}, recall {recall}.",
+                f"Off in {r['false_negatives']:,} rows where the rule holds; on in {r['n_on']:,} of {r['n_rows']:,}.",
+            ]
+        for kind, name in (
+            () if seen is None else (("top", "Where it is largest"), ("random", "Where it is on, drawn"))
+        ):
+            rows = seen.filter(
+                pl.col("latent") == latent, pl.col("drawn") == kind, pl.col("text").is_not_null()
+            )
+            items = [f"{r['activation']:.2g}: {r['text']}" for r in rows.head(EXAMPLES).iter_rows(named=True)]
+            if items:
+                lists.append((name, items))
+        cards.append(Card(f"Latent {latent}", facts, lists))
+    return Cards(
+        id, "What do the most predictive latents mean?", cards,
+        "In quotes the rule of the grammar with the most mutual information on one half of the held-out games; its "
+        "figures are of the other half.",
     )  # fmt: skip
 
 
-def truth_table(truth: pl.DataFrame, id: str) -> Table:
-    """The best latent of each known concept, with what it misses."""
-    rows = [
-        [
-            r["concept"], r["atom"], str(r["latent"]), _two(r["precision"]), _two(r["recall"]),
-            f"{r['false_negatives']:,} of {r['n_true']:,}",
-        ]
-        for r in truth.filter(pl.col("place") == 1).iter_rows(named=True)
-    ]  # fmt: skip
+def truth_table(truth: pl.DataFrame, concepts: pl.DataFrame, id: str) -> Table:
+    """The best latent of each known concept, with what it misses; over how many latents the concept is spread, and how
+    often another takes it over."""
+    spread = {r["concept"]: r for r in concepts.iter_rows(named=True)}
+    rows = []
+    for r in truth.filter(pl.col("place") == 1).iter_rows(named=True):
+        own = spread.get(r["concept"])
+        over = "" if own is None else "over 16" if own["splitting"] is None else str(own["splitting"])
+        rows.append(
+            [
+                r["concept"], r["atom"], str(r["latent"]), _two(r["precision"]), _two(r["recall"]),
+                f"{r['false_negatives']:,} of {r['n_true']:,}", over, "" if own is None else share(own["absorption"]),
+            ]
+        )  # fmt: skip
     return Table(
-        ["concept", "truth", "best latent", "precision", "recall", "missed"], rows, (2, 3, 4, 5), (), id,
-        "Is there a latent for a known concept, and what does it miss?",
-        "Chosen by F1 on one half of the held-out games, counted on the other.",
+        ["concept", "truth", "best latent", "precision", "recall", "missed", "spread over", "absorbed"], rows,
+        (2, 3, 4, 5, 6, 7), (), id, "Is there a latent for a known concept, and what does it miss?",
+        "Chosen by F1 on one half of the held-out games, counted on the other. Spread over: latents that a read-out "
+        "needs. Absorbed: rows that a probe recognises where these are off and another latent carries the direction.",
     )  # fmt: skip
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-0.000", "+0.000")
 
 
 def _two(value: float | None) -> str:
