@@ -21,7 +21,9 @@ from harness.features.dictionary import FeaturesError
 STRETCH = 256
 """Rows that stand together in the store and are read together."""
 BUFFER = 65_536
-"""Rows in memory at once, mixed before they become batches."""
+"""Rows in memory at once at most, mixed before they become batches."""
+BUFFER_BYTES = 256 * 2**20
+"""Bytes of them at most: fewer rows of wide models."""
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -39,7 +41,7 @@ class Rows(msgspec.Struct, frozen=True):
         batch is left out."""
         rng = np.random.default_rng([seed, 11, epoch])
         starts = rng.permutation(np.arange(0, self.train.height, STRETCH))
-        at_once = max(1, BUFFER // STRETCH)
+        at_once = max(1, min(BUFFER, BUFFER_BYTES // (4 * self.store.d_model)) // STRETCH)
         rest = np.zeros((0, self.store.d_model), dtype=np.float32)
         for first in range(0, len(starts), at_once):
             some = pl.concat([self.train.slice(int(at), STRETCH) for at in starts[first : first + at_once]])

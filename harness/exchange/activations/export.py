@@ -26,10 +26,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harness.activations.format import BELIEF_MENTION
 from harness.activations.store import Activations, ActivationsError
 from harness.atomic import making_folder, replacing, write_whole
 from harness.digest import file_digest
+from harness.exchange.activations.contexts import ids_before
 from harness.exchange.activations.layers import Names, check_names, names_of
 from harness.run.folder import Run, load_run
 from harness.seals import files_of, seal
@@ -39,7 +39,7 @@ FORMATS: tuple[Format, ...] = ("numpy", "saelens", "nla", "oracle")
 CHECKED = 16
 """Rows that are held to the model before anything is written."""
 TWIN = "swapped_role"
-QUESTION = "Is the player whose name was just read a werewolf?"
+QUESTION = "Is the player whose name was just read {phrase}?"
 Say = Callable[[str], None]
 
 
@@ -63,15 +63,17 @@ def export_activations(
     hooked = _model(opened, store, device)
     names = names_of(layer, hooked.layout.n_layers)
     x = store.read(lines, layer)
-    table = table_of(opened, lines)
+    question = QUESTION.format(phrase=opened.manifest.cells[0].rules()[0].belief_targets[0].phrase)
+    table = table_of(opened, lines, store.info.model)
     off = _checked(names, hooked, opened, table, lines, x, store, say)
     twins = _twins(store, lines, layer)
     with making_folder(Path(out).resolve()) as part:
-        _write(part, format, names, table, x)
+        _write(part, format, names, table, x, question)
         controls = part / "controls"
         for name, (own, rows) in {"shuffled": (table, _shuffled(x, table, seed)), **twins}.items():
             (controls / name).mkdir(parents=True)
-            _write(controls / name, format, names, table if own is table else table_of(opened, own), rows)
+            told = table if own is table else table_of(opened, own, store.info.model)
+            _write(controls / name, format, names, told, rows, question)
         if not twins:
             say(f"no twins: nothing was captured as {TWIN} (wolfscope capture RUN --variant {TWIN})")
         files = sorted(file for file in part.rglob("*") if file.is_file())
@@ -87,23 +89,18 @@ def export_activations(
     return Path(out)
 
 
-def table_of(run: Run, lines: pl.DataFrame) -> pl.DataFrame:
+def table_of(run: Run, lines: pl.DataFrame, model: str) -> pl.DataFrame:
     """`rows.parquet`: index lines with the token ids up to the last token of each row, and the truth about the row.
 
     Columns game_id, seq, seat, subject, site, variant, position (index of the first token read, in the whole context),
-    n_tokens, token_ids (null where the row was read on a fork, whose ids are no part of the log), viewer_role,
-    subject_role, answer (whether it is one of the roles that the game's first belief target asks about).
+    n_tokens, token_ids (null where they cannot be made again, `contexts.ids_before`), viewer_role, subject_role, answer
+    (whether it is one of the roles that the game's first belief target asks about).
     """
     roles = {
         (game, seat): role
         for game, seat, role in run.seats.select("game_id", "seat", "role").collect().iter_rows()
     }
-    ids: list[list[int] | None] = []
-    for line in lines.iter_rows(named=True):
-        on_fork = line["site"] == BELIEF_MENTION or line["variant"] != "original"
-        context = None if on_fork else run.context_ids(line["game_id"], line["seq"])
-        end = line["token_index"] + line["n_tokens"]
-        ids.append(None if context is None else [int(i) for i in context[:end]])
+    ids = ids_before(run, lines, model)
     own = [roles.get((game, seat)) for game, seat in lines.select("game_id", "seat").iter_rows()]
     about = [roles.get((game, subject)) for game, subject in lines.select("game_id", "subject").iter_rows()]
     asked = run.manifest.cells[0].rules()[0].belief_targets[0].roles
@@ -124,14 +121,10 @@ def _checked(
     known = np.flatnonzero(table["token_ids"].is_not_null().to_numpy() & (lines["n_tokens"] == 1).to_numpy())
     some = known[np.unique(np.linspace(0, len(known) - 1, CHECKED).astype(int))] if len(known) else known
     if not len(some):
-        # rows on forks are held by `wolfscope check --activations`; the names are held on rows of another site
-        other = store.index().filter(pl.col("site") != BELIEF_MENTION, pl.col("n_tokens") == 1)[:CHECKED]
-        if not other.height:
-            raise ActivationsError(
-                f"no row of {store.path} was read in a context of the log, so the layer's names cannot be verified; "
-                f"capture one more site: wolfscope capture {run.path} --site prompt_last"
-            )
-        table, x, some = table_of(run, other), store.read(other, names.name), np.arange(other.height)
+        raise ActivationsError(
+            f"of none of these rows of {store.path} is one token known, so the layer's names cannot be verified; "
+            f"export a site of single tokens: wolfscope capture {run.path} --site prompt_last"
+        )
     contexts = [(table["token_ids"][int(i)].to_list(), [table["position"][int(i)]]) for i in some]
     off = dict(check_names(names, hooked, contexts, x[some], store.info.dtype))
     say(
@@ -158,7 +151,9 @@ def _shuffled(x: NDArray[Any], table: pl.DataFrame, seed: int) -> NDArray[Any]:
     return x[moved]
 
 
-def _write(folder: Path, format: Format, names: Names, table: pl.DataFrame, x: NDArray[Any]) -> None:
+def _write(
+    folder: Path, format: Format, names: Names, table: pl.DataFrame, x: NDArray[Any], question: str
+) -> None:
     with replacing(folder / "rows.parquet") as part:
         table.write_parquet(part)
     if format == "numpy":
@@ -169,12 +164,12 @@ def _write(folder: Path, format: Format, names: Names, table: pl.DataFrame, x: N
         with replacing(folder / "activations.parquet") as part:
             pl.DataFrame([values]).with_columns(token_ids=table["token_ids"]).write_parquet(part)
     else:
-        text = "\n".join(json.dumps(row) for row in _sentences(format, names, table, x))
+        text = "\n".join(json.dumps(row) for row in _sentences(format, names, table, x, question))
         write_whole(folder / "rows.jsonl", text.encode() + b"\n")
 
 
 def _sentences(
-    format: Format, names: Names, table: pl.DataFrame, x: NDArray[Any]
+    format: Format, names: Names, table: pl.DataFrame, x: NDArray[Any], question: str
 ) -> Iterator[dict[str, Any]]:
     where = {
         "layer": names.name, "block_output": names.block, "hidden_states": names.hidden_states,
@@ -188,7 +183,7 @@ def _sentences(
         }  # fmt: skip
         if format == "oracle":
             answer = None if row["answer"] is None else "yes" if row["answer"] else "no"
-            found |= {"question": QUESTION, "answer": answer}
+            found |= {"question": question, "answer": answer}
         yield found
 
 

@@ -93,6 +93,37 @@ def test_controls_stand_beside_twins_with_other_role_lines_and_vectors_dealt_ane
     assert set(twins["variant"]) == {"swapped_role"}
     keys = ["game_id", "seq", "seat", "subject"]
     assert twins.join(table, on=keys, how="anti").height == 0
+    # their token ids are those that were read: the same words but for the role line
+    both = twins.join(table, on=keys, how="left", maintain_order="left", suffix="_own")
+    assert both["token_ids"].null_count() == 0
+    pairs = list(both.select("token_ids", "token_ids_own").iter_rows())
+    # a name that stands before the role line was read alike
+    assert sum(theirs != own for theirs, own in pairs) > len(pairs) / 2
+    assert max(len(set(theirs) ^ set(own)) for theirs, own in pairs) <= 8
+    vectors = np.load(home / "controls" / "twins" / "rows.npy")
+    model = load_hooked_model(SMALL_MODEL, device="cpu").model
+    with torch.inference_mode():
+        states = model(input_ids=torch.tensor([both["token_ids"][0].to_list()]), output_hidden_states=True)
+    assert np.allclose(states.hidden_states[4][0, -1].numpy(), vectors[0], atol=1e-3)
+
+
+def test_rows_read_on_a_fork_have_the_tokens_of_their_question(tmp_path: Path) -> None:
+    config = config_of(
+        beliefs={"enabled": True, "before": ["ballot"]}, activations={"sites": ["belief_mention"]}
+    )
+    path = played(tmp_path / "run", config)
+    capture_run(path, device="cpu")
+    out = export_activations(
+        path, tmp_path / "out", format="oracle", site="belief_mention", layer="resid_post.3"
+    )
+    table = pl.read_parquet(out / "rows.parquet")
+    assert table["token_ids"].null_count() == 0
+    assert (table["token_ids"].list.len() == table["position"] + table["n_tokens"]).all()
+    card = json.loads((out / "card.json").read_text())
+    assert card["checked_rows"] == 16
+    assert max(card["largest_relative_error"].values()) < 1e-3
+    asked = {json.loads(line)["question"] for line in (out / "rows.jsonl").read_text().split("\n") if line}
+    assert asked == {"Is the player whose name was just read a werewolf?"}
 
 
 def test_nothing_is_written_where_rows_are_not_the_models(run: Run, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from harness.features import rows as rows_module
 from harness.features import train as training_module
 from harness.features.dictionary import Dictionary, FeaturesError
 from harness.features.fit import fit_of
@@ -142,6 +144,18 @@ def test_held_out_games_are_never_trained_on_and_rows_come_in_an_order_of_their_
     assert not np.array_equal(first, other)
     order = np.lexsort(store.read(rows.train, LAYER).T)
     assert len(np.unique(first, axis=0)) == len(first) == len(order) // 100 * 100
+
+
+def test_of_a_large_store_only_a_piece_is_in_memory_at_a_time(tmp_path: Path, monkeypatch) -> None:
+    x = np.random.default_rng(0).normal(size=(20_000, 128)).astype(np.float32)
+    rows = rows_of(write_store(tmp_path / "store", x), "mention", LAYER, 0.2)
+    monkeypatch.setattr(rows_module, "BUFFER_BYTES", x.nbytes // 20)
+    tracemalloc.start()
+    seen = sum(len(batch) for batch in rows.batches(128, 0, 0))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen == rows.train.height // 128 * 128
+    assert most < x.nbytes / 4
 
 
 @pytest.mark.parametrize(
