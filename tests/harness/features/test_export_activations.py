@@ -99,7 +99,9 @@ def test_controls_stand_beside_twins_with_other_role_lines_and_vectors_dealt_ane
     pairs = list(both.select("token_ids", "token_ids_own").iter_rows())
     # a name that stands before the role line was read alike
     assert sum(theirs != own for theirs, own in pairs) > len(pairs) / 2
-    assert max(len(set(theirs) ^ set(own)) for theirs, own in pairs) <= 8
+    assert all(
+        theirs[-shared:] == own[-shared:] for theirs, own in pairs if (shared := min(len(own) - 80, 60)) > 0
+    )
     vectors = np.load(home / "controls" / "twins" / "rows.npy")
     model = load_hooked_model(SMALL_MODEL, device="cpu").model
     with torch.inference_mode():
