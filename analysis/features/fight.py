@@ -101,8 +101,10 @@ class Outcome:
         named = (
             pl.when(pl.col("regime") == "shift").then(told.str.strip_chars(", ")).otherwise(pl.col("regime"))
         )
-        tables = (table.with_columns(regime=named) for table in (self.fight, self.by_k, self.verdicts))
-        return Outcome(*tables, self.chosen)
+        fight, by_k, verdicts = (
+            table.with_columns(regime=named) for table in (self.fight, self.by_k, self.verdicts)
+        )
+        return Outcome(fight, by_k, verdicts, self.chosen)
 
     def joined(self, other: Outcome) -> Outcome:
         """Both, of different regimes."""

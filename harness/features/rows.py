@@ -22,7 +22,7 @@ STRETCH = 256
 """Rows that stand together in the store and are read together."""
 BUFFER = 65_536
 """Rows in memory at once at most, mixed before they become batches."""
-BUFFER_BYTES = 256 * 2**20
+BUFFER_BYTES = 128 * 2**20
 """Bytes of them at most: fewer rows of wide models."""
 
 
@@ -45,11 +45,14 @@ class Rows(msgspec.Struct, frozen=True):
         rest = np.zeros((0, self.store.d_model), dtype=np.float32)
         for first in range(0, len(starts), at_once):
             some = pl.concat([self.train.slice(int(at), STRETCH) for at in starts[first : first + at_once]])
-            rows = np.concatenate([rest, self.store.read(some, self.layer)])
-            rows = rows[rng.permutation(len(rows))]
+            rows = self.store.read(some, self.layer)
+            if len(rest):
+                rows = np.concatenate([rest, rows])
+            order = rng.permutation(len(rows))
             whole = len(rows) // size * size
-            yield from (rows[at : at + size] for at in range(0, whole, size))
-            rest = rows[whole:]
+            yield from (rows[order[at : at + size]] for at in range(0, whole, size))
+            rest = rows[order[whole:]]
+            del rows  # before the next ones are read
 
     def some(self, most: int, seed: int, held_out: bool = False) -> NDArray[np.float32]:
         """At most so many rows `(n, d_model)`, drawn without replacement."""

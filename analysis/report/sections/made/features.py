@@ -219,32 +219,35 @@ def latent_cards(latents: pl.DataFrame, rules: pl.DataFrame, seen: pl.DataFrame 
         latents.filter(pl.col("place") <= CARDS).sort("place", maintain_order=True).iter_rows(named=True)
     ):
         chosen.setdefault(r["latent"], []).append(title_of(r["target"]).lower())
-    cards = []
+    cards, text_is_told = [], pl.col("text").is_not_null()
     for latent, targets in chosen.items():
-        facts, lists = [f"Chosen for: {'; '.join(targets)}."], []
-        if (r := told.get(latent)) is None:
+        facts, own = [f"Chosen for: {'; '.join(targets)}."], told.get(latent)
+        if own is None:
             facts.append("On in too few rows to be described.")
         else:
-            precision, recall = _two(r["precision"]), _two(r["recall"])
+            precision, recall = _two(own["precision"]), _two(own["recall"])
+            missed, on = f"{own['false_negatives']:,}", f"{own['n_on']:,} of {own['n_rows']:,}"
             facts += [
-                f"“{r['rule']}”: {r['information']:.2f} bits, precision {precision}, recall {recall}.",
-                f"Off in {r['false_negatives']:,} rows where the rule holds; on in {r['n_on']:,} of {r['n_rows']:,}.",
+                f"“{own['rule']}”: {own['information']:.2f} bits, precision {precision}, recall {recall}.",
+                f"Off in {missed} rows where the rule holds; on in {on}.",
             ]
-        for kind, name in (
-            () if seen is None else (("top", "Where it is largest"), ("random", "Where it is on, drawn"))
-        ):
-            rows = seen.filter(
-                pl.col("latent") == latent, pl.col("drawn") == kind, pl.col("text").is_not_null()
-            )
-            items = [f"{r['activation']:.2g}: {r['text']}" for r in rows.head(EXAMPLES).iter_rows(named=True)]
-            if items:
-                lists.append((name, items))
+        lists = [] if seen is None else _where_on(seen.filter(pl.col("latent") == latent, text_is_told))
         cards.append(Card(f"Latent {latent}", facts, lists))
     return Cards(
         id, "What do the most predictive latents mean?", cards,
         "In quotes the rule of the grammar with the most mutual information on one half of the held-out games; its "
         "figures are of the other half.",
     )  # fmt: skip
+
+
+def _where_on(rows: pl.DataFrame) -> list[tuple[str, list[str]]]:
+    """What a card lists of a latent's contexts."""
+    found = []
+    for kind, name in (("top", "Where it is largest"), ("random", "Where it is on, drawn")):
+        some = rows.filter(pl.col("drawn") == kind).head(EXAMPLES)
+        if some.height:
+            found.append((name, [f"{r['activation']:.2g}: {r['text']}" for r in some.iter_rows(named=True)]))
+    return found
 
 
 def truth_table(truth: pl.DataFrame, concepts: pl.DataFrame, id: str) -> Table:
