@@ -131,7 +131,12 @@ def load(
 
 @features.command
 def judge(
-    run: Path, *dictionaries: Path, splice: Flag = False, device: str = "auto", quiet: Flag = False
+    run: Path,
+    *dictionaries: Path,
+    splice: Flag = False,
+    contexts: int = 200,
+    device: str = "auto",
+    quiet: Flag = False,
 ) -> int:
     """Hold dictionaries to the truth of the games that they never saw: latents of known concepts with what they miss,
     splitting, absorption, and a checked rule for every latent.
@@ -144,6 +149,8 @@ def judge(
         Their folders (default: all of the run's).
     splice
         Also put the reconstructions into the model's stream and measure how much of its predictions is kept.
+    contexts
+        Contexts that --splice reads at most, three times each.
     device
         Where the model is read for --splice: cpu, cuda or auto.
     quiet
@@ -153,6 +160,8 @@ def judge(
     from analysis.features.write import judge_lines, write_judge
     from harness.run.folder import load_run
 
+    if contexts < 1:
+        raise WolfscopeError(f"--contexts is {contexts}; at least 1 is needed")
     opened, say = load_run(run), progress_of(quiet, False).say
     for folder in folders_of(run, dictionaries):
         last_line(folder)
@@ -162,7 +171,7 @@ def judge(
             from harness.features.splice import write_splice
             from harness.features.spliced import splice_lines
 
-            for line in splice_lines(write_splice(opened, folder, device=device, say=say)):
+            for line in splice_lines(write_splice(opened, folder, most=contexts, device=device, say=say)):
                 last_line(line)
     return 0
 
