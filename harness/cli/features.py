@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from harness.cli.app import ANALYSE, Flag, app, last_line, progress_of
 from harness.errors import WolfscopeError
-
-if TYPE_CHECKING:
-    pass
 
 features = App(
     name="features",
