@@ -14,6 +14,7 @@ from agents.hooks.model import load_hooked_model
 from agents.models.small import SMALL_MODEL
 from harness.activations.store import ActivationsError
 from harness.capture.run import capture_run
+from harness.config.files import parse_config
 from harness.exchange.activations import FORMATS, export_activations
 from harness.exchange.activations.layers import Names, check_names, names_of
 from harness.run.folder import Run, load_run
