@@ -54,12 +54,19 @@ class Learner(nn.Module):
         draw = torch.Generator().manual_seed(plan.seed)
         directions = torch.randn(plan.width, d_model, generator=draw)
         directions /= directions.norm(dim=1, keepdim=True)
+        self.start = directions.clone()
+        """(width, d_model): the random directions that it began with."""
         self.w_dec = nn.Parameter(directions)
         self.w_enc = nn.Parameter(directions.T.contiguous().clone())
         self.b_enc = nn.Parameter(torch.zeros(plan.width))
         self.b_dec = nn.Parameter(mean.clone())
         self.since: Tensor
         self.register_buffer("since", torch.zeros(plan.width))  # rows since each latent fired
+
+    @property
+    def near_start(self) -> float:
+        """Median cosine between the directions and the random ones that they began as: 1 where nothing was learnt."""
+        return float((self.w_dec.detach() * self.start).sum(dim=1).median())
 
     def before(self, x: Tensor) -> Tensor:
         """(n_rows, width): activations before any are dropped."""

@@ -35,6 +35,8 @@ MOST = 16_384
 """Rows that normalisation, threshold and figures are computed on at most."""
 KEEP_EVERY = 60.0
 """Seconds between two states from which a stopped training goes on."""
+NEAR_START = 0.8
+"""A dictionary whose directions lie this near to those that they began as (median cosine) has hardly learnt any."""
 Say = Callable[[str], None]
 
 
@@ -115,6 +117,8 @@ def train_on(store: Activations, training: Training, out: Path, say: Say = lambd
             f"{folders[i].name}: explains {card.variance_explained:.1%} of held-out rows with {card.l0:.1f} latents "
             f"on, {card.dead:.1%} of the latents dead"
         )
+        for stamp in card.stamps:
+            say(f"note: {stamp}")
     session.clear()
     return folders
 
@@ -274,7 +278,7 @@ def save_finished(learner: Learner, scale: float, rows: Rows, training: Training
         kind=plan.kind, model=rows.store.info.model, site=training.site, layer=training.layer,
         d_model=rows.store.d_model, width=plan.width, activation="topk" if plan.kind == "topk" else "threshold",
         k=plan.k, normalisation="scale", scale=scale, n_rows=rows.train.height, held_out=rows.games,
-        prefixes=plan.prefixes if plan.kind == "matryoshka" else (), seed=plan.seed,
+        prefixes=plan.prefixes if plan.kind == "matryoshka" else (), seed=plan.seed, stamps=_hardly(learner),
         source=f"trained on {training.store} by wolfscope, {training.rows:,} rows seen",
     )  # fmt: skip
     bare = Dictionary(card, **weights, threshold=np.zeros(plan.width, dtype=np.float32))
@@ -286,6 +290,18 @@ def save_finished(learner: Learner, scale: float, rows: Rows, training: Training
     )
     save_dictionary(Dictionary(card, **weights, threshold=found.threshold), folder)
     return card
+
+
+def _hardly(learner: Learner) -> tuple[str, ...]:
+    """What to say of a dictionary that was trained too little to be judged. It may explain a lot all the same."""
+    near = learner.near_start
+    if near < NEAR_START:
+        return ()
+    told = (
+        f"hardly trained: half of its directions lie within a cosine of {near:.2f} of the random ones that they began "
+        "as; train on more rows (--rows) before concluding anything of its latents"
+    )
+    return (told,)
 
 
 def threshold_of(found: Dictionary, x: Any) -> float:

@@ -111,10 +111,11 @@ def test_controls_stand_beside_twins_with_other_role_lines_and_vectors_dealt_ane
 
 
 def test_rows_read_on_a_fork_have_the_tokens_of_their_question(tmp_path: Path) -> None:
-    config = config_of(
-        beliefs={"enabled": True, "before": ["ballot"]}, activations={"sites": ["belief_mention"]}
-    )
-    path = played(tmp_path / "run", config)
+    changes = {
+        "beliefs": {"enabled": True, "before": ["ballot"]},
+        "activations": {"sites": ["belief_mention"], "layers": [3]},
+    }
+    path = played(tmp_path / "run", parse_config(config_of().plain() | changes))
     capture_run(path, device="cpu")
     out = export_activations(
         path, tmp_path / "out", format="oracle", site="belief_mention", layer="resid_post.3"

@@ -100,6 +100,15 @@ def test_latents_that_never_fire_begin_anew() -> None:
     assert (learner.before(x)[:, :32] > 0).any(dim=0).all()
 
 
+def test_a_dictionary_that_hardly_left_its_random_start_says_so(store, trained, tmp_path: Path) -> None:
+    assert all(not found.card.stamps for found in trained.values())
+    said: list[str] = []
+    (folder,) = train_on(store, plan(rows=1_000, lr=1e-3), tmp_path, said.append)
+    (stamp,) = load_dictionary(folder).card.stamps
+    assert stamp.startswith("hardly trained") and "--rows" in stamp
+    assert any(stamp in line for line in said)
+
+
 def test_a_stopped_training_ends_as_one_that_was_not_stopped(store, tmp_path: Path, monkeypatch) -> None:
     whole = train_on(store, plan(rows=12_000), tmp_path / "whole")
     one, steps = training_module._Session._one, []
