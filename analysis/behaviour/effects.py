@@ -61,6 +61,7 @@ CHANGES = {
     ("utterance", "flip"): "what was said last about the player turned round",
     ("utterance", "filler"): "what was said last about the player replaced by filler",
     ("utterance", "add"): "something more said about the player",
+    ("lexicon", ""): "the same told in other words",
     ("player", ""): "the player's settings changed", ("model", ""): "another checkpoint asked",
     ("reasoning", ""): "the reasoning changed",
 }  # fmt: skip

@@ -16,6 +16,8 @@ Control = Literal[
 ]
 """What an arm is to the arm that it belongs to: itself, another strength of it, or a control."""
 BASE = "unchanged"
+WORDED = ("utterance", "lexicon", "player", "role_line", "reasoning")
+"""Kinds of arms that change the words of a prompt."""
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -40,6 +42,7 @@ class Arm(msgspec.Struct, frozen=True):
     act: str = "accuse"
     by: str = "drawn"
     step: str = "subject"
+    lexicon: str | None = None
     dictionary: str | None = None
     """latents: the dictionary's folder."""
     latents: tuple[int, ...] = ()
@@ -242,7 +245,7 @@ def _far(layer: int, n_layers: int) -> int:
 def _word_arms(section: ArmSection, design: Design) -> list[Arm]:
     arm = Arm(
         section.name, section.name, "", section.kind, section.do, settings=dict(section.settings),
-        model=section.model, act=section.act, by=section.by, step=section.step,
+        model=section.model, act=section.act, by=section.by, step=section.step, lexicon=section.lexicon,
     )  # fmt: skip
     if section.sham_of is not None:
         return [msgspec.structs.replace(arm, of=section.sham_of, control="sham")]

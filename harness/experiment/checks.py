@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from harness.experiment.arms import Arm
+from harness.experiment.arms import WORDED, Arm
 from harness.experiment.design import Design, ExperimentError
 from harness.experiment.moments import Moment
 from harness.experiment.scenes import Scenes, positions
@@ -58,7 +58,7 @@ def check_changes(
             continue
         if arm.kind in ("direction", "latents", "patch"):
             _check_place(arm, moments, scenes)
-        elif arm.kind in ("role_line", "utterance", "player", "reasoning") and arm.do != "resample":
+        elif arm.kind in WORDED and arm.do != "resample":
             changed = 0
             for m in moments[::step]:
                 scene = scenes[m.run].scene(m)
@@ -67,7 +67,7 @@ def check_changes(
             if not changed:
                 raise ExperimentError(
                     f"arm {arm.of} changes nothing: in none of {len(moments[::step])} moments looked at does the "
-                    f"prompt differ ({arm.kind} {arm.do or arm.settings}); change the arm or the query"
+                    f"prompt differ ({arm.kind} {arm.do or arm.lexicon or arm.settings}); change the arm or the query"
                 )
 
 

@@ -94,7 +94,9 @@ class ArmSection(Section):
     """`[[arms]]`: one change."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    kind: Literal["direction", "latents", "patch", "role_line", "utterance", "player", "model", "reasoning"]
+    kind: Literal[
+        "direction", "latents", "patch", "role_line", "utterance", "lexicon", "player", "model", "reasoning"
+    ]  # fmt: skip
     direction: str | None = None
     """direction: the key of a `[directions.*]` table. patch: whose layer."""
     do: str = ""
@@ -117,6 +119,8 @@ class ArmSection(Section):
     """utterance add: which living third seat says it, by the viewer's belief."""
     step: Which = "subject"
     """reasoning cut, drop, resample, edit: which step, by default the last that names the subject."""
+    lexicon: str | None = None
+    """lexicon: the words in which the same game is told; what was said is told in them too."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """player: dotted keys of the player's `[agents.*]` table: { "settings.factors.advice" = true }."""
     model: str | None = None
@@ -132,6 +136,7 @@ class ArmSection(Section):
             "patch": ("", "opposite"),
             "role_line": ("remove", "swap"),
             "utterance": ("remove", "flip", "filler", "add"),
+            "lexicon": ("",),
             "player": ("",),
             "model": ("",),
             "reasoning": tuple(do for do in DOES if do != "irrelevant"),
@@ -142,12 +147,9 @@ class ArmSection(Section):
                 f"{', '.join(word or 'none' for word in known)}"
             )
         needed = {
-            "direction": "direction",
-            "latents": "direction",
-            "patch": "direction",
-            "player": "settings",
-            "model": "model",
-        }.get(self.kind)
+            "direction": "direction", "latents": "direction", "patch": "direction", "lexicon": "lexicon",
+            "player": "settings", "model": "model",
+        }.get(self.kind)  # fmt: skip
         if needed is not None and not getattr(self, needed):
             raise ValueError(f"arm {self.name}: a {self.kind} arm needs {needed}")
         if self.kind == "direction" and (
@@ -238,6 +240,10 @@ class Design(Section):
         others = bool(self.arms) or self.reasoning is not None
         if (self.strategic is None) != others:
             raise ValueError("a design has either arms or a [strategic] table, or else a [reasoning] table")
+        if self.reasons and any(arm.kind == "lexicon" for arm in self.arms):
+            raise ValueError(
+                "a reasoning stays in the words it was written in: a lexicon arm has none before it"
+            )
         if self.turns is not None and (self.reasoning or any(arm.kind != "player" for arm in self.arms)):
             raise ValueError(
                 "[turns] are taken anew by the player: its arms are of kind player, with no [reasoning]"
@@ -293,6 +299,8 @@ class Design(Section):
         plain = self.model_dump(mode="json")
         for section in (one for one in plain["directions"].values() if one["dictionary"] is None):
             del section["dictionary"], section["latents"]  # designs of before there were any keep their hash
+        for arm in (one for one in plain["arms"] if one["lexicon"] is None):
+            del arm["lexicon"]
         if plain["turns"] is None:
             del plain["turns"]
         return hash_of(plain)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from agents.hooks.intervention import Intervention
-from harness.experiment.arms import BASE, Arm
+from harness.experiment.arms import BASE, WORDED, Arm
 from harness.experiment.design import ExperimentError
 from harness.experiment.moments import Donor, Moment
 from harness.experiment.scenes import OPTIONS, Prompted, Scene, Scenes, positions
@@ -17,8 +17,6 @@ from harness.experiment.scoring.questions import Ask
 from harness.features.dictionary import Dictionary
 from harness.features.saved import load_dictionary
 
-WORDED = ("utterance", "player", "role_line", "reasoning")
-"""Kinds of arms that change the words of a prompt."""
 Key = tuple[str, str | int]
 """(arm, `options` or the seat whose role is asked for)."""
 

@@ -12,7 +12,7 @@ from agents.base import ModelPlayer
 from agents.llm.beliefs import gone, role_words
 from agents.llm.encoder import Encoder
 from games import chance
-from games.base import Observation
+from games.base import GameError, Observation
 from games.play import observe
 from games.records import Action, Decision, Request, Span, SpeechAct
 from games.statements import Statement
@@ -25,7 +25,7 @@ from harness.experiment.arms import Arm
 from harness.experiment.design import ExperimentError, Where
 from harness.experiment.moments import Moment
 from harness.experiment.reasoned import asked_behind, played_of
-from harness.experiment.words import changed_records, said_before, speaker_of
+from harness.experiment.words import changed_records, renamed_records, said_before, speaker_of
 from harness.reasoning.played import Played
 from harness.run.folder import Run
 from harness.schedule.branched import schedule_of
@@ -187,6 +187,8 @@ class Scene:
         m = self.moment
         if arm.kind == "player":
             return self._with_settings(arm), self._named(arm, self.observation)
+        if arm.kind == "lexicon":
+            return self.player, self._named(arm, self._renamed(arm))
         if arm.kind != "utterance":
             return self.player, self.observation
         records = list(self.observation.records)
@@ -210,6 +212,26 @@ class Scene:
         """Under another game id: players keep what they have read by it."""
         return msgspec.structs.replace(
             observation, game_id=f"{observation.game_id}#{self.moment.id}#{arm.id}"
+        )
+
+    def _renamed(self, arm: Arm) -> Observation:
+        """What the player observes in the words of another lexicon. Raises ExperimentError for one that there is not,
+        ConfigurationError where its words are none of the model's."""
+        seen, text = self.observation, self.game.text
+        config = seen.config.model_copy(update={"lexicon": arm.lexicon})
+        try:
+            words = dict(zip(text.words_in(seen.config), text.words_in(config), strict=True))
+        except GameError as error:
+            raise ExperimentError(f"arm {arm.of}: {error}") from error
+        lacking = [word for word in words.values() if self.encoder.unknown_words(f" {word}")]
+        if lacking:
+            raise ConfigurationError(
+                f"arm {arm.of}: the model's tokenizer ({len(self.encoder.tokenizer)} words) lacks {len(lacking)} of "
+                f"the {len(words)} words of the lexicon {arm.lexicon!r} ({', '.join(lacking[:3])}, ...); name a "
+                "lexicon that it was taught, or take a model with a general vocabulary"
+            )
+        return msgspec.structs.replace(
+            seen, config=config, records=tuple(renamed_records(seen.records, words))
         )
 
     def _with_settings(self, arm: Arm, backend: Any = None) -> Any:

@@ -1,4 +1,5 @@
-"""Changes of what was said, at the level of the log: an utterance removed, its claim flipped, replaced, or put in.
+"""Changes of what was said, at the level of the log: an utterance removed, its claim flipped, replaced, or put in; all
+of it told in the words of another lexicon.
 
 A context is a function of the records that a seat has seen, so a change of the records is a change of the words in
 every prompt style. What the viewer said itself is left as it is.
@@ -6,7 +7,8 @@ every prompt style. What the viewer said itself is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -90,3 +92,38 @@ def speaker_of(
     known = [i for i in pool if i in belief]
     pick = max if by == "most_suspect" else min
     return pick(known, key=lambda i: belief[i], default=None)
+
+
+def in_words(said: str, words: Mapping[str, str]) -> str:
+    """A text with each word of one lexicon as that of another; capitals stay, single letters are told apart by them.
+
+    words: word -> word, of terms and names.
+    """
+
+    def other(found: re.Match[str]) -> str:
+        word = found.group()
+        small = words.get(word.lower()) if len(word) > 1 and word not in words else None
+        return small[:1].upper() + small[1:] if small else words.get(word, word)
+
+    return re.sub(r"\w+", other, said)
+
+
+def renamed_records(records: Sequence[Record], words: Mapping[str, str]) -> list[Record]:
+    """The records with everything that was said or written in other words (`in_words`). What a model wrote has no token
+    ids then: they follow from the words."""
+
+    def renamed(record: Record) -> Record:
+        if isinstance(record, Event):
+            return msgspec.structs.replace(record, text=record.text and in_words(record.text, words))
+        action, trace = record.action, record.trace
+        if action.text:
+            action = msgspec.structs.replace(action, text=in_words(action.text, words))
+        if trace is not None:
+            trace = msgspec.structs.replace(
+                trace, output_ids=(), logprobs=(), output_text=in_words(trace.output_text, words),
+                rejected=tuple(in_words(one, words) for one in trace.rejected),
+                reasoning=trace.reasoning and in_words(trace.reasoning, words),
+            )  # fmt: skip
+        return msgspec.structs.replace(record, action=action, trace=trace)
+
+    return [renamed(record) for record in records]

@@ -50,8 +50,8 @@ def config_of(games: int = 1, activations: dict[str, Any] | None = None, **small
     )
 
 
-def played(path: Path, config: Config) -> Path:
-    """The run of a configuration, played in this process."""
+def played(path: Path, config: Config, model: Path = SMALL_MODEL) -> Path:
+    """The run of a configuration, played in this process by the model of the backend `small`."""
     from agents.backends.hooked.backend import HookedBackend
     from agents.hooks.model import load_hooked_model
     from harness.config.models import points_of
@@ -65,7 +65,7 @@ def played(path: Path, config: Config) -> Path:
         await runner.close()
 
     with RunFolder.claim(path, wanted) as folder:
-        hooked = load_hooked_model(SMALL_MODEL, device="cpu")
+        hooked = load_hooked_model(model, device="cpu")
         backend = HookedBackend(hooked, points_of(hooked, ("all",)))
         journal = folder.journal_folder / "s0001-r000.jsonl"
         asyncio.run(play(Runner(journal, schedule.cells, schedule.configs, {"small": backend})))

@@ -3,6 +3,9 @@ not, and continuations of a choice are shared by all arms that choose alike."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +105,55 @@ def test_arms_that_decide_alike_share_a_draw() -> None:
 def test_a_design_has_either_arms_or_acts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"either arms or a \[strategic\] table"):
         parse_design({"name": "none", "question": "?"})
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_menus_on_ray_are_those_of_this_process_though_a_worker_dies_and_the_experiment_is_stopped(
+    run: Run, tmp_path: Path
+) -> None:
+    wanted = parse_design(
+        design(
+            moments={"kind": "speech", "players": "all", "subject": "any", "n": 8, "per_game": 1},
+            strategic={"continuations": 2, "most": 3},
+        )
+    )
+    here = run_experiment(wanted, [run.path], tmp_path / "here")
+    said: list[str] = []
+    folder = tmp_path / "there"
+
+    def there(stop_at: str) -> None:
+        def say(text: str) -> None:
+            said.append(text)
+            if text.startswith("acts of 2 of 8"):
+                os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+            if text.startswith(stop_at):
+                raise KeyboardInterrupt
+
+        run_experiment(wanted, [run.path], folder, executor="ray", n_workers=2, say=say)
+
+    with pytest.raises(KeyboardInterrupt):
+        there("acts of 5 of 8")
+    kept = {part: part.stat().st_mtime_ns for part in (folder / "acts").glob("*.parquet")}
+    assert len(kept) == 5 and not (folder / "acts.parquet").exists()
+    assert sum("a worker was lost" in line for line in said) == 1
+    there("never")
+    assert all(part.stat().st_mtime_ns == written for part, written in kept.items())
+    assert pl.read_parquet(here / "acts.parquet").equals(pl.read_parquet(folder / "acts.parquet"))
+
+
+def workers_of(driver: int) -> list[int]:
+    """The processes of an experiment's workers whose Ray was started by this process."""
+    parents, names = {}, {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            pid, _, rest = status.read_text().partition(" (")
+            name, _, fields = rest.rpartition(") ")
+            parents[int(pid)], names[int(pid)] = int(fields.split()[1]), name
+            names[int(pid)] = (status.parent / "cmdline").read_text()
+
+    def ours(pid: int) -> bool:
+        while pid in parents and pid != driver:
+            pid = parents[pid]
+        return pid == driver
+
+    return [pid for pid, name in names.items() if name.startswith("ray::WorkerActor") and ours(pid)]
