@@ -97,6 +97,8 @@ def changed_contexts(
         if readout.variant in ("original", "untrained") or readout.site != site:
             continue
         stored = np.flatnonzero(readout.at >= 0)
+        if len(np.unique(target.y[stored])) < 2:
+            continue
         z = readout.x[readout.at[stored], layer].astype(np.float64)
         fold = folds.fold[stored]
         scores = np.empty(len(stored))

@@ -29,6 +29,8 @@ class Wanted(TypedDict, total=False):
     variants: Sequence[str]
     lexicon: str
     """The words of the variant `reskinned`, stored as `reskinned-<lexicon>`; `neutral` where it is not given."""
+    roles: Sequence[str]
+    """Only the contexts of seats that have one of these roles; all where it is not given."""
     steer: str | Path | None
     """A TOML file with a steering table: the contexts are read steered."""
     dtype: str | None
@@ -55,6 +57,8 @@ class CaptureJob(msgspec.Struct, frozen=True):
     layers: tuple[str, ...]
     """`all`, or words as `agents.hooks.hooks.named_points` takes them."""
     variants: tuple[str, ...] = (ORIGINAL,)
+    roles: tuple[str, ...] = ()
+    """Of the seats whose contexts are read; none named: all."""
     steer: str | None = None
     """A TOML file with a steering table: the contexts are read steered, as variants `steered-<hash>`."""
     untrained: bool = False
@@ -111,6 +115,7 @@ def make_job(config: Config, **wanted: Unpack[Wanted]) -> CaptureJob:
             f"{name}-{lexicon}" if name == "reskinned" else name
             for name in wanted.get("variants") or usual.variants
         ),
+        roles=tuple(wanted.get("roles", ())),
         steer=None if steer is None else str(Path(steer).resolve()),
         untrained=untrained,
         engine=engine,
@@ -137,7 +142,12 @@ def make_job(config: Config, **wanted: Unpack[Wanted]) -> CaptureJob:
 
 
 def check_seats(run: Run, job: CaptureJob) -> None:
-    """Raises ConfigurationError where the job names a seat that no game of the run has."""
+    """Raises ConfigurationError where the job names a seat or a role that no game of the run has."""
+    dealt = sorted(run.seats.select("role").unique(maintain_order=True).collect()["role"].drop_nulls())
+    if unknown := [role for role in job.roles if role not in dealt]:
+        raise ConfigurationError(
+            f"no seat of {run.path} has the role {unknown[0]!r}; there are: {', '.join(dealt)}"
+        )
     last = run.seats.select("seat").max().collect().item()
     if last is None:
         return

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 
 from agents.backends.vllm.settings import engine_env
 from harness.activations.format import BELIEF_MENTION
@@ -88,6 +89,7 @@ def capture_items(
     """
     steering = job.steering()
     seats, suffix = None if steering is None else steering.seats, job.suffix()
+    dealt = None if not job.roles else _seats_with(run, job.roles)
     make = _variants_of(run, job) if set(job.variants) - {ORIGINAL} else None
     forks = BeliefForks(run) if BELIEF_MENTION in job.sites else None
     for number, (game_id, records) in enumerate(run.logs()):
@@ -105,8 +107,13 @@ def capture_items(
         if forks is not None:
             items.append(forks.items(game_id, records, model, changes))
         for item in itertools.chain(*items):
-            if seats is None or item.seat in seats:
+            if (seats is None or item.seat in seats) and (dealt is None or (game_id, item.seat) in dealt):
                 yield item
+
+
+def _seats_with(run: Run, roles: Collection[str]) -> set[tuple[str, int]]:
+    found = run.seats.filter(pl.col("role").is_in(list(roles))).select("game_id", "seat").collect()
+    return set(found.iter_rows())
 
 
 def _variants_of(run: Run, job: CaptureJob) -> Callable[[str, Any], GameVariants]:

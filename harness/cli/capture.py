@@ -21,6 +21,7 @@ def capture(
     site: Annotated[tuple[str, ...], Parameter(name="--site", negative="")] = (),
     layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
     variant: Annotated[tuple[str, ...], Parameter(name="--variant", negative="")] = (),
+    role: Annotated[tuple[str, ...], Parameter(name="--role", negative="")] = (),
     lexicon: str = "neutral",
     steer: Path | None = None,
     dtype: Literal["float32", "bfloat16", "float16"] | None = None,
@@ -49,6 +50,8 @@ def capture(
         The same decisions with one thing changed: no_role_line, swapped_role, reskinned, random_span, other_seat,
         instructed_honest, instructed_lie; may
         be given again. Default: activations.variants (original).
+    role
+        Only the contexts of seats with this role; may be given again. Default: all.
     lexicon
         The words of --variant reskinned, stored as reskinned-LEXICON.
     steer
@@ -79,6 +82,7 @@ def capture(
         sites=site,
         layers=layer,
         variants=variant,
+        roles=role,
         lexicon=lexicon,
         steer=steer,
         dtype=dtype,

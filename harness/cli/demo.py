@@ -43,6 +43,10 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     progress.say("2 of 4: reading the small model's activations on what it saw in those games")
     capture_run(path, say=progress.say)
     capture_run(path, untrained=True, say=progress.say)
+    # a lie that is read without the line that tells the role is no mere reading of that line
+    capture_run(
+        path, variants=("no_role_line",), sites=("prompt_last",), roles=("werewolf",), say=progress.say
+    )
     progress.say(
         "3 of 4: is what it holds of the others used? Changing it at moments of those games, with controls"
     )

@@ -270,6 +270,7 @@ def test_a_full_disk_stops_a_capture_and_the_same_command_goes_on(
         (["--site=mention:9"], "site mention:9 names seat 9; the games of {run} have seats 0 to 6"),
         (["--site=reasoning_mean"], "none by that of backend small has reasoning_mean as original"),
         (["--variant=foo"], "no variant is called 'foo'; there are: original, no_role_line"),
+        (["--role=dragon"], "no seat of {run} has the role 'dragon'; there are: doctor, "),
         (["--device=tpu"], "no device is called 'tpu'; give auto, cpu, cuda"),
         (["--backend=big"], "the run's models are small; 'big' is not one of them"),
         (["--model=TINY"], "has other words than "),

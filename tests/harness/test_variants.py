@@ -323,11 +323,15 @@ def test_variants_are_stored_beside_untouched_originals_and_resumed(run: Run, tm
         path, device="cpu", variants=("no_role_line", "random_span"), sites=("prompt_last",), say=said.append
     )
     assert said[-1].startswith("0 rows")
+    capture_run(path, device="cpu", variants=("swapped_role",), sites=("prompt_last",), roles=("werewolf",))
     store = open_activations(path / "activations")
     assert store.index().equals(originals)
     assert np.array_equal(store.read_rows(store.index()), values)
     every = store.index(variant=None)
-    assert set(every["variant"]) == {"original", "no_role_line", "random_span", "other_seat"}
+    assert set(every["variant"]) == {"original", "no_role_line", "random_span", "other_seat", "swapped_role"}
+    keys = every.filter(variant="swapped_role").select("game_id", "seat").unique()
+    dealt = keys.join(run.seats.collect(), on=["game_id", "seat"], how="left")["role"]
+    assert set(dealt) == {"werewolf"}  # only the seats of a role, where one is named
     both = store.index(variant=None, site="prompt_last")
     n = both.filter(variant="original").height
     assert both.filter(variant="no_role_line").height == both.filter(variant="other_seat").height == n
