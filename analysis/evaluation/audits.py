@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -63,10 +63,17 @@ def leakage(
     if bucket.max() > 0:
         scores, fit = leave_names_out(x, y, folds, bucket)
         add("whole games and unseen names", scores, fit, "no name of the test rows was trained on")
-    for variant, value, share in changed_contexts(target, x, folds, layer):
-        note = f"trained on the unchanged contexts; {share:.0%} of the rows"
+    for c in changed_contexts(target, x, folds, layer):
+        value = float(auroc(target.y[c.rows], c.after, strata=folds.fold[c.rows]))
+        note = f"trained on the unchanged contexts; {len(c.rows) / len(target.y):.0%} of the rows"
         rows.append(
-            {"split": f"context changed: {variant}", "auroc": value, "low": None, "high": None, "note": note}
+            {
+                "split": f"context changed: {c.variant}",
+                "auroc": value,
+                "low": None,
+                "high": None,
+                "note": note,
+            }
         )
     add("nested, logistic", found.scores, folds.fold, "the headline: layer and penalty chosen inside")
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -85,10 +92,20 @@ def within_decisions(target: Target, scores: NDArray[Any], seed: int = 0) -> Int
     return draw.interval(samples, value, 0.5)
 
 
-def changed_contexts(
-    target: Target, x: NDArray[Any], folds: Folds, layer: int
-) -> list[tuple[str, float, float]]:
-    """For each variant of the headline's site: its name, AUROC of fits on unchanged contexts, share of rows."""
+class Changed(NamedTuple):
+    """What fits on unchanged contexts read of one variant."""
+
+    variant: str
+    rows: NDArray[np.int64]
+    """(n,): the target's rows that have the variant."""
+    before: NDArray[np.float64]
+    """(n,): their scores in the unchanged contexts, out of fold."""
+    after: NDArray[np.float64]
+    """(n,): by the same fits, in the changed ones."""
+
+
+def changed_contexts(target: Target, x: NDArray[Any], folds: Folds, layer: int) -> list[Changed]:
+    """Each variant of the headline's site that has rows of both kinds."""
     site, out = target.readouts[0].site, []
     moments = Moments(folds.n_folds, x.shape[1], 1).add(x, folds.fold, target.y[:, None])
     k = folds.n_folds
@@ -99,13 +116,12 @@ def changed_contexts(
         stored = np.flatnonzero(readout.at >= 0)
         if len(np.unique(target.y[stored])) < 2:
             continue
-        z = readout.x[readout.at[stored], layer].astype(np.float64)
-        fold = folds.fold[stored]
-        scores = np.empty(len(stored))
+        z, fold = readout.x[readout.at[stored], layer].astype(np.float64), folds.fold[stored]
+        before, after = np.empty(len(stored)), np.empty(len(stored))
         for f, (w, b) in enumerate(fits):
-            scores[fold == f] = z[fold == f] @ w[:, 0] + b[0]
-        value = float(auroc(target.y[stored], scores, strata=fold))
-        out.append((readout.variant, value, len(stored) / len(target.y)))
+            before[fold == f] = x[stored][fold == f] @ w[:, 0] + b[0]
+            after[fold == f] = z[fold == f] @ w[:, 0] + b[0]
+        out.append(Changed(readout.variant, stored, before, after))
     return out
 
 

@@ -41,7 +41,12 @@ WINDOWS: dict[str, Any] = {
     "boost": pl.Float64,  # what the probe adds to it, nested
     "boost_low": pl.Float64,
     "boost_high": pl.Float64,
-    "no_role_line": pl.Float64,  # AUROC of the same probe where the line that tells the role was removed
+    "no_role_line": pl.Float64,  # AUROC of fits on unchanged contexts where the line that tells the role was removed
+    "no_role_line_low": pl.Float64,
+    "no_role_line_high": pl.Float64,
+    "removal": pl.Float64,  # that minus the same fits' AUROC with the line, on the same rows
+    "removal_low": pl.Float64,
+    "removal_high": pl.Float64,
     "n_rows": pl.Int64,
     "n_positive": pl.Int64,
     "n_games": pl.Int64,
@@ -133,8 +138,8 @@ def windows(
                     "low": i.low, "high": i.high, "recall": recall_at_fpr(part.y, found.scores),
                     "brier": brier(part.y, found.scores), "ece": ece(part.y, found.scores), "n_rows": len(stored),
                     "n_positive": int(part.y.sum()), "n_games": part.n_games, **watched,
-                    "no_role_line": _without_role(part, readout, folds, found),
                 }
+                | _without_role(part, readout, folds, found, settings)
             )  # fmt: skip
     return pl.DataFrame(rows, schema=WINDOWS), absent
 
@@ -152,12 +157,33 @@ def _boost(
     return {"monitor": float(values[0]), "boost": gain.value, "boost_low": gain.low, "boost_high": gain.high}
 
 
-def _without_role(part: Target, readout: Readout, folds: Folds, found: ProbeResult) -> float | None:
-    """AUROC of fits on unchanged contexts where the role line was removed; None where that was not captured."""
+def _without_role(
+    part: Target, readout: Readout, folds: Folds, found: ProbeResult, settings: Settings
+) -> dict[str, float | None]:
+    """What fits on unchanged contexts read where the role line was removed; nulls where that was not captured."""
+    names = (
+        "no_role_line",
+        "no_role_line_low",
+        "no_role_line_high",
+        "removal",
+        "removal_low",
+        "removal_high",
+    )
+    nothing: dict[str, float | None] = dict.fromkeys(names)
     if not any(r.variant == "no_role_line" and r.site == readout.site for r in part.readouts):
-        return None
+        return nothing
     place = int(np.bincount(found.chosen_layer).argmax())
     layer = readout.probed[place]
     first = sorted(part.readouts, key=lambda r: (r.site != readout.site, r.variant != "original"))
     changed = changed_contexts(replace(part, readouts=tuple(first)), first[0].layer(layer), folds, layer)
-    return next((value for variant, value, _ in changed if variant == "no_role_line"), None)
+    c = next((one for one in changed if one.variant == "no_role_line"), None)
+    if c is None:
+        return nothing
+    games = part.games[c.rows]
+    values, samples = bootstrap_auroc(
+        part.y[c.rows], [c.before, c.after], games, folds.fold[c.rows], settings.n_boot // 4, settings.seed
+    )
+    n = len(np.unique(games))
+    without = auroc_interval(samples[1], float(values[1]), n_games=n)
+    gone = interval(samples[1] - samples[0], float(values[1] - values[0]), n_games=n)
+    return dict(zip(names, (*without[:3], *gone[:3]), strict=True))

@@ -43,7 +43,7 @@ from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.made.collusion import collusion_block
 from analysis.report.sections.made.features import features_block
 from analysis.report.sections.made.reasoning import reasoning_block
-from analysis.report.sections.planted import appendix, planted_table
+from analysis.report.sections.planted import appendix, control_words, planted_table
 from analysis.report.sections.recipes import recipes_block
 from analysis.report.sections.summary import summary_figure
 from analysis.report.sections.training import training_block
@@ -164,7 +164,7 @@ def _answer(
     return {
         "models": said,
         "acts": words.acts_answer(first, lies, causal, own),
-        "control": [words.control_words(planted_table())],
+        "control": [control_words(planted_table())],
     }
 
 

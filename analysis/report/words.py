@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -269,15 +270,32 @@ def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
         r = here.row(0, named=True)
         recall = f", {r['recall']:.0%} found at 1% false alarms"
         if r["no_role_line"] is not None:
-            recall += f", AUROC {r['no_role_line']:.2f} with the role line removed"
+            beside = _without_role_line(r)
         if r["boost"] is not None:
             adds = "adds to it" if r["boost_low"] > 0 else "is not shown to add to it"
             boost = f"{r['boost']:+.3f} [{r['boost_low']:+.3f}, {r['boost_high']:+.3f}]"
-            beside = f" A monitor of the words reaches {r['monitor']:.2f}; looking inside {adds} ({boost})."
+            beside += f" A monitor of the words reaches {r['monitor']:.2f}; looking inside {adds} ({boost})."
     return (
         f"{who}'s lie {sure} (AUROC {within(rung.value)} at {site}, p {p_text(rung.p)}{recall}, "
         f"{int(own.target.y.sum()):,} lies of {own.target.n_games:,} games).{beside}"
     )
+
+
+def _without_role_line(r: dict[str, Any]) -> str:
+    """The told-to contrast of a window: what is left where nothing tells the player its role."""
+    apart = (
+        "less"
+        if r["removal_high"] < 0
+        else "more"
+        if r["removal_low"] > 0
+        else "not told apart from what is read"
+    )
+    left, change = (
+        f"{r[key]:{form}} [{r[key + '_low']:{form}}, {r[key + '_high']:{form}}]"
+        for key, form in (("no_role_line", ".2f"), ("removal", "+.3f"))
+    )
+    than = "" if apart.startswith("not") else " than"
+    return f" Without the line that tells it its role {left} is read, {apart}{than} with it ({change})."
 
 
 def _counted(n: int, word: str) -> str:
@@ -314,23 +332,6 @@ def selectivity_words(table: pl.DataFrame) -> str:
         else "a random label of the same inputs is read as well, so the probe may look up more than it understands"
     )
     return f"{gap:+.2f} ({best['real']:.2f} against {best['control']:.2f}): {verdict}"
-
-
-def control_words(table: pl.DataFrame) -> str:
-    """The positive and negative controls, from the planted table that the package carries."""
-    if table.is_empty():
-        return "No planted truth was computed in this installation."
-    n = int(table["repeats"][0])
-    words = {
-        "nothing": "nothing planted", "surface": "the surface alone", "unused": "an inference that nobody uses",
-        "used": "an inference that ballots follow", "private": "a private answer",
-    }  # fmt: skip
-    parts = [f"{words.get(r['planted'], r['planted'])} {r['right']:.0%}" for r in table.iter_rows(named=True)]
-    return (
-        f"The same steps on {n:,} data sets of {int(table['n_games'][0])} games of each kind whose truth is "
-        f"planted stop at "
-        f"the right rung for {', '.join(parts)}."
-    )
 
 
 def pooled_words(models: Sequence[str], agents: Sequence[str]) -> str:

@@ -28,6 +28,9 @@ token of the prompt, from which the answer is read; every token of the prompt.""
 SUBJECTS = ("drawn", "any", "leader", "least", "other_faction", "own_faction", "last_accused", "last_accuser")
 ASKED = tuple(load_game(name).belief_targets[0].name for name in SHIPPED)
 """What the games ask of others first; whichever is named, in every game it means that game's own."""
+Kind = Literal[
+    "direction", "latents", "patch", "role_line", "utterance", "lexicon", "player", "model", "reasoning"
+]  # fmt: skip
 
 
 class ExperimentError(WolfscopeError, ValueError):
@@ -94,9 +97,7 @@ class ArmSection(Section):
     """`[[arms]]`: one change."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    kind: Literal[
-        "direction", "latents", "patch", "role_line", "utterance", "lexicon", "player", "model", "reasoning"
-    ]  # fmt: skip
+    kind: Kind
     direction: str | None = None
     """direction: the key of a `[directions.*]` table. patch: whose layer."""
     do: str = ""

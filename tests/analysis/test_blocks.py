@@ -218,4 +218,4 @@ def test_the_page_shows_geometry_courses_and_second_order(page):
     assert (
         r2.filter(pl.col("kind") == "public events")["r2"][0] > 0.1
     )  # the posterior rests on what is public
-    assert len(pl.read_parquet(folder / "T4_windows.parquet").columns) == 17
+    assert len(pl.read_parquet(folder / "T4_windows.parquet").columns) == 22

@@ -116,8 +116,9 @@ def test_whether_it_is_acted_on_is_answered_by_rung_4_and_by_nothing_else(v):
     st.floats(0.0, 0.1),
     st.floats(-0.05, 0.05),
     st.none() | st.floats(0.4, 0.9),
+    st.floats(-0.1, 0.1),
 )
-def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p, boost, unlabelled):
+def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p, boost, unlabelled, fall):
     """The highest of several windows may exclude chance where the question's own rung is not settled."""
     v.p_null = p
     rungs = rungs_of(v)
@@ -129,8 +130,10 @@ def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p, boos
     )
     wolves = pl.DataFrame(
         {"window": ["prompt_last"], "auroc": [low], "low": [low], "recall": [0.1], "monitor": [0.7], "boost": [boost],
-         "boost_low": [boost - 0.02], "boost_high": [boost + 0.02], "no_role_line": [unlabelled]},
-        schema_overrides={"no_role_line": pl.Float64},
+         "boost_low": [boost - 0.02], "boost_high": [boost + 0.02], "no_role_line": [unlabelled],
+         "no_role_line_low": [unlabelled], "no_role_line_high": [unlabelled], "removal": [fall],
+         "removal_low": [fall - 0.03], "removal_high": [fall + 0.03]},
+        schema_overrides=dict.fromkeys(("no_role_line", "no_role_line_low", "no_role_line_high"), pl.Float64),
     )  # fmt: skip
     said = words.lie_words(SimpleNamespace(rungs=rungs, target=target), wolves)
     verdicts = {
@@ -142,7 +145,10 @@ def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p, boos
     assert f"{rungs[0].value.value:.3f}" in said
     assert ("looking inside adds to it" in said) == (boost - 0.02 > 0)
     assert ("looking inside is not shown to add" in said) == (boost - 0.02 <= 0)
-    assert ("with the role line removed" in said) == (unlabelled is not None)
+    contrast = ("less than with it", "not told apart from with it", "more than with it")
+    assert [words in said for words in contrast] == [
+        unlabelled is not None and holds for holds in (fall < -0.03, -0.03 <= fall <= 0.03, fall > 0.03)
+    ]
 
 
 @settings(max_examples=60, deadline=None)

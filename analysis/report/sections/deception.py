@@ -21,13 +21,14 @@ def windows_block(
         rows = [
             [r["contrast"], "yes" if r["within_role"] else "NO", r["window"],
              f"{r['auroc']:.2f} [{r['low']:.2f}, {r['high']:.2f}]", share(r["recall"]),
-             "" if r["no_role_line"] is None else f"{r['no_role_line']:.2f}",
+             "" if r["no_role_line"] is None
+             else f"{r['no_role_line']:.2f} ({r['removal']:+.2f} [{r['removal_low']:+.2f}, {r['removal_high']:+.2f}])",
              "" if r["monitor"] is None else f"{r['monitor']:.2f}",
              "" if r["boost"] is None else f"{r['boost']:+.3f} [{r['boost_low']:+.3f}, {r['boost_high']:+.3f}]",
              f"{r['n_positive']:,} / {r['n_rows']:,}", f"{r['n_games']:,}"]
             for r in found.to_dicts()
         ]  # fmt: skip
-        columns = ["contrast", "within role", "read at", "AUROC [95%]", "found at 1% FPR", "role line removed",
+        columns = ["contrast", "within role", "read at", "AUROC [95%]", "found at 1% FPR", "role line removed (change)",
                    "text monitor", "boost over it [95%]", "lies / rows", "games"]  # fmt: skip
         block.add(
             table=Table(

@@ -108,3 +108,20 @@ def _rate(value: float, n: int) -> str:
     """A share of the data sets with its Wilson interval."""
     low, high = proportion_confint(round(value * n), n, method="wilson")
     return f"{value:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def control_words(table: pl.DataFrame) -> str:
+    """The positive and negative controls, from the planted table that the package carries."""
+    if table.is_empty():
+        return "No planted truth was computed in this installation."
+    n = int(table["repeats"][0])
+    words = {
+        "nothing": "nothing planted", "surface": "the surface alone", "unused": "an inference that nobody uses",
+        "used": "an inference that ballots follow", "private": "a private answer",
+    }  # fmt: skip
+    parts = [f"{words.get(r['planted'], r['planted'])} {r['right']:.0%}" for r in table.iter_rows(named=True)]
+    return (
+        f"The same steps on {n:,} data sets of {int(table['n_games'][0])} games of each kind whose truth is "
+        f"planted stop at "
+        f"the right rung for {', '.join(parts)}."
+    )
