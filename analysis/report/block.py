@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from analysis.report.page import Cards, Figure, Table
@@ -48,6 +49,11 @@ class Block:
     ) -> None:
         """Appends a part."""
         self.parts.append(Part(note, table, figure, cards, fold, kept))
+
+    def add_found(self, name: str, question: str, found: Sequence[str]) -> None:
+        """Appends what an experiment asked, and each thing that it found, as notes that stay in their section."""
+        for sentence in (f"{name}. {question}", *found):
+            self.add(note=sentence, kept=True)
 
     @property
     def empty(self) -> bool:

@@ -51,10 +51,19 @@ def _positive_controls(table: pl.DataFrame) -> list[str]:
         pl.col("arm").is_in(tested.to_list()),
     )
     return [
-        f"Asked, under {r['arm']} the {OUTCOMES['belief_subject']} goes from {r['before']:.3f} by {interval_words(r)}, "
-        f"beyond {r['against']} {_beyond(r)}: the positive control."
+        f"Positive control: asked, under {r['arm']} the {OUTCOMES['belief_subject']} goes from {r['before']:.3f} by "
+        f"{interval_words(r)}, beyond {r['against']} {_beyond(r)}{_reached(r)}."
         for r in stated.iter_rows(named=True)
     ]
+
+
+def _reached(row: dict[str, Any]) -> str:
+    """Whether a positive control holds, from the interval of its contrast."""
+    if row["contrast_low"] is None:
+        return ""
+    if row["contrast_low"] > 0 or row["contrast_high"] < 0:
+        return ": it holds"
+    return ": it does not hold, so that a choice stays the same under this change says little"
 
 
 def _beyond(row: dict[str, Any]) -> str:

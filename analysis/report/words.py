@@ -283,19 +283,13 @@ def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
 
 def _without_role_line(r: dict[str, Any]) -> str:
     """The told-to contrast of a window: what is left where nothing tells the player its role."""
-    apart = (
-        "less"
-        if r["removal_high"] < 0
-        else "more"
-        if r["removal_low"] > 0
-        else "not told apart from what is read"
-    )
+    signs = {r["removal_high"] < 0: "less than", r["removal_low"] > 0: "more than"}
     left, change = (
         f"{r[key]:{form}} [{r[key + '_low']:{form}}, {r[key + '_high']:{form}}]"
         for key, form in (("no_role_line", ".2f"), ("removal", "+.3f"))
     )
-    than = "" if apart.startswith("not") else " than"
-    return f" Without the line that tells it its role {left} is read, {apart}{than} with it ({change})."
+    apart = signs.get(True, "not told apart from that")
+    return f" With the line that tells it its role removed the AUROC is {left}, {apart} with it ({change})."
 
 
 def _counted(n: int, word: str) -> str:

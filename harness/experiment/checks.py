@@ -41,7 +41,8 @@ def check_games(design: Design, moments: Sequence[Moment], force: bool) -> list[
         )
     forced = (
         f"forced: {there:,} games, where the smallest effect of interest ({design.test.smallest:g} on "
-        f"{design.test.outcome}) needs about {needed:,}; absence of an effect is no finding here"
+        f"{design.test.outcome}) was expected to need about {needed:,}; an effect is absent only where the table says "
+        "that it could have been found"
     )
     return [forced]
 

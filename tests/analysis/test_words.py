@@ -145,7 +145,7 @@ def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p, boos
     assert f"{rungs[0].value.value:.3f}" in said
     assert ("looking inside adds to it" in said) == (boost - 0.02 > 0)
     assert ("looking inside is not shown to add" in said) == (boost - 0.02 <= 0)
-    contrast = ("less than with it", "not told apart from what is read with it", "more than with it")
+    contrast = ("less than with it", "not told apart from that with it", "more than with it")
     assert [words in said for words in contrast] == [
         unlabelled is not None and holds for holds in (fall < -0.03, -0.03 <= fall <= 0.03, fall > 0.03)
     ]

@@ -46,12 +46,13 @@ def effects_block(branches: Sequence[Any], experiments: Sequence[Read], numbers:
 
 def _fold(block: Block, start: int, name: str, first: bool) -> None:
     """Closes the parts from `start` on but for sentences and, of the first experiment, the table and the figure."""
-    shown = start + (3 if first else 0)
+    shown = 2 if first else 0
     fold = f"{name}: by strength, role and setting" if first else f"{name}: table and figures"
     for place in range(start, len(block.parts)):
         part = block.parts[place]
-        if place >= shown and (part.table or part.figure):
-            block.parts[place] = replace(part, fold=fold)
+        if part.table or part.figure:
+            shown -= 1
+            block.parts[place] = part if shown >= 0 else replace(part, fold=fold)
 
 
 def add_experiment(
@@ -62,7 +63,9 @@ def add_experiment(
     numbers.add("T6_effects", table, experiment=design["name"])
     main = table.filter(pl.col("outcome") == test["outcome"], pl.col("subject_role") == "all")
     stamps = [f"Stamped: {stamp}." for stamp in experiment.manifest["stamps"]]
-    block.add(note=" ".join([design["question"], *sentences(experiment, table), *stamps]), kept=True)
+    block.add_found(design["name"], design["question"], sentences(experiment, table))
+    if stamps:
+        block.add(note=" ".join(stamps), kept=True)
     block.add(table=_main_table(main, design))
     name = f"F8-{design['name']}"
     unit = OUTCOMES.get(test["outcome"], test["outcome"])
@@ -88,17 +91,15 @@ def add_experiment(
             ~pl.col("control").is_in(RANDOM),
         )
         block.add(note="Everything else that was measured; not tested.", table=_other_table(others))
-        for stamp in stamps:
-            block.add(note=stamp)
 
 
 def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> list[str]:
-    """Whether players act strategically: what was found in words, which is also the first note."""
+    """Whether players act strategically; what was found in words."""
     acts = read_acts(experiment.path)
     table = strategic_table(acts)
     numbers.add("T6_strategic", table, experiment=experiment.design["name"])
     found = strategic_lines(table)
-    block.add(note=f"{experiment.design['question']} " + " ".join(found), kept=True)
+    block.add_found(experiment.design["name"], experiment.design["question"], found)
     rows = [
         [
             r["agent"],
@@ -116,7 +117,14 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
         "player", "side", "slope [95%]", "reliability", "lies that help", "do nothing", "hurt", "mean gain",
         "moments / games", "",
     ]  # fmt: skip
-    block.add(table=Table(columns, rows, (2, 3, 4, 5, 6, 7, 8)))
+    name = experiment.design["name"]
+    block.add(
+        table=Table(
+            columns, rows, (2, 3, 4, 5, 6, 7, 8), [""] * len(rows), f"T6-{name}", experiment.design["question"],
+            "Slope of an act's probability on its advantage, beyond habit; 95% intervals over games. Lies: shares of "
+            "those that were told, or that a model would have told.",
+        )
+    )  # fmt: skip
     with_gains = with_advantages(acts)
     gains = [
         [r["act"], f"{r['share']:.1%}", f"{r['gain']:+.3f}", f"{r['n']:,}"]

@@ -109,7 +109,8 @@ def _cell(e: Evaluation | Skipped, number: int) -> tuple[str, str]:
         return rung.verdict, f"{v.value:.2f} [{v.low:.2f}, {v.high:.2f}]"
     if number == 3:
         return rung.verdict, f"{v.value:.0%} [{v.low:.0%}, {v.high:.0%}]"
-    return rung.verdict, f"{v.value:+.2f} [{v.low:+.2f}, {v.high:+.2f}]"
+    value, low, high = (round(x, 2) + 0.0 for x in v[:3])  # so that nothing is -0.00
+    return rung.verdict, f"{value:+.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _text(x: float, y: float, text: str, anchor: str, size: float, fill: str, bold: bool = False) -> str:

@@ -13,14 +13,14 @@ from analysis.report.page import Numbers, Table
 
 
 def add_watched(block: Block, experiment: Experiment, numbers: Numbers) -> list[str]:
-    """One experiment's part: its tables; what was found, in words, which is also the first note."""
+    """One experiment's part: its tables; what was found, in words."""
     turns, name = read_turns(experiment.path), experiment.design["name"]
     shams = {arm["of"]: arm["id"] for arm in experiment.arms if arm["control"] == "sham"}
     told, found = rates(turns, shams), detected(turns)
     numbers.add("T8_turns", told, experiment=name)
     numbers.add("T8_detected", found, experiment=name)
     words = sentences(turns, told, found)
-    block.add(note=f"{experiment.design['question']} " + " ".join(words), kept=True)
+    block.add_found(name, experiment.design["question"], words)
     block.add(table=_rates(told, name))
     if len(found):
         block.add(table=_detected(found, name))
