@@ -10,6 +10,9 @@ from analysis.behaviour.effects import between_arms
 from analysis.behaviour.outcomes import OUTCOMES, Experiment
 from analysis.report.page import p_text
 
+DISTANCES = ("moved", "others")
+"""Outcomes that are distances from the unchanged moment."""
+
 
 def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
     """What was found, in words, from the numbers of the table."""
@@ -18,7 +21,7 @@ def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
     found = []
     for r in table.filter(pl.col("verdict").is_not_null()).iter_rows(named=True):
         rank = (
-            "" if r["rank"] is None else f", rank {r['rank']} among it and {r['n_random']} random directions"
+            "" if r["rank"] is None else f", rank {r['rank']} of it and its {r['n_random']} random directions"
         )
         could = "" if r["findable"] is None else f"; an effect of {r['findable']:.3f} could have been found"
         found.append(
@@ -26,11 +29,12 @@ def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
             f"({r['n_moments']:,} moments, {r['n_games']:,} games, adjusted p {p_text(r['adjusted_p'])}{could})."
         )
     found += _positive_controls(table)
-    for one, other, i, n in between_arms(experiment):
-        found.append(
-            f"{one} minus {other}: the {unit} {i.value:+.3f} [{i.low:+.3f}, {i.high:+.3f}] ({n:,} moments; not "
-            "corrected)."
-        )
+    pairs = [
+        f"{one} minus {other} {i.value:+.3f} [{i.low:+.3f}, {i.high:+.3f}] ({n:,} moments)"
+        for one, other, i, n in between_arms(experiment)
+    ]
+    if pairs:
+        found.append(f"Arms against one another, {unit}, not corrected: {'; '.join(pairs)}.")
     noise = table.filter(
         pl.col("control").is_in(["null", "cold"]),
         pl.col("outcome") == test["outcome"],
@@ -38,7 +42,8 @@ def sentences(experiment: Experiment, table: pl.DataFrame) -> list[str]:
     )
     if len(noise):
         largest = float(noise["effect"].abs().to_numpy().max())
-        found.append(f"Asked again without any change the {unit} moves by at most {largest:.1g} on average.")
+        does = "is" if test["outcome"] in DISTANCES else "moves by"
+        found.append(f"Asked again without any change, the {unit} {does} at most {largest:.1g} on average.")
     return found
 
 
@@ -75,7 +80,7 @@ def _beyond(row: dict[str, Any]) -> str:
 
 def _from(r: dict[str, Any]) -> str:
     """`goes from .22 by +.01`; a distance from the unchanged moment starts at nothing."""
-    if r["outcome"] in ("moved", "others"):
+    if r["outcome"] in DISTANCES:
         return f"is {r['effect']:.3f}"
     return f"goes from {r['before']:.3f} by {r['effect']:+.3f}"
 

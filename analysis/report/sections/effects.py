@@ -165,8 +165,11 @@ def _main_table(main: pl.DataFrame, design: dict[str, Any]) -> Table:
     columns = [
         "arm", "where", "before", "effect [95%]", "beyond controls", "rank", "adjusted p", "moments / games", "",
     ]  # fmt: skip
+    told = [i for i, name in enumerate(columns) if not name or any(row[i] for row in rows)]
+    rows, columns = [[row[i] for i in told] for row in rows], [columns[i] for i in told]
+    numeric = [i for i, name in enumerate(columns) if name not in ("arm", "where", "")]
     return Table(
-        columns, rows, (2, 3, 4, 5, 6, 7), classes, f"T6-{design['name']}", design["question"],
+        columns, rows, numeric, classes, f"T6-{design['name']}", design["question"],
         "95% intervals over games; p of the contrast with the controls, adjusted over the arms tested together.",
     )  # fmt: skip
 
