@@ -32,6 +32,9 @@ PUBLIC = ("accused", "defended", "claims", "votes", "spoken")
 SLOPE_OF_INTEREST = 2.0
 """Log-odds for each unit of win probability: ten points more are worth a fifth more odds."""
 
+FOUND = (1.96 + 0.8416) / (2 * 1.96)
+"""Of the width of a 95% interval: what a two-sided test at 5% finds with a power of 80%."""
+
 SLOPES: dict[str, Any] = {
     "agent": pl.String,
     "faction": pl.String,
@@ -40,6 +43,7 @@ SLOPES: dict[str, Any] = {
     "high": pl.Float64,
     "p": pl.Float64,
     "reliability": pl.Float64,  # of the advantages within a moment, 0 to 1; a true slope appears times this
+    "findable": pl.Float64,  # the smallest true slope that would have been found four times in five
     "verdict": pl.String,  # strategic, against its interest, not beyond habit, underpowered
     "n_moments": pl.Int64,
     "n_games": pl.Int64,
@@ -137,6 +141,7 @@ def _group(part: pl.DataFrame, n_boot: int, seed: int) -> dict[str, Any]:
         "high": high,
         "p": p,
         "reliability": known,
+        "findable": FOUND * (high - low) / known if known > 0 else None,
         "verdict": verdict,
     }
 
@@ -277,13 +282,16 @@ def strategic_lines(table: pl.DataFrame) -> list[str]:
             ""
             if r["slope"] is None
             else f", slope {r['slope']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}] log-odds for each unit of win "
-            f"probability beyond habit (reliability of the advantages {r['reliability']:.2f})"
+            f"probability beyond habit (reliability of the advantages {r['reliability']:.2f}"
+            + ("" if r["findable"] is None else f", a slope of {r['findable']:.1f} could have been found")
+            + ")"
         )
+        n_lies = f"{r['lies']:,.4g} {'lie' if r['lies'] == 1 else 'lies'}"
         lies = (
             "no lie told"
             if not r["lies"]
-            else f"{r['lies']:.1f} lies: {r['helped']:.0%} helped, {r['nothing']:.0%} made no clear difference, "
-            f"{r['hurt']:.0%} hurt (mean advantage {r['lie_advantage']:+.3f})"
+            else f"{n_lies}: {r['helped']:.0%} helped, {r['nothing']:.0%} made no clear difference, {r['hurt']:.0%} "
+            f"hurt (mean advantage {r['lie_advantage']:+.3f})"
         )
         lines.append(
             f"{r['agent']} as {r['faction']}: {r['verdict']}{slope_text}; {lies}; {r['n_moments']:,} moments of "

@@ -9,6 +9,7 @@ import jinja2
 
 from analysis.behaviour.effects import effect_table
 from analysis.behaviour.outcomes import read_experiment
+from analysis.behaviour.strategic import SLOPE_OF_INTEREST
 from analysis.reasoning.importance import importance
 from analysis.reasoning.read import has_reasoning, read_reasonings
 from analysis.report.block import Block
@@ -19,6 +20,19 @@ from analysis.report.sections.effects import add_experiment, add_strategic
 from analysis.report.sections.made.reasoning import add_reasoning
 from analysis.report.sections.made.watched import add_watched
 from harness.seals import seal
+
+OF_ARMS = (
+    "Interval and p: bootstrap over games. “used”: beyond the controls after Holm's correction over the tested arms, "
+    "and further than 19 of 20 random directions. “underpowered”: not so, and the smallest effect of interest could "
+    "have been missed. “not beyond controls”: not so, and it would have been found. The numbers: `effects.parquet` and "
+    "`outcomes.parquet` beside this file."
+)
+OF_ACTS = (
+    "Interval and p: bootstrap over games. “strategic”: the slope is above zero. “not beyond habit”: not so, and a "
+    f"slope of {SLOPE_OF_INTEREST:g}, flattened by the noise in the advantages, is excluded. “underpowered”: it is not. "
+    "The numbers: `effects.parquet` and `acts.parquet` beside this file."
+)
+"""What the verdicts of a page mean."""
 
 
 def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
@@ -60,6 +74,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
         found=found,
         sections=[("Reasoning", reasoned.parts[1:]), ("Effects", rest)],
         made=_made(manifest, design),
+        verdicts=OF_ACTS if experiment.strategic else OF_ARMS,
     )
     out = path / "effects.html"
     part_file = out.with_name(out.name + ".part")

@@ -102,4 +102,4 @@ def test_lies_are_shared_out_into_those_that_help_do_nothing_and_hurt():
     row = strategic_table(acts, 50).row(0, named=True)
     assert (row["helped"], row["nothing"], row["hurt"]) == (1.0, 0.0, 0.0)
     assert row["lie_advantage"] == pytest.approx(1.0)
-    assert "120.0 lies: 100% helped" in strategic_lines(strategic_table(acts, 50))[0]
+    assert "120 lies: 100% helped" in strategic_lines(strategic_table(acts, 50))[0]

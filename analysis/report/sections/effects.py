@@ -106,6 +106,7 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
             r["faction"],
             "" if r["slope"] is None else f"{r['slope']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]",
             "" if r["reliability"] is None else f"{r['reliability']:.2f}",
+            "" if r["findable"] is None else f"{r['findable']:.1f}",
             *(share(r[name]) for name in ("helped", "nothing", "hurt")),
             "" if r["lie_advantage"] is None else f"{r['lie_advantage']:+.3f}",
             f"{r['n_moments']:,} / {r['n_games']:,}",
@@ -114,15 +115,16 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
         for r in table.iter_rows(named=True)
     ]
     columns = [
-        "player", "side", "slope [95%]", "reliability", "lies that help", "do nothing", "hurt", "mean gain",
+        "player", "side", "slope [95%]", "reliability", "findable", "lies that help", "do nothing", "hurt", "mean gain",
         "moments / games", "",
     ]  # fmt: skip
     name = experiment.design["name"]
     block.add(
         table=Table(
-            columns, rows, (2, 3, 4, 5, 6, 7, 8), [""] * len(rows), f"T6-{name}", experiment.design["question"],
-            "Slope of an act's probability on its advantage, beyond habit; 95% intervals over games. Lies: shares of "
-            "those that were told, or that a model would have told.",
+            columns, rows, (2, 3, 4, 5, 6, 7, 8, 9), [""] * len(rows), f"T6-{name}", experiment.design["question"],
+            "Slope of an act's probability on its advantage, beyond habit; 95% intervals over games. Findable: the "
+            "smallest true slope that would have been found four times in five. Lies: shares of those that were told, "
+            "or that a model would have told.",
         )
     )  # fmt: skip
     with_gains = with_advantages(acts)
@@ -138,7 +140,14 @@ def add_strategic(block: Block, experiment: Experiment, numbers: Numbers) -> lis
         "speaker's side, and how often it was said. The slope is in log-odds for each unit of win probability, beyond "
         "a habit (act, role, turn, public features) that was fitted on other games; gains that are known with that "
         "reliability flatten it by so much.",
-        table=Table(["act", "said", "gain", "moments"], gains, (1, 2, 3)),
+        table=Table(
+            ["act", "said", "gain", "moments"],
+            gains,
+            (1, 2, 3),
+            [""] * len(gains),
+            f"T6-acts-{name}",
+            "What would each act have gained?",
+        ),
     )
     return found
 
