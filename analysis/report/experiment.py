@@ -29,8 +29,8 @@ OF_ARMS = (
 )
 OF_ACTS = (
     "Interval and p: bootstrap over games. “strategic”: the slope is above zero. “not beyond habit”: not so, and a "
-    f"slope of {SLOPE_OF_INTEREST:g}, flattened by the noise in the advantages, is excluded. “underpowered”: it is not. "
-    "The numbers: `effects.parquet` and `acts.parquet` beside this file."
+    f"slope of {SLOPE_OF_INTEREST:g}, flattened by the noise in the advantages, is excluded. “underpowered”: it is not."
+    " The numbers: `effects.parquet` and `acts.parquet` beside this file."
 )
 """What the verdicts of a page mean."""
 

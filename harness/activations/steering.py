@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from hashlib import blake2b
 from pathlib import Path
@@ -65,6 +66,16 @@ def read_vector(section: SteeringSection) -> NDArray[np.float32]:
             f"{wrong} of the {vector.size} numbers of the vector {path} are not finite in float32"
         )
     return vector
+
+
+def layer_of_card(vector: Path) -> int | None:
+    """The block at whose output a saved probe reads, by the card beside its file; None where there is no such card."""
+    try:
+        card = json.loads(vector.with_suffix(".json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    tail = str(card.get("layer", "") if isinstance(card, dict) else "").rpartition(".")[2]
+    return int(tail) if tail.isdecimal() else None
 
 
 def _tensor(path: Path, key: str | None) -> NDArray[Any]:

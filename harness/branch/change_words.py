@@ -9,6 +9,7 @@ from typing import Any
 
 from agents.replies import labels
 from games.records import NOBODY, Decision, SpeechAct
+from harness.activations.steering import layer_of_card
 from harness.branch.changes import Change, ChangeError, Choose, Player, Prefix, Roles, Say, Steer
 from harness.replay.replay import Replay
 
@@ -67,8 +68,11 @@ def change_of(
     if prefix is not None:
         return Prefix(prefix)
     if steer is not None:
+        layer = layer_of_card(steer) if layer is None else layer
         if layer is None:
-            raise ChangeError("--steer needs --layer (0 = output of block 0)")
+            raise ChangeError(
+                "--steer needs --layer (0 = output of block 0) where no card of a saved probe beside it tells one"
+            )
         return Steer(whose, str(steer), layer, scale)
     return Player(whose, agent, dict(setting_of(word) for word in settings))
 

@@ -70,12 +70,13 @@ def branch(
     steer
         A .npy or .safetensors file with one vector (d_model,), added at --layer from here on.
     layer
-        The layer for --steer, 0 = output of block 0.
+        The layer for --steer, 0 = output of block 0 (default: that of a saved probe's own card).
     scale
         Multiples of the residual's own length for --steer.
     trust_policies
         Run the code of players that the run folder names from outside the repository (policy = "module:name").
     """
+    from harness.activations.steering import layer_of_card
     from harness.branch.branch import branch as play_branch
     from harness.branch.change_words import change_of
     from harness.replay.replay import open_replay
@@ -98,6 +99,9 @@ def branch(
     )
     path = out or _branch_folder(run, replay.game_id, at, str(change))
     progress = progress_of(quiet, False)
+    own = None if steer is None else layer_of_card(steer)
+    if own is not None and layer not in (None, own):
+        progress.say(f"steered at layer {layer}; by its card the probe reads at layer {own}")
     made = play_branch(run, replay.game_id, at, change, n, path, progress, ray_address, trust_policies)
     return _done(made, progress, quiet)
 

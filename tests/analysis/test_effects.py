@@ -118,14 +118,16 @@ def test_what_follows_is_counted_in_continuations(tmp_path):
 
 def test_the_positive_control_of_a_direction_is_said_beside_it(tmp_path):
     folder = made_experiment(tmp_path / "e", effect=0.0, n_games=12)
-    assert not any("positive control" in line for line in write_effects(folder)[1])  # nothing was asked
-    stated = pl.when(pl.col("arm") == "push").then(0.8).otherwise(0.5)
-    pl.read_parquet(folder / "outcomes.parquet").with_columns(
-        seats=pl.lit([1], pl.List(pl.Int16)), beliefs=pl.concat_list(stated)
-    ).write_parquet(folder / "outcomes.parquet")
-    (line,) = [line for line in write_effects(folder)[1] if "positive control" in line]
-    assert "under push the stated P(subject is a werewolf) goes from 0.500 by +0.300" in line
-    assert "beyond random directions by +0.300" in line
+    assert not any("Positive control" in line for line in write_effects(folder)[1])  # nothing was asked
+    rows = pl.read_parquet(folder / "outcomes.parquet")
+    for moved, says in ((0.3, ": it holds."), (0.0, ": it does not hold, so that a choice stays the same")):
+        stated = pl.when(pl.col("arm") == "push").then(0.5 + moved).otherwise(0.5)
+        rows.with_columns(seats=pl.lit([1], pl.List(pl.Int16)), beliefs=pl.concat_list(stated)).write_parquet(
+            folder / "outcomes.parquet"
+        )
+        (line,) = [line for line in write_effects(folder)[1] if "Positive control" in line]
+        assert f"under push the stated P(subject is a werewolf) goes from 0.500 by {moved:+.3f}" in line
+        assert f"beyond random directions by {moved:+.3f}" in line and says in line
 
 
 def test_settings_are_pooled_and_another_setting_is_predicted_more_widely(tmp_path):
