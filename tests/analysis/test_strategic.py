@@ -71,6 +71,7 @@ def test_no_slope_of_interest_is_excluded_by_noise_in_what_acts_gain():
     clear = strategic_table(made_acts(0.0, n_games=200, n=60, worth=0.2), 100).row(0, named=True)
     assert clear["reliability"] > 0.8
     assert clear["verdict"] == "not beyond habit"
+    assert clear["findable"] < 2 < min(row["findable"] for row in noisy)
 
 
 def test_few_games_are_underpowered():

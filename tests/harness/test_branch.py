@@ -361,7 +361,7 @@ def test_a_saved_probe_is_steered_at_the_layer_of_its_card_and_a_bare_vector_nee
 ) -> None:
     at = first(replay, "speech").seq
     vector = tmp_path / "probe.safetensors"
-    with pytest.raises(ChangeError, match="--steer needs --layer .* where no card of a saved probe"):
+    with pytest.raises(ChangeError, match=r"--steer needs --layer .* where no card of a saved probe"):
         change_of(replay, at, steer=vector)
     vector.with_suffix(".json").write_text('{"layer": "resid_post.4", "site": "belief_mention"}')
     for asked, meant in ((None, 4), (2, 2)):
