@@ -12,7 +12,7 @@ from games import load_game
 from harness.training.selfplay.contexts import LearnerContext, Own
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, play_together
-from harness.training.selfplay.monitor import Seen, cells, fit, penalise
+from harness.training.selfplay.monitor import LOST, Seen, cells, fit, penalise
 from harness.training.selfplay.pool import player, sampler_of
 from harness.training.selfplay.settings import MonitorSection, SelfPlayError
 from harness.training.selfplay.speeches import activations, bags, lies_of, speeches_of
@@ -86,3 +86,16 @@ def test_speeches_carry_their_label_their_words_without_names_and_their_own_acti
     together = activations(hooked.model, contexts, 3)
     alone = np.concatenate([activations(hooked.model, [c], 3) for c in contexts[:2]])
     np.testing.assert_allclose(together[:2], alone, atol=1e-4)
+
+
+def test_a_probe_that_read_little_before_is_not_said_to_have_been_evaded() -> None:
+    rng = np.random.default_rng(3)
+
+    def few() -> Seen:
+        y = rng.random(120) < 0.5
+        streams = rng.normal(size=(120, 40)).astype(np.float32)
+        return Seen(y, np.repeat(y[:, None], 4, 1).astype(np.float32), streams, np.arange(120) // 3)
+
+    outcomes = [cells(few(), few(), alarm=0.05) for _ in range(8)]
+    assert any(found.probe[1, 1] - found.probe[1, 0] > LOST for found in outcomes)
+    assert {found.outcome() for found in outcomes} == {"openly deceptive"}

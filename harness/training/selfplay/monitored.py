@@ -123,4 +123,9 @@ def in_words(found: Cells) -> list[str]:
             f"AUROC of lies from {kind:11} {name} speeches: old monitor {row[0]:.3f}, new monitor {row[1]:.3f}"
             for name, row in zip(("old", "new"), table, strict=True)
         ]
+    for what, (low, high) in (
+        ("on new speeches the new probe reads better than the old one by", found.gained),
+        ("the old probe reads new speeches worse than old ones by", found.fallen),
+    ):
+        lines.append(f"{what} {low:+.3f} to {high:+.3f}, 95% interval over games")
     return [*lines, f"outcome: {found.outcome()}"]
