@@ -29,6 +29,7 @@ from harness.run.folder import load_run
 from tests.fixtures.player_fixtures import FakeBackend, transcript_line
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "before_the_move.tar.xz"
+QUICK = Settings(n_permutations=19, n_boot=100, trees=2, rung_games=0)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_a_game_of_it_is_branched(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_is_reported_with_the_same_rows(run: Path, tmp_path: Path) -> None:
-    page = write_report([run], out=tmp_path / "report.html", settings=Settings(n_permutations=19, n_boot=100))
+    page = write_report([run], out=tmp_path / "report.html", settings=QUICK)
     rungs = pl.read_parquet(page.with_suffix("") / "S1_rungs.parquet")
     row = rungs.filter(target="subject_is_werewolf").row(0, named=True)
     assert (row["n_rows"], row["n_games"]) == (290, 16)

@@ -49,6 +49,9 @@ class Characters:
         self.rates: dict[str, np.ndarray] = {
             name: np.array([getattr(style, name) for style in filled]) for name in RATES
         }
+        follow, wolf = self.rates["follow"], self.rates["wolf_follow"]
+        self.follow = np.stack([follow, follow, wolf], axis=1)
+        """How far the crowd is followed `(n_styles, 3)`, by HUMAN, SEER and WOLF."""
         weights = np.array([[m.get(key, 0.0) for key in keys] for m in mixes], dtype=float)
         if (weights < 0).any() or not (weights.sum(1) > 0).all():
             raise ValueError(

@@ -23,8 +23,7 @@ def lean(c: Characters, scene: Scene, infosets: InfoSets, me: int) -> np.ndarray
     base[HUMAN] = scene.base(me, HUMAN)
     base[SEER] = scene.base(me, SEER) if len(infosets.kind) > infosets.seer else 0.0
     base[WOLF] = scene.public_reports
-    follow = np.stack([c["follow"], c["follow"], c["wolf_follow"]], axis=1)
-    score: np.ndarray = (follow[:, :, None] * scene.crowd + base)[:, infosets.kind]
+    score: np.ndarray = (c.follow[:, :, None] * scene.crowd + base)[:, infosets.kind]
     return np.where(infosets.told, infosets.value, score)
 
 

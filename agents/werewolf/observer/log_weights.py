@@ -140,17 +140,27 @@ class LogWeights:
             if role in w.counts
         }
 
+    def _may_show(self) -> np.ndarray:
+        """Of `shown` those that the worlds that are left have."""
+        there = np.zeros(len(self.shown), dtype=bool)
+        there[self.shown_of] = True
+        return self.shown[there]
+
     def restrict(self, possible: np.ndarray) -> None:
         """Drop the worlds that are not `possible` (bool over the present worlds) and the infosets of them alone."""
         if possible.all():
             return
         self._take(self.rows[possible])
-        packs, lodges = np.unique(self.pack_of), np.unique(self.lodge_of)
-        shown = self.shown[np.unique(self.shown_of)]
+        packs, lodges, shown = (
+            np.zeros(len(self.worlds.packs), dtype=bool),
+            np.unique(self.lodge_of),
+            self._may_show(),
+        )
+        packs[self.pack_of] = True
         has_seer = set(self.holders["seer"].ravel().tolist()) if "seer" in self.holders else set()
         for seat, infosets in enumerate(self.infosets):
             keep = np.ones(len(infosets.kind), dtype=bool)
-            keep[2 : 2 + len(infosets.packs)] = np.isin(infosets.packs, packs)
+            keep[2 : 2 + len(infosets.packs)] = packs[infosets.packs]
             end = 2 + len(infosets.packs) + len(infosets.lodges)
             if len(infosets.lodges):
                 keep[2 + len(infosets.packs) : end] = np.isin(infosets.lodges, lodges)
@@ -177,8 +187,7 @@ class LogWeights:
         with np.errstate(divide="ignore"):
             infosets = msgspec.structs.replace(infosets, ll=infosets.ll + np.log(p))
         if told:
-            shown = self.shown[np.unique(self.shown_of)]
-            infosets = reported(infosets, told, [*before, *told], shown, strict=not self.c.lapse)
+            infosets = reported(infosets, told, [*before, *told], self._may_show(), strict=not self.c.lapse)
         self.infosets[seat] = infosets
         self._refresh(seat)
         self._packs()
@@ -186,7 +195,7 @@ class LogWeights:
     def night(self, scene: Scene) -> None:
         """Night has fallen on `scene`: seers have inspected; the other choices wait for the dead."""
         if "seer" in self.worlds.counts and scene.rung:
-            shown = self.shown[np.unique(self.shown_of)]
+            shown = self._may_show()
             for seat in range(self.worlds.n):
                 if scene.alive[seat] and len(self.infosets[seat].kind) > self.infosets[seat].seer:
                     repeats = self.config.seer_repeats
