@@ -29,6 +29,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
         The folder that holds the demos' run folders.
     """
     from analysis.report.experiment import write_effects
+    from games import load_game
     from harness.capture.run import capture_run
     from harness.config.files import load_config
     from harness.experiment.design import load_design
@@ -44,9 +45,8 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     capture_run(path, say=progress.say)
     capture_run(path, untrained=True, say=progress.say)
     # a lie that is read without the line that tells the role is no mere reading of that line
-    capture_run(
-        path, variants=("no_role_line",), sites=("prompt_last",), roles=("werewolf",), say=progress.say
-    )
+    liars = load_game(config.game.name).belief_targets[0].roles
+    capture_run(path, variants=("no_role_line",), sites=("prompt_last",), roles=liars, say=progress.say)
     progress.say(
         "3 of 4: is what it holds of the others used? Changing it at moments of those games, with controls"
     )
