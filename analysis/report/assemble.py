@@ -90,7 +90,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     numbers.add("T1_agents", agents)
     models = sorted(made.tables["decisions"]["model"].drop_nulls().unique(maintain_order=True))
     effects = effects_block(made.branches, made.experiments, numbers)
-    causal = causal_words(made.used)
+    causal = causal_words(made.used, numbers.frames.get("T6_strategic"))
     deception, lies = _deception(made, numbers)
     blocks = [
         sections.surface_block(made.evaluations, numbers),

@@ -222,6 +222,22 @@ def test_experiments_beside_a_run_are_read_as_the_rung_used(tmp_path):
     small = causal_words([found._replace(smallest=2 * found.contrast.high)])
     assert "changes what it does, by less than the" in small
     assert experiments_of(tmp_path / "experiment-made") == []
+    fewer = found._replace(experiment="other", verdict="underpowered", n_games=3)
+    said = causal_words([fewer, found])  # only the one on most games is told in full
+    assert said.startswith("In the experiment made") and said.endswith("in other experiments: other 0 of 1.")
+
+
+def test_the_headline_says_whether_players_act_strategically_and_no_experiment_only_where_there_is_none():
+    row = {
+        "agent": "small", "faction": "werewolf", "slope": -0.3, "low": -0.8, "high": 0.0, "helped": 0.02, "hurt": 0.12,
+        "verdict": "not beyond habit", "n_moments": 20, "n_games": 20,
+    }  # fmt: skip
+    said = causal_words([], pl.DataFrame([row, row | {"agent": "loud", "slope": None}]))
+    assert said == (
+        "As werewolf, small does not choose what it says by what that gains, beyond habit (slope -0.3 [-0.8, +0.0] "
+        "log-odds for each unit of win probability; of its lies 2% help, 12% hurt; 20 moments of 20 games)."
+    )
+    assert causal_words([], None).startswith("No experiment was carried out")
 
 
 @pytest.mark.parametrize(

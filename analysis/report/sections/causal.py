@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,6 +17,12 @@ VERDICTS = {
     "used": "changes what it does",
     "not beyond controls": "is not told from its controls, and an effect of interest would have been found",
     "underpowered": "is not shown to do more than its controls, nor excluded to",
+}
+STRATEGIC = {
+    "strategic": "says a thing the more the more it helps its side, beyond habit",
+    "against its interest": "says a thing the less the more it helps its side, beyond habit",
+    "not beyond habit": "does not choose what it says by what that gains, beyond habit",
+    "underpowered": "is not shown to choose what it says by what that gains, nor excluded to",
 }
 INNER = ("direction", "patch")
 """Kinds of arms that change activations."""
@@ -40,24 +47,52 @@ def caused_by(experiments: Sequence[Read]) -> Causal:
     return caused(verdicts)
 
 
-def causal_words(found: Sequence[Used]) -> str:
-    """What the experiments beside the runs say of cause, in a sentence each."""
+def causal_words(found: Sequence[Used], acts: pl.DataFrame | None = None) -> str:
+    """What the experiments beside the runs say: the one on most games in full, of the others how many changes are used,
+    and whether what players say follows what it gains.
+
+    acts: of experiments that played acts out (`analysis.behaviour.strategic.SLOPES`).
+    """
+    played = (
+        [] if acts is None else [strategic_words(r) for r in acts.drop_nulls("slope").iter_rows(named=True)]
+    )
     if not found:
-        return "No experiment was carried out on these games, so nothing here shows cause."
-    said = []
-    for name in dict.fromkeys(used.experiment for used in found):
-        mine = [used for used in found if used.experiment == name]
-        unit = OUTCOMES.get(mine[0].outcome, mine[0].outcome)
-        arms = "; ".join(
-            f"{used.change or used.arm} {VERDICTS[used.verdict]}{_size(used)} ({used.contrast.value:+.3f} "
-            f"[{used.contrast.low:+.3f}, {used.contrast.high:+.3f}])"
-            for used in mine
+        return (
+            " ".join(played) or "No experiment was carried out on these games, so nothing here shows cause."
         )
+    each = {
+        name: [u for u in found if u.experiment == name]
+        for name in dict.fromkeys(u.experiment for u in found)
+    }
+    first = max(each, key=lambda name: max(used.n_games for used in each[name]))
+    mine = each.pop(first)
+    unit = OUTCOMES.get(mine[0].outcome, mine[0].outcome)
+    arms = "; ".join(
+        f"{used.change or used.arm} {VERDICTS[used.verdict]}{_size(used)} ({used.contrast.value:+.3f} "
+        f"[{used.contrast.low:+.3f}, {used.contrast.high:+.3f}])"
+        for used in mine
+    )
+    moments, games = max(used.n_moments for used in mine), max(used.n_games for used in mine)
+    drawn = f"{unit}, beyond controls; {moments:,} moments of {games:,} games"
+    said = [f"In the experiment {first} ({drawn}): {arms}."]
+    if each:
+        counts = [f"{name} {sum(u.verdict == 'used' for u in us)} of {len(us)}" for name, us in each.items()]
         said.append(
-            f"In the experiment {name} ({unit}, beyond controls; {max(used.n_moments for used in mine):,} moments of "
-            f"{max(used.n_games for used in mine):,} games): {arms}."
+            f"Changes that do something beyond their controls in other experiments: {', '.join(counts)}."
         )
-    return " ".join(said)
+    return " ".join([*said, *played])
+
+
+def strategic_words(row: dict[str, Any]) -> str:
+    """Whether one player acts strategically, from a row of `SLOPES` that has a slope."""
+    lies = (
+        f"; of its lies {row['helped']:.0%} help, {row['hurt']:.0%} hurt" if row["helped"] is not None else ""
+    )
+    return (
+        f"As {row['faction']}, {row['agent']} {STRATEGIC[row['verdict']]} (slope {row['slope']:+.1f} "
+        f"[{row['low']:+.1f}, {row['high']:+.1f}] log-odds for each unit of win probability{lies}; "
+        f"{row['n_moments']:,} moments of {row['n_games']:,} games)."
+    )
 
 
 def _size(used: Used) -> str:

@@ -62,10 +62,10 @@ def add_experiment(
     design, test = experiment.design, experiment.design["test"]
     numbers.add("T6_effects", table, experiment=design["name"])
     main = table.filter(pl.col("outcome") == test["outcome"], pl.col("subject_role") == "all")
-    stamps = [f"Stamped: {stamp}." for stamp in experiment.manifest["stamps"]]
+    stamps = experiment.manifest["stamps"]
     block.add_found(design["name"], design["question"], sentences(experiment, table))
     if stamps:
-        block.add(note=" ".join(stamps), kept=True)
+        block.add(note=f"Stamped: {'; '.join(stamps)}.", kept=True)
     block.add(table=_main_table(main, design))
     name = f"F8-{design['name']}"
     unit = OUTCOMES.get(test["outcome"], test["outcome"])
@@ -226,10 +226,15 @@ def _name(r: dict[str, Any]) -> str:
 
 
 def _place(r: dict[str, Any]) -> str:
-    if r["layer"] is None:
+    """Where a change is made; of a control what it has otherwise than its arm."""
+    if r["layer"] is None or r["control"] in ("dose", "other_subject"):
         return ""
-    strength = "" if r["scale"] is None else f", {r['scale']:g}"
-    return f"{r['at']}, layer {r['layer']}{strength}"
+    if r["control"] == "other_layer":
+        return f"layer {r['layer']}"
+    strength = "" if r["scale"] is None else f"{r['scale']:g}"
+    if r["control"] == "sign_flip":
+        return strength
+    return f"{r['at']}, layer {r['layer']}{strength and f', {strength}'}"
 
 
 def _forest(main: pl.DataFrame) -> pl.DataFrame:
