@@ -73,6 +73,10 @@ class Futures:
             str(g[0]): part["agent"].to_list() for g, part in seats.group_by("game_id", maintain_order=True)
         }
 
+    def seated(self, game_id: str) -> list[str]:
+        """The players of a game's seats."""
+        return self._seated[game_id]
+
     def play(
         self, moment: Moment, changes: Mapping[Any, Change], ks: Mapping[Any, Sequence[int]]
     ) -> dict[Any, Future]:

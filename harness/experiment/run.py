@@ -41,7 +41,7 @@ from harness.experiment.work.models import load_model
 from harness.experiment.work.parts import play_continuations, run_strategic
 from harness.experiment.work.place import Place
 from harness.experiment.work.scripted import ScriptedMeasurer, check_scripted
-from harness.experiment.work.worker import Worker
+from harness.experiment.work.worker import Worker, asked_model
 from harness.experiment.work.workers import Left, Workers
 from harness.gate import own_folder
 from harness.lock import RunLock
@@ -127,13 +127,13 @@ def _played_out(
     """The acts of a menu played out, or whole turns taken anew, in place of what arms do to an answer."""
     from harness.experiment.reasoning.turns import turn_arms, write_turns
 
-    hooked = load_model(runs, place.device, say)
+    hooked = asked_model(design, runs, place.device, say)
     if manifest is None:
         moments = draw_moments(design, runs, False)
         stamps = [] if design.turns is None else check_games(design, moments, force)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION, kind="experiment", status="asking", design=design.model_dump(mode="json"),
-            key=key, runs=sources, models=[] if hooked is None else [hooked.name], moments=moments,
+            key=key, runs=sources, models=_names(runs) if hooked is None else [hooked.name], moments=moments,
             arms=turn_arms(design), stamps=stamps, directions={}, sessions=[this_session()], forced=force,
         )  # fmt: skip
     manifest.write(folder)
@@ -147,6 +147,10 @@ def _played_out(
         write_turns(folder, design.turns, manifest.moments, manifest.arms, runs, hooked, say)
     manifest.seconds += time.monotonic() - began
     finish(folder, manifest)
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    return sorted({name for run in runs for name in run.manifest.models.values()})
 
 
 def _carry_out(

@@ -22,14 +22,7 @@ Say = Callable[[str], None]
 
 def load_model(runs: Sequence[Run], device: str, say: Say) -> Any:
     """The one model whose decisions are asked again, None where only scripted players sit. Raises ExperimentError."""
-    from agents.hooks.model import load_hooked_model
-
-    folders: dict[Path, None] = {}
-    for run in runs:
-        for config in schedule_of(run.manifest).configs:
-            for backend in config.backends.values():
-                if backend.kind != "openai":
-                    folders[model_folder(backend).resolve()] = None
+    folders = folders_of(runs)
     if not folders and not any(run.manifest.models for run in runs):
         return None
     if len(folders) != 1:
@@ -38,7 +31,31 @@ def load_model(runs: Sequence[Run], device: str, say: Say) -> Any:
             f"{', '.join(map(str, folders)) or 'none'}. "
             "Name runs of one model whose weights are here (vllm or transformers backends)"
         )
-    (path,) = folders
+    return _loaded(folders[0], runs, device, say)
+
+
+def folders_of(runs: Sequence[Run]) -> list[Path]:
+    """The folders of the local models of some runs, in the order of their configurations."""
+    folders: dict[Path, None] = {}
+    for run in runs:
+        for config in schedule_of(run.manifest).configs:
+            for backend in config.backends.values():
+                if backend.kind != "openai":
+                    folders[model_folder(backend).resolve()] = None
+    return list(folders)
+
+
+def load_cast(runs: Sequence[Run], device: str, say: Say) -> dict[Path, Any]:
+    """All local models of some runs, by folder: what plays games on in which several models sit.
+
+    Raises ExperimentError where one is not the model that played.
+    """
+    return {path: _loaded(path, runs, device, say) for path in folders_of(runs)}
+
+
+def _loaded(path: Path, runs: Sequence[Run], device: str, say: Say) -> Any:
+    from agents.hooks.model import load_hooked_model
+
     say(f"loading {path.name}")
     hooked = load_hooked_model(path, device="cuda" if device == "gpu" else device)
     played = {name for run in runs for name in run.manifest.models.values()}

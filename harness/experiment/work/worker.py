@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.config.models import model_folder
 from harness.experiment.continuations import Futures, follow
 from harness.experiment.design import Design, ExperimentError
 from harness.experiment.folder import Manifest, read_manifest, read_vectors
@@ -19,7 +20,7 @@ from harness.experiment.measure import Measurer
 from harness.experiment.moments import Moment
 from harness.experiment.scenes import Scenes
 from harness.experiment.strategic import play_menu
-from harness.experiment.work.models import Say, load_model, load_scorers
+from harness.experiment.work.models import Say, folders_of, load_cast, load_model, load_scorers
 from harness.experiment.work.scripted import ScriptedMeasurer
 from harness.run.folder import Run, load_run
 from harness.schedule.branched import schedule_of
@@ -40,10 +41,12 @@ class Worker:
         device: str,
         say: Say,
     ) -> None:
-        """hooked: the model that played (`load_model`), None where none did."""
+        """hooked: the model that played (`load_model`), None where none did, or where several did and are only to play
+        on (`cast`)."""
         self.folder, self.design, self.manifest, self.runs = folder, design, manifest, runs
         self.hooked, self.device, self.say = hooked, device, say
         self._close: Any = None
+        self._scorers: dict[str, Any] = {}
 
     @classmethod
     def of(cls, folder: Path, device: str) -> Worker:
@@ -55,7 +58,7 @@ class Worker:
         def silent(text: str) -> None:
             """Whoever sends the work tells how it goes."""
 
-        return cls(folder, design, manifest, runs, load_model(runs, device, silent), device, silent)
+        return cls(folder, design, manifest, runs, asked_model(design, runs, device, silent), device, silent)
 
     def do(self, what: str, moment: Moment, given: Any = None) -> Rows:
         """The rows of one moment: `ask` (`folder.OUTCOMES`), `follow` (`continuations.FUTURES`; given: the rows of
@@ -67,7 +70,7 @@ class Worker:
         run, futures, scenes = self.runs[moment.run], self.futures[moment.run], self.scenes[moment.run]
         if self.design.strategic is None:
             raise ExperimentError(f"the design {self.design.name!r} has no [strategic] table")
-        return play_menu(run, futures, scenes, moment, self.design.strategic, self._plain_scorer)
+        return play_menu(run, futures, scenes, moment, self.design.strategic, self._scorer_of(moment))
 
     def close(self) -> None:
         """Free the model that continuations are played with."""
@@ -97,25 +100,65 @@ class Worker:
         )  # fmt: skip
 
     @cached_property
+    def cast(self) -> dict[Path, Any]:
+        """The models of the runs by folder, where several sit; none where one does or where no model sits."""
+        return {} if self.hooked is not None else load_cast(self.runs, self.device, self.say)
+
+    @cached_property
     def futures(self) -> Any:
-        """What plays each run's games on: scripted players as they are, models through one hooked backend."""
-        if self.hooked is None:
+        """What plays each run's games on: scripted players as they are, models through hooked backends, one each."""
+        if self.hooked is None and not self.cast:
             return [Futures(run, {}) for run in self.runs]
         from agents.backends.hooked.backend import HookedBackend
 
-        backend = HookedBackend(self.hooked)
-        self._close = backend.close
+        backends = {path: HookedBackend(model) for path, model in self.cast.items()}
+        single = None if self.hooked is None else HookedBackend(self.hooked)
+        every = [*backends.values()] if single is None else [single]
+
+        async def close() -> None:
+            for backend in every:
+                await backend.close()
+
+        self._close = close
         found = []
         for run in self.runs:
-            names = {name for config in schedule_of(run.manifest).configs for name in config.backends}
-            found.append(Futures(run, dict.fromkeys(names, backend)))
+            sections = {
+                name: section
+                for config in schedule_of(run.manifest).configs
+                for name, section in config.backends.items()
+            }
+            named = {
+                name: single or backends[model_folder(section).resolve()]
+                for name, section in sections.items()
+            }
+            found.append(Futures(run, named))
         return found
 
-    @cached_property
-    def _plain_scorer(self) -> Any:
-        if self.hooked is None:
+    def _scorer_of(self, moment: Moment) -> Any:
+        """What reads the probabilities of the model that decided at a moment; None where no model sits."""
+        if self.hooked is not None:
+            return self._scorer(self.hooked)
+        if not self.cast:
             return None
-        from harness.experiment.scoring.packed import PackedScorer, packs
-        from harness.experiment.scoring.plain import PlainScorer
+        run = self.runs[moment.run]
+        config = schedule_of(run.manifest).configs[run.manifest.cells.index(run.cell(moment.game_id))]
+        backend = config.agents[self.futures[moment.run].seated(moment.game_id)[moment.seat]].backend
+        return self._scorer(self.cast[model_folder(config.backends[backend]).resolve()]) if backend else None
 
-        return PackedScorer(self.hooked) if packs(self.hooked) else PlainScorer(self.hooked)
+    def _scorer(self, model: Any) -> Any:
+        if model.name not in self._scorers:
+            from harness.experiment.scoring.packed import PackedScorer, packs
+            from harness.experiment.scoring.plain import PlainScorer
+
+            self._scorers[model.name] = PackedScorer(model) if packs(model) else PlainScorer(model)
+        return self._scorers[model.name]
+
+
+def asked_model(design: Design, runs: Sequence[Run], device: str, say: Say) -> Any:
+    """The model that a design asks (`load_model`); None where none sits, or where a menu is played out among several.
+
+    Raises ExperimentError.
+    """
+    if design.strategic is not None and len(folders_of(runs)) > 1:
+        return None
+    return load_model(runs, device, say)
