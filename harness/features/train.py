@@ -35,6 +35,8 @@ MOST = 16_384
 """Rows that normalisation, threshold and figures are computed on at most."""
 KEEP_EVERY = 60.0
 """Seconds between two states from which a stopped training goes on."""
+LONG = 50_000
+"""Steps of a training that is not short."""
 NEAR_START = 0.8
 """A dictionary whose directions lie this near to those that they began as (median cosine) has hardly learnt any."""
 Say = Callable[[str], None]
@@ -58,7 +60,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     dead_after: int = 50_000
     """Rows without firing after which a latent is revived."""
     lr: float | None = None
-    """Largest step of Adam; None: 2e-4 * sqrt(16384 / width), at most 2e-3."""
+    """Largest step of Adam; None: by width and number of steps (`rate_of`)."""
     store: str = "activations"
     """Folder of the store: `activations`, `activations-untrained`."""
 
@@ -160,7 +162,7 @@ class _Session:
         mean = torch.from_numpy(sample.mean(axis=0) * self.scale)
         self.learners = [Learner(plan, sample.shape[1], mean, training.dead_after) for plan in plans]
         self.adams = [
-            torch.optim.Adam(learner.parameters(), lr=_rate(training, learner.plan), betas=(0.9, 0.999))
+            torch.optim.Adam(learner.parameters(), lr=rate_of(training, learner.plan), betas=(0.9, 0.999))
             for learner in self.learners
         ]
         self.step, self.total = 0, max(1, training.rows // training.batch)
@@ -190,7 +192,7 @@ class _Session:
         share = min(1.0, (self.step + 1) / warm, (self.total - self.step) / falling)
         for learner, adam in zip(self.learners, self.adams):
             for group in adam.param_groups:
-                group["lr"] = _rate(self.training, learner.plan) * share
+                group["lr"] = rate_of(self.training, learner.plan) * share
             adam.zero_grad(set_to_none=True)
             learner.loss(x).backward()
             learner.drop_parallel()
@@ -252,8 +254,13 @@ class _Session:
                 file.unlink()
 
 
-def _rate(training: Training, plan: Plan) -> float:
-    return training.lr if training.lr is not None else min(2e-3, 2e-4 * (16384 / plan.width) ** 0.5)
+def rate_of(training: Training, plan: Plan) -> float:
+    """The largest step of Adam. That of long trainings (2e-4 * sqrt(16384 / width), at most 2e-3) leaves the directions
+    of a short one where they began, so it grows as the root of the steps that are missing to `LONG`."""
+    if training.lr is not None:
+        return training.lr
+    steps = max(1, training.rows // training.batch)
+    return min(2e-3, 2e-4 * (16384 / plan.width) ** 0.5) * min(8.0, max(1.0, (LONG / steps) ** 0.5))
 
 
 def _forget(adam: Any, learner: Learner, latents: list[int]) -> None:

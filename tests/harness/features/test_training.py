@@ -16,7 +16,7 @@ from harness.features.fit import fit_of
 from harness.features.modules import Learner, Plan
 from harness.features.rows import rows_of
 from harness.features.saved import load_dictionary
-from harness.features.train import Training, train_on
+from harness.features.train import Training, rate_of, train_on
 from tests.fixtures.sparse_stores import LAYER, sparse_rows, unit_directions, write_store
 
 DIRECTIONS = unit_directions(48, 24)
@@ -98,6 +98,17 @@ def test_latents_that_never_fire_begin_anew() -> None:
     replanted = learner.replant(x)
     assert replanted == list(range(32))
     assert (learner.before(x)[:, :32] > 0).any(dim=0).all()
+
+
+def test_short_trainings_take_larger_steps_and_long_ones_the_usual() -> None:
+    long, short = (
+        rate_of(plan(rows=n, batch=128, lr=None), Plan("batchtopk", 1024, 16, 0)) for n in (10**7, 250_000)
+    )
+    assert long == pytest.approx(8e-4)
+    assert short == pytest.approx(8e-4 * (50_000 / 1953) ** 0.5, rel=1e-3)
+    assert rate_of(plan(rows=128, batch=128, lr=None), Plan("batchtopk", 1024, 16, 0)) == pytest.approx(
+        6.4e-3
+    )
 
 
 def test_a_dictionary_that_hardly_left_its_random_start_says_so(store, trained, tmp_path: Path) -> None:
