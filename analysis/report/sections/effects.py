@@ -167,7 +167,7 @@ def _main_table(main: pl.DataFrame, design: dict[str, Any]) -> Table:
         rank = f"{r['rank']} of {r['n_random'] + 1}" if r["rank"] is not None else ""
         p = "" if r["adjusted_p"] is None or r["verdict"] is None else p_text(r["adjusted_p"])
         rows.append(
-            [_name(r), _place(r), f"{r['before']:.3f}", interval_words(r), beyond, rank, p,
+            [_below(r), _place(r), f"{r['before']:.3f}", interval_words(r), beyond, rank, p,
              f"{r['n_moments']:,} / {r['n_games']:,}", r["verdict"] or ""]
         )  # fmt: skip
         classes.append("probe" if r["control"] == "" else "")
@@ -223,6 +223,12 @@ def _name(r: dict[str, Any]) -> str:
         return f"{r['of']}, strength {r['scale']:g}"
     words = IN_WORDS.get(r["control"], r["control"])
     return words if r["of"] == "unchanged" else f"{r['of']}: {words}"
+
+
+def _below(r: dict[str, Any]) -> str:
+    """The name of a row that stands below its arm's."""
+    apart = r["control"] == "" or r["of"] == "unchanged"
+    return _name(r) if apart else "· " + _name(r).removeprefix(r["of"]).lstrip(":, ")
 
 
 def _place(r: dict[str, Any]) -> str:
