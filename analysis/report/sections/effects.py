@@ -19,9 +19,9 @@ from analysis.report.page import Figure, Numbers, Table, grouped, p_text, share
 from analysis.report.sections.causal import Read
 
 IN_WORDS = {
-    "null": "asked again", "cold": "asked again, nothing cached", "sham": "sham of equal size",
+    "null": "asked again", "cold": "asked again, cold", "sham": "sham of equal size",
     "sign_flip": "opposite sign",
-    "other_layer": "another layer", "other_subject": "about another player", "dose": "strength",
+    "other_layer": "another layer", "other_subject": "another player", "dose": "strength",
 }  # fmt: skip
 
 
