@@ -27,13 +27,13 @@ from harness.cli import (
     show,
 )
 from harness.cli.app import app, last_line
-from harness.cli.learning import finetune, outcome, planted, thinking, train
+from harness.cli.learning import finetune, outcome, planted, thinking, train, transfer
 from harness.console import write
 from harness.errors import WolfscopeError
 
 GROUPS = (
     *(play, settings, show, capture, analyse, features, branch, experiment, runs),
-    *(train, finetune, models, outcome, thinking, demo, planted),
+    *(train, finetune, models, outcome, thinking, demo, planted, transfer),
 )  # fmt: skip
 """The modules whose verbs the command line has; importing one registers them."""
 EXTRAS = {

@@ -11,6 +11,7 @@ import pytest
 from agents.werewolf.lessons.games import scripted_game
 from agents.werewolf.lessons.planted import seated
 from games.records import Decision
+from harness.cli import main
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played
 from harness.training.transfer.games import deals, said_again, speaks_for, texts_of
@@ -79,6 +80,12 @@ def test_a_planted_share_of_the_teachers_difference_is_told_and_none_where_there
     assert (none["low"] < 0.01).all() and (none["high"] > -0.01).all()
     other = rows_of("o", model(0.0, 0.0), model(0.0, 0.0), teachers, games, probed=False)
     assert [row["measure"] for row in other] == ["behaviour"]
+
+
+def test_a_recipe_without_a_word_has_no_occasion_that_games_could_lack(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["transfer-trait", str(tmp_path / "out"), "--recipe", "without-claimer", "--quiet"])
+    assert left.value.code == 2 and not (tmp_path / "out").exists()
 
 
 def test_a_student_learns_what_it_is_shown_and_is_not_trained_twice(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def transfer_trait(
     import polars as pl
     import torch
 
+    from harness.errors import ConfigurationError
     from harness.run.derived import OF_NO_RUN, write_table
     from harness.training.finetune import finetune
     from harness.training.recipes import load_recipe
@@ -58,8 +59,9 @@ def transfer_trait(
     chosen = load_recipe(recipe)
     word = chosen.change.word
     if word is None:
-        raise ValueError(
-            f"the recipe {chosen.name} has no word: a trait needs an occasion that games can lack"
+        raise ConfigurationError(
+            f"the recipe {chosen.name} has no change.word: a trait needs an occasion that games can lack; take one "
+            "that has, such as favour"
         )
     teachers = (out / "teacher", out / "teacher-control")
     for folder, control in zip(teachers, (False, True), strict=True):
