@@ -30,7 +30,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 @contextmanager
 def storage(path: Path) -> Iterator[None]:
-    """Turns the operating system's complaints about writing `path` into `StorageError`."""
+    """Turns the operating system's errors on writing `path` into `StorageError`."""
     try:
         yield
     except StorageError:
@@ -61,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, secrets masked. Raises StorageError; the file that was there stays then."""
+    """Write a file atomically, secrets masked. Raises StorageError and leaves the earlier file in place."""
     with replacing(path) as part:
         part.write_bytes(mask_bytes(data))
 

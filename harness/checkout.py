@@ -1,4 +1,5 @@
-"""Whose packages are these? Other software also ships a top-level `agents`; ours has to be the one that is found."""
+"""Checks which packages are imported: other software also ships a top-level `agents`, and ours must be found
+first."""
 
 from __future__ import annotations
 

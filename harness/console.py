@@ -1,7 +1,7 @@
-"""All that the command line writes to a terminal or a pipe: one gate for text that others wrote.
+"""All output of the command line to a terminal or a pipe: one gate for untrusted text.
 
-Names, errors, paths and words may come from a run folder, a server or a model. What a terminal would obey is shown as
-`<U+XXXX>` (`games.printable`), and known secrets are masked (`agents.backends.secrets`), whoever says them.
+Names, errors, paths and words may come from a run folder, a server or a model. Control characters are shown as
+`<U+XXXX>` (`games.printable`), and known secrets are masked (`agents.backends.secrets`) in all text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def write_json(value: Any) -> None:
 
 
 def console(error: bool = False) -> Console:
-    """A console that gives no text a meaning of its own: no markup, no emoji codes, no highlighting."""
+    """A console that prints text literally: no markup, no emoji codes, no highlighting."""
     return Console(stderr=error, highlight=False, markup=False, emoji=False)
 
 

@@ -1,4 +1,4 @@
-"""Digests of what was written: how a file is told from one that has changed since."""
+"""Digests of written files, by which later changes are detected."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def digest_of(data: bytes | memoryview) -> str:
 
 
 def file_digest(path: Path, afresh: bool = False) -> str:
-    """`digest_of` a file's content, read in pieces. Read once a process as long as its size and time of change stay;
-    afresh: read again whatever they are. Raises OSError."""
+    """`digest_of` a file's content, read in pieces. Read once per process while its size and modification time stay
+    the same; afresh: read again in any case. Raises OSError."""
     place = path.stat()
     key = (str(path.resolve()), place.st_size, place.st_mtime_ns, place.st_ino)
     if afresh or key not in _known:

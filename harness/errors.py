@@ -1,4 +1,4 @@
-"""The errors that a user can cause or cure: each says what, both values, and the remedy."""
+"""The errors that a user can cause or fix: each names what is wrong, both values, and the remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class WolfscopeError(Exception):
 
 
 class ConfigurationError(WolfscopeError, ValueError):
-    """A configuration that cannot be read or makes no sense."""
+    """A configuration that cannot be read or is contradictory."""
 
 
 class RunFolderError(WolfscopeError, RuntimeError):
@@ -19,13 +19,13 @@ class RunFolderError(WolfscopeError, RuntimeError):
 
 
 class RunDamaged(RunFolderError):
-    """A file of a run folder is not what was written; the message names it and says what to do."""
+    """A file of a run folder was changed or damaged; the message names it and says what to do."""
 
     status = 1
 
 
 class StorageError(WolfscopeError, OSError):
-    """The disk refused: full, read-only, not permitted. What was written before is whole."""
+    """Writing failed: disk full, read-only, not permitted. Earlier files are intact."""
 
 
 class TournamentError(WolfscopeError, RuntimeError):

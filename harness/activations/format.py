@@ -74,7 +74,7 @@ SITES = (
 
 
 def no_site(name: str) -> str:
-    """What is said of a site that does not exist: the nearest name, and all of them."""
+    """The error text for a site that does not exist: the nearest name, and all names."""
     near = difflib.get_close_matches(name, SITES, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? There are" if near else "there are"
     return f"no site is called {name!r}; {hint}: {', '.join(SITES)}, mention:SEAT, option:SEAT"
@@ -95,8 +95,8 @@ BELIEF_MENTION = "belief_mention"
 
 
 ContextKey = tuple[str, int, str, int | None]
-"""(game_id, seq, variant, None) of a decision's whole context; with a seat in place of None, of the fork on which the
-decision's seat is asked about that one."""
+"""(game_id, seq, variant, None) names a decision's whole context; with a seat in place of None, the fork on which the
+deciding seat is asked about that seat."""
 
 
 def split_site(name: str) -> tuple[str, int | None]:
@@ -113,7 +113,7 @@ def layer_name(layer: int | str) -> str:
 
 
 def read_part(part: Path) -> pl.DataFrame:
-    """One index part. Raises ActivationsDamaged where it is not what was written beside its shard."""
+    """One index part. Raises ActivationsDamaged where its bytes differ from what the shard's metadata recorded."""
     shard = part.parent.parent / "shards" / f"{part.stem}.safetensors"
     try:
         data = part.read_bytes()
@@ -136,7 +136,8 @@ def read_part(part: Path) -> pl.DataFrame:
 
 
 def _index_hash(shard: Path) -> str | None:
-    """What the shard says of its index part; None where it cannot be read, or was written before it said so."""
+    """The hash of its index part that a shard records; None where the shard cannot be read, or is too old to record
+    one."""
     try:
         return open_shard(shard).metadata.get("index")
     except ActivationsDamaged:

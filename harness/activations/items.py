@@ -1,4 +1,4 @@
-"""What is read of a decision: sites in a context, and the rows of the store that they become."""
+"""What capture reads of a decision: sites in a context, and the store rows that they become."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class CaptureItem(msgspec.Struct, frozen=True):
     """Token ids of the whole context: everything before, the prompt, the output."""
     sites: Mapping[str, Site]
     """Site name -> where. `mention:3` with subject 3 is stored as site `mention`, subject 3; `tokens:speech#17` as
-    site `tokens:speech`, told from its neighbours by `token_index`."""
+    site `tokens:speech`, rows distinguished by `token_index`."""
     variant: str = "original"
     n_prompt: int = 0
     """Tokens of the context before the output; interventions on generated tokens need it."""
     fork: int | None = None
-    """Tokens of `ids` before it leaves the seat's own context, where it is a question asked on a fork."""
+    """For a question asked on a fork: how many leading tokens of `ids` belong to the seat's own context."""
 
 
 @dataclass

@@ -1,9 +1,10 @@
-"""Activations kept while a runner plays: the rows that offline extraction would store, from the passes of play.
+"""Activations recorded during play: the rows that offline extraction would store, from the same forward passes that
+chose the actions.
 
-A model player's prompts tell what their tokens are (`Prompt.spans`), so the positions to read are known before the
-answer; the answer's tokens are read one by one, and averaged once the decision says which of them were speech. What
-cannot be matched to a decision (an answer begun with given words, a steered player, thinking put into a prompt) is
-left to the offline extraction, which skips what is stored.
+A model player's prompts label their tokens (`Prompt.spans`), so the positions to read are known before the answer;
+the answer's tokens are read one by one, and averaged once the decision records which of them were speech. What cannot
+be matched to a decision (an answer begun with given words, a steered player, thinking put into a prompt) is left to
+the offline extraction, which skips what is stored.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Rows = dict[tuple[int, ...], NDArray[np.float32]]
 
 
 class _Heard(msgspec.Struct):
-    """One answer of a session, until its decision is known."""
+    """One answer of a session, held until its decision is known."""
 
     prompt: Prompt
     rows: Rows
@@ -74,7 +75,7 @@ class Watched:
                 continue
             ids, rows = self._known.get(prompt.session, ((), {}))
             if prompt.ids[: len(ids)] != ids:
-                rows = {}  # the past was written anew
+                rows = {}  # the session's context was rewritten
             where = set(self._sites(prompt))
             rows = {tokens: row for tokens, row in rows.items() if tokens in where}
             sites = {str(k): tokens for k, tokens in enumerate(sorted(where - set(rows)))}
@@ -135,7 +136,7 @@ class Watched:
             self._heard.pop(f"{game_id}/{seat}", None)
 
     def flush(self) -> None:
-        """Write what is held. Raises StorageError."""
+        """Write the rows still in memory. Raises StorageError."""
         if self._writer is not None:
             self._writer.flush()
 

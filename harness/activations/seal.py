@@ -2,8 +2,8 @@
 
     digests/<writer>-<n>.json   of the shard's head, of each layer's bytes, and of its index part
 
-A reader holds a layer of a shard to its digest when it first touches it, so reading one layer still reads its bytes
-alone. Stores from before there were digests have none and are read as they are.
+A reader checks a layer of a shard against its digest at first use, so reading one layer still reads only that layer's
+bytes. Older stores have no digests and are read unchecked.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from harness.atomic import write_whole
 from harness.digest import digest_of, file_digest
 
 _held: set[tuple[str, int, int, int, str]] = set()
-"""(path, size, time of change, inode, layer) that this process has found to be what was written."""
+"""(path, size, time of change, inode, layer) whose digest this process has verified."""
 
 SEALED = "sealed"
-"""The key in a shard's metadata that says that it has digests."""
+"""The metadata key by which a shard states that it has digests."""
 
 
 class ShardDigests(msgspec.Struct, frozen=True):
@@ -48,7 +48,8 @@ def write_digests(shard: Path, head: str, layers: dict[str, str], index: bytes) 
 
 
 def read_digests(shard: Path, sealed: bool = True) -> ShardDigests | None:
-    """The digests of a shard; None where it was written without. sealed: whether its head says that it has some.
+    """The digests of a shard; None where it was written without any. sealed: whether its head states that it has
+    digests.
 
     Raises ActivationsDamaged.
     """
@@ -64,7 +65,8 @@ def read_digests(shard: Path, sealed: bool = True) -> ShardDigests | None:
 
 
 def changed_parts(shard: Shard, layers: Sequence[str] | None = None) -> Iterator[str]:
-    """In words, which parts of a shard are not what was written. layers: only the head and these (None: all)."""
+    """The parts of a shard whose bytes differ from their digests, in words. layers: check only the head and these
+    (None: all)."""
     written = read_digests(shard.path, SEALED in shard.metadata)
     if written is None:
         return
@@ -76,7 +78,7 @@ def changed_parts(shard: Shard, layers: Sequence[str] | None = None) -> Iterator
 
 
 def hold(shard: Shard, layer: str) -> None:
-    """Hold one layer to its digest, once a process as long as the file's size and time of change stay.
+    """Check one layer against its digest, once per process while the file's size and modification time stay the same.
 
     Raises ActivationsDamaged.
     """
@@ -90,7 +92,7 @@ def hold(shard: Shard, layer: str) -> None:
 
 
 def check_index(part: Path) -> None:
-    """Raises ActivationsDamaged where an index part is not what was written."""
+    """Raises ActivationsDamaged where an index part differs from its digest."""
     shard = part.parent.parent / "shards" / f"{part.stem}.safetensors"
     written = read_digests(shard, sealed=False)
     if written is not None and file_digest(part) != written.index:

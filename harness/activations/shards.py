@@ -1,8 +1,8 @@
-"""One shard of activations: a safetensors file with one tensor (n_rows, d_model) per layer, and its arithmetic.
+"""One shard of activations: a safetensors file with one tensor (n_rows, d_model) per layer, and number formats.
 
 A tensor per layer, not one for all, so that reading one layer touches only its own pages. Files are written by hand
 from numpy (the format is a length, a JSON header and the raw bytes) because numpy has no bfloat16; any safetensors
-reader opens them. bfloat16 travels as uint16 inside this module.
+reader opens them. This module holds bfloat16 as uint16.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ActivationsError(WolfscopeError, RuntimeError):
 
 
 class ActivationsDamaged(ActivationsError):
-    """A shard is not what was written: truncated, changed, or missing."""
+    """A shard is truncated, changed, or missing."""
 
     status = 1
 
@@ -61,7 +61,7 @@ def narrow(
 ) -> NDArray[Any]:
     """float32 (n_rows, n_layers, d_model) in the raw form of `dtype`, rounded to nearest even.
 
-    Raises ActivationOverflow, with the count, for what is not finite before or after; `name` names a row.
+    Raises ActivationOverflow, with the count, for values that are not finite before or after; `name` names a row.
     """
     values = np.ascontiguousarray(values, dtype=np.float32)
     _refuse(
@@ -103,7 +103,7 @@ def checksums(raw: NDArray[Any]) -> list[str]:
 def write_shard(
     path: Path, raw: NDArray[Any], layers: Sequence[str], dtype: str, metadata: Mapping[str, str]
 ) -> tuple[str, dict[str, str]]:
-    """Write raw (n_rows, n_layers, d_model) whole or not at all; the digests of its head and of each layer's bytes.
+    """Write raw (n_rows, n_layers, d_model) atomically; returns the digests of its head and of each layer's bytes.
 
     Raises StorageError.
     """

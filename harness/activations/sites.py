@@ -7,7 +7,8 @@ speech_last, speech_mean    the same, of the words said aloud (a chat model's no
 reasoning_mean  the mean over the decision's thinking and private notes
 mention         for each other seat, the last token of its name where the prompt mentions it last; mention:3 for one
 option          for each other seat among the options of a choice, the last token of its name where the question of
-                that choice shows it; option:3 for one. At a choice a mention is this too, where no line came after.
+                that choice shows it; option:3 for one. Where no line follows the question, `mention` reads the same
+                token.
 role_line       the mean over the line that tells the seat its role
 belief_mention  for each living other seat, the last token of its name in the question what its role is, asked on a fork
                 of the context before the decision (`harness.capture.belief_forks`); before the decisions
@@ -29,11 +30,11 @@ from harness.errors import ConfigurationError
 from harness.extensions import load_extensions
 
 BOUND = ("mention", "option")
-"""Sites that are bound to a seat in play: `mention:3` names one seat's."""
+"""Sites with one row per subject seat: `mention:3` reads seat 3's."""
 
 
 class DecisionContext(msgspec.Struct, frozen=True):
-    """One decision's whole context, as it was or as a variant has it."""
+    """One decision's whole context, original or of a variant."""
 
     decision: Decision
     ids: tuple[int, ...]
@@ -45,7 +46,7 @@ class DecisionContext(msgspec.Struct, frozen=True):
 
 
 class NewSite(msgspec.Struct, frozen=True):
-    """A site of one's own: one row a decision."""
+    """A user-defined site: one row per decision."""
 
     name: str
     """Lower-case letters, digits and `_`."""
@@ -59,7 +60,7 @@ REGISTERED: dict[str, NewSite] = {}
 def register_site(site: NewSite) -> None:
     """Adds a site, which `activations.sites` and `wolfscope capture --site` can then name.
 
-    Raises ConfigurationError for a name that is taken, or is none.
+    Raises ConfigurationError for a name that is taken or malformed.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", site.name):
         raise ConfigurationError(f"{site.name!r} is no name of a site: use lower-case letters, digits and _")
@@ -69,7 +70,7 @@ def register_site(site: NewSite) -> None:
 
 
 def check_sites(sites: Sequence[str]) -> None:
-    """Raises ConfigurationError for a site that does not exist. One's own are loaded (`harness.extensions`)."""
+    """Raises ConfigurationError for a site that does not exist. Loads user-defined sites (`harness.extensions`)."""
 
     def unknown() -> list[str]:
         known = {*SITES, *REGISTERED}
@@ -113,7 +114,8 @@ def game_items(
     variant: str = "original",
     change: Callable[[DecisionContext], DecisionContext | None] | None = None,
 ) -> Iterator[CaptureItem]:
-    """The items of one game. change: makes of each context that of the variant (None: it has none)."""
+    """The items of one game. change: turns each context into the variant's (None: the context has no such
+    variant)."""
     check_sites(sites)
     for view in views(records, model):
         changed = view if change is None else change(view)
@@ -170,7 +172,7 @@ def _output(view: DecisionContext) -> tuple[int, ...]:
     end = len(view.ids)
     trace = view.decision.trace
     if trace is not None and end - view.n_prompt > 1 and trace.output_text.endswith(("\n", ">")):
-        end -= 1  # the token that ends the line says nothing of its own
+        end -= 1  # the token that ends the line carries no content
     return tuple(range(view.n_prompt, end))
 
 

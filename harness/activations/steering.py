@@ -1,4 +1,4 @@
-"""Interventions as a configuration gives them: a saved vector, where it goes, and by how much."""
+"""Interventions from a configuration: a saved vector, the point where it is applied, and its scale."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read_vector(section: SteeringSection) -> NDArray[np.float32]:
         raise ConfigurationError(
             f"the vector {path} holds {getattr(values, 'dtype', 'several arrays')}, real numbers are needed: {remedy}"
         )
-    with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+    with np.errstate(over="ignore"):  # overflow of float32 is detected below
         vector = values.astype(np.float32)
     wrong = int((~np.isfinite(vector)).sum())
     if wrong:
@@ -69,7 +69,7 @@ def read_vector(section: SteeringSection) -> NDArray[np.float32]:
 
 
 def layer_of_card(vector: Path) -> int | None:
-    """The block at whose output a saved probe reads, by the card beside its file; None where there is no such card."""
+    """The block whose output a saved probe reads, from the card beside its file; None where there is no card."""
     try:
         card = json.loads(vector.with_suffix(".json").read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -138,6 +138,6 @@ def read_steering(path: str | Path) -> SteeringSection:
 
 
 def steering_key(section: SteeringSection) -> str:
-    """What names a steered variant: 8 hex digits of everything that decides it, the vector's values included."""
+    """The key of a steered variant: 8 hex digits of a hash over every setting and the vector's values."""
     plain = section.model_dump_json(exclude={"vector", "key", "seats"}).encode()
     return blake2b(plain + read_vector(section).tobytes(), digest_size=4).hexdigest()

@@ -7,8 +7,8 @@
 
 A row is one site of one decision: (game_id, seq, site, subject, variant, token_index). A site whose name ends in the
 seat that it is about, such as `mention:3`, is stored as site `mention`, subject 3. `token_hash` binds the row to the
-token ids of its context; each shard's metadata holds the hash of its index part. A shard without its index part is an
-unfinished write, or has lost it: it is never read, and `verify` names it. Needs numpy and polars alone.
+token ids of its context; each shard's metadata holds the hash of its index part. A shard without its index part was
+not finished or has lost it: it is never read, and `verify` names it. Needs only numpy and polars.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def open_activations(path: str | Path) -> Activations:
 
 
 class Activations:
-    """A store, read. Nothing is loaded until asked for; only the asked layer's bytes are then touched."""
+    """A store open for reading. It loads nothing until a layer is requested, and then only that layer's bytes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,7 +82,7 @@ class Activations:
         self.info = read_info(path)
         self._open = lru_cache(maxsize=512)(open_shard)
         self._held: set[tuple[str, str]] = set()
-        """Shards and layers that were found to be what was written."""
+        """Shards and layers whose digests have been verified."""
 
     def __repr__(self) -> str:
         return (
@@ -204,14 +204,14 @@ class Activations:
         return set(self._collect(lines).iter_rows())
 
     def check_readable(self) -> None:
-        """Read every index part and the head of its shard. Raises ActivationsDamaged for the first that is not what was
-        written; a changed byte in the rows is found by `verify` alone."""
+        """Read every index part and the head of its shard. Raises ActivationsDamaged for the first that is damaged;
+        only `verify` finds a changed byte in the rows."""
         for part in self.parts():
             for name in read_part(part)["shard"].unique(maintain_order=True):
                 self._shard(name)
 
     def vocabulary(self) -> dict[int, str]:
-        """The words behind token ids, where a capture of single tokens has kept them; else empty."""
+        """The text of each token id, where a capture of single tokens stored it; else empty."""
         path = self.path / "vocabulary.parquet"
         return dict(pl.read_parquet(path).iter_rows()) if path.is_file() else {}
 
@@ -237,7 +237,7 @@ class Activations:
         return self._open(self.path / "shards" / segment(name, f"a shard in the index of {self.path}"))
 
     def _tensor(self, shard: Shard, layer: str) -> NDArray[Any]:
-        """One layer of a shard, held to its digest when it is first asked for. Raises ActivationsDamaged."""
+        """One layer of a shard, checked against its digest at first use. Raises ActivationsDamaged."""
         if (shard.path.name, layer) not in self._held:
             hold(shard, layer)
             self._held.add((shard.path.name, layer))

@@ -1,4 +1,4 @@
-"""The directions in which a model writes the names of players, beside what was captured: `names.safetensors`.
+"""The unembedding directions of the players' names, stored beside the rows: `names.safetensors`.
 
 One vector a name, by its first token as it stands after a space: the row of the unembedding, with the scale of the
 final norm folded in. The dot product with the residual stream is, up to the stream's length, the logit of that token
@@ -19,7 +19,7 @@ from harness.activations.format import NAMES
 from harness.atomic import replacing
 
 HEADS = ("lm_head.weight", "embed_out.weight", "model.embed_tokens.weight", "transformer.wte.weight")
-"""Names of the unembedding in a checkpoint, an own one before embeddings that are tied to it."""
+"""Names of the unembedding tensor in a checkpoint: a separate one first, then tied embeddings."""
 NORMS = ("model.norm.weight", "transformer.ln_f.weight", "gpt_neox.final_layer_norm.weight")
 OFFSET_NORMS = ("gemma",)
 """Families of models whose norms scale by one plus the weight."""

@@ -1,4 +1,4 @@
-"""Is a store of activations what was written? Every row's bytes, every index line, every token hash."""
+"""Integrity check of a store of activations: every row's bytes, every index line, every token hash."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Contexts = Mapping[ContextKey, Sequence[int]]
 def verify(store: Activations, contexts: Contexts | None = None) -> list[Damage]:
     """Read everything of a store and name all that is wrong; an empty list is a sound store.
 
-    contexts: the token ids of contexts and forks; rows of these are held to them.
+    contexts: the token ids of contexts and forks; token hashes of their rows are checked against these.
     """
     written = sorted((store.path / "shards").glob("[!.]*.safetensors"))
     found: list[Damage] = []
@@ -53,7 +53,7 @@ def verify(store: Activations, contexts: Contexts | None = None) -> list[Damage]
 
 
 def _shard(store: Activations, name: str, lines: pl.DataFrame) -> list[Damage]:
-    """Damage of one shard; `lines` is what its index part says."""
+    """Damage of one shard; `lines` is its index part."""
     path = store.path / "shards" / name
     if not path.is_file():
         message = (
@@ -76,7 +76,7 @@ def _shard(store: Activations, name: str, lines: pl.DataFrame) -> list[Damage]:
         return [Damage("broken_shard", name, str(error))]
     whole = SEALED in shard.metadata and not changed
     if whole and lines["row"].sort().equals(pl.Series("row", range(shard.n_rows), pl.Int32)):
-        return []  # what was written, byte for byte
+        return []  # the bytes match the checksum
     found = _rows(shard, name, lines)
     if changed and not found:
         message = f"shard {path} is damaged: {'; '.join(changed)}; {shard_remedy(path)}"

@@ -1,6 +1,6 @@
-"""The words behind token ids, beside what was captured: `vocabulary.parquet` (token_id, text) of a model's tokenizer.
+"""The text of each token id, stored beside the rows: `vocabulary.parquet` (token_id, text) of a model's tokenizer.
 
-Analysis loads no tokenizer; this table lets it name the tokens that it talks about.
+Analysis loads no tokenizer; this table gives the text of the tokens it reports.
 """
 
 from __future__ import annotations

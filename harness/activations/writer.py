@@ -1,8 +1,7 @@
-"""Writing activations: rows are gathered in memory and leave as whole shards, each followed by its index part.
+"""Writing activations: rows are buffered in memory and written as whole shards, each followed by its index part.
 
-Any number of writers, in any processes, may fill one store: each has its own shard names. A killed writer loses at
-most the rows it had not yet flushed, which are those of about a minute; `remove_unfinished` clears away what it left
-half done.
+Any number of writers, in any processes, may fill one store: each has its own shard names. A killed writer loses only
+the rows it had not yet flushed, about a minute's worth; `remove_unfinished` removes its unfinished files.
 """
 
 from __future__ import annotations
@@ -63,8 +62,8 @@ class ActivationWriter:
         shard_bytes: int = 64 << 20,
         shard_seconds: float = 60.0,
     ) -> None:
-        """name: begins this writer's shard names. shard_bytes: rows are flushed when they take this much, or
-        shard_seconds: when some are added and the first of those held has waited so long.
+        """name: prefix of this writer's shard names. Rows are flushed once they take `shard_bytes`, or on an `add`
+        when the oldest buffered row is `shard_seconds` old.
 
         Raises ActivationsError when the store was made with another model, layers, width or dtype.
         """
@@ -75,7 +74,7 @@ class ActivationWriter:
         self.n_rows = 0
         """Rows written to disk so far."""
         self.n_bytes = 0
-        _agree(self.path, info)  # before anything is computed; nothing is made yet
+        _agree(self.path, info)  # checks before anything is computed; creates nothing
         self._name = f"{name}-{secrets.token_hex(4)}"
         self._limit, self._patience, self._since = shard_bytes, shard_seconds, 0.0
         self._n_shards = 0
@@ -84,7 +83,8 @@ class ActivationWriter:
         self._held = 0
 
     def add(self, keys: Sequence[RowKey], values: NDArray[np.float32]) -> None:
-        """Take rows, values float32 (n_rows, n_layers, d_model). Raises ActivationOverflow; then none is taken."""
+        """Buffer rows, values float32 (n_rows, n_layers, d_model). Raises ActivationOverflow, and then buffers
+        none."""
         shape = (len(keys), len(self.info.layers), self.info.d_model)
         if values.shape != shape:
             raise ActivationsError(
@@ -107,7 +107,7 @@ class ActivationWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held as one shard and its index part. Raises StorageError; the rows are then still held."""
+        """Write the buffered rows as one shard and its index part. Raises StorageError, and then keeps the rows."""
         if not self._keys:
             return
         self.create()
@@ -141,10 +141,8 @@ class ActivationWriter:
             part = self.path / f".store.{secrets.token_hex(4)}.part"
             with storage(file):
                 part.write_bytes(msgspec.json.format(msgspec.json.encode(self.info), indent=2) + b"\n")
-                with suppress(
-                    FileExistsError
-                ):  # another writer was first; its file is read and compared below
-                    os.link(part, file)  # never shows half a file
+                with suppress(FileExistsError):  # another writer was first; compared below
+                    os.link(part, file)  # never exposes half a file
                 part.unlink()
         _agree(self.path, self.info)
 
@@ -170,14 +168,14 @@ class ActivationWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()  # after an error too: the rows taken are whole
+        self.flush()  # after an error too: buffered rows are complete
 
 
 def remove_unfinished(path: Path) -> list[str]:
     """Remove what killed writers have left in a store, if there is one: temporary files, and shards without an index
     part, whose names are returned.
 
-    Only while nobody else writes: a living writer has such files for a moment. Raises StorageError.
+    Call it only while nobody writes: a running writer has such files for a moment. Raises StorageError.
     """
     shards = path / "shards"
     found = [shard for shard in sorted(shards.glob("[!.]*.safetensors")) if not index_part(shard).exists()]
@@ -195,7 +193,7 @@ def remove_unfinished(path: Path) -> list[str]:
 
 
 def _agree(path: Path, info: StoreInfo) -> None:
-    """Raises ActivationsError where the store at `path`, if there is one, was made with other settings."""
+    """Raises ActivationsError where a store at `path` was made with other settings."""
     there = _info_of(path)
     for field in StoreInfo.__struct_fields__ if there is not None else ():
         found, given = getattr(there, field), getattr(info, field)
@@ -207,7 +205,8 @@ def _agree(path: Path, info: StoreInfo) -> None:
 
 
 def _info_of(path: Path) -> StoreInfo | None:
-    """What store.json says; where that is lost, what the shards were written with; None where there is nothing."""
+    """The contents of store.json; where it is lost, the settings that the shards record; None where there is
+    neither."""
     if (path / "store.json").exists():
         return read_info(path)
     for shard in sorted((path / "shards").glob("[!.]*.safetensors")):

@@ -75,7 +75,7 @@ def branch(
     """Play `n` continuations with the change and `n` without it into the run folder `out`; its absolute path.
 
     at: seq of a decision, or of the event that repeats it. trust_policies: run the code of players that the folder
-    names from outside the repository. The same call goes on after a stop.
+    names from outside the repository. The same call resumes after a stop.
 
     Raises ChangeError where the game has no room for the change, RunFolderError, ConfigurationError, and whatever
     playing a tournament raises.
@@ -95,9 +95,9 @@ def resample(
     address: str | None = None,
     trust_policies: bool = False,
 ) -> Path:
-    """Play `n` continuations without any change; the decision `at` itself is made anew unless it is to be kept.
+    """Play `n` continuations without any change; the decision `at` itself is made again unless it is kept.
 
-    Decisions that were made together with it (one wave: ballots, night acts) are made anew with it.
+    Decisions made simultaneously with it (one wave: ballots, night acts) are made again with it.
     """
     replay = open_replay(run, game)
     return _play(
@@ -135,7 +135,7 @@ def _play(plan: Plan, out: Path, progress: Progress | None, address: str | None,
 
 
 def _write_beginnings(folder: RunFolder, plan: Plan, beginnings: list[list[Record]]) -> None:
-    """Journal the recorded part of every continuation: to the players of the rest they are unfinished games."""
+    """Journal the recorded part of every continuation; the runner then resumes them as unfinished games."""
     begun = folder.journal()
     todo = [planned for planned in plan.schedule if planned.game_id not in begun]
     if not todo:
@@ -172,7 +172,7 @@ async def _play_here(folder: RunFolder, schedule: BranchSchedule, progress: Prog
 
 
 def parent_of(path: str | Path) -> Replay | None:
-    """The recorded game that a branch comes from, None where it is no branch or its parent is not there any more."""
+    """The recorded game that a branch starts from; None where the run is no branch or its parent is gone."""
     from harness.errors import RunFolderError
     from harness.schedule.branched import origin_of
 

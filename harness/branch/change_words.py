@@ -94,7 +94,7 @@ def act_of(replay: Replay, word: str) -> SpeechAct:
 
 
 def option_of(replay: Replay, word: str, decision: Decision) -> int:
-    """`player_3`, a name, `nobody`, a word that the option is answered with (`approve`), or the option's own number."""
+    """An option from `player_3`, a name, `nobody`, the word that answers it (`approve`), or its number."""
     named = labels(replay.game.text, decision, replay.words)
     if word in named:
         return named[word]

@@ -1,4 +1,4 @@
-"""The one thing that a branch changes, and what of the recorded game stays in front of it.
+"""The one thing that a branch changes, and the recorded part of the game before it.
 
 A change touches a recorded decision (`Say`, `Choose`), the deal (`Roles`), or who decides from there on and how
 (`Player`, `Prefix`, `Steer`). What does not fit the rest of the log is refused with the reason.
@@ -28,7 +28,7 @@ class ChangeError(WolfscopeError, ValueError):
 
 
 class Say(msgspec.Struct, frozen=True, tag="say", omit_defaults=True):
-    """Other words at a speech. Of text and typed acts, the one that is not given is made from the other."""
+    """Other words at a speech. Text or typed acts: whichever is not given is derived from the other."""
 
     text: str | None = None
     acts: tuple[SpeechAct, ...] | None = None
@@ -76,7 +76,7 @@ class Steer(msgspec.Struct, frozen=True, tag="steer", omit_defaults=True):
 
 
 class Nothing(msgspec.Struct, frozen=True, tag="nothing"):
-    """No change: the game goes on as it might have gone."""
+    """No change: the game is played on from the decision."""
 
 
 Change = Say | Choose | Roles | Player | Prefix | Steer | Nothing
@@ -133,17 +133,17 @@ def describe(change: Change, replay: Replay, point: Point) -> str:
 
 
 def shorten(text: str, most: int = 120) -> str:
-    """At most so many characters."""
+    """The text cut to at most `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def keeps(change: Change) -> bool:
-    """Whether the recorded decision stays where it is not changed; otherwise it is made anew in every continuation."""
+    """Whether the recorded decision stays where it is not changed; otherwise every continuation makes it again."""
     return isinstance(change, (Say, Choose))
 
 
 def edited(change: Say | Choose, replay: Replay, decision: Decision) -> Action:
-    """The recorded action with the change in it. Raises ChangeError where the request had no room for it."""
+    """The recorded action with the change in it. Raises ChangeError where the request did not allow it."""
     text, words, action = replay.game.text, replay.words, decision.action
     if isinstance(change, Choose):
         if change.option not in decision.options:
@@ -174,7 +174,7 @@ def edited(change: Say | Choose, replay: Replay, decision: Decision) -> Action:
 
 
 def check_acts(acts: Sequence[SpeechAct], replay: Replay) -> None:
-    """Raises ChangeError for an act that lacks what its sentence says, or names what the game does not have."""
+    """Raises ChangeError for an act that lacks a required field, or names something that the game does not have."""
     forms = replay.game.speech_acts
     for act in acts:
         form = forms.get(act.kind)
@@ -193,7 +193,7 @@ def check_acts(acts: Sequence[SpeechAct], replay: Replay) -> None:
 
 
 def text_of_option(replay: Replay, decision: Decision, option: int) -> str:
-    """An option of a decision, or what was taken for one, as a user writes it."""
+    """An option of a decision, or another value given as one, as a user writes it."""
     words = {o: word for word, o in labels(replay.game.text, decision, replay.words).items()}
     if option in words and words[option] not in replay.words.names:
         return words[option]
@@ -242,7 +242,7 @@ def prefix(change: Change, replay: Replay, point: Point, trace: Trace | None = N
 
 
 def _other_roles(change: Roles, replay: Replay, point: Point) -> list[Record]:
-    """The log up to the point under another deal. Raises ChangeError where it could not have come about so."""
+    """The log up to the point under another deal. Raises ChangeError where that deal contradicts the log."""
     game = Forked(replay.game, fork_of(change, replay, point))
     log = replay.records
     steps = play(game, replay.config, replay.seed)
@@ -264,7 +264,7 @@ def _other_roles(change: Roles, replay: Replay, point: Point) -> list[Record]:
 
 
 def _check_seen(change: Roles, replay: Replay, records: Sequence[Record]) -> None:
-    """Raises ChangeError where a third seat would have seen something else than it did."""
+    """Raises ChangeError where a third seat's observations would differ from the recorded ones."""
     for ours, theirs in zip(records, replay.records, strict=False):
         if ours == theirs or not isinstance(ours, Event) or ours.audience == ():
             continue

@@ -25,7 +25,7 @@ from harness.run.folder import Run, load_run
 from harness.schedule.branched import Origin, origin_of
 
 FEWEST = 5
-"""Pairs below which a mean has no interval: it is given as wide as such numbers can be, and is never marked."""
+"""Below this many pairs a mean gets the widest possible interval and is never marked."""
 MOST_POSTERIORS = 40
 """Continuations of each arm whose posteriors are computed; each takes up to a second."""
 Z = 1.959964
@@ -143,7 +143,7 @@ class _Seen:
         self.votes: dict[str, dict[int, Counter[int]]] = {arm: {} for arm in arms}
         self.names: list[str] = []
         self.own = {seat for key in ("seat", "other") if (seat := origin.change.get(key)) is not None}
-        """The seats that the change is made at; none of them is one of the others."""
+        """The seats that the change is made at; they are excluded from the others."""
         winners = {g: (winner, status) for g, _, _, winner, status in rows.iter_rows()}
         for game_id, log in run.logs():
             winner, status = winners[game_id]
@@ -159,7 +159,7 @@ class _Seen:
     def _read(self, arm: str, k: int, log: Sequence[Record], origin: Origin) -> None:
         own = next((r for r in log if r.seq == origin.seq and isinstance(r, Decision)), None)
         self.own |= set() if own is None else {own.seat}
-        if own is not None and origin.first <= origin.seq:  # it was made anew
+        if own is not None and origin.first <= origin.seq:  # it was made again
             said = own.action.text if own.action.option is None else _name(self.names, own.action.option)
             self.decision[arm][k] = f"{own.kind}: {said if said else 'silence'}"
         first: dict[int, int] = {}
@@ -208,7 +208,7 @@ def _beliefs(run: Run, seen: _Seen, names: Sequence[str]) -> list[Effect]:
 
 
 def _posteriors(run: Run, seen: _Seen, origin: Origin, names: Sequence[str]) -> list[Effect]:
-    """What a perfect observer in the villagers' seats would hold at the next ballot, where nobody stated beliefs."""
+    """The posterior of a perfect observer in the villagers' seats at the next ballot, where nobody stated beliefs."""
     from harness.replay.posteriors import posteriors_of
     from harness.replay.replay import Replay
 

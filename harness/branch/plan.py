@@ -36,7 +36,7 @@ from harness.run.manifest import Cell, Manifest
 from harness.schedule.branched import Arm, BranchSchedule, Origin, schedule_of
 
 HERE = 1000
-"""At most so many continuations of scripted players alone are played in this process, without Ray."""
+"""Up to this many continuations with only scripted players are played in this process, without Ray."""
 
 
 class Plan:
@@ -80,14 +80,14 @@ class Plan:
         self.schedule = BranchSchedule(self.config, self.cells, self.origin)
 
     def said(self) -> list[tuple[str, str]]:
-        """(where it stands, text) of what the change puts into a player's mouth, for all to read."""
+        """(place, text) of the public words that the change puts into a player's mouth."""
         if not isinstance(self.change, Say):
             return []
         text = edited(self.change, self.replay, self.point.decision).text
         return [("the changed speech (--say)", text)] if text else []
 
     def _arms(self) -> list[Arm]:
-        """The changed arm before the unchanged one; new players are added to the configuration on the way."""
+        """The changed arm, then the unchanged one; adds new players to the configuration."""
         change, seated = self.change, list(self.seated)
         if isinstance(change, Nothing):
             return [Arm("unchanged", tuple(seated))]
@@ -237,7 +237,7 @@ class Plan:
 def emitted(
     config: Config, agent: str, replay: Replay, decision: Decision, action: Action
 ) -> tuple[tuple[int, ...], str] | None:
-    """(token ids, text) with which a player's model would have given an action; None where its player cannot tell."""
+    """(token ids, text) with which a player's model would have expressed an action; None where its player cannot."""
     from harness.play.factory import make_agent
 
     backend = config.agents[agent].backend or ""

@@ -1,8 +1,8 @@
-"""Questions about beliefs as contexts to read: what a seat holds of another where it is asked about that one.
+"""Belief questions as contexts to capture: a seat is asked about another seat, and its activations are read.
 
-The question stands on a fork of the decision's context, which never entered the game; it is the one that `[beliefs]`
-asks, in the first of its wordings. It needs no answer: what is read comes before any. Whoever asks how well the model
-answers has the true answer put behind the question.
+The question is appended on a fork of the decision's context that never entered the game; it is the question of
+`[beliefs]` in its first wording. It needs no answer, as the site precedes one. To score the model's answers, callers
+append the true answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.run.folder import Run
 from harness.schedule.branched import schedule_of
 
 Variant = tuple[str, Callable[[DecisionContext], DecisionContext | None] | None]
-"""A variant's name and what makes it of a context; None makes nothing."""
+"""A variant's name and the function that derives it from a context; None derives nothing."""
 PLAIN: tuple[Variant, ...] = (("original", None),)
 
 
@@ -37,10 +37,11 @@ class BeliefForks:
         self, game_id: str, records: Sequence[Record], model: str | None, variants: Sequence[Variant] = PLAIN,
         answered: bool = False,
     ) -> Iterator[CaptureItem]:  # fmt: skip
-        """One for each living other before each decision, before which `[beliefs]` asks, of the model `name@hash`,
-        or of any, and for each variant of that question's context.
+        """One item for each other living seat, at each decision before which `[beliefs]` asks, by the model
+        `name@hash` or any, and for each variant of the question's context.
 
-        answered: put the tokens of the true answer behind the question; one whose answer may not be given is left out.
+        answered: append the tokens of the true answer to the question; a question with no permitted answer is left
+        out.
         """
         game, config, seed = self._run.game(game_id)
         facts = game.seats(config, records) if answered else ()
@@ -86,7 +87,7 @@ def _items(
 def n_questions(
     game: Any, n_seats: int, records: Sequence[Record], model: str, kinds: Collection[str]
 ) -> int:
-    """How many items a game gives."""
+    """The number of items of a game."""
     asked_before = _asked_before(records, model, kinds)
     return sum(n_seats - 1 - len(gone(game, records[:seq])) for seq in asked_before)
 

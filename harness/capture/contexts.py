@@ -1,4 +1,4 @@
-"""Prompts made again from a log: what each request of a game was asked on, and players who build its context."""
+"""Prompts rebuilt from a log: each request of a game, the records before it, and players that build its context."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def asked(
 
 
 class Players:
-    """The model players of a run's configurations, made to be asked for their prompts alone."""
+    """The model players of a run's configurations, created only to build prompts."""
 
     def __init__(self, configs: Sequence[Config]) -> None:
         self._configs = configs
         self._players: dict[tuple[int, str], Any] = {}
         self.skipped: dict[str, None] = {}
-        """Why some could not be made."""
+        """The reasons why some players could not be created."""
 
     def get(self, cell: int, name: str) -> Any:
         """The player `name`, with a method `context(observation)`; None where it has none or cannot be made."""

@@ -1,7 +1,7 @@
-"""The offline extraction on several devices: readers side by side as Ray actors, each with its share of the games.
+"""Offline extraction on several devices: parallel readers as Ray actors, each with its share of the games.
 
-Each appends to the same store under names of its own, so no reader waits for another, and one that dies takes only the
-rows that it had not yet written: the same command goes on.
+Each appends to the same store under its own shard names, so no reader waits for another; one that dies loses only its
+unwritten rows, and the same command resumes.
 """
 
 from __future__ import annotations

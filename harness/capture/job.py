@@ -1,4 +1,4 @@
-"""What an offline extraction shall read: from the configuration and the command line, checked before any work."""
+"""What an offline extraction reads: from the configuration and the command line, checked before any work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEVICES = r"auto|cpu|gpu|mps|cuda(:\d+)?"
 
 
 class Wanted(TypedDict, total=False):
-    """What a user can say of a capture; what is not given comes from `[activations]` of the run's configuration."""
+    """A user's options for a capture; the rest come from `[activations]` of the run's configuration."""
 
     sites: Sequence[str]
     layers: Sequence[str]
@@ -42,10 +42,10 @@ class Wanted(TypedDict, total=False):
     device: str
     untrained: bool
     """Read the same architecture with random weights instead, on the same contexts, into
-    `<run>/activations-untrained`: the baseline that tells what training has put there."""
+    `<run>/activations-untrained`: the baseline that shows what training added."""
     model: str | Path | None
-    """Read another checkpoint with the same words, on the same contexts, into `<run>/activations-NAME`, NAME that of
-    its folder."""
+    """Read another checkpoint with the same words, on the same contexts, into `<run>/activations-NAME`, where NAME is
+    the folder's name."""
 
 
 class CaptureJob(msgspec.Struct, frozen=True):
@@ -58,17 +58,17 @@ class CaptureJob(msgspec.Struct, frozen=True):
     """`all`, or words as `agents.hooks.hooks.named_points` takes them."""
     variants: tuple[str, ...] = (ORIGINAL,)
     roles: tuple[str, ...] = ()
-    """Of the seats whose contexts are read; none named: all."""
+    """Roles of the seats whose contexts are read; empty: all."""
     steer: str | None = None
     """A TOML file with a steering table: the contexts are read steered, as variants `steered-<hash>`."""
     untrained: bool = False
     engine: str = "transformers"
     device: str = "auto"
     dtype: str = "float32"
-    """Of what is stored."""
+    """The store's number format."""
     weights: str = "auto"
-    """The dtype that the model computes in: that which it played in, by `settings.dtype` of its backend. `auto`: the
-    dtype that the checkpoint was saved in."""
+    """The dtype that the model computes in: the one it played in, from `settings.dtype` of its backend. `auto`: the
+    dtype of the saved checkpoint."""
     model: str | None = None
     """A folder with another checkpoint of the model that played: the same contexts are read through it."""
 
@@ -81,7 +81,7 @@ class CaptureJob(msgspec.Struct, frozen=True):
         return read_steering(self.steer)
 
     def suffix(self) -> str:
-        """What the names of its variants end in where it is steered, else nothing. Raises ConfigurationError."""
+        """The suffix of its variants' names where it is steered, else an empty string. Raises ConfigurationError."""
         steering = self.steering()
         if steering is None:
             return ""

@@ -15,13 +15,13 @@ from harness.activations.store import KEY, Activations, ActivationsError, token_
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 8e-2}
 """Largest relative error |stored - plain| / |plain| of a row at a layer, by the coarser of store and model dtype.
 
-It bounds the worst of thousands of rows, and rounding adds up over layers, on both ways to a row. A row of another
-token or layer is off by the order of 1.
+It bounds the worst of thousands of rows, and rounding accumulates over layers in both computations. A row of a wrong
+token or layer has an error of order 1.
 """
 
 
 class RowCheck(msgspec.Struct, frozen=True):
-    """One stored row held against a plain forward pass."""
+    """One stored row compared with a plain forward pass."""
 
     game_id: str
     seq: int
@@ -43,8 +43,8 @@ def check_sample(
 ) -> list[RowCheck]:
     """Check the stored rows of up to `n_items` of the items, drawn with `seed`.
 
-    Layers are read with one plain hook each on the whole model, context by context. Raises ActivationsError when
-    none of the items is in the store, and when the model is another one than the store's.
+    Layers are read with one plain hook each on the whole model, context by context. Raises ActivationsError when none
+    of the items is in the store, or the model is not the store's.
     """
     if hooked.name != store.info.model:
         raise ActivationsError(

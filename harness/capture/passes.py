@@ -1,8 +1,8 @@
 """The offline extraction: activations at named sites of a finished run, read through a hooked model into a store.
 
-Import it where it is used: it brings torch. Rows already stored are skipped, so a killed capture goes on by the
-same call. What it stores agrees with a plain forward pass over each context alone: relative error below 1e-5 in
-float32 and below 0.03 in bfloat16 (tests/harness/test_capture.py).
+Import it where it is used: it brings torch. Rows already stored are skipped, so the same call resumes a killed
+capture. What it stores agrees with a plain forward pass over each context alone: relative error below 1e-5 in float32
+and below 0.03 in bfloat16 (tests/harness/test_capture.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["CaptureItem", "CaptureProgress", "HookedReader", "StreamReader", "ca
 
 
 class StreamReader(Protocol):
-    """What reads the passes: a hooked transformers model, or a vLLM engine (`agents.backends.vllm.states`)."""
+    """Computes the passes: a hooked transformers model, or a vLLM engine (`agents.backends.vllm.states`)."""
 
     name: str
     layers: tuple[str, ...]
@@ -41,9 +41,9 @@ class StreamReader(Protocol):
     max_context: int
     vocab_size: int
     whole: bool
-    """Each context by itself and to its end, as interventions need it."""
+    """Compute each context alone and to its end, as interventions require."""
     fork_tokens: int
-    """Tokens of the longest context that is read together with its forks; 0: none is."""
+    """Length in tokens of the longest context that is computed together with its forks; 0: never."""
     n_touched: int
     """Positions that interventions have changed so far."""
 
@@ -81,7 +81,8 @@ def capture_pass(
     interventions are those of a reader that has its own.
 
     Raises ActivationsError (a site outside its context, a context longer than the model's, a store made with other
-    settings), ActivationOverflow, StorageError, SteeringError. What was read before is kept and not read again.
+    settings), ActivationOverflow, StorageError, SteeringError. Rows read before the error are kept and not read
+    again.
     """
     if isinstance(reader, HookedModel):
         reader = HookedReader(reader, points, interventions)
@@ -115,7 +116,7 @@ def capture_pass(
 def _wanted(
     window: Sequence[CaptureItem], stored: set[tuple[Any, ...]], reader: StreamReader, state: CaptureProgress
 ) -> Iterator[tuple[CaptureItem, list[Row]]]:
-    """The items that have rows to be read, and those; counted in `state`. Raises ActivationsError."""
+    """The items that have unstored rows, with these rows; counted in `state`. Raises ActivationsError."""
     for item in window:
         rows = wanted_rows(item, stored)
         state.n_items += 1
@@ -156,11 +157,12 @@ class HookedReader:
 
 
 MOST_FORK_TOKENS = 4096
-"""Of a context read together with its forks: the mask of such a pass is quadratic in its length."""
+"""Longest pass of a context with its forks: the attention mask of such a pass is quadratic in its length."""
 
 
 def fork_tokens(hooked: HookedModel) -> int:
-    """Tokens up to which a model takes a mask of our own for plain causal attention; 0 where it never does."""
+    """Length up to which a model's attention, given our own mask, equals plain causal attention; 0 where it never
+    does."""
     config: Any = hooked.model.config
     text = config.get_text_config()
     if not set(getattr(text, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}:
@@ -170,7 +172,7 @@ def fork_tokens(hooked: HookedModel) -> int:
 
 
 def _seen(batch: Sequence[Pass], width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What each token of passes with tails sees, bool (n_passes, 1, width, width), and its position."""
+    """The attention mask of passes with tails, bool (n_passes, 1, width, width), and each token's position."""
     position = torch.arange(width).repeat(len(batch), 1)
     seen = torch.ones((width, width), dtype=torch.bool).tril().repeat(len(batch), 1, 1)
     for b, one in enumerate(batch):
@@ -201,7 +203,7 @@ def read_passes(
     """
     hooks = Hooks(hooked.layout, points, editing=bool(interventions))
     with hooks.attached():
-        # Apart, as a mask of our own would lift the sliding window off longer contexts beside it.
+        # Run apart: a custom mask would remove the sliding window from longer contexts of the batch.
         alone, forked = ([one for one in passes if bool(one.tails) is tails] for tails in (False, True))
         for batch in itertools.chain(batches(alone, batch_tokens), batches(forked, batch_tokens)):
             width = max(one.n_tokens for one in batch)
@@ -257,7 +259,7 @@ def _windows(items: Iterable[CaptureItem], max_tokens: int) -> Iterator[list[Cap
 
 
 def _stored(path: Path, window: Sequence[CaptureItem]) -> set[tuple[Any, ...]]:
-    """The keys of the window's games that a store has, if there is one."""
+    """The stored keys of the window's games; empty where there is no store."""
     if not (path / "store.json").exists():
         return set()
     return open_activations(path).keys({item.game_id for item in window})

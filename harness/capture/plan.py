@@ -1,7 +1,7 @@
-"""What an offline extraction must compute: sites to read, contexts that serve one another, batches of like length.
+"""The plan of an offline extraction: sites to read, contexts that share a pass, batches of similar length.
 
-Within a game a seat's contexts extend each other, so one forward pass over the longest of them holds the rows of
-all: causal attention lets no token see what comes later. Tokens after the last site are not computed at all.
+Within a game a seat's contexts extend each other, so one forward pass over the longest yields the rows of all: with
+causal attention no token sees later ones. Tokens after the last site are not computed at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from harness.activations.writer import RowKey
 
 @dataclass
 class Tail:
-    """What follows the first `at` tokens of a pass on a fork, and its rows, with indices in the fork's own context."""
+    """The tokens of a fork after the first `at` tokens of a pass, and its rows, with indices in the fork's own
+    context."""
 
     at: int
     ids: tuple[int, ...]
@@ -29,13 +30,13 @@ class Pass:
     ids: tuple[int, ...]
     rows: list[Row] = field(default_factory=list)
     n_prompt: int = 0
-    """Of the one decision that it serves, where prefixes are not shared."""
+    """Prompt tokens of its one decision, where prefixes are not shared."""
     tails: list[Tail] = field(default_factory=list)
-    """Computed after `ids`, one after the other; each sees what it forks from and itself."""
+    """Computed after `ids`, one after the other; each attends to the context that it forks from and to itself."""
 
     @property
     def n_tokens(self) -> int:
-        """Of the context and all its tails."""
+        """Tokens of the context and all its tails."""
         return len(self.ids) + sum(len(tail.ids) for tail in self.tails)
 
     def reads(self) -> Iterator[tuple[RowKey, tuple[int, ...]]]:
@@ -58,8 +59,8 @@ def plan_passes(
 ) -> list[Pass]:
     """The fewest contexts that hold all rows, longest first.
 
-    whole: each decision's context by itself and to its end, as interventions need it. fork_tokens: forks become tails
-    of a context while that makes the pass no longer than so many tokens; beyond, each is a context of its own.
+    whole: compute each decision's context alone and to its end, as interventions require. fork_tokens: forks become
+    tails of a context while the pass has at most this many tokens; others are contexts of their own.
     """
     if whole:
         alone = [Pass(item.ids, list(rows), item.n_prompt or len(item.ids)) for item, rows in items if rows]
@@ -68,7 +69,7 @@ def plan_passes(
     needed = [
         (item, rows, item.ids[: 1 + max(max(row.indices) for row in rows)]) for item, rows in items if rows
     ]
-    # Forks come last, when what they fork from is there; the longest first, as it serves the others.
+    # Forks come last, after the contexts they branch from; longest first, as it covers the others.
     needed.sort(key=lambda one: (one[0].fork is not None, -len(one[2])))
     passes: list[Pass] = []
     for item, rows, ids in needed:
@@ -87,7 +88,7 @@ def plan_passes(
 def _add_tail(
     fork: int, ids: tuple[int, ...], rows: list[Row], group: Sequence[Pass], fork_tokens: int
 ) -> bool:
-    """Whether a context of the group has room for what follows the first `fork` of `ids`; then it is there."""
+    """Adds the tokens after the first `fork` of `ids` to a context of the group; False where none has room."""
     tail = ids[fork:]
     for host in group:
         if host.ids[:fork] == ids[:fork] and host.n_tokens + len(tail) <= fork_tokens:

@@ -15,7 +15,7 @@ class CaptureProgress:
     n_rows: int = 0
     """Rows read."""
     n_skipped: int = 0
-    """Rows that were stored before."""
+    """Rows skipped as already stored."""
     n_context_tokens: int = 0
     """Tokens of the contexts up to their last site, each decision by itself."""
     n_computed_tokens: int = 0
@@ -26,10 +26,10 @@ class CaptureProgress:
     """Size of the rows read, as stored."""
     seconds: float = 0.0
     sites: set[str] = field(default_factory=set)
-    """Those that any of the decisions has, as items name them; `tokens:speech` for all its tokens."""
+    """Sites that at least one decision has, as items name them; `tokens:speech` for all its tokens."""
 
     def missing(self, sites: Sequence[str]) -> list[str]:
-        """Those of some sites that no decision has; `mention` is there where any `mention:<seat>` is."""
+        """The given sites that no decision has; `mention` counts as present where any `mention:<seat>` is."""
         return [
             site
             for site in sites
@@ -38,7 +38,7 @@ class CaptureProgress:
 
 
 def together(parts: Sequence[CaptureProgress]) -> CaptureProgress:
-    """Of captures side by side: all adds up but the seconds, which are those of the slowest."""
+    """The sum over parallel captures; the seconds are those of the slowest."""
     return CaptureProgress(
         n_items=sum(one.n_items for one in parts),
         n_rows=sum(one.n_rows for one in parts),

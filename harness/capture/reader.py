@@ -1,4 +1,5 @@
-"""What reads a run's contexts: the model that played, the same with random weights, or another checkpoint of it."""
+"""The model that reads a run's contexts: the one that played, its architecture with random weights, or another
+checkpoint."""
 
 from __future__ import annotations
 
@@ -34,9 +35,7 @@ def open_reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], 
         return reader, played or model_name(own)
     found = model_name(folder)
     if played is not None and is_model(played, folder):
-        reader.name = reader.name.replace(
-            found, played
-        )  # of an older run, which names models by weights alone
+        reader.name = reader.name.replace(found, played)  # older runs name models by weights alone
         return reader, played
     if played is not None:
         raise ConfigurationError(
@@ -68,7 +67,7 @@ def _transformers(folder: Path, job: CaptureJob, say: Callable[[str], None]) -> 
 
 
 def _device(name: str) -> str:
-    """The device as torch calls it. Raises ConfigurationError where this machine does not have it."""
+    """The device's name in torch. Raises ConfigurationError where this machine does not have it."""
     import torch
 
     name = "cuda" if name == "gpu" else name
@@ -96,7 +95,7 @@ def _check_words(own: Path, folder: Path) -> None:
 
 
 def reinitialised(hooked: HookedModel, seed: int = 0) -> HookedModel:
-    """The same architecture with weights drawn anew as before training."""
+    """The same architecture with freshly initialised weights."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -29,9 +29,9 @@ def capture_run(
 ) -> Path:
     """Read the activations of a run's model decisions into `<run>/activations`; the folder's path.
 
-    devices: so many readers side by side, each a Ray actor with its own share of the games.
-    wanted: what is read, and how (`harness.capture.job.Wanted`). Goes on where an earlier call stopped; shards that a
-    killed call left without their index are removed, and said to be.
+    devices: number of parallel readers, each a Ray actor with its own share of the games.
+    wanted: what is read, and how (`harness.capture.job.Wanted`). Resumes where an earlier call stopped; removes, and
+    reports, shards that a killed call left without their index.
 
     Raises RunFolderError, ConfigurationError (also where no decision has any of the sites), ModelFilesError,
     ActivationsError, StorageError, SteeringError.
@@ -69,7 +69,7 @@ def _tidy(store: Path, say: Callable[[str], None]) -> None:
 
 
 def _tell(run: Run, job: CaptureJob, done: CaptureProgress, say: Callable[[str], None]) -> None:
-    """Say what was read. Raises ConfigurationError where there was nothing to read."""
+    """Report what was read. Raises ConfigurationError where there was nothing to read."""
     missing = done.missing(job.sites)
     if done.n_rows + done.n_skipped == 0:
         models = run.decisions.select("model").collect()["model"]
@@ -98,7 +98,7 @@ def _write_vocabulary(run: Run, job: CaptureJob) -> None:
 
 
 def _write_names(run: Run, job: CaptureJob) -> None:
-    """The unembedding of the players' names beside the rows, for probes with nothing fitted."""
+    """Write the unembedding of the players' names beside the rows, for probes without fitted parameters."""
     from agents.models.folder import load_tokenizer, read_config
     from harness.activations.unembedding import write_names
 

@@ -64,7 +64,7 @@ def capture_share(
 
 
 def _for_vllm(job: CaptureJob) -> CaptureJob:
-    """The job on `cpu` or `gpu`, and the environment that the engine wants there.
+    """The job with its device as `cpu` or `gpu`; sets the environment that the engine needs there.
 
     Before anything imports torch, which reads the number of threads when it is loaded.
     """
@@ -102,7 +102,7 @@ def capture_items(
             name = variant if not suffix else suffix if variant == ORIGINAL else f"{variant}+{suffix}"
             change = None if made is None else made.change(variant)
             items.append(game_items(game_id, records, model, job.sites, variant=name, change=change))
-            if variant != "other_seat":  # whose context is another's own: what it holds is not asked here
+            if variant != "other_seat":  # another seat's beliefs are not asked here
                 changes.append((name, change))
         if forks is not None:
             items.append(forks.items(game_id, records, model, changes))

@@ -1,9 +1,9 @@
 """Variants of the same decision: the context of a logged decision with one thing about it changed.
 
 no_role_line    the line that tells the seat its role is left out; every other token stays, in order
-swapped_role    that line is another seat's, of another faction, as if their cards had been exchanged
+swapped_role    that line is another seat's, of another faction, as if the two had exchanged roles
 reskinned       that line in the words of another lexicon, whose name the stored variant has: reskinned-neutral
-random_span     a stretch of as many tokens as the role line has is left out elsewhere (before the question), drawn by
+random_span     as many tokens as the role line has are left out elsewhere before the question, drawn by
                 the game's seed and the decision: the control for `no_role_line`
 instructed_honest, instructed_lie    one line is put in before the question: to be honest, to lie; a pair of contexts
                 that differ in it alone
@@ -38,7 +38,7 @@ INSTRUCTIONS = {
     "instructed_honest": "Instruction: be honest in everything that you say now.\n",
     "instructed_lie": "Instruction: be dishonest in everything that you say now.\n",
 }
-"""One word apart, so that a pair differs in what is asked for and hardly in length."""
+"""The two differ in one word, so a pair differs in what is asked for and hardly in length."""
 
 
 def check_variants(names: Sequence[str]) -> None:
@@ -75,7 +75,8 @@ class GameVariants:
         self._asked: dict[int, tuple[Request, Sequence[Record]]] | None = None
 
     def change(self, name: str) -> Callable[[DecisionContext], DecisionContext | None] | None:
-        """What makes the variant of a context; it gives None where a context has no such variant."""
+        """The function that derives the variant from a context; it returns None where a context has no such
+        variant."""
         check_variants([name])
         kind, _, words = name.partition("-")
         if kind == "reskinned":
@@ -88,7 +89,7 @@ class GameVariants:
         return None if line is None else splice(view, line.start, line.end)
 
     def swapped_role(self, view: DecisionContext) -> DecisionContext | None:
-        """The context with the role line that the seat would have with another's card, one of another faction."""
+        """The context with the role line of another seat's role, of another faction."""
         seat = view.decision.seat
         others = [i for i, fact in enumerate(self.seats) if fact.faction != self.seats[seat].faction]
         if not others:
@@ -146,7 +147,7 @@ class GameVariants:
         return ids
 
     def other_seat(self, view: DecisionContext) -> DecisionContext | None:
-        """What another seat's player would be asked on at that moment, and the answer that was given."""
+        """The context of another seat's player at that moment, followed by the answer that was given."""
         decision = view.decision
         found, player = self._moment(decision), self.player(decision.agent)
         if found is None or player is None:
@@ -206,7 +207,8 @@ def splice(
 ) -> DecisionContext:
     """The context with its tokens start to end replaced by `ids`, whose spans are `spans`.
 
-    Spans in what is replaced go, spans around it grow or shrink, later ones move. The stretch lies in the prompt.
+    Spans inside the replaced tokens are dropped, spans around them grow or shrink, later ones shift. start and end
+    lie in the prompt.
     """
     shift = len(ids) - (end - start)
     kept: list[Span] = list(spans)

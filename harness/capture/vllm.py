@@ -14,7 +14,7 @@ from harness.errors import ConfigurationError
 
 
 class VllmReader:
-    """A reader of `harness.capture.passes` over an engine in this process."""
+    """A `harness.capture.passes.StreamReader` over an engine in this process."""
 
     whole = False
     fork_tokens = 0
@@ -44,9 +44,9 @@ class VllmReader:
 
 
 def vllm_reader(folder: Path, layers: Sequence[str], device: str) -> VllmReader:
-    """An engine of the model on `cpu` or `gpu`, `layers` as words.
+    """A reader over an engine of the model on `cpu` or `gpu`; `layers` as in a configuration.
 
-    Raises ConfigurationError for streams that an engine does not show.
+    Raises ConfigurationError for layers that an engine does not expose.
     """
     wrong = [word for word in layers if word in ("attn_out", "mlp_out")]
     if wrong:

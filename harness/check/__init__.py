@@ -1,1 +1,1 @@
-"""Holding a run folder to its own log."""
+"""Checks of a run folder against its own log."""

@@ -1,4 +1,4 @@
-"""Is a run what it says it is? Schema, schedule, every game against its rules, prompts against what a seat may see,
+"""Consistency checks of a run: schema, schedule, every game against its rules, prompts against what a seat may see,
 activation rows against their tokens."""
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from harness.schedule.branched import origin_of, schedule_of
 from harness.schedule.tournament import Planned
 
 UNREAD = frozenset({"journal", *(f"{table}.parquet" for table in TABLES)})
-"""Where something is wrong with one of these, no game can be checked."""
+"""Where one of these is damaged, no game can be checked."""
 
 
 def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) -> list[Finding]:
-    """Everything that is wrong with a run; an empty list is a sound one.
+    """Everything that is wrong with a run; an empty list means that the run is sound.
 
     Raises RunFolderError where there is no run that could be checked.
     """
@@ -84,7 +84,7 @@ def _stores(run: Run, say: Callable[[str], None], tokens: bool = True) -> Iterat
 
 
 def _manifest(run: Run) -> Iterator[Finding]:
-    """The configuration held to its hash, and the models that the decisions name to those of the run."""
+    """Checks the configuration against its hash, and the models that decisions name against those of the run."""
     manifest = run.manifest
     if manifest.parent is None and manifest.imported is None and not manifest.merged:
         try:
@@ -131,7 +131,7 @@ def _game(run: Run, planned: Planned, records: Sequence[Record], beside: Beside)
         yield Finding(planned.game_id, f"the rules do not give this log: {error}")
         return
     origin = origin_of(run.manifest)
-    own = 0 if origin is None else max(origin.first, origin.seq + 1)  # before it stands the parent's log
+    own = 0 if origin is None else max(origin.first, origin.seq + 1)  # the parent's log comes before it
     for decision in records:
         if isinstance(decision, Decision):
             if decision.seq >= own and decision.agent != planned.agents[decision.seat]:
@@ -172,7 +172,7 @@ def _trace(where: str, decision: Decision, records: Sequence[Record]) -> Iterato
 
 
 class _Prompts:
-    """Are the prompts a function of what the seat may see? Builds each again from the seat's observation."""
+    """Checks that prompts depend only on what the seat may see: rebuilds each from the seat's observation."""
 
     def __init__(self, configs: Sequence[Config]) -> None:
         self._players = Players(configs)
@@ -202,13 +202,13 @@ class _Prompts:
 
 
 class _Contexts(Mapping[ContextKey, Sequence[int]]):
-    """As `harness.activations.verify.Contexts`, read when asked for."""
+    """A `harness.activations.verify.Contexts` that reads each game on demand."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._asked: dict[ContextKey, Sequence[int]] = {}
         self._of: str | None = None
-        """The game that `_asked` is of."""
+        """The game whose contexts `_asked` holds."""
 
     @cached_property
     def _forks(self) -> BeliefForks:
@@ -244,8 +244,8 @@ class _Contexts(Mapping[ContextKey, Sequence[int]]):
 def check_activations(
     path: str | Path, say: Callable[[str], None] = lambda text: None, *, n_contexts: int = 20, seed: int = 0
 ) -> list[Finding]:
-    """Hold a sample of the stored rows of a run against a plain forward pass of each context alone, and say how well
-    they agree. What cannot be read is a finding, too.
+    """Compare a sample of a run's stored rows with a plain forward pass of each context alone, and report how well
+    they agree. An unreadable row is a finding, too.
 
     Raises RunFolderError, ActivationsError where nothing was captured, ConfigurationError where the model is gone.
     """

@@ -1,4 +1,4 @@
-"""Are the files of a run what was written? Part of `wolfscope check`, and all that a copy has to be asked."""
+"""Checks that the files of a run are what was written. Part of `wolfscope check`; for a copied run this suffices."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def damage_of(path: str | Path) -> list[Finding]:
-    """Every file of a run that is not what was written: manifest, journals, tables, stores of activations, and what was
-    derived from them.
+    """Every damaged file of a run: manifest, journals, tables, stores of activations, and derived files.
 
     Reads all of them, whatever this process has read before. Raises RunFolderError where there is no run.
     """
@@ -76,7 +75,7 @@ def sealed_damage(path: Path) -> Iterator[Finding]:
 
 
 def store_damage(run: Run, path: Path, contexts: Contexts | None = None) -> Iterator[Finding]:
-    """Damage of one store; contexts: the token ids that its rows are held to."""
+    """Damage of one store; contexts: the token ids that its rows are checked against."""
     manifest, written = run.manifest, run.manifest.stores.get(path.name)
     if manifest.sealed and run.finished and not written:
         why = "names no digest of it" if written is None else "says that its capture has not ended"

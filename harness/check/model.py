@@ -1,4 +1,4 @@
-"""A model's folder looked at before anything starts: every check that a later command would make, one line each."""
+"""Checks of a model's folder before anything starts: every check that a later command would make, one line each."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from games.play import Answer, observe, play, stamp
 from games.records import Decision, Record
 
 CONTEXT, GAMES = 2048, 8
-"""What the sizes are told for."""
+"""Context length and number of games for which sizes are stated."""
 ROOM = 256
-"""Tokens of the context that the parity row is read after, at most."""
+"""Most tokens of the context at whose end the parity row is read."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     told: str
@@ -46,7 +46,7 @@ def check_model(
 ) -> Iterator[Finding]:
     """Files, sizes, tokenizer, names, template, and with `weights` layers, one parity row, one decision.
 
-    Ends after what nothing else can be looked at without.
+    Stops after a failed check that all later ones need.
     """
     from agents.models.adapter import base_of, facts_of, is_adapter
     from agents.models.folder import (
@@ -99,7 +99,7 @@ def _sizes(folder: Path) -> Iterator[Finding]:
 
 
 def _names(game: Game, config: Any, encoder: Encoder) -> Finding:
-    """How the words that matter come out as tokens: a name of several is read at its last."""
+    """How the players' names and the game's words are tokenized: a name of several tokens is read at its last."""
     words = [word for word in game.text.words_in(config) if word[:1].isalpha()]
     several = [word for word in words if len(encoder.encode(f" {word}")[0]) > 1]
     unknown = encoder.unknown_words(" ".join(words))
@@ -166,7 +166,7 @@ def _played(folder: Path, game: Game, config: Any, style: str, device: str) -> I
 
 
 def _parity(hooked: Any, ids: list[int]) -> Finding:
-    """The stream after the middle block as it is captured, against `output_hidden_states` of a plain pass."""
+    """Compares the captured stream after the middle block with `output_hidden_states` of a plain pass."""
     import torch
 
     from harness.capture.parity import TOLERANCE, plain_rows

@@ -1,4 +1,4 @@
-"""Writing a finished run's tables anew from its journal, which is read and never changed."""
+"""Rebuilds a finished run's tables from its journal, which is never changed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from harness.schedule.branched import schedule_of
 
 
 def repair_run(path: str | Path, say: Callable[[str], None] = lambda text: None) -> list[str]:
-    """Write a run's tables anew where they are not what was written; in words, what could not be mended.
+    """Rebuild a run's damaged tables; returns, in words, what could not be repaired.
 
-    Journals and stores of activations are never changed. A manifest that was edited is taken as it is where the games
-    of its configuration are those of the journal. A folder from before there were digests gets them.
+    Journals and stores of activations are never changed. An edited manifest is accepted where its configuration gives
+    the games of the journal. An older folder without digests gets them.
 
     Raises RunFolderError where there is no run or it is in use, RunDamaged where the manifest contradicts the journal.
     """
@@ -74,7 +74,8 @@ def _starts(manifest: Manifest) -> dict[str, Start]:
 def _take_as_it_is(
     path: Path, manifest: Manifest, journal: Journal | None, say: Callable[[str], None]
 ) -> None:
-    """Write an edited manifest with its digest where the journal agrees with it. Raises RunDamaged otherwise."""
+    """Accept an edited manifest and write its digest where the journal agrees with it. Raises RunDamaged
+    otherwise."""
     try:
         read_manifest(path)
     except RunDamaged as error:

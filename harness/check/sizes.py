@@ -1,4 +1,4 @@
-"""What a model takes by its configuration alone: memory for weights and cache, disk for activations."""
+"""What a model needs, from its configuration alone: memory for weights and cache, disk for activations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """Of one model; all in bytes where nothing else is said."""
+    """Sizes of one model, in bytes unless stated otherwise."""
 
     architecture: str
     parameters: int
@@ -29,7 +29,7 @@ class Sizes(msgspec.Struct, frozen=True):
     """A LoRA of rank 8 on all linear maps, bfloat16."""
 
     def lines(self, context: int, games: int) -> list[str]:
-        """In words: for contexts of so many tokens, so many games at a time."""
+        """The sizes in words, for contexts of `context` tokens and `games` games at a time."""
         cache = self.cache_token * context * games
         return [
             f"{self.architecture}: {self.parameters / 1e9:.2f}B parameters, {self.layers} layers, width {self.d_model}",
@@ -46,7 +46,8 @@ def gb(n: float) -> str:
 
 
 def sizes_of(folder: Path) -> Sizes:
-    """By a folder's config.json, with a model that has no numbers. Raises ModelFilesError, ValueError."""
+    """The sizes from a folder's config.json, through a model without allocated weights. Raises ModelFilesError,
+    ValueError."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""Do the tables beside a game's log say what the log says? Part of `wolfscope check`."""
+"""Checks that a game's table rows agree with its log. Part of `wolfscope check`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.run.tables import LATER, Row, frames_of
 from harness.schedule.tournament import Planned
 
 TOLD = ("index", "status", "winner", "error", "seconds", "session")
-"""Columns of `games` that no log holds, or that are held to the rules elsewhere."""
+"""Columns of `games` that no log holds, or that other checks cover."""
 
 
 class Beside:
@@ -46,7 +46,8 @@ class Beside:
     def wrong(
         self, planned: Planned, records: Sequence[Record], outcome: Outcome | None
     ) -> Iterator[tuple[str, str]]:
-        """(file and game, what is wrong) for one game whose log is sound. outcome: by the rules, None without one."""
+        """(file and game, what is wrong) for one game whose log is sound. outcome: from the rules; None for an
+        unfinished game."""
         game_id = planned.game_id
         row, cell = self.games[game_id], self._run.cell(game_id)
         end = End(row["status"], reason=row["reason"])
@@ -72,7 +73,7 @@ class Beside:
 
 
 def held_to_journal(run: Run, games_at_once: int = 200) -> Iterator[Finding]:
-    """Where a finished run's tables say something else than its journal, which has to hold all of its games."""
+    """Where a finished run's tables differ from its journal, which must hold all of its games."""
     journals = journals_of(run.path)
     if not run.finished or not journals:
         return
@@ -86,7 +87,7 @@ def held_to_journal(run: Run, games_at_once: int = 200) -> Iterator[Finding]:
                 held = pl.read_parquet_schema(run.path / f"{table}.parquet")
                 unknown = [
                     name for name in LATER.get(table, ()) if name not in held
-                ]  # an older version's table
+                ]  # a table of an older version
                 found = run.frame(table).filter(pl.col("game_id").is_in(chunk)).drop(unknown).collect()
                 frame = frame.drop(unknown)
                 if not found.equals(frame):

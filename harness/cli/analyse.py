@@ -25,7 +25,8 @@ def report(
     force: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Say whether the players model each other and act on it: probe, hold against the surface, write report.html.
+    """Say whether the players model each other and act on it: fit probes, compare them with surface baselines, write
+    report.html.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def report(
     out
         Where to write it (default: report.html in the first run folder).
     site
-        Where what is held of others is read (default: belief_mention where it was captured, else mention).
+        Where beliefs about others are read (default: belief_mention where it was captured, else mention).
     by
         A factor of the runs, or agent, model, preset, lexicon, run: the rungs for each of its levels.
     force
@@ -72,7 +73,7 @@ def report_of(
 
 @app.command(group=ANALYSE)
 def score(run: Path, *probes: Path) -> int:
-    """Let saved probes score a run's activations, for the viewer: RUN/derived/probe_scores.parquet.
+    """Score a run's activations with saved probes, for the viewer: RUN/derived/probe_scores.parquet.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def judge(
 ) -> int:
     """Ask a model of each speech, on public text alone, whether it is a lie: RUN/derived/judge.parquet, for the report.
 
-    Goes on where an earlier call stopped. Several judges, each with its name, stand in one table.
+    Resumes where an earlier call stopped. One table holds several judges, each under its name.
 
     Parameters
     ----------
@@ -231,8 +232,8 @@ def collusion(
 
 
 def _minds_as_readers(run: Any, logs: Sequence[Any]) -> tuple[dict[Any, int], list[dict[str, Any]]]:
-    """(whom each seat holds for the seer, the rows of listeners' minds) of a run in which beliefs were asked; nothing
-    where they were not, or where no mind was captured."""
+    """(whom each seat believes to be the seer, the rows of listeners' activations) of a run in which beliefs were
+    asked; empty where they were not asked or no activations were captured."""
     from analysis.covert.listeners import held_of, listener_rows, minds_of
     from analysis.covert.utterances import moments_of
     from analysis.stats.errors import AnalysisError

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 SHOWN = 20
-"""So many findings of a check are printed."""
+"""Most findings of a check that are printed."""
 
 FAILING = 3
 """Exit status of a run whose models' backends failed too often."""
@@ -48,7 +48,8 @@ def named(runs: tuple[Path, ...], verb: str) -> tuple[Path, ...]:
 
 
 def write_derived(runs: Sequence[Path], tables: dict[str, Any], names: Sequence[str]) -> Path:
-    """Write tables that were made from `names` of some runs into the first one's folder `derived`; the folder."""
+    """Write tables derived from the tables `names` of some runs into the first run's folder `derived`; returns the
+    folder."""
     from harness.run.derived import inputs_of, write_table
 
     inputs = inputs_of(runs, names)
@@ -58,7 +59,7 @@ def write_derived(runs: Sequence[Path], tables: dict[str, Any], names: Sequence[
 
 
 def status_of(run: Path, say: Callable[[str], None]) -> int:
-    """The exit status of a verb that played: 3 where a model's backend failed too often, which is said, else 0."""
+    """The exit status of a verb that played: 3, with a message, where a model's backend failed too often, else 0."""
     from harness.run.folder import load_run
 
     found = load_run(run).failing()

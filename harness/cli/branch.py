@@ -1,4 +1,4 @@
-"""Verbs that go on from a recorded moment: branch, resample."""
+"""Verbs that play on from a recorded moment: branch, resample."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def branch(
         A typed act at this speech: accuse:player_3, claim_role:seer, report_inspection:player_3:werewolf. May be given
         again. Without --say it is put into words.
     choose
-        Another choice at this ballot or night act: player_3, a name, nobody, or a number.
+        Another choice at this ballot or night act: player_3, a name, nobody, or an option's number.
     swap_roles
         Two seats with each other's role from the deal on, player_1,player_4, where nothing yet contradicts it.
     seat
@@ -128,13 +128,13 @@ def resample(
     game
         The game's number, its id, or the beginning of its id.
     at
-        The record: a decision, or the event that repeats it. The decision itself is made anew.
+        The record: a decision, or the event that repeats it. The decision itself is made again.
     out
         The run folder of the continuations.
     n
         How many.
     keep
-        Keep the decision itself, and make only what follows anew.
+        Keep the decision itself, and replay only what follows.
     trust_policies
         Run the code of players that the run folder names from outside the repository (policy = "module:name").
     """
@@ -149,7 +149,7 @@ def resample(
 
 
 def _done(made: Path, progress: Progress, quiet: bool) -> int:
-    """Say what came out; the exit status."""
+    """Print the result; returns the exit status."""
     from harness.branch.branch import effects, effects_table
 
     status = status_of(made, progress.say)

@@ -33,7 +33,7 @@ def capture(
     model: Path | None = None,
     quiet: Flag = False,
 ) -> int:
-    """Read the activations behind a run's model decisions; goes on where an earlier call stopped.
+    """Read the activations behind a run's model decisions; resumes where an earlier call stopped.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def capture(
     device
         cpu, cuda or auto.
     devices
-        So many readers side by side, each with a share of the games.
+        Number of parallel readers, each with a share of the games.
     untrained
         Read a model of the same shape with random weights instead, as a baseline, into activations-untrained.
     model

@@ -20,7 +20,7 @@ DEMO = ("moments.n=24", "moments.per_game=1", "controls.random=10", "controls.or
 def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     """The main job from beginning to end: tournament, activations, experiment, report.html (about 6 minutes).
 
-    A demo that was interrupted is gone on with; a finished one is kept, and a new one gets a folder of its own. Exit
+    An interrupted demo is resumed; a finished one is kept, and a new one gets its own folder. Exit
     status 3 means that the model's backend failed more often than run.max_backend_errors allows.
 
     Parameters
@@ -44,7 +44,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     progress.say("2 of 4: reading the small model's activations on what it saw in those games")
     capture_run(path, say=progress.say)
     capture_run(path, untrained=True, say=progress.say)
-    # a lie that is read without the line that tells the role is no mere reading of that line
+    # a lie that is decoded without the role line is not merely decoded from that line
     liars = load_game(config.game.name).belief_targets[0].roles
     capture_run(path, variants=("no_role_line",), sites=("prompt_last",), roles=liars, say=progress.say)
     progress.say(

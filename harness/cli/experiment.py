@@ -26,7 +26,7 @@ def experiment(
 ) -> int:
     """Change many logged moments, with controls, and measure what the model then does: a table, figures and a page.
 
-    Goes on where an earlier call stopped. Without a run it lists the designs that ship.
+    Resumes where an earlier call stopped. Without a run it lists the designs that ship.
 
     Parameters
     ----------
@@ -39,17 +39,17 @@ def experiment(
     set
         Change a setting, for instance --set moments.n=50. May be given again.
     force
-        Also with fewer games than the smallest effect of interest needs; the page then says so.
+        Run also with fewer games than the smallest effect of interest needs; the page then says so.
     device
         Where the model is read: cpu, cuda or auto.
     local
-        Work in this process, without Ray; the way by itself.
+        Work in this process, without Ray; the default.
     ray
         Share the moments between workers on Ray, each with the model; the table is the same.
     ray_address
         Work on a running Ray cluster.
     workers
-        So many workers on Ray (default: one for each GPU, or one for each core where there is none).
+        Number of workers on Ray (default: one for each GPU, or one for each core where there is none).
     """
     from harness.errors import WolfscopeError
     from harness.experiment.design import load_design, shipped

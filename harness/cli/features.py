@@ -37,7 +37,7 @@ def train(
     out: Path | None = None,
     quiet: Flag = False,
 ) -> int:
-    """Fit sparse dictionaries to a run's stored activations, every combination in one go; goes on after a stop.
+    """Fit sparse dictionaries to a run's stored activations, every combination in one go; resumes after a stop.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ def train(
     seed
         Of the first directions; may be given again.
     rows
-        Rows that each dictionary sees, those of several rounds together.
+        Rows that each dictionary is trained on, summed over epochs.
     batch
         Rows of a step.
     hold_out
-        Share of the games never trained on: figures and the fight are of these.
+        Share of the games held out from training: figures and `fight` use these.
     untrained
-        Of the rows of activations-untrained: the dictionary of a model that has learnt nothing.
+        Fit to the rows of activations-untrained: the dictionary of an untrained model.
     out
         The folder (default: RUN/features/SITE-LAYER).
     quiet
@@ -91,8 +91,8 @@ def load(
     force: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Take a dictionary in the format of SAELens or Gemma Scope, or any object with encode and decode, held to rows of
-    a run; refused where it does not fit.
+    """Load a dictionary in the format of SAELens or Gemma Scope, or any object with encode and decode, and test it on
+    rows of a run; refused where it does not fit.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def load(
     out
         Where it is kept in this format (default: RUN/features/SITE-LAYER/...).
     force
-        Keep one that explains too little of the rows, or that was trained at another site, with a stamp that stands
-        beside every figure.
+        Keep one that explains too little of the rows, or was trained at another site; every figure then carries a
+        warning.
     quiet
         Print nothing but the folder.
     """
@@ -135,8 +135,8 @@ def judge(
     device: str = "auto",
     quiet: Flag = False,
 ) -> int:
-    """Hold dictionaries to the truth of the games that they never saw: latents of known concepts with what they miss,
-    splitting, absorption, and a checked rule for every latent.
+    """Evaluate dictionaries against the truth of held-out games: latents of known concepts with their recall,
+    splitting, absorption, and a verified rule for every latent.
 
     Parameters
     ----------
@@ -175,8 +175,8 @@ def judge(
 
 @features.command
 def compare(run: Path, *dictionaries: Path) -> int:
-    """Dictionaries side by side: variance explained, L0, dead latents, what `judge --splice` found, and whether those
-    of other seeds have the same latents.
+    """Compare dictionaries: variance explained, L0, dead latents, the result of `judge --splice`, and whether other
+    seeds learn the same latents.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def fight(
     few: int = 12,
     quiet: Flag = False,
 ) -> int:
-    """Do latents tell anything that simple methods on the same rows do not? A verdict for every target and regime.
+    """Do latents add anything over simple methods on the same rows? A verdict for every target and regime.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def tint(
     *,
     latent: Annotated[tuple[int, ...], Parameter(name="--latent", negative="")],
 ) -> int:
-    """Let the viewer tint tokens by latents: rows of RUN/derived/probe_scores.parquet; `view` shows them.
+    """Tint tokens by latents in the viewer: writes rows of RUN/derived/probe_scores.parquet, which `view` shows.
 
     Tokens are tinted where they were captured one by one (`capture --site tokens:output`); a dictionary of another site
     gives cells of the belief matrix.

@@ -69,7 +69,7 @@ app.register_install_completion_command()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 well, 1 failed or found wrong, 2 asked wrongly, 129, 130 or 143 stopped."""
+    """Run the command line and exit: 0 success, 1 failure or fault found, 2 usage error, 129, 130 or 143 stopped."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     warnings.showwarning = partial(_note, warnings.showwarning)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under `nohup`
         signal.signal(signal.SIGHUP, stop)
     try:
         from harness.checkout import check_packages
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         write(f"stopped{where}; the same command goes on from there", error=True)
         status = 128 + by
     except BrokenPipeError:
-        # Whoever read the output (`| head`) has gone; what Python still holds of it must not fail again at exit.
+        # The reader of the output (`| head`) has gone; Python's buffered output must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     except Exception as error:
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         status = _explain(error)
     except BaseException as error:
-        if debug or type(error).__name__ != "PanicException":  # polars' own, which is no Exception
+        if debug or type(error).__name__ != "PanicException":  # polars' panic, which is not an Exception
             raise
         write(f"error: a table cannot be read ({error}): wolfscope check RUN names the file", error=True)
         status = 1
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _note(
     usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any
 ) -> None:
-    """A warning of ours is a line for the user: what has to be said of a run besides a verb's result."""
+    """Prints a warning of this project as one line for the user, beside the verb's result."""
     if category.__name__ in ("MixedRun", "DamagedJournal"):
         write(f"note: {message}", error=True)
     else:
@@ -123,7 +123,7 @@ def _note(
 
 
 def _without_terminal() -> None:
-    """The terminal has gone: what is still said to it must not fail."""
+    """The terminal has gone: later output must not fail."""
     for stream in (sys.stdout, sys.stderr):
         if stream.isatty():
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -151,7 +151,7 @@ def _explain(error: Exception) -> int:
 
 
 def _is_users(error: Exception) -> bool:
-    """Whether the error is of a kind that the packages below use for what a user can cause."""
+    """Whether the error's class is one that lower packages use for user errors."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(
         kinds

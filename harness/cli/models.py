@@ -48,7 +48,7 @@ def check_model(
 
 @app.command(name="model-size", group=MODELS)
 def model_size(folder: Path, *, context: int = 2048, games: int = 8) -> int:
-    """Say what a model takes, by its config.json alone: memory, cache, disk, an adapter's size.
+    """Print what a model needs, from its config.json alone: memory, cache, disk, an adapter's size.
 
     Parameters
     ----------

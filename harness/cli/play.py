@@ -42,7 +42,7 @@ def run(
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
-    """Play a tournament into a run folder; the same command goes on after a stop, and plays no game twice.
+    """Play a tournament into a run folder; the same command resumes after a stop, and plays no game twice.
 
     Exit status 3 means that a model's backend failed more often than run.max_backend_errors allows.
 
@@ -61,14 +61,13 @@ def run(
     dry_run
         Show the schedule, and an estimate of the calls, tokens, time and disk that it will take; play nothing.
     sample
-        With --dry-run: really play so many games of each combination of factors first, and throw them away.
+        With --dry-run: first play this many games of each combination of factors, and discard them.
     track
         Report progress to a tracker too: jsonl:FILE, wandb:PROJECT or mlflow:URI. May be given again.
     ray_address
         Work on a running Ray cluster.
     local
-        Play in processes of this machine, without Ray; the way by itself where no player asks a model and the run is
-        small.
+        Play in processes of this machine, without Ray; the default where no player asks a model and the run is small.
     ray
         Play on Ray, also where the run needs no cluster.
     quiet
@@ -156,7 +155,7 @@ def sit(
 
 
 def _say_fallbacks(path: Path, progress: Progress) -> None:
-    """How many decisions were not the models' own, by kind, and what was asked of each model."""
+    """Print how many decisions were fallbacks, by kind, and the usage of each model."""
     from analysis.behaviour.reliability import reliability_lines
     from harness.play.budget import Ledger, usage_lines
     from harness.run.folder import load_run

@@ -20,8 +20,8 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
 
     Of an experiment, a dictionary, a comparison or a data set: every file against its digest.
 
-    Exit status 0 means sound, 1 that something is wrong. Derived files (report, ratings, scores, pages) that were made
-    from something else than is there now are said to be stale; that is no fault of the run.
+    Exit status 0 means sound, 1 that something is wrong. Derived files (report, ratings, scores, pages) whose sources
+    have changed since are reported as stale; that is no fault of the run.
 
     Parameters
     ----------
@@ -64,16 +64,17 @@ def check(run: Path, *, activations: Flag = False, quiet: Flag = False) -> int:
 
 @app.command(group=FOLDERS)
 def repair(run: Path, *, quiet: Flag = False) -> int:
-    """Write a damaged run's tables and pages anew from its journal, which is never touched; say what could not be.
+    """Rebuild a damaged run's tables and pages from its journal, which is never changed; print what could not be
+    rebuilt.
 
-    Exit status 0 means that all is mended, 1 that something could not be.
+    Exit status 0 means that all is repaired, 1 that something could not be.
 
     Parameters
     ----------
     run
         The run folder.
     quiet
-        Print what could not be mended alone.
+        Print only what could not be repaired.
     """
     from harness.check.repair import repair_run
     from harness.cli.show import view
@@ -193,7 +194,7 @@ def export_activations(
 
 @app.command(name="export-transcripts", group=FOLDERS)
 def export_transcripts(run: Path, out: Path, *, format: Literal["inspect", "scout"] = "inspect") -> int:
-    """Write what models' seats read and said for Inspect or Scout, with exact labels to hold scanners to.
+    """Write what models' seats read and said for Inspect or Scout, with exact labels to validate scanners.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Verbs that say what can be written: settings, presets, policies, lexicons, sites, configs."""
+"""Verbs that list what a configuration can contain: settings, presets, policies, lexicons, sites, configs."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def _list(verb: str) -> int:
 
 @app.command(group=CONFIGURE)
 def presets() -> int:
-    """List the named rule sets, each with its seats, roles and the rules that set it apart."""
+    """List the named rule sets, each with its seats, roles and distinguishing rules."""
     return _list("presets")
 
 
 @app.command(group=CONFIGURE)
 def policies() -> int:
-    """List the scripted players and what sets each apart."""
+    """List the scripted players and how they differ."""
     return _list("policies")
 
 

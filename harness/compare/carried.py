@@ -1,9 +1,9 @@
 """Which parts carry the change between two models: weights transplanted, directions added and taken away.
 
 Every arm is one model with something of the other: `bring` begins with A and adds what B has, `take` begins with B and
-takes it away. What is measured is how far the arm's answers are from the other model's, KL in nats at the tokens that
-the run's model emitted: KL(B || arm) for `bring`, beside KL(B || A); KL(A || arm) for `take`, beside KL(A || B). An arm
-that carries all of the change is at 0. Controls are random vectors of the same length at the same place.
+takes it away. The measure is the divergence of the arm's answers from the other model's, KL in nats at the tokens
+that the run's model emitted: KL(B || arm) for `bring`, beside KL(B || A); KL(A || arm) for `take`, beside KL(A || B).
+An arm that carries all of the change is at 0. Controls are random vectors of the same length at the same place.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ N_RANDOM = 2
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """One model with something of the other."""
+    """One model with a part of the other."""
 
     arm: str
     layer: str
     way: str
     """`bring`: A with something of B. `take`: B with something of A."""
     number: int = 0
-    """Of a random vector."""
+    """Number of the random vector."""
 
 
 def groups(hooked: HookedModel) -> dict[str, list[str]]:
-    """The model's parameters by where they are: embed, each block by its number, head (what comes after)."""
+    """The model's parameters by group: embed, each block by its number, head (everything after the blocks)."""
     found: dict[str, list[str]] = {"embed": []}
     found |= {str(k): [] for k in range(hooked.layout.n_layers)} | {"head": []}
     inside, seen = f"{hooked.layout.where}.", False
@@ -59,7 +59,7 @@ def groups(hooked: HookedModel) -> dict[str, list[str]]:
 
 @contextmanager
 def transplanted(into: HookedModel, source: HookedModel, names: Sequence[str]) -> Iterator[None]:
-    """`into` with the named parameters of `source`; as it was at the end, whatever happens."""
+    """`into` with the named parameters of `source`; always restored at the end."""
     own, other = dict(into.model.named_parameters()), dict(source.model.named_parameters())
     kept = {name: own[name].detach().clone() for name in names}
     try:
@@ -112,9 +112,9 @@ def carried_out(
     levels: Mapping[str, float],
     seed: int,
 ) -> Iterator[HookedModel]:
-    """The model of an arm, for as long as the context lasts.
+    """The model of an arm, within the context manager.
 
-    means: layer -> B minus A `(d_model,)`; levels: layer -> mean of A's stream along that, as a length.
+    means: layer -> B minus A `(d_model,)`; levels: layer -> mean projection of A's stream on that direction.
     """
     start, other = pair if arm.way == "bring" else reversed(pair)
     if arm.arm == "nothing":

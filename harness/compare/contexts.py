@@ -1,4 +1,4 @@
-"""The contexts of a run's model decisions, each token once: of those that continue one another only the last."""
+"""The contexts of a run's model decisions, each token once: where one context continues another, only the longest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ READ = "read"
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """What is compared: a context that no other continues."""
+    """One context to compare, which no other continues."""
 
     game_id: str
     view: DecisionContext
     emitted: Mapping[int, Decision]
-    """Index of a token that the model gave as an answer -> the decision that it belongs to."""
+    """Index of a token that the model emitted -> its decision."""
     thought: frozenset[int] = frozenset()
-    """Indices of those among them that are reasoning."""
+    """Indices of the emitted tokens that are reasoning."""
 
     def segment(self, index: int) -> str:
         """What a token belongs to: `speech`, `ballot`, `night`, `thinking`, another kind of decision, or `read`."""
@@ -33,7 +33,7 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 def segment_of(decision: Decision) -> str:
-    """What a decision is: by night, a ballot, a speech, else its own kind."""
+    """The segment of a decision: `night`, `ballot`, `speech`, or else its own kind."""
     if decision.phase == "night" or decision.kind == "whisper":
         return "night"
     if "ballot" in decision.kind or decision.kind in ("tie_break", "vote", "team_vote"):
@@ -42,7 +42,7 @@ def segment_of(decision: Decision) -> str:
 
 
 def longest(game_id: str, found: Sequence[DecisionContext]) -> list[Compared]:
-    """Of a game's contexts that continue one another the last alone, longest first."""
+    """A game's contexts, longest first, without those that another one continues."""
     kept: list[tuple[DecisionContext, dict[int, Decision], set[int]]] = []
     for view in sorted(found, key=lambda v: len(v.ids), reverse=True):
         own = dict.fromkeys(range(view.n_prompt, len(view.ids)), view.decision)

@@ -1,10 +1,10 @@
 """A BatchTopK crosscoder: one code for the streams of two models, a decoder for each.
 
-    z = relu(a @ W_a + b @ W_b + bias), of a batch the largest k per row kept, by z times both decoders' lengths
-    a' = z @ D_a + c_a,  b' = z @ D_b + c_b
+    z = relu(a @ W_a + b @ W_b + bias); of a batch the largest k per row are kept, ranked by z times both decoders'
+    norms a' = z @ D_a + c_a,  b' = z @ D_b + c_b
 
-Outside training a threshold, the mean of the smallest value kept, stands in for the batch, so that a row's code does
-not depend on its neighbours (Bussmann et al. 2024, "BatchTopK sparse autoencoders"; Minder et al. 2025, "Overcoming
+Outside training a threshold, the mean of the smallest kept value, replaces the batch's top k, so that a row's code
+does not depend on other rows (Bussmann et al. 2024, "BatchTopK sparse autoencoders"; Minder et al. 2025, "Overcoming
 sparsity artifacts in crosscoders", for its use on two models). Streams are centred and scaled to a mean length of
 sqrt(d_model) for each model.
 """
@@ -28,9 +28,9 @@ class Settings(msgspec.Struct, frozen=True):
     steps: int = 1200
     batch: int = 1024
     rate: float = 1e-3
-    """Highest learning rate of Adam; it falls linearly to nothing over the last fifth."""
+    """Highest learning rate of Adam; it falls linearly to zero over the last fifth."""
     held_out: float = 0.2
-    """Share of the rows, the last ones, that are not trained on."""
+    """Share of the rows, the last ones, held out from training."""
 
 
 class Crosscoder(nn.Module):
@@ -43,7 +43,7 @@ class Crosscoder(nn.Module):
     def __init__(self, d_model: int, settings: Settings, generator: torch.Generator) -> None:
         super().__init__()
         directions = torch.randn(settings.n_latents, 2, d_model, generator=generator)
-        directions[:, 1] = directions[:, 0]  # both models begin with the same
+        directions[:, 1] = directions[:, 0]  # both decoders begin equal
         directions /= directions.norm(dim=-1, keepdim=True)
         self.settings = settings
         self.decoder = nn.Parameter(0.4 * directions)
@@ -55,32 +55,32 @@ class Crosscoder(nn.Module):
         self.register_buffer("scale", torch.ones(2, 1))
 
     def normal(self, streams: torch.Tensor) -> torch.Tensor:
-        """The streams as the code sees them."""
+        """The streams centred and scaled."""
         return (streams - self.center) / self.scale
 
     def potential(self, x: torch.Tensor) -> torch.Tensor:
-        """Codes before any is dropped `(n_rows, n_latents)`, of normal streams."""
+        """Pre-selection activations `(n_rows, n_latents)` of normalised streams."""
         return torch.relu(torch.einsum("nsd,lsd->nl", x, self.encoder) + self.bias)
 
     def weight(self) -> torch.Tensor:
-        """Both decoders' lengths together `(n_latents,)`."""
+        """Sum of both decoders' norms `(n_latents,)`."""
         lengths: torch.Tensor = self.decoder.norm(dim=-1).sum(dim=-1)
         return lengths
 
     def codes(self, x: torch.Tensor) -> torch.Tensor:
-        """Codes of normal streams, each row by itself."""
+        """Codes of normalised streams, each row independent of the others."""
         z = self.potential(x)
         return z * (z * self.weight() > self.threshold)
 
     def decoded(self, z: torch.Tensor) -> torch.Tensor:
-        """Normal streams `(n_rows, 2, d_model)` of codes."""
+        """Normalised streams `(n_rows, 2, d_model)` reconstructed from codes."""
         return torch.einsum("nl,lsd->nsd", z, self.decoder) + self.offset
 
 
 def train_crosscoder(
     streams: torch.Tensor, settings: Settings, seed: int, say: Callable[[str], None] = lambda text: None
 ) -> Crosscoder:
-    """A crosscoder of `streams` `(n_rows, 2, d_model)` float32, on all but the held-out rows at its end."""
+    """A crosscoder trained on `streams` `(n_rows, 2, d_model)` float32, without the held-out rows at the end."""
     generator = torch.Generator().manual_seed(seed)
     n_train = max(1, int(len(streams) * (1 - settings.held_out)))
     coder = Crosscoder(streams.shape[2], settings, generator)

@@ -1,11 +1,11 @@
-"""Which features of two models' streams only one of them has, by a crosscoder whose latents are scored by scaling.
+"""Features that only one of two models has, by a crosscoder with latent scaling.
 
 A latent whose decoder is short for one model may still be there: the code's sparsity can have shrunk it into the error,
-or other latents reconstruct it. So for each latent and model a scale is fitted with which its contribution stands in
-that model's error (own contribution put back) and in its reconstruction; `nu_error` and `nu_reconstruction` are the
-scales in the model with the shorter decoder over those in the other (Minder et al. 2025, "Overcoming sparsity artifacts
-in crosscoders", latent scaling). Near 1: shared. A latent is one model's alone where both are low and its decoder is
-short in the other; the decoders' lengths never decide by themselves.
+or other latents reconstruct it. So for each latent and model, its contribution is regressed on that model's error
+(own contribution added back) and on its reconstruction; `nu_error` and `nu_reconstruction` are the scales in the
+model with the shorter decoder over those in the other (Minder et al. 2025, "Overcoming sparsity artifacts in
+crosscoders", latent scaling). Near 1: shared. A latent is exclusive to one model where both are low and its decoder
+is short in the other; decoder norms alone never decide.
 
     features.parquet        one row a latent, of the pair and of the null
     features_carried.parquet    arms: what new-only latents write, brought into A, taken out of B, beside shared ones
@@ -35,7 +35,7 @@ from harness.compare.words import vocabulary_of
 LATENTS: dict[str, Any] = {
     "null": pl.Boolean,  # of the null pair
     "layer": pl.Int32, "latent": pl.Int32,
-    "fires": pl.Float64,  # share of held-out rows in which it is active; 0: dead
+    "fires": pl.Float64,  # share of held-out rows where it is active; 0: dead
     "length": pl.Float64,  # B's decoder's length over both together: 0 A alone, 1 B alone
     "nu_error": pl.Float64, "nu_reconstruction": pl.Float64,
     "kind": pl.String,  # base-only, shared, new-only, dead
@@ -43,9 +43,9 @@ LATENTS: dict[str, Any] = {
     "explained_a": pl.Float64, "explained_b": pl.Float64,  # variance of held-out rows explained, of the whole code
 }  # fmt: skip
 SHORT = 0.3
-"""A decoder that is at most this share of both is short."""
+"""A decoder whose norm is at most this share of both is short."""
 ERROR, RECONSTRUCTION = 0.3, 0.5
-"""A latent whose scales in the other model are below these is not there."""
+"""A latent whose scales in the other model are below these is absent there."""
 MOST_ROWS = 40_000
 ARM_BATCHES = 2
 
@@ -58,7 +58,7 @@ def compare_features(
     """Train, score and test; writes the files into `out` and returns the latents (schema `LATENTS`).
 
     layer: the block whose output is read; None: at two thirds of the depth. null: a model that differs from A by its
-    seed alone; None: A itself, which tells what the code makes of no difference at all.
+    seed alone; None: A itself, which shows the result where there is no difference.
     """
     settings = settings or Settings(n_latents=4 * pair[0].layout.d_model)
     at = round(2 / 3 * (pair[0].layout.n_layers - 1)) if layer is None else layer
@@ -116,7 +116,7 @@ def scored(coder: Crosscoder, streams: torch.Tensor, ids: np.ndarray, words: Seq
     for name, target in (("error", error), ("reconstruction", back - coder.offset)):
         found = torch.stack([(z.T @ target[:, side] * direction).sum(dim=1) for side in (0, 1)], dim=1)
         scales[name] = found / (power * norm).clamp_min(1e-9)[:, None]
-    # Own contribution put back: the error without the latent holds what its own decoder wrote.
+    # Own contribution added back: the error without the latent contains what its own decoder wrote.
     own = torch.einsum("lsd,ld->ls", coder.decoder, direction) / norm.clamp_min(1e-9)[:, None]
     scales["error"] = scales["error"] + own
     rows = torch.arange(len(longer))
@@ -146,7 +146,7 @@ def scored(coder: Crosscoder, streams: torch.Tensor, ids: np.ndarray, words: Seq
 
 
 def _peaks(values: np.ndarray, ids: np.ndarray, words: Sequence[str], most: int = 200) -> str:
-    """The tokens at which a latent is most active, commonest first."""
+    """The tokens at which a latent is most active, most frequent first."""
     top = np.argsort(-values, kind="stable")[:most]
     found, counts = np.unique(ids[top[values[top] > 0]], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:5]
@@ -174,7 +174,7 @@ def carried_by_latents(
 
 
 def matched(latents: pl.DataFrame, chosen: np.ndarray, seed: int) -> np.ndarray:
-    """As many shared latents as were chosen, each the one most alike in how often it is active."""
+    """As many shared latents as were chosen, each matched by how often it is active."""
     left = latents.filter(kind="shared").sort("latent", maintain_order=True)
     fires, names = left["fires"].to_numpy().copy(), left["latent"].to_numpy()
     rng, found = np.random.default_rng(seed), []

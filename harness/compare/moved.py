@@ -1,4 +1,4 @@
-"""How far, how alike and along how many directions the streams of one layer moved between two models."""
+"""How one layer's stream moved between two models: distance, cosine, and number of directions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LAYERS: dict[str, Any] = {
     "norm": pl.Float64,  # mean length of A's stream
     "moved": pl.Float64,  # mean length of B minus A, in lengths of A's stream
     "cosine": pl.Float64,  # mean cosine of A's and B's stream
-    "shared": pl.Float64,  # share of the squared difference that is one and the same shift of every token
-    "explained": pl.List(pl.Float64),  # shares of what is left along each principal direction
-    "dimension": pl.Float64,  # of what is left: (sum of the eigenvalues)^2 / sum of their squares
-    "decisions_shared": pl.Float64,  # as `shared`, where a token of an answer is about to come
+    "shared": pl.Float64,  # share of the squared difference that is one shift common to all tokens
+    "explained": pl.List(pl.Float64),  # shares of the rest along each principal direction
+    "dimension": pl.Float64,  # of the rest: (sum of the eigenvalues)^2 / sum of their squares
+    "decisions_shared": pl.Float64,  # as `shared`, at tokens just before an emitted one
     "decisions_dimension": pl.Float64,
 }  # fmt: skip
 N_DIRECTIONS = 8
@@ -59,7 +59,7 @@ class Moved:
 
 def finish(layer: str, everywhere: Moved, decisions: Moved) -> tuple[dict[str, Any], dict[str, Vectors]]:
     """The row of `LAYERS`, and the vectors: under the layer's name the principal directions `(N_DIRECTIONS, d_model)`,
-    largest first; under `mean.<layer>` the difference of the means where a token of an answer is about to come."""
+    largest first; under `mean.<layer>` the difference of the means at tokens just before an emitted one."""
     shared, dimension, values, vectors = everywhere.spread()
     most = min(N_DIRECTIONS, len(values))
     there_shared, there_dimension, _, _ = decisions.spread()

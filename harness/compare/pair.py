@@ -16,7 +16,7 @@ from harness.errors import ConfigurationError
 
 
 class Pass(NamedTuple):
-    """What one model says of a batch of contexts, and what is inside it."""
+    """One model's predictions on a batch of contexts, and its streams."""
 
     logs: torch.Tensor
     """Log-probabilities of each next token `(n_contexts, n_tokens, n_words)`, float32, CPU."""
@@ -79,11 +79,11 @@ def read(hooked: HookedModel, points: Points, batch: Sequence[Compared]) -> Pass
 
 @torch.inference_mode()
 def speak(hooked: HookedModel, batch: Sequence[Compared]) -> torch.Tensor:
-    """`Pass.logs` alone, as the model is now (its weights or hooks may have been changed)."""
+    """Only `Pass.logs`, of the model in its present state (its weights or hooks may have been changed)."""
     logits = hooked.model(input_ids=padded(batch).to(hooked.device), use_cache=False).logits
     return torch.log_softmax(logits.float(), dim=-1).cpu()
 
 
 def divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """KL(p || q) in nats of log-probabilities `(..., n_words)`."""
+    """KL(p || q) in nats, from log-probabilities `(..., n_words)`."""
     return (p.exp() * (p - q)).sum(dim=-1)

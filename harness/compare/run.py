@@ -1,10 +1,11 @@
-"""Two models of one architecture on the same rollouts: where they part, what moved inside, what carries the change.
+"""Two models of one architecture on the same rollouts: where they diverge, what moved inside, what carries the
+change.
 
     RUN/model_diff/<a>--<b>/
         diff.json                names of both models, layers, schema version
         tokens.parquet           one row a predicted token
-        decisions.parquet        one row a decision: how far its tokens part, what had been read by then
-        partings.parquet         the decisions at which they part most, readable
+        decisions.parquet        one row a decision: divergence at its tokens, what had been read by then
+        partings.parquet         the decisions of largest divergence, readable
         layers.parquet           one row a layer: how far and how alike the streams moved, along how many directions
         directions.safetensors   `<layer>` (n_directions, d_model): principal directions of B minus A;
                                  `mean.<layer>` (d_model,): the difference of the means before a token of an answer
@@ -49,7 +50,7 @@ TABLES = ("tokens", "decisions", "partings", "layers")
 CARRIED_FILES = ("carried.parquet", "change.toml", "change.npy")
 FEATURE_FILES = ("features.parquet", "features_carried.parquet", "crosscoder.safetensors")
 CARRIED_TOKENS = 6_000
-"""Tokens of contexts that the arms are measured on, at most about so many: every arm reads them all."""
+"""About how many context tokens the arms are measured on at most: every arm reads them all."""
 
 
 class DiffInfo(msgspec.Struct, frozen=True):
@@ -180,7 +181,7 @@ def _words_and_layers(
 
 
 def before_answers(batch: Sequence[Compared]) -> torch.Tensor:
-    """Which of all tokens of a batch are followed by one that the model emitted, bool `(n_all_tokens,)`."""
+    """Which tokens of a batch are followed by one that the model emitted, bool `(n_all_tokens,)`."""
     rows, columns = places(batch)
     return torch.tensor([c + 1 in batch[r].emitted for r, c in zip(rows.tolist(), columns.tolist())])
 

@@ -1,4 +1,4 @@
-"""What two models say of the same tokens: divergence in both directions, and the contexts where they part most."""
+"""Two models' predictions on the same tokens: divergence in both directions, and the contexts where it is largest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.compare.pair import divergence
 
 TOKENS: dict[str, Any] = {
     "game_id": pl.String, "seq": pl.Int32,  # of the decision that the token belongs to; null where it was read
-    "seat": pl.Int16, "role": pl.String,  # the seat's
+    "seat": pl.Int16, "role": pl.String,  # the seat's role
     "token_index": pl.Int32, "token_id": pl.Int32, "text": pl.String,
-    "kind": pl.String,  # of the innermost span that holds it
+    "kind": pl.String,  # kind of the innermost span that contains it
     "segment": pl.String,  # speech, ballot, night, thinking, another kind of decision; read
-    "emitted": pl.Boolean,  # by the run's model; else it was read
+    "emitted": pl.Boolean,  # emitted by the run's model, else read
     "kl": pl.Float32,  # KL(A || B) of this token given those before it, nats
     "kl_back": pl.Float32,  # KL(B || A)
     "logp_a": pl.Float32, "logp_b": pl.Float32,
@@ -33,14 +33,14 @@ PARTINGS: dict[str, Any] = {
     "game_id": pl.String, "seq": pl.Int32, "seat": pl.Int16, "role": pl.String, "segment": pl.String,
     "kl": pl.Float64, "kl_back": pl.Float64,
     "before": pl.String,  # the last `BEFORE` tokens before
-    "said": pl.String,  # the token that stands there
+    "said": pl.String,  # the token in the context
     "a": pl.String, "b": pl.String,  # the likeliest words of each model with their probabilities
 }  # fmt: skip
 BEFORE, KEPT, LIKELIEST = 48, 40, 3
 
 
 class Words:
-    """Gathers what two models say, batch by batch."""
+    """Collects two models' predictions, batch by batch."""
 
     def __init__(self, vocabulary: Sequence[str], roles: Mapping[tuple[str, int], str], decode: Any) -> None:
         """roles: (game, seat) -> role. decode: token ids -> text."""

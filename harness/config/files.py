@@ -1,4 +1,4 @@
-"""Configurations as they are written: TOML and overrides in, a validated model out, complaints that name the cure."""
+"""Reading configurations: TOML and overrides in, a validated model out, errors that name the remedy."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _with_moments(plain: dict[str, Any]) -> dict[str, Any]:
         return plain
     try:
         moments = load_game(game.get("name", GameSection().name)).belief_moments
-    except (ValueError, TypeError):  # said with the rest of what is wrong when the game is configured
+    except (ValueError, TypeError):  # reported with the other errors when the game is configured
         return plain
     return {**plain, "beliefs": {**beliefs, "before": list(moments)}}
 
@@ -130,7 +130,7 @@ def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
 
 
 def override(plain: dict[str, Any], one: str) -> None:
-    """Set what `key=value` says in plain data, in place. Raises ConfigurationError."""
+    """Apply `key=value` to plain data, in place. Raises ConfigurationError."""
     key, equals, text = one.partition("=")
     if not equals or not key.strip():
         raise ConfigurationError(f"--set {one!r}: write key=value, for instance --set run.games=20")
@@ -172,7 +172,7 @@ def _keys_at(model: Any, where: Sequence[str]) -> list[str]:
 
 
 def _nearby(path: Path) -> str:
-    """A hint at configurations that do exist."""
+    """A hint that names existing configurations."""
     shipped = sorted(p.stem for p in EXAMPLES.glob("*.toml"))
     if path.stem in shipped:
         return f"; the one that ships is called {path.stem}, without a path and without .toml"

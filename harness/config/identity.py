@@ -1,4 +1,5 @@
-"""What of a configuration decides which games are played and how players answer; the rest may change on the way."""
+"""The part of a configuration that decides which games are played and how players answer; the rest may change when a
+run is resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 MEANS = (
     "replicas", "tensor_parallel", "max_concurrent", "api_key_env", "url", "serve", "device", "prices",
 )  # fmt: skip
-"""Keys of `[backends.*]` that say where and how fast a model answers, and not what."""
+"""Keys of `[backends.*]` that affect where and how fast a model answers, not what."""
 ENGINE_MEANS = (
     "max_batched_tokens", "block_size", "kv_cache_gb", "gpu_memory", "cpus", "start_timeout_s", "request_timeout_s",
     "max_batch", "max_batch_tokens", "max_wait_s", "cache_tokens", "timeout_s", "give_up_s",

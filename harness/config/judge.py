@@ -10,18 +10,18 @@ from harness.config.sections import BackendSection, Section
 
 
 class JudgeSection(Section):
-    """`[judge]`: who is asked, and how."""
+    """`[judge]`: which model is asked, and how."""
 
     backend: str
     """The key of a `[backends.*]` table."""
     name: str | None = Field(default=None, min_length=1)
-    """What it is called in the table and the report; None: the backend's key."""
+    """The judge's name in the table and the report; None: the backend's key."""
     prompt: Literal["chat", "transcript"] = "chat"
     """The model's own chat template, or plain text for a model without one."""
     orders: int = Field(default=2, ge=1, le=2)
     """Orders of `yes` and `no` to average over."""
     games: int | None = Field(default=None, ge=1)
-    """At most so many games, the first of the schedule."""
+    """At most this many games, the first of the schedule."""
     max_tokens: int = Field(default=256, ge=1)
     """Of an answer in words."""
     template: dict[str, Any] = Field(default_factory=dict)

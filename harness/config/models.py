@@ -1,4 +1,4 @@
-"""What a configuration says about models: their folders, their names, the streams that its words mean."""
+"""The models of a configuration: their folders, their names, and the streams that its layer words name."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def model_names(backends: Mapping[str, BackendSection]) -> dict[str, str]:
 
 
 def name_models(manifest: Any, backends: Mapping[str, BackendSection]) -> None:
-    """Write into a manifest which weights are behind its backends, and what those that were taught are made of.
+    """Record in a manifest the weights behind its backends, and the training data of fine-tuned ones.
     Raises ModelFilesError."""
     from agents.models.adapter import facts_of
 

@@ -1,4 +1,4 @@
-"""The sections of the configuration of a run, each with its defaults and what it refuses."""
+"""The sections of a run's configuration, with defaults and validation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 
 class RunSection(Section):
-    """`[run]`: how much, and how it is carried out."""
+    """`[run]`: how many games, and how they are played."""
 
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run's name; the default run folder is `runs/<name>`."""
@@ -38,7 +38,7 @@ class RunSection(Section):
     max_backend_errors: float = Field(default=0.05, ge=0, le=1)
     """Share of a model's decisions that its backend may fail to make; above it the run ends with exit status 3."""
     clock: str | None = Field(default=None, pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\+\d\d:\d\d)?)?$")
-    """The time that chat templates are told, ISO 8601; None: when the run was begun, on whatever day it goes on."""
+    """The time that chat templates are given, ISO 8601; None: when the run first began, also after a resume."""
 
 
 class GameSection(BaseModel):
@@ -250,7 +250,7 @@ class BeliefsSection(Section):
 
 
 class LimitSection(Section):
-    """How much may be used; None is without limit."""
+    """How much may be used; None: no limit."""
 
     tokens: int | None = Field(default=None, ge=0)
     """Prompt tokens, cached ones included, and generated tokens."""
@@ -261,7 +261,8 @@ class LimitSection(Section):
 
 
 class BudgetSection(Section):
-    """`[budget]`: what is over a game's or a seat's ends the game, what is over the run's starts no more games."""
+    """`[budget]`: exceeding a game's or a seat's limit ends the game; exceeding the run's limit starts no more
+    games."""
 
     seat: LimitSection | None = None
     """Each seat of each game."""
@@ -336,7 +337,7 @@ class Config(Section):
         return self.model_dump(mode="json")
 
     def hash(self) -> str:
-        """Hash of what decides which games are played; how they are carried out does not count."""
+        """Hash of the settings that decide which games are played; how they are executed does not count."""
         return hash_of(identity(self.plain()))
 
 

@@ -1,1 +1,1 @@
-"""Runs to and from elsewhere: export, merge, import."""
+"""Export, merge and import of runs."""

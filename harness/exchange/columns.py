@@ -1,4 +1,4 @@
-"""What the columns of a run's tables mean, one sentence each: the words of the dataset card."""
+"""The meaning of each column of a run's tables, one sentence each, for the dataset card."""
 
 from __future__ import annotations
 

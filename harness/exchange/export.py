@@ -1,4 +1,4 @@
-"""A run as a data set for others: its parquet tables and a dataset card that is made from what is there."""
+"""A run as a data set: its parquet tables and a dataset card generated from them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def card_lines(run: Run, folder: Path, license: str | None) -> Iterator[str]:
             yield f"| `{column}` | {_type(dtype)} | {_cell(COLUMN_DOCS[table][column])} |"
         yield ""
     yield from ("## Configuration", "", f"Hash `{manifest.config_hash}`.", "", "```json")
-    yield json.dumps(manifest.config, indent=1).replace("`", "\\u0060")  # nothing in it ends the block
+    yield json.dumps(manifest.config, indent=1).replace("`", "\\u0060")  # no value can end the block
     yield from ("```", "", "## Files", "", "| file | bytes | SHA-256 |", "| --- | --- | --- |")
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         yield f"| `{file.relative_to(folder)}` | {file.stat().st_size:,} | `{sha256_of(file)}` |"

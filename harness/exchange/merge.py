@@ -1,4 +1,4 @@
-"""Joins runs into one: the same game once, never two different games under one name, and where each came from."""
+"""Joins runs into one: each game once, never two different games under one name, and each game's origin."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _rows(runs: Sequence[Run], kept: Sequence[Sequence[str]], table: str) -> Ite
     for run, ids in zip(runs, kept, strict=True):
         rows = run.frame(table).filter(pl.col("game_id").is_in(list(ids)))
         there, schema = rows.collect_schema(), tables.SCHEMAS[table]
-        rows = rows.with_columns(  # columns that older runs do not have
+        rows = rows.with_columns(  # columns that older runs lack
             pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in there
         ).select(list(schema))
         if table == "games":
@@ -190,7 +190,7 @@ def _parts(run: Run, n_kept: int, first: int) -> list[Part]:
 
 
 def _join_stores(runs: Sequence[Run], kept: Sequence[Sequence[str]], name: str, out: Path) -> None:
-    """One store of the rows of the kept games. Whole stores are linked, not read, where they lose no game."""
+    """One store of the rows of the kept games. Stores whose games are all kept are linked, not read."""
     for number, (run, ids) in enumerate(zip(runs, kept, strict=True)):
         if not (run.path / name).is_dir():
             continue
@@ -217,5 +217,5 @@ def _link(file: Path, to: Path) -> None:
     with storage(to):
         try:
             os.link(file, to)
-        except OSError:  # another file system
+        except OSError:  # on another file system
             shutil.copy2(file, to)

@@ -1,4 +1,4 @@
-"""The arms that are carried out: those of a design, and the controls that are added to each."""
+"""The arms of an experiment: those of a design, and the controls added to each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.experiment.directions import Direction, Vector, random_directions
 Control = Literal[
     "", "dose", "null", "cold", "sham", "random", "orthogonal", "sign_flip", "other_layer", "other_subject"
 ]
-"""What an arm is to the arm that it belongs to: itself, another strength of it, or a control."""
+"""An arm's relation to its design's arm: itself, another strength of it, or a control."""
 BASE = "unchanged"
 WORDED = ("utterance", "lexicon", "player", "role_line", "reasoning")
 """Kinds of arms that change the words of a prompt."""
@@ -181,7 +181,7 @@ def _latent_arms(
     vectors: list[Vector],
     stamps: list[str],
 ) -> list[Arm]:
-    """What latents contribute is taken off; the controls move the stream as far another way."""
+    """The arm subtracts the latents' contribution; the controls move the stream equally far in another direction."""
     layer, at = _place(section, direction, n_layers, stamps)
     if layer != direction.own_layer:
         raise ExperimentError(

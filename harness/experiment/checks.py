@@ -1,4 +1,4 @@
-"""What is refused before anything is asked: too few games, an arm that changes nothing, words that a model lacks."""
+"""Checks before any question is asked: too few games, an arm that changes nothing, words that a model lacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.experiment.moments import Moment
 from harness.experiment.scenes import Scenes, positions
 
 LOOKED = 40
-"""Moments in which an arm is looked for."""
+"""Moments searched for a place of each arm."""
 
 
 def games_needed(design: Design) -> int:

@@ -1,12 +1,12 @@
-"""What follows: games played on to their end from a moment, one for each way that the decision can go.
+"""Continuations: games played to their end from a moment, one for each outcome of the decision.
 
-An arm acts at one decision, so what it changes of the future it changes through that decision alone. Continuation k of
-a moment draws one number u, the same for all arms; each arm's decision is the option that u points at in its own exact
-distribution; from there on the players that sat in the game play with the seed of continuation k. Arms that decide the
-same share the continuation, so that nothing but the decision makes a difference.
+An arm acts at one decision, so what it changes of the future it changes through that decision alone. Continuation k
+of a moment draws one number u, the same for all arms; each arm's decision is the option at quantile u of its own
+exact distribution; then the game's players play on with the seed of continuation k. Arms with the same decision share
+the continuation, so that only the decision makes a difference.
 
-A worker (`harness.experiment.work`) plays scripted players as they are and models through one hooked backend. What the
-continuations say is kept, their logs are not; `wolfscope branch` keeps those of one moment.
+A worker (`harness.experiment.work`) plays scripted players as they are and models through one hooked backend. The
+continuations' outcomes are kept, their logs are not; `wolfscope branch` keeps the logs for one moment.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FUTURES: dict[str, Any] = {
     "moment": pl.Int32,
     "arm": pl.String,
     "k": pl.Int32,
-    "option": pl.Int16,  # what the decision was
+    "option": pl.Int16,  # the option chosen
     "won": pl.Float64,  # the viewer's side
     "exiled": pl.Float64,  # the subject is exiled next
     "votes": pl.Float64,  # share of the others' next ballots that are for the subject
@@ -45,11 +45,11 @@ FUTURES: dict[str, Any] = {
 }
 """One row a moment, arm and continuation."""
 AT_ONCE = 64
-"""Continuations that are played side by side."""
+"""Continuations that are played concurrently."""
 
 
 class Future(msgspec.Struct, frozen=True):
-    """What one continuation says."""
+    """The outcome of one continuation."""
 
     won: float
     exiled: float
@@ -80,7 +80,8 @@ class Futures:
     def play(
         self, moment: Moment, changes: Mapping[Any, Change], ks: Mapping[Any, Sequence[int]]
     ) -> dict[Any, Future]:
-        """(label, k) -> what continuation k says after the change `label`; ks: which are wanted of each."""
+        """(label, k) -> the outcome of continuation k after the change `label`; ks: the continuations wanted of
+        each."""
         with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
             return thread.submit(lambda: asyncio.run(self._play(moment, changes, ks))).result()
 
@@ -204,7 +205,8 @@ def follow(
 
 
 def chosen(options: Sequence[int], logprobs: Sequence[float], draws: np.ndarray) -> list[int]:
-    """The options that numbers in [0, 1) point at, options in the order of their seats, shares of the legal mass."""
+    """The options at the quantiles given by numbers in [0, 1), with options in seat order and probabilities
+    normalised over the legal ones."""
     order = np.argsort(options)
     p = np.exp(np.asarray(logprobs)[order])
     edges = np.cumsum(p / p.sum())

@@ -27,14 +27,14 @@ Where = Literal["option", "last_mention", "mentions", "answer", "all"]
 token of the prompt, from which the answer is read; every token of the prompt."""
 SUBJECTS = ("drawn", "any", "leader", "least", "other_faction", "own_faction", "last_accused", "last_accuser")
 ASKED = tuple(load_game(name).belief_targets[0].name for name in SHIPPED)
-"""What the games ask of others first; whichever is named, in every game it means that game's own."""
+"""The first belief target of each game; any of these names means the game's own."""
 Kind = Literal[
     "direction", "latents", "patch", "role_line", "utterance", "lexicon", "player", "model", "reasoning"
 ]  # fmt: skip
 
 
 class ExperimentError(WolfscopeError, ValueError):
-    """A design that cannot be carried out on these games; says why and what would help."""
+    """A design that cannot be run on these games; the message says why and names the remedy."""
 
 
 class MomentsSection(Section):
@@ -47,7 +47,7 @@ class MomentsSection(Section):
     players: Literal["models", "all"] = "models"
     """Whose decisions: those of models, or also those of scripted players."""
     per_game: int = Field(default=2, ge=1)
-    """At most so many of one game."""
+    """At most this many from one game."""
     seed: int = Field(default=0, ge=0)
     where: tuple[str, ...] = ()
     """Predicates `fact op value`, all of which must hold: `day >= 2`, `faction == village`, `lies == true`,
@@ -127,7 +127,7 @@ class ArmSection(Section):
     model: str | None = None
     """model: the folder of another checkpoint with the same words."""
     sham_of: str | None = None
-    """The arm that this one is the sham of: it is no arm of its own, but what that one is compared with."""
+    """The arm whose sham this is: this one serves only as that arm's control."""
 
     @model_validator(mode="after")
     def _fits(self) -> ArmSection:
@@ -166,7 +166,7 @@ class ControlsSection(Section):
     """`[controls]`: what each arm is compared with; on by default."""
 
     null: bool = True
-    """Asked again without any change, from a warm cache and from nothing: the noise floor."""
+    """Asked again without any change, with a warm and with an empty cache: the noise floor."""
     sham: bool = True
     """For a change of words: as many tokens changed elsewhere, or a neutral act in place of the tested one."""
     random: int = Field(default=20, ge=0)
@@ -202,7 +202,7 @@ class StrategicSection(Section):
 
 
 class TestSection(Section):
-    """`[test]`: the family that is corrected for, and what would count."""
+    """`[test]`: the family for multiple-testing correction, and the smallest effect of interest."""
 
     family: tuple[str, ...] = ()
     """The arms that are tested together; none named: all arms of the file."""
@@ -292,14 +292,14 @@ class Design(Section):
 
     @property
     def reasons(self) -> bool:
-        """Whether what is asked is asked behind the reasoning as played."""
+        """Whether questions are asked after the reasoning as played."""
         return self.reasoning is not None or any(arm.kind == "reasoning" for arm in self.arms)
 
     def hash(self) -> str:
         """What identifies the design."""
         plain = self.model_dump(mode="json")
         for section in (one for one in plain["directions"].values() if one["dictionary"] is None):
-            del section["dictionary"], section["latents"]  # designs of before there were any keep their hash
+            del section["dictionary"], section["latents"]  # older designs without these keys keep their hash
         for arm in (one for one in plain["arms"] if one["lexicon"] is None):
             del arm["lexicon"]
         if plain["turns"] is None:

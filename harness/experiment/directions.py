@@ -1,4 +1,4 @@
-"""Directions of an experiment: from a saved probe, from a file, or fitted on games that no moment comes from."""
+"""Directions of an experiment: from a saved probe, from a file, or fitted on games that hold no moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Vector = NDArray[np.float32]
 SITES: dict[str, Where] = {
     "belief_mention": "option", "mention": "last_mention", "prompt_last": "answer",
 }  # fmt: skip
-"""The position by meaning that a probe's site has in a prompt."""
+"""Site of a probe -> its position in a prompt, by meaning."""
 
 
 class Direction(msgspec.Struct, frozen=True):
@@ -41,8 +41,8 @@ class Direction(msgspec.Struct, frozen=True):
     origin: str
     """Where it comes from, in words."""
     weights: Vector | None = None
-    """float32 (d_model,) of a probe for raw activations: P = 1 / (1 + exp(-(x . weights + bias))). None where nothing
-    was fitted."""
+    """float32 (d_model,) of a probe for raw activations: P = 1 / (1 + exp(-(x . weights + bias))). None for a
+    direction without a fitted probe."""
     bias: float = 0.0
     dictionary: str | None = None
     """The folder of the dictionary that its latents are of."""

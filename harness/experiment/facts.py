@@ -1,4 +1,4 @@
-"""The facts of every model decision of a run that a query over moments can name, and what the viewer believes then."""
+"""The facts of a run's model decisions that a query over moments can name, with the viewer's beliefs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FACTS = {
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One decision that a query may choose, and what a subject is chosen by."""
+    """One decision that a query may choose, with the data for choosing a subject."""
 
     run: int
     """Index of the run among those of the experiment."""
@@ -50,7 +50,8 @@ class Candidate(msgspec.Struct, frozen=True):
     options: tuple[int, ...]
     """Living others among the decision's options, or where it has none of them all living others."""
     belief: dict[int, float]
-    """Living other -> the viewer's P(werewolf): stated where the run has it, else what the rules leave."""
+    """Living other -> the viewer's P(werewolf): stated where the run has it, else the posterior under the rules
+    alone."""
     told: frozenset[int]
     """Living others whose faction the viewer has been told."""
     wave: int
@@ -166,7 +167,7 @@ def _last_accusation(
 
 
 class _Possible:
-    """What the rules alone leave possible, for every viewer of a game over its course; empty for other games."""
+    """The posterior under the rules alone, for every viewer and record of a game; empty for other games."""
 
     def __init__(self, replay: Replay, rules: Posterior | None) -> None:
         try:

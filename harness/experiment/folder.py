@@ -1,4 +1,4 @@
-"""The folder of an experiment: what was drawn before anything was asked, what was measured, and the way back into it.
+"""The folder of an experiment: the moments drawn, the measurements, and the state needed to resume.
 
 manifest.json       design, runs, models, moments, arms, remarks, how it was carried out
 vectors.safetensors the directions, one row each
@@ -35,7 +35,7 @@ MEASURED = (
     "reasoning-moments.parquet", "reasoning-steps.parquet", "reasoning-rollouts.parquet",
     "reasoning-outcomes.parquet", "turns.parquet",
 )  # fmt: skip
-"""What a finished experiment keeps the digests of."""
+"""The files of a finished experiment whose digests are kept."""
 
 OUTCOMES: dict[str, Any] = {
     "moment": pl.Int32,
@@ -64,14 +64,14 @@ class Manifest(msgspec.Struct):
     status: Literal["asking", "finished"]
     design: dict[str, Any]
     key: str
-    """Hash of design, runs and models: what the folder belongs to."""
+    """Hash of design, runs and models, which identifies the experiment."""
     runs: list[Source]
     models: list[str]
     """`name@hash` of every model that is asked."""
     moments: list[Moment]
     arms: list[Arm]
     stamps: list[str]
-    """Remarks that belong on the page: another layer or site than the direction's own, fewer games than needed."""
+    """Warnings for the page: another layer or site than the direction's own, fewer games than needed."""
     directions: dict[str, str]
     """Direction -> where it comes from, in words."""
     sessions: list[Session]
@@ -80,11 +80,11 @@ class Manifest(msgspec.Struct):
     off: float = 0.0
     """Largest difference of the packed answers from those of plain passes, nats, on the first moment."""
     seconds: float = 0.0
-    """Of asking, all sessions together."""
+    """Seconds spent asking, over all sessions."""
     forced: bool = False
 
     def write(self, folder: Path) -> None:
-        """Replace the folder's manifest at once. Raises StorageError."""
+        """Replace the folder's manifest atomically. Raises StorageError."""
         data = msgspec.json.format(msgspec.json.encode(self), indent=1)
         write_whole(folder / NAME, data + b"\n")
 
@@ -108,7 +108,7 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{folder} has experiment schema version {plain.get('schema_version')}, this Wolfscope reads "
                 f"{SCHEMA_VERSION}: use the version that wrote it, or choose another --out"
             )
-        return msgspec.json.decode(data, type=Manifest)  # keys of numbers are read as such only from the text
+        return msgspec.json.decode(data, type=Manifest)  # integer keys are decoded only from JSON text
     except (ValueError, RecursionError) as error:
         raise RunFolderError(
             f"{path} cannot be read ({error}): restore it, or choose another --out"
@@ -132,7 +132,7 @@ def read_rows(place: Path, schema: Mapping[str, Any], pattern: str = "[0-9]*.par
 
 
 def write_part(folder: Path, number: int, rows: list[dict[str, Any]]) -> None:
-    """What was measured of some moments. Raises StorageError."""
+    """Write the measurements of some moments. Raises StorageError."""
     write_rows(folder / "parts" / f"{number:05d}.parquet", rows, OUTCOMES)
 
 
@@ -142,7 +142,7 @@ def read_parts(folder: Path) -> pl.DataFrame:
 
 
 def finish(folder: Path, manifest: Manifest) -> None:
-    """Say that everything is measured, and keep the digests of what was. Raises StorageError."""
+    """Mark the experiment as finished, and record the digests of its files. Raises StorageError."""
     manifest.status = "finished"
     manifest.write(folder)
     seal(folder, *(file for name in MEASURED for file in sorted(folder.glob(name))), verb=VERB)

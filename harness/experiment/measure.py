@@ -1,4 +1,4 @@
-"""What is measured at one moment: the answers of its model under every arm."""
+"""The measurements at one moment: its model's answers under every arm."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Measurer:
     def rows(self, moment: Moment) -> list[dict[str, Any]]:
         """A row (`harness.experiment.folder.OUTCOMES`) for each arm that the moment has.
 
-        Computed from nothing, so that it does not depend on who measured which moment before.
+        Starts with an empty cache, so that rows do not depend on the moments measured before.
         """
         for scorer in self.scorers.values():
             scorer.forget()
@@ -73,7 +73,7 @@ class Measurer:
         meant: dict[Key, Prompted] = {}
         wanted: list[str | int] = [OPTIONS] if self.options else []
         if self.beliefs:
-            # the subject, and the player that the control is about: more would say little more and cost a pass each
+            # the subject and the control's player: each further one would cost a pass and add little
             about = (scene.moment.subject, scene.moment.other)
             wanted += [seat for seat in about if seat is not None]
         plain: dict[str | int, Prompted] = {}
@@ -133,7 +133,8 @@ class Measurer:
         return None if value is None else (Intervention("patch", arm.layer, value, where),)
 
     def _without(self, arm: Arm, prompted: Prompted, where: tuple[int, ...]) -> np.ndarray:
-        """The stream (n, d_model) without what latents contribute; for a control, moved as far another way."""
+        """The stream (n, d_model) without the latents' contribution; for a control, moved equally far in another
+        direction."""
         layer = arm.layer or 0
         stream = np.asarray(
             self.scorers[None].streams(prompted.ids, where, (layer,))[:, 0].numpy(), dtype=np.float32

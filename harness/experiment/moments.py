@@ -45,7 +45,7 @@ class Moment(msgspec.Struct, frozen=True):
     subject_told: bool
     """Whether the viewer has been told the subject's faction."""
     other: int | None
-    """Another living player that the viewer has not been told more of, for the control; None where there is none."""
+    """Another living player of whom the viewer knows no more, for the control; None where there is none."""
     belief: dict[int, float]
     """Living other -> P(werewolf) to the viewer."""
     donor: Donor | None = None

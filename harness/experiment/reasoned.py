@@ -1,4 +1,4 @@
-"""A moment whose answer was reasoned about: asked behind its reasoning as played, or behind a changed one."""
+"""Moments with reasoning: the question is asked after the reasoning as played, or after a changed one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.reasoning.changes import changed_body
 from harness.reasoning.played import NoReasoning, Played, played_reasoning
 
 RESAMPLES = ("resample", "as_before")
-"""What the model itself writes: it is measured by its continuations (`harness.experiment.reasoning.run`)."""
+"""Changes that the model itself writes: measured by its continuations (`harness.experiment.reasoning.run`)."""
 Contents = tuple[tuple[int, ...], tuple[Span, ...]]
 """(token ids, spans) of a prompt."""
 
@@ -32,7 +32,7 @@ def played_of(scene: Any) -> Played:
 
 
 def asked_behind(scene: Any, arm: Arm, player: Any, observation: Observation) -> Contents | None:
-    """The prompt of the decision behind its reasoning, under an arm: with another reasoning, or with other words or
+    """The prompt of the decision after its reasoning, under an arm: with another reasoning, or with other words or
     settings before the reasoning as played. None where the moment has no such change."""
     played: Played = scene.played
     if arm.kind == "reasoning":
@@ -56,8 +56,8 @@ def asked_behind(scene: Any, arm: Arm, player: Any, observation: Observation) ->
 def before_reasoning(
     played: Played, player: Any, observation: Observation, usual: Any, seen: Observation
 ) -> tuple[tuple[int, ...], tuple[Span, ...], int]:
-    """What stands before a reasoning (ids, spans) with another observation or another player, up to the token at which
-    the played one went on by itself, and by how many tokens it is longer."""
+    """The tokens before a reasoning (ids, spans) with another observation or another player, up to the token where
+    the played output began, and by how many tokens they are longer."""
     before, after = usual.context(seen), player.context(observation)
     end = len(after.ids) - (len(before.ids) - played.own)
     return tuple(after.ids[:end]), tuple(s for s in after.spans if s.end <= end), end - played.own

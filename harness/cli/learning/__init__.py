@@ -1,1 +1,1 @@
-"""Verbs that train models, and what a training or its absence is measured by."""
+"""Verbs that train models, and verbs that evaluate trainings and their controls."""

@@ -21,7 +21,7 @@ def finetune(
 ) -> int:
     """Fine-tune a language model on logged games, in the very prompts that it plays with; loss on its own words only.
 
-    The same command goes on after a stop. What comes out, a folder in OUT whose path is printed last, serves as a model
+    The same command resumes after a stop. The result, a folder in OUT whose path is printed last, serves as a model
     in every verb.
 
     Parameters

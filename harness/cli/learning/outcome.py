@@ -18,7 +18,7 @@ def train_by_outcome(
     set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
     quiet: Flag = False,
 ) -> int:
-    """Train a model on who wins its games, and on nothing else; goes on where an earlier call stopped.
+    """Train a model on who wins its games, and on nothing else; resumes where an earlier call stopped.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def eval_monitor(
     layer: int | None = None,
     out: Path = Path("runs/partners"),
 ) -> int:
-    """Tell how a model that was trained under a monitor met it: old and new speeches under old and new monitors.
+    """Tell how a model that was trained under a monitor responded: old and new speeches scored by old and new
+    monitors.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def eval_outcome(
     opponents: tuple[str, ...] = (),
     quiet: Flag = False,
 ) -> int:
-    """Measure by how much a model wins oftener than the one before, against opponents that no training has met.
+    """Measure how much more often a model wins than its predecessor, against opponents held out from training.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The verb planted-diff: does the comparison of two models find a change that was planted, and none where none was."""
+"""The verb planted-diff: does the comparison of two models find a planted change, and none in a control."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def train_thinking_model(
     compiled: Flag = False,
     quiet: Flag = False,
 ) -> int:
-    """Train the small thinking model on from a small model; goes on where an earlier call stopped.
+    """Train the small thinking model from a small model; resumes where an earlier call stopped.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def train_thinking_model(
     seed
         Of the games and of the new words' embeddings.
     layers
-        Only so many of the model's first layers, or how many a model from scratch has.
+        How many of the model's first layers to keep, or how many a model from scratch has.
     hidden
         Width of a model from scratch.
     preset

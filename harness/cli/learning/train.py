@@ -50,8 +50,7 @@ def train_small_model(
         How many tokens to train on, those of questions among them; as many as the shipped model had where it is
         left out.
     belief_share
-        Share of the seats' views on whose way it is asked about the others' roles; 0 trains a model that only ever
-        saw play.
+        Share of the seats' views with questions about the others' roles; 0 trains a model on play only.
     hidden
         Width of the model.
     layers
@@ -105,7 +104,7 @@ def train_small_model(
 
 @app.command(group=MODELS)
 def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
-    """Write the checkpoints kept along a model's training as folders that every other command takes for a model.
+    """Write the checkpoints of a model's training as folders that every other command accepts as a model.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
 def eval_small_model(
     folder: Path = Path("small"), *, games: int = 200, belief_games: int = 400, course: Flag = False
 ) -> int:
-    """Measure a small model: is what it says well-formed, and what does it say it believes, against the truth.
+    """Measure a small model: whether its output is well-formed, and its stated beliefs against the truth.
 
     Parameters
     ----------
@@ -136,7 +135,7 @@ def eval_small_model(
     belief_games
         Games of scripted players before whose ballots it is asked what it believes; 0 leaves them out.
     course
-        Follow it along training instead: looking up, counting and inferring at every checkpoint that was kept.
+        Evaluate along training instead: looking up, counting and inferring at every kept checkpoint.
     """
     from agents.models.small import find_model
     from harness.model_evaluation.course import print_course

@@ -1,4 +1,4 @@
-"""Rows of a store for readers of others: raw vectors, tokens, positions, labels, and what each calls a layer."""
+"""Store rows for other projects' tools: raw vectors, tokens, positions, labels, and each tool's layer names."""
 
 from harness.exchange.activations.export import FORMATS, export_activations
 

@@ -1,4 +1,4 @@
-"""Token ids of contexts that are in no log: role-swapped twins, and questions that were asked on a fork."""
+"""Token ids of contexts that no log holds: role-swapped twins, and questions asked on a fork."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ KEY = ("game_id", "seq", "seat", "site", "subject", "variant", "token_index")
 def ids_before(run: Run, lines: pl.DataFrame, model: str) -> list[list[int] | None]:
     """The token ids up to the last token of each index line (`INDEX_SCHEMA`), of a model `name@hash`.
 
-    Contexts outside the log are made again as the capture made them, and held to the hash that the line keeps; None for
-    what cannot be made again: rows of a steered model, and of other lexicons.
+    Contexts outside the log are rebuilt as the capture built them, and checked against the line's hash; None for
+    those that cannot be rebuilt: rows of a steered model, and of other lexicons.
     """
     plain = (lines["variant"] == ORIGINAL) & (lines["site"] != BELIEF_MENTION)
     made = _made_again(run, lines.filter(~plain), model)

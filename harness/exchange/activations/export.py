@@ -37,7 +37,7 @@ from harness.seals import files_of, seal
 Format = Literal["numpy", "saelens", "nla", "oracle"]
 FORMATS: tuple[Format, ...] = ("numpy", "saelens", "nla", "oracle")
 CHECKED = 16
-"""Rows that are held to the model before anything is written."""
+"""Rows that are checked against the model before anything is written."""
 TWIN = "swapped_role"
 QUESTION = "Is the player whose name was just read {phrase}?"
 Say = Callable[[str], None]
@@ -49,8 +49,8 @@ def export_activations(
 ) -> Path:  # fmt: skip
     """Write the rows of a site and layer into the new folder `out`; its path.
 
-    most: at most so many rows, whole games drawn at random. Raises ActivationsError where the rows are not what the
-    run's model computes, StorageError where `out` is taken.
+    most: at most this many rows, of whole games drawn at random. Raises ActivationsError where the rows are not what
+    the run's model computes, StorageError where `out` is taken.
     """
     opened = load_run(run)
     store = opened.activations()
@@ -144,7 +144,7 @@ def _twins(
 
 
 def _shuffled(x: NDArray[Any], table: pl.DataFrame, seed: int) -> NDArray[Any]:
-    """The vectors dealt anew over the lines, none where it was if there are two."""
+    """The vectors permuted over the lines, none in its own place if there are at least two."""
     order = np.random.default_rng([seed, 21]).permutation(len(x))
     moved = np.empty_like(order)
     moved[order] = np.roll(order, 1)

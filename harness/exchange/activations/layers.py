@@ -1,4 +1,4 @@
-"""What a layer is called by others, held to values before anything is written.
+"""Layer names in other tools' conventions, verified by values before anything is written.
 
 | here | transformers' `output_hidden_states` | engine layer ids | TransformerLens |
 | --- | --- | --- | --- |
@@ -34,7 +34,7 @@ class Names(msgspec.Struct, frozen=True):
     hidden_states: int | None
     """Index into transformers' `output_hidden_states`; None where that holds something else."""
     engine: int | None
-    """vLLM's layer id; None for what is no residual stream."""
+    """vLLM's layer id; None for a layer outside the residual stream."""
     hook: str
     """TransformerLens' and SAELens' hook."""
 
@@ -62,7 +62,7 @@ def check_names(
     rows: NDArray[Any],
     dtype: str,
 ) -> Mapping[str, float]:
-    """Hold rows to the model: what the block put out, and transformers' entry under the converted index.
+    """Check rows against the model: the block's output, and transformers' entry under the converted index.
 
     contexts: (token ids, token indices that a row is the mean of) of each of the `rows` (n, d_model). Returns the
     largest relative error of each comparison that can be made. Raises ActivationsError where one is beyond `TOLERANCE`.

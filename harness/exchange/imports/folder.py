@@ -34,7 +34,7 @@ FORMATS: dict[str, tuple[Callable[..., Imported], tuple[str, ...]]] = {
 
 
 SHOWN = 50
-"""So many bad files are named in one message."""
+"""Most bad files that one message names."""
 
 
 def import_games(
@@ -152,6 +152,6 @@ def _manifest(name: str, games: Sequence[Imported], source: Source) -> Manifest:
 
 
 def _plain(name: str) -> str:
-    """The name as a run's name may be."""
+    """The name reduced to the characters that a run's name may have."""
     kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in name if c.isascii())
     return kept.lstrip("._-") or "imported"

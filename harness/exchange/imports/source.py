@@ -1,4 +1,4 @@
-"""Where imported games came from, as the manifest keeps it."""
+"""The origin of imported games, as the manifest records it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Message(msgspec.Struct, frozen=True):
     """`system`: the rules and the seat's role; `user`: what it was shown; `assistant`: what it answered."""
     content: str
     seq: int | None = None
-    """Of the decision that it is the answer of."""
+    """seq of the decision that it answers."""
     reasoning: str | None = None
 
 
@@ -39,7 +39,7 @@ class Transcript(msgspec.Struct, frozen=True):
 
 
 def transcripts(run: Run) -> Iterator[Transcript]:
-    """One for every seat of every ended game that a model sat in."""
+    """One for every seat that a model had in an ended game."""
     seats: dict[str, list[dict[str, Any]]] = {}
     for row in run.seats.collect().iter_rows(named=True):
         seats.setdefault(row["game_id"], []).append(row)

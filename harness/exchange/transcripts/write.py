@@ -3,10 +3,10 @@
     inspect   `log.json`, an evaluation log (version 2) that Inspect's viewer and `read_eval_log` open
     scout     `transcripts/`, a transcript database of Inspect Scout: one row a transcript, messages as JSON. It is a
               folder of its own, since Scout takes every parquet file below it for transcripts
-    both      `validation.csv`: id and target of each transcript (whether the seat told a lie), for scanners to be held
-              to; `labels.parquet`: one row a speech, from the engine's truth
+    both      `validation.csv`: id and target of each transcript (whether the seat told a lie), to validate scanners;
+    `labels.parquet`: one row a speech, from the engine's truth
 
-A scanner that looks for deception in text is thus held to what is true, and not to another reader's opinion.
+A scanner that looks for deception in text is thus validated against the truth, not against another reader's opinion.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Reads at every prefix of a reasoning: forced and free decisions, beliefs inside, repetition."""
+"""Measurements at every prefix of a reasoning: forced and free decisions, probed beliefs, repetition."""

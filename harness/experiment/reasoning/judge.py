@@ -1,4 +1,4 @@
-"""A model asked of each step of a reasoning what it does: a second reading beside the rules."""
+"""A model that classifies each step of a reasoning: a second labelling beside the rules."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class StepJudge:
 
 
 def judge_of(folder: str | None, device: str = "cpu") -> Any:
-    """The judge whose weights lie in a folder, None for none. Raises ModelFilesError."""
+    """The judge with the weights in a folder; None for no folder. Raises ModelFilesError."""
     if folder is None:
         return None
     from agents.hooks.model import load_hooked_model

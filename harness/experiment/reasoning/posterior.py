@@ -1,4 +1,4 @@
-"""What an ideal reader of a seat's view holds of the others: the posterior beside a reasoning."""
+"""An ideal observer's posterior over the others' roles, given a seat's view, beside a reasoning."""
 
 from __future__ import annotations
 

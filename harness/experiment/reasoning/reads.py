@@ -1,7 +1,7 @@
-"""What a model would decide after each step of a reasoning, and what it holds inside there.
+"""A model's decision after each step of a reasoning, and its probed beliefs there.
 
 Forced: the thinking is closed after the step by the template's own form and the answer demanded. All prefixes of one
-reasoning share its tokens, so a scorer that packs reads them once, and behind each prefix only what closes it.
+reasoning share its tokens, so a packed scorer computes these once, and for each prefix only the closing tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from harness.reasoning.played import Played
 
 
 def prefixes(played: Played, most: int) -> list[int]:
-    """The numbers of steps after which is read: all of them, or `most` evenly spread ones with the first and last."""
+    """The numbers of steps after which to measure: all of them, or `most` evenly spread ones with the first and
+    last."""
     n = len(played.steps)
     if n + 1 <= most:
         return list(range(n + 1))
@@ -45,7 +46,7 @@ def forced(scorer: Any, played: Played, ks: Sequence[int]) -> NDArray[np.float64
 
 
 def spans_at(played: Played, k: int) -> tuple[Span, ...]:
-    """The spans of the context that is cut after k steps and closed."""
+    """The spans of the context cut after k steps and closed."""
     edge, shift = played.edge(k), played.edge(k) - played.end
     kept = [s for s in played.spans if s.end <= edge]
     kept += [
@@ -83,7 +84,7 @@ class Readout(msgspec.Struct, frozen=True):
 
 
 def readout_of(direction: Direction) -> Readout:
-    """The probe of a direction. Raises ExperimentError where nothing was fitted along it."""
+    """The probe of a direction. Raises ExperimentError for a direction without fitted weights."""
     if direction.weights is None:
         raise ExperimentError(
             f"reasoning.belief: the direction {direction.name} ({direction.origin}) is a bare vector, which gives no "
@@ -97,8 +98,8 @@ def inside(
 ) -> list[list[float | None]]:
     """The probe's belief about each seat after each prefix; None where the context has no such place.
 
-    Read at the probe's own place by its meaning, in the context that is cut there and closed. Longest prefixes first,
-    so that what a scorer has cached of them serves the others.
+    Read at the position with the meaning of the probe's site, in the context cut there and closed. Longest prefixes
+    come first, so that a scorer's cache serves the others.
     """
     found: dict[tuple[int, int], float] = {}
     for k in sorted(ks, reverse=True):

@@ -26,15 +26,15 @@ class Rollout(msgspec.Struct, frozen=True):
     body: tuple[int, ...]
     """The tokens of the reasoning after the prefix, marks that end it left out."""
     steps: tuple[Step, ...]
-    """Of the body, token indices in the whole context."""
+    """Steps of the body, with token indices in the whole context."""
     finished: bool
-    """Whether the reasoning ended before its most tokens."""
+    """Whether the reasoning ended before the token limit."""
     output: tuple[int, ...]
     """All tokens as they were drawn."""
 
 
 class Writer:
-    """Writes reasoning on with the backend and the sampling of the player that reasoned."""
+    """Continues a reasoning with the backend and the sampling of the player that reasoned."""
 
     def __init__(self, backend: Backend, max_tokens: int) -> None:
         self.backend, self.max_tokens = backend, max_tokens
@@ -50,7 +50,7 @@ class Writer:
         names: Sequence[str] = (),
         roles: tuple[str | None, Sequence[str]] = (None, ()),
     ) -> list[Rollout]:
-        """A continuation for each seed. session: under which the backend may keep what it has read, None for nothing.
+        """A continuation for each seed. session: the backend's cache key; None: no caching.
 
         Raises BackendError.
         """
@@ -75,7 +75,7 @@ class Writer:
             parts = [prompts[:1], prompts[1:]] if warm else [prompts]
             return [g for part in parts for g in await self.backend.generate(part)]
 
-        with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
+        with ThreadPoolExecutor(1) as thread:  # the caller may run its own event loop
             return [g.output_ids for g in thread.submit(lambda: asyncio.run(ask())).result()]
 
     def _rollout(
@@ -125,7 +125,7 @@ def reasoning_end(player: Any, output: Sequence[int], how: Cut) -> tuple[int, bo
 
 
 def _heading(text: str) -> int | None:
-    """Where words begin that are no notes any more."""
+    """Index where the private notes end."""
     for match in MARK.finditer(text):
         if match[1].upper() in ("SAY", "CHOICE"):
             return match.start()
@@ -133,5 +133,5 @@ def _heading(text: str) -> int | None:
 
 
 def same_words(a: str, b: str) -> bool:
-    """Whether two steps say the same, case, marks and spaces aside."""
+    """Whether two steps are the same words, ignoring case, punctuation and spaces."""
     return re.findall(r"\w+", a.casefold()) == re.findall(r"\w+", b.casefold())

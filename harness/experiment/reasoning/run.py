@@ -1,4 +1,4 @@
-"""Carry out a design's `[reasoning]`: every moment's reasoning read after each step and written on from there."""
+"""Run a design's `[reasoning]`: measure every moment's reasoning after each step and continue it from there."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_reasonings(
     hooked: Any,
     say: Say,
 ) -> None:
-    """Read what is left and write the three tables. Raises StorageError, BackendError."""
+    """Measure the remaining moments and write the tables. Raises StorageError, BackendError."""
     from agents.backends.hooked.backend import HookedBackend
 
     backend = HookedBackend(hooked)
@@ -84,7 +84,7 @@ def read_with(
     backend: Backend,
     say: Say = lambda text: None,
 ) -> None:
-    """As `read_reasonings`, with any scorer of answers and any backend that writes."""
+    """As `read_reasonings`, with any scorer and any generating backend."""
     section = design.reasoning
     if section is None:
         raise ExperimentError(f"the design {design.name!r} has no [reasoning] table")
@@ -187,7 +187,7 @@ class ReasoningReader:
     ) -> list[dict[str, Any]]:
         if not some:
             return []
-        # the whole context as played comes first: what the others share with it is read once
+        # the whole context as played comes first: its shared prefix is computed once
         asks = [Ask((*prefix, *played.ids[played.edge(k) :]), played.choices)]
         asks += [Ask((*prefix, *one.body, *played.tail), played.choices) for one in some]
         found = self.scorer.score(asks)[1:]
@@ -204,7 +204,7 @@ class ReasoningReader:
         ]  # fmt: skip
 
     def _head(self, scene: Scene, arm: Arm) -> tuple[int, ...] | None:
-        """What stands before a reasoning that is written anew under another player's settings."""
+        """The tokens before a reasoning that is rewritten under another player's settings."""
         changed = scene.changed(arm)
         if changed is None:
             return None
@@ -237,7 +237,7 @@ class ReasoningReader:
         }  # fmt: skip
 
     def _repeated(self, scene: Scene, played: Played, n: int) -> float | None:
-        """The share of continuations that are the same tokens when drawn again by the same seeds with nothing kept."""
+        """The share of continuations with identical tokens when drawn again with the same seeds and no cache."""
         if not n or not self.section.rollouts:
             return None
         prefix = played.prefix(0)

@@ -1,4 +1,4 @@
-"""What is written of each moment's reasoning: four tables, a file each, in the experiment's folder.
+"""The tables of each moment's reasoning: four tables, a file each, in the experiment's folder.
 
 reasoning-moments.parquet   one row a moment: the decision, what is held, written and known of the others
 reasoning-steps.parquet     one row a moment and prefix: after so many steps, what would be decided, what is held inside
@@ -33,8 +33,8 @@ MOMENTS: dict[str, Any] = {
     "n_tokens": pl.Int32,  # of the reasoning
     "options": pl.List(pl.Int16),
     "seats": pl.List(pl.Int16),  # living others, in the order of the lists below; null: nothing known of it
-    "written": pl.List(pl.Float64),  # P(werewolf) as the reasoning states it last
-    "posterior": pl.List(pl.Float64),  # of an ideal reader of what the seat has seen
+    "written": pl.List(pl.Float64),  # P(werewolf) as last stated in the reasoning
+    "posterior": pl.List(pl.Float64),  # of an ideal observer of what the seat has seen
     "posterior_source": pl.String,
     "cold": pl.Float64,  # largest change of the forced distribution when nothing is cached, nats
     "repeated": pl.Float64,  # share of repeated continuations that are the same tokens with the cache on and off
@@ -55,10 +55,10 @@ STEPS: dict[str, Any] = {
 }
 ROLLOUTS: dict[str, Any] = {
     "moment": pl.Int32,
-    "arm": pl.String,  # "" as played, or the design's arm under which the reasoning was written anew
-    "k": pl.Int32,  # steps of the played reasoning that it goes on from
+    "arm": pl.String,  # "" as played, or the design's arm under which the reasoning was rewritten
+    "k": pl.Int32,  # steps of the played reasoning before it
     "r": pl.Int32,
-    "finished": pl.Boolean,  # whether it ended before its most tokens
+    "finished": pl.Boolean,  # whether it ended before the token limit
     "same": pl.Boolean,  # its first step says what step k of the played one says, or both end
     "step": pl.String,  # its first step
     "n_steps": pl.Int32,
@@ -84,7 +84,7 @@ def done(folder: Path) -> set[int]:
 
 
 def join_tables(folder: Path) -> None:
-    """Put the moments' files together. Raises StorageError."""
+    """Join the moments' files. Raises StorageError."""
     for name, schema in TABLES.items():
         found = read_rows(folder / "reasoning", schema, f"[0-9]*-{name}.parquet")
         with replacing(folder / f"reasoning-{name}.parquet") as file:

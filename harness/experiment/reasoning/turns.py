@@ -1,4 +1,4 @@
-"""Carry out a design's `[turns]`: whole turns taken anew under each arm, with the exact truth of what was said.
+"""Run a design's `[turns]`: whole turns repeated under each arm, with exact truth labels of what was said.
 
 turns.parquet   one row a moment, arm and turn: what was thought, said and done, and the stream for a probe
 """
@@ -46,7 +46,7 @@ TURNS: dict[str, Any] = {
     "statements": pl.Int32,  # typed acts that assert something
     "lies": pl.Int32,  # of those: false, and the speaker knows
     "option": pl.Int16,  # what was chosen; null where nothing was to be
-    "against": pl.Boolean,  # it is a player of another faction; null for no player
+    "against": pl.Boolean,  # the chosen player is of another faction; null for no player
     "stream": pl.List(pl.Float32),  # (d_model,) at the turn's last token; null without token ids
 }
 Say = Callable[[str], None]
@@ -73,7 +73,7 @@ def write_turns(
     hooked: Any,
     say: Say,
 ) -> None:
-    """Take the turns that are left and write `turns.parquet`. Raises StorageError, ExperimentError."""
+    """Play the remaining turns and write `turns.parquet`. Raises StorageError, ExperimentError."""
     from agents.backends.hooked.backend import HookedBackend
     from harness.experiment.scoring.packed import PackedScorer, packs
     from harness.experiment.scoring.plain import PlainScorer

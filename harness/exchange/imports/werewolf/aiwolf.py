@@ -6,9 +6,8 @@ the natural-language division write them.
     day,vote|attackVote,index,target        day,execute,index,ROLE      day,attack,target|-1,true|false
     day,divine,index,target,HUMAN|WEREWOLF  day,guard,index,target,ROLE day,result,humans,werewolves,WINNER
 
-A blank in place of ALIVE or DEAD says nothing. Indices count from 1. A night comes before its day here: what the log
-puts into the night of day d is night d + 1. The log does not say whether ballots were shown to the players, so the
-caller must.
+A blank in place of ALIVE or DEAD is ignored. Indices count from 1. Here a night precedes its day: the log's night of
+day d is night d + 1. The log does not say whether ballots were shown to the players, so the caller must.
 """
 
 from __future__ import annotations
@@ -160,7 +159,7 @@ class _Reader:
             raise self.fail(f"status of agent {index} is {fields[4]}, but by the lines before it is {what}")
 
     def morning(self, log: LogBuilder, day: int) -> None:
-        """The day begins: who was killed in the night is found."""
+        """The day begins: the night's victim is announced."""
         if log.phase == "night" or self.killed is not None:
             log.turn(day, "day")
             if self.killed is not None:

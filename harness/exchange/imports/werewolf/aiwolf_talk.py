@@ -1,7 +1,7 @@
 """Typed speech acts in sentences of the AIWolf protocol, such as `DAY 2 (DIVINED Agent[04] WEREWOLF)`.
 
-Only what the speaker itself asserts becomes an act: below AND, BECAUSE and DAY, not below NOT, OR, XOR, REQUEST and
-INQUIRE, nor what it says that another has said. Natural language has no typed acts here; nobody judges it.
+Only the speaker's own assertions become acts: below AND, BECAUSE and DAY, not below NOT, OR, XOR, REQUEST and
+INQUIRE, nor quotations of others. Natural language gets no typed acts.
 """
 
 from __future__ import annotations

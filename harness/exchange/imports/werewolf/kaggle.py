@@ -36,7 +36,7 @@ PASSED = {
     "RequestForActionDataEntry", "RequestDoctorSaveDataEntry", "RequestSeerRevealDataEntry",
     "RequestWerewolfVotingDataEntry", "RequestVillagerToSpeakDataEntry",
 }  # fmt: skip
-"""Types of data that announce what other events say again."""
+"""Types of data that other events repeat."""
 
 
 class _Entry(msgspec.Struct):
@@ -87,7 +87,7 @@ class _Reader:
     def __init__(self, file: Path, replay: _Replay) -> None:
         self.file, self.place, self.config = file, "configuration", replay.configuration
         self.players: list[dict[str, Any]] = []
-        """What the replay's end says of each player."""
+        """Each player's entry at the end of the replay."""
         self.agents = self._agents(replay.info)
         self.reveals = tuple(
             self.word(self.config, key, REVEALS)
@@ -245,7 +245,7 @@ class _Reader:
         log.event("bid", self._audience(log, entry), actor=seat, value=str(amount))
 
     def _BidResult(self, log: LogBuilder, entry: _Entry, data: dict[str, Any]) -> None:
-        pass  # who speaks next says it again
+        pass  # the next speaker's event repeats it
 
     def _audience(self, log: LogBuilder, entry: _Entry) -> tuple[int, ...] | None:
         seen = {self.ids.index(i) for i in entry.visible_to if i in self.ids}
@@ -296,7 +296,7 @@ class _Reader:
         return Imported(game_id, settings, log.agents, tuple(log.records), self.end)
 
     def _rules(self, log: LogBuilder) -> dict[str, Any]:
-        """What the replay's configuration says of its rules, in this project's terms."""
+        """The rules in the replay's configuration, in this project's terms."""
         talk, talk_params = self._protocol("discussion_protocol")
         voting, voting_params = self._protocol("day_voting_protocol")
         doctors = [p for p in self.players if p.get("role") == "Doctor"]

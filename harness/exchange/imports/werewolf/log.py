@@ -1,8 +1,7 @@
 """Building the log of a game that was played elsewhere, in this project's own records.
 
-The log is what happened as this project would have written it down: who was asked, what was chosen, what each seat was
-shown. It was not made by these rules, so it is not claimed that they would give it back; who acts, and on whom, is held
-to who lives.
+The log records the game as this project would: who was asked, what was chosen, what each seat was shown. Other rules
+made it, so replaying it under these rules may differ; only living seats may act or be acted on.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ MOST_BYTES = 256 * 2**20
 
 
 class ImportFormatError(WolfscopeError, ValueError):
-    """A file that is not what it should be; the message names file, place and field."""
+    """A file that violates its format; the message names file, place and field."""
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -34,7 +33,7 @@ class Imported(msgspec.Struct, frozen=True):
 
     game_id: str
     settings: dict[str, Any]
-    """Of the game's configuration, as far as the file tells them."""
+    """The game's settings, as far as the file gives them."""
     agents: tuple[str, ...]
     """Who played each seat."""
     records: tuple[Record, ...]
@@ -121,7 +120,7 @@ class LogBuilder:
         self.event("speech", actor=seat, text=text, acts=acts)
 
     def turn(self, day: int, phase: str) -> None:
-        """Another phase begins, once: nothing where it is that phase already."""
+        """Begin another phase; does nothing where it is that phase already."""
         if (self.day, self.phase) != (day, phase):
             self.day, self.phase = day, phase
             self.event("phase", value=phase)
@@ -151,7 +150,7 @@ class LogBuilder:
 def with_what_was_done(
     settings: dict[str, Any], records: Sequence[Record], roles: Sequence[str]
 ) -> dict[str, Any]:
-    """The settings of a game, corrected by what its log shows to be allowed: nothing that was done is against them."""
+    """The settings of a game, relaxed until they allow everything in its log."""
     found = dict(settings)
     usual = {name: field.default for name, field in WerewolfConfig.model_fields.items()}
     decisions = [r for r in records if isinstance(r, Decision)]

@@ -1,4 +1,5 @@
-"""What can be checked of games that other programs played: that their logs hang together, not that rules give them."""
+"""Checks of games that other programs played: their logs must be consistent; they are not replayed under the
+rules."""
 
 from __future__ import annotations
 
