@@ -1,4 +1,4 @@
-"""Modules of one's own that register what they add (sites, probes, targets, sections, games) when they are imported."""
+"""User modules that register their additions (sites, probes, targets, sections, games) on import."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The gate for what is read from files that anybody may have written: ids, names, paths, sizes.
+"""The gate for untrusted files: ids, names, paths, sizes.
 
-A run folder is shared, merged and copied between machines, so its tables, manifest and links are a stranger's words.
-What passes here can be a part of a path; what does not is refused where it enters, before anything is made of it.
+A run folder is shared, merged and copied between machines, so its tables, manifest and links are untrusted. A text
+that passes here can be part of a path; others are refused on reading, before any use.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ GAME_ID: Final = re.compile(r"[0-9a-f]{16}")
 SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=-]{0,199}")
 """One part of a path: a file's or folder's name that cannot lead anywhere else."""
 LONGEST_NAME: Final = 200
-"""Characters of a name that is only shown."""
+"""Most characters of a name that is only shown."""
 _UNQUOTED: Final = re.compile('[\\n\\t"`\\\\“”„«»]')
 
 
 class Untrusted(RunFolderError):
-    """Something in a file that others wrote is not what it may be; the message names it, and what it may be."""
+    """An untrusted file has an invalid value; the message names it, and the valid ones."""
 
 
 class TooLarge(WolfscopeError, ValueError):
-    """A file is larger than is read from anybody; the message holds both sizes."""
+    """A file exceeds the size limit for untrusted files; the message gives both sizes."""
 
 
 def check_game_id(text: object, where: object) -> str:
@@ -62,7 +62,7 @@ def segment(text: object, what: str) -> str:
 
 
 def segment_of(text: str) -> str:
-    """A part of a path made of any text, by `_` in place of what it may not hold."""
+    """Any text as a part of a path, with `_` for characters that are not allowed."""
     kept = re.sub(r"[^A-Za-z0-9_.@+=-]", "_", text)[:200].rstrip(".")
     return kept if SEGMENT.fullmatch(kept) else f"_{kept}"[:200]
 
@@ -92,7 +92,7 @@ def check_name(text: object, what: str) -> str:
 
 
 def name_of(text: str) -> str:
-    """A name made of any text, by `_` in place of what a name may not hold."""
+    """Any text as a name, with `_` for characters that are not allowed."""
     kept = _UNQUOTED.sub("_", UNSEEN.sub("_", text)).strip().lstrip("/~")[:LONGEST_NAME].strip()
     kept = "/".join("_" if part in (".", "..") else part for part in kept.split("/"))
     return kept or "unnamed"
@@ -115,7 +115,7 @@ def check_links(folder: Path) -> None:
     while todo:
         try:
             entries = list(os.scandir(todo.pop()))
-        except OSError:  # gone meanwhile, or not ours to look at: opening it will say so
+        except OSError:  # gone meanwhile, or unreadable: opening it will report that
             continue
         for entry in entries:
             if entry.is_symlink():
@@ -132,8 +132,8 @@ def check_links(folder: Path) -> None:
 
 
 def own_folder(path: Path) -> Path:
-    """A folder that a verb goes on writing in, made where it is not there. Raises Untrusted where something in it leads
-    elsewhere; OSError."""
+    """A folder that a verb writes in, created where missing. Raises Untrusted where a link in it leads out;
+    OSError."""
     path.mkdir(parents=True, exist_ok=True)
     check_links(path)
     return path
@@ -176,7 +176,7 @@ def gunzip(data: bytes, most: int, where: object) -> bytes:
 
 
 def parse_json(data: bytes | str, where: object) -> Any:
-    """JSON of a stranger. Raises ValueError naming `where`, also for brackets nested deeper than can be followed."""
+    """Parse untrusted JSON. Raises ValueError naming `where`, also for too deeply nested brackets."""
     try:
         return json.loads(data)
     except RecursionError:

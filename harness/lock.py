@@ -19,13 +19,14 @@ class RunLock:
     """Holds `<run>/lock` while it is entered.
 
     The lock is the kernel's (`flock`): a process that dies, however it dies, no longer holds it, so a stale lock
-    file is simply taken over. What the file says (process, host, since when) is for the reader of the error.
+    file is simply taken over. The file's content (process, host, since when) is for the error message.
     """
 
     def __init__(
         self, folder: Path, remedy: str = "wait until it is done, stop it, or choose another --out"
     ) -> None:
-        """Nothing is locked yet; `folder` must exist when the lock is entered. remedy: for who finds it locked."""
+        """Does not lock yet; `folder` must exist when the lock is entered. remedy: shown to the user who finds it
+        locked."""
         self.path = folder / "lock"
         self._remedy = remedy
         self._handle: int | None = None

@@ -1,9 +1,9 @@
-"""Carry out a design: draw, check, write down what will be asked, ask, join.
+"""Run a design: draw moments, check, write the plan, ask, join the parts.
 
     from harness.experiment.run import run_experiment
     folder = run_experiment("belief-drives-ballot", ["runs/demo-1"])
 
-`wolfscope experiment NAME RUN` does the same and makes the table and the page. The same call goes on after a stop.
+`wolfscope experiment NAME RUN` does the same and makes the table and the page. The same call resumes after a stop.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from harness.run.manifest import this_session
 from harness.schedule.branched import schedule_of
 
 PART = 10
-"""Moments a part."""
+"""Moments per part file."""
 MOST_FIT = 1000
 """Rows that a direction is fitted on."""
 Say = Callable[[str], None]
@@ -70,13 +70,13 @@ def run_experiment(
     n_workers: int | None = None,
     say: Say = lambda text: None,
 ) -> Path:
-    """Carry out a design on the games of some runs; the experiment's folder.
+    """Run a design on the games of some runs; returns the experiment's folder.
 
-    out: by default `experiment-<name>` in the first run's folder. force: also with fewer games than the smallest effect
-    of interest needs; the page then says so. executor, address, n_workers: who does the work, this process by default,
-    or actors on Ray (`harness.experiment.work.place.Place`).
+    out: by default `experiment-<name>` in the first run's folder. force: run also with fewer games than the smallest
+    effect of interest needs; the page then says so. executor, address, n_workers: who does the work, this process by
+    default, or actors on Ray (`harness.experiment.work.place.Place`).
 
-    Raises ExperimentError for what is refused before anything is asked, ConfigurationError, RunFolderError,
+    Raises ExperimentError for a design that fails its checks, ConfigurationError, RunFolderError,
     ModelFilesError, StorageError.
     """
     if not isinstance(design, Design):
@@ -124,7 +124,7 @@ def _played_out(
     place: Place,
     say: Say,
 ) -> None:
-    """The acts of a menu played out, or whole turns taken anew, in place of what arms do to an answer."""
+    """Play out the acts of a menu, or repeat whole turns, instead of measuring answers under arms."""
     from harness.experiment.reasoning.turns import turn_arms, write_turns
 
     hooked = asked_model(design, runs, place.device, say)
@@ -173,9 +173,7 @@ def _carry_out(
     else:
         manifest.sessions.append(this_session())
     worker = Worker(folder, design, manifest, runs, hooked, place.device, say)
-    scorers = (
-        {} if hooked is None else worker.scorers
-    )  # what cannot be read is refused before anything is asked
+    scorers = {} if hooked is None else worker.scorers  # refuses unreadable files before anything is asked
     with place.workers(worker, say) as workers:
         _ask(folder, manifest, workers, say)
         if design.reasoning is not None:
@@ -199,7 +197,7 @@ def _plan(
     force: bool,
     say: Say,
 ) -> Manifest:
-    """Draw and check; what will be asked is written down before anything is."""
+    """Draw and check; writes the plan before anything is asked."""
     fits = [name for name, section in design.directions.items() if section.fit is not None]
     moments = draw_moments(design, runs, bool(fits))
     left_out: list[str] = []
@@ -251,7 +249,7 @@ def _ask(folder: Path, manifest: Manifest, workers: Workers, say: Say) -> None:
 
 
 def _fitted(design: Design, runs: Sequence[Run], hooked: Any, say: Say) -> dict[str, Direction]:
-    """The belief directions, from games that no moment comes from."""
+    """The belief directions, fitted on games that hold no moment."""
     from harness.experiment.fitting import belief_streams
 
     say("reading what the model holds of the others in the games kept for fitting")

@@ -1,4 +1,4 @@
-"""A moment as its model is asked it: the prompt, its options, its questions about beliefs, unchanged and changed."""
+"""The questions of a moment: the prompt, its options, its belief questions, unchanged and changed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Prompted(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...]
     choices: tuple[tuple[int, ...], ...]
     answers: tuple[Any, ...]
-    """What each choice means: an option, or a role's key."""
+    """The meaning of each choice: an option, or a role's key."""
 
 
 class _Game:
@@ -67,7 +67,7 @@ class Scenes:
     """The moments of one run. Games are read as they are needed; the last one is kept."""
 
     def __init__(self, run: Run, reasons: bool = False) -> None:
-        """reasons: whether decisions are asked behind their reasoning as played."""
+        """reasons: whether decisions are asked after their reasoning as played."""
         self.run, self.reasons = run, reasons
         self.schedule = schedule_of(run.manifest)
         self.players = Players(self.schedule.configs)
@@ -139,7 +139,7 @@ class Scene:
         return [fact.faction for fact in self.game.seats(kept.config, kept.records)]
 
     def said(self, action: Action) -> list[Statement]:
-        """The truth of what the decision would have said with another action, by the engine."""
+        """The engine's truth labels of what the decision would have said with another action."""
         decision = msgspec.structs.replace(self.decision, action=action)
         before = self._kept.asked[self.moment.seq][2]
         told = self.game.statements(self._kept.config, [*before, decision])
@@ -166,8 +166,8 @@ class Scene:
         return Scene(self._scenes, moment, self._kept)
 
     def belief(self, arm: Arm, subject: int) -> Prompted | None:
-        """The question what the viewer believes of a subject, under an arm; None where that changes a reasoning, which
-        the question does not hold."""
+        """The belief question about a subject, under an arm; None where the arm changes a reasoning, which the
+        question lacks."""
         if arm.kind == "reasoning":
             return None
         changed = self.changed(arm)
@@ -194,7 +194,7 @@ class Scene:
         records = list(self.observation.records)
         text = self.game.text
         if arm.do in ("add", "neutral"):
-            # in order of name, so that the draw does not depend on anything else
+            # sorted by name, so that the draw is reproducible
             draw = chance.key(self.observation.seed, "speaker")
             speaker = speaker_of(arm.by, m.belief, self.living, m.subject, draw)
             if speaker is None:
@@ -209,14 +209,14 @@ class Scene:
         return self.player, self._named(arm, msgspec.structs.replace(self.observation, records=tuple(new)))
 
     def _named(self, arm: Arm, observation: Observation) -> Observation:
-        """Under another game id: players keep what they have read by it."""
+        """The observation under another game id, as players cache contexts by game id."""
         return msgspec.structs.replace(
             observation, game_id=f"{observation.game_id}#{self.moment.id}#{arm.id}"
         )
 
     def _renamed(self, arm: Arm) -> Observation:
-        """What the player observes in the words of another lexicon. Raises ExperimentError for one that there is not,
-        ConfigurationError where its words are none of the model's."""
+        """What the player observes in the words of another lexicon. Raises ExperimentError for an unknown lexicon,
+        ConfigurationError where the model lacks its words."""
         seen, text = self.observation, self.game.text
         config = seen.config.model_copy(update={"lexicon": arm.lexicon})
         try:

@@ -1,9 +1,8 @@
-"""How much each typed act would have helped, where a seat could lie, bus a partner, counter-claim or be silent.
+"""The value of each typed act at a speech where a seat could lie, bus a partner, counter-claim or be silent.
 
-For every act of a menu the rest of the game is played n times, with the same seeds for all acts; what the seat's
-faction then wins is what the act is worth. Whether a player's acts follow that worth is the analysis' question
-(`analysis.behaviour.strategic`); here the continuations are played, and what the player did, or how likely its model
-was to, is written down beside them.
+For every act of a menu the rest of the game is played n times, with the same seeds for all acts; the act's value is
+the faction's win rate. `analysis.behaviour.strategic` tests whether a player's acts follow these values; this module
+plays the continuations and records the player's act, or its model's probability of each.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ ACTS: dict[str, Any] = {
     "act": pl.String,  # in one word, with the subject's relation: accuse:other, claim_role:seer
     "kind": pl.String,
     "lie": pl.Boolean,  # false, and the speaker knows
-    "truthful": pl.Boolean,  # nothing in it is false to the speaker's knowledge
-    "chosen": pl.Float64,  # 1 for what was said; a model's probability among the menu where it can be read
+    "truthful": pl.Boolean,  # it contains nothing that the speaker knows to be false
+    "chosen": pl.Float64,  # 1 for the act said; a model's probability within the menu where available
     "won": pl.List(pl.Int8),  # of continuation k: whether the seat's faction won
     "accused": pl.Float64,  # public: accusations of the act's subject so far
     "defended": pl.Float64,  # public: defences of it
@@ -61,11 +60,11 @@ class Option(msgspec.Struct, frozen=True):
 def menu(
     replay: Replay, decision: Decision, living: Sequence[int], belief: dict[int, float], most: int
 ) -> list[Option]:
-    """What the seat could say at a speech: nothing, accusations and defences, claims, a report; at most `most` acts.
+    """The menu of a speech: silence, accusations and defences, claims, a report; at most `most` acts.
 
     Accusations are of the two players that the seat suspects most and of a partner, defences of a partner and of the
-    one that it suspects least; claims are of the seer, its own role and a villager; the report names a werewolf. In
-    other games those of them that the game has, with `vouch` for a defence.
+    one that it suspects least; claims are of the seer, its own role and a villager; the report names a werewolf.
+    Other games use the subset that they have, with `vouch` for a defence.
     """
     seats, sought, known = replay.seats, replay.game.belief_targets[0].roles, replay.game.speech_acts
     me, hidden = seats[decision.seat], {seat.faction for seat in seats if seat.role in sought}
@@ -135,7 +134,7 @@ def _labels(replay: Replay, decision: Decision, option: Option) -> tuple[bool, b
 
 
 def _said(decision: Decision, options: Sequence[Option]) -> str | None:
-    """The act of the menu that was said: the first one that is in it; silence where nothing typed was said."""
+    """The act said: the decision's first act that is in the menu; silence where it had no typed act."""
     if not decision.action.acts:
         return SILENT
     known = {option.acts[0]: option.name for option in options if option.acts}
@@ -171,7 +170,7 @@ def _public(heard: Sequence[Record], option: Option, day: int) -> dict[str, floa
 def _probabilities(
     scenes: Scenes, moment: Moment, options: Sequence[Option], scorer: Any
 ) -> dict[str, float] | None:
-    """A model's own probability of each act as all that it says, among the menu; None where none can be read."""
+    """A model's probability of each act as its whole speech, normalised over the menu; None where unavailable."""
     scene = scenes.scene(moment)
     player, request = scene.player, scene.observation.request
     if not isinstance(player, ModelPlayer) or player.multi_step:

@@ -1,8 +1,8 @@
-"""Changes of what was said, at the level of the log: an utterance removed, its claim flipped, replaced, or put in; all
-of it told in the words of another lexicon.
+"""Edits of what was said, at the level of the log: an utterance removed, its claim flipped, replaced, or inserted; or
+everything retold in another lexicon.
 
-A context is a function of the records that a seat has seen, so a change of the records is a change of the words in
-every prompt style. What the viewer said itself is left as it is.
+A context is a function of the records that a seat has seen, so an edit of the records changes the words in every
+prompt style. The viewer's own words are left unchanged.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def changed_records(
 
 
 def filler(encoder: Encoder, n: int) -> str:
-    """Words that say nothing, of n tokens or as near as the tokenizer allows."""
+    """Filler words of n tokens, or as near as the tokenizer allows."""
     words: list[str] = []
     while len(encoder.encode(" ".join([*words, FILLER[len(words) % 3]]))[0]) <= n:
         words.append(FILLER[len(words) % 3])
@@ -95,7 +95,8 @@ def speaker_of(
 
 
 def in_words(said: str, words: Mapping[str, str]) -> str:
-    """A text with each word of one lexicon as that of another; capitals stay, single letters are told apart by them.
+    """A text with each word of one lexicon replaced by that of another; case is kept, and distinguishes single
+    letters.
 
     words: word -> word, of terms and names.
     """
@@ -109,8 +110,8 @@ def in_words(said: str, words: Mapping[str, str]) -> str:
 
 
 def renamed_records(records: Sequence[Record], words: Mapping[str, str]) -> list[Record]:
-    """The records with everything that was said or written in other words (`in_words`). What a model wrote has no token
-    ids then: they follow from the words."""
+    """The records with everything said or written in other words (`in_words`). A model's outputs lose their token
+    ids, which follow from the words."""
 
     def renamed(record: Record) -> Record:
         if isinstance(record, Event):

@@ -1,1 +1,2 @@
-"""Sparse dictionaries on stored activations: training, loading those of others, holding them to their cards."""
+"""Sparse dictionaries on stored activations: training, loading others' dictionaries, checking them against their
+cards."""

@@ -1,12 +1,12 @@
-"""A sparse dictionary: numbers of a stream as sums of few directions. Needs numpy alone.
+"""A sparse dictionary: stream vectors as sums of few directions. Needs only numpy.
 
     from harness.features.saved import load_dictionary
     found = load_dictionary("RUN/features/batchtopk-w1024-l16-s0")
     codes = found.encode(x)            # (n_rows, d_model) -> (n_rows, width), mostly zeros
     found.reconstruct(x)               # (n_rows, d_model)
 
-A row's code never depends on the rows beside it: a dictionary that was trained with the k largest of a whole batch is
-read with a threshold.
+A row's code never depends on other rows: a dictionary trained with the k largest of a whole batch is applied with a
+threshold.
 """
 
 from __future__ import annotations
@@ -34,52 +34,53 @@ class FeaturesError(WolfscopeError, ValueError):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """What `card.json` says."""
+    """The content of `card.json`."""
 
     kind: str
-    """`batchtopk`, `topk`, `matryoshka`; of others, the architecture that their own file names."""
+    """`batchtopk`, `topk`, `matryoshka`; for others' dictionaries, the architecture that their own file names."""
     model: str
-    """`name@hash` of whose stream it is; a bare name where its own file gives no hash; empty where it gives none."""
+    """`name@hash` of the model whose stream it describes; a bare name where its file gives no hash; empty where it
+    gives no name."""
     site: str
     """The site whose rows it was trained on (`harness.activations.sites`); `tokens` for every token of a text."""
     layer: str
-    """As it is called in the store: `resid_post.3`, 0 being the output of block 0."""
+    """The layer's name in the store: `resid_post.3`, where 0 is the output of block 0."""
     d_model: int
     width: int
     """Number of latents."""
     activation: Activation
-    """`relu`; `threshold`: those above `threshold`; `topk`: the `k` largest of the row; `object`: whatever the object
-    does (`harness.features.outside`)."""
+    """`relu`; `threshold`: those above `threshold`; `topk`: the `k` largest of the row; `object`: the object decides
+    (`harness.features.outside`)."""
     k: float
-    """Latents on, of an average row (L0), as asked for in training; 0 where none was asked for."""
+    """Target L0 of training (active latents of an average row); 0 where there was none."""
     normalisation: Norm
     """Of the input. `scale`: times `scale`. `row_norm`: each row to the length sqrt(d_model). `layer_norm`: each row to
     mean 0 and variance 1. The output is brought back."""
     scale: float = 1.0
-    """What the input is multiplied by, where `normalisation` is `scale`."""
+    """Factor of the input, where `normalisation` is `scale`."""
     centred: bool = True
-    """Whether `b_dec` is taken off the input before encoding."""
+    """Whether `b_dec` is subtracted from the input before encoding."""
     variance_explained: float | None = None
-    """1 - squared error / variance, on rows that it was not trained on; None where nobody says."""
+    """1 - squared error / variance, on held-out rows; None where not stated."""
     l0: float | None = None
-    """Latents on in an average row of the same."""
+    """Active latents of an average held-out row."""
     dead: float | None = None
-    """Share of latents that no row of the same turned on."""
+    """Share of latents that no held-out row activates."""
     n_rows: int = 0
     """Rows that it was trained on, each counted once."""
     n_held_out: int = 0
-    """Rows that the figures are of."""
+    """Number of rows behind the figures."""
     held_out: tuple[str, ...] = ()
-    """Ids of the games that it never saw."""
+    """Ids of the held-out games."""
     prefixes: tuple[int, ...] = ()
-    """Matryoshka: so many of the first latents were trained to reconstruct by themselves."""
+    """Matryoshka: sizes of the prefixes of latents that were trained to reconstruct alone."""
     seed: int = 0
     source: str = ""
-    """Where it comes from, in words."""
+    """The dictionary's origin, in words."""
     object: str = ""
     """`package.module:name` of the object that encodes, where `activation` is `object`."""
     stamps: tuple[str, ...] = ()
-    """What has to be said beside every figure that is made with it."""
+    """Warnings to print beside every figure made with it."""
     schema_version: int = SCHEMA_VERSION
 
 
@@ -91,7 +92,7 @@ class Codec(Protocol):
         """Codes, zero where a latent is off."""
 
     def decode(self, codes: Any) -> Any:
-        """The rows that codes stand for."""
+        """The rows decoded from codes."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,9 @@ class Dictionary:
         return out.reshape(*x.shape[:-1], self.card.width)
 
     def decode(self, codes: NDArray[Any]) -> Floats:
-        """Rows `(..., d_model)` that codes `(..., width)` stand for.
+        """Rows `(..., d_model)` decoded from codes `(..., width)`.
 
-        Raises FeaturesError where the input is normalised row by row: `reconstruct` knows the rows.
+        Raises FeaturesError where the input is normalised row by row, which needs the rows: use `reconstruct`.
         """
         if self.card.normalisation in ("row_norm", "layer_norm"):
             raise FeaturesError(
@@ -146,7 +147,7 @@ class Dictionary:
         return np.asarray(self._decoded(codes) / np.float32(self.card.scale), dtype=np.float32)
 
     def reconstruct(self, x: NDArray[Any]) -> Floats:
-        """What the dictionary makes of rows `(..., d_model)`, in their own units."""
+        """Reconstructions of rows `(..., d_model)`, in the rows' units."""
         rows = self._rows(x)
         out = np.empty(rows.shape, dtype=np.float32)
         for at in range(0, len(rows), BLOCK):
@@ -155,8 +156,8 @@ class Dictionary:
         return out.reshape(x.shape)
 
     def part(self, x: NDArray[Any], latents: Sequence[int]) -> Floats:
-        """What some latents contribute to rows `(..., d_model)`, in the rows' own units: without it a row keeps all
-        else, what the dictionary does not reconstruct among it. Raises FeaturesError for a latent that is not there."""
+        """What some latents contribute to rows `(..., d_model)`, in the rows' own units: subtracting it keeps the
+        rest of a row, including the reconstruction error. Raises FeaturesError for an unknown latent."""
         chosen = list(latents)
         for latent in chosen:
             self.direction(latent)
@@ -174,7 +175,7 @@ class Dictionary:
         return np.asarray(self.w_dec[latent] / np.float32(self.card.scale), dtype=np.float32)
 
     def before(self, z: Floats) -> Floats:
-        """What decides which latents are on, `(n_rows, width)`, of normalised rows."""
+        """Pre-activations `(n_rows, width)` of normalised rows, which decide the active latents."""
         moved = z - self.b_dec if self.card.centred else z
         return np.asarray(moved @ self.w_enc + self.b_enc, dtype=np.float32)
 
@@ -195,7 +196,7 @@ class Dictionary:
         return np.asarray(codes @ self.w_dec + self.b_dec, dtype=np.float32)
 
     def _normalised(self, rows: Floats) -> tuple[Floats, Any, Any]:
-        """(normalised rows, what is added, what is multiplied to bring them back)."""
+        """(normalised rows, offset, factor); offset and factor undo the normalisation."""
         kind = self.card.normalisation
         if kind in ("none", "scale"):
             scale = np.float32(self.card.scale)

@@ -1,4 +1,4 @@
-"""How well a dictionary describes given rows, and whether that is what its card says."""
+"""How well a dictionary reconstructs given rows, and whether that matches its card."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from harness.features.dictionary import BLOCK, Card, Dictionary, FeaturesError
 
 SHORT = 0.05
-"""A dictionary may explain so much less of the variance of our rows than its card states."""
+"""Tolerated shortfall of the variance explained on our rows against the card's figure."""
 POOR = 0.3
-"""One that explains less than this of our rows describes something else."""
+"""A dictionary that explains less than this of our rows does not fit them."""
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """What a dictionary makes of some rows."""
+    """A dictionary's fit on some rows."""
 
     variance_explained: float
     """1 - squared error / variance about the mean of the same rows."""
     l0: float
-    """Latents on in an average row."""
+    """Active latents of an average row."""
     dead: float
-    """Share of latents that no row turned on."""
+    """Share of latents that no row activates."""
     n_rows: int
 
 
@@ -46,10 +46,10 @@ def fit_of(found: Dictionary, x: NDArray[Any]) -> Fit:
 
 
 def check_fit(card: Card, fit: Fit) -> tuple[str, ...]:
-    """What must be said beside the dictionary's figures: nothing where it does on our rows what its card states.
+    """Warnings for the dictionary's figures; empty where its fit on our rows matches its card.
 
-    Raises FeaturesError where it explains less than `POOR`: an activation, a normalisation or a layer was then read
-    otherwise than in training, and every later figure would be wrong.
+    Raises FeaturesError where it explains less than `POOR`: then activation, normalisation or layer differ from
+    training, and every later figure would be wrong.
     """
     ours, stated = fit.variance_explained, card.variance_explained
     if ours < POOR:
@@ -67,9 +67,9 @@ def check_fit(card: Card, fit: Fit) -> tuple[str, ...]:
 
 
 def check_place(card: Card, model: str, layer: str, d_model: int) -> tuple[str, ...]:
-    """What must be said of a dictionary that is put to rows of a place.
+    """Warnings for a dictionary applied to rows of a model and layer.
 
-    Raises FeaturesError where width or layer are not its own, or its model's hash is another.
+    Raises FeaturesError where width, layer or the model's hash differ from its card.
     """
     if card.d_model != d_model:
         raise FeaturesError(
@@ -91,9 +91,9 @@ def check_place(card: Card, model: str, layer: str, d_model: int) -> tuple[str, 
 
 
 def check_site(card: Card, site: str) -> tuple[str, ...]:
-    """What must be said of a dictionary that is read at a site.
+    """Warnings for a dictionary applied at a site.
 
-    Raises FeaturesError where it was trained on rows of another; one of every token of a text is read anywhere.
+    Raises FeaturesError where it was trained on another site; a dictionary of all tokens fits every site.
     """
     if card.site in ("", site):
         return ()

@@ -1,8 +1,9 @@
-"""Dictionaries of others: SAELens' and Gemma Scope's files.
+"""Readers of others' dictionaries: SAELens' and Gemma Scope's files.
 
 SAELens: a folder with `cfg.json` and `sae_weights.safetensors`; it saves BatchTopK as JumpReLU, with its threshold.
 Gemma Scope: `.../layer_12/width_16k/average_l0_82/params.npz`, or a `config.json` beside `params.safetensors`.
-What their files do not name (the site, for one) the caller does; what they fold in at run time is folded in here.
+The caller names what the files omit (for instance the site); scalings that those libraries apply at run time are
+folded into the weights here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "standard": "relu", "relu": "relu", "jumprelu": "threshold", "jump_relu": "threshold", "batchtopk": "threshold",
     "topk": "topk",
 }  # fmt: skip
-"""Architecture in SAELens' words -> how a latent is switched. Others (gated, abs_topk) switch by more than this."""
+"""SAELens' architecture -> activation. Others (gated, abs_topk) need more than an activation and are refused."""
 NORMS: dict[str, Norm] = {
     "none": "none", "expected_average_only_in": "scale", "constant_norm_rescale": "row_norm",
     "layer_norm": "layer_norm",
@@ -37,8 +38,8 @@ def read_dictionary(
 ) -> Dictionary:
     """A dictionary by its folder or file, whatever its format.
 
-    layer, site: where its own file names none. rows: `(n_rows, d_model)` of our own, of which the scale is estimated
-    where the input is normalised by an average that the file does not keep. Raises FeaturesError.
+    layer, site: where its own file names none. rows: `(n_rows, d_model)` of our own, to estimate the scale where the
+    input is normalised by an average that the file omits. Raises FeaturesError.
     """
     place = Path(path).expanduser()
     if (place / CARD).is_file():
@@ -73,7 +74,7 @@ def stated_layer(path: str | Path) -> str:
 def layer_of_hook(hook: str) -> str:
     """The store's name of a layer from TransformerLens' name of a hook; empty where it has no such stream.
 
-    `blocks.K.hook_resid_post` is `resid_post.K`; `blocks.K.hook_resid_pre` is what the block before put out,
+    `blocks.K.hook_resid_post` is `resid_post.K`; `blocks.K.hook_resid_pre` is the output of the block before,
     `resid_post.K-1`, and `embed` for the first.
     """
     match = HOOK.search(hook)

@@ -1,4 +1,4 @@
-"""Take a dictionary of others for a run: read it, hold it to rows of the run, keep it in our format."""
+"""Load another project's dictionary for a run: read it, test it on rows of the run, save it in our format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.features.saved import save_dictionary
 from harness.run.folder import load_run
 
 MOST = 16_384
-"""Rows that a dictionary is held to at most."""
+"""Most rows that a dictionary is tested on."""
 
 
 def load_for(
@@ -29,12 +29,12 @@ def load_for(
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Path, Fit]:
-    """Read a dictionary of any format, hold it to the run's rows at `site`, and write it into the run's folder; the
-    folder and its fit there.
+    """Read a dictionary of any format, test it on the run's rows at `site`, and write it into the run's folder;
+    returns the folder and the fit.
 
     path: a folder or file, or `package.module:name` of an object with `encode` and `decode`, whose layer must then be
     named. Raises FeaturesError where width, layer, site or model do not fit, or where it explains too little of the
-    rows; `force` keeps another site, and a poor fit, as a stamp on the card, which stands beside every figure.
+    rows; `force` accepts another site or a poor fit, with a warning on the card and beside every figure.
     """
     opened = load_run(run)
     store = opened.activations()

@@ -1,9 +1,9 @@
 """Dictionaries while they are trained: BatchTopK, TopK, Matryoshka, in torch.
 
 BatchTopK (Bussmann, Leask and Nanda 2024) keeps the `k * batch` largest activations of a batch, TopK (Gao et al. 2024)
-the k largest of each row, Matryoshka (Bussmann et al. 2025) is BatchTopK whose first latents must reconstruct by
-themselves too. Latents that have not fired for a while are revived by an auxiliary loss: the largest of them
-reconstruct what is left over (Gao et al. 2024, appendix A.2). Directions keep length 1.
+the k largest of each row, Matryoshka (Bussmann et al. 2025) is BatchTopK whose prefixes of latents must also
+reconstruct alone. An auxiliary loss revives latents that have not fired for a while: the largest of them reconstruct
+the residual (Gao et al. 2024, appendix A.2). Directions keep length 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PREFIXES = (16, 8, 4, 2, 1)
 
 @dataclass(frozen=True)
 class Plan:
-    """One dictionary that is to be trained."""
+    """The settings of one dictionary to train."""
 
     kind: Kind
     width: int
@@ -33,7 +33,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         return f"{self.kind}-w{self.width}-l{self.k}-s{self.seed}"
 
     @property
@@ -55,7 +55,7 @@ class Learner(nn.Module):
         directions = torch.randn(plan.width, d_model, generator=draw)
         directions /= directions.norm(dim=1, keepdim=True)
         self.start = directions.clone()
-        """(width, d_model): the random directions that it began with."""
+        """(width, d_model): the random initial directions."""
         self.w_dec = nn.Parameter(directions)
         self.w_enc = nn.Parameter(directions.T.contiguous().clone())
         self.b_enc = nn.Parameter(torch.zeros(plan.width))
@@ -65,7 +65,7 @@ class Learner(nn.Module):
 
     @property
     def near_start(self) -> float:
-        """Median cosine between the directions and the random ones that they began as: 1 where nothing was learnt."""
+        """Median cosine between the directions and their initial values: 1 where nothing was learnt."""
         return float((self.w_dec.detach() * self.start).sum(dim=1).median())
 
     def before(self, x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Learner(nn.Module):
         return torch.relu((x - self.b_dec) @ self.w_enc + self.b_enc)
 
     def kept(self, before: Tensor) -> Tensor:
-        """The activations that stay on in training."""
+        """The activations that training keeps."""
         if self.plan.kind == "topk":
             values, where = before.topk(min(self.plan.k, before.shape[1]), dim=1)
             return torch.zeros_like(before).scatter(1, where, values)
@@ -82,7 +82,8 @@ class Learner(nn.Module):
         return torch.zeros_like(flat).scatter(0, where, values).reshape(before.shape)
 
     def loss(self, x: Tensor) -> Tensor:
-        """Mean squared error over the nested dictionaries, and the auxiliary loss; counts who fired."""
+        """Mean squared error over the nested dictionaries, and the auxiliary loss; updates the latents' firing
+        counts."""
         before = self.before(x)
         codes = self.kept(before)
         with torch.no_grad():
@@ -96,7 +97,7 @@ class Learner(nn.Module):
         return total / len(self.plan.prefixes) + AUX_SHARE * self._revived(x - made, before)
 
     def _revived(self, left: Tensor, before: Tensor) -> Tensor:
-        """The share of what is left over that the largest dead latents do not reconstruct."""
+        """The share of the residual that the largest dead latents do not reconstruct."""
         dead = self.since > self.dead_after
         n = min(int(dead.sum()), max(1, before.shape[1] // 2))
         if not n:
@@ -109,19 +110,19 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def drop_parallel(self) -> None:
-        """Take off the part of the directions' gradient that would change their length."""
+        """Remove the component of the directions' gradient that would change their norm."""
         if self.w_dec.grad is not None:
             along = (self.w_dec.grad * self.w_dec).sum(dim=1, keepdim=True)
             self.w_dec.grad -= along * self.w_dec
 
     @torch.no_grad()
     def shorten(self) -> None:
-        """Bring the directions back to length 1."""
+        """Renormalise the directions to length 1."""
         self.w_dec.div_(self.w_dec.norm(dim=1, keepdim=True).clamp_min(1e-8))
 
     @torch.no_grad()
     def replant(self, x: Tensor) -> list[int]:
-        """Latents that stayed dead although revived begin anew at rows that are badly reconstructed; which they are.
+        """Reinitialise latents that stayed dead at badly reconstructed rows; returns the latents' numbers.
 
         The auxiliary loss has no gradient for a latent that no row brings above zero.
         """

@@ -1,8 +1,8 @@
 """Any object with `encode` and `decode` as a dictionary: `wolfscope features load MODULE:NAME RUN --site S --layer L`.
 
-Its decoder must be linear, so that every latent has a direction; how it encodes is its own business, but a row's code
-may not depend on the rows beside it. Its folder keeps the directions and where the object is, which is imported again
-whenever the dictionary is read. A torch module is given tensors on its own device, anything else numpy rows.
+Its decoder must be linear, so that every latent has a direction; the encoder is free, but a row's code may not depend
+on other rows. Its folder keeps the directions and the object's module path, which is imported whenever the dictionary
+is loaded. A torch module is given tensors on its own device, anything else numpy rows.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from harness.extensions import EXTENSIONS, named_extensions
 from harness.features.dictionary import BLOCK, Card, Codec, Dictionary, FeaturesError, Floats
 
 TRIED = 64
-"""Rows on which an object is held to what is asked of it."""
+"""Rows on which an object is tested."""
 
 
 @dataclass(frozen=True)
 class Outside(Dictionary):
-    """A dictionary whose codes an object of somebody else's computes."""
+    """A dictionary whose codes an external object computes."""
 
     codec: Codec
 
@@ -37,11 +37,11 @@ class Outside(Dictionary):
         return out.reshape(*x.shape[:-1], self.card.width)
 
     def reconstruct(self, x: NDArray[Any]) -> Floats:
-        """What the dictionary makes of rows `(..., d_model)`."""
+        """Reconstructions of rows `(..., d_model)`."""
         return self.decode(self.encode(x))
 
     def part(self, x: NDArray[Any], latents: Any) -> Floats:
-        """What some latents contribute to rows `(..., d_model)`. Raises FeaturesError for one that is not there."""
+        """What some latents contribute to rows `(..., d_model)`. Raises FeaturesError for an unknown latent."""
         chosen = list(latents)
         for latent in chosen:
             self.direction(latent)
@@ -83,7 +83,7 @@ def outside_dictionary(where: str, rows: NDArray[Any], *, site: str, layer: str)
 def opened(card: Card, tensors: Mapping[str, NDArray[Any]], codec: Codec | None = None) -> Outside:
     """The dictionary of a card and its directions; the object is imported where none is given.
 
-    A card may be a stranger's: raises FeaturesError where the user's WOLFSCOPE_EXTENSIONS does not name its module.
+    A card is untrusted: raises FeaturesError where the user's WOLFSCOPE_EXTENSIONS does not name its module.
     """
     module = card.object.partition(":")[0]
     if codec is None and module not in named_extensions():
@@ -121,7 +121,7 @@ def codec_of(where: str) -> Codec:
 def tabulate(codec: Codec, rows: NDArray[Any]) -> tuple[Floats, Floats]:
     """(codes `(n_rows, width)`, reconstructions `(n_rows, d_model)`) of any object, as numpy.
 
-    Raises FeaturesError where shapes do not fit, or where a row's code depends on the rows beside it.
+    Raises FeaturesError where shapes do not fit, or where a row's code depends on other rows.
     """
     codes = asked(codec, "encode", rows)
     made = asked(codec, "decode", codes)
@@ -140,7 +140,7 @@ def tabulate(codec: Codec, rows: NDArray[Any]) -> tuple[Floats, Floats]:
 
 
 def asked(codec: Codec, what: str, rows: NDArray[Any]) -> Floats:
-    """What an object's `encode` or `decode` makes of rows, as numpy. Raises FeaturesError where it fails."""
+    """The output of an object's `encode` or `decode` on rows, as numpy. Raises FeaturesError where it fails."""
     try:
         values = getattr(codec, what)(_given(codec, rows))
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
@@ -153,7 +153,7 @@ def asked(codec: Codec, what: str, rows: NDArray[Any]) -> Floats:
 
 
 def _given(codec: Any, rows: NDArray[Any]) -> Any:
-    """The rows as the object takes them."""
+    """The rows in the type that the object expects."""
     parameters = getattr(codec, "parameters", None)
     first = None if parameters is None else next(iter(parameters()), None)
     return rows if first is None else first.new_tensor(rows)

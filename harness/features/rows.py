@@ -1,7 +1,7 @@
-"""The rows that a dictionary is trained on, streamed from a store in an order of their own, larger than memory.
+"""The training rows of a dictionary, streamed from a store in shuffled order, also where they exceed memory.
 
-Games are split once by their ids: the held-out ones are never trained on, so that variance explained, dead latents and
-every later test of the dictionary rest on games that it has not seen.
+Games are split once by their ids: the held-out ones are never trained on, so that variance explained, dead latents
+and every later test of the dictionary use unseen games.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from harness.activations.store import Activations
 from harness.features.dictionary import FeaturesError
 
 STRETCH = 256
-"""Rows that stand together in the store and are read together."""
+"""Contiguous rows of the store that are read together."""
 BUFFER = 65_536
-"""Rows in memory at once at most, mixed before they become batches."""
+"""Most rows in memory at once; they are shuffled into batches."""
 BUFFER_BYTES = 128 * 2**20
-"""Bytes of them at most: fewer rows of wide models."""
+"""Most bytes of rows in memory, so that wide models buffer fewer rows."""
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -37,8 +37,8 @@ class Rows(msgspec.Struct, frozen=True):
     """The held-out games."""
 
     def batches(self, size: int, seed: int, epoch: int) -> Iterator[NDArray[np.float32]]:
-        """Training rows `(size, d_model)` once over, mixed; the same for the same seed and epoch. A rest that fills no
-        batch is left out."""
+        """One epoch of training rows `(size, d_model)`, shuffled by seed and epoch. An incomplete last batch is
+        dropped."""
         rng = np.random.default_rng([seed, 11, epoch])
         starts = rng.permutation(np.arange(0, self.train.height, STRETCH))
         at_once = max(1, min(BUFFER, BUFFER_BYTES // (4 * self.store.d_model)) // STRETCH)
@@ -55,7 +55,7 @@ class Rows(msgspec.Struct, frozen=True):
             del rows  # before the next ones are read
 
     def some(self, most: int, seed: int, held_out: bool = False) -> NDArray[np.float32]:
-        """At most so many rows `(n, d_model)`, drawn without replacement."""
+        """At most `most` rows `(n, d_model)`, drawn without replacement."""
         lines = self.held_out if held_out else self.train
         if lines.height > most:
             kept = np.sort(np.random.default_rng([seed, 12]).choice(lines.height, most, replace=False))

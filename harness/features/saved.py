@@ -1,7 +1,7 @@
 """The folder of a dictionary.
 
 It holds `dictionary.safetensors` (`w_enc` (d_model, width), `b_enc` (width,), `w_dec` (width, d_model), `b_dec`
-(d_model,), `threshold` (width,); of an object that encodes by itself the directions alone) and `card.json` (`Card`).
+(d_model,), `threshold` (width,); for an external object only the directions) and `card.json` (`Card`).
 """
 
 from __future__ import annotations

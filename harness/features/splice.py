@@ -1,9 +1,9 @@
-"""A dictionary's reconstruction in the model's own stream: how much of what the model predicts is kept.
+"""Splicing a dictionary's reconstruction into the model's stream: how much of the model's predictions is preserved.
 
-On decisions of games that the dictionary never saw, the stream at its layer is replaced at the tokens of its site by
-the reconstruction, and by the mean row for comparison. Of all predictions from there on two numbers are taken:
-cross-entropy of the tokens that follow (nats a token), and the divergence KL(unchanged || changed). What follows is
-what was played; behind a question about a belief, which no game continues, it is the true answer.
+On decisions of held-out games, the stream at the dictionary's layer is replaced at the tokens of its site by the
+reconstruction, and by the mean row for comparison. Two numbers are measured over all predictions from there on:
+cross-entropy of the tokens that follow (nats a token), and the divergence KL(unchanged || changed). The following
+tokens are those played; after a belief question, which no game continues, they are the true answer.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def write_splice(
 def splice(
     hooked: HookedModel, found: Dictionary, items: list[CaptureItem], mean: NDArray[np.float32]
 ) -> Splice:
-    """Measure a dictionary on contexts whose sites are its own. mean: `(d_model,)`, the row put in place of all."""
+    """Measure a dictionary on contexts with its own site. mean: `(d_model,)`, the row that replaces all others."""
     point, layer = _point(found.card.layer)
     hooks = Hooks(hooked.layout, _points(point, layer), editing=True)
     entropy, divergence, n_followed, n_read, n_edited = np.zeros(3), np.zeros(2), 0, 0, 0
@@ -83,7 +83,7 @@ def splice(
                 hooks.plan(None, [Edit("patch", point, layer, rows, columns, value)])
                 values.append(_logprobs(hooked, ids))
                 hooks.check_touched()
-            # nothing is asked behind the answer of a question
+            # no prediction follows a question's answer
             start, end = at[0], len(item.ids) - (item.fork is not None and len(item.ids) > item.n_prompt)
             after = ids[0, start + 1 :]
             for k, one in enumerate((plain, *values)):
@@ -126,7 +126,7 @@ def _points(point: Point, layer: int) -> Points:
 
 
 def _items(run: Run, found: Dictionary, most: int) -> Iterator[CaptureItem]:
-    """Contexts of held-out games, at most so many, evenly thinned out."""
+    """At most `most` contexts of held-out games, evenly spaced."""
     site, model = found.card.site, found.card.model
     games = [g for g in run.game_ids if not found.card.held_out or g in set(found.card.held_out)]
     forks = BeliefForks(run) if site == BELIEF_MENTION else None

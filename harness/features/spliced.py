@@ -1,4 +1,4 @@
-"""What a dictionary's reconstruction keeps of the model's predictions, as it is written beside the dictionary.
+"""The result of splicing a dictionary into the model, as saved beside the dictionary.
 
 Recovered is 1 where splicing changes nothing, 0 where it is as bad as the mean row. `harness.features.splice` measures.
 """
@@ -19,7 +19,8 @@ class Splice(msgspec.Struct, frozen=True):
     """What `splice.json` holds."""
 
     cross_entropy: float | None
-    """Of the tokens that follow, nats a token, the stream unchanged; None where the site ends its contexts."""
+    """Cross-entropy of the following tokens with the unchanged stream, nats per token; None where the site ends its
+    contexts."""
     spliced: float | None
     """The same with reconstructions in place."""
     removed: float | None
@@ -33,7 +34,7 @@ class Splice(msgspec.Struct, frozen=True):
     n_edited: int
     """Tokens whose stream was replaced."""
     n_followed: int = 0
-    """Predictions of a token that follows: those that cross-entropy is of."""
+    """Predictions with a following token, over which cross-entropy is averaged."""
 
     @property
     def recovered(self) -> float | None:
@@ -50,7 +51,8 @@ class Splice(msgspec.Struct, frozen=True):
 
 
 def read_splice(folder: str | Path) -> Splice | None:
-    """What was measured of the dictionary in `folder`; None where nothing was. Raises FeaturesError, RunDamaged."""
+    """The splice result of the dictionary in `folder`; None where it was not measured. Raises FeaturesError,
+    RunDamaged."""
     path = Path(folder) / FILE
     if not path.is_file():
         return None

@@ -32,31 +32,31 @@ from harness.seals import read_state, write_state
 
 PROGRESS = "training.json"
 MOST = 16_384
-"""Rows that normalisation, threshold and figures are computed on at most."""
+"""Most rows for normalisation, threshold and figures."""
 KEEP_EVERY = 60.0
-"""Seconds between two states from which a stopped training goes on."""
+"""Seconds between two checkpoints from which a stopped training resumes."""
 LONG = 50_000
-"""Steps of a training that is not short."""
+"""Steps from which a training counts as long."""
 NEAR_START = 0.8
-"""A dictionary whose directions lie this near to those that they began as (median cosine) has hardly learnt any."""
+"""A dictionary whose directions stay this near to their initial values (median cosine) has hardly learnt."""
 Say = Callable[[str], None]
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """What is trained, and how."""
+    """The settings of a training."""
 
     site: str
     layer: str
-    """As in the store: `resid_post.3`, `embed`, `mlp_out.2`."""
+    """The layer's name in the store: `resid_post.3`, `embed`, `mlp_out.2`."""
     kinds: tuple[Kind, ...] = ("batchtopk",)
     widths: tuple[int, ...] = (1024,)
     l0: tuple[int, ...] = (16,)
     seeds: tuple[int, ...] = (0,)
     rows: int = 1_000_000
-    """Rows seen by each dictionary, those of several epochs together."""
+    """Rows that each dictionary is trained on, summed over epochs."""
     batch: int = 512
     hold_out: float = 0.5
-    """Share of the games that are never trained on."""
+    """Share of the games held out from training."""
     dead_after: int = 50_000
     """Rows without firing after which a latent is revived."""
     lr: float | None = None
@@ -79,7 +79,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
 def train_dictionaries(
     run: str | Path, training: Training, out: str | Path | None = None, say: Say = lambda text: None
 ) -> list[Path]:
-    """Train every combination; the folders, in the order of `Training.plans`. Goes on where an earlier call stopped.
+    """Train every combination; the folders, in the order of `Training.plans`. Resumes where an earlier call stopped.
 
     out: by default `features/<site>-<layer>` in the run folder (`features-untrained/...` for that store). Raises
     FeaturesError, ActivationsError, RunFolderError, StorageError.
@@ -91,7 +91,7 @@ def train_dictionaries(
 
 
 def train_on(store: Activations, training: Training, out: Path, say: Say = lambda text: None) -> list[Path]:
-    """As `train_dictionaries`, of a store that need not belong to a run."""
+    """As `train_dictionaries`, for a store outside a run."""
     _check(training)
     if training.layer not in store.layers:
         raise FeaturesError(
@@ -147,7 +147,7 @@ def _check(training: Training) -> None:
 
 
 class _Session:
-    """All dictionaries of one call, trained side by side."""
+    """All dictionaries of one call, trained in parallel."""
 
     def __init__(
         self, place: Path, key: str, training: Training, rows: Rows, plans: Sequence[Plan], say: Say
@@ -168,7 +168,7 @@ class _Session:
         self.step, self.total = 0, max(1, training.rows // training.batch)
 
     def run(self) -> None:
-        """Train to the end; a state is kept now and then."""
+        """Train to the end, with regular checkpoints."""
         self._resume()
         per_epoch = self.rows.train.height // self.training.batch
         began, kept, first = time.monotonic(), time.monotonic(), self.step
@@ -203,7 +203,7 @@ class _Session:
                 _forget(adam, learner, learner.replant(x))
 
     def keep(self) -> None:
-        """Write the state from which the training goes on. Raises StorageError."""
+        """Write the state from which the training resumes. Raises StorageError."""
         tensors: dict[str, Tensor] = {}
         for i, (learner, adam) in enumerate(zip(self.learners, self.adams)):
             tensors |= {f"{i}.{name}": value.contiguous() for name, value in learner.state_dict().items()}
@@ -248,15 +248,15 @@ class _Session:
         self._tensors()
 
     def _tensors(self, but: Path | None = None) -> None:
-        """Remove the tensors of states, but those of one."""
+        """Remove the tensors of all states except one."""
         for file in self.place.glob("training-*.safetensors"):
             if file != but:
                 file.unlink()
 
 
 def rate_of(training: Training, plan: Plan) -> float:
-    """The largest step of Adam. That of long trainings (2e-4 * sqrt(16384 / width), at most 2e-3) leaves the directions
-    of a short one where they began, so it grows as the root of the steps that are missing to `LONG`."""
+    """The largest learning rate of Adam. The rate of long trainings (2e-4 * sqrt(16384 / width), at most 2e-3) hardly
+    moves the directions in a short one, so it grows with the square root of `LONG` / steps."""
     if training.lr is not None:
         return training.lr
     steps = max(1, training.rows // training.batch)
@@ -264,7 +264,7 @@ def rate_of(training: Training, plan: Plan) -> float:
 
 
 def _forget(adam: Any, learner: Learner, latents: list[int]) -> None:
-    """What Adam remembers of latents that began anew is not theirs."""
+    """Reset Adam's moments of reinitialised latents."""
     if not latents:
         return
     for parameter, where in (
@@ -300,7 +300,7 @@ def save_finished(learner: Learner, scale: float, rows: Rows, training: Training
 
 
 def _hardly(learner: Learner) -> tuple[str, ...]:
-    """What to say of a dictionary that was trained too little to be judged. It may explain a lot all the same."""
+    """A warning for a dictionary that was trained too little to be judged, even if it explains much variance."""
     near = learner.near_start
     if near < NEAR_START:
         return ()
@@ -312,7 +312,7 @@ def _hardly(learner: Learner) -> tuple[str, ...]:
 
 
 def threshold_of(found: Dictionary, x: Any) -> float:
-    """The level above which `k` latents are on in an average row of `x` (n_rows, d_model)."""
+    """The threshold at which an average row of `x` (n_rows, d_model) has `k` active latents."""
     before = np.maximum(
         found.before(np.asarray(x, dtype=np.float32) * np.float32(found.card.scale)), 0
     ).ravel()

@@ -1,1 +1,1 @@
-"""What a run will take, before it is played."""
+"""A run's cost, estimated before it is played."""

@@ -1,4 +1,4 @@
-"""A dry run: the schedule of a configuration and what it will take, printed and not played."""
+"""A dry run: the schedule of a configuration and its forecast, printed without playing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.play.progress import Progress, clock
 from harness.schedule.tournament import Planned, Schedule
 
 SHOWN = 10
-"""So many games of the schedule are printed."""
+"""How many games of the schedule are printed."""
 
 
 class DryRun(msgspec.Struct, frozen=True):
@@ -99,7 +99,7 @@ def forecast_lines(found: Forecast) -> list[str]:
 
 
 def size_of(n: float) -> str:
-    """A number of bytes in the words of a person."""
+    """A number of bytes with a readable unit."""
     for unit in ("B", "KB", "MB", "GB"):
         if n < 1000:
             return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"

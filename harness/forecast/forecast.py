@@ -1,7 +1,7 @@
-"""What a run will take before it is played: calls, tokens, time, disk and cost, from a few of its games.
+"""A run's cost estimated before it is played: calls, tokens, time, disk and price, from a few of its games.
 
 The games are either really played (a sample) or played by scripted stand-ins, where only the prompts are the models'
-own. What is multiplied up from a few games is an estimate; `Forecast.measured` and `assumed` say what is what.
+own. Figures extrapolated from a few games are estimates; `Forecast.measured` and `assumed` say which are which.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from harness.run.usage import Usage
 from harness.schedule.tournament import Schedule
 
 STAND_IN_GAMES = 4
-"""So many games of each combination are played by stand-ins; fewer where that would be more than 40 in all."""
+"""How many games of each combination stand-ins play; fewer where that would exceed 40 in all."""
 
 
 class Activations(msgspec.Struct, frozen=True):
-    """What `wolfscope capture` would write."""
+    """The size of what `wolfscope capture` would write."""
 
     rows: int
     streams: int
@@ -56,7 +56,7 @@ class Forecast(msgspec.Struct, frozen=True):
 
     games: int
     from_games: int
-    """How many games were looked at."""
+    """Number of games that the forecast is based on."""
     sampled: bool
     """Whether they were really played."""
     decisions: dict[str, dict[str, int]]
@@ -64,21 +64,21 @@ class Forecast(msgspec.Struct, frozen=True):
     usage: dict[str, Usage]
     """Model -> calls and tokens, belief questions included."""
     most_generated: dict[str, int]
-    """Model -> generated tokens if every call of the estimate used all that it may."""
+    """Model -> generated tokens if every call of the estimate used its whole limit."""
     seconds: float | None
-    """Of playing; None where it cannot be known without a sample."""
+    """Seconds of playing; None where unknown without a sample."""
     setup_seconds: float | None
     log_bytes: int
     activations: Activations | None
     measured: tuple[str, ...]
     assumed: tuple[str, ...]
     most_calls: dict[str, int] = {}
-    """Model -> calls if every decision of the estimate took all the attempts that it may."""
+    """Model -> calls if every decision of the estimate used all its attempts."""
 
 
 def forecast(config: Config, sample: int = 0, progress: Progress | None = None) -> Forecast:
-    """What the configuration will take. sample: so many games of each combination of factors are really played, into a
-    folder that is thrown away; 0: none.
+    """The forecast of a configuration. sample: how many games of each combination of factors to really play, into a
+    temporary folder; 0: none.
 
     Raises ConfigurationError and ModelFilesError, with a sample also what `run_tournament` raises.
     """
@@ -184,7 +184,7 @@ def _from_sample(
 
 
 class _Clock(Progress):
-    """Passes messages on and measures how long games are being played."""
+    """Forwards messages and measures how long games are played."""
 
     def __init__(self, inner: Progress) -> None:
         super().__init__("quiet")
@@ -219,7 +219,7 @@ def _scaled(
     assumed: list[str],
     bounds: Mapping[tuple[int, str], tuple[int, int]],
 ) -> Forecast:
-    """Multiply the games of each combination of factors up to what is scheduled of it.
+    """Extrapolate from the games of each combination of factors to its scheduled number.
 
     bounds: (cell, agent) -> the most tokens of one decision, and its most attempts.
     """

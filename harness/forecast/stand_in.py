@@ -1,5 +1,5 @@
-"""Games for a forecast: a scripted player decides in each model's seat, and what the model would have been asked is
-rendered token for token, with its own tokenizer and prompt, and sent to nobody."""
+"""Games for a forecast: a scripted player decides in each model's seat, and the model's prompts are rendered token
+for token, with its own tokenizer, and sent nowhere."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from harness.schedule.tournament import Planned, Schedule
 
 
 class Played(msgspec.Struct, frozen=True):
-    """One game that a forecast is made from."""
+    """One game that a forecast is based on."""
 
     planned: Planned
     records: Sequence[Record]
     usage: dict[str, Usage]
-    """Model -> what the game asked of it, belief questions included."""
+    """Model -> its usage in the game, belief questions included."""
     seconds: float
 
 
@@ -45,15 +45,15 @@ class StandIns:
         """`models`: backend name -> model. Raises ConfigurationError where a model's tokenizer cannot be had."""
         self.schedule, self.models = schedule, models
         self.wordless: set[str] = set()
-        """Agents whose prompts are messages: their tokens are the server's secret."""
+        """Agents whose prompts are messages: only the server knows their tokens."""
         self.outside: set[str] = set()
-        """Agents that are code from outside, which is not run."""
+        """Agents with outside code, which is not run."""
         self.most: dict[tuple[int, str], int] = {}
         """(cell, agent) -> tokens that it may generate for one decision, all attempts together."""
         self.attempts: dict[tuple[int, str], int] = {}
         """(cell, agent) -> calls of one free answer at most, all attempts and the forced choice together."""
         self.longest: dict[str, tuple[int, str]] = {}
-        """Backend -> (tokens of the longest prompt and what may be generated after it, the agent that is given it)."""
+        """Backend -> (tokens of the longest prompt with its generation limit, the agent that gets it)."""
         self._agents: dict[tuple[int, str], Any] = {}
 
     def play(self, per_cell: int) -> Iterator[Played]:
@@ -114,7 +114,7 @@ class StandIns:
         return self._agents[cell, name]
 
     def _long(self, backend: str, name: str, tokens: int) -> None:
-        """A prompt of the agent, with what may be generated after it, has so many tokens."""
+        """Record that a prompt of the agent, with its generation limit, has this many tokens."""
         if tokens > self.longest.get(backend, (0, ""))[0]:
             self.longest[backend] = (tokens, name)
 
@@ -126,10 +126,10 @@ def _scripted(name: str, config: Config) -> Agent:
 
 
 class StandIn:
-    """A scripted player that is logged as if a model had said what it says."""
+    """A scripted player that is logged as if a model had spoken."""
 
     def __init__(self, player: Any, backend: Booked, scripted: Agent, long: Callable[[int], None]) -> None:
-        """long: is told the tokens of each prompt and of what may be generated after it."""
+        """long: callback with the tokens of each prompt including its generation limit."""
         self.name, self.backend = player.name, backend
         self.backend_retries, self.first_wait_s = 0, 0.0  # nothing fails
         self._player, self._scripted, self._long = player, scripted, long
@@ -161,12 +161,12 @@ class StandIn:
         self.backend.book(Usage(1, start, context.own, len(ids)))
         constrained = self._player.constrained and bool(observation.request.options)
         if constrained and (reply.action.text or self._player.notes):
-            after = start + len(ids)  # the choice is asked after the words or notes, in a call of its own
+            after = start + len(ids)  # the choice is asked after the words or notes, in a separate call
             self.backend.book(Usage(1, after, after, 2))
         self._long(start + int(self._player.settings["max_tokens"]))
         return msgspec.structs.replace(reply, trace=trace)
 
 
 def silent_of(model: str, kind: str) -> FirstChoice:
-    """A backend that answers nothing in no time, with what a backend of that kind can do; its calls are booked."""
+    """A backend that returns empty answers at once, with the capabilities of its kind; its calls are booked."""
     return FirstChoice(model=model, capabilities=Capabilities(steers=True, reads=kind != "openai"))

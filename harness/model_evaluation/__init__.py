@@ -1,1 +1,1 @@
-"""Measuring the shipped models on games that they have not seen; `thinking` measures the one that thinks."""
+"""Evaluation of the shipped models on held-out games; `thinking` evaluates the thinking model."""

@@ -1,4 +1,5 @@
-"""A small model along its training: looking up, counting by the rules, and inferring from behaviour, each by itself.
+"""A small model along its training: looking up, counting by the rules, and inferring from behaviour, measured
+separately.
 
 Run it with `wolfscope eval-small-model --course`.
 """
@@ -32,18 +33,19 @@ from harness.model_evaluation.readings import BELIEF_SITES, Reading, Stated
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """What one checkpoint does."""
+    """The figures of one checkpoint."""
 
     name: str
     look_up: float
     """Probability on the truth, where the viewer was told it or it follows from that: whether the subject is a
     werewolf."""
     rules: float
-    """Mean distance of P(werewolf) from what the rules make it, asked before anyone has spoken, of those in doubt."""
+    """Mean distance of P(werewolf) from the posterior under the rules, asked before anyone has spoken, over subjects
+    in doubt."""
     behaviour: float
     """AUROC of P(werewolf) before ballots, plain villagers asked, living others."""
     excess: float
-    """The share that is of the exact observer's, both above one half."""
+    """`behaviour` above one half, as a share of the exact observer's."""
     stated: float
     """R2 of the stated log-odds against the exact posterior's."""
     represented: float
@@ -64,7 +66,8 @@ class Known(msgspec.Struct, frozen=True):
 
 
 def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
-    """What every seat is asked before the first word and before each ballot of held-out games, viewer by viewer."""
+    """The questions to every seat before the first speech and before each ballot of held-out games, viewer by
+    viewer."""
     game = load_game("werewolf")
     config = game.configure(preset=preset, lexicon=lexicon)
     for index in range(n_games):

@@ -1,4 +1,4 @@
-"""Measure the small model on held-out games: is its language well-formed, and what does it say that it believes?
+"""Measure the small model on held-out games: whether its language is well-formed, and its stated beliefs.
 
 Run it with `wolfscope eval-small-model`.
 """
@@ -36,7 +36,7 @@ from harness.play.progress import wilson
 
 FORM_PRESETS = ("classic-7", "probe-6", "kaggle-7")
 FURTHEST = 0.03
-"""Share of the questions whose part in the distance from the exact observer is told."""
+"""The report states how much of the divergence from the exact observer lies in this share of the questions."""
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -45,13 +45,13 @@ class Form(msgspec.Struct, frozen=True):
     kind: str
     n: int
     well_formed: int
-    """At the first attempt."""
+    """Well-formed at the first attempt."""
     fallbacks: int
-    """Not within three attempts: the game's legal fallback stood in."""
+    """Not well-formed within three attempts: the game's legal fallback was used."""
 
 
 class Belief(msgspec.Struct, frozen=True):
-    """How well one source of beliefs tells werewolves from others, over living unrevealed subjects."""
+    """How well one source of beliefs separates werewolves from others, over living unrevealed subjects."""
 
     source: str
     n: int
@@ -69,7 +69,7 @@ async def play_game(
     seed: int,
     answer: Callable[[Sequence[Observation], Sequence[SeatFacts]], Awaitable[list[Answer]]],
 ) -> list[Record]:
-    """The log of one game; `answer` is given what is asked at once, and who has the seats."""
+    """The log of one game; `answer` gets each wave of requests, and the seats' players."""
     game = load_game("werewolf")
     loop, log = play(game, config, seed), list[Record]()
     step = next(loop)
@@ -84,7 +84,7 @@ async def play_game(
 async def play_games(
     player: TranscriptPlayer, presets: Sequence[str], n_games: int, lexicon: str = "classic"
 ) -> list[list[Record]]:
-    """Logs of games in which the player has every seat, many at once."""
+    """Logs of games in which the player has every seat, batched."""
     game = load_game("werewolf")
 
     async def answer(seen: Sequence[Observation], _: Sequence[SeatFacts]) -> list[Answer]:
@@ -177,7 +177,7 @@ def play_side(
 
 def evaluate(folder: Path, n_games: int = 200, n_belief_games: int = 400, say: Any = print) -> None:
     """Print all tables; those of play, or of beliefs, are left out where no games are asked for."""
-    torch.set_num_threads(1)  # at this size a second thread costs more than it brings
+    torch.set_num_threads(1)  # at this size a second thread costs more than it gains
     if n_games:
         player = load_player(folder)
         lexicon = lexicon_of(load_tokenizer(folder))
@@ -189,7 +189,7 @@ def evaluate(folder: Path, n_games: int = 200, n_belief_games: int = 400, say: A
 
 
 def load_player(folder: Path) -> TranscriptPlayer:
-    """The model as a player that answers freely and is asked again twice. Its backend is the caller's to close."""
+    """The model as an unconstrained player with two retries. The caller must close its backend."""
     return TranscriptPlayer("small", load_hooked_backend(folder), load_tokenizer(folder), retries=2)
 
 
@@ -204,7 +204,8 @@ def print_form(player: TranscriptPlayer, n_games: int, say: Any, lexicon: str = 
 
 
 def print_beliefs(folder: Path, n_games: int, say: Any, preset: str = "classic-7") -> None:
-    """What the model states and represents, beside the observers on every rung of evidence and the baselines."""
+    """The model's stated and represented beliefs, beside the observers on every rung of evidence and the
+    baselines."""
     from agents.hooks.model import load_hooked_model
     from harness.capture.reader import reinitialised
 

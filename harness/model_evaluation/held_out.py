@@ -1,9 +1,8 @@
-"""Questions about held-out games of the scripted players, with what ideal readers would answer.
+"""Questions about held-out games of the scripted players, with the answers of ideal observers.
 
 Before each of its ballots every plain villager is asked about each living other: is it a werewolf, what does it believe
-about the one who asks, and how does it play. What is known of the answer (the truth, the observers on every rung of the
-evidence ladder, how often what was said about whom) stands beside the question; the model's answers and activations are
-added by `readings`.
+about the one who asks, and how does it play. Each question carries its reference answers (the truth, the observers on
+every rung of the evidence ladder, counts of public events); `readings` adds the model's answers and activations.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ class Inquiry(msgspec.Struct, frozen=True):
     held: float
     """What the exact observer, in the subject's place, believes: P(viewer is a werewolf)."""
     counts: tuple[float, ...]
-    """How often what was said about whom, see `public_counts`."""
+    """Counts of public events, see `public_counts`."""
     text: str
     """What the viewer has read, with ME and SUBJECT in place of the two names."""
 
 
 class Sitting(msgspec.Struct, frozen=True):
-    """All that one viewer is asked before one of its ballots."""
+    """All questions to one viewer before one of its ballots."""
 
     observation: Observation
-    """What it had read, at the request of its ballot."""
+    """The viewer's observation at the request of its ballot."""
     decision: Decision
     """The ballot, which came after the questions."""
     inquiries: tuple[Inquiry, ...]
@@ -104,7 +103,7 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
 
 
 class _Known:
-    """What the observers hold in one viewer's place."""
+    """The observers' posteriors in one viewer's place."""
 
     def __init__(self, observers: Mapping[str, Observer], viewer: int, text: str) -> None:
         exact = observers["exact"]

@@ -1,4 +1,4 @@
-"""Linear probes of what a model represents, against the exact observer: fitted on some games, measured on others.
+"""Linear probes of a model's activations for the exact observer's beliefs: fitted on some games, measured on others.
 
 Everything that is chosen (site, layer, penalty) is chosen by cross-validation inside the fitting games.
 """
@@ -26,7 +26,7 @@ FEWEST = 50
 
 
 class Probed(msgspec.Struct, frozen=True):
-    """How much of a target one source tells, on games that it was not fitted on."""
+    """How well one source predicts a target, on held-out games."""
 
     source: str
     chosen: str
@@ -87,7 +87,7 @@ def _ridge(layers: Sequence[np.ndarray], y: np.ndarray, games: np.ndarray) -> Ri
 def best_probe(
     x: np.ndarray, target: np.ndarray, games: np.ndarray, sites: Sequence[str], layers: Sequence[int]
 ) -> tuple[str, np.ndarray, np.ndarray]:
-    """What a probe of the games with an even number says of the others'.
+    """Predictions on odd-numbered games by a probe fitted on even-numbered ones.
 
     x: `(n, n_sites, n_layers + 1, hidden)`; `sites` names the first of its sites, and one of those is chosen. Returns
     the site and layer in words, which rows were measured `(n,)`, and their predictions.

@@ -1,8 +1,8 @@
 """A model's answers to the inquiries of `held_out`, and its activations where a belief might be read.
 
-Both are had as of any model: the contexts are those of the player that a tournament seats, the answers are
-log-probabilities of whole answers as an experiment scores them, and the activations come from an offline extraction
-(`harness.capture.passes`) into a store. Sites, each a position of one token before anything that tells the answer:
+Both are obtained as for any model: the contexts are those of a tournament's player, the answers are log-probabilities
+of whole answers as an experiment scores them, and the activations come from an offline extraction
+(`harness.capture.passes`) into a store. Sites, each one token before anything that reveals the answer:
 
     mention         last mention of the subject in what was read
     option          the subject among the names that may be voted for, in the viewer's own ballot right after
@@ -44,14 +44,14 @@ SITES = (*BELIEF_SITES, "character")
 
 
 class Reading:
-    """One model that reads along in the seats of scripted players, and is asked there; it decides nothing."""
+    """One model that is questioned in the seats of scripted players, without deciding anything."""
 
     def __init__(self, hooked: HookedModel, tokenizer: Any) -> None:
         self.hooked, self.scorer = hooked, PackedScorer(hooked)
         silent = MockBackend(capabilities=Capabilities(steers=True))
         self.player = TranscriptPlayer("small", silent, tokenizer)
         self.names_characters = {PLAYS, *CAST} <= set(tokenizer.get_vocab())
-        """Whether it has the words in which it would be asked for characters."""
+        """Whether its vocabulary has the words of the question for characters."""
 
     def states(self, observation: Observation, chains: Sequence[Sequence[int]]) -> np.ndarray:
         """Stated probability of each role `(n_chains, n_roles)`, roles in the order of `role_words`.
@@ -84,7 +84,7 @@ class Reading:
             yield builder.fork(observation.records, line)
 
     def items(self, sittings: Iterable[Sitting]) -> Iterator[CaptureItem]:
-        """What is read of the sittings: the prompt of each ballot, and the questions on forks before it."""
+        """The capture items of the sittings: the prompt of each ballot, and the questions on forks before it."""
         for sitting in sittings:
             observation = sitting.observation
             prompt = self.player.context(observation)
@@ -142,7 +142,7 @@ class Reading:
 
 
 class Stated:
-    """What a model answered; row i belongs to inquiry i of all sittings in order."""
+    """A model's answers; row i belongs to inquiry i of all sittings in order."""
 
     def __init__(self, reading: Reading, sittings: Sequence[Sitting]) -> None:
         first, second, characters = [], [], []

@@ -1,8 +1,8 @@
 """Budgets and the accounts behind them: tokens, seconds and cost of a seat, a game and a whole run.
 
-Every call of a model is booked where it happens, on the seat and the game in whose task it was made, so that
-repeated attempts and belief questions count as well. A game that exceeds a budget ends and says why; a run that has
-spent its own starts no more games and can be gone on with under a larger one.
+Every call of a model is booked on the seat and the game in whose task it was made, so that retries and belief
+questions count as well. A game that exceeds its budget ends and records why; a run that has spent its budget starts
+no more games and can be resumed with a larger one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class BudgetSpent(TournamentError):
 
 
 def cost_of(price: PriceSection | None, prompt: int, cached: int, generated: int) -> float:
-    """What so many tokens cost, 0 without a price. A cached token costs `prompt` where `cached` is not given."""
+    """The cost of a number of tokens, 0 without a price. A cached token costs `prompt` where `cached` is not
+    given."""
     if price is None:
         return 0.0
     of_cached = price.prompt if price.cached is None else price.cached
@@ -63,7 +64,7 @@ def prices_of(config: Config, models: Mapping[str, str]) -> dict[str, PriceSecti
 def usage_of(
     records: Iterable[Record], prices: Mapping[str, PriceSection] | None = None
 ) -> dict[tuple[int, str], Usage]:
-    """(seat, model) -> usage by a game's log: the calls behind its decisions, earlier unusable attempts not counted."""
+    """(seat, model) -> usage from a game's log: the calls of its decisions, without earlier unusable attempts."""
     found: dict[tuple[int, str], Usage] = {}
     lengths: dict[int, int] = {}
     for record in records:
@@ -73,7 +74,7 @@ def usage_of(
         prompt = len(trace.prompt_ids) + (0 if trace.continues is None else lengths.get(trace.continues, 0))
         generated = len(trace.output_ids)
         lengths[record.seq] = prompt + generated
-        told = (trace.sampling or {}).get("usage")  # of a server that tells no token ids
+        told = (trace.sampling or {}).get("usage")  # from a server that returns no token ids
         if isinstance(told, Mapping):
             prompt, generated = int(told.get("prompt", prompt)), int(told.get("generated", generated))
         cached = min(trace.n_cached, prompt)
@@ -84,16 +85,16 @@ def usage_of(
 
 
 class Meter:
-    """The accounts of one game that is being played."""
+    """The accounts of one running game."""
 
     def __init__(
         self, budget: BudgetSection, prices: Mapping[str, PriceSection], replayed: Sequence[Record] = ()
     ) -> None:
-        """`replayed`: what was logged before an interruption; it counts, by its traces."""
+        """`replayed`: the log before an interruption; its traces count."""
         self.budget, self.prices = budget, prices
         self.accounts = usage_of(replayed, prices)
         self.seconds: dict[int, float] = {}
-        """Seat -> how long its answers were waited for."""
+        """Seat -> seconds spent waiting for its answers."""
         self._began = time.monotonic()
 
     async def asking(self, seat: int, answer: Awaitable[T]) -> T:
@@ -135,7 +136,7 @@ _CURRENT: ContextVar[tuple[Meter, int] | None] = ContextVar("wolfscope_meter", d
 
 
 def used(prompt: Prompt, generation: Generation) -> Usage:
-    """What one call took: by its token ids, else as the server counts, else estimated from its words."""
+    """The usage of one call: from its token ids, else from the server's count, else estimated from its text."""
     n_prompt = len(prompt.ids)
     if generation.n_prompt is not None and not generation.output_ids:
         n_prompt = generation.n_prompt
@@ -148,7 +149,7 @@ def used(prompt: Prompt, generation: Generation) -> Usage:
 
 
 def estimated(text: str) -> int:
-    """Tokens of a text where nobody counts them: rather too many, so that a budget is kept."""
+    """Estimated tokens of a text without a token count: rather too many, so that a budget is kept."""
     return -(-len(text) // CHARACTERS_A_TOKEN)
 
 
@@ -188,7 +189,7 @@ class Ledger:
         self.limit, self.path = limit, folder / NAME
         self.models: dict[str, Usage] = {}
         self.broken = 0
-        """Games that have failed, those aside that a budget has ended."""
+        """Games that have failed, except those that a budget has ended."""
         self._before = _seconds_before(self.path) if limit is not None and limit.seconds is not None else 0.0
         self._began = self._kept = time.monotonic()
         for end in ends:
@@ -214,7 +215,7 @@ class Ledger:
         return next(iter(_over("run", self.limit, _sum(self.models.values()), self.seconds)), None)
 
     def keep(self) -> None:
-        """Write down how long was played, where that is limited. Raises StorageError."""
+        """Save the time played, where it is limited. Raises StorageError."""
         if self.limit is not None and self.limit.seconds is not None:
             self._kept = time.monotonic()
             write_whole(self.path, msgspec.json.encode({"seconds": round(self.seconds, 3)}))
@@ -259,7 +260,7 @@ def _check(who: str, scope: str, limit: LimitSection, usage: Usage, seconds: flo
 def _over(
     scope: str, limit: LimitSection, usage: Usage, seconds: float, strictly: bool = False
 ) -> Iterable[str]:
-    """What is used up, in words: exceeded, or (not strictly) reached as well."""
+    """The used-up limits, in words: exceeded, or without `strictly` also reached."""
     for name, used in (("tokens", usage.tokens), ("seconds", seconds), ("cost", usage.cost)):
         allowed = getattr(limit, name)
         if allowed is not None and (used > allowed or (not strictly and used == allowed)):

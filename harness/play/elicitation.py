@@ -1,4 +1,4 @@
-"""Beliefs asked of a game's model players once it has ended: on forks of the contexts that its log gives back.
+"""Beliefs elicited from a game's model players after its end: on forks of the contexts rebuilt from its log.
 
 Nothing here can change a game. Its decisions are made, its log is whole, and contexts are functions of the log.
 """

@@ -19,8 +19,8 @@ def start_backend(
 ) -> Backend:
     """Start one backend and wait until it answers. Ray must be running. Raises BackendError, ModelFilesError.
 
-    layers: which streams a transformers backend tells where it is asked to (`agents.hooks.hooks.named_points`).
-    usage: whether a server has to say how many tokens an answer took.
+    layers: the streams that a transformers backend returns on request (`agents.hooks.hooks.named_points`).
+    usage: whether a server must report token counts.
     """
     spec = spec_of(name, section, layers=layers, usage=usage)
     with in_words_of(name):
@@ -35,7 +35,7 @@ def start_backends(
 ) -> dict[str, Backend]:
     """Start all backends; those already started are stopped again when one fails.
 
-    budget: one that limits tokens or cost needs servers that say what their answers took.
+    budget: a limit on tokens or cost needs servers that report token counts.
     """
     started: dict[str, Backend] = {}
     limits = () if budget is None else (budget.seat, budget.game, budget.run)
@@ -64,7 +64,7 @@ def engine_actors(backends: Mapping[str, Backend]) -> dict[str, Any]:
 
 
 def stop_backends(backends: Mapping[str, Backend]) -> None:
-    """Free the models; engines that are already gone are passed over."""
+    """Free the models; skips engines that are already gone."""
     if backends:
         asyncio.run(close_backends(backends))
 

@@ -19,11 +19,11 @@ PROMPTS = ("transcript", "chat")
 
 
 def make_agent(name: str, config: Config, backends: Mapping[str, Backend], *, outside: bool = False) -> Agent:
-    """The player called `name`. Raises ConfigurationError where the configuration names nothing that exists, and for
-    code from elsewhere unless `outside`.
+    """The player called `name`. Raises ConfigurationError where the configuration names something that does not
+    exist, and for outside code unless `outside`.
 
-    Scripted policies are the game's own. A policy `package.module:name` is a player of one's own: `play.outside`
-    says what it may be. It is code, and making the player runs it.
+    Scripted policies are the game's own. A policy `package.module:name` is a user-defined player (`play.outside`),
+    whose code runs on creation.
     """
     section = config.agents[name]
     try:
@@ -88,7 +88,7 @@ def _begun(
 ) -> Agent:
     """The player with one decision that begins with given words: settings.prefix = { text, decision }.
 
-    In `chat` style they begin its thinking (a model that thinks goes on from them), else its answer.
+    In `chat` style they begin a thinking model's thinking, else its answer.
     """
     from agents.llm.encoder import Encoder
     from agents.llm.prefill import OneDecision, Prefilled
@@ -150,8 +150,8 @@ def prompt_hashes(configs: Iterable[Config]) -> dict[str, str]:
 def check_agents(
     configs: Iterable[Config], said: Iterable[tuple[str, str]] = (), outside: bool = True
 ) -> None:
-    """Find wrong names before anything is started: makes every scripted player once a cell, and holds every text that
-    models will read to their tokenizers (`said`: see `harness.play.words.check_words`).
+    """Find wrong names before anything is started: creates every scripted player once per cell, and checks every text
+    that models will read against their tokenizers (`said`: see `harness.play.words.check_words`).
 
     outside: make players from outside the repository too, whose code then runs. Raises ConfigurationError,
     ModelFilesError.

@@ -9,8 +9,8 @@
         return tournament_task(config, out)
 
 `inspect eval wolfscope_task.py --model none` then plays the tournament with the models that its configuration names,
-into a run folder as ever, and scores every game by the side that won. Inspect's own model is not asked: who plays is
-the configuration's business.
+into a run folder as usual, and scores every game by the side that won. Inspect's own model is not used: the
+configuration names the players.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ def tournament_task(
 
 
 class Once:
-    """A blocking call made once in a thread, whoever asks first; all others wait for it."""
+    """A blocking call made once in a thread by the first caller; all others wait for it."""
 
     def __init__(self, call: Any) -> None:
         self._call, self._lock, self._made = call, asyncio.Lock(), False
         self._value: Any = None
 
     async def get(self) -> Any:
-        """The call's value; what it raises is raised to everybody who asks."""
+        """The call's value; its exception is raised to every caller."""
         async with self._lock:
             if not self._made:
                 self._value = await asyncio.to_thread(self._call)

@@ -2,7 +2,7 @@
 
     RUN/derived/judge.parquet     one row a judge and speech
 
-The speeches are those that the automatic labels speak of; what they say of them is not shown to the judge.
+The speeches are those with automatic labels; the judge does not see these labels.
 """
 
 from __future__ import annotations
@@ -38,19 +38,20 @@ WHERE = Path("derived") / "judge.parquet"
 JUDGEMENTS: dict[str, Any] = {
     "game_id": pl.String, "seq": pl.Int32,  # of the decision that spoke
     "judge": pl.String,
-    "p_lie": pl.Float64,  # that the speech states what its speaker knows to be false; null: no answer could be had
+    "p_lie": pl.Float64,  # probability of a known falsehood; null: no usable answer
     "source": pl.String,  # stated, stated_words, failed
     "model": pl.String,  # name@hash of the judge's weights, or a served model's name
-    "question": pl.String,  # version and hash of the words and how they were put
+    "question": pl.String,  # version and hash of the question and its format
 }  # fmt: skip
 INPUTS = ("events.parquet", "decisions.parquet")
-"""What is read of a run."""
+"""The tables of a run that are read."""
 GAMES_AT_ONCE = 8
-"""Written after so many games, which are asked about at the same time."""
+"""Games that are judged concurrently; the table is written after each group."""
 
 
 def judge_run(path: str | Path, config: str | Path, overrides: tuple[str, ...], progress: Progress) -> Path:
-    """Ask the judge of a TOML file about a run's speeches; the table's path. Goes on where an earlier call stopped.
+    """Ask the judge of a TOML file about a run's speeches; returns the table's path. Resumes where an earlier call
+    stopped.
 
     Raises ConfigurationError, RunFolderError, ModelFilesError, BackendError, EngineLost, StorageError.
     """
@@ -140,7 +141,7 @@ class JudgeTable:
         return set(mine.select("game_id", "seq").iter_rows())
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Write the table with these rows. Raises StorageError; what was there stays then."""
+        """Write the table with these rows. Raises StorageError and leaves the earlier table."""
         same = {"judge": self.name, "model": self.model, "question": self.question}
         new = pl.DataFrame([row | same for row in rows], schema=JUDGEMENTS)
         kept = self.frame.join(new, on=["game_id", "seq", "judge"], how="anti")
@@ -163,7 +164,7 @@ def _unasked(run: Run, table: JudgeTable, games: int | None) -> Iterator[tuple[s
 
 
 def _judge(backend: Backend, section: JudgeSection, source: BackendSection, begun: str) -> Judge:
-    """The judge; a chat template that renders the time is told when the run was begun, on whatever day it is asked."""
+    """The judge; a chat template that renders the time gets the run's start time, whenever it is asked."""
     from agents.models.folder import load_tokenizer
 
     words_only = source.kind == "openai" and not source.serve and source.settings.get("api") == "chat"

@@ -1,10 +1,10 @@
-"""Exact answer probabilities of many changed versions of one moment, with what they share computed once.
+"""Exact answer probabilities of many changed versions of one moment, with shared work done once.
 
 The versions of a moment (arms) share most of their tokens, and, where a direction is added at a layer, everything
-below that layer. So the shared context is read once into a key-value cache; all that differs is packed behind it in
-one sequence under a mask in which each token sees the shared context up to where its own version leaves it, and its
-own ancestors. Answers hang below each version as a tree of tokens. Versions with a change at layer L begin at layer
-L + 1, from the unchanged streams with the change added: the layers below are not run again.
+below that layer. So the shared context is computed once into a key-value cache; all that differs is packed after it
+in one sequence, under a mask in which each token attends to the shared context up to where its own version branches
+off, and to its own ancestors. Each version's answers form a tree of tokens below it. Versions with a change at layer
+L begin at layer L + 1, from the unchanged streams with the change added: the layers below are not run again.
 
 `plain.py` computes the same by a forward pass for each version; `exact` compares the two on given questions.
 """
@@ -46,12 +46,12 @@ def packs(hooked: HookedModel) -> bool:
 
 @dataclass
 class _Group:
-    """Questions of the same prompt and answers: they differ in their edits alone."""
+    """Questions with the same prompt and answers, which differ only in their edits."""
 
     ids: tuple[int, ...]
     trie: Trie
     at: int
-    """Tokens before it are read from the shared context."""
+    """Index of the first own token; tokens before it come from the shared context."""
     asks: list[int] = field(default_factory=list)
 
 
@@ -80,7 +80,7 @@ class _Nodes:
 class PackedScorer:
     """Scores the questions of one moment after the other; contexts that extend each other share their cache.
 
-    Inside `with torch.inference_mode()` by itself; not for several threads at once.
+    Enters `torch.inference_mode()` itself; not thread-safe.
     """
 
     def __init__(self, hooked: HookedModel, max_nodes: int = 640) -> None:
@@ -90,10 +90,10 @@ class PackedScorer:
         self._cache: Any = None
         self._head, _, self._list = hooked.layout.where.rpartition(".")
         self.n_tokens = 0
-        """Tokens computed so far, those of packed passes times the share of layers that they ran through."""
+        """Tokens computed so far; tokens of packed passes are weighted by the share of layers that ran."""
 
     def forget(self) -> None:
-        """Drop what is cached: the next moment is computed from nothing."""
+        """Drop the cache: the next moment is computed from scratch."""
         self._ids, self._cache = (), None
 
     @torch.inference_mode()
@@ -160,7 +160,7 @@ class PackedScorer:
         known: dict[tuple[int, int], int] = {}
         for group in groups:
             chain = [-1] * (len(group.ids) - group.at)
-            alone = _edited(group, asks)  # its tokens stand in one stretch, which edits count on
+            alone = _edited(group, asks)  # its tokens are contiguous, which edits rely on
             for k, depth in enumerate(range(group.at, len(group.ids))):
                 parent, token = chain[k - 1] if k else -1, group.ids[depth]
                 key = (parent if k else -1 - group.at, token)
@@ -200,7 +200,7 @@ class PackedScorer:
         nodes, source, edits, trees = _Nodes(), [], [], []
         for i, group, (chain, tree) in rows:
             ask = asks[i]
-            # unedited tokens of the group before the first edit stand in the cache behind the shared context
+            # the group's unedited tokens before the first edit follow the shared context in the cache
             seen = (base + chain[0], base + chain[0] + ask.first - group.at)
             mine: dict[int, int] = {}
             for depth in range(ask.first, len(group.ids)):
@@ -280,7 +280,7 @@ class PackedScorer:
 
     @contextmanager
     def _from_layer(self, first: int) -> Iterator[None]:
-        """The model without its layers before `first`, for the time being."""
+        """The model without its layers before `first`, inside the context manager."""
         if first == 0:
             yield
             return
@@ -298,7 +298,7 @@ def _edited(group: _Group, asks: Sequence[Ask]) -> bool:
 
 
 def _sizes(groups: Sequence[_Group], asks: Sequence[Ask]) -> list[int]:
-    """How many tokens each group adds to a pass behind the group before it, with which it may share its beginning."""
+    """How many tokens each group adds to a pass after the previous group, with which it may share a prefix."""
     sizes = []
     for before, group in zip((None, *groups), groups, strict=False):
         start = group.at
@@ -309,7 +309,7 @@ def _sizes(groups: Sequence[_Group], asks: Sequence[Ask]) -> list[int]:
 
 
 def _mask(nodes: _Nodes, n_cached: int, n_shared: int) -> Tensor:
-    """bool (1, 1, n_nodes, n_cached + n_nodes): what each token sees."""
+    """The attention mask, bool (1, 1, n_nodes, n_cached + n_nodes)."""
     n = len(nodes.tokens)
     mask = np.zeros((n, n_cached + n), dtype=bool)
     own = mask[:, n_cached:]

@@ -16,7 +16,7 @@ from harness.experiment.scoring.questions import ANSWER_FLOOR, Ask, Scores
 
 
 class PlainScorer:
-    """Reads every prompt with every answer behind it, from nothing."""
+    """Computes every prompt followed by every answer, without a cache."""
 
     def __init__(self, hooked: HookedModel, max_tokens: int = 16_384) -> None:
         """max_tokens: of a batch, padding included."""
@@ -57,7 +57,7 @@ class PlainScorer:
         self, ask: Ask, rows: Sequence[tuple[int, ...]], choices: Sequence[tuple[int, ...]]
     ) -> np.ndarray:
         width, n = max(map(len, rows)), len(ask.ids)
-        # padding on the right: no token sees what comes later
+        # padding on the right: no token attends to later ones
         inputs = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=self.hooked.device)
         layout = self.hooked.layout
         steering = Steering([ask.edits] * len(rows), [n] * len(rows), layout.d_model, layout.n_layers)

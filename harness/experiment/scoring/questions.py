@@ -1,4 +1,4 @@
-"""What a model is asked in an experiment: a prompt, whole answers, and changes of its stream on the way."""
+"""The questions of an experiment: a prompt, whole answers, and edits of the residual stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agents.hooks.intervention import Intervention, SteeringError
 
 ANSWER_FLOOR = -80.0
-"""Log-probabilities below this are written as this: they are zero for every use."""
+"""Log-probabilities are clipped here: below it, a probability counts as zero."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ask:
 
     @property
     def first(self) -> int:
-        """The first token index that is computed anew: the first edited one, at most the last of the prompt."""
+        """The first token index that is recomputed: the first edited one, at most the last of the prompt."""
         last = len(self.ids) - 1
         return min((min(tokens_of(e)) for e in self.edits), default=last)
 

@@ -1,1 +1,1 @@
-"""Who works at an experiment's moments: this process, or actors on Ray, by one protocol."""
+"""The workers of an experiment: this process, or actors on Ray, behind one protocol."""

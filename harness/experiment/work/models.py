@@ -1,4 +1,4 @@
-"""The models that an experiment asks, and what reads their answers."""
+"""The models that an experiment asks, and the scorers of their answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def folders_of(runs: Sequence[Run]) -> list[Path]:
 
 
 def load_cast(runs: Sequence[Run], device: str, say: Say) -> dict[Path, Any]:
-    """All local models of some runs, by folder: what plays games on in which several models sit.
+    """All local models of some runs, by folder, to continue games with several models.
 
     Raises ExperimentError where one is not the model that played.
     """
@@ -69,9 +69,9 @@ def _loaded(path: Path, runs: Sequence[Run], device: str, say: Say) -> Any:
 def load_scorers(
     hooked: Any, manifest: Manifest, scenes: Sequence[Scenes], device: str, say: Say
 ) -> Mapping[str | None, Any]:
-    """What reads the answers of the model that played (None) and of the checkpoints that arms name.
+    """The scorers of the model that played (None) and of the checkpoints that arms name.
 
-    How they are read is chosen by the first moment and noted in the manifest. Raises ExperimentError.
+    The kind of scorer is chosen on the first moment and recorded in the manifest. Raises ExperimentError.
     """
     from agents.hooks.model import load_hooked_model
     from agents.models.small import find_model
@@ -104,7 +104,7 @@ def load_scorers(
 
 
 def _few(arms: Sequence[Arm]) -> list[Arm]:
-    """The unchanged moment and one arm a layer: enough to see whether packed answers are right."""
+    """The unchanged moment and one arm per layer: enough to verify packed answers."""
     edited = {arm.layer: arm for arm in arms if arm.kind == "direction"}
     return [arms[0], *edited.values()]
 

@@ -1,4 +1,4 @@
-"""An experiment's workers on Ray: actors on any node that reaches the folder, each with a model of its own."""
+"""An experiment's workers on Ray: actors on any node with access to the folder, each with its own model."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from harness.play.pools.cluster import n_cpus, ray_for_now
 from harness.play.progress import Progress
 
 AHEAD = 2
-"""Moments that an actor is sent at a time: one to work at, one that waits."""
+"""Moments queued per actor: one in progress, one waiting."""
 MAX_FRUITLESS = 5
-"""So many workers lost in a row without a moment done, and the experiment stops."""
+"""The experiment stops after this many workers lost in a row without a finished moment."""
 
 
 class WorkerActor:
-    """A worker's process. Made by `start` and not at once, so that an error there arrives as what it is."""
+    """A worker's process. `start`, not the constructor, creates the worker, so that its errors keep their type."""
 
     def start(self, folder: Path, device: str) -> None:
         """As `Worker.of`."""
@@ -63,7 +63,7 @@ def ray_workers(
 
 
 class OnRay:
-    """Workers on Ray. One that is lost is made again, and what it was at is done by another."""
+    """Workers on Ray. A lost worker is replaced, and another one does its moments."""
 
     def __init__(self, folder: Path, device: str, n: int, on_gpu: bool, say: Callable[[str], None]) -> None:
         self.folder, self.device, self.n, self.say = folder.resolve(), device, n, say

@@ -1,4 +1,4 @@
-"""The parts of an experiment that are played out: written a moment a file, so that a stopped one goes on."""
+"""The played parts of an experiment: one file per moment, so that a stopped experiment resumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.experiment.work.workers import Left, Workers
 def run_strategic(
     folder: Path, moments: Sequence[Moment], workers: Workers, say: Callable[[str], None]
 ) -> Path:
-    """Play the menus of a design's moments out and write `acts.parquet`; its path. Goes on after a stop."""
+    """Play out the menus of a design's moments and write `acts.parquet`; returns its path. Resumes after a stop."""
     place = folder / "acts"
     with storage(folder):
         place.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def run_strategic(
 def play_continuations(
     folder: Path, manifest: Manifest, workers: Workers, say: Callable[[str], None]
 ) -> None:
-    """Play what is left of an experiment's continuations and write `futures.parquet`. Raises StorageError."""
+    """Play an experiment's remaining continuations and write `futures.parquet`. Raises StorageError."""
     place = folder / "continuations"
     with storage(folder):
         place.mkdir(exist_ok=True)

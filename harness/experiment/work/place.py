@@ -17,11 +17,11 @@ class Place:
     """Where an experiment is carried out."""
 
     device: str = "auto"
-    """Of each worker's model: cpu, cuda or auto."""
+    """Device of each worker's model: cpu, cuda or auto."""
     executor: Executor = "auto"
     """`local`: this process; `ray`: actors on Ray; `auto`: this process where no cluster is named."""
     address: str | None = None
-    """Of a Ray cluster; None: a Ray of its own, or the one that this process has."""
+    """Address of a Ray cluster; None: this process's Ray instance, or a new local one."""
     n_workers: int | None = None
     """Actors on Ray; None: one for each GPU, or one for each core where there is none."""
 
@@ -43,7 +43,7 @@ class Place:
 
     @contextlib.contextmanager
     def workers(self, worker: Worker, say: Callable[[str], None]) -> Iterator[Workers]:
-        """The workers for a block: `worker` itself, or actors that are made of its folder.
+        """The workers for a block: `worker` itself, or actors created from its folder.
 
         Raises ConfigurationError where the cluster cannot be reached, TournamentError where Ray does not start.
         """

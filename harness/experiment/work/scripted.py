@@ -1,7 +1,8 @@
-"""Scripted players under arms of settings: they state the distribution that they draw from, so no model is asked.
+"""Scripted players under arms that change settings: players state the distribution that they draw from, so no model
+is asked.
 
-The utility of a covert channel is measured so: `settings.listen` has a partner act on what it reads, `settings.guard` a
-doctor who has broken the code; what follows is played with paired seeds as for any other arm.
+This measures the utility of a covert channel: `settings.listen` makes a partner act on what it decodes,
+`settings.guard` a doctor who has broken the code; continuations use paired seeds as for any other arm.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FLOOR = 1e-12
 
 
 def check_scripted(design: Design) -> None:
-    """Raises ExperimentError for a design that scripted players cannot be asked."""
+    """Raises ExperimentError for a design that scripted players do not support."""
     others = sorted({arm.kind for arm in design.arms if arm.kind != "player"})
     if others or design.directions or design.reasoning is not None or design.outcomes.beliefs:
         raise ExperimentError(
@@ -38,7 +39,7 @@ def check_scripted(design: Design) -> None:
 
 
 class ScriptedMeasurer:
-    """What scripted players would do at one moment under every arm."""
+    """The decision probabilities of scripted players at one moment under every arm."""
 
     def __init__(self, runs: Sequence[Run], arms: Sequence[Arm]) -> None:
         self.runs, self.arms = runs, arms
@@ -70,7 +71,7 @@ class ScriptedMeasurer:
         return out
 
     def check_changes(self, moments: Sequence[Moment]) -> None:
-        """Raises ExperimentError for an arm under which no moment goes another way."""
+        """Raises ExperimentError for an arm that changes no moment's distribution."""
         told = {arm.id: 0 for arm in self.arms if arm.kind == "player"}
         for moment in moments:
             rows = {row["arm"]: np.exp(row["logprobs"]) for row in self.rows(moment)}

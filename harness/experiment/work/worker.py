@@ -1,7 +1,7 @@
 """Work at one moment: its model asked under every arm, its continuations played, its menu of acts played out.
 
-A worker is made of an experiment's folder, in which everything that will be asked is written down before it is asked;
-so one on another machine does what one in this process does.
+A worker is created from an experiment's folder, which holds the whole plan before anything is asked; so a worker on
+another machine does the same as one in this process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Rows = list[dict[str, Any]]
 
 
 class Worker:
-    """What one process needs to work at the moments of one experiment. Models and games are read as they are needed."""
+    """One process's state for the moments of one experiment. Models and games are loaded on demand."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class Worker:
         device: str,
         say: Say,
     ) -> None:
-        """hooked: the model that played (`load_model`), None where none did, or where several did and are only to play
-        on (`cast`)."""
+        """hooked: the model that played (`load_model`); None where none did, or where several did and only continue
+        games (`cast`)."""
         self.folder, self.design, self.manifest, self.runs = folder, design, manifest, runs
         self.hooked, self.device, self.say = hooked, device, say
         self._close: Any = None
@@ -56,7 +56,7 @@ class Worker:
         runs = [load_run(source.path) for source in manifest.runs]
 
         def silent(text: str) -> None:
-            """Whoever sends the work tells how it goes."""
+            """Ignores messages: the sender of the work reports progress."""
 
         return cls(folder, design, manifest, runs, asked_model(design, runs, device, silent), device, silent)
 
@@ -85,12 +85,12 @@ class Worker:
 
     @cached_property
     def scorers(self) -> Any:
-        """What reads answers, by model."""
+        """The scorers of answers, by model."""
         return load_scorers(self.hooked, self.manifest, self.scenes, self.device, self.say)
 
     @cached_property
     def measurer(self) -> Measurer | ScriptedMeasurer:
-        """Asks the arms."""
+        """The measurer of the arms."""
         if self.hooked is None:
             return ScriptedMeasurer(self.runs, self.manifest.arms)
         outcomes = self.design.outcomes
@@ -106,7 +106,7 @@ class Worker:
 
     @cached_property
     def futures(self) -> Any:
-        """What plays each run's games on: scripted players as they are, models through hooked backends, one each."""
+        """Continues each run's games: scripted players as they are, models through one hooked backend each."""
         if self.hooked is None and not self.cast:
             return [Futures(run, {}) for run in self.runs]
         from agents.backends.hooked.backend import HookedBackend
@@ -135,7 +135,7 @@ class Worker:
         return found
 
     def _scorer_of(self, moment: Moment) -> Any:
-        """What reads the probabilities of the model that decided at a moment; None where no model sits."""
+        """The scorer of the model that decided at a moment; None where no model sits."""
         if self.hooked is not None:
             return self._scorer(self.hooked)
         if not self.cast:

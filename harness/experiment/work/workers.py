@@ -11,7 +11,7 @@ from harness.experiment.work.worker import Rows, Worker
 from harness.play.progress import clock
 
 Todo = Sequence[tuple[Moment, Any]]
-"""Moments, and what each needs beside what the folder holds."""
+"""Moments, each with its input beyond the folder's content."""
 
 
 class Workers(Protocol):
@@ -35,7 +35,7 @@ class Here:
 
 
 class Left:
-    """Tells how far the work is and how long the rest will take."""
+    """Reports progress and the remaining time."""
 
     def __init__(self, what: str, n_done: int, n_all: int, say: Callable[[str], None]) -> None:
         """what: in words; n_done: moments that were done before."""
@@ -43,7 +43,7 @@ class Left:
         self.began, self.before = time.monotonic(), n_done
 
     def add(self, n: int = 1) -> None:
-        """So many moments more are done."""
+        """Count `n` more moments as done."""
         self.n_done += n
         spent = time.monotonic() - self.began
         left = spent / (self.n_done - self.before) * (self.n_all - self.n_done)

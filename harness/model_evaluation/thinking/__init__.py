@@ -1,1 +1,1 @@
-"""What thinking does for a model of the typed language: measured on held-out games, against the exact observer."""
+"""The effect of thinking in a model of the typed language: measured on held-out games, against the exact observer."""

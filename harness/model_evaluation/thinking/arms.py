@@ -1,4 +1,4 @@
-"""What stands before a decision in each arm: nothing, filler, what the model wrote, or that with one thing changed."""
+"""The text before a decision in each arm: nothing, filler, the model's own thought, or that with one change."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ KIND_OF: dict[str, Kind] = {
     "steps": "steps", "shuffled": "steps", "corrupted": "steps", "exact steps": "steps",
 }  # fmt: skip
 AGAINST = {"filler": "none", "short filler": "none", "belief": "short filler", "exact belief": "short filler"}
-"""What an arm is compared with, the filler of its length; for those that are not named that is `filler`."""
+"""The arm that each arm is compared with, a filler of its length; for arms not named here it is `filler`."""
 
 
 class Thought(msgspec.Struct, frozen=True):
-    """A moment with what was thought before its decision."""
+    """A moment with the thought before its decision."""
 
     moment: int
     arm: str
     context: Context
     """Up to the end of the line."""
     text: str = ""
-    """What the line says after its opening."""
+    """The line's text after its opening."""
     line: Line | None = None
-    """The same, read; None for filler, none, and what cannot be read."""
+    """The text parsed; None for filler, `none`, and unparsable text."""
     n_tokens: int = 0
-    """Of the line behind the opening."""
+    """Tokens of the line after the opening."""
 
 
 class Thinkers:
-    """One model as the players that think in each way, on one backend."""
+    """One model as players with each kind of thinking, on one backend."""
 
     def __init__(
         self, backend: Backend, tokenizer: object, temperature: float = 0.0, budget: int = 160
@@ -94,7 +94,8 @@ class Thinkers:
         return Thought(moment.id, arm, context, text, _read(text), len(ids))
 
     def write(self, moments: Sequence[Moment], kind: Kind, starts: Sequence[str] | None = None) -> list[str]:
-        """What the model writes behind the opening, or behind the opening and a beginning: whole lines, as text."""
+        """The lines that the model writes after the opening, or after the opening and a prefill: whole lines, as
+        text."""
         prompts, begun = [], list(starts or [""] * len(moments))
         for moment, start in zip(moments, begun, strict=True):
             context = self.opened(moment, kind)
@@ -164,7 +165,7 @@ def _changed(thinkers: Thinkers, moments: Sequence[Moment], own: dict[int, str],
 
 
 def changed_steps(steps: Sequence[Step], arm: str, key: int) -> list[Step] | None:
-    """The steps in an order that is not theirs, or with the largest one turned round; None where that is impossible."""
+    """The steps in another order, or with the largest one inverted; None where that is impossible."""
     if arm == "corrupted":
         if not steps:
             return None

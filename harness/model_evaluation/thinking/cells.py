@@ -20,7 +20,7 @@ class Cell(NamedTuple):
     low: float
     high: float
     n: int
-    """Rows that it is of."""
+    """Number of rows."""
 
     def __str__(self) -> str:
         """The figure with its interval; empty without rows."""

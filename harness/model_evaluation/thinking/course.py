@@ -1,5 +1,5 @@
-"""A thinking model along its training: at each checkpoint what thinking does, what is read inside, and whether the
-model reads what it wrote."""
+"""A thinking model along its training: at each checkpoint the effect of thinking, the probed beliefs, and whether the
+model uses what it wrote."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.model_evaluation.thinking.tables import Table, column, dose_slopes,
 
 ARMS = ("none", "filler", "short filler", "belief", "steps", "exact belief")
 PLACES = ("before", "belief")
-"""Where the probe reads: before the thinking, and behind a line of `belief`."""
+"""Where the probe reads: before the thinking, and after a line of `belief`."""
 COURSE: dict[str, Any] = {
     "tokens": pl.Int64, "measure": pl.String, "arm": pl.String, "layer": pl.Int64, "value": pl.Float64,
     "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
@@ -73,7 +73,7 @@ def rows_of(tokens: int, m: Any) -> list[dict[str, Any]]:
 
 
 def tables_of(course: pl.DataFrame) -> list[Table]:
-    """Bits, regret, form and what an edit does by checkpoint, and R2 inside by checkpoint and layer."""
+    """Bits, regret, form and effect of an edit by checkpoint, and the probe's R2 by checkpoint and layer."""
     marks = course["tokens"].unique(maintain_order=True).to_list()
     layers = course["layer"].drop_nulls().unique(maintain_order=True).to_list()
     made = []

@@ -1,4 +1,4 @@
-"""Amortised against explicit: models of several depths, trained alike, with and without thinking.
+"""Amortised against explicit inference: models of several depths, trained alike, with and without thinking.
 
 Run it with `wolfscope train-thinking-model OUT --depths 1,2,4,8`.
 """

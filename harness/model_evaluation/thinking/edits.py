@@ -1,6 +1,6 @@
 """One number of the written belief is edited: does the ballot follow the words?
 
-Dose-response: the tenths that the model wrote of one living other are moved by each of `DOSES`, and the ballot behind
+Dose-response: the tenths that the model wrote of one living other are moved by each of `DOSES`, and the ballot after
 the changed line is scored. Two controls: the same edit about another living player, read at the first; and a pair
 about a dead player that is put into the line, once with the middle number and once moved by the dose.
 """
@@ -25,7 +25,7 @@ EDITS = {
     "moment": pl.Int64, "game": pl.Int64, "edit": pl.String, "dose": pl.Int64, "vote": pl.Float64, "moved": pl.Float64,
     "stated": pl.Float64,
 }  # fmt: skip
-"""One row an edit. edit: `subject`, `another`, `dead`. dose: by how many tenths the number was really moved. vote:
+"""One row an edit. edit: `subject`, `another`, `dead`. dose: by how many tenths the number was actually moved. vote:
 change of the probability of a vote for the subject (`dead`: there is none, null). moved: half the sum of the absolute
 changes of all options. stated: change of the subject's stated P(werewolf), null for `dead`."""
 
@@ -71,7 +71,7 @@ def _of_moment(scored: Scored, moment: Moment, line: Line) -> list[dict[str, Any
 
 
 def moved(line: Line, name: str, dose: int) -> tuple[Line, int]:
-    """The line with one number of its belief moved, within what tenths can say; and by how much it was moved."""
+    """The line with one number of its belief moved, within the range of tenths; and by how much it was moved."""
     now = line.belief[name]
     new = min(TENTHS, max(0, now + dose))
     return msgspec.structs.replace(line, belief={**line.belief, name: new}), new - now

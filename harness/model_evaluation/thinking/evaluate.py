@@ -35,7 +35,7 @@ from harness.model_evaluation.thinking.tables import (
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """All that one model did on some moments."""
+    """All measurements of one model on some moments."""
 
     questions: pl.DataFrame
     ballots: pl.DataFrame
@@ -48,7 +48,7 @@ def measure(
     hooked: HookedModel, tokenizer: object, found: Sequence[Moment], temperature: float = 0.0,
     arms: Sequence[str] = ARMS, deep: bool = True,
 ) -> Measured:  # fmt: skip
-    """Score all arms. deep: also the edits and what is inside."""
+    """Score all arms. deep: also the edits and the probed beliefs."""
     backend = HookedBackend(hooked)
     try:
         thinkers = Thinkers(backend, tokenizer, temperature)
@@ -65,7 +65,7 @@ def measure(
 
 
 def tables(m: Measured, arms: Sequence[str] = ARMS) -> list[Table]:
-    """What is told of a measurement."""
+    """The tables of a measurement."""
     own = [arm for arm in arms if not arm.startswith("exact")]
     lines = [arm for arm in arms if arm not in ("none", "filler", "short filler")]
     told = [arm for arm in lines if arm not in ("shuffled", "corrupted")]

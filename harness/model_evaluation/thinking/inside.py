@@ -1,8 +1,8 @@
-"""Beliefs inside the model, read by a linear probe before and behind the thinking, and the ballot where words and
-inside disagree.
+"""Beliefs inside the model, read by a linear probe before and after the thinking, and the ballot where the written
+and the probed belief disagree.
 
 The probe is a ridge on the residual stream after each layer at the token of a living other's name: before the
-thinking in the opening of the line (`Ada thinks belief (Ben Cal):`), behind it among the names that may be voted for.
+thinking in the opening of the line (`Ada thinks belief (Ben Cal):`), after it among the names that may be voted for.
 It is fitted on games with an even number and measured on the others.
 """
 
@@ -26,7 +26,7 @@ LAYERS = {
     "place": pl.String, "layer": pl.Int64, "r2": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
 }  # fmt: skip
 """One row a place and layer: R2 of the exact posterior's log-odds, with the 95% interval over games. place: `before`
-the thinking, or the arm behind whose thought it is read."""
+the thinking, or the arm after whose thought it is read."""
 CONFLICTS = {
     "moment": pl.Int64, "game": pl.Int64, "subject": pl.Int64, "words": pl.Float64, "inside": pl.Float64,
     "exact": pl.Float64, "vote": pl.Float64,
@@ -62,7 +62,7 @@ def inside(
     behind = {arm: {t.moment: t for t in found.get(arm, ())} for arm in ("none", "filler", "belief", "steps")}
     places = ["before", *(arm for arm, thoughts in behind.items() if len(thoughts) == len(moments))]
     streams: dict[str, list[np.ndarray]] = {place: [] for place in places}
-    for m in moments:  # one after the other, so that what they share is read once
+    for m in moments:  # one after the other, so that shared context is computed once
         for place in places:
             thought = None if place == "before" else behind[place][m.id]
             streams[place].append(streams_at(scored, m, *_place(scored, m, thought), layers))
@@ -128,8 +128,8 @@ def conflicts(
 
 
 def follows(table: pl.DataFrame) -> dict[str, Cell]:
-    """How much the ballot (log-probability) goes with the words and with the inside, each with the other held fixed:
-    least-squares slopes."""
+    """How the ballot (log-probability) depends on the written and on the probed belief, each with the other held
+    fixed: least-squares slopes."""
     names = ("words", "inside")
     found = slopes(table.select(names).to_numpy(), table["vote"].to_numpy(), table["game"].to_numpy())
     return dict(zip(names, found, strict=True))

@@ -1,4 +1,4 @@
-"""Held-out ballots before which a model may think: what each voter could know, and what ideal readers make of it."""
+"""Held-out ballots before which a model may think: each voter's evidence, and the beliefs of ideal observers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from games.werewolf.lexicon import lexicon as load_lexicon
 from harness.model_evaluation.held_out import ladder
 
 NEAR = 0.1
-"""A rung's reader answers a question where it and all above it are so near to the exact probability."""
+"""A rung's observer answers a question where it and all above it are this near to the exact probability."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -40,10 +40,10 @@ class Moment(msgspec.Struct, frozen=True):
     rungs: tuple[str, ...]
     """The lowest rung of the evidence ladder that answers for each of `subjects` (`NEAR`)."""
     rung: str
-    """The lowest rung whose reader, and all above it, would vote so well: less than `NEAR` of the best vote's chance to
-    hit a werewolf is lost, under the exact posterior."""
+    """The lowest rung whose observer, and all above it, would vote well: each loses less than `NEAR` of the best
+    vote's chance to hit a werewolf, under the exact posterior."""
     line: Line
-    """What the exact observer would write, in the order of `subjects`."""
+    """The line that the exact observer would write, in the order of `subjects`."""
     observation: Observation
 
 

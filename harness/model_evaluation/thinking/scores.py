@@ -1,4 +1,4 @@
-"""What a model states and how it would vote behind each thought, by exact option probabilities."""
+"""A model's stated beliefs and votes after each thought, by exact option probabilities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUESTIONS = {
     "rung": pl.String, "exact": pl.Float64, "stated": pl.Float64, "written": pl.Int64, "vote": pl.Float64,
     "bits": pl.Float64,
 }  # fmt: skip
-"""One row a question `Ada believes Ben` behind a thought. written: tenths, null where no line says them. vote: the
+"""One row a question `Ada believes Ben` after a thought. written: tenths, null where no line states them. vote: the
 probability of a vote for the subject. bits: from the exact posterior to the stated one, of the subject being a
 werewolf."""
 BALLOTS = {
@@ -31,21 +31,21 @@ BALLOTS = {
     "n_tokens": pl.Int64, "regret": pl.Float64, "hit": pl.Float64, "nobody": pl.Float64, "read": pl.Boolean,
     "text": pl.String,
 }  # fmt: skip
-"""One row a ballot behind a thought. rung: `Moment.rung`. hit: the probability that it is for a werewolf, under the
-exact posterior. regret: by how much the best vote's is higher. nobody: probability of a vote for nobody. read: whether
-the line could be read."""
+"""One row a ballot after a thought. rung: `Moment.rung`. hit: the probability that it is for a werewolf, under the
+exact posterior. regret: the best vote's probability minus `hit`. nobody: probability of a vote for nobody. read:
+whether the line could be read."""
 Scores = tuple[Mapping[int, float], Mapping[int, float]]
 """(P(vote) of each option, stated P(werewolf) of each subject)."""
 
 
 class Scored:
-    """A model's ballots and beliefs behind thoughts; contexts that extend each other share what is computed."""
+    """A model's ballots and beliefs after thoughts; contexts that extend each other share computation."""
 
     def __init__(self, hooked: HookedModel, thinkers: Thinkers) -> None:
         self.thinkers, self.scorer = thinkers, PackedScorer(hooked)
 
     def ballot(self, moment: Moment, thought: Thought) -> tuple[int, ...]:
-        """The prompt of the decision behind a thought."""
+        """The prompt of the decision after a thought."""
         plain = self.thinkers.players["none"]
         return tuple(plain.asked(thought.context.copy(), moment.observation).ids)
 

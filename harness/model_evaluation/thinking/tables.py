@@ -88,7 +88,7 @@ def rungs_table(
 
 
 def words_table(questions: pl.DataFrame, ballots: pl.DataFrame, arms: Sequence[str]) -> Table:
-    """What the lines themselves say: share that can be read, distance of the written tenths from the exact ones."""
+    """The written lines: share that can be parsed, distance of the written tenths from the exact ones."""
     rows = []
     for arm in arms:
         q = questions.filter((pl.col("arm") == arm) & pl.col("written").is_not_null())
@@ -126,8 +126,8 @@ def edits_table(edits: pl.DataFrame) -> Table:
 
 
 def doses_table(edits: pl.DataFrame) -> Table:
-    """The dose-response as slopes: how much a tenth more of the subject does to the vote for it and to its stated
-    probability, against a tenth more of another player."""
+    """The dose-response as slopes: the effect of one more tenth for the subject on the vote for it and on its stated
+    probability, against one more tenth for another player."""
     rows = []
     for name, text in (("vote", "P(vote for the subject)"), ("stated", "stated P(werewolf)")):
         rows.append((text, *map(str, dose_slopes(edits, name))))
