@@ -1,10 +1,10 @@
-"""Digests of what is no run: experiments, dictionaries, comparisons, data sets, states of trainings.
+"""Digests of folders other than runs: experiments, dictionaries, comparisons, data sets, training states.
 
     digests.json    of the files of one folder, each put there by the verb that wrote the file
 
-A writer seals its files; a reader holds those that it reads, and refuses what was changed since. Files that are not
-named there, and folders without `digests.json`, are of older versions or another program's and are read as they are. A
-state that a training goes on from carries its digest in itself, and that of its tensors.
+A writer seals its files; a reader checks the files that it reads and refuses changed ones. Unlisted files, and
+folders without `digests.json`, come from older versions or other programs and are read unchecked. A training state
+contains its own digest and that of its tensors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.gate import SEGMENT, TooLarge, read_bounded, segment
 
 FILE = "digests.json"
 LARGEST = 64 << 20
-"""Bytes of a list of digests, or of a training's state, that are read at most."""
+"""Largest list of digests or training state that is read, in bytes."""
 _VERB = re.compile(r"[a-z]+(-[a-z]+)*( [a-z]+)?")
 
 
@@ -38,14 +38,14 @@ class Seals(msgspec.Struct, frozen=True):
 
 
 def seal(folder: Path, *files: Path, verb: str) -> None:
-    """Keep the digests of some files of a folder, beside those that are kept there. verb: what makes them again.
+    """Add the digests of some files of a folder to its list. verb: the command that rebuilds them.
 
     Raises StorageError.
     """
     try:
         known = _read(folder)
     except RunDamaged:
-        known = {}  # whoever reads the other files has been told
+        known = {}  # readers of the other files have been warned
     for file in files:
         known[file.relative_to(folder).as_posix()] = (file_digest(file, afresh=True), verb)
     found = dict(sorted(known.items()))
@@ -54,7 +54,7 @@ def seal(folder: Path, *files: Path, verb: str) -> None:
 
 
 def changed(folder: Path, *names: str, afresh: bool = False) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong) of every sealed file of a folder that is not what was written.
+    """(name, what is wrong) of every changed sealed file of a folder.
 
     names: only these (none: all). afresh: read files again that this process has read before.
     """
@@ -80,13 +80,13 @@ def changed(folder: Path, *names: str, afresh: bool = False) -> Iterator[tuple[s
 
 
 def hold(folder: Path, *names: str) -> None:
-    """Raises RunDamaged where a sealed file of a folder is not what was written. names: only these (none: all)."""
+    """Raises RunDamaged where a sealed file of a folder was changed. names: only these (none: all)."""
     for name, what in changed(folder, *names):
         raise RunDamaged(f"{folder / name} is damaged: {what}")
 
 
 def files_of(folder: Path) -> list[Path]:
-    """All files below a folder, by path: what a verb that makes a whole folder seals."""
+    """All files below a folder, by path, for verbs that seal a whole folder."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
 
 
@@ -125,9 +125,9 @@ def write_state(path: Path, state: Mapping[str, Any], tensors: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What `write_state` kept, without its digests; states of older versions have none and are read as they are.
+    """The state that `write_state` saved, without its digests; older states have none and are read unchecked.
 
-    Raises RunDamaged where state or tensors are not what was written; FileNotFoundError.
+    Raises RunDamaged where state or tensors were changed; FileNotFoundError.
     """
     remedy = f"restore both from a copy, or remove {path} and begin again"
     try:
@@ -156,8 +156,8 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def keep_lines(path: Path, key: str, most: int) -> None:
-    """Drop the lines of a training's curve whose `key` is above `most`: they are made again. Raises RunDamaged for a
-    line that is no JSON with that key; StorageError."""
+    """Drop the lines of a training's curve whose `key` is above `most`, which the training writes again. Raises
+    RunDamaged for a line that is not JSON with that key; StorageError."""
     if not path.is_file():
         return
     kept = []

@@ -1,7 +1,7 @@
 """Players from outside the repository: `policy = "package.module:name"`, and when their code may run.
 
 A configuration of one's own may name any. A run folder may come from anywhere: what only reads it never imports what
-its manifest names, and what plays on from it refuses to unless the user trusts it.
+its manifest names, and what plays on from it refuses to unless the user trusts the folder.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def refuse_outside(configs: Iterable[Config], trusted: bool) -> None:
 
 
 def make_outside(name: str, policy: str, settings: Mapping[str, Any]) -> Agent:
-    """The player that `package.module:name` makes, given its name and the settings as keyword arguments.
+    """The player that `package.module:name` creates from its name and the settings as keyword arguments.
 
     It is a class with a coroutine function `act`, or a function whose annotation says that it returns such a class.
     Raises ImportError, AttributeError, TypeError.
@@ -71,10 +71,10 @@ def _acts(kind: Any) -> bool:
 
 
 def _returned(make: Any) -> Any:
-    """The class that a function of Python says it returns; None for anything else."""
+    """The class in a Python function's return annotation; None for anything else."""
     if not inspect.isfunction(make):
         return None
     try:
         return typing.get_type_hints(make).get("return")
-    except (NameError, TypeError, AttributeError):  # an annotation that names nothing
+    except (NameError, TypeError, AttributeError):  # an annotation that names no known class
         return None

@@ -1,4 +1,4 @@
-"""What a run is doing: a live table on a terminal, plain lines elsewhere, JSON lines for scripts."""
+"""A run's progress: a live table on a terminal, plain lines elsewhere, JSON lines for scripts."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Progress:
         self.pause()
 
     def say(self, text: str) -> None:
-        """One line about what is being done now."""
+        """Print one line about the current activity."""
         if self.mode == "json":
             self._emit({"message": text})
         elif self.mode != "quiet":
             say(self.console, text)
 
     def lost(self, text: str) -> None:
-        """One line about a runner or an engine that has died and is replaced."""
+        """Print one line about a runner or an engine that has died and is replaced."""
         self.losses += 1
         self.say(text)
 
@@ -112,7 +112,7 @@ class Progress:
         part = path.with_name(f".{NAME}.part")
         try:
             part.write_text(json.dumps(self.facts(), ensure_ascii=False))
-            part.replace(path)  # whole at any moment; not worth waiting for the disk
+            part.replace(path)  # atomic, without waiting for the disk
         except OSError as error:
             self._path = None
             self.say(f"{path} cannot be written ({error.strerror}): the run cannot be watched from elsewhere")
@@ -207,7 +207,7 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def clock(seconds: float) -> str:
-    """A duration in the words of a person: 40 s, 3 min, 2 h 5 min."""
+    """A duration in readable units: 40 s, 3 min, 2 h 5 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

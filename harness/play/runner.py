@@ -1,7 +1,7 @@
-"""A runner: one process that plays many games side by side and writes one journal.
+"""A runner: one process that plays many games concurrently and writes one journal.
 
-All decisions of a step are asked together, and the steps of all its games run into each other, so that an engine
-sees as many requests at once as there are. A step is in the journal before the next question is asked.
+All decisions of a step are asked together, and the steps of different games interleave, so that an engine gets all
+open requests at once. A step is in the journal before the next question is asked.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Counts(msgspec.Struct):
     backend_errors: int = 0
     """Decisions of models that are fallbacks because the backend failed."""
     prompt_tokens: int = 0
-    """Tokens of prompts, those of the context that they continue included."""
+    """Prompt tokens, including those of the context that a prompt continues."""
     cached_tokens: int = 0
     """Of these, taken from an engine's prefix cache."""
     output_tokens: int = 0
@@ -67,7 +67,7 @@ class Counts(msgspec.Struct):
 
 
 def slow_agents(config: Config) -> set[str]:
-    """The seated agents that may wait for something: all but the scripted players of the package."""
+    """The seated agents that may wait for I/O: all but the scripted players of the package."""
     agents = {name: config.agents[name] for name in config.roster.agents()}
     return {name for name, agent in agents.items() if not agent.policy or ":" in agent.policy}
 
@@ -92,7 +92,7 @@ class Runner:
         self._prices = prices_of(configs[0], {name: b.model for name, b in backends.items()})
         self._watched = self._watch(journal.parent.parent / "activations")
         self._agents: dict[tuple[int, str], Agent] = {}
-        # Scripted players never wait for anything: a task for each of their moves would only cost time.
+        # Scripted players never wait: a task for each of their moves would only cost time.
         self._slow = [slow_agents(config) for config in configs]
         self._contexts: dict[tuple[str, int], int] = {}
         self._counts = Counts()
@@ -106,18 +106,16 @@ class Runner:
 
         A game that cannot go on has an end as well, with its reason. Raises StorageError when the journal cannot be
         written, EngineLost when there is no engine any more, ReplayError when the rules have changed since
-        `replayed` was written: none of them is the game's fault, and it can go on later.
+        `replayed` was written: none of them is the game's fault, and the game can be resumed.
         """
-        await asyncio.sleep(
-            0
-        )  # games of players who never wait follow each other: let other calls in between
+        await asyncio.sleep(0)  # games of players who never wait run back to back: let other calls in between
         began = time.monotonic()
         self._counts.in_flight += 1
         if not replayed:
             self._journal.add(
                 planned.game_id, start=Start(planned.index, planned.seed, planned.cell, planned.agents)
             )
-        for record in replayed:  # what was said before an interruption is context of what comes
+        for record in replayed:  # speech before an interruption is context for later turns
             if isinstance(record, Decision):
                 self._length(planned.game_id, record)
         beliefs: Sequence[Belief] = ()
@@ -200,7 +198,7 @@ class Runner:
         return self._agents[cell, name]
 
     def _watch(self, path: Path) -> Watched | None:
-        """Put the backend whose activations are kept while playing under watch."""
+        """Wrap the backend whose activations are recorded during play."""
         section = self._configs[0].activations if self._configs else None
         if section is None or not section.while_playing:
             return None
@@ -231,9 +229,7 @@ class Runner:
             if (trace := record.trace) is not None:
                 length = self._length(game_id, record)
                 counts.prompt_tokens += length
-                counts.cached_tokens += min(
-                    trace.n_cached, length
-                )  # a server may count by other rules than ours
+                counts.cached_tokens += min(trace.n_cached, length)  # a server may count differently
                 counts.output_tokens += len(trace.output_ids)
 
     def _length(self, game_id: str, record: Decision) -> int:
@@ -247,7 +243,7 @@ class Runner:
         return length
 
     async def counts(self) -> Counts:
-        """What was done so far."""
+        """The counts so far."""
         return msgspec.structs.replace(self._counts, cpu_seconds=time.process_time() - self._ready_at)
 
     async def close(self) -> None:

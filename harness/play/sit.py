@@ -29,7 +29,7 @@ def humans(config: Config) -> list[str]:
 
 
 def sit(config: Config, out: str | Path, progress: Progress) -> Path:
-    """Play a configuration's games one after the other; goes on where an earlier call stopped.
+    """Play a configuration's games one after the other; resumes where an earlier call stopped.
 
     Raises ConfigurationError where no human is seated, and what `harness.play.tournament.run_tournament` raises.
     """

@@ -2,8 +2,8 @@
 
 Games are played on Ray, or, where a run needs no cluster, in processes of this machine.
 
-There is one way to recover from anything: read the journals, keep what has ended, go on with what has not. The
-same command after a kill does it, and so does a running tournament when a runner or an engine dies under it.
+There is one way to recover: read the journals, keep the ended games, resume the others. The same command does it
+after a kill, and a running tournament does it when a runner or an engine dies.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from harness.play.pools.on_ray import RayPool
 
 MAX_FRUITLESS = 5
-"""So many recoveries in a row after which not one line was logged, and the run gives up (after half a minute)."""
+"""The run gives up after this many recoveries in a row without a logged line (about half a minute)."""
 MAX_RECOVERIES = 100
-"""So many lost runners and engines one command recovers from."""
+"""How many lost runners and engines one command recovers from."""
 GAMES_A_RUNNER = 256
 GAMES_A_CALL = 16
-"""Of scripted players, who play a game in a few milliseconds."""
+"""Games per call of scripted players, who play one in a few milliseconds."""
 MAX_RUNNERS = 1024
 
 
@@ -54,13 +54,13 @@ def run_tournament(
     address: str | None = None,
     executor: Executor = "auto",
 ) -> Path:
-    """Play what is left of a configuration's games into the run folder `out`; its absolute path.
+    """Play a configuration's remaining games into the run folder `out`; returns its absolute path.
 
-    The folder is made, or taken up where it was left. address: a Ray cluster's, None: a Ray of its own (or the one
-    that this process already has). executor: see `Executor`.
+    Creates the folder, or resumes the run in it. address: of a Ray cluster; None: this process's Ray instance or a
+    new local one. executor: see `Executor`.
 
     Raises ConfigurationError, RunFolderError, StorageError, BackendError, ModelFilesError and TournamentError;
-    after each of them the same command goes on where it stopped.
+    after each of them the same command resumes.
     """
     progress = progress or Progress("quiet")
     seated = sorted({name for name in config.roster.agents() if config.agents[name].kind == "human"})
@@ -105,7 +105,7 @@ def play_schedule(
     address: str | None = None,
     backends: Mapping[str, Backend] | None = None,
 ) -> None:
-    """Play what is left of a schedule into a claimed run folder, on Ray, and write its tables. Raises as above.
+    """Play the rest of a schedule into a claimed run folder, on Ray, and write its tables. Raises as above.
 
     backends: engines that run already, by the configuration's names; they are left running.
     """
@@ -157,7 +157,7 @@ class _Tournament:
         return ray_for_now(self.address, self.progress)
 
     def _play_all(self) -> None:
-        """Play until every game has ended by the journals, whatever is lost on the way."""
+        """Play until every game has ended by the journals, through losses of runners and engines."""
         fruitless, logged, lost = 0, -1, ""
         for attempt in range(MAX_RECOVERIES + 1):
             journal = self._journal()
@@ -250,7 +250,7 @@ class _Tournament:
             self._stop_if_spent()
 
     def _pool(self) -> tuple[type[LocalPool] | type[RayPool], Deaths | None]:
-        """What plays the games, and what looks on when engines die."""
+        """The pool that plays the games, and the watcher of engine deaths."""
         if self.local:
             return LocalPool, None
         from agents.backends.restart import Deaths
@@ -304,7 +304,7 @@ class _Tournament:
 
 
 def starts_of(schedule: Iterable[Planned]) -> dict[str, Start]:
-    """What a journal must say of the beginning of each game of a schedule."""
+    """The start record that a journal must hold for each game of a schedule."""
     return {p.game_id: Start(p.index, p.seed, p.cell, p.agents) for p in schedule}
 
 

@@ -1,8 +1,7 @@
 """Experiment trackers: where a run's progress is reported besides the terminal.
 
 A tracker is anything with the three methods of `Tracker`. JSON lines need nothing; Weights & Biases and MLflow are used
-where they are installed. A tracker that fails is said to have failed, once, and left out from then on: it never
-stops a run.
+where they are installed. A failing tracker is reported once and then left out: it never stops a run.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Status = Literal["finished", "stopped", "failed"]
 
 
 class RunFacts(msgspec.Struct, frozen=True):
-    """What a tracker is told of a run before it plays."""
+    """The facts about a run that a tracker gets before it plays."""
 
     name: str
     path: str
@@ -44,7 +43,7 @@ class Tracker(Protocol):
     """Takes a run's progress. Called from one thread, in this order: `start`, `log` any number of times, `finish`."""
 
     def start(self, run: RunFacts) -> None:
-        """A run begins, or is gone on with."""
+        """A run begins or resumes."""
         ...
 
     def log(self, facts: Mapping[str, float], step: int) -> None:
@@ -83,7 +82,7 @@ class JsonLines:
 
 
 class Wandb:
-    """Weights & Biases: one run of the project, named as ours and found again by its configuration's hash."""
+    """Weights & Biases: one run of the project, with our run's name, found again by its configuration's hash."""
 
     def __init__(self, project: str) -> None:
         """Raises ConfigurationError where wandb is not installed."""
@@ -171,7 +170,7 @@ def tracker_of(words: str) -> Tracker:
 
 
 class TrackedProgress(Progress):
-    """Progress that is told to trackers too, at most every few seconds."""
+    """Progress that is also sent to trackers, at most every few seconds."""
 
     def __init__(self, mode: Mode | None, trackers: Sequence[Tracker], every: float = 5.0) -> None:
         """every: seconds between calls of `Tracker.log`."""
@@ -190,7 +189,7 @@ class TrackedProgress(Progress):
 
     @contextmanager
     def tracked(self, config: Config, path: Path) -> Iterator[None]:
-        """Around the playing: starts the trackers and tells them how it ended."""
+        """Context manager around the playing: starts the trackers and reports the end to them."""
         if not self._trackers:
             yield
             return

@@ -16,22 +16,22 @@ from harness.play.progress import NAME, clock, line, table
 from harness.run.folder import Run, load_run
 
 MOST_BYTES = 2**20
-"""A published state is not larger."""
+"""Largest size of a published state."""
 OLD_S = 15.0
-"""A playing run says something about once a second; after so many seconds of silence it has probably been stopped."""
+"""A playing run publishes about once a second; after this many silent seconds it has probably been stopped."""
 
 
 def state(path: Path) -> dict[str, Any]:
-    """What a run is doing: `Progress.facts`, `status`, and `age`, how many seconds old that is.
+    """A run's state: `Progress.facts`, `status`, and `age`, its age in seconds.
 
-    A run that is not being played is told by its games alone. Raises RunFolderError.
+    For a run that is not being played, the state comes from its games alone. Raises RunFolderError.
     """
     run = load_run(path)
     published = path / NAME
     try:
         facts = _read(published)
         age = time.time() - published.stat().st_mtime
-    except (OSError, ValueError, TooLarge):  # none, or none of ours
+    except (OSError, ValueError, TooLarge):  # missing, or not ours
         facts, age = _from_games(run), None
     if run.finished:
         facts, age = _from_games(run), None
@@ -70,7 +70,7 @@ def _from_games(run: Run) -> dict[str, Any]:
 
 
 def remark(facts: dict[str, Any]) -> str | None:
-    """What has to be said besides the numbers."""
+    """A remark to show beside the numbers."""
     if facts["status"] == "finished":
         return "; ".join(["finished", *facts.get("failing", ())])
     if facts.get("backend_errors", 0) > facts.get("max_backend_errors", 1) * facts.get("model_decisions", 0):

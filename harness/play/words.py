@@ -1,9 +1,9 @@
 """The gate for words that a configuration or a user puts into a model's context.
 
-A tokenizer with a token for what it does not know reads every unknown word as that one token: to the model all of
-them look alike, and nothing fails. So each text that is known before the games begin (lexicon, names, prefix, persona,
-advice, thinking that is given, a speech that a branch puts into a player's mouth) is held to the tokenizer of every
-seated model that will read it. What is said while a game goes on is counted in `Trace.sampling["unknown"]`.
+A tokenizer with an unknown-word token maps every unknown word to it: the model cannot distinguish them, and nothing
+fails. So each text that is known before the games begin (lexicon, names, prefix, persona, advice, prefilled thinking,
+a speech that a branch inserts) is checked against the tokenizer of every seated model that will read it. What is said
+while a game goes on is counted in `Trace.sampling["unknown"]`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ OWN = (
     ("factors", "advice"),
     ("factors", "monitored"),
 )
-"""Where the settings of a model player hold words of the user's own."""
+"""Settings of a model player that hold the user's words."""
 SHOWN = 8
-"""So many unknown words are named."""
+"""Most unknown words that a message names."""
 
 Known = set[tuple[Path, str]]
-"""(folder of a tokenizer, text or lexicon) that were held to each other and fit."""
+"""(folder of a tokenizer, text or lexicon) pairs that passed the check."""
 
 
 def check_words(config: Config, said: Iterable[tuple[str, str]] = (), known: Known | None = None) -> None:
-    """Hold every text of a configuration to the tokenizers of the seated models that read it.
+    """Check every text of a configuration against the tokenizers of the seated models that read it.
 
-    said: further (where it stands, text) that all seated models will read. known: pairs that were held before; those
-    that fit are added.
+    said: further (place, text) pairs that all seated models will read. known: pairs checked before; passing ones are
+    added.
 
     Raises ConfigurationError naming the text, the words and the model, ModelFilesError.
     """
@@ -56,7 +56,7 @@ def check_words(config: Config, said: Iterable[tuple[str, str]] = (), known: Kno
 
 
 def _tokenizer_of(section: AgentSection, config: Config) -> Path | None:
-    """The folder of the tokenizer with which a player's contexts are made; None where there is none to ask."""
+    """The folder of the tokenizer of a player's contexts; None where it has none."""
     from harness.config.models import model_folder
 
     if section.kind != "llm":
@@ -100,7 +100,8 @@ def _check_text(
 def _check_lexicon(
     name: str, model: str, folder: Path, lexicon: str, words: tuple[str, ...], known: Known
 ) -> None:
-    """A model of few words must know those that the game can show; words of roles that are not dealt are not asked."""
+    """Checks that a model with a small vocabulary knows the words that the game can show, except those of roles that
+    are not dealt."""
     key = (folder, f"words {' '.join(words)}")
     if key in known:
         return

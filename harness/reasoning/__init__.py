@@ -1,1 +1,1 @@
-"""A decision's reasoning: where it stands in the tokens as played, its steps, and how it can be changed."""
+"""A decision's reasoning: its position in the tokens as played, its steps, and changes of it."""

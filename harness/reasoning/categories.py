@@ -1,7 +1,8 @@
-"""What a step of reasoning does, by rule: it states a fact, infers about a player, plans, plans to deceive, backtracks.
+"""The category of a reasoning step, by rule: it states a fact, infers about a player, plans, plans to deceive, or
+backtracks.
 
-The rules are words of English and of the games' typed language. They are a coarse reading; the tables can hold a
-judge's reading beside it. A step gets the first category whose rule matches, in the order of `CATEGORIES`.
+The rules are words of English and of the games' typed language. They are a coarse classification; the tables can hold
+a judge's beside it. A step gets the first category whose rule matches, in the order of `CATEGORIES`.
 """
 
 from __future__ import annotations

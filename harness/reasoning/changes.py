@@ -1,4 +1,4 @@
-"""Changes of a decision's reasoning, on its token ids: what stands before and behind it stays as played."""
+"""Changes of a decision's reasoning, on its token ids: the tokens before and after it stay as played."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.reasoning.played import Played
 from harness.reasoning.steps import Step
 
 Do = Literal["cut", "drop", "resample", "edit", "shuffle", "filler", "other", "none", "irrelevant"]
-"""What is done: everything behind a step is cut off; a step is left out; the model goes on from before it by itself,
-and what says something else there counts; what it says of the subject is turned into its opposite; the steps are put
-into another order; words that say nothing in place of all, of equal length; another seat's reasoning in place of it;
-none at all. irrelevant: the sham of an edit, the same about another player."""
+"""What is done, in this order: cut everything after a step; drop a step; resample from before it, counting
+continuations that differ from it; edit its claim about the subject into the opposite; shuffle the steps; replace all
+by filler of equal length; use another seat's reasoning; use none. irrelevant: the sham of an edit, the same about
+another player."""
 DOES: tuple[Do, ...] = get_args(Do)
 Which = Literal["drawn", "subject", "first", "last", "half"]
 """Which step: a drawn one; the last that names the subject; the first; the last; the one at which half of the tokens
@@ -27,7 +27,7 @@ SURE = (
     "I am now sure that {name} is a werewolf.",
     "I am now sure that {name} is not a werewolf.",
 )
-"""What an edit of prose says of a player that the step held for innocent, and for a werewolf."""
+"""The sentence that an edit of prose writes about a player whom the step called innocent, or a werewolf."""
 
 
 def step_of(played: Played, which: Which, subject: int, rng: np.random.Generator) -> int | None:
@@ -64,7 +64,7 @@ def shuffled(played: Played, rng: np.random.Generator) -> tuple[int, ...] | None
 
 
 def filler(encoder: Encoder, n: int) -> tuple[int, ...]:
-    """Exactly n tokens of words that say nothing."""
+    """Exactly n tokens of filler words."""
     found: list[int] = []
     while len(found) < n:
         found += encoder.encode(" " + " ".join(FILLER))[0]
@@ -80,7 +80,7 @@ def edited(
     text: Any = None,
     words: Any = None,
 ) -> tuple[int, ...] | None:
-    """The reasoning with what step k says of a player turned into its opposite; None where it says nothing of it.
+    """The reasoning with step k's claim about a player inverted; None where it makes none.
 
     text, words: the game's codec and its words, for steps of the typed language; prose is edited by template.
     """
@@ -97,7 +97,7 @@ def edited(
 
 
 def opposite(step: Step, name: str, text: Any, words: Any, subject: int) -> str:
-    """What a step says, with the opposite about one player: its tenths counted from ten, the evidence on the other
+    """A step's text with the claim about one player inverted: tenths subtracted from ten, the evidence on the other
     side, the typed act reversed, or a sentence by template."""
     said = step.text
     tenths = re.compile(rf"\b{re.escape(name)} (\d+)\b")
@@ -115,7 +115,7 @@ def opposite(step: Step, name: str, text: Any, words: Any, subject: int) -> str:
 
 
 def accuses(said: str) -> bool:
-    """Whether a sentence holds somebody for a werewolf, by its words."""
+    """Whether a sentence calls somebody a werewolf, by its words."""
     against = re.search(
         r"\b(?:were)?wol(?:f|ves)\b|suspicious|suspect|lying|liar|guilty|against|vote (?:for )?\w+|accus",
         said,
@@ -136,8 +136,8 @@ def changed_body(
     donor: Callable[[], Sequence[int] | None] = lambda: None,
     codec: tuple[Any, Any] = (None, None),
 ) -> tuple[int, ...] | None:
-    """The reasoning after a change; None where this decision has no such change. A `resample` is many: it is written by
-    the model (`harness.experiment.reasoning`).
+    """The reasoning after a change; None where this decision has no such change. The model itself writes the many
+    samples of a `resample` (`harness.experiment.reasoning`).
 
     other: the player that the sham of an edit is about. donor: another seat's reasoning, asked for only where needed.
     """

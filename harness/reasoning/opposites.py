@@ -1,4 +1,4 @@
-"""What is said, turned into its opposite about one player, and words that say nothing."""
+"""Inverting a claim about one player, and filler words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ FILLER = ("I", "will", "not")
 
 
 def flipped(text: Any, acts: Sequence[SpeechAct], subject: int) -> tuple[SpeechAct, ...]:
-    """The acts with what they claim of the subject turned into its opposite; others as they are. text: the game's
+    """The acts with their claims about the subject inverted; others unchanged. text: the game's
     (`games.text.Text`)."""
     return tuple(text.opposite(act) if act.subject == subject else act for act in acts)

@@ -1,9 +1,9 @@
-"""The reasoning behind one decision, in the token ids of the log: what stands before it, its steps, what stands between
-it and the answer, and every legal answer.
+"""The reasoning of one decision, in the token ids of the log: the tokens before it, its steps, the tokens between it
+and the answer, and every legal answer.
 
-Nothing is rendered again. A prompt whose reasoning stops after step k is the ids as played up to the end of that step
-and then the ids as played from the end of the reasoning to the answer, by which the thinking is closed in the
-template's own form and the answer demanded as it was.
+Nothing is rendered again. A prompt whose reasoning stops after step k joins the played ids up to the end of that step
+and the played ids from the end of the reasoning to the answer, which close the thinking in the template's own form
+and demand the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.reasoning.categories import category_of
 from harness.reasoning.steps import Cut, Step, cut_tokens, token_starts
 
 REJECTED = ("rejected", "repair")
-"""Spans after which an answer was asked for again: the reasoning that counts stands behind the last of them."""
+"""Spans after which an answer was asked for again: the effective reasoning follows the last of them."""
 
 
 class NoReasoning(WolfscopeError, ValueError):
@@ -51,8 +51,8 @@ class Played(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...]
     """Of `ids`, mentions inside of the reasoning included."""
     own: int = 0
-    """Tokens that the prompt of the decision's first question shares with it: what stands before all that was written
-    for this decision."""
+    """Length of the prefix shared with the prompt of the decision's first question: everything before the text
+    written for this decision."""
     how: Cut = "sentences"
 
     @property
@@ -112,7 +112,7 @@ def played_reasoning(
     if not stretches:
         raise NoReasoning(f"decision {decision.seq} of {decision.agent!r} has no reasoning before its answer")
     start, end = max(stretches, key=lambda one: one[1] - one[0])
-    # other stretches behind it (notes after thinking) would tell what was left out of it
+    # later reasoning (notes after thinking) would reveal what was left out
     hidden = {i for a, b in stretches if a >= end for i in range(a, b)}
     ids = [token for i, token in enumerate(ids) if i not in hidden]
     how: Cut = "sentences" if isinstance(player, ChatPlayer) else "items"
@@ -185,7 +185,7 @@ def _answers(
 def _stretches(
     player: Any, encoder: Encoder, ids: Sequence[int], spans: Sequence[Span]
 ) -> list[tuple[int, int]]:
-    """Token ranges of the words of reasoning before the answer, marks left out, in order."""
+    """Token ranges of the reasoning before the answer, without its delimiters, in order."""
     since = max((s.end for s in spans if s.kind in REJECTED), default=0)
     found = []
     for span in sorted((s for s in spans if s.kind == "reasoning"), key=lambda s: s.start):
@@ -202,7 +202,7 @@ def _stretches(
 
 
 def _questions(spans: Sequence[Span], end: int, hidden: set[int]) -> list[Span]:
-    """The spans behind the reasoning that are no reasoning and no output, moved up by what was left out."""
+    """The spans after the reasoning that are neither reasoning nor output, shifted by the omitted tokens."""
     moved = []
     for span in spans:
         if span.start >= end and span.kind in ("question", "template"):

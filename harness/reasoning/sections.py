@@ -8,14 +8,14 @@ from harness.config.sections import Section
 
 
 class ReasoningSection(Section):
-    """`[reasoning]`: at each moment the reasoning is read after every step, and written on from there."""
+    """`[reasoning]`: at each moment, measure the reasoning after every step, and continue it from there."""
 
     rollouts: int = Field(default=10, ge=0)
     """Free continuations of each prefix; 0: only what is decided where the answer is demanded at once."""
     most: int = Field(default=12, ge=2)
     """Prefixes of one reasoning, evenly spread where it has more steps."""
     max_tokens: int = Field(default=256, ge=1)
-    """Of a continuation's reasoning."""
+    """Token limit of a continuation's reasoning."""
     repeats: int = Field(default=4, ge=0)
     """Continuations of one prefix that are drawn a second time by the same seeds with nothing cached."""
     judge: str | None = None
@@ -25,7 +25,7 @@ class ReasoningSection(Section):
 
 
 class TurnsSection(Section):
-    """`[turns]`: at each moment the player takes its whole turn anew, as it is and under each arm: it thinks, speaks
+    """`[turns]`: at each moment the player repeats its whole turn, unchanged and under each arm: it thinks, speaks
     and decides. Arms are of kind player."""
 
     n: int = Field(default=10, ge=1)

@@ -1,5 +1,5 @@
-"""Reasoning cut into steps with token spans: sentences of prose, items of typed language. On token ids, never on words
-that are rendered again: the steps of a stretch of tokens, put together, are that stretch."""
+"""Reasoning cut into steps with token spans: sentences of prose, items of typed language. Steps are cut on token ids,
+never on rendered text: the concatenated steps are the original tokens."""
 
 from __future__ import annotations
 

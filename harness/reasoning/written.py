@@ -1,4 +1,4 @@
-"""What a reasoning states of the others at its end: P(werewolf) of each player that it says something of."""
+"""The beliefs that a reasoning states at its end: P(werewolf) of each player that it judges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.reasoning.changes import accuses
 from harness.reasoning.steps import Step
 
 AGAINST, IN_FAVOUR = 0.85, 0.15
-"""Probabilities that stand for a stance in words alone."""
+"""Probabilities assigned to a stance given only in words."""
 _STANCE = re.compile(
     r"\b(?:were)?wol(?:f|ves)\b|suspicious|suspect|lying|liar|guilty|accus|innocent|villager|trust|honest|defend|vouch",
     re.IGNORECASE,
@@ -18,7 +18,7 @@ _FOR = re.compile(r"innocent|villager|trust|honest|defend|vouch", re.IGNORECASE)
 
 
 def written_belief(steps: Sequence[Step], names: Sequence[str]) -> dict[int, float]:
-    """Seat -> P(werewolf) as the last step says that states one: `Ben 7` in tenths or `Ben: 70%`; else by its words
+    """Seat -> P(werewolf) from the last step that states one: `Ben 7` in tenths or `Ben: 70%`; else by its words
     (`Ben is suspicious`), as `AGAINST` or `IN_FAVOUR`."""
     found: dict[int, float] = {}
     for step in steps:

@@ -1,1 +1,1 @@
-"""What can be written in a configuration, read from the code that reads it: for the command line, the docs, editors."""
+"""The reference of a configuration's keys, derived from the code: for the command line, the docs, editors."""

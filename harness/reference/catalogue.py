@@ -28,13 +28,13 @@ class Table(msgspec.Struct, frozen=True):
     """One table of the configuration."""
 
     name: str
-    """As it is written: `run`, `agents.NAME.settings`."""
+    """The table's name as written: `run`, `agents.NAME.settings`."""
     about: str
     keys: list[Key]
 
 
 class Named(msgspec.Struct, frozen=True):
-    """Something that a configuration calls by its name."""
+    """Something that a configuration names."""
 
     name: str
     about: str
@@ -132,7 +132,7 @@ def _toml(value: Any) -> str:
 
 
 def policies() -> list[Named]:
-    """The scripted players: characters with what sets each apart, and the others."""
+    """The scripted players: characters with their distinguishing traits, and the others."""
     plain = msgspec.to_builtins(Style())
     found = []
     for name, style in STYLES.items():

@@ -1,4 +1,4 @@
-"""The fields of a class of settings: name, type, default, range, and the docstring that stands under each."""
+"""The fields of a settings class: name, type, default, range, and the docstring under each."""
 
 from __future__ import annotations
 

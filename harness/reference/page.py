@@ -54,7 +54,7 @@ def _cell(text: str) -> str:
 
 
 def plain(part: str | None = None) -> list[str]:
-    """Lines for a terminal; part: only tables whose name begins so. Empty where there is no such table."""
+    """Lines for a terminal; part: only tables whose name begins with it. Empty where there is no such table."""
     lines = []
     for table in tables():
         if part is not None and not f"{table.name}.".startswith(f"{part}."):

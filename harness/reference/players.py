@@ -1,6 +1,7 @@
-"""Keys of players and backends whose settings are arguments of a class that needs more than a configuration to be read.
+"""Keys of players and backends whose settings are constructor arguments, which cannot be derived from a settings
+class.
 
-A test holds each list to the arguments of its class.
+A test compares each list with the arguments of its class.
 """
 
 from __future__ import annotations

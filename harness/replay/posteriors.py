@@ -1,4 +1,4 @@
-"""What a game's observers make of a logged game, as points of a belief matrix."""
+"""The posteriors of a game's observers on a logged game, as points of a belief matrix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Posterior = Callable[[Replay], Points]
 
 
 def posteriors_of(run: Run) -> Mapping[str, Posterior]:
-    """Every source that the observers of the run's games offer in all of its cells, such as `rules`."""
+    """Every posterior that the run's games offer in all of its cells, such as `rules`."""
     try:
         mixes = [mix_of(config) for config in schedule_of(run.manifest).configs]
     except ConfigurationError:

@@ -1,11 +1,11 @@
-"""A logged game to be read again: record by record, as the moderator or as exactly one seat.
+"""A logged game, replayed record by record, as the moderator or as exactly one seat.
 
     from harness.replay.replay import open_replay
     replay = open_replay("runs/demo-1", "0")        # a game's id, the beginning of one, or its number
     for moment in replay.moments(seat=3):           # what player_3 saw and nothing else
         print(moment.line)
 
-Nothing is played: the lines are made from the log by the same function that made the prompts.
+Nothing is played: the function that made the prompts makes the lines from the log.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Replay:
     def __init__(self, run: Run, game_id: str, records: list[Record] | None = None) -> None:
         """records: the game's log where it has been read already.
 
-        Raises KeyError for a game that the run has not, RunFolderError for records of seats that the game has not.
+        Raises KeyError for an unknown game, RunFolderError for records of seats that the game does not have.
         """
         self.run, self.game_id = run, game_id
         self.game, self.config, self.seed = run.game(game_id)
@@ -128,7 +128,8 @@ class Replay:
             )
 
     def _unsaid(self, event: Event) -> str | None:
-        """What the moderator alone knows and the game has no sentence for: draws, orders, a life saved."""
+        """A line for events that only the moderator sees and the game has no sentence for: draws, orders, a life
+        saved."""
         names = [fact.name for fact in self.seats]
         parts = [] if event.actor is None else [names[event.actor]]
         if event.target is not None:
@@ -167,7 +168,7 @@ class Replay:
     def decision(self, seq: int) -> Decision:
         """The decision `seq`, also named by the seq of the event that repeats it.
 
-        Raises RunFolderError with the nearest decisions where nobody decided anything there.
+        Raises RunFolderError naming the nearest decisions where there is none.
         """
         seq = self.echoes.get(seq, seq)
         found = {r.seq: r for r in self.records if isinstance(r, Decision)}
@@ -208,7 +209,7 @@ def open_replay(run: str | Path | Run, game: str) -> Replay:
 
 
 def living_at(replay: Replay, seq: int) -> list[bool]:
-    """Which seats are in the game after the record `seq`."""
+    """Whether each seat is in the game after the record `seq`."""
     kinds = replay.game.exit_kinds
     living = [True] * len(replay.seats)
     for record in replay.records:

@@ -1,7 +1,7 @@
 """A game in the terminal: step by step, timed, or all at once into a pipe.
 
-What agents said is untrusted: control characters and characters that reorder or hide text are made visible, so that no
-speech can move the cursor, change colours or pass for something else.
+What agents said is untrusted: control characters and characters that reorder or hide text are made visible, so that
+no speech can move the cursor, change colours or disguise itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Stage:
         self._names = re.compile(rf"\b({'|'.join(names)})\b" if names else r"(?!)")
 
     def title(self) -> None:
-        """What is shown: game, reader, cast (the cast for the moderator only)."""
+        """Print the title: game, reader, cast (the cast for the moderator only)."""
         replay = self.replay
         reader = "the moderator" if self.seat is None else f"{seat_id(self.seat)}, {self._name(self.seat)}"
         head = Text(f"game {replay.game_id}", style="bold")

@@ -1,9 +1,9 @@
-"""What is made from a run: each such file says what it was made from, and is stale where that has changed.
+"""Files derived from a run: each records its inputs, and is stale where these have changed.
 
 A derived file carries the digests of its inputs: a parquet file under the key `wolfscope-inputs` of its metadata, a
 page in a `<meta name="wolfscope-inputs">`. An input is a table of a run, a store of activations, or a file in a run
-folder. `stale` compares, `mark_stale` says it at the head of pages. Beside these stand the digest of the file's own
-content and those of the files that were written with it (a report's numbers, a view's pages): `edited` compares them.
+folder. `stale` compares them, `mark_stale` marks stale pages at the top. A derived file also carries the digests of
+its own content and of the files written with it (a report's numbers, a view's pages): `edited` compares these.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 
 KEY = "wolfscope-inputs"
 PLACES = ("report*.html", "view/index.html", "derived/*.parquet", "features/**/*.parquet")
-"""Where derived files stand in a run folder."""
+"""Where derived files lie in a run folder."""
 REMEDY = {
     "report.html": "report", "index.html": "view", "judge.parquet": "judge", "probe_scores.parquet": "score",
     "behaviour.parquet": "behaviour", "collusion.parquet": "collusion", "collusion_detectors.parquet": "collusion",
@@ -65,13 +65,13 @@ REMEDY = {
 }  # fmt: skip
 """Derived file -> the verb that makes it again."""
 READ_AGAIN = ("judge.parquet", "probe_scores.parquet")
-"""Derived files that reports and pages are made from in their turn."""
+"""Derived files that are themselves inputs of reports and pages."""
 ALL = (*(f"{table}.parquet" for table in tables.TABLES), "activations*", "derived/judge.parquet")
-"""The inputs of what reads everything of a run."""
+"""The inputs of a derived file that reads a whole run."""
 _META = re.compile(rf'<meta name="{KEY}" content="([^"]*)">')
 _MARK = re.compile(rb'<p id="wolfscope-stale".*?</p>', re.DOTALL)
 UNSEALED = "0" * 32
-"""What stands in the place of a file's own digest while that is computed."""
+"""Placeholder for a file's own digest while it is computed."""
 _OWN = re.compile(rb'((?:"|&quot;)content(?:"|&quot;):(?:"|&quot;))([0-9a-f]{32})')
 
 
@@ -81,9 +81,9 @@ class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: tuple[str, ...]
     """The run folders, as paths from the derived file's own."""
     names: tuple[str, ...]
-    """What was read of each: names of files and folders in it, with `*`."""
+    """Files and folders read from each run, as names with `*`."""
     digests: dict[str, str]
-    """Path of an input, from the derived file's run folder -> its digest; what was not there is not in it."""
+    """Path of an input, from the derived file's run folder -> its digest; missing files are left out."""
     parts: dict[str, str] = {}
     """File that was written with this one, from its folder -> digest."""
     content: str = ""
@@ -92,11 +92,11 @@ class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 OF_NO_RUN = Inputs((), (), {})
-"""Of a table that carries its own digest and was made from no run."""
+"""The inputs of a table that carries its own digest and was derived from no run."""
 
 
 class Stale(msgspec.Struct, frozen=True):
-    """A derived file that was made from something else than is there now."""
+    """A derived file whose inputs have changed since it was written."""
 
     path: Path
     """From the run folder."""
@@ -125,7 +125,7 @@ def inputs_of(
 
 
 def _digest(path: Path) -> str:
-    """Of a file's bytes; of a store, of its index parts, each of which holds its shard's checksums."""
+    """The digest of a file's bytes; for a store, of its index parts, which hold the shards' checksums."""
     files = (
         [path] if path.is_file() else [path / "store.json", *sorted((path / "index").glob("[!.]*.parquet"))]
     )
@@ -133,7 +133,7 @@ def _digest(path: Path) -> str:
 
 
 def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:
-    """Write a derived table that says what it was made from; its folder is made. Raises StorageError."""
+    """Write a derived table with its inputs; creates its folder. Raises StorageError."""
     with storage(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     data = io.BytesIO()
@@ -143,10 +143,10 @@ def write_table(path: Path, table: pl.DataFrame, inputs: Inputs) -> None:
 
 
 def read_table(path: Path, columns: Mapping[str, Any] | None = None) -> pl.DataFrame:
-    """A derived table, which anybody may have written. columns: name -> type of those that it needs.
+    """Read a derived table, which is untrusted. columns: name -> type of the required columns.
 
-    Raises RunFolderError naming the file and the verb that makes it again, RunDamaged where it is not what
-    `write_table` wrote; a table of another program, or of an older version, is read as it is.
+    Raises RunFolderError naming the file and the verb that rebuilds it, RunDamaged where it has changed since
+    `write_table`; tables of other programs or older versions are read unchecked.
     """
     columns = dict(columns or {})
     try:
@@ -167,9 +167,9 @@ def read_table(path: Path, columns: Mapping[str, Any] | None = None) -> pl.DataF
 
 
 def write_page(path: Path, html: str, inputs: Inputs, parts: Iterable[Path] = ()) -> None:
-    """Write a page that says what it was made from. Raises StorageError.
+    """Write a page with its inputs. Raises StorageError.
 
-    parts: the files that were written with it, below its folder; the digests that `inputs` has of others stay.
+    parts: the files written with it, below its folder; `inputs` keeps its digests of others.
     """
     told = {os.path.relpath(part, path.parent): file_digest(part, afresh=True) for part in parts}
     inputs = msgspec.structs.replace(inputs, parts={**inputs.parts, **told})
@@ -184,17 +184,17 @@ def _text_of(inputs: Inputs) -> str:
 
 
 def _sealed(data: bytes) -> bytes:
-    """A file with its own digest in the place that it has for it."""
+    """A file's bytes with its own digest filled in."""
     return _with_own(data, content_digest(data))
 
 
 def content_digest(data: bytes) -> str:
-    """What `Inputs.content` of a file with these bytes has to be."""
+    """The value that `Inputs.content` must have for a file with these bytes."""
     return digest_of(_with_own(_MARK.sub(b"", data), UNSEALED))
 
 
 def _with_own(data: bytes, digest: str) -> bytes:
-    """The inputs stand at the head of a page and in the footer of a table."""
+    """The bytes with the digest in the inputs, which are at the head of a page and in the footer of a table."""
     found = list(_OWN.finditer(data))
     if not found:
         return data
@@ -208,7 +208,7 @@ def _after(pattern: bytes, more: str, html: bytes) -> bytes:
 
 
 def inputs_in(path: Path) -> Inputs | None:
-    """What a derived file was made from; None where it does not say (older versions did not) or cannot be read."""
+    """The inputs of a derived file; None where it records none (older versions) or cannot be read."""
     try:
         return _told(path)
     except UNREADABLE:
@@ -230,14 +230,14 @@ def _told(path: Path) -> Inputs | None:
 
 
 def _whole(told: Inputs | None, data: bytes) -> bool:
-    """Whether a file is what was written, as far as it can say: older versions gave files no digest of their own."""
+    """Whether a file matches its own digest; True for files of older versions, which have none."""
     if told is None or not told.content:
         return _OWN.search(data) is None
     return content_digest(data) == told.content
 
 
 def current(path: Path, now: Inputs) -> bool:
-    """Whether a derived file is there, is what was written, and was made from the inputs as they are `now`."""
+    """Whether a derived file exists, is unchanged, and was made from the inputs as they are `now`."""
     try:
         told, data = _told(path), path.read_bytes()
     except UNREADABLE:
@@ -248,8 +248,8 @@ def current(path: Path, now: Inputs) -> bool:
 
 
 def edited(run: str | Path) -> Iterator[tuple[str, str]]:
-    """(file, what is wrong) of every derived file of a run folder, and of those written with one, that is not what was
-    written."""
+    """(file, what is wrong) of every derived file of a run folder, and every file written with one, that was
+    changed."""
     home = Path(run).resolve()
     for path in _derived(home):
         name, again = str(path.relative_to(home)), _again(path)
@@ -276,7 +276,7 @@ def _again(path: Path) -> str:
 
 
 def stale(run: str | Path) -> Iterator[Stale]:
-    """The derived files of a run folder whose inputs are not what they were made from."""
+    """The derived files of a run folder whose inputs have changed."""
     home = Path(run).resolve()
     for path in _derived(home):
         told = inputs_in(path)
@@ -294,7 +294,7 @@ def _derived(home: Path) -> Iterator[Path]:
 
 
 def mark_stale(run: str | Path) -> list[Stale]:
-    """Say at the head of every stale page of a run that it is; all stale files. Raises StorageError."""
+    """Mark every stale page of a run at its top; returns all stale files. Raises StorageError."""
     home, found = Path(run).resolve(), list(stale(run))
     for one in found:
         path = home / one.path

@@ -11,7 +11,7 @@ import polars as pl
 from agents.replies import BACKEND_ERROR
 
 LIMIT = 0.05
-"""Of `run.max_backend_errors` in configurations of older versions, which did not have it."""
+"""Value of `run.max_backend_errors` for configurations of older versions, which lack it."""
 
 
 class Failing(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
-"""The run folder: everything one tournament leaves behind, and the way back into it.
+"""The run folder: everything that one tournament writes, and how to read it.
 
-    manifest.json           what was asked for, what it ran on (harness.run.manifest)
+    manifest.json           configuration and environment (harness.run.manifest)
     journal/*.jsonl         append-only, while playing (harness.run.journal)
     games|seats|events|decisions|beliefs.parquet    once all games have ended (harness.run.tables)
     activations/            harness.activations.store
@@ -56,13 +56,13 @@ def load_run(path: str | Path) -> Run:
 
 
 class Run:
-    """A run folder, read. The frames are lazy: `run.decisions.filter(...).collect()`.
+    """A run folder open for reading. The frames are lazy: `run.decisions.filter(...).collect()`.
 
-    Of a run that is still being played, the frames hold the games that have ended, as of the first look.
+    For a run that is still being played, the frames hold the games that had ended at first access.
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the manifest alone."""
+        """Reads only the manifest."""
         self.path = path
         self.manifest: Manifest = read_manifest(path)
         self._sound = False
@@ -83,7 +83,7 @@ class Run:
 
     @cached_property
     def journal(self) -> Journal:
-        """The journals, as of the first look."""
+        """The journals, as of first access."""
         return read_journals(self.path)
 
     @cached_property
@@ -108,8 +108,8 @@ class Run:
         return found
 
     def refuse_damaged(self) -> None:
-        """Raises RunDamaged where a table of a finished run is not what was written, Untrusted where the id of a game,
-        from which names of files are made, is none; looks once."""
+        """Raises RunDamaged where a table of a finished run was changed, Untrusted where a game's id, which becomes
+        part of file names, is malformed; checks once."""
         if not self._sound:
             refuse_damaged(self.path, self.manifest)
             games = self.path / "games.parquet"
@@ -150,7 +150,7 @@ class Run:
         return self.frame("beliefs")
 
     def labels(self) -> dict[str, pl.DataFrame]:
-        """What was said and voted against what was so, by name of the frame: `analysis.labels`."""
+        """Speeches and votes labelled with the truth, by name of the frame: `analysis.labels`."""
         labelled: dict[str, pl.DataFrame] = self._analysis.labels(self)
         return labelled
 
@@ -165,7 +165,7 @@ class Run:
 
     @property
     def _analysis(self) -> Any:
-        """By name and when it is asked for: whoever only plays or reads a run does not need it."""
+        """The `analysis` package, imported by name on demand: playing or reading a run does not need it."""
         return import_module("analysis")
 
     def failing(self) -> list[Failing]:
@@ -173,15 +173,16 @@ class Run:
         return failing(self.decisions, self.manifest.config)
 
     def remarks(self) -> list[str]:
-        """What every figure about the run has to be read with; an empty list where there is nothing of the kind."""
+        """Caveats for every figure about the run; empty where there are none."""
         said = (damaged_journal(self.path, self.manifest), mixture(self.manifest))
         old = [str(one) for one in stale(self.path) if one.path.name in READ_AGAIN]
         return [*(one for one in said if one is not None), *map(str, self.failing()), *old]
 
     def activations(self, name: str = "activations") -> Activations:
-        """A store of the run's activations, held to the manifest; name: its folder.
+        """A store of the run's activations, checked against the manifest; name: its folder.
 
-        Raises ActivationsError where there is none, ActivationsDamaged where it is not what was captured on this run.
+        Raises ActivationsError where there is none, ActivationsDamaged where it was changed or captured on another
+        run.
         """
         store = open_activations(self.path / name)
         for what in self.store_faults(store):
@@ -189,7 +190,7 @@ class Run:
         return store
 
     def store_faults(self, store: Activations) -> Iterator[str]:
-        """In words, why a store is not what was captured on this run."""
+        """In words, why a store was not captured on this run or has changed since."""
         written, models = self.manifest.stores.get(store.path.name), set(self.manifest.models.values())
         if written and written != store_digest(store.path):
             yield (
@@ -232,7 +233,7 @@ class Run:
         return self.manifest.cells[self._start(self.game_id(game_id))[0]]
 
     def game(self, game_id: str | int) -> tuple[Game, Any, int]:
-        """(rules, configuration, seed): with the records, all that a game is made of."""
+        """(rules, configuration, seed), which with the records determine a game."""
         game_id = self.game_id(game_id)
         game, config = self.cell(game_id).rules()
         return game, config, self._start(game_id)[1]
@@ -277,7 +278,7 @@ class Run:
         self, games: Sequence[str] | None = None, games_at_once: int = 100, tokens: bool = True
     ) -> Iterator[tuple[str, list[Record]]]:
         """(game id, records) of every ended game in the order of the schedule, or of `games` in theirs, with flat
-        memory. tokens: whether traces are to hold token ids and log-probabilities, most of what is read otherwise."""
+        memory. tokens: whether traces hold token ids and log-probabilities, which are most of the data."""
         wanted = self.game_ids if games is None else games
         if not self.finished:
             for game_id in wanted:
@@ -333,7 +334,7 @@ class Run:
 
     @cached_property
     def _last(self) -> tuple[str, dict[int, Decision]]:
-        """The game looked at last; most callers ask for one decision of it after the other."""
+        """Cache of the last game; most callers ask for several decisions of one game."""
         return ("", {})
 
 

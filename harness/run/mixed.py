@@ -1,7 +1,7 @@
 """Runs whose games were not all played with the same configuration, in words.
 
-Which games are played is the run's identity and never differs. How they are played may: a run that goes on can ask for
-beliefs, limit budgets, or use another engine. `games.session` says which start of the command ended each game, and
+Which games are played is the run's identity and never differs. How they are played may: a resumed run can ask for
+beliefs, limit budgets, or use another engine. `games.session` is the start of the command that ended each game, and
 `Manifest.sessions` holds each start's whole configuration.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from harness.run.manifest import Manifest
 
 CARRIED_OUT = ("run",)
-"""Sections that say how much is played at a time, and leave nothing in the games."""
+"""Sections about execution only, which do not affect the games."""
 
 
 class MixedRun(UserWarning):
@@ -21,9 +21,9 @@ class MixedRun(UserWarning):
 
 
 def mixture(manifest: Manifest) -> str | None:
-    """What the configurations of a run differ in, None where all its games were played with one (or it is not known).
+    """The differences between a run's configurations; None where all its games were played with one (or unknown).
 
-    A merged run names its parts in `merged` and is not meant.
+    Merged runs are skipped: `merged` names their parts.
     """
     if manifest.merged:
         return None

@@ -1,4 +1,4 @@
-"""A game of a run as a user names it: by its number, its id, or the beginning of its id."""
+"""Finding a game by a user's word: its number, its id, or the beginning of its id."""
 
 from __future__ import annotations
 

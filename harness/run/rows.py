@@ -1,4 +1,4 @@
-"""The rows of the `games` and `seats` tables: a game at a glance, in the game's own words."""
+"""The rows of the `games`, `seats` and `beliefs` tables, in the game's own words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.run.typed import factor_pairs, probability_pairs
 
 
 def belief_rows(game_id: str, beliefs: Sequence[Belief], asked: BeliefTarget) -> list[Row]:
-    """The `beliefs` rows of one game; a belief that could not be had has no probabilities.
+    """The `beliefs` rows of one game; a failed elicitation has no probabilities.
 
     asked: the game's first belief target, whose probability the column `p_werewolf` holds in every game.
     """
@@ -109,7 +109,7 @@ def journal_rows(manifest: Manifest, journal: Journal, game_id: str) -> Rows:
 
 
 def _session(manifest: Manifest, logged: int) -> int | None:
-    """The session of a line of the journal; None where an older version wrote it, which told none."""
+    """The session of a journal line; None in lines of older versions, which recorded none."""
     if not 0 <= logged < max(1, len(manifest.sessions)):
         raise RunDamaged(
             f"the journal has games of session {logged}, the manifest has {len(manifest.sessions)} sessions: they do "

@@ -1,4 +1,4 @@
-"""Is a journal's game what the rules make of it? Asked of games that an earlier command has left."""
+"""Checks of a journal's games against the rules, for games that an earlier command left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.run.manifest import Manifest
 
 
 def hold_to_schedule(journal: Journal, schedule: Mapping[str, Start]) -> None:
-    """Raises RunDamaged where a journal says something else of a game's beginning than the schedule does."""
+    """Raises RunDamaged where a journal's start record of a game differs from the schedule."""
     for game_id in journal.ends:
         found, wanted = journal.starts.get(game_id), schedule.get(game_id)
         if wanted is not None and found != wanted:
@@ -25,9 +25,9 @@ def hold_to_schedule(journal: Journal, schedule: Mapping[str, Start]) -> None:
 
 
 def ends_by_rules(manifest: Manifest, journal: Journal, games: Collection[str]) -> dict[str, End]:
-    """How some ended games of a journal ended by their rules, where the journal says that they have failed.
+    """The ends, by their rules, of games that a journal records as failed.
 
-    Raises RunDamaged where the rules do not give a game's log, or another end than the journal says.
+    Raises RunDamaged where the rules do not reproduce a game's log, or give another end than the journal.
     """
     found: dict[str, End] = {}
     for game_id in games:

@@ -1,4 +1,5 @@
-"""Is a finished run's folder what was written? Files against their digests; without any, tables against one another."""
+"""Integrity checks of a finished run's folder: files against their digests, or without digests, tables against one
+another."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from harness.run.tables import LATER, SCHEMAS, TABLES, TEAMLESS
 from harness.run.typed import PAIRS
 
 FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-"""What reading a damaged table may raise; polars' panic is no `Exception`."""
+"""Errors from reading a damaged table; polars' panic is not an `Exception`."""
 
 
 def journals_of(path: Path) -> list[Path]:
@@ -35,15 +36,15 @@ def remedy(path: Path, manifest: Manifest) -> str:
 
 
 MOST_ROWS = 32
-"""Rows a byte of a table's file: those of games take a byte at least."""
+"""Most rows per byte of a table's file, above any real table."""
 
 
 class DamagedJournal(UserWarning):
-    """A finished run is read whose journal is not what was written."""
+    """A finished run is read whose journal was changed."""
 
 
 def changed_files(path: Path, manifest: Manifest, afresh: bool = False) -> Iterator[tuple[str, str]]:
-    """(file, what is wrong) of every table and journal of a finished run that is not what was written.
+    """(file, what is wrong) of every changed table and journal of a finished run.
 
     afresh: read files again that this process has read before.
     """
@@ -54,7 +55,7 @@ def changed_files(path: Path, manifest: Manifest, afresh: bool = False) -> Itera
 
 
 def changed_journals(path: Path, manifest: Manifest, afresh: bool = False) -> Iterator[tuple[str, str]]:
-    """As `changed_files`, of the journals alone; nothing is known of those from before there were digests."""
+    """As `changed_files`, for journals only; those of older runs, without digests, cannot be checked."""
     if manifest.sealed:
         names = {name for name in manifest.digests if name.startswith("journal/")}
         names |= {f"journal/{file.name}" for file in journals_of(path)}
@@ -62,7 +63,7 @@ def changed_journals(path: Path, manifest: Manifest, afresh: bool = False) -> It
 
 
 def damaged_journal(path: Path, manifest: Manifest) -> str | None:
-    """In words, that a finished run's journal is not what was written; None where it is, or nothing is known."""
+    """A warning that a finished run's journal was changed; None where it was not, or cannot be checked."""
     found = list(changed_journals(path, manifest)) if manifest.status == "finished" else []
     if not found:
         return None
@@ -90,9 +91,9 @@ def _changed(names: Sequence[str], path: Path, manifest: Manifest, afresh: bool)
 
 
 def refuse_damaged(path: Path, manifest: Manifest) -> None:
-    """Raises RunDamaged where a table of a finished run is not what was written.
+    """Raises RunDamaged where a table of a finished run was changed.
 
-    Folders from before there were digests are held to the schema, and their tables to one another.
+    In older folders, without digests, tables are checked against the schema and one another.
     """
     refuse_oversized(path)
     if manifest.sealed:
@@ -106,13 +107,13 @@ def refuse_damaged(path: Path, manifest: Manifest) -> None:
 
 
 def refuse_oversized(path: Path) -> None:
-    """Raises TooLarge where a table states more rows than a file of its size can hold of games: it would open to more
-    than there is memory."""
+    """Raises TooLarge where a table states more rows than a file of its size can hold: reading it would exhaust
+    memory."""
     for table in TABLES:
         file = path / f"{table}.parquet"
         try:
             rows, size = pl.scan_parquet(file).select(pl.len()).collect().item(), file.stat().st_size
-        except FAULTS:  # said where it is read
+        except FAULTS:  # reported where the table is read
             continue
         if rows > MOST_ROWS * size:
             raise TooLarge(

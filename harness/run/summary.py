@@ -17,8 +17,8 @@ def summary_html(
     stores: Iterable[str],
     remarks: Iterable[str],
 ) -> str:
-    """One table. winners: of each ended game. stores: names of the folders with activations. remarks: what the run has
-    to be read with. Nothing that a file says becomes markup."""
+    """One table. winners: of each ended game. stores: names of the folders with activations. remarks: caveats about
+    the run. Text from files is escaped."""
     won = Counter(winner or "nobody" for winner in winners)
     ended = sum(won.values())
     rows = [

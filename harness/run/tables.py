@@ -25,7 +25,7 @@ _json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Logged(NamedTuple):
-    """What one game has in `events` or in `decisions`: a row a record, whose columns are read from it."""
+    """One game's rows in `events` or `decisions`: one row per record, whose columns are read from it."""
 
     game_id: str
     records: Sequence[Record]
@@ -38,7 +38,7 @@ Rows = dict[str, list[Any]]
 SEAT = pl.Int16
 ACTS = pl.List(pl.Struct({"kind": pl.String, "subject": SEAT, "role": pl.String, "team": pl.List(SEAT)}))
 TEAMLESS = pl.List(pl.Struct({"kind": pl.String, "subject": SEAT, "role": pl.String}))
-"""The type of `acts` in run folders that were written before a game had acts about teams."""
+"""The type of `acts` in older run folders, before any game had acts about teams."""
 SPANS = pl.List(pl.Struct({"kind": pl.String, "start": pl.Int32, "end": pl.Int32, "seat": SEAT}))
 
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -123,13 +123,13 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "source": pl.String,
         "p_werewolf": pl.Float64,
         "probabilities": PROBABILITIES,
-        "option_mass": pl.Float64,  # of all options together, before they were made to add up to 1
-        "note": pl.String,  # why it could not be had, or what is to be known of how it was had
+        "option_mass": pl.Float64,  # of all options together, before normalisation
+        "note": pl.String,  # why it failed, or a remark on how it was obtained
     },
 }
 TABLES = tuple(SCHEMAS)
 TOKENS = ("prompt_ids", "output_ids", "logprobs")
-"""The columns of decisions that hold a value a token; `decision_of` takes rows without them."""
+"""The columns of decisions with one value per token; `decision_of` accepts rows without them."""
 LATER = {"games": ("session",), "decisions": ("forced",), "beliefs": ("option_mass", "note")}
 """Columns that folders of older versions lack; they are read as null there."""
 
@@ -143,7 +143,7 @@ _WIDE = {
     "probabilities": PROBABILITIES,
     **dict.fromkeys(("audience", "options", "prompt_ids", "output_ids"), pl.List(pl.Int64)),
 }
-"""The columns of lists, as they are read from JSON."""
+"""The list columns, as read from JSON."""
 
 
 def frame(table: str, rows: Sequence[Any]) -> pl.DataFrame:
@@ -166,17 +166,17 @@ def frame(table: str, rows: Sequence[Any]) -> pl.DataFrame:
 
 
 def _column(name: str, dtype: Any, values: list[Any]) -> pl.Series:
-    if values.count(None) == len(values):  # as those of tokens where no model plays
+    if values.count(None) == len(values):  # for instance token columns where no model plays
         return pl.Series(name, dtype=dtype).clear(len(values))
     if name not in _WIDE:
         return pl.Series(name, values, dtype=dtype, strict=True)
-    # Through JSON: a list a row, built value by value, would take five times as long.
+    # Through JSON: building the lists value by value would take five times as long.
     texts = [None if value is None else _json(value).decode() for value in values]
     return pl.Series(name, texts, dtype=pl.String).str.json_decode(_WIDE[name]).cast(dtype)
 
 
 def _reader(table: str, name: str) -> Callable[[Any], Any]:
-    """What a record of the table has in a column."""
+    """A getter of a column's value from a record."""
     if name == "forced":
         return lambda decision: (
             None if decision.trace is None else "forced" in (decision.trace.sampling or {})
@@ -210,7 +210,7 @@ def _speech_acts(acts: Sequence[Row]) -> tuple[SpeechAct, ...]:
 
 
 def event_of(row: Row) -> Event:
-    """The event that a row was made of."""
+    """The event that a row encodes."""
     return Event(
         seq=row["seq"],
         kind=row["kind"],
@@ -238,7 +238,7 @@ def _parsed(row: Row, column: str) -> Any:
 
 
 def decision_of(row: Row) -> Decision:
-    """The decision that a row was made of."""
+    """The decision that a row encodes."""
     trace = None
     if row["model"] is not None:
         trace = Trace(
@@ -285,10 +285,10 @@ def frames_of(games: Iterable[Rows]) -> dict[str, pl.DataFrame]:
 
 
 def write_tables(folder: Path, games: Iterable[Rows], games_a_part: int = 200) -> dict[str, str]:
-    """Write all tables of a run, each file complete or absent; memory holds `games_a_part` games at a time. Their
-    digests, by file name.
+    """Write all tables of a run, each file complete or absent; memory holds `games_a_part` games at a time. Returns
+    their digests, by file name.
 
-    Rows keep the order of `games`, so the rows of one game stand together. Raises StorageError.
+    Rows keep the order of `games`, so the rows of one game are contiguous. Raises StorageError.
     """
     with storage(folder):
         parts = Path(tempfile.mkdtemp(prefix=".tables.", dir=folder))

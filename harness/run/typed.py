@@ -1,6 +1,6 @@
-"""The columns that are maps: `factors` of games and `probabilities` of beliefs, as lists of pairs with their types.
+"""The map columns: `factors` of games and `probabilities` of beliefs, as typed lists of pairs.
 
-Parquet has no type for a map whose keys differ from run to run that every reader knows; a list of structs is one.
+Not every parquet reader supports maps with varying keys; all support lists of structs.
 `factor` and `probability` read one entry. Older versions wrote JSON text, which is read as the same.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 FACTORS = pl.List(pl.Struct({"key": pl.String, "level": pl.String}))
-"""The cell's factors: dotted key and level, a level that is no text as JSON."""
+"""The cell's factors: dotted key and level; a level other than text is JSON."""
 PROBABILITIES = pl.List(pl.Struct({"role": pl.String, "p": pl.Float64}))
-"""What was stated: role and probability; empty where no answer could be had."""
+"""What was stated: role and probability; empty where there was no usable answer."""
 
 
 def factor(key: str) -> pl.Expr:
@@ -27,7 +27,7 @@ def factor(key: str) -> pl.Expr:
 
 
 def probability(role: str) -> pl.Expr:
-    """The probability of one role in `beliefs`; null where it was not asked for, or no answer could be had."""
+    """The probability of one role in `beliefs`; null where it was not asked for, or there was no usable answer."""
     return _entry("probabilities", "role", "p", role).alias(f"p_{role}")
 
 
@@ -61,11 +61,12 @@ PAIRS: dict[str, tuple[pl.DataType, Callable[[Any], list[dict[str, Any]]]]] = {
     "factors": (FACTORS, factor_pairs),
     "probabilities": (PROBABILITIES, probability_pairs),
 }
-"""Column -> its type, and what makes its values."""
+"""Column -> its type, and the function that makes its values."""
 
 
 def typed(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """A table of an older version with its maps as pairs; others as they are. Text that is no JSON object is null."""
+    """A table of an older version with its maps as pairs; others as they are. Text other than a JSON object becomes
+    null."""
     schema = frame.collect_schema()
     old = [name for name in PAIRS if schema.get(name) == pl.String]
     return frame.with_columns(

@@ -1,4 +1,4 @@
-"""The cheapest assignment of rows to columns, each to one.
+"""The minimum-cost assignment of rows to columns, one to one.
 
 scipy has it, but importing `scipy.optimize` takes longer than a small tournament.
 """
@@ -12,8 +12,8 @@ from math import inf
 def cheapest(cost: Sequence[Sequence[float]]) -> list[int]:
     """The column of each row of a square cost matrix `(n, n)`, such that the costs together are least.
 
-    Shortest augmenting paths (Jonker and Volgenant 1987), O(n^3): rows come in one after the other; `u` and `v` are
-    prices of rows and columns under which no pair costs less than nothing. Column n stands for no column yet.
+    Shortest augmenting paths (Jonker and Volgenant 1987), O(n^3): rows are added one at a time; `u` and `v` are the
+    dual variables of rows and columns, under which no reduced cost is negative. Column n means unassigned.
     """
     n = len(cost)
     u, v = [0.0] * n, [0.0] * (n + 1)

@@ -1,7 +1,7 @@
 """The schedule of a branch: the continuations of one recorded game, the changed ones beside the unchanged ones.
 
-Continuation k of every arm has the same seed, a function of (seed of the recorded game, decision, k): what is drawn
-alike is drawn alike in both, and their difference is the change's.
+Continuation k of every arm has the same seed, a function of (seed of the recorded game, decision, k): so the arms
+share their random draws, and their difference is due to the change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.schedule.tournament import SEED_MASK, Planned, Schedule, clocked
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """One way of going on."""
+    """One arm of a branch."""
 
     name: Literal["changed", "unchanged"]
     agents: tuple[str, ...]
@@ -30,18 +30,18 @@ class Arm(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a branch comes from: `parent` of its manifest."""
+    """The origin of a branch: `parent` of its manifest."""
 
     run: str
     """Path of the parent's run folder when the branch was made."""
     name: str
     config_hash: str
-    """The parent's name and configuration, to know it again."""
+    """Hash of the parent's configuration, to identify the parent."""
     game_id: str
     seq: int
     """The recorded decision."""
     first: int
-    """The first record that is not the recorded game's in the unchanged continuations."""
+    """The first record of the unchanged continuations that is played again."""
     seed: int
     """Seed of the recorded game."""
     n: int
@@ -54,7 +54,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 def origin_of(manifest: Manifest) -> Origin | None:
-    """Where a run comes from, None for one that is no branch. Raises ConfigurationError where it cannot be read."""
+    """The origin of a branch; None for other runs. Raises ConfigurationError where it cannot be read."""
     if manifest.parent is None:
         return None
     try:
@@ -96,7 +96,7 @@ def continuation_seed(seed: int, seq: int, k: int) -> int:
 
 
 def schedule_of(manifest: Manifest) -> Schedule:
-    """The schedule that a run was made by. Raises ConfigurationError."""
+    """The schedule of a run. Raises ConfigurationError."""
     if manifest.merged:
         return MergedSchedule(manifest)
     if manifest.imported is not None:
@@ -109,7 +109,7 @@ def schedule_of(manifest: Manifest) -> Schedule:
 
 
 def schedule_in(manifest: Manifest, config: Config) -> Schedule:
-    """The schedule of a configuration in a run that was begun: games keep their ids where an engine's settings changed
+    """The schedule of a configuration in an existing run: games keep their ids where an engine's settings changed
     since. Raises ConfigurationError."""
     first = parse_config(manifest.first_config, "manifest.json: sessions")
     return Schedule(clocked(config, manifest.created), {**config.backends, **first.backends})

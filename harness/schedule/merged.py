@@ -1,5 +1,4 @@
-"""The schedule of runs that were joined or imported: what `harness.schedule.tournament.Schedule` is to a
-run that was played."""
+"""The schedule of merged and imported runs, in the role of `harness.schedule.tournament.Schedule` for played runs."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from harness.schedule.tournament import Planned, Schedule, clocked
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One of the runs that a merged run was made of: an element of `merged` in its manifest."""
+    """One part of a merged run: an element of `merged` in its manifest."""
 
     name: str
     created: str
@@ -42,7 +41,7 @@ def parts_of(manifest: Manifest) -> list[Part]:
 
 
 def _first_backends(part: Part) -> dict[str, BackendSection] | None:
-    """The backends that a part was begun with; None where its only configuration is the last one's."""
+    """The backends of a part's first session; None where only its last configuration is known."""
     first = next((s.config for s in part.sessions if s.config is not None), None)
     return None if first is None else parse_config(first, f"manifest.json: merged: {part.name}").backends
 
@@ -80,7 +79,7 @@ class MergedSchedule(Schedule):
 
 
 class ImportedSchedule(Schedule):
-    """Of games of another program: their settings and players; nothing was scheduled here."""
+    """Games of another program, with their settings and players; nothing is scheduled."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.config = parse_config(manifest.config, "manifest.json")

@@ -44,7 +44,7 @@ class Schedule:
     """All games of a configuration, made one after the other."""
 
     def __init__(self, config: Config, backends: Mapping[str, BackendSection] | None = None) -> None:
-        """backends: those that the games' ids are made with, where a run was begun with others that play the same.
+        """backends: those that the games' ids are derived from, where a run began with equivalent other ones.
 
         Raises ConfigurationError for factors, settings or rosters that do not fit.
         """
@@ -88,7 +88,7 @@ class Schedule:
 
 
 def clocked(config: Config, begun: str) -> Config:
-    """The configuration with the time that chat templates are told: its own, or when the run was begun."""
+    """The configuration with the time that chat templates get: its own, or the run's start."""
     if config.run.clock is not None:
         return config
     return config.model_copy(update={"run": config.run.model_copy(update={"clock": begun})})
@@ -216,7 +216,8 @@ class _Seating:
         return tuple(seated)
 
     def _costs(self, agent: str, facts: Sequence[SeatFacts], roles: Mapping[str, int]) -> list[float]:
-        """How much too often an agent had each seat's role and number so far. roles: role -> seats that have it."""
+        """The excess with which an agent had each seat's role and number so far. roles: role -> seats that have
+        it."""
         n, dealt = len(facts), self._n_dealt[agent]
         costs = []
         for seat, fact in enumerate(facts):

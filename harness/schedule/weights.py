@@ -1,4 +1,4 @@
-"""The weights that played a run, found by the name that its tables and stores give them."""
+"""The weights that played a run, found by the name in its tables and stores."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Attention under a mask in which no token sees a later one: in blocks of queries, each over the keys up to its end.
+"""Causal attention under arbitrary masks, in blocks of queries, each over the keys up to its end.
 
-Training has a mask of its own for every row, under which the fused attention of torch is slower on a CPU than the plain
-one, and the plain one computes all scores that are masked (`make bench-training` measures the three).
+In training every row has its own mask, under which torch's fused attention is slower on a CPU than plain attention,
+and plain attention computes all masked scores (`make bench-training` measures the three).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from transformers.masking_utils import eager_mask
 from harness.training.batches import Batch
 
 NAME = "causal_blocks"
-"""What transformers calls it (`attn_implementation`)."""
+"""Its name in transformers (`attn_implementation`)."""
 BLOCK = 192
-"""Queries of a block: smaller ones save more of what is masked, and cost more calls."""
+"""Queries per block: smaller blocks skip more masked scores, but need more calls."""
 
 
 def attend(
@@ -30,7 +30,7 @@ def attend(
     scaling: float,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What the plain attention gives, `(n_rows, n_tokens, n_heads, head_dim)`, without computing what is masked anyway.
+    """The result of plain attention, `(n_rows, n_tokens, n_heads, head_dim)`, without computing most masked scores.
 
     query, key, value: `(n_rows, n_heads, n_tokens, head_dim)`; attention_mask: `(n_rows, 1, n_tokens, n_tokens)`, as
     `additive` gives it, in which no token sees a later one.
@@ -49,13 +49,13 @@ def attend(
 
 
 def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to the scores, of the shape of `mask`: nothing where it is true, else the lowest number."""
+    """The additive mask, of the shape of `mask`: 0 where it is true, else the lowest number."""
     lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=mask.device)
     return torch.where(mask, torch.zeros_like(lowest), lowest)
 
 
 def predict(forward: Callable[..., Any], batch: Batch, bf16: bool) -> torch.Tensor:
-    """What a model with this attention says of each next word, `(n_views, n_tokens, n_words)` logits; `bf16` multiplies
+    """Logits `(n_views, n_tokens, n_words)` of each next word by a model with this attention; `bf16`: matrix products
     in bfloat16."""
     with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=bf16):
         logits: torch.Tensor = forward(

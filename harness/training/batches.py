@@ -1,7 +1,7 @@
-"""Views of games as batches of tokens: each view once, and after it the questions that were asked on the way.
+"""Views of games as batches of tokens: each view once, followed by the questions asked along it.
 
-A question is answered as if it were asked alone, on a fork of the view, though all share one pass: that is what the
-attention mask and the positions say. It makes an answer cost two or three tokens instead of a whole view.
+The attention mask and the positions make each question an independent fork of the view, though all share one pass. An
+answer then costs two or three tokens instead of a whole view.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch.utils.data import IterableDataset
 from agents.lessons import Turn, View
 
 TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
-"""What a target is: anything that is read, the seat's choice, its answer to a question, its own words, and a name
-among those. 0 is nothing."""
+"""Kinds of target: text that is read, the seat's choice, its answer to a question, its own words, and a name among
+those. 0: no target."""
 
 ANSWERED = -100
-"""Stands for a target of which the probabilities are known."""
+"""Marks a target whose distribution is known."""
 
 
 class Batch(NamedTuple):
-    """Views side by side, padded; all tensors but the last are `(n_views, n_tokens)`, int64 where nothing is said.
+    """A padded batch of views; all tensors but the last are `(n_views, n_tokens)`, int64 unless stated.
 
-    A row holds a view and after it the questions asked on the way, which see only what they would see alone: the
+    A row holds a view followed by the questions asked along it, which attend only to their own context: the
     `limit` tokens before their point, their own stem (`Ada believes`), and their own rest (`Ben`).
     """
 
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     """How much the target counts among those of its kind, float32."""
     position: torch.Tensor
     limit: torch.Tensor
-    """How many of the view's tokens may be seen."""
+    """How many of the view's tokens the position may attend to."""
     stem: torch.Tensor
     """0 for the view's tokens, -1 for padding, else the number of the point at which the question is asked."""
     rest: torch.Tensor
@@ -49,13 +49,13 @@ class Batch(NamedTuple):
     """Probability of each word `(n_answered, n_words)` float32 at the targets that are `ANSWERED`, row by row."""
 
     def nats(self, logits: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy `(n_views, n_tokens)` of what was predicted `(n_views, n_tokens, n_words)`."""
+        """Cross-entropy `(n_views, n_tokens)` of logits `(n_views, n_tokens, n_words)`."""
         out = cross_entropy(logits.transpose(1, 2), self.target, reduction="none", ignore_index=ANSWERED)
         asked = self.target == ANSWERED
         return out.masked_scatter(asked, cross_entropy(logits[asked], self.answer, reduction="none"))
 
     def mask(self) -> torch.Tensor:
-        """Which positions each one sees `(n_views, 1, n_tokens, n_tokens)`, bool."""
+        """The attention mask `(n_views, 1, n_tokens, n_tokens)`, bool."""
         n = self.ids.shape[1]
         at = torch.arange(n, device=self.ids.device)
         view = (self.stem[:, None, :] == 0) & (at[None, None, :] < self.limit[:, :, None])
@@ -72,8 +72,8 @@ class Batch(NamedTuple):
 def expected_words(
     turn: Turn, line: Sequence[int], n_given: int, words: Mapping[str, int], tokenizer: Any
 ) -> Iterator[tuple[int, dict[int, float], float]]:
-    """For each token of a turn's line but the last, from the last that was given on: (its index, the probability of
-    each next token given those before, weighed by `Turn.advantage_weights`; how much it counts).
+    """For each token of a turn's line but the last, from the last given one on: (its index, the probability of each
+    next token given those before, weighted by `Turn.advantage_weights`; its weight).
 
     line: the `n_given` tokens that the seat was given, then its own, as the game went.
     """
@@ -167,7 +167,8 @@ class Row:
         stem: int,
         rest: int,
     ) -> None:
-        """Tokens behind the view, which see `limit` of its tokens; the first stands `after` tokens behind those."""
+        """Append tokens after the view that attend to `limit` of its tokens; the first has a position `after` tokens
+        after those."""
         n = len(ids)
         at = list(range(limit + after, limit + after + n))
         new: list[list[Any]] = [ids, target, kind, weight, at, [limit] * n, [stem] * n, [rest] * n]
@@ -203,8 +204,8 @@ def collate(rows: Sequence[Row]) -> Batch:
 class Batches(IterableDataset):
     """Batches of views of similar length, made in a worker process while the model trains.
 
-    Views are drawn together from pools of 64 batches, which mixes some hundred games: a batch of one game's views
-    would teach little.
+    Views are shuffled within pools of 64 batches, which mixes some hundred games: a batch of one game's views would
+    have little variety.
 
     Yields (index of the last game used, `Batch`).
     """
@@ -232,7 +233,7 @@ class Batches(IterableDataset):
             size += sum(map(len, pool[-len(found) :]))
             if size < 64 * self.tokens:
                 continue
-            # Rows of like length need little padding; within 16 tokens the order is random.
+            # Rows of similar length need little padding; within 16 tokens the order is random.
             order = np.random.default_rng((seed, index)).permutation(len(pool))
             pool = sorted((pool[i] for i in order), key=lambda row: len(row) // 16)
             batches: list[list[Row]] = []

@@ -1,4 +1,4 @@
-"""A training run on disk: its state from which it goes on, and the model that comes out."""
+"""A training run on disk: the state to resume from, and the final model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from harness.seals import keep_lines, read_state, write_state
 def save(out: Path, model: Any, tokenizer: Any, stored: torch.dtype | None = None) -> None:
     """Weights, configuration and tokenizer in Hugging Face format, readable by everyone; the model is on the CPU then.
 
-    stored: the dtype of the weights in the file and of the model from then on, where it is not the one in which it
-    learned. The configuration names that in which it learned, so that it is played and read in that by default.
+    stored: the dtype of the weights in the file and of the model from then on, where it differs from the training
+    dtype. The configuration names the training dtype, so that inference uses it by default.
     """
-    logging.disable_progress_bar()  # it breaks into the lines of progress
+    logging.disable_progress_bar()  # its progress bar would break into ours
     learned = str(model.dtype).removeprefix("torch.")
     model.to("cpu", stored or model.dtype).save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -33,7 +33,8 @@ def save(out: Path, model: Any, tokenizer: Any, stored: torch.dtype | None = Non
 
 
 def checkpoint(work: Path, model: Any, optims: list[torch.optim.Optimizer], state: dict[str, Any]) -> None:
-    """Everything needed to go on, in safetensors and JSON; the JSON is renamed last and names its tensors' file."""
+    """Write everything needed to resume, in safetensors and JSON; the JSON is renamed last and names its tensors'
+    file."""
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     for i, optim in enumerate(optims):
         names = names_of(model, optim)
@@ -58,9 +59,9 @@ def resume(
     work: Path, model: Any, optims: list[torch.optim.Optimizer], settings: dict[str, Any], device: str
 ) -> dict[str, Any]:
     """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings, RunDamaged where it
-    was changed since."""
+    was changed."""
     state = read_state(work / "state.json")
-    first = {"game": DEFAULT}  # training runs from before there were others do not say
+    first = {"game": DEFAULT}  # older training runs do not record it
     same = {**first, **state["settings"], "tokens": settings["tokens"]} == first | settings
     if not same or settings["tokens"] < min(state["tokens"], state["settings"]["tokens"]):
         raise ValueError(
@@ -75,7 +76,7 @@ def resume(
 def restore(work: Path, file: str, model: Any, optims: list[torch.optim.Optimizer], device: str) -> None:
     """Load the tensors that `checkpoint` wrote into a model and its optimizers; `file` is what the state names."""
     tensors = load_file(str(work / file), device=device)
-    # Late layers may not have been there yet; they are as they were drawn.
+    # Layers added later may be missing; they keep their initial values.
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
     for i, optim in enumerate(optims):
         loaded, place = optim.state_dict(), {name: p for p, name in enumerate(names_of(model, optim))}

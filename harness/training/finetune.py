@@ -1,7 +1,7 @@
-"""Train a small model on from existing weights, by a recipe with a stated intervention or by its control.
+"""Continue training a small model, by a recipe with a stated intervention or by its control.
 
-The model's folder says what it is: `recipe.json` holds the base's name and hash, the recipe, its hash, and whether
-the change was left out.
+The model's folder records its origin: `recipe.json` holds the base's name and hash, the recipe, its hash, and whether
+it is the control.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RecipeInfo(msgspec.Struct, frozen=True):
     control: bool
     """Whether the change was left out."""
     tokens: int
-    """Trained on, beyond the base's."""
+    """Training tokens beyond the base's."""
 
 
 def finetune(
@@ -60,10 +60,10 @@ def finetune(
     device: str = "auto",
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Train the model in the folder `base` by a recipe, into `out`; goes on where an earlier call was stopped.
+    """Train the model in the folder `base` by a recipe, into `out`; resumes where an earlier call stopped.
 
-    control: the same games without the change. tokens: in place of the recipe's. Raises ModelFilesError where the base
-    is no small model of Werewolf, ValueError where `out` holds a run under other settings.
+    control: the same games without the change. tokens: override the recipe's. Raises ModelFilesError where the base
+    is not a small model of Werewolf, ValueError where `out` holds a run under other settings.
     """
     folder = find_model(base)
     name, tokenizer = model_name(folder), load_tokenizer(folder)

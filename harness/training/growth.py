@@ -1,4 +1,4 @@
-"""A small model with more words than it was trained with: its own in their places, the new ones behind them."""
+"""Extending a small model's vocabulary: its own words keep their ids, new ones follow."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def words_of(tokenizer: Any) -> list[str]:
 
 
 def widened(tokenizer: Any, words: Sequence[str]) -> Any:
-    """A tokenizer with all words of another in their places, and those of `words` that it lacks behind them."""
+    """A tokenizer with all words of another at their ids, followed by those of `words` that it lacks."""
     return word_tokenizer(list(dict.fromkeys([*words_of(tokenizer), *words])))
 
 
 def grown(folder: Path, tokenizer: Any, seed: int, attention: str, layers: int | None = None) -> Any:
-    """The model in `folder` with embeddings for the words that `tokenizer` adds, drawn from `seed`; its first `layers`
-    alone, if given. attention: what transformers calls the attention that it is trained with.
+    """The model in `folder` with embeddings for the words that `tokenizer` adds, drawn from `seed`; only its first
+    `layers`, if given. attention: transformers' name of its training attention.
 
-    What it says of texts without the added words is what it said before, but for the share that goes to them. Raises
-    ValueError where its words are not those of the tokenizer, in their places.
+    On texts without the added words its predictions are unchanged, except for the probability of the added words.
+    Raises ValueError where the tokenizer does not keep its words at their ids.
     """
     source = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     known, ours = load_tokenizer(folder).get_vocab(), tokenizer.get_vocab()

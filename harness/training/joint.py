@@ -1,4 +1,4 @@
-"""Train a small model on from existing weights on a second game, and on its first one beside it: one model of both.
+"""Continue training a small model on a second game, mixed with its first one: one model of both.
 
 The words of the second game that the first lacks follow behind the base's own, so every text of the first game is the
 same tokens as before. Names, questions and how they are looked up are the same in both.

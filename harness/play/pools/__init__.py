@@ -1,1 +1,1 @@
-"""Worker pools: where the runners of a tournament live, on Ray or in processes of this machine."""
+"""Worker pools: the runners of a tournament, on Ray or in processes of this machine."""

@@ -1,4 +1,4 @@
-"""The Ray that a command works on: its own for as long as it needs one, or a cluster that is there."""
+"""The Ray instance of a command: its own for the command's duration, or an existing cluster."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, err
 
 @contextlib.contextmanager
 def ray_for_now(address: str | None, progress: Progress) -> Iterator[None]:
-    """Ray for the block: the one that this process has already, a cluster's at `address`, or one of our own.
+    """Ray for the block: this process's existing instance, a cluster at `address`, or a new local one.
 
     address: `auto` or `host:port` of a cluster that this machine is a node of. Every node needs this installation at
     the same path. Raises ConfigurationError where no cluster answers,
-    TournamentError where our own does not start.
+    TournamentError where the local one does not start.
     """
     if address is not None:
         _check_address(address)
@@ -54,8 +54,8 @@ def ray_for_now(address: str | None, progress: Progress) -> Iterator[None]:
 
 
 def _up(address: str | None, progress: Progress, began: float) -> Iterator[None]:
-    """What is done once Ray is there; yields once."""
-    # Ray tells stdout of every process that dies, whatever log_to_driver says; whoever needs to know tells it here.
+    """Set up once Ray runs; yields once."""
+    # Ray prints every dead process to stdout in spite of log_to_driver; here the callers report deaths.
     ray._private.worker._worker_logs_enabled = False
     nodes = sum(1 for node in ray.nodes() if node["Alive"])
     on = f", {nodes} nodes with {n_cpus()} CPUs" if address is not None else ""
@@ -65,8 +65,8 @@ def _up(address: str | None, progress: Progress, began: float) -> Iterator[None]
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Have the Ray that is started in the block listen on loopback alone, with a token of its own that nobody else can
-    read. It would listen on all addresses, with a token in the home folder that others may read."""
+    """Make a Ray instance started in the block listen on loopback only, with a private token. By default it listens
+    on all addresses, with a token in the home folder that others may read."""
     token = secrets.token_hex(32)
     know(token, "Ray's token")
     path = folder / "token"
@@ -126,14 +126,14 @@ def _init(address: str | None) -> None:
             runtime_env={"env_vars": environment},
             **({} if address else own),
         )
-    except Exception as error:  # of no kind of its own, as where a process did not answer in time
+    except Exception as error:  # an untyped error, for instance where a process did not answer in time
         if address is None:
             raise TournamentError(f"Ray did not start on this machine ({_in_words(error)})") from error
         raise _unreachable(address, error) from error
 
 
 def _in_words(error: Exception) -> str:
-    """Why Ray did not start, and what to do."""
+    """The error message for why Ray did not start, with the remedy."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _check_address(address: str) -> None:
-    """Raises ConfigurationError for an address at which nobody listens; Ray itself would try for minutes."""
+    """Raises ConfigurationError for an address without a listener; Ray itself would try for minutes."""
     if "://" in address:
         raise ConfigurationError(
             f"--ray-address {address}: Ray's client protocol is not supported; run the command on a node of the "
@@ -171,7 +171,7 @@ def _unreachable(address: str, error: Exception) -> ConfigurationError:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep this process's handlers of signals: Ray puts its own there, which print a C stack and exit."""
+    """Keep this process's signal handlers: Ray installs its own, which print a C stack and exit."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,7 +179,7 @@ def _own_signals() -> Iterator[None]:
     exiting = False
     try:
         yield
-    except SystemExit:  # what Ray's handler makes of a signal
+    except SystemExit:  # the exit status of Ray's handler
         exiting = True
     finally:
         for number, handler in ours.items():

@@ -1,7 +1,7 @@
 """Runners in processes of this machine, without a cluster: for players that need no engine.
 
-The same journals, resume and records as on Ray (`harness.play.pools.on_ray`); what differs is who starts the processes.
-They are forked, so they begin to play at once: importing everything anew would take longer than a small tournament.
+The same journals, resume and records as on Ray (`harness.play.pools.on_ray`); only the start of processes differs.
+They are forked, so they play at once: importing everything again would take longer than a small tournament.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class LocalPool:
             self._receive(runner)
 
     def counts(self) -> Counts:
-        """What all runners together have done, as of the last game that each has ended."""
+        """The counts of all runners together, as of the last game that each has ended."""
         total = Counts()
         for counts in self._counts:
             total.add(counts)
@@ -117,7 +117,7 @@ class LocalPool:
             raise self._lost(runner) from error
 
     def _receive(self, runner: int) -> End | None:
-        """The next word of a runner: a game's end, or None with its counts alone. Raises what went wrong there."""
+        """The next message of a runner: a game's end, or None for counts alone. Reraises the runner's error."""
         try:
             found, counts = self._ends[runner].recv()
         except (EOFError, OSError) as error:
@@ -154,7 +154,7 @@ def _serve(end: Connection, parent: int, journal: Path, *arguments: Any) -> None
         end.send((error, None))
     finally:
         end.close()
-        os._exit(0)  # what the parent has still to write at its exit is not this process's
+        os._exit(0)  # this process must not run the parent's exit handlers
 
 
 async def _play_all(end: Connection, journal: Path, arguments: Sequence[Any]) -> None:
@@ -186,8 +186,8 @@ async def _play_all(end: Connection, journal: Path, arguments: Sequence[Any]) ->
 
 
 def _leave_parent(end: Connection, parent: int) -> None:
-    """Be a process of one's own: signals go to the parent alone, its open files (the run's lock among them) are closed
-    here, and where it dies this one does too."""
+    """Detach from the parent: signals go only to the parent, its open files (the run's lock among them) are closed
+    here, and this process dies with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGHUP"):
@@ -198,6 +198,6 @@ def _leave_parent(end: Connection, parent: int) -> None:
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PDEATHSIG, signal.SIGKILL)
     except (AttributeError, OSError):
-        return  # not on Linux: a runner whose parent is gone ends when it is next heard from
+        return  # not on Linux: a runner whose parent is gone ends at its next message
     if os.getppid() != parent:
         os._exit(1)

@@ -24,19 +24,19 @@ from harness.run.journal import End, next_journals
 from harness.schedule.tournament import Planned
 
 LOOK_S = 1.0
-"""Seconds between two questions to the runners what they have done."""
+"""Seconds between two polls of the runners' counts."""
 VISIBLE_S = 30.0
-"""A network file system may take so long to show a file that another machine has made."""
+"""Seconds that a network file system may take to show a file created by another machine."""
 
 
 class RunnerActor:
-    """A runner's process. Made by `start` and not at once, so that an error there arrives as what it is."""
+    """A runner's process. `start`, not the constructor, creates the runner, so that its errors keep their type."""
 
     async def start(self, journal: Path, *arguments: Any) -> str:
         """Open the journal; the name of the machine. Raises StorageError."""
         self._runner = Runner(journal, *arguments)
         gc.collect()
-        gc.freeze()  # what is there now stays; passing through it again and again cost a sixth of scripted play
+        gc.freeze()  # excludes present objects from garbage collection, which cost a sixth of scripted play
         return socket.gethostname()
 
     async def play(self, games: Sequence[tuple[Planned, Sequence[Record]]]) -> list[End]:
@@ -62,7 +62,7 @@ class RayPool:
 
         in_flight: games played at the same time, all runners together; no more are handed out.
         arguments: those of `Runner` after the journal.
-        together: games a call; more than one where a game is shorter than a call, since they come back together.
+        together: games per call, whose results return together; more than one where a game is shorter than a call.
 
         Raises StorageError where a runner cannot write there or this process cannot see it, RunnerLost.
         """
@@ -122,7 +122,7 @@ class RayPool:
         _get([runner.close.remote() for runner in self._runners])
 
     def counts(self) -> Counts:
-        """What all runners together have done, as of about a second ago, and in the end exactly."""
+        """The counts of all runners together, about a second old while playing, and exact at the end."""
         total = Counts()
         for counts in self._counts:
             total.add(counts)
@@ -133,7 +133,7 @@ class RayPool:
         return self.share * len(self._runners) - sum(self._load)
 
     def _look(self) -> None:
-        """Ask the runners once a second what they have done, without waiting for the answer."""
+        """Poll the runners' counts once a second, without waiting for the answer."""
         if self._asked:
             ready, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
             for ref in ready:
@@ -168,7 +168,7 @@ def await_journals(hosts: dict[Path, str], patience: float = VISIBLE_S) -> None:
     for path, host in hosts.items():
         while path.name not in os.listdir(
             path.parent
-        ):  # asking for the file alone may be answered from a cache
+        ):  # a lookup of the file alone may be answered from a cache
             if time.monotonic() > deadline:
                 raise StorageError(
                     f"the runner on {host} writes {path}, which {socket.gethostname()} does not see: the run folder "
@@ -178,7 +178,7 @@ def await_journals(hosts: dict[Path, str], patience: float = VISIBLE_S) -> None:
 
 
 def _get(ref: Any) -> Any:
-    """The result of a call, or of a list of calls, its errors as what they are."""
+    """The result of a call, or of a list of calls; errors keep their type."""
     try:
         return ray.get(ref)
     except ray.exceptions.RayTaskError as error:

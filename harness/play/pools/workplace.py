@@ -1,6 +1,6 @@
-"""The temporary folder of one command: what engines, Ray and servers leave besides the run, removed at its end.
+"""The temporary folder of one command, for files of engines, Ray and servers; removed at its end.
 
-What a killed command left is removed by the next one.
+The next command removes the folder of a killed one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _active: list[Path] = []
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
-    """The folder, which nobody else may read; one is shared by all blocks of a process that are inside each other.
+    """The folder, private to the user; nested blocks of a process share one.
 
     Within it, temporary files of this process and of those that it starts are made there. Raises StorageError where no
     temporary folder can be written, naming those that were tried.
@@ -54,7 +54,7 @@ def workplace() -> Iterator[Path]:
 
 
 def _made() -> Path:
-    """A new folder, named after this process; those of processes that are gone are removed."""
+    """A new folder, named after this process; removes the folders of processes that are gone."""
     tried = dict.fromkeys(Path(p) for p in (tempfile.gettempdir(), "/tmp") if os.path.isdir(p))
     short = [
         parent for parent in tried if len(str(parent)) + len(f"/{PREFIX}{os.getpid()}-12345678") <= LONGEST

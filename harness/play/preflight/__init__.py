@@ -1,1 +1,1 @@
-"""What is looked at before anything starts: settings, addresses, keys."""
+"""Checks before anything starts: settings, addresses, keys."""

@@ -14,7 +14,7 @@ from harness.play.preflight.keys import check_no_secrets, read_key
 
 
 def check_backends(used: Mapping[str, BackendSection], keys: bool = True) -> None:
-    """Find wrong settings, addresses and keys before anything is started or written; asks no server.
+    """Find wrong settings, addresses and keys before anything is started or written; contacts no server.
 
     keys: whether the keys have to be there. Raises ConfigurationError, ModelFilesError.
     """
@@ -32,7 +32,7 @@ def spec_of(
     layers: Sequence[str] | None = None,
     usage: bool = False,
 ) -> Spec:
-    """What a table's backend is started from. Raises ConfigurationError, ModelFilesError."""
+    """The specification from which a table's backend is started. Raises ConfigurationError, ModelFilesError."""
     served = section.kind == "openai" and not section.serve
     return Spec(
         name,
@@ -54,7 +54,7 @@ def spec_of(
 
 @contextmanager
 def in_words_of(name: str) -> Iterator[None]:
-    """What a provider finds wrong with a table, as an error of the configuration."""
+    """Reraises a provider's error about a table as an error of the configuration."""
     try:
         yield
     except SettingsError as error:

@@ -68,7 +68,7 @@ def check_no_secrets(backend: str, settings: Mapping[str, object]) -> None:
 
 @contextlib.contextmanager
 def keys_apart(backends: Iterable[BackendSection]) -> Iterator[None]:
-    """For the block, the keys of these backends stand in no environment that a process started in it inherits."""
+    """For the block, removes the keys of these backends from the environment that child processes inherit."""
     for variable in TRACKERS:
         know(os.environ.get(variable, "").strip(), variable)
     taken = {}

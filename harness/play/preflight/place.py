@@ -8,7 +8,7 @@ from typing import Literal
 from harness.errors import ConfigurationError
 
 Executor = Literal["auto", "local", "ray"]
-"""Where games are played: in processes of this machine, on Ray, or as the run is (`is_local`)."""
+"""Where games are played: in processes of this machine, on Ray, or chosen by the run (`is_local`)."""
 LOCAL_GAMES = 5_000
 """With no more games to play than this, and no model, a run needs no cluster."""
 
