@@ -242,13 +242,14 @@ def load_tokenizer(path: str | Path) -> Any:
     folder = Path(path).expanduser().resolve()
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         check_model_dir(folder)  # says what is missing
-    try:
-        if _is_plain(folder):
-            from transformers import PreTrainedTokenizerFast
-
-            return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    plain = _is_plain(folder)
+    if plain:
+        from transformers import PreTrainedTokenizerFast
+    else:
         from transformers import AutoTokenizer
-
+    try:
+        if plain:
+            return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds here; all mean the same to the user
         raise ModelFilesError(

@@ -75,7 +75,8 @@ def _with_before(path: Path, made: pl.DataFrame, inputs: Inputs) -> pl.DataFrame
     """The rows made now and those of other regimes that a fight of the same rows left before, in the regimes' order."""
     if current(path, inputs):
         before = read_table(path)
-        made = pl.concat([before.filter(~pl.col("regime").is_in(made["regime"].unique().implode())), made])
+        fought = made["regime"].unique(maintain_order=True)
+        made = pl.concat([before.filter(~pl.col("regime").is_in(fought.implode())), made])
     first = pl.col("regime").str.split(",").list.first()
     place = first.replace_strict({regime: i for i, regime in enumerate(REGIMES)}, default=len(REGIMES))
     return made.sort(place, maintain_order=True)

@@ -85,7 +85,9 @@ def test_a_plan_that_leaves_the_words_and_a_lie_that_stays_are_told_apart(run: R
     found = {(r["arm"], r["detector"]): r for r in detected(turns).iter_rows(named=True)}
     thinks, says, inside = DETECTORS
     assert found["unchanged", thinks]["low"] > 0.8 and found["hidden", thinks]["low"] > 0.8
-    assert found["read", thinks]["low"] < 0.5 < found["read", thinks]["high"] < 0.7
+    assert (
+        found["read", thinks]["low"] <= 0.5 <= found["read", thinks]["high"] < 0.7
+    )  # nothing is left to find
     assert found["read", thinks]["recall"] == 0
     for arm in ("unchanged", "read"):
         assert found[arm, says]["low"] > 0.8 and found[arm, inside]["low"] > 0.8
