@@ -57,7 +57,7 @@ def ridge_map(x: NDArray[Any], y: NDArray[Any], folds: Folds) -> Doubles:
 def posterior_r2(target: Target, folds: Folds, p: NDArray[np.float64]) -> pl.DataFrame:
     """R2 of the log-odds of belief `p` (n_rows,): by layer, and from everything public. Columns layer, r2, kind."""
     y = log_odds(p)[:, None]
-    main = target.readouts[0]
+    main = target.activations[0]
     rows = [
         {"layer": name, "r2": float(r2(y[:, 0], ridge_map(main.layer(i), y, folds)[:, 0])), "kind": "activations"}
         for i, name in enumerate(main.layers)
@@ -85,7 +85,7 @@ def simplex(
     is a position of the probe's layers.
     """
     exact = np.stack([one, two, np.clip(1 - one - two, 0, 1)], axis=1)
-    predicted = ridge_map(target.readouts[0].layer(layer), exact, folds)
+    predicted = ridge_map(target.activations[0].layer(layer), exact, folds)
     places = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
     a, b = exact @ places, predicted @ places
     return pl.DataFrame(

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.beliefs.geometry import ridge_map
-from analysis.data.targets import Readout
+from analysis.data.targets import SiteActivations
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.probes.permutation import NULL_PENALTY
 from analysis.probes.probes import check_classes
@@ -33,13 +33,13 @@ CELLS: dict[str, Any] = {
 
 
 def cells(
-    e: Evaluation, after: Readout, posterior: NDArray[np.float64] | None, settings: Settings
+    e: Evaluation, after: SiteActivations, posterior: NDArray[np.float64] | None, settings: Settings
 ) -> pl.DataFrame:
     """The headline target's four cells (schema `CELLS`), at the layer that was chosen for the old model.
 
     after: the same site through the new model. posterior: `(n_rows,)`, the ideal reader's belief; None: none.
     """
-    before = e.target.readouts[0]
+    before = e.target.activations[0]
     rows = np.flatnonzero((before.at >= 0) & (after.at >= 0))
     y, games = e.target.y[rows], e.target.games[rows]
     n_games = len(np.unique(games))

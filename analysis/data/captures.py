@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.data.spans import Spans
-from analysis.data.targets import Readout, Target
+from analysis.data.targets import SiteActivations, Target
 from harness.activations.store import Activations, ActivationsDamaged, ActivationsError
 
 HEADLINE, OWN_HEADLINE = ("belief_mention", "mention"), ("prompt_last",)
@@ -76,30 +76,30 @@ def attach(
         if best in store.sites():
             _read(target.frame, prefix, store, layers, variant, own, parts, best)
     shown = tuple(name.removeprefix("resid_post.") for name in layers)
-    readouts = [
+    captured = [
         _joined(target.frame, site, variant, shown, pieces, own, vectors if variant == "original" else None)
         for (site, variant), pieces in sorted(parts.items())
     ]
-    main = next((r for r in readouts if r.site == best and r.variant == "original"), None)
+    main = next((r for r in captured if r.site == best and r.variant == "original"), None)
     most = max(n_runs.values(), default=0)
     if main is not None and n_runs[best] < most:
         lacking = f"{most - n_runs[best]} of {most} runs have no rows at site {best}: they are left out"
         why = f"{why}; {lacking}" if why else lacking
     if main is None or not (main.at >= 0).any():
-        sites = ", ".join(sorted({r.site for r in readouts})) or "none"
+        sites = ", ".join(sorted({r.site for r in captured})) or "none"
         return replace(target, missing=why or f"no site {' or '.join(wanted)} was captured (sites: {sites})")
-    rest = [r for r in readouts if r is not main and (r.variant == "original" or r.site == main.site)]
-    whole = replace(target, readouts=(main, *rest), missing=why)
+    rest = [r for r in captured if r is not main and (r.variant == "original" or r.site == main.site)]
+    whole = replace(target, activations=(main, *rest), missing=why)
     return whole.take(np.flatnonzero(main.at >= 0))
 
 
-def checkpoints_of(target: Target, runs: Sequence[tuple[str, Any]]) -> dict[str, Readout]:
+def checkpoints_of(target: Target, runs: Sequence[tuple[str, Any]]) -> dict[str, SiteActivations]:
     """The headline's site read through other models on the same contexts: model `name@hash` -> probe.
 
     A folder `activations-...` beside a run's own store, other than the untrained one, holds another checkpoint's. Only
     stores with the headline's layers and width count.
     """
-    main = target.readouts[0]
+    main = target.activations[0]
     names = tuple(name if name == "embed" else f"resid_post.{name}" for name in main.layers)
     parts: dict[str, dict[tuple[str, str], list[tuple[pl.DataFrame, NDArray[np.float32]]]]] = {}
     for prefix, run in runs:
@@ -196,7 +196,7 @@ def _joined(
     pieces: Sequence[tuple[pl.DataFrame, NDArray[np.float32]]],
     own: bool,
     names: Mapping[str, NDArray[np.float32]] | None = None,
-) -> Readout:
+) -> SiteActivations:
     lines = pl.concat([piece for piece, _ in pieces]).with_row_index("stored")
     values = np.concatenate([value for _, value in pieces])
     bound = bool(lines["subject"].is_not_null().any())
@@ -205,4 +205,4 @@ def _joined(
     at = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").join(
         lines, on=on, how="left", maintain_order="left"
     )["stored"].cast(pl.Int64).fill_null(-1)  # fmt: skip
-    return Readout(site, layers, values, at.to_numpy(), bound or own, variant, names)
+    return SiteActivations(site, layers, values, at.to_numpy(), bound or own, variant, names)

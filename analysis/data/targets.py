@@ -21,7 +21,7 @@ KEYS = ("game_id", "seq", "viewer", "subject")
 
 
 @dataclass(frozen=True)
-class Readout:
+class SiteActivations:
     """Activations of one site, for the rows of a target."""
 
     site: str
@@ -38,7 +38,7 @@ class Readout:
     """Name of a player -> `(d_model,)`: its first token's unembedding with the final norm's scale folded in, where the
     capture keeps it."""
 
-    def take(self, rows: NDArray[Any]) -> Readout:
+    def take(self, rows: NDArray[Any]) -> SiteActivations:
         """The same for a subset of the target's rows (mask or indices)."""
         return replace(self, at=self.at[rows])
 
@@ -72,7 +72,7 @@ class Target:
     """
     reads: sparse.csr_matrix
     lines: list[str]
-    readouts: tuple[Readout, ...] = ()
+    activations: tuple[SiteActivations, ...] = ()
     """The first is the one of the headline."""
     stated: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Beliefs of other sources about the subject, `(n_rows,)`, NaN where there is none."""
@@ -117,7 +117,7 @@ class Target:
         """The target on a subset of its rows (indices)."""
         return replace(
             self, frame=self.frame[rows], y=self.y[rows], member=self.member[rows], reads=self.reads[rows],
-            readouts=tuple(r.take(rows) for r in self.readouts),
+            activations=tuple(r.take(rows) for r in self.activations),
             stated={name: p[rows] for name, p in self.stated.items()},
             chose=None if self.chose is None else self.chose[rows],
         )  # fmt: skip

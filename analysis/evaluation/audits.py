@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.data.targets import Readout, Target
+from analysis.data.targets import SiteActivations, Target
 from analysis.probes.permutation import NULL_PENALTY, control_task
 from analysis.probes.probes import ProbeResult, cell_scores, leave_names_out
 from analysis.rungs.within import Resamples, within_pairs
@@ -106,22 +106,22 @@ class Changed(NamedTuple):
 
 def changed_contexts(target: Target, x: NDArray[Any], folds: Folds, layer: int) -> list[Changed]:
     """Each variant of the headline's site that has rows of both kinds."""
-    site, out = target.readouts[0].site, []
+    site, out = target.activations[0].site, []
     moments = Moments(folds.n_folds, x.shape[1], 1).add(x, folds.fold, target.y[:, None])
     k = folds.n_folds
     fits = [moments.ridge((c for c in range(k) if c != f), NULL_PENALTY) for f in range(k)]
-    for readout in target.readouts:
-        if readout.variant in ("original", "untrained") or readout.site != site:
+    for captured in target.activations:
+        if captured.variant in ("original", "untrained") or captured.site != site:
             continue
-        stored = np.flatnonzero(readout.at >= 0)
+        stored = np.flatnonzero(captured.at >= 0)
         if len(np.unique(target.y[stored])) < 2:
             continue
-        z, fold = readout.x[readout.at[stored], layer].astype(np.float64), folds.fold[stored]
+        z, fold = captured.x[captured.at[stored], layer].astype(np.float64), folds.fold[stored]
         before, after = np.empty(len(stored)), np.empty(len(stored))
         for f, (w, b) in enumerate(fits):
             before[fold == f] = x[stored][fold == f] @ w[:, 0] + b[0]
             after[fold == f] = z[fold == f] @ w[:, 0] + b[0]
-        out.append(Changed(readout.variant, stored, before, after))
+        out.append(Changed(captured.variant, stored, before, after))
     return out
 
 
@@ -140,24 +140,24 @@ def selectivity(
 
 
 def ridge_by_layer(
-    readout: Readout, labels: NDArray[Any], folds: Folds, by: NDArray[Any] | None = None
+    captured: SiteActivations, labels: NDArray[Any], folds: Folds, by: NDArray[Any] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """AUROC `(n_layers,)` of ridge at a fixed penalty over the rows that were captured, and its scores.
 
     With `by` (n_rows,), one probe for each of its values (a name); pairs are then compared within a value. The
     scores are `(n_layers, n_rows)`, NaN where a row has none.
     """
-    stored = np.flatnonzero(readout.at >= 0)
-    y, at, fold = labels[stored], readout.at[stored], folds.fold[stored]
+    stored = np.flatnonzero(captured.at >= 0)
+    y, at, fold = labels[stored], captured.at[stored], folds.fold[stored]
     groups = np.zeros(len(y), dtype=int) if by is None else np.asarray(by)[stored].astype(int)
-    found = np.full((len(readout.layers), len(labels)), np.nan)
+    found = np.full((len(captured.layers), len(labels)), np.nan)
     if not len(y):
-        return np.full(len(readout.layers), np.nan), found
+        return np.full(len(captured.layers), np.nan), found
     strata = fold * (int(groups.max()) + 1) + groups
     k, values = folds.n_folds, []
     plan = [([c for c in range(k) if c != f], [f]) for f in range(k)]
-    for layer in range(len(readout.layers)):
-        x = readout.x[at, layer]
+    for layer in range(len(captured.layers)):
+        x = captured.x[at, layer]
         scores = np.full(len(y), np.nan)
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
@@ -203,38 +203,40 @@ def site_map(target: Target, folds: Folds) -> pl.DataFrame:
         value, samples = draw.ratio(*sums)
         return draw.interval(samples, value, 0.5)
 
-    for readout in target.readouts:
-        if readout.variant != "original":
+    for captured in target.activations:
+        if captured.variant != "original":
             continue
 
-        def add(kind: str, values: NDArray[Any], scores: NDArray[Any], site: Readout = readout) -> None:
+        def add(
+            kind: str, values: NDArray[Any], scores: NDArray[Any], site: SiteActivations = captured
+        ) -> None:
             for layer, value, score in zip(site.layers, values, scores):
                 i = inside(score)
                 rows.append((site.site, layer, float(value), i.value, i.low, i.high, kind))
 
-        by = None if readout.per_subject else codes_of(names)
-        kind = "one for all subjects" if readout.per_subject else "one a name"
-        add(kind, *ridge_by_layer(readout, target.y, folds, by))
-        if not readout.per_subject and readout.unembedding is not None:
-            lens = name_logits(readout, names)
+        by = None if captured.per_subject else codes_of(names)
+        kind = "one for all subjects" if captured.per_subject else "one a name"
+        add(kind, *ridge_by_layer(captured, target.y, folds, by))
+        if not captured.per_subject and captured.unembedding is not None:
+            lens = name_logits(captured, names)
             done = np.isfinite(lens[0])
             values = auroc(target.y[done], lens[:, done].T, strata=decision[done])
             add("unembedding of the name, nothing fitted", np.atleast_1d(values), lens)
     return pl.DataFrame(rows, schema=SITES, orient="row")
 
 
-def name_logits(readout: Readout, names: NDArray[Any]) -> NDArray[np.float64]:
+def name_logits(captured: SiteActivations, names: NDArray[Any]) -> NDArray[np.float64]:
     """What each row's activation would say of the subject's name, `(n_layers, n_rows)`; NaN where it has no vector.
 
     The stream times the unembedding of the name's first token (the logit lens: nostalgebraist 2020), the final norm's
     scale folded in; its length is the same for all names of a decision. Normalised over the names of no decision.
     """
-    given = readout.unembedding or {}
-    out = np.full((len(readout.layers), len(names)), np.nan)
+    given = captured.unembedding or {}
+    out = np.full((len(captured.layers), len(names)), np.nan)
     for name in np.unique(names):
-        rows = np.flatnonzero((names == name) & (readout.at >= 0))
+        rows = np.flatnonzero((names == name) & (captured.at >= 0))
         if name in given and len(rows):
-            out[:, rows] = (readout.x[readout.at[rows]].astype(np.float64) @ given[str(name)]).T
+            out[:, rows] = (captured.x[captured.at[rows]].astype(np.float64) @ given[str(name)]).T
     return out
 
 

@@ -195,9 +195,9 @@ def _beliefs(target: Target, n_folds: int, absent: list[str]) -> list[Baseline]:
 def _read(target: Target, folds: Folds, absent: list[str]) -> list[Baseline]:
     """The token embeddings and an untrained model, where they were captured."""
     found: list[Baseline] = []
-    if not target.readouts:
+    if not target.activations:
         return found
-    main, y, games = target.readouts[0], target.y, target.games
+    main, y, games = target.activations[0], target.y, target.games
 
     def read(name: str, layers: list[NDArray[Any]], what: str) -> None:
         fit = probe(layers, y, folds, games)
@@ -211,7 +211,7 @@ def _read(target: Target, folds: Folds, absent: list[str]) -> list[Baseline]:
         )
     else:
         absent.append("embedding layer: not among the captured layers")
-    untrained = next((r for r in target.readouts if r.variant == "untrained"), None)
+    untrained = next((r for r in target.activations if r.variant == "untrained"), None)
     if untrained is None or (untrained.at < 0).any():
         absent.append("untrained model: no second capture with re-initialised weights of all these rows")
     else:

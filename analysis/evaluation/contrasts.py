@@ -16,7 +16,7 @@ import polars as pl
 
 from analysis.data.captures import attach
 from analysis.data.frames import Rows
-from analysis.data.targets import Readout, Target
+from analysis.data.targets import SiteActivations, Target
 from analysis.evaluation.audits import changed_contexts
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Settings
 from analysis.evaluation.monitor import Texts, monitor
@@ -104,25 +104,25 @@ def windows(
     rows: list[dict[str, Any]] = []
     absent: list[str] = []
     for target, within in targets:
-        readouts = [r for r in target.readouts if r.variant == "original"]
-        if not readouts:
+        originals = [r for r in target.activations if r.variant == "original"]
+        if not originals:
             absent.append(f"{target.name}: {target.missing or 'no such speech by a model'}")
-        for readout in readouts:
-            stored = np.flatnonzero(readout.at >= 0)
+        for captured in originals:
+            stored = np.flatnonzero(captured.at >= 0)
             part = target.take(stored)
             fewest = int(min(part.y.sum(), (1 - part.y).sum())) if len(stored) else 0
             if part.n_games < MIN_GAMES or fewest < MIN_ROWS:
                 absent.append(
-                    f"{target.name}, {readout.site}: {part.n_games} games with {fewest} rows of the rarer kind"
+                    f"{target.name}, {captured.site}: {part.n_games} games with {fewest} rows of the rarer kind"
                 )
                 continue
             folds = game_folds(part.games, min(settings.n_folds, part.n_games), settings.seed)
             try:
                 check_classes(part.y, folds)
             except ValueError as error:
-                absent.append(f"{target.name}, {readout.site}: {error}")
+                absent.append(f"{target.name}, {captured.site}: {error}")
                 continue
-            mine = readout.take(stored)
+            mine = captured.take(stored)
             found = probe([mine.layer(i) for i in mine.probed], part.y, folds, part.games)
             values, samples = bootstrap_auroc(
                 part.y, [found.scores], part.games, folds.fold, settings.n_boot // 4, settings.seed,
@@ -134,12 +134,12 @@ def windows(
                 watched |= _boost(part, texts, folds, found, settings)
             rows.append(
                 {
-                    "contrast": target.name, "within_role": within, "window": readout.site, "auroc": i.value,
+                    "contrast": target.name, "within_role": within, "window": captured.site, "auroc": i.value,
                     "low": i.low, "high": i.high, "recall": recall_at_fpr(part.y, found.scores),
                     "brier": brier(part.y, found.scores), "ece": ece(part.y, found.scores), "n_rows": len(stored),
                     "n_positive": int(part.y.sum()), "n_games": part.n_games, **watched,
                 }
-                | _without_role(part, readout, folds, found, settings)
+                | _without_role(part, captured, folds, found, settings)
             )  # fmt: skip
     return pl.DataFrame(rows, schema=WINDOWS), absent
 
@@ -158,7 +158,7 @@ def _boost(
 
 
 def _without_role(
-    part: Target, readout: Readout, folds: Folds, found: ProbeResult, settings: Settings
+    part: Target, captured: SiteActivations, folds: Folds, found: ProbeResult, settings: Settings
 ) -> dict[str, float | None]:
     """What fits on unchanged contexts read where the role line was removed; nulls where that was not captured."""
     names = (
@@ -170,12 +170,12 @@ def _without_role(
         "removal_high",
     )
     nothing: dict[str, float | None] = dict.fromkeys(names)
-    if not any(r.variant == "no_role_line" and r.site == readout.site for r in part.readouts):
+    if not any(r.variant == "no_role_line" and r.site == captured.site for r in part.activations):
         return nothing
     place = int(np.bincount(found.chosen_layer).argmax())
-    layer = readout.probed[place]
-    first = sorted(part.readouts, key=lambda r: (r.site != readout.site, r.variant != "original"))
-    changed = changed_contexts(replace(part, readouts=tuple(first)), first[0].layer(layer), folds, layer)
+    layer = captured.probed[place]
+    first = sorted(part.activations, key=lambda r: (r.site != captured.site, r.variant != "original"))
+    changed = changed_contexts(replace(part, activations=tuple(first)), first[0].layer(layer), folds, layer)
     c = next((one for one in changed if one.variant == "no_role_line"), None)
     if c is None:
         return nothing

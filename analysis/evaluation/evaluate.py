@@ -153,7 +153,7 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
 
 def begin(target: Target, settings: Settings) -> Begun | Skipped:
     """The probe, the null, the audits, the fits on what is public or incidental; the target's `stated` is not read."""
-    if not target.readouts:
+    if not target.activations:
         return Skipped(target, target.missing or "no activations were captured for it")
     if not len(target.y):
         return Skipped(target, "no row of this run asks this question")
@@ -170,7 +170,7 @@ def begin(target: Target, settings: Settings) -> Begun | Skipped:
         check_classes(target.y, folds)
     except ValueError as error:
         return Skipped(target, str(error), "too few games")
-    main = target.readouts[0]
+    main = target.activations[0]
     x = [main.layer(i) for i in main.probed]
     sets = Factorised(x, target.y, folds)
     found = probe(x, target.y, folds, target.games, factorised=sets)
@@ -193,7 +193,7 @@ def begin(target: Target, settings: Settings) -> Begun | Skipped:
 def finish(begun: Begun, target: Target, settings: Settings) -> Evaluation:
     """The evaluation of `target`, the same rows as were begun with, by now with everybody's beliefs."""
     folds, found, null = begun.folds, begun.found, begun.null
-    main, shown = target.readouts[0], beside(target, begun.confounds)
+    main, shown = target.activations[0], beside(target, begun.confounds)
     evidence = climb(
         target.y, target.games, target.decisions, folds, begun.sets.layers[begun.best], found, shown.sources,
         float(null.p[0]), settings.n_boot, settings.seed,

@@ -34,7 +34,7 @@ def recipes(e: Evaluation | Begun, seed: int = 0, n_boot: int = 500) -> pl.DataF
 
     Nobody's beliefs are needed, so an evaluation that has begun will do.
     """
-    main, y, games, folds = e.target.readouts[0], e.target.y, e.target.games, e.folds
+    main, y, games, folds = e.target.activations[0], e.target.y, e.target.games, e.folds
     headline, sets = (e.found, e.sets) if isinstance(e, Begun) else (e.probe, e.factorised)
     sets = sets or Factorised([main.layer(i) for i in main.probed], y, folds)
     layers = list(sets.layers)
@@ -91,9 +91,10 @@ def instructed(target: Target, layer: int, folds: Folds) -> Instructed | None:
     `layer` is a position in the probes. Labels of the target are not used; pairs of other games are (Zou et al.
     2023, Goldowsky-Dill et al. 2025). None where a fold lacks pairs.
     """
-    main = target.readouts[0]
+    main = target.activations[0]
     pair = [
-        next((r for r in target.readouts if r.variant == v and r.site == main.site), None) for v in INSTRUCTED
+        next((r for r in target.activations if r.variant == v and r.site == main.site), None)
+        for v in INSTRUCTED
     ]
     honest, lying = pair
     if honest is None or lying is None:

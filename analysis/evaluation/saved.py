@@ -115,7 +115,7 @@ class SavedProbe(msgspec.Struct, frozen=True):
 
 def fit_probe(e: Evaluation, runs: Sequence[str] = ()) -> SavedProbe:
     """One fit on all games, at the layer and penalty that were chosen most often inside the folds."""
-    target, main = e.target, e.target.readouts[0]
+    target, main = e.target, e.target.activations[0]
     place = int(np.bincount(e.probe.chosen_layer).argmax())
     penalty = float(np.median(e.probe.chosen_penalty))
     x, y = main.layer(main.probed[place]), target.y

@@ -67,7 +67,7 @@ def transfer(
     """The matrix of one grouping (schema `TRANSFER`), and in words which groups are too small."""
     groups, small = _usable(target, labels)
     rows: list[dict[str, Any]] = []
-    main = target.readouts[0]
+    main = target.activations[0]
     layers = [main.layer(i) for i in main.probed]
     names = [main.layers[i] for i in main.probed]
     means = {g: _difference(layers, target.y, at) for g, at in groups.items()}

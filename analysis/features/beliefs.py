@@ -58,7 +58,7 @@ def write_linear(
         mine = target.take(own)
         wanted, games = log_odds(belief[own, 0]), mine.games
         folds = game_folds(games, 5)
-        main = mine.readouts[0]
+        main = mine.activations[0]
         layers = {main.layers[i]: main.layer(i) for i in main.probed}
         tables = {"linearity": linearity(layers, wanted, folds, games, say=say)}
         tables["drift"] = drift_of(run, mine, layers, wanted, folds, site)
@@ -80,7 +80,7 @@ def write_linear(
 
 def compared(runs: Runs, target: Target, wanted: NDArray[np.float64], layer: int) -> dict[str, pl.DataFrame]:
     """`across_<factor>` for every factor with two levels of enough rows. layer: its place in the probe."""
-    x, games = target.readouts[0].layer(layer), target.games
+    x, games = target.activations[0].layer(layer), target.games
     levels = {name: target.frame[name].fill_null("").to_numpy() for name in FACTORS}
     named = dict.fromkeys(f for _, run in runs for cell in run.manifest.cells for f in cell.factors)
     for name in ("lexicon", "run", *named):
@@ -94,9 +94,9 @@ def compared(runs: Runs, target: Target, wanted: NDArray[np.float64], layer: int
         f"across_{name}": across(x, wanted, level, games, FEWEST_LEVEL) for name, level in levels.items()
     }
     parts = [(runs[0][1].activations().info.model, x, np.arange(len(x)))]
-    for model, readout in checkpoints_of(target, runs).items():
-        kept = np.flatnonzero(readout.at >= 0)
-        parts.append((model, readout.take(kept).layer(layer), kept))
+    for model, captured in checkpoints_of(target, runs).items():
+        kept = np.flatnonzero(captured.at >= 0)
+        parts.append((model, captured.take(kept).layer(layer), kept))
     if len(parts) > 1:
         rows = np.concatenate([kept for *_, kept in parts])
         level = np.concatenate([np.full(len(kept), model) for model, _, kept in parts])
@@ -112,7 +112,7 @@ def believed(runs: Runs, logs: Logs, site: str, say: Say) -> tuple[Target, NDArr
     target = thin(targets_of(logs.game, others, own, labels["speeches"], labels["ballots"])[0], MOST_ROWS)
     target = attach(target, runs, False, site)
     where = ", ".join(str(run.path) for _, run in runs)
-    if not target.readouts or target.readouts[0].site != site:
+    if not target.activations or target.activations[0].site != site:
         raise AnalysisError(f"{where} has no rows at site {site!r}: {target.missing or 'capture it first'}")
     if target.missing:
         say(target.missing)

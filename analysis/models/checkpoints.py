@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.beliefs.geometry import ridge_map
-from analysis.data.targets import Readout
+from analysis.data.targets import SiteActivations
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.probes.permutation import NULL_PENALTY
 from analysis.probes.probes import check_classes, probe
@@ -49,7 +49,7 @@ def tokens_trained(model: str) -> int | None:
 
 def follow(
     e: Evaluation,
-    checkpoints: Mapping[str, Readout],
+    checkpoints: Mapping[str, SiteActivations],
     posterior: NDArray[np.float64] | None,
     settings: Settings,
 ) -> pl.DataFrame:
@@ -60,7 +60,7 @@ def follow(
     """
     if len(checkpoints) < FEWEST:
         return pl.DataFrame(schema=COURSE)
-    main = e.target.readouts[0]
+    main = e.target.activations[0]
     rows = np.flatnonzero(np.all([r.at >= 0 for r in (main, *checkpoints.values())], axis=0))
     y, games = e.target.y[rows], e.target.games[rows]
     folds = game_folds(games, e.folds.n_folds, settings.seed)
@@ -77,8 +77,8 @@ def follow(
         iter(e.target.frame["model"].drop_nulls().unique(maintain_order=True)), "the model that played"
     )
     found: list[dict[str, Any]] = []
-    for model, readout in [*checkpoints.items(), (played, main)]:
-        x = [readout.take(rows).layer(i) for i in readout.probed]
+    for model, captured in [*checkpoints.items(), (played, main)]:
+        x = [captured.take(rows).layer(i) for i in captured.probed]
         own = probe(x, y, folds, games)
         carried = np.empty(len(y))
         for f, (w, b) in enumerate(ridge):
@@ -90,7 +90,7 @@ def follow(
         )  # fmt: skip
         mode = int(np.bincount(own.chosen_layer).argmax())
         known = {
-            "model": model, "tokens": None if readout is main else tokens_trained(model), "n_rows": len(rows),
+            "model": model, "tokens": None if captured is main else tokens_trained(model), "n_rows": len(rows),
             "n_games": len(np.unique(games)),
         }  # fmt: skip
         for i, (what, at) in enumerate((("own probe", mode), ("final model's direction", place))):

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.data.targets import Readout
+from analysis.data.targets import SiteActivations
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Evaluation, Settings
 from analysis.models.checkpoints import tokens_trained
 from analysis.probes.probes import check_classes, probe
@@ -40,7 +40,7 @@ LADDER: dict[str, Any] = {
 def ladder(
     e: Evaluation,
     beliefs: pl.DataFrame,
-    checkpoints: Mapping[str, Readout],
+    checkpoints: Mapping[str, SiteActivations],
     rungs: Sequence[str],
     settings: Settings,
 ) -> tuple[pl.DataFrame, list[str]]:
@@ -61,18 +61,18 @@ def ladder(
         if why:
             absent.append(f"{model.split('@')[0]}: {why}")
             continue
-        main = target.readouts[0]
+        main = target.activations[0]
         read = [(model, main)] if len(models) > 1 else [*checkpoints.items(), (model, main)]
-        for name, readout in read:
+        for name, captured in read:
             stated = target.stated.get("stated", target.stated.get("stated_words")) if name == model else None
-            part = rows[readout.at[rows] >= 0]
+            part = rows[captured.at[rows] >= 0]
             of_rungs = dict(zip(rungs, by_rung[np.isin(rows, part)].T, strict=True))
             why = _too_few(target.y[part], target.games[part])
             if why:
                 absent.append(f"{name.split('@')[0]}: {why}")
                 continue
             found += _scored(
-                name, target.y[part], target.games[part], of_rungs, readout.take(part),
+                name, target.y[part], target.games[part], of_rungs, captured.take(part),
                 None if stated is None else stated[part], e.folds.n_folds, settings,
             )  # fmt: skip
     frame = pl.DataFrame(found, schema=LADDER)
@@ -98,13 +98,13 @@ def _too_few(y: NDArray[Any], games: NDArray[Any]) -> str:
 
 
 def _scored(
-    model: str, y: NDArray[Any], games: NDArray[Any], rungs: Mapping[str, NDArray[np.float64]], readout: Readout,
-    stated: NDArray[np.float64] | None, n_folds: int, settings: Settings,
+    model: str, y: NDArray[Any], games: NDArray[Any], rungs: Mapping[str, NDArray[np.float64]],
+    captured: SiteActivations, stated: NDArray[np.float64] | None, n_folds: int, settings: Settings,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The rows of one model. A stated belief that is absent for some rows is scored with the lowest rung there."""
     folds: Folds = game_folds(games, min(n_folds, len(np.unique(games))), settings.seed)
     check_classes(y, folds)
-    own = probe([readout.layer(i) for i in readout.probed], y, folds, games)
+    own = probe([captured.layer(i) for i in captured.probed], y, folds, games)
     sources = dict(rungs)
     if stated is not None and np.isfinite(stated).mean() > 0.5:
         sources[STATED] = np.where(np.isfinite(stated), stated, next(iter(rungs.values())))

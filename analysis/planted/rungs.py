@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from analysis.data.frames import rows_schema
-from analysis.data.targets import Readout, Target
+from analysis.data.targets import SiteActivations, Target
 from analysis.planted.planted import Planted
 from games import DEFAULT, load_game
 
@@ -137,7 +137,8 @@ def as_target(
     layers = tuple(str(i) for i in range(x.shape[1]))
     return Target(
         "subject_is_werewolf", "planted", typed, y, typed["subject"].to_numpy(),
-        sparse.csr_matrix((len(frame), 0), dtype="f4"), [], (Readout("mention", layers, x, np.arange(len(frame))),),
+        sparse.csr_matrix((len(frame), 0), dtype="f4"), [],
+        (SiteActivations("mention", layers, x, np.arange(len(frame))),),
         stated=stated or {}, role=sought, chose=chose,
     )  # fmt: skip
 

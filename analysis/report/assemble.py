@@ -22,7 +22,7 @@ from analysis.evaluation.evaluate import Evaluation, Settings, Skipped
 from analysis.evaluation.monitor import speech_texts
 from analysis.evaluation.prepare import Prepared
 from analysis.evaluation.second_order import second_order
-from analysis.evaluation.span_readouts import read_outs
+from analysis.evaluation.span_probes import span_probes
 from analysis.evaluation.transfer import factors_of
 from analysis.report import cards, words
 from analysis.report.before_after.section import change_block
@@ -248,7 +248,7 @@ def _deception(made: Made, numbers: Numbers) -> tuple[Block, pl.DataFrame]:
     found, absent = windows(made.prepared.contrasts, made.settings, texts)
     judges = judge.scores(answers, [target for target, _ in made.prepared.contrasts], made.settings)
     block = windows_block(found, absent, judge.in_words(judged), judges, numbers)
-    add_spans(block, *read_outs(made.prepared.contrasts, made.runs, made.settings), numbers)
+    add_spans(block, *span_probes(made.prepared.contrasts, made.runs, made.settings), numbers)
     labels = made.prepared.labels
     said = cards.said_table(labels["statements"], labels["speeches"], numbers)
     block.add(fold="What was said, by role and player", table=said)

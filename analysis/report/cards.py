@@ -143,8 +143,8 @@ def card(tables: dict[str, pl.DataFrame], done: Sequence[Evaluation]) -> Table:
     ]
     rows += [["to be read with", text] for text in tables["remarks"]["remark"]]
     for e in done:
-        main = e.target.readouts[0]
-        sites = ", ".join(dict.fromkeys(r.site for r in e.target.readouts))
+        main = e.target.activations[0]
+        sites = ", ".join(dict.fromkeys(r.site for r in e.target.activations))
         what = f"{len(e.target.y):,} rows, {int(e.target.y.sum()):,} positive, {e.target.n_games:,} games"
         rows.append(
             [

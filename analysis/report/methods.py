@@ -15,7 +15,7 @@ def methods(done: Sequence[Evaluation], settings: Settings) -> list[str]:
         return [
             "No target could be evaluated, so no method was applied; the tables above are counts of the log."
         ]
-    folds, sites = done[0].folds, {e.target.readouts[0].site for e in done}
+    folds, sites = done[0].folds, {e.target.activations[0].site for e in done}
     one_fold = all(e.probe.grouped for e in done)
     rows = max(len(e.target.y) for e in done)
     splits = [
@@ -81,7 +81,7 @@ def missing(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
 
 
 def _unchanged(evaluations: Sequence[Evaluation | Skipped]) -> list[str]:
-    have = {r.variant for e in evaluations for r in e.target.readouts} - {"original", "untrained"}
+    have = {r.variant for e in evaluations for r in e.target.activations} - {"original", "untrained"}
     return [] if have else ["the role line removed or swapped: no capture with changed contexts in this run"]
 
 

@@ -258,7 +258,7 @@ def acts_words(rung: Rung) -> str:
 
 def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
     """Whether a lie within the role can be told from true statements: what rung 1 of that question says, no more."""
-    rung, site = own.rungs[0], own.target.readouts[0].site
+    rung, site = own.rungs[0], own.target.activations[0].site
     sure = {
         "yes": "can be told from the truth before it is said",
         "no": "cannot be told from the truth before it is said",

@@ -50,7 +50,7 @@ def test_the_modules_confound_probe_target_and_section_take_part(extended, tmp_p
     folds = game_folds(target.games, 5)
     shown = beside(target, confounds(target, folds))
     assert next(b for b in shown.baselines if b.name == "vowels").kind == "confound"
-    scores = registry.PROBES["last layer"].fit([target.readouts[0].layer(1)], target.y, folds)
+    scores = registry.PROBES["last layer"].fit([target.activations[0].layer(1)], target.y, folds)
     assert np.isfinite(scores).all()
     log = scripted_game(3)
     block = sections.SECTIONS["silence"](SimpleNamespace(prepared=SimpleNamespace(labels=label([log]))))

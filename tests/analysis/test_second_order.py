@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.data.targets import Readout
+from analysis.data.targets import SiteActivations
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.second_order import FEWEST_ROWS, second_order
 from analysis.report.words import second_words
@@ -33,7 +33,7 @@ def planted(held: str):
     expected = frame.with_columns(about=pl.col("viewer"), expected=1 / (1 + np.exp(-(own + other + surface))))
     target = SimpleNamespace(
         frame=frame, games=games, stated={"exact": 1 / (1 + np.exp(-own))},
-        readouts=[Readout("mention", ("0",), x, np.arange(n))],
+        activations=[SiteActivations("mention", ("0",), x, np.arange(n))],
     )  # fmt: skip
     e = SimpleNamespace(
         target=target, folds=game_folds(games), probe=SimpleNamespace(chosen_layer=[0]), features=surface[:, None]

@@ -126,7 +126,7 @@ def test_a_lie_is_said_to_be_told_exactly_where_its_rung_says_so(v, low, p, boos
         name="own_lie_within_werewolves",
         y=np.ones(3),
         n_games=3,
-        readouts=[SimpleNamespace(site="prompt_last")],
+        activations=[SimpleNamespace(site="prompt_last")],
     )
     wolves = pl.DataFrame(
         {"window": ["prompt_last"], "auroc": [low], "low": [low], "recall": [0.1], "monitor": [0.7], "boost": [boost],

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from analysis.change.cells import cells
 from analysis.change.read import Change
-from analysis.data.targets import Readout
+from analysis.data.targets import SiteActivations
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.report.before_after import charts
 from analysis.report.block import Block
@@ -21,7 +21,7 @@ ARMS = {
 
 
 def add_cells(
-    block: Block, e: Evaluation, change: Change, after: Readout | None, posterior: NDArray[np.float64] | None,
+    block: Block, e: Evaluation, change: Change, after: SiteActivations | None, posterior: NDArray[np.float64] | None,
     settings: Settings, numbers: Numbers,
 ) -> None:  # fmt: skip
     """Old and new probes on old and new activations, where B's were captured on the same contexts."""
@@ -29,7 +29,7 @@ def add_cells(
     if after is None:
         block.absent.append(
             f"old and new probes on old and new activations: `wolfscope capture RUN --model {b} --site "
-            f"{e.target.readouts[0].site}`"
+            f"{e.target.activations[0].site}`"
         )
         return
     frame = cells(e, after, posterior, settings)
@@ -63,7 +63,7 @@ def add_cells(
         table=Table(
             ["", "A's activations", "B's activations"], rows, (1, 2), (), "D5",
             f"Is “{title_of(e.target.name).lower()}” still where it was?",
-            f"AUROC out of fold at layer {first['layer']} of {e.target.readouts[0].site}, the same contexts "
+            f"AUROC out of fold at layer {first['layer']} of {e.target.activations[0].site}, the same contexts "
             f"through both, n = {first['n_rows']:,} rows of {first['n_games']:,} games; {verdict}. The last row tells "
             "whether what is represented of the exact posterior changed, whatever is said.",
         )

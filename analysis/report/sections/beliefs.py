@@ -114,7 +114,7 @@ def _posterior(
         return
     seer = joined_belief(e.target.frame, exact, "p_seer")
     q = seer.fill_null(0.0).to_numpy().astype(float)
-    place = e.target.readouts[0].layers.index(best["layer"])
+    place = e.target.activations[0].layers.index(best["layer"])
     corners = (e.target.role, "seer")
     points = geometry.simplex(e.target, e.folds, p, np.minimum(q, 1 - p), corners, place)
     numbers.add("F4_simplex", points)

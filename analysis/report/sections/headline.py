@@ -24,7 +24,7 @@ def surface_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers)
         name = title_of(e.target.name)
         frame = _sources(e)
         numbers.add("T2_scores", frame, target=e.target.name)
-        main = e.target.readouts[0]
+        main = e.target.activations[0]
         chosen = ", ".join(sorted({e.layers[i] for i in e.probe.chosen_layer}))
         sample = (
             f"{len(e.target.y):,} rows of {e.target.n_games:,} games, {e.quality['base rate']:.1%} positive. Read at "

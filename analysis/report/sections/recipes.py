@@ -47,7 +47,7 @@ def recipes_block(
                 ["probe" if r == "logistic" else "" for r in recipes_shown],
             )
         )
-    have = {r.variant for e in done for r in e.target.readouts}
+    have = {r.variant for e in done for r in e.target.activations}
     if not set(INSTRUCTED) <= have:
         block.add(
             note="Not compared: the instructed-pair honesty probe. It needs the same decisions captured under a line "

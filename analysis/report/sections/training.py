@@ -36,8 +36,8 @@ def training_block(
     else:
         block.add(
             note="No course over training: fewer than two other checkpoints were captured on these contexts at site "
-            f"{e.target.readouts[0].site}. `wolfscope capture RUN --model CHECKPOINT --site "
-            f"{e.target.readouts[0].site}` captures one."
+            f"{e.target.activations[0].site}. `wolfscope capture RUN --model CHECKPOINT --site "
+            f"{e.target.activations[0].site}` captures one."
         )
     return block
 

@@ -88,7 +88,7 @@ def test_directions_are_compared_between_runs_presets_and_checkpoints(tmp_path: 
     other = planted_run(tmp_path / "other", 24, 1.5, preset="probe-6")
     runs = [("", load_run(run)), ("2:", load_run(other))]
     target, belief = believed(runs, Logs(runs), "mention", lambda text: None)
-    layer = target.readouts[0].layers.index("1")
+    layer = target.activations[0].layers.index("1")
     truth = np.asarray(3 * target.y - 1, dtype=float)
     tables = compared(runs, target, truth, layer)
     assert len(belief) == len(target.y) and belief.sum(axis=1) == pytest.approx(1)

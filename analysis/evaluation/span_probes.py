@@ -1,8 +1,8 @@
-"""T4 for spans, and F10: lies read from all tokens of what was said, pooled three ways; and token by token.
+"""Probes of lies on all tokens of a speech (T4 for spans, F10), pooled three ways; and their scores token by token.
 
-The mean of the span's tokens, its last token, and attention over its tokens (`analysis.probes.attention`)
-see the same rows
-and folds, choose their layer the same way and have each its own permutation null.
+The three probes read the mean of the span's tokens, its last token, or attention over its tokens
+(`analysis.probes.attention`). They see the same rows and folds, choose their layer in the same way, and each has its
+own permutation null.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from analysis.stats.splits import Folds, game_folds
 SITES = ("tokens:reasoning", "tokens:speech", "tokens:output")
 PERMUTATIONS = 39
 """Every permutation refits every fold of every layer; 39 let p fall to .025."""
-READOUTS: dict[str, Any] = {
+SPAN_PROBES: dict[str, Any] = {
     "contrast": pl.String,
     "site": pl.String,
     "probe": pl.String,
@@ -56,10 +56,11 @@ STRIP: dict[str, Any] = {
 }
 
 
-def read_outs(
+def span_probes(
     contrasts: Sequence[tuple[Target, bool]], runs: Sequence[tuple[str, Any]], settings: Settings
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
-    """Every contrast within a role at every captured span (`READOUTS`), one strip (`STRIP`), what is absent."""
+    """Probes of every contrast within a role at every captured span (`SPAN_PROBES`), one strip (`STRIP`), and what is
+    absent, in words."""
     rows: list[dict[str, Any]] = []
     strips: list[pl.DataFrame] = []
     absent: list[str] = []
@@ -90,7 +91,7 @@ def read_outs(
             rows += _rows(part, site, results, folds, settings, spans.layers)
             if not strips:
                 strips.append(strip(part, spans, folds, results, runs))
-    table = pl.DataFrame(rows, schema=READOUTS)
+    table = pl.DataFrame(rows, schema=SPAN_PROBES)
     return table, strips[0] if strips else pl.DataFrame(schema=STRIP), absent
 
 
