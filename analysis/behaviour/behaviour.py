@@ -1,10 +1,10 @@
-"""What agents do, measured on the logs alone: how well they vote, how long they live, whom they move, whom they fool.
+"""Behaviour of agents, measured on the logs alone: votes, survival, persuasion, deception, sycophancy.
 
 Every metric is a ratio of two sums over games, by agent and side, with a percentile interval of a bootstrap over games.
 
 ballot_accuracy      village side: share of ballots that fell on a werewolf (Avalon's good side: of places in teams that
                      went to a good player; `Reading.namings` of any game)
-ballot_lift          the same minus what a random other would have hit, given what the voter was told
+ballot_lift          ballot_accuracy minus that of a random choice, given what the voter was told
 survival             share of seats that lived to the end
 persuasion           change of others' stated P(werewolf) about the subject, in the direction of the utterance (up after
                      an accusation or a report of a werewolf, down after a defence or a report of another), per
@@ -14,9 +14,9 @@ deception_produced   share of statements that the speaker knew to be false
 deception_detected   village side: share of ballots on somebody who has told a known falsehood in public, minus the
                      share of such liars among the living others
 sycophancy           share of ballots on whom most suspicions of the day fell (accusations, announced ballots, reports
-                     of a werewolf, ballots already shown; one voice a speaker and target), minus that of a random
+                     of a werewolf, ballots already shown; a speaker counts once a target), minus that of a random
                      choice
-wrong_sycophancy     the same of village ballots where that seat is no werewolf
+wrong_sycophancy     sycophancy of village ballots where that seat is no werewolf
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def behaviour_counts(
 ) -> pl.DataFrame:
     """The sums behind the metrics, one row a game, agent, side and metric (schema `COUNTS`).
 
-    `beliefs`: the runs' tables of that name. `labels`: `analysis.data.labels.label(logs)` where it is there already.
+    `beliefs`: the runs' tables of that name. `labels`: the result of `analysis.data.labels.label(logs)`, where the
+    caller has it already.
     """
     of_others = pl.col("about").is_null() & (pl.col("viewer") != pl.col("subject"))
     stated = beliefs.filter(of_others & pl.col("source").is_in(STATED)).drop_nulls("p_werewolf")
@@ -137,7 +138,7 @@ def _game(
 
 
 def _table_talk(log: GameLog, wolves: set[int], lied: set[int]) -> Iterator[tuple[int, str, float]]:
-    """(voter, metric, value) of each ballot, against what was said and shown in public before it.
+    """(voter, metric, value) of each ballot, compared with what was said and shown in public before it.
 
     lied: the decisions in which something was said in public that the speaker knew to be false.
     """
@@ -188,7 +189,7 @@ def _ballot(
     others = living - {voter}
     if known := liars & others:
         yield voter, "deception_detected", float(target in known) - len(known) / len(others)
-    # One voice a speaker and target, so that nobody is a majority alone.
+    # A speaker counts once for each target, so that nobody is a majority alone.
     voices = Counter(t for speaker, ts in suspected.items() if speaker != voter for t in ts if t in others)
     top = voices.most_common(2)
     if top and (len(top) == 1 or top[0][1] > top[1][1]):

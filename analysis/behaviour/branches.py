@@ -1,9 +1,9 @@
-"""Branches that were given beside the runs: what one change did in one recorded game.
+"""Branches that were passed with the runs: what one change did in one recorded game.
 
-A branch is a run folder whose manifest names its parent. Its games share a beginning, so they are no independent
-games and never enter the probes' rows; what counts is `branch.json` beside them, where each effect is the difference
-between continuations with the change and without. One game says nothing of other games: effects over many moments are
-those of an experiment (`analysis.behaviour.effects`).
+A branch is a run folder whose manifest names its parent. Its games share a beginning, so they are not independent and
+never enter the probes' rows. The effects are in `branch.json` beside them: each is the difference between continuations
+with the change and without it. One game says nothing about other games; an experiment measures effects over many
+moments (`analysis.behaviour.effects`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""How good the players are, by behaviour alone: a probe of a model that cannot play says little about
-models that can.
-"""
+"""How well the players play, by behaviour alone: a probe of a model that cannot play says little about models that can."""
 
 from __future__ import annotations
 
@@ -19,12 +17,12 @@ def agents_table(
     game: Game, seats: pl.DataFrame, decisions: pl.DataFrame, ballots: pl.DataFrame, n_boot: int = 1000
 ) -> pl.DataFrame:
     """One row an agent: seats, decisions, fallbacks, wins by side (`wins_SIDE` for each of `Game.sides`, intervals over
-    games), ballots of the side against whom belief is held, against chance.
+    games), and how often ballots of the uninformed side were right, compared with chance.
 
-    `hit` is the share of these ballots (`Reading.namings`) that were right, `chance` the share that a random other
-    would have been right about given the same knowledge, `lift` their difference with an interval over games. `forced`
-    is the share of decisions that were made among the options alone after answers that could not be used: hits, chance
-    and lift leave such ballots out, for they are no choice of the player's own words.
+    `hit` is the share of these ballots (`Reading.namings`) that were right, `chance` the expected share for a random
+    choice given the same knowledge, `lift` their difference with an interval over games. `forced` is the share of
+    decisions that were chosen among the legal options alone, after unusable answers: hits, chance and lift leave such
+    ballots out, because the player did not choose them in its own words.
     """
     marked = with_forced(decisions)
     forced = marked.filter("forced").select("game_id", "seq")
@@ -83,7 +81,7 @@ def _wins(seats: pl.DataFrame, side: str, n_boot: int) -> dict[str, float | None
 
 
 def with_forced(decisions: pl.DataFrame) -> pl.DataFrame:
-    """The decisions with `forced` known of all: no decision without a model was forced."""
+    """The decisions with `forced` filled in: a decision without a model was not forced."""
     known = pl.col("forced").fill_null(False) if "forced" in decisions.columns else pl.lit(False)
     return decisions.with_columns(forced=known)
 

@@ -1,8 +1,9 @@
 """T6 and F8: the effects of an experiment's arms against their controls, intervals over games.
 
 Effects are differences within a moment; games are the clusters. An arm with random directions as controls is tested by
-how far it goes beyond them (the contrast), and ranked among them; any other by its contrast with its sham, or where it
-has none by its effect itself. The arms that the design names as a family are corrected for together (Holm).
+its contrast with them (how much larger its effect is), and ranked among them. Any other arm is tested by its contrast
+with its sham, or by its effect itself where it has no sham. The arms that the design names as a family are corrected
+for together (Holm).
 """
 
 from __future__ import annotations
@@ -70,11 +71,11 @@ AT = {
     "option": "at the player's name among the options", "last_mention": "where the player is named last",
     "mentions": "wherever the player is named", "answer": "at the token that answers", "all": "at every token",
 }  # fmt: skip
-"""Positions by meaning, in words."""
+"""Token positions by what they mean, in words."""
 
 
 class Used(NamedTuple):
-    """Whether what is read is used: the answer of one experiment beside a run, for a report's headline."""
+    """Whether the player uses what the probe reads: the result of one experiment beside a run, for the headline."""
 
     experiment: str
     question: str
@@ -122,7 +123,7 @@ def _rows_of(
     for name, arm in arms.items():
         if name not in by_arm or name == "unchanged":
             continue
-        # single random directions are ranked, not shown; over all roles together they are in the table for the figure
+        # single random directions are ranked, not shown; the rows over all roles stay in the table for the figure
         if arm["control"] in RANDOM and role != "all":
             continue
         frame = by_arm[name]
@@ -180,8 +181,8 @@ def _contrast(
 
 
 def _rank(frame: pl.DataFrame, drawn: Sequence[pl.DataFrame]) -> int:
-    """The arm's place, 1 the furthest, by distance from the mean effect of the random directions; each of these by its
-    distance from the mean of the others, since any push of that size moves a model somewhere."""
+    """The arm's place, 1 the furthest, by distance from the mean effect of the random directions; each random direction
+    by its distance from the mean of the others, since any push of that size moves a model."""
     own = float(np.mean(frame["difference"].to_numpy()))
     others = np.array([float(np.mean(control["difference"].to_numpy())) for control in drawn])
     if len(others) < 2:
@@ -197,7 +198,7 @@ def over_games(games: NDArray[Any], values: NDArray[np.float64], n_boot: int, se
     if not n_boot or len(names) < 2:
         return Interval(value, float("nan"), float("nan"), float("nan"))
     sums, counts = np.bincount(codes, weights=values), np.bincount(codes)
-    if np.ptp(sums / counts) == 0:  # every game the same, as where an arm moves nothing at all
+    if np.ptp(sums / counts) == 0:  # all games have the same mean: an arm that moves nothing, for example
         return Interval(value, value, value, 1.0 if value == 0 else float("nan"))
     return ratio_interval(names, sums, counts, n_boot=n_boot, seed=seed)
 
@@ -237,8 +238,8 @@ def _judged(table: pl.DataFrame, family: Sequence[str], test: dict[str, Any]) ->
 
 
 def verdict(row: dict[str, Any], smallest: float) -> str:
-    """`used`: beyond the controls after correction, and further than 19 of 20 random directions. `underpowered`: not
-    so, and the smallest effect of interest could have been missed. Else `not beyond controls`."""
+    """`used`: the effect exceeds the controls after correction and 19 of 20 random directions. `underpowered`: it does
+    not, and the smallest effect of interest could have been missed. Else `not beyond controls`."""
     beyond = row["adjusted_p"] < 0.05
     if row["n_random"] and row["rank"] is not None:
         beyond = beyond and row["rank"] <= max(1, round(0.05 * (row["n_random"] + 1)))
@@ -251,7 +252,7 @@ def verdict(row: dict[str, Any], smallest: float) -> str:
 def settings_forest(
     experiment: Experiment, arm: str, outcome: str, n_boot: int = 2000, seed: int = 0
 ) -> pl.DataFrame:
-    """One arm's effect in each setting, then over settings, then where another setting's would be expected.
+    """One arm's effect in each setting, then the mean over settings, then the prediction interval for a new setting.
 
     Columns setting, effect, low, high, n_games. Random effects by DerSimonian and Laird (1986); the prediction interval
     by Higgins, Thompson and Spiegelhalter (2009, equation 12). Empty with fewer than two settings of five games.
@@ -300,8 +301,8 @@ def between_arms(
 ) -> list[tuple[str, str, Interval, int]]:
     """(one tested arm, another, how much further the first moves the tested outcome, moments of both), by moment.
 
-    Of arms that change what was said or who plays, which a design sets against each other; arms that change activations
-    have controls of their own. Not corrected for their number.
+    Only arms that change what was said or who plays are compared; arms that change activations have their own controls.
+    The comparisons are not corrected for their number.
     """
     outcome = experiment.design["test"]["outcome"]
     kinds = {arm["of"]: arm["kind"] for arm in experiment.arms}
@@ -320,9 +321,10 @@ def between_arms(
 
 
 def used_in(experiment: Experiment, n_boot: int = 2000, table: pl.DataFrame | None = None) -> list[Used]:
-    """The tested arms of one experiment, the rung "used"; none where acts were played out in place of arms.
+    """The tested arms of one experiment, for the rung "used"; none where the experiment played acts out in place of
+    arms.
 
-    `table`: its effects, where they are there already.
+    `table`: its effects, where the caller has them already.
     """
     if experiment.strategic or experiment.turns:
         return []

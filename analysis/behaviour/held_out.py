@@ -1,8 +1,7 @@
-"""How much oftener one contender wins than another against the same held-out opponents, in the same deals.
+"""How much more often one contender wins than another against the same held-out opponents, in the same deals.
 
-A game whose opponents fell back on a legal act of the rules, because a reply of theirs could not be used, says little
-of who plays better: `gain` is told of all deals, and `clean` of those in which no opponent of either contender fell
-back.
+A game in which an opponent's reply could not be used, so that a legal fallback act replaced it, says little about who
+plays better. `gain` covers all deals; `clean` covers those in which no opponent of either contender fell back.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ GAINS = {
 
 
 def gains(games: pl.DataFrame, before: pl.DataFrame, n_boot: int = 4000, seed: int = 0) -> pl.DataFrame:
-    """Wins of a contender and of the one before, and their difference with its interval over deals (95%).
+    """Wins of a contender and of its predecessor, and their difference with its interval over deals (95%).
 
     games, before: one row a game, `harness.training.selfplay.held_out.GAMES`. Deals that only one of them played are
     left out. The interval of `all` resamples the deals of each opponent by themselves.

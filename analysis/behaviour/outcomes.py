@@ -1,7 +1,7 @@
-"""An experiment's folder as the analysis reads it: what each arm did at each moment, in the units that are tested.
+"""Reads an experiment's folder: what each arm did at each moment, in the units that are tested.
 
-`wolfscope experiment` writes the folder (`harness.experiment.folder` says what is in it). A change is measured against
-the unchanged moment, in the same moment: every row here is a difference.
+`wolfscope experiment` writes the folder (`harness.experiment.folder` says what is in it). Every row is a difference:
+the changed moment minus the same moment without the change.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ OUTCOMES = {
     "votes": "share of the others' next ballots for the subject",
     "lies": "lies told from the decision on",
 }
-"""What is measured, in words. `others` and `moved` are total variation distances, of what is shared out among the
-options that are not the subject, and of everything; `legal_mass` is before options are renormalised. The last four are
-means over continuations, seeds paired across arms."""
+"""What is measured, in words. `others` and `moved` are total variation distances: of the distribution over the options
+other than the subject, and of the whole distribution. `legal_mass` is the probability of all legal options before they
+are renormalised. The last four are means over continuations, seeds paired across arms."""
 
 FOLLOWS = ("won", "exiled", "votes", "lies")
 SIGNED = ("p_subject", "belief_subject", "belief_others", "exiled", "votes")
-"""Outcomes that a patch is expected to move towards the donor's belief: they are counted in its direction."""
+"""Outcomes that a patch is expected to move towards the donor's belief: their sign is chosen so that this is
+positive."""
 
 EFFECT_ROWS: dict[str, Any] = {
     "moment": pl.Int32,
@@ -54,7 +55,7 @@ EFFECT_ROWS: dict[str, Any] = {
 
 
 READ = ("manifest.json", "outcomes.parquet", "futures.parquet", "acts.parquet")
-"""What a reader of an experiment is told from."""
+"""Entries of the manifest that the reader of an experiment needs."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ class Experiment:
 
     @property
     def strategic(self) -> bool:
-        """Whether acts were played out in place of arms (`analysis.behaviour.strategic`)."""
+        """Whether the experiment played acts out in place of arms (`analysis.behaviour.strategic`)."""
         return self.design.get("strategic") is not None
 
     @property
     def turns(self) -> bool:
-        """Whether whole turns were taken anew in place of answers (`analysis.reasoning.watched`)."""
+        """Whether the experiment generated whole turns again in place of answers (`analysis.reasoning.watched`)."""
         return self.design.get("turns") is not None
 
 
@@ -197,11 +198,11 @@ def _differences(found: dict[str, Any], before: dict[str, Any]) -> dict[str, flo
 
 
 def _among(a: dict[int, float], b: dict[int, float], found: dict[str, Any], before: dict[str, Any]) -> float:
-    """Total variation distance of how the options that are not the subject share what the subject leaves."""
+    """Total variation distance between the distributions over the options other than the subject, each renormalised."""
     left_a, left_b = 1 - found.get("p_subject", 0.0), 1 - before.get("p_subject", 0.0)
     if left_a < 1e-9 or left_b < 1e-9:
         return 0.0
     moved = 0.5 * sum(abs(a.get(k, 0.0) / left_a - b.get(k, 0.0) / left_b) for k in a.keys() | b.keys())
-    # the subject's own share is in both sums; what it changed is not the others' change
+    # the subject's own share is in both sums; its change is not a change of the others
     own = abs(found.get("p_subject", 0.0) / left_a - before.get("p_subject", 0.0) / left_b)
     return max(0.0, moved - 0.5 * own)

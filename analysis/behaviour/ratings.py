@@ -1,10 +1,10 @@
 """How strong each agent is on each side: a regularised logistic model of who wins, with intervals over games.
 
 Of a game's two largest sides, the smaller one first (werewolves, village): logit P(first wins) = base of the rules
-+ mean strength of the first side's players - mean strength of the second's. Strength is in logits against the
-average agent on that side, so it says nothing about whether the rules favour a side: that is the base. Ratings that
-add up the players of a team and know no base take the rules' favour, and the number of players of a side, for
-strength of whoever sits there more often (tests/analysis/test_ratings.py).
++ mean strength of the first side's players - mean strength of the second's. Strength is in logits relative to the
+average agent on that side; the base says whether the rules favour a side. Ratings that add up the players of a team
+without a base mistake the advantage that the rules give a side, and the number of its players, for the strength of
+whoever plays that side more often (tests/analysis/test_ratings.py).
 
 The prior on strengths is normal around 0 with standard deviation `PRIOR` logits, on bases with `BASE_PRIOR`.
 """
@@ -145,7 +145,7 @@ def rate(results: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> Fit:
     team = 2 * game + of_first
     share = np.where(of_first, 1.0, -1.0) / np.bincount(team)[team]
     np.add.at(rows, (game, np.array([places[key] for key in zip(side, agent)])), share)
-    # Games that are alike in every respect share a row; resampling games is drawing how many there are of each.
+    # Games with equal covariates and outcome share a row; a resample of games draws the count of each row.
     alike, counts = np.unique(np.column_stack([rows, won]), axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(n_games, counts / n_games, size=n_boot)
     weights = np.vstack([counts, drawn]).astype(float)
@@ -180,7 +180,7 @@ def _newton(
         step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         beta -= step / np.maximum(
             1.0, np.abs(step).max(axis=1, keepdims=True) / 2
-        )  # far steps are cut to 2 logits
+        )  # steps are clipped to 2 logits
         if np.abs(step).max() < 1e-8:
             break
     return beta

@@ -1,4 +1,4 @@
-"""How often players gave no usable reply, by kind: what every figure about them has to be read with."""
+"""How often players gave no usable reply, by kind; every figure about the players depends on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import polars as pl
 from harness.run.folder import Run
 
 NONE = "none"
-"""The kind of a decision that is its agent's own."""
+"""The kind of a decision that the agent made itself."""
 
 
 def fallback_counts(run: Run) -> pl.DataFrame:
@@ -26,12 +26,12 @@ def fallback_counts(run: Run) -> pl.DataFrame:
 
 
 def own_decisions(run: Run) -> pl.LazyFrame:
-    """The decisions that are the agents' own: what remains when fallbacks are excluded."""
+    """The decisions that the agents made themselves: all but the fallbacks."""
     return run.decisions.filter(pl.col("fallback").is_null())
 
 
 def reliability_lines(run: Run) -> list[str]:
-    """For each agent with a model or with fallbacks, how many decisions were not its own, and why."""
+    """For each agent with a model or with fallbacks: how many decisions were fallbacks, and why."""
     lines = []
     for (agent, model), rows in fallback_counts(run).group_by("agent", "model", maintain_order=True):
         lost = rows.filter(pl.col("fallback") != NONE)

@@ -1,6 +1,6 @@
 """How well players play: win rates by side, on the same deals and against the same opponents as the baselines.
 
-A run for it seats one contender on one side and scripted players on the other, once for each contender
+Such a run seats one contender on one side and scripted players on the other, once for each contender
 (`harness/config/examples/competence.toml`). Game k of every combination has the same seed, so differences are paired.
 """
 
@@ -30,7 +30,7 @@ class Standing(msgspec.Struct, frozen=True):
     """The win rate's Wilson interval, 95%."""
     high: float
     fallbacks: float
-    """Share of its decisions that were not its own."""
+    """Share of its decisions that were fallbacks."""
 
     @property
     def rate(self) -> float:
@@ -48,7 +48,7 @@ class Difference(msgspec.Struct, frozen=True):
     """Deals that both finished."""
     value: float
     low: float
-    """Its interval over games, 95% (`analysis.stats.bootstrap`)."""
+    """95% interval of the difference over games (`analysis.stats.bootstrap`)."""
     high: float
 
 
@@ -114,7 +114,7 @@ def _won(run: Run) -> pl.DataFrame:
 
 
 def _contenders(run: Run) -> pl.DataFrame:
-    """cell, side, agent, opponents: the sides that one agent has alone, against several or against one."""
+    """cell, side, agent, opponents: the sides that are played by one agent alone, against one opponent or several."""
     rows: list[dict[str, Any]] = []
     seats = run.seats.join(run.games.select("game_id", "cell"), on="game_id", maintain_order="left").collect()
     sides = (
@@ -126,7 +126,7 @@ def _contenders(run: Run) -> pl.DataFrame:
         by_side = dict(parts.select("faction", "agent").iter_rows())
         alone = {side: agents[0] for side, agents in by_side.items() if len(agents) == 1}
         if len(alone) == len(by_side) > 1 and len(set(alone.values())) == 1:
-            continue  # the same agent everywhere: there is nobody to compare it with
+            continue  # the same agent on every side: there is nobody to compare it with
         for side, agent in alone.items():
             others = sorted({a for other, agents in by_side.items() if other != side for a in agents})
             rows.append({"cell": cell, "side": side, "agent": agent, "opponents": ", ".join(others)})

@@ -1,14 +1,14 @@
-"""Whether a player acts strategically: whether what it says follows what saying it would gain, beyond habit.
+"""Whether a player acts strategically: whether it says more often what would gain its side more, beyond habit.
 
-`wolfscope experiment` with a `[strategic]` table has played every act of a menu out, at each moment with the same seeds
+`wolfscope experiment` with a `[strategic]` table plays every act of a menu out, at each moment with the same seeds
 (`harness.experiment.strategic`). The advantage of an act is how much more often the speaker's faction wins with it than
 with the best truthful alternative. A player acts strategically when the probability of an act rises with that
 advantage, within a moment (so within role and turn), beyond a habit: a conditional logit on the act, the role, the turn
-and public features, fitted on other games. What is reported is the slope in log-odds for each unit of win probability.
+and public features, fitted on other games. The result is the slope, in log-odds for each unit of win probability.
 
-An advantage is estimated from some continuations, and noise in it flattens the slope (Spearman 1904). So how much of it
-is no noise stands beside the slope, and that there is none of interest is said only where one flattened as much is
-excluded.
+An advantage is estimated from some continuations, and noise in it flattens the slope (Spearman 1904). So the
+reliability of the advantages is reported beside the slope, and the absence of a relevant slope is claimed only where
+the interval excludes a slope flattened by that reliability.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from harness.seals import hold
 Floats = NDArray[np.float64]
 PUBLIC = ("accused", "defended", "claims", "votes", "spoken")
 SLOPE_OF_INTEREST = 2.0
-"""Log-odds for each unit of win probability: ten points more are worth a fifth more odds."""
+"""Log-odds for each unit of win probability: ten percentage points more raise the odds by a fifth."""
 
 FOUND = (1.96 + 0.8416) / (2 * 1.96)
-"""Of the width of a 95% interval: what a two-sided test at 5% finds with a power of 80%."""
+"""Fraction of the width of a 95% interval that a two-sided test at 5% finds with a power of 80%."""
 
 SLOPES: dict[str, Any] = {
     "agent": pl.String,
@@ -43,7 +43,7 @@ SLOPES: dict[str, Any] = {
     "high": pl.Float64,
     "p": pl.Float64,
     "reliability": pl.Float64,  # of the advantages within a moment, 0 to 1; a true slope appears times this
-    "findable": pl.Float64,  # the smallest true slope that would have been found four times in five
+    "findable": pl.Float64,  # the smallest true slope that would be found with a power of 80%
     "verdict": pl.String,  # strategic, against its interest, not beyond habit, underpowered
     "n_moments": pl.Int64,
     "n_games": pl.Int64,
@@ -64,9 +64,9 @@ class Menus:
     games: NDArray[np.str_]
     """(n_moments,)"""
     features: Floats
-    """Of habit: (n_moments, n_acts, n_features)."""
+    """Features of habit: (n_moments, n_acts, n_features)."""
     chosen: Floats
-    """(n_moments, n_acts): what was said, adding up to 1."""
+    """(n_moments, n_acts): probability of each act being said, adding up to 1 in a moment."""
     advantage: Floats
     """(n_moments, n_acts)"""
     there: NDArray[np.bool_]
@@ -77,8 +77,8 @@ def advantages(won: Floats, truthful: NDArray[np.bool_]) -> tuple[Floats, Floats
     """(advantage, its standard error) of each act of one moment, both `(n_acts,)`.
 
     won: (n_acts, n_continuations), continuation k of all acts from the same seed. The best truthful alternative is
-    chosen on the odd continuations and compared with on the even ones, and the other way round: chosen and compared on
-    the same ones, the luckiest would pass for the best. NaN for an act that has no truthful alternative.
+    chosen on the odd continuations and evaluated on the even ones, and the other way round: chosen and evaluated on the
+    same ones, the luckiest alternative would count as the best. NaN for an act that has no truthful alternative.
     """
     n_acts, n = won.shape
     halves = np.arange(n) % 2
@@ -112,7 +112,7 @@ def strategic_table(acts: pl.DataFrame, n_boot: int = 500, seed: int = 0) -> pl.
 
 
 def read_acts(folder: str | Path) -> pl.DataFrame:
-    """The acts that an experiment has played out. Raises AnalysisError where the folder has none."""
+    """The acts that an experiment played out. Raises AnalysisError where the folder has none."""
     path = Path(folder) / "acts.parquet"
     if not path.is_file():
         raise AnalysisError(
@@ -147,10 +147,10 @@ def _group(part: pl.DataFrame, n_boot: int, seed: int) -> dict[str, Any]:
 
 
 def reliability(acts: pl.DataFrame) -> float:
-    """The share of the variance of advantages within a moment that is no noise of their continuations, 0 to 1.
+    """The share of the variance of advantages within a moment that is not noise of the continuations, 0 to 1.
 
-    Wins in the odd continuations against those in the even ones, of the same acts, each about its moment's mean; the
-    correlation is stepped up to all continuations (Spearman and Brown 1910).
+    Split-half reliability: the correlation of an act's wins in the odd and in the even continuations, each minus its
+    moment's mean, is extrapolated to all continuations (Spearman and Brown 1910).
     """
     both = np.zeros(3)
     for part in acts.partition_by("moment", maintain_order=True):
@@ -181,7 +181,7 @@ def _lies(part: pl.DataFrame) -> dict[str, float | None]:
 
 
 def menus_of(part: pl.DataFrame) -> Menus:
-    """The moments at which something of the menu was said, as arrays; acts without an advantage left out."""
+    """The moments at which an act of the menu was said, as arrays; acts without an advantage are left out."""
     frame = part.filter(pl.col("advantage").is_not_nan()).with_columns(
         habit=pl.col("act") + " " + pl.col("role"), late=(pl.col("day") > 1).cast(pl.Float64)
     )
@@ -265,7 +265,7 @@ def _newton(habit: Floats, menus: Menus, weights: Floats, steps: int = 25) -> Fl
         gradient = np.einsum("bm,bmc->bc", weights, np.einsum("mj,mjc->mc", menus.chosen, z)[None] - mean)
         second = np.einsum("bm,bmj,mjc,mjd->bcd", weights, p, z, z, optimize=True)
         second -= np.einsum("bm,bmc,bmd->bcd", weights, mean, mean)
-        # a little ridge: a draw in which habit and advantage coincide has no slope of its own
+        # a small ridge penalty: in a resample where habit and advantage coincide the slope is not identified
         second += 1e-3 * np.eye(2)
         step = np.linalg.solve(second, (gradient - 1e-3 * w)[..., None])[..., 0]
         w += np.clip(step, -2, 2)

@@ -1,1 +1,1 @@
-"""Beliefs of observers, of models and of probes, held against each other."""
+"""Beliefs of observers, of models and of probes, compared with each other."""

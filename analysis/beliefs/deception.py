@@ -1,9 +1,9 @@
-"""Graded labels of what was said: what the speaker believed, and what its lies moved.
+"""Graded labels of what was said: what the speaker believed, and how its lies moved beliefs.
 
 `analysis.data.labels` knows what each speaker was told. The observer adds what it should have concluded
-(`p_posterior`, hence `believed_false`) and how far the public belief moved towards the speaker's side,
-against the truthful speeches that the speaker had (`advantage`, hence `strategic_deception`). A lie that
-helps its teller no more than the truth would have is a lie and not strategic.
+(`p_posterior`, hence `believed_false`) and how far the public belief moved in favour of the speaker's side, compared
+with the truthful speeches that the speaker could have made (`advantage`, hence `strategic_deception`). A lie that helps
+its teller no more than the truth is a lie but not strategic.
 """
 
 from __future__ import annotations

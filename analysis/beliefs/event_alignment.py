@@ -1,8 +1,8 @@
-"""F3 and persuasion: beliefs aligned to what happens to a player, and what each kind of utterance moves.
+"""F3 and persuasion: beliefs aligned to events of a player, and how each kind of utterance moves beliefs.
 
 Four columns stay apart: the probe's output, the ideal reader's posterior, what the viewer states, and the truth
-(the share of the aligned rows whose subject is a werewolf). Time is counted in the viewer's own decisions, 0 being the
-first at which it can have seen the event.
+(the share of the aligned rows whose subject is a werewolf). Time is counted in the viewer's own decisions; 0 is the
+first decision at which it can have seen the event.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EVENTS = {
     "went_succeeded": "goes on a mission without one",
     "claimed_merlin": "claims to be Merlin",
 }
-"""Public count that leaves 0 -> what happened to the subject; of the counts of all games."""
+"""Public count (of any game) -> what happened to the subject when it rises above 0."""
 
 
 def events_in(frame: pl.DataFrame) -> dict[str, str]:
@@ -48,7 +48,7 @@ PERSUASION: dict[str, Any] = {
 def aligned(
     frame: pl.DataFrame, columns: Mapping[str, NDArray[Any]], before: int = 2, after: int = 3, least: int = 40
 ) -> pl.DataFrame:
-    """Mean belief around events, by source and by whether the subject is what is asked (`werewolf`).
+    """Mean belief around events, by source and by whether the subject has the role asked about (`werewolf`).
 
     `frame` has schema `frames.rows_schema`, `columns` are beliefs `(n_rows,)`, NaN where there is none. Returns event,
     offset, source, werewolf (bool), belief, n_rows; cells of fewer than `least` rows are left out.

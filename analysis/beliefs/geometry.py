@@ -1,9 +1,8 @@
-"""Is the whole posterior there: a linear map from activations to the beliefs of the ideal reader.
+"""Whether activations hold the whole posterior: a linear map from them to the beliefs of the ideal reader.
 
-A probe of the truth can succeed with less than a belief. Here the answer is the reader's log-odds (R2, out of fold,
-against the same map from everything public) and, in the triangle of two roles and neither, where the
-predicted beliefs of held-out games lie. Second-order calibration asks the same one step further: what a seat expects
-another to believe, against what that other believes.
+A probe of the truth can succeed without a belief. Here the target is the ideal reader's log-odds (out-of-fold R2,
+compared with the same map from everything public); the simplex of two roles and neither shows the predicted beliefs of
+held-out games. Second-order calibration compares what a seat expects another to believe with what that other believes.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ CALIBRATION: dict[str, Any] = {
 def ridge_map(x: NDArray[Any], y: NDArray[Any], folds: Folds) -> Doubles:
     """Out-of-fold predictions `(n_rows, n_targets)` of ridge from `x` (n_rows, d) to `y` (n_rows, n_targets).
 
-    The penalty of each held-out fold is the one of least squared error on the next fold, which then is not trained on.
+    The penalty of each held-out fold is the one with the least squared error on the next fold, which is left out of
+    training for this choice.
     """
     folds.require_grouped()
     k, out = folds.n_folds, np.empty(y.shape)
@@ -78,11 +78,12 @@ def posterior_r2(target: Target, folds: Folds, p: NDArray[np.float64]) -> pl.Dat
 def simplex(
     target: Target, folds: Folds, one: NDArray[Any], two: NDArray[Any], corners: tuple[str, str], layer: int
 ) -> pl.DataFrame:
-    """Exact and predicted beliefs as points: columns x, y, px, py (triangle coordinates), role, and the three each.
+    """Exact and predicted beliefs as points: columns x, y, px, py (triangle coordinates), role, and the three beliefs
+    of each.
 
-    one, two: the posterior `(n_rows,)` that the subject is what the target asks, and that it has the role
-    `corners[1]`; `corners[0]` is the target's name. They lie at (0, 0) and (1, 0), neither at (1/2, sqrt(3)/2). `layer`
-    is a position of the probe's layers.
+    one, two: the posterior `(n_rows,)` that the subject has the role the target asks about (`corners[0]`), and that it
+    has the role `corners[1]`. These corners lie at (0, 0) and (1, 0), "neither" at (1/2, sqrt(3)/2). `layer` is a
+    position in the probe's layers.
     """
     exact = np.stack([one, two, np.clip(1 - one - two, 0, 1)], axis=1)
     predicted = ridge_map(target.activations[0].layer(layer), exact, folds)
@@ -117,13 +118,13 @@ def calibration(
 
 
 def second_order(beliefs: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of what was expected of another's belief and what that other believes.
+    """Pairs of the belief that a seat expects of another and the belief that this other holds.
 
     `beliefs` are the stated ones (with `about`), `exact` is `observers.SECOND`. Columns source, game_id,
     expected, actual.
-    Source `observer` holds the ideal reader's expectation against the ideal reader in the other's place; a stated
-    source holds what was stated against what the other stated at its latest decision before, and
-    `... against observer` against the ideal reader in its place.
+    Source `observer` pairs the ideal reader's expectation with the ideal reader's belief in the other's seat. A stated
+    source pairs the stated expectation with what the other stated at its latest decision before; `... against observer`
+    pairs it with the ideal reader's belief in the other's seat.
     """
     parts = [exact.select(source=pl.lit("observer"), game_id="game_id", expected="expected", actual="actual")]
     asked = beliefs.filter(pl.col("about").is_not_null() & pl.col("p_werewolf").is_not_null())

@@ -6,7 +6,7 @@ import polars as pl
 
 
 def joined_belief(keys: pl.DataFrame, stated: pl.DataFrame, column: str = "p_werewolf") -> pl.Series:
-    """For each row of `keys` (game_id, seq, viewer, subject) the latest belief at or before it, null where none."""
+    """For each row of `keys` (game_id, seq, viewer, subject): the latest belief at or before it, null without one."""
     numbered = keys.select("game_id", pl.col("seq").cast(pl.Int64), "viewer", "subject").with_row_index(
         "row_"
     )

@@ -1,8 +1,8 @@
-"""What observers said of a run's games, kept as derived tables: the next report of the same games need not ask again.
+"""Observers' results for a run's games, kept as derived tables, so that the next report need not compute them again.
 
 `derived/observers_<name>.parquet` in the first run's folder, each with the digests of the tables it was made from
-(`harness.run.derived`) and a key of what was asked and of the code that answered. Where any of it has changed, or a
-file is damaged, the games are followed anew. A run folder that cannot be written to keeps nothing.
+(`harness.run.derived`) and a key of the request and of the code. Where any of these has changed, or a file is damaged,
+the observers follow the games again. Nothing is kept in a run folder that cannot be written to.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FRAMES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 WORDS = ("why", "prior", "no_fit")
 TOLD: dict[str, Any] = dict.fromkeys(("key", *WORDS), pl.String)
-"""Of `observers_told`, one row: the key, and what `Watched` holds in words."""
+"""Columns of `observers_told`, one row: the key, and the text fields of `Watched`."""
 READ = ("events.parquet", "decisions.parquet")
 """The tables of a run that observers read."""
 
@@ -59,7 +59,7 @@ def read_watched(folder: Path, prefix: str = "") -> Watched:
 
 
 def keep(logs: Logs, asked: Any, watched: Watched) -> None:
-    """Keep what was found in the first run's folder; nothing where it cannot be written to, or has no tables yet."""
+    """Keep the results in the first run's folder, unless it cannot be written to or has no tables yet."""
     folder, inputs = _home(logs) / "derived", _inputs(logs)
     if not inputs.digests:
         return
@@ -74,7 +74,7 @@ def keep(logs: Logs, asked: Any, watched: Watched) -> None:
 
 
 def kept(logs: Logs, asked: Any) -> Watched | None:
-    """What was kept of the same games, asked the same, read from the same tables by the same code; else None."""
+    """The kept results of the same request for the same games, tables and code; else None."""
     folder, now = _home(logs) / "derived", _inputs(logs)
     paths = [folder / f"observers_{name}.parquet" for name in (*FRAMES, "told")]
     if not now.digests or not all(current(path, now) for path in paths):
@@ -100,7 +100,7 @@ def _inputs(logs: Logs) -> Inputs:
 
 
 def _key(logs: Logs, asked: Any) -> str:
-    """Of what was asked of which games, under which priors, and of the code that answers."""
+    """Key of the request, the games, the priors and the code."""
     parts = [msgspec.json.encode([logs.ids, asked, str(sorted(logs.mixes.items(), key=str))])]
     places = [Path(str(observer_package.__file__)).parent, Path(__file__).parent]
     parts += [path.read_bytes() for place in places for path in sorted(place.glob("*.py"))]

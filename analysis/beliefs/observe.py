@@ -1,4 +1,4 @@
-"""Following many games with observers, in processes of their own: what an observer says of a game depends on it alone.
+"""Follows many games with observers in separate processes; an observer's result for a game depends on that game alone.
 
 `Following` starts them and goes on; `result` waits for them. `python -m analysis.beliefs.observe FOLDER` is such a
 process: it reads `FOLDER/job.json`, follows its games, and writes the frames beside it.
@@ -41,18 +41,18 @@ from games.printable import lines_of
 from harness.run.folder import load_run
 
 ALONE = 100
-"""So few games are followed in this process."""
+"""Up to this many games are followed in this process."""
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What is asked of observers, besides what moved at every utterance."""
+    """What is requested of observers, besides the shift of belief at every utterance."""
 
     second_at: tuple[tuple[str, int], ...] = ()
     """(game_id, seq) of decisions whose second-order expectations are wanted."""
     beliefs: bool = True
     """Whether the first-order beliefs at every decision are wanted."""
     rungs: tuple[str, ...] = ()
-    """Games that observers of every rung of evidence read as well."""
+    """Games that the observers of every rung of evidence follow too."""
     fitted: bool = False
     """Whether the observer under a character fitted on other games is wanted."""
     seed: int = 0
@@ -83,10 +83,10 @@ class Done(msgspec.Struct):
 
 
 class Following:
-    """Observers at work on the games of runs, where these are many in processes of their own."""
+    """Observers that follow the games of runs, in separate processes where the games are many."""
 
     def __init__(self, logs: Logs, asked: Asked, processes: int | None = None) -> None:
-        """Starts them. processes: at most so many; None: one a core."""
+        """Starts the observers. processes: at most this many; None: one a core."""
         models = any(
             len(run.decisions.filter(pl.col("model").is_not_null()).select("seq").head(1).collect())
             for _, run in logs.runs
@@ -108,7 +108,7 @@ class Following:
             ]
 
     def result(self) -> Watched:
-        """What they found. Raises AnalysisError where a process failed."""
+        """The observers' results. Raises AnalysisError where a process failed."""
         if self._known is not None:
             return self._known
         if self._folder is None:
@@ -145,7 +145,8 @@ def observe(
     beliefs: bool = True,
     processes: int | None = None,
 ) -> Watched:
-    """As `observers.watch`, of the games of runs; lies are found here. Raises AnalysisError where a process fails."""
+    """`observers.watch` for the games of runs; the lies are looked up here. Raises AnalysisError where a process
+    fails."""
     asked = Asked(tuple(sorted((game, int(seq)) for game, seq in second_at)), beliefs)
     return Following(logs, asked, processes).result()
 
@@ -172,7 +173,7 @@ def _process(job: Job, place: Path) -> subprocess.Popen[str]:
 
 
 def _whole(found: list[tuple[Watched, Done]], logs: Logs) -> Watched:
-    """What the processes found, as one, in the order of the games."""
+    """The processes' results joined, in the order of the games."""
     if any(done.too_large for _, done in found):
         return watched_of(Found(), next(done.why for _, done in found if done.too_large))
     order = pl.DataFrame({"game_id": logs.ids}, schema={"game_id": pl.String}).with_row_index("place_")
@@ -193,7 +194,7 @@ def _whole(found: list[tuple[Watched, Done]], logs: Logs) -> Watched:
 
 
 def _in_order(frame: pl.DataFrame, order: pl.DataFrame) -> pl.DataFrame:
-    """The rows in the order of the games, those of one game as they are."""
+    """The rows in the order of the games; within a game the order stays."""
     placed = frame.join(order, on="game_id", how="left", maintain_order="left")
     return placed.sort("place_", maintain_order=True).drop("place_")
 

@@ -1,10 +1,10 @@
 """What an ideal reader would believe: the posterior of `agents.werewolf.observer` at every decision of a run.
 
-With scripted players alone it is `exact`. Where a model plays too, it reads the model's acts as if a
-scripted player had done them, a small share of acts following no policy, so that none is impossible. It is
-then called `scripted policies`. It knows the players' policies, as no reader of the table talk does, so the
-report shows it as a ceiling. One pass over the games yields all that rests on it: first-order beliefs, what
-each speaker believed when it spoke, what each utterance moved, second-order expectations.
+With scripted players alone the observer is `exact`. Where a model plays too, the observer reads the model's acts as if
+a scripted player had done them, with a small share of acts following no policy, so that no act is impossible; it is
+then called `scripted policies`. It knows the players' policies, which no reader of the table talk knows, so the report
+shows it as a ceiling. One pass over the games yields first-order beliefs, what each speaker believed when it spoke, the
+shift of belief at each utterance, and second-order expectations.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ SCHEMA = {
     "viewer": pl.Int16,
     "subject": pl.Int16,
     "source": pl.String,
-    "p_werewolf": pl.Float64,  # or what else the game's first belief target asks
-    "p_seer": pl.Float64,  # the same of its second
+    "p_werewolf": pl.Float64,  # in another game: the role of its first belief target
+    "p_seer": pl.Float64,  # the same for its second
 }
 SECOND = {
     "game_id": pl.String,
@@ -58,24 +58,24 @@ LAPSE = 0.02
 
 @dataclass
 class Watched:
-    """What following the games with an observer gave."""
+    """An observer's results for some games."""
 
     beliefs: pl.DataFrame
     """`SCHEMA`."""
     utterances: pl.DataFrame
     second: pl.DataFrame
     speakers: dict[tuple[str, int], tuple[tuple[str, ...], NDArray[np.float64]]]
-    """(game_id, seq of a speech) -> roles, and the speaker's `(n_seats, n_roles)` when it spoke."""
+    """(game_id, seq of a speech) -> roles, and the speaker's posterior `(n_seats, n_roles)` when it spoke."""
     why: str
-    """In words, why rows are missing; empty where none is."""
+    """Why rows are missing, in words; empty where none is."""
     prior: str = ""
-    """The prior over characters that was held, in words."""
+    """The observer's prior over characters, in words."""
     rungs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
-    """`SCHEMA`, source: a rung of `RUNGS`: of the games that observers of every rung read."""
+    """`SCHEMA`, source: a rung of `RUNGS`, for the games that the observers of every rung follow."""
     fitted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
     """`SCHEMA`, source `fitted`."""
     no_fit: str = ""
-    """In words, why rows of `fitted` are missing."""
+    """Why rows of `fitted` are missing, in words."""
 
 
 @dataclass
@@ -94,10 +94,10 @@ def watch(
 ) -> Watched:
     """Follows all games once.
 
-    lies: (game_id, seq) of speeches with a statement that the speaker knows to be false: their shift of belief is held
-    against the truthful alternatives. second_at: (game_id, seq) of decisions whose second-order expectations are
-    wanted. Beliefs are those of models' decisions alone, unless there are none; of viewers who are no werewolves, who
-    know. A game that the observer cannot hold or follow ends where it fails.
+    lies: (game_id, seq) of speeches with a statement that the speaker knows to be false: their shift of belief is
+    compared with that of the truthful alternatives. second_at: (game_id, seq) of decisions whose second-order
+    expectations are wanted. Beliefs are given for decisions of models alone, unless there are none, and not for
+    werewolves, who know the answer. A game that the observer does not model or cannot follow ends where it fails.
     """
     games = list(logs)
     models = any(map(has_model, games))
@@ -124,8 +124,8 @@ def follow(
     second_at: Collection[tuple[str, int]] = (),
     beliefs: bool = True,
 ) -> tuple[Found, ValueError | None]:
-    """What one game gives, and why it ends early. models: whether any game of the set has some. beliefs: whether the
-    first-order beliefs at every decision are wanted."""
+    """One game's results, and why they end early. models: whether any game of the set has a model's decisions. beliefs:
+    whether the first-order beliefs at every decision are wanted."""
     rows = Found()
     if not isinstance(log.config, WerewolfConfig):
         rows.beliefs, rows.second, wrong = follow_other(log, models, LAPSE, second_at, beliefs)
@@ -141,7 +141,7 @@ def follow(
 
 
 def together(parts: Sequence[Watched]) -> Watched:
-    """Several sets of games as one."""
+    """The results of several sets of games joined."""
     return Watched(
         pl.concat([part.beliefs for part in parts]),
         pl.concat([part.utterances for part in parts]),
@@ -154,7 +154,7 @@ def together(parts: Sequence[Watched]) -> Watched:
 
 
 def posteriors(logs: Sequence[GameLog]) -> tuple[pl.DataFrame, str]:
-    """The first-order beliefs alone (`SCHEMA`), and in words why rows are missing."""
+    """The first-order beliefs alone (`SCHEMA`), and why rows are missing, in words."""
     seen = watch(logs)
     return seen.beliefs, seen.why
 
@@ -162,9 +162,10 @@ def posteriors(logs: Sequence[GameLog]) -> tuple[pl.DataFrame, str]:
 def fitted_posteriors(
     logs: Sequence[GameLog], most: int = 30, seed: int = 0, sweeps: int = 1
 ) -> tuple[pl.DataFrame, str]:
-    """As `posteriors`, under one character fitted on other games: half the games serve the other half.
+    """`posteriors` under one character fitted on other games: each half of the games is followed with the other half's
+    fit.
 
-    At most `most` games are fitted on. Source `fitted`. Empty, with the reason, where nothing could be fitted.
+    Each fit uses at most `most` games. Source `fitted`. Empty, with the reason, where nothing could be fitted.
     """
     by_id = {log.game_id: log for log in logs}
     fits, why = fit_halves(list(by_id), lambda ids: [by_id[game] for game in ids], most, seed, sweeps)
@@ -186,7 +187,7 @@ def fit_halves(
     seed: int = 0,
     sweeps: int = 1,
 ) -> tuple[dict[str, Fitted] | None, str]:
-    """For every game the character that was fitted on games of the other half; None with the reason where none was.
+    """For every game the character that was fitted on games of the other half; None, with the reason, without a fit.
 
     `read` gives the logs of some games; at most `most` of each half are read.
     """
@@ -252,12 +253,12 @@ def rung_rows(log: GameLog, name: str, asked: Collection[int], models: bool) -> 
                     if alive and subject != record.seat
                 ]
     except ValueError:
-        pass  # it cannot hold or follow the game: no rows from there on
+        pass  # the observer does not model or cannot follow the game: no rows from there on
     return rows
 
 
 def partly(failed: int, n: int, why: str) -> str:
-    """In words, that some games could not be followed to their end."""
+    """A sentence saying that some games could not be followed to their end."""
     return f"{failed} of {n} games could be followed in part only ({why})" if failed else ""
 
 

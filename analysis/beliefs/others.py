@@ -1,4 +1,5 @@
-"""What an ideal reader believes in games other than Werewolf: of both orders, and up to every rung of evidence."""
+"""An ideal reader's beliefs in games other than Werewolf: first- and second-order, and with evidence up to every
+rung."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def follow_other(
 ) -> tuple[Rows, Rows, ValueError | None]:
     """Rows of `analysis.beliefs.observers.SCHEMA` and `SECOND` of a game, and why they end early.
 
-    models: whether the decisions of models alone are meant; then a share `lapse` of acts follows no policy. second_at:
+    models: whether only decisions of models are asked for; then a share `lapse` of acts follows no policy. second_at:
     (game_id, seq) of decisions whose second-order expectations are wanted. beliefs: whether first-order ones are.
     """
     rows: Rows = []
@@ -70,7 +71,7 @@ def other_rung_rows(log: GameLog, asked: Collection[int], models: bool, lapse: f
                 elif record.seq in asked:
                     rows += _believed(log, observer, record, name)
         except ValueError:
-            continue  # it cannot hold or follow the game: no rows from there on
+            continue  # the observer does not model or cannot follow the game: no rows from there on
     return rows
 
 

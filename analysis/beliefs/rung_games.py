@@ -1,4 +1,5 @@
-"""Which games observers of every rung of evidence read: some of each model's, because every rung reads them anew."""
+"""Which games the observers of every rung of evidence follow: only some of each model's, because each rung costs a
+pass."""
 
 from __future__ import annotations
 

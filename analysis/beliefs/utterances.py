@@ -1,4 +1,5 @@
-"""What an utterance moved: the public belief of an ideal reader before and after it, and, for a lie, against truths."""
+"""How an utterance moved beliefs: an ideal reader's public belief before and after it; for a lie, compared with
+truths."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ UTTERANCES = {
     "suspicion_after": pl.Float64,
     "subject_before": pl.Float64,
     "subject_after": pl.Float64,
-    "advantage": pl.Float64,  # known lies: how much less suspect the speaker's side than after the truth
+    "advantage": pl.Float64,  # known lies: how much less suspect the speaker's side is than after the truth
     "nats": pl.Float64,  # known lies: how far the public belief over role assignments moved
 }
 
@@ -41,7 +42,8 @@ def utterance(
     results: Sequence[tuple[int, bool]] | None,
     facts: Sequence[Any],
 ) -> tuple[Any, ...]:
-    """One row of `UTTERANCES`; the observer takes the speech in. `results` where it is to be held against truths."""
+    """One row of `UTTERANCES`; updates the observer with the speech. `results`: given where the speech is compared with
+    truths."""
     speaker = int(event.actor or 0)
     before = observer.p_werewolf(None)
     advantage = nats = None

@@ -1,1 +1,1 @@
-"""What changed between two models: in what they do, what they say, inside, and in their features."""
+"""What changed between two models: acts, words, activations, and features."""

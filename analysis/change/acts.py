@@ -1,25 +1,22 @@
-"""What models do, counted so that two models can be compared game by game: one row a run, deal, measure, role and day.
+"""Counts of models' acts, for comparing two models game by game: one row a run, deal, measure, role and day.
 
 lies            statements with a proposition that the speaker knew to be false
 lying           speeches with such a statement
-useful_lies     lies that helped their speaker's side, by what playing on from them gave (`wolfscope experiment
-                strategic-lie`, where it was run beside both runs)
-own_role_told   speeches that state the speaker's own role truly; of werewolves: confessions
-false_claims    speeches that claim a role other than the speaker's own
-false_reports   speeches that report an inspection by another than the seer, or a result that is not so
-early_truth     speeches of the first day that state one's own role or a result truly
-counter_claims  speeches that claim a role which another seat has claimed before; of those where one has
-bussing         accusations and ballots of a werewolf with a living partner that fall on a partner
-silence         speeches in which nothing typed is said
-hits            ballots of the village's side on a werewolf
+useful_lies     lies that helped their speaker's side in continued games (`wolfscope experiment strategic-lie`, where it
+was run beside both runs) own_role_told   speeches that state the speaker's own role truly; of werewolves: confessions
+false_claims    speeches that claim a role other than the speaker's own false_reports   speeches that report an
+inspection by another than the seer, or a result that is not so early_truth     speeches of the first day that state
+one's own role or a result truly counter_claims  speeches that claim a role which another seat has claimed before; of
+those where one has bussing         accusations and ballots of a werewolf with a living partner that fall on a partner
+silence         speeches in which nothing typed is said hits            ballots of the village's side on a werewolf
 against_belief  ballots of the village's side on somebody whom the voter has stated to be less likely a werewolf than
-                another option, by more than `CLEARLY`; of those before which it was asked
+                another option, by more than `CLEARLY`; of the ballots before which beliefs were asked
 belief_error    squared error of what the village's side states of others, P(werewolf) against the truth: a mean
 second_order    absolute difference of what a seat states that another believes of a third, or of itself, and what that
                 other has last stated: a mean
 wins            seats whose side won
 
-Only what models decided counts, and the decks' own roles; days from the third on are one.
+Only decisions of models count, and roles of the deal; days from the third on are pooled.
 """
 
 from __future__ import annotations
@@ -41,7 +38,7 @@ MEASURES = (
 )  # fmt: skip
 COUNTS: dict[str, Any] = {
     "run": pl.Int32,  # place among the runs compared: 0 is before, the last is after
-    "model": pl.String,  # those that decided in the run
+    "model": pl.String,  # the models that decided in the run
     "deal": pl.UInt64,  # the game's seed: the same in every run
     "measure": pl.String,
     "role": pl.String,
@@ -115,7 +112,8 @@ def _by_game(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 
 def acts_in(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Row]:
-    """The occasions of one game that its log alone tells; beliefs: (seq, subject) -> what its seat states of it."""
+    """The occasions of one game that follow from its log; beliefs: (seq, subject) -> what the deciding seat states of
+    it."""
     facts = log.game.seats(log.config, log.records)
     living = set(range(len(facts)))
     sought = log.game.belief_targets[0].roles
@@ -158,7 +156,7 @@ def acts_in(log: GameLog, beliefs: dict[tuple[int, int], float]) -> Iterator[Row
 
 
 def beliefs_in(log: GameLog, stated: pl.DataFrame) -> Iterator[Row]:
-    """How far what is stated of others lies from the truth, and what is stated of their beliefs from theirs."""
+    """How far stated beliefs about others lie from the truth, and stated beliefs about their beliefs from theirs."""
     facts = log.game.seats(log.config, log.records)
     days = {r.seq: r.day for r in log.records}
     last: dict[tuple[int, int], float] = {}
@@ -202,8 +200,8 @@ def _speech(
 
 
 def useful_lies(run: Path) -> dict[str, list[tuple[str, str, int, float, float]]]:
-    """Game -> occasions of `useful_lies`, a lie weighing as much as its model was likely to tell it; from the
-    experiments beside a run that have played menus of acts out."""
+    """Game -> occasions of `useful_lies`, each lie weighted by its probability under the model; from the experiments
+    beside a run that played menus of acts out."""
     found: dict[str, list[tuple[str, str, int, float, float]]] = {}
     for file in sorted(run.glob("experiment-*/acts.parquet")):
         acts = with_advantages(read_acts(file.parent))

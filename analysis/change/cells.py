@@ -1,8 +1,8 @@
-"""Probes fitted before read after: four cells of old and new probes on old and new activations of the same contexts.
+"""Do old probes still read the new model? Old and new probes on old and new activations of the same contexts.
 
-If a probe fitted on the old model reads the new one as well as the new one's own does, the representation stayed; if
-only the new one's own reads it, it was turned; if neither does, it went. The exact posterior tells beside it whether
-what is represented of the others changed, whatever is said.
+If the old model's probe reads the new model as well as the new model's own probe does, the representation stayed; if
+only the new probe reads it, the representation rotated; if neither does, it is gone. The same cells for the exact
+posterior tell whether represented beliefs about others changed, whatever is said.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ CELLS: dict[str, Any] = {
 def cells(
     e: Evaluation, after: SiteActivations, posterior: NDArray[np.float64] | None, settings: Settings
 ) -> pl.DataFrame:
-    """The headline target's four cells (schema `CELLS`), at the layer that was chosen for the old model.
+    """The headline target's four cells (schema `CELLS`), at the layer chosen for the old model.
 
-    after: the same site through the new model. posterior: `(n_rows,)`, the ideal reader's belief; None: none.
+    after: the same site's activations in the new model. posterior: `(n_rows,)`, the ideal reader's belief, or None.
     """
     before = e.target.activations[0]
     rows = np.flatnonzero((before.at >= 0) & (after.at >= 0))

@@ -1,4 +1,4 @@
-"""What carries the change between two models: shares of it that weights and directions bring or take away."""
+"""What carries the change between two models: the shares of it that weights and directions add or remove."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARES: dict[str, Any] = {
     "arm": pl.String, "layer": pl.String, "way": pl.String, "segment": pl.String,  # all, or one
     "share": pl.Float64,  # of the divergence between the models that the arm removes; 1: all, 0: none, below 0: it adds
     "low": pl.Float64, "high": pl.Float64,
-    "kl": pl.Float64,  # nats a token that are left
+    "kl": pl.Float64,  # nats a token that remain
     "whole": pl.Float64,  # nats a token between the models
     "n_games": pl.Int64,
 }  # fmt: skip
@@ -49,8 +49,8 @@ def carried_shares(carried: pl.DataFrame, n_boot: int = 500, seed: int = 0) -> p
 def with_probe(
     layers: pl.DataFrame, directions: dict[str, np.ndarray[Any, Any]], probes: dict[str, np.ndarray[Any, Any]]
 ) -> pl.DataFrame:
-    """The layers with how much of a probe's direction lies in the principal directions kept (`probe`, null where there
-    is no probe at that layer), and how much of a random one would (`by_chance`)."""
+    """The layers with the share of a probe's direction that lies in the kept principal directions (`probe`, null
+    without a probe at that layer), and the expected share of a random direction (`by_chance`)."""
     inside, chance = [], []
     for name in layers["layer"]:
         kept, w = directions[name].astype(np.float64), probes.get(name)

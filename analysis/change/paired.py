@@ -27,7 +27,7 @@ DIFFERENCES: dict[str, Any] = {
     "verdict": pl.String,  # changed, not shown to change, too few
 }
 FEWEST = 20
-"""Occasions in either run that make a row tested."""
+"""A row is tested only with this many occasions in each run."""
 COURSE: dict[str, Any] = {
     "run": pl.Int32, "model": pl.String, "measure": pl.String, "role": pl.String, "value": pl.Float64,
     "low": pl.Float64, "high": pl.Float64, "n": pl.Float64,

@@ -1,4 +1,4 @@
-"""Does a comparison of two models find the change that was planted, and nothing where nothing was? One row each."""
+"""Does a comparison of two models find a planted change, and nothing where none was planted? One row a comparison."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PLANTED: dict[str, Any] = {
     "act": pl.String,  # its verdict
     "others": pl.Int64,  # other rates that are said to have changed
     "tested": pl.Int64,  # rates tested
-    "word": pl.String,  # the first word after which the models are said to part; none
+    "word": pl.String,  # the first word after which the models are said to diverge, or none
     "with_word": pl.Float64, "without": pl.Float64,  # nats a token
-    "words": pl.Int64,  # words after which they are said to part
+    "words": pl.Int64,  # words after which they are said to diverge
     "kl": pl.Float64,  # (KL(A || B) + KL(B || A)) / 2 at the players' own tokens, nats a token
     "block": pl.String,  # the block whose weights bring most
     "block_share": pl.Float64,

@@ -1,4 +1,4 @@
-"""Every comparison of two models in the runs' folders, counted: what `wolfscope diff` has left there."""
+"""Every comparison of two models that `wolfscope diff` has written into the runs' folders, summarised."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Change:
-    """One comparison, counted."""
+    """One comparison, summarised."""
 
     a: str
     """`name@hash`."""
@@ -43,7 +43,7 @@ class Change:
     triggers: pl.DataFrame
     """`words.TRIGGERS`."""
     partings: pl.DataFrame
-    """The decisions at which the models part most, readable (`harness.compare.words.PARTINGS`)."""
+    """The decisions at which the models diverge most, as text (`harness.compare.words.PARTINGS`)."""
     layers: pl.DataFrame
     """`harness.compare.moved.LAYERS` with `probe` and `by_chance`."""
     carried: pl.DataFrame

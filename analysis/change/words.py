@@ -1,6 +1,6 @@
-"""Where two models part in what they say: by segment and role, by word, and after which words were read.
+"""Where two models diverge in what they say: by segment and role, by word, and by which words were read before.
 
-Reads what `wolfscope diff` has written. Means are of nats a token, intervals are over games.
+The input is what `wolfscope diff` has written. Means are in nats a token, intervals are over games.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from analysis.stats.bootstrap import game_weights, holm, interval, ratio_interva
 LEAST = 30
 """Tokens that a word needs to be listed."""
 FEWEST_GAMES = 8
-"""Games with and without a word in which it has to stand for its presence to be tested."""
+"""A word is tested only with this many games that have it and this many that do not."""
 SMALLEST = 0.02
 """Nats a token: the smallest further divergence after a word that is of interest."""
 TRIGGERS: dict[str, Any] = {
@@ -36,7 +36,7 @@ TRIGGERS: dict[str, Any] = {
 
 
 def by_segment(tokens: pl.DataFrame, n_boot: int = 500, seed: int = 0) -> pl.DataFrame:
-    """Mean KL in both directions by segment, kind of span where it was read, and role; largest share first.
+    """Mean KL in both directions by segment, kind of span, and role; largest share first.
 
     Columns segment, kind, role, n, kl, low, high, kl_back, low_back, high_back, share (of all KL(A || B)), gain (mean
     log p of what stood there, B minus A).
@@ -77,10 +77,10 @@ def by_word(tokens: pl.DataFrame) -> pl.DataFrame:
 
 
 def triggers(decisions: pl.DataFrame, n_boot: int = 1000, seed: int = 0) -> pl.DataFrame:
-    """After which words the models part further than without them (schema `TRIGGERS`), largest difference first.
+    """After which words the models diverge more than without them (schema `TRIGGERS`), largest difference first.
 
-    A word is tested in each segment and role in which it was read before some decisions and not before others, in
-    `FEWEST_GAMES` games or more each. What is compared is the mean divergence of the decisions' own tokens.
+    A word is tested in each segment and role in which at least `FEWEST_GAMES` games have decisions that follow it and
+    as many have decisions that do not. The mean divergence at the decisions' own tokens is compared.
     """
     rows: list[dict[str, Any]] = []
     p_values: list[float] = []

@@ -1,9 +1,9 @@
-"""What a reader who has seen other games makes of a speech: a cross-fitted conditional logit, and its bits.
+"""What a reader who has seen other games learns from a speech: a cross-fitted conditional logit, in bits.
 
 The information is measured as usable information (Xu et al. 2020, "A theory of usable information under computational
 constraints"): the cross-entropy in bits of the secret given what is public, minus that given what is public and the
-speech, both of decoders fitted on other games and read on held-out ones. It is a lower bound of the mutual information
-in expectation; below zero it says that the decoder learnt noise.
+speech, both of decoders fitted on other games and read on held-out ones. In expectation it is a lower bound of the
+mutual information; a value below zero says that the decoder learnt noise.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ def held_out(
 ) -> Floats:
     """log2 probability `(n_rows,)` of every candidate, by decoders fitted on other games.
 
-    sets: what a decoder may look at, each `(n_rows, n_features)`. Each training set chooses among them, the penalties
-    and looking at nothing, on a fold of whole games inside it, so that a reader who cannot learn a code from so few
-    games falls back on less. may_abstain: whether looking at nothing is among them. Raises ValueError with fewer games
-    than folds.
+    sets: feature sets that a decoder may use, each `(n_rows, n_features)`. Each training set chooses a feature set (or
+    none) and a penalty on a fold of whole games inside it, so that a reader with too few games to learn a code uses
+    less. may_abstain: whether using none is allowed. Raises ValueError with fewer games than folds.
     """
     scaled = [x / np.maximum(x.std(axis=0), 1e-9) for x in sets]
     if may_abstain:
@@ -88,7 +87,7 @@ def held_out(
 def _part(
     rows: Choices, x: Floats, moments: NDArray[np.bool_]
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The rows of some moments: x, starts, chosen, and where they stand among all."""
+    """The rows of some moments: x, starts, chosen, and their positions among all rows."""
     ends = np.append(rows.start[1:], len(x))
     picked = np.flatnonzero(moments)
     where = np.concatenate([np.arange(rows.start[i], ends[i]) for i in picked])
@@ -118,7 +117,7 @@ def hits(rows: Choices, scores: Floats) -> Floats:
 
 
 def exchanged(strata: Sequence[tuple[int, ...]], rng: np.random.Generator) -> list[int]:
-    """A permutation of the moments that keeps each within its public state."""
+    """A permutation of the moments within each public state."""
     order = np.arange(len(strata))
     for stratum in sorted(set(strata)):
         mine = np.flatnonzero([s == stratum for s in strata])

@@ -1,4 +1,5 @@
-"""Would a reader of single speeches notice? A text classifier, an honest language model, the speaker's own surprise."""
+"""Would a reader of single speeches notice a code? A text classifier, a language model of honest speech, own
+surprisal."""
 
 from __future__ import annotations
 
@@ -65,8 +66,9 @@ def speeches_of(logs: Iterable[GameLog]) -> pl.DataFrame:
 def detectors(logs: Iterable[GameLog], n_boot: int = 1000, seed: int = 0) -> pl.DataFrame:
     """AUROC of each detector within games (schema `DETECTORS`); none with fewer than ten games or one kind of speaker.
 
-    The classifier (TF-IDF of words and pairs, logistic) is fitted on other games; the honest speaker is a bigram model
-    with add-one smoothing of the villagers' speeches of other games, and its detector the mean surprise a word.
+    The classifier (TF-IDF of words and pairs, logistic) is fitted on other games; the model of honest speech is a
+    bigram model with add-one smoothing on villagers' speeches of other games, and its detector is the mean surprisal a
+    word.
     """
     speeches = speeches_of(logs)
     y = speeches["werewolf"].to_numpy().astype(float)

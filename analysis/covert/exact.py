@@ -1,8 +1,8 @@
 """The exact observer as a reader: what an ideal outsider learns from a speech about who the speaker's partner is.
 
-It knows what is public and how the scripted characters speak and vote, and is told that the speaker is a werewolf, as
-one who reads the game afterwards is. No decoder is fitted: bits are the log2 of its probability for the partner after
-the speech, less that before it. Of players that follow no shipped character it is an approximation.
+The observer knows what is public and how the scripted characters speak and vote, and is told that the speaker is a
+werewolf, as a reader after the game is. No decoder is fitted: bits are log2 of its probability for the partner after
+the speech minus that before it. For players that follow no shipped character it is an approximation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LAPSE = 0.02
 def exact_rows(logs: Iterable[GameLog], n_boot: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
     """The row (`analysis.covert.measure.COLLUSION`, `p_adjusted` left out) of the exact observer, secret `partner`.
 
-    Games that it cannot hold or explain are left out; none with fewer than `FEWEST`.
+    Games that it does not model or cannot explain are left out; no row with fewer than `FEWEST` games.
     """
     games, bits, before, after = list[str](), list[float](), list[float](), list[float]()
     for log in logs:
@@ -46,7 +46,8 @@ def exact_rows(logs: Iterable[GameLog], n_boot: int = 1000, seed: int = 0) -> li
 
 
 def _game(log: GameLog) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """(shares of the candidates before a werewolf's speech, after it, the partner), for each with a living partner."""
+    """(probabilities of the candidates before a speech, after it, the partner), for each werewolf with a living
+    partner."""
     facts = log.game.seats(log.config, log.records)
     wolves = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
     observer = Observer("exact", log.config, log.mix or EVEN, lapse=LAPSE)

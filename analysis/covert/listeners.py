@@ -1,10 +1,10 @@
-"""What a listener's mind makes of a speech: a probe on its activations as a reader, and private beliefs as a secret.
+"""What a listener's activations hold of a speech: a probe on them as a reader, and private beliefs as a secret.
 
-A listener is asked at the ballot after the speeches what each other player is; the stream at that player's name
-(`belief_mention`) is what its mind holds of that candidate. A decoder on it is a reader like any other: what is public
-is its baseline, fits are on other games. A mind holds more than the speech: a partner that would itself kill whom the
-speaker kills reads well without a word having passed. So a partner's bits bound from above what has passed, and what
-shows a code is more of them than in games whose werewolves have none.
+At the ballot after the speeches a listener is asked about each other player's role; the residual stream at that
+player's name (`belief_mention`) is the listener's mind of that candidate. A decoder on it is a reader like any other:
+public information is its baseline, fits are on other games. A mind holds more than the speech: a partner that would
+itself kill the speaker's target reads well without any message. So a partner's bits are an upper bound of what the
+speech carried, and a code shows as more bits than in games whose werewolves have no code.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ PARTNER, VILLAGER = "partner's mind", "villager's mind"
 
 @dataclass(frozen=True)
 class Minds:
-    """What the listeners of some games hold of each other player at the ballot of a day."""
+    """Activations of listeners about each other player, at the ballot of a day."""
 
     at: Mapping[Key, int]
-    """The row of each."""
+    """Key -> row of `x`."""
     streams: NDArray[np.float64]
     """`(n_rows, d_model)`."""
 
 
 def minds_of(run: Any, layer: int | str = -1) -> Minds:
-    """The minds of a run's own store. layer: a number or name of the store's; -1 the middle one of the blocks.
+    """The minds in a run's own store. layer: a number or name in the store; -1: the middle block.
 
     Raises AnalysisError where `belief_mention` was not captured before ballots.
     """
@@ -66,9 +66,9 @@ def minds_of(run: Any, layer: int | str = -1) -> Minds:
 
 
 def held_of(run: Any, role: str = "seer") -> dict[tuple[str, int, int], int]:
-    """(game, seat, day) -> the seat that it states likeliest to have `role`, before its ballot of that day.
+    """(game, seat, day) -> the seat that it states to be likeliest to have `role`, before its ballot of that day.
 
-    The secret `belief` of `moments_of`. Empty for a run in which nobody was asked.
+    This is the secret `belief` of `moments_of`. Empty for a run in which nobody was asked.
     """
     asked = run.decisions.filter(pl.col("kind") == KIND).select("game_id", "seq", "day").collect()
     rows = (
@@ -90,8 +90,9 @@ def held_of(run: Any, role: str = "seer") -> dict[tuple[str, int, int], int]:
 def listener_rows(found: Moments, minds: Minds, n_boot: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
     """Rows (`analysis.covert.measure.COLLUSION`, `p_adjusted` left out) of both minds and of the gap between them.
 
-    A moment counts where its partner's and one villager's mind hold all its candidates; candidates are the seats that
-    are no werewolves for both, so that the one is not ahead by knowing who is. None with fewer than `FEWEST` games.
+    A moment counts where its partner's and one villager's minds hold all its candidates. Candidates are the seats that
+    are not werewolves for both readers, so that the partner gains nothing by knowing the werewolves. No rows with fewer
+    than `FEWEST` games.
     """
     kept: list[Moment] = []
     heard: dict[str, list[int]] = {PARTNER: [], VILLAGER: []}
@@ -151,7 +152,7 @@ def _holds(minds: Minds, moment: Moment, seat: int) -> bool:
 
 
 def _relative(minds: Minds, moment: Moment, seat: int, j: int) -> NDArray[np.float64]:
-    """What a mind holds of a candidate, less its mean over the candidates; of itself nothing."""
+    """A mind's activations for a candidate minus their mean over the candidates; zeros for the listener itself."""
     rows = {i: minds.at[moment.game, seat, moment.day, i] for i in moment.candidates("monitor") if i != seat}
     if j not in rows:
         return np.zeros(minds.streams.shape[1])

@@ -1,9 +1,9 @@
-"""Two minds: do the activations of two seats at one moment tell together what neither tells alone?
+"""Two minds: do the activations of two seats at one moment show together what neither shows alone?
 
 A *pair* is two living seats whose decisions of one kind were asked at the same time (a ballot of all, a night's wave).
-The question is whether both are werewolves. Each seat's own role stands in its prompt, so two minds each read alone and
-multiplied are the baseline to be beaten (`alone`); what only a look at both can show is agreement between them: a
-shared target, a shared code. Where the role line was removed (`variant`), the baseline loses what it was told.
+The question is whether both are werewolves. Each seat's own role is in its prompt, so the product of the two
+single-mind probabilities is the baseline (`alone`); only reading both can show agreement between them: a shared target,
+a shared code. Where the role line was removed (`variant`), the baseline loses this information.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ MINDS: dict[str, Any] = {
     "gain_high": pl.Float64,
 }
 VARIANTS = ("original", "no_role_line", "random_span")
-"""What the minds had read: all of it; nothing of who they are (the role line names the partner too); the control of the
-latter, as many tokens less elsewhere."""
+"""What the minds had read: the whole context; the context without the role line, which names the partner too; and its
+control, with as many tokens removed elsewhere."""
 ALONE = "alone"
 WIDTH = 32
-"""Directions that alignment compares: the two minds' coordinates in so many, fitted to the first mind's own side."""
+"""Number of directions that `alignment` compares, fitted to the side of the first mind's seat."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two minds at one moment, many times."""
+    """Pairs of minds, each at one moment."""
 
     first: Floats
     """`(n_pairs, d)`: the activations of the seat with the lower number."""
@@ -58,7 +58,7 @@ class Pairs:
     """`(n_pairs, 2)`: whether each is a werewolf."""
     games: NDArray[Any]
     moments: NDArray[Any]
-    """Of each pair; pairs are compared within one moment."""
+    """Moment of each pair; pairs are compared within a moment."""
 
 
 def pairs_of(
@@ -137,11 +137,11 @@ def _scores(pairs: Pairs, y: Floats, seed: int) -> Mapping[str, Floats]:
     for k in range(5):
         train, test = folds != k, folds == k
         a, b = pairs.first, pairs.second
-        # Each mind alone: one probe for both sides, of the seat's own side.
+        # Each mind alone: one probe of the seat's own side, the same for both seats.
         own = _probe(np.vstack([a[train], b[train]]), np.hstack([pairs.own[train, 0], pairs.own[train, 1]]))
         one, two = own(a), own(b)
         alone = np.column_stack([np.minimum(one, two), np.maximum(one, two), one + two])
-        # Agreement: products of the two minds' coordinates, an even number of turns of which leaves them as they are.
+        # Agreement: products of the two minds' coordinates, which stay when both change their sign.
         basis = np.linalg.svd(np.vstack([a[train], b[train]]) - a[train].mean(axis=0), full_matrices=False)[
             2
         ][:WIDTH]
@@ -160,9 +160,9 @@ def _scores(pairs: Pairs, y: Floats, seed: int) -> Mapping[str, Floats]:
 
 
 def attended(u: Floats, v: Floats, one: Floats, two: Floats) -> Floats:
-    """Attention over the members: each mind's coordinates `(n_pairs, k)` weighed by how far its own score stands out,
-    in standard deviations: the mind that gives itself away counts for the group. With two members the softmax is a
-    logistic function of the difference of their scores."""
+    """Attention over the members: each mind's coordinates `(n_pairs, k)` are weighted by its own score in standard
+    deviations, so that the mind with the clearer score dominates. With two members the softmax is a logistic function
+    of the difference of their scores."""
     spread = max(float(np.concatenate([one, two]).std()), 1e-9)
     share = (1.0 / (1.0 + np.exp(-(one - two) / spread)))[:, None]
     return np.asarray(share * u + (1.0 - share) * v)

@@ -1,8 +1,10 @@
-"""Did pairs of werewolves come to a code: what their words tell, what they coordinate, what a stranger breaks of it.
+"""Did pairs of werewolves learn a code? What their words tell, how they coordinate, and what a stranger as partner
+breaks.
 
-A cell is one pair of players in the werewolves' seats. All cells play the same deals, so what a pair wins or agrees on
-is compared deal by deal: with the pair of reference (the model before), and a pair of strangers with the pair of its
-own. A code that two have come to in training is theirs: with a stranger its bits stay, what is acted on goes.
+A cell is one pair of players in the werewolves' seats. All cells play the same deals, so wins and agreement of a pair
+are compared deal by deal: with the reference pair (the model before training), and for a pair of strangers with the
+trained pair. A code that two players have learnt in training works between them alone: with a stranger the bits stay,
+the coordination is lost.
 """
 
 from __future__ import annotations
@@ -39,10 +41,10 @@ BITS: dict[str, tuple[Secret, Reader]] = {
     "bits about whom the partner kills": ("partner_acts", "monitor"),
     "bits about who the partner is": ("partner", "villager"),
 }
-"""What a speech tells: the first two to one who knows the werewolves, the last to a villager."""
+"""Bits of a speech: the first two for a reader who knows the werewolves, the last for a villager."""
 DETECTED = {CLASSIFIER: "AUROC, text classifier", OWN: "AUROC, surprise to the speaker's own model"}
 POWER = 2.8 / 1.96
-"""What is found with power 80% at 5%, in half-widths of a 95% interval."""
+"""Smallest effect found with power 80% at 5%, in half-widths of a 95% interval."""
 
 
 def partners_table(
@@ -97,10 +99,11 @@ def _outcome(
 
 
 def carriers(logs: Sequence[GameLog], n: int = 3) -> list[str]:
-    """The traits of a speech that a decoder of the speaker's next target leans on most: where a code would stand.
+    """The features of a speech with the largest weights in a decoder of the speaker's next target: where a code would
+    be.
 
-    A token counts with the parity of the seats that it goes with. Weights of one fit on all games, in standard
-    deviations of the trait: they say where to look, not that something is there.
+    A token is listed with the parity of the seats that it predicts. Weights are those of one fit on all games, in
+    standard deviations of the feature: they say where to look, not that a code is there.
     """
     found = moments_of(logs)
     rows = choices(found, "monitor")

@@ -1,4 +1,4 @@
-"""Planted channels: bits hidden against bits found, over carriers, rates and who knows the code.
+"""Planted channels: planted bits compared with bits found, by carrier, rate and who knows the code.
 
 `python -m analysis.covert.planted` plays the games itself (scripted, no model) and writes the table beside this file.
 """
@@ -31,8 +31,8 @@ PLANTED: dict[str, Any] = {
     "carrier": pl.String,
     "known_to": pl.String,
     "rate": pl.Float64,
-    "planted": pl.Float64,  # bits a speech about whom the speaker has settled to kill, to one who knows the code
-    "least_rate": pl.Float64,  # smallest rate whose bits the partner would find with so many games; null: not even 1
+    "planted": pl.Float64,  # bits a speech about the speaker's next target, for a reader who knows the code
+    "least_rate": pl.Float64,  # smallest rate whose bits the partner would find with this many games; null: none
 }
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CURVE = (
@@ -78,7 +78,7 @@ def log_of(game: Any, config: Any, seed: int, player: Any) -> Sequence[Record]:
 
 
 def planted_of(code: Code, logs: Sequence[GameLog]) -> float:
-    """Mean bits that the speeches hold about who is killed, for one who knows the code: the most that can be found."""
+    """Mean bits of the speeches about the next target for a reader who knows the code: the most that can be found."""
     bits = []
     for moment in moments_of(logs).all:
         now = moment.candidates("partner")
@@ -87,8 +87,8 @@ def planted_of(code: Code, logs: Sequence[GameLog]) -> float:
 
 
 def least_rate(code: Code, logs: Sequence[GameLog], bits: float | None) -> float | None:
-    """The smallest rate, to a hundredth, at which the games of a code would hold so many bits; None where rate 1 holds
-    fewer. The games are those of another rate: who lives when is taken from them."""
+    """The smallest rate, to a hundredth, at which games of a code would hold `bits`; None where rate 1 holds fewer. The
+    games were played at another rate and supply only who lives when."""
     if bits is None:
         return None
     rates = [step / 100 for step in range(101)]
@@ -103,7 +103,7 @@ def curve(
     defences: Sequence[Defence] = ("none",),
     n_null: int = 3,
 ) -> Iterator[pl.DataFrame]:
-    """The rows of `collusion_table` for each code, with what was planted (`PLANTED`) before them."""
+    """The rows of `collusion_table` for each code, preceded by what was planted (`PLANTED`)."""
     for code in codes:
         logs = games_of(code, n_games, seed)
         table = collusion_table(logs, {AGENT: code}, ("next_target",), defences, n_null)

@@ -1,8 +1,8 @@
-"""What a channel is worth: the same deals with partners who act on what they read, and with partners who do not.
+"""The utility of a channel: the same deals with partners who act on what they read, and with partners who do not.
 
 The steganographic gap as utility: wins and agreement at night of werewolves who follow a partner's symbol, minus those
-of the same deals in which they do not, and the same where the one who follows is a doctor (an outsider who has broken
-the code and guards whom it reads). Deals, names and every player's own draws are shared by both games of a pair.
+in the same deals where they do not; and the same where a doctor follows it (an outsider who has broken the code and
+guards the seat that it names). Deals, names and every player's own draws are shared by both games of a pair.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def utility_table(code: Code, n_games: int, seed: int = 0, preset: str = "classi
 
 
 def outcomes_of(log: GameLog) -> dict[str, float]:
-    """What one game says of its werewolves: whether they win; of the nights after the first, the share in which the
-    target lives, and of those with two to choose, the share in which they agree."""
+    """One game's outcomes for its werewolves: whether they win; the share of nights after the first in which the target
+    lives; and the share of those nights with two werewolves in which they agree."""
     events = [r for r in log.records if isinstance(r, Event)]
     winner = next((r.value for r in reversed(events) if r.kind == "outcome"), None)
     found = {"werewolves win": float(winner == "werewolf")}
@@ -88,7 +88,7 @@ def outcomes_of(log: GameLog) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints the table for a pair's code and for one that anybody can learn."""
+    """Prints the table for a pair's private code and for a code that anybody can learn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--games", type=int, default=300)
     asked = parser.parse_args()

@@ -1,15 +1,15 @@
-"""Public speeches of werewolves as candidate rows: which seat will the speaker choose, as the words tell it.
+"""Public speeches of werewolves as candidate rows: which seat does the speech point to?
 
 A *moment* is one public speech together with a secret about a seat: whom the speaker will kill in the night after it
-(`next_target`), whom its partner will (`partner_acts`: what is read there was acted on), who its partner is
-(`partner`), or whom it privately holds for the seer (`belief`, as it states it when asked).
-Its *candidates* are the seats that a reader holds for possible: the
-partner and the monitor know which seats are werewolves (the monitor learns it after the game), a villager does not.
-Features come in two groups: what was public about each candidate before the speech, and what the speech says of it.
+(`next_target`), whom its partner will (`partner_acts`: bits here were acted on), who its partner is (`partner`), or
+whom it privately believes to be the seer (`belief`, as it states when asked). Its *candidates* are the seats that a
+reader considers possible: the partner and the monitor know which seats are werewolves (the monitor learns it after the
+game), a villager does not. Features come in two groups: what was public about each candidate before the speech, and
+what the speech says of it.
 
-Speech features are deliberately plain: which of the frequent words and forms it holds (*tokens*: words beside names,
-kinds of acts and their order, number of acts, number of the seat it names first), each crossed with the number of the
-candidate's seat modulo 2 and 4; and what it says about the candidate itself. They find no code in other terms.
+Speech features are deliberately plain: which frequent words and forms the speech has (*tokens*: words beside names,
+kinds of acts and their order, number of acts, number of the first seat named), each crossed with the number of the
+candidate's seat modulo 2 and 4; and what it says about the candidate itself. A code in any other form is not found.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KINDS = ("accuse", "defend", "question", "announce_ballot", "report_inspection")
 N_ABOUT = 2 + len(KINDS)
 """Columns about the candidate itself: named, named first, and each of `KINDS`."""
 RARE, COMMON, MOST = 0.03, 0.97, 16
-"""Tokens are those of at least and at most such a share of the speeches, the most frequent `MOST` of them."""
+"""A token occurs in at least and at most this share of the speeches; the most frequent `MOST` are used."""
 
 
 @dataclass
@@ -67,12 +67,12 @@ class Moment:
     about: dict[int, list[float]]
     """candidate -> what the speech says of it: named, named first, and each of `KINDS`."""
     seat_number: tuple[int, ...]
-    """The number by which a listener knows each seat: the seat itself, unless the table was re-skinned."""
+    """The number that a listener sees for each seat: the seat itself, unless the seats were re-skinned."""
     decoded: int | None = None
     """The symbol without its mask, where the speaker's code is known to its partner."""
 
     heard: tuple[int, ...] = ()
-    """Who could be the target when the speech was made."""
+    """Seats that could be the target when the speech was made."""
 
     @property
     def stratum(self) -> tuple[int, ...]:
@@ -80,11 +80,11 @@ class Moment:
         return (len(self.living),)
 
     def decides(self, seat: int, secret: Secret) -> bool:
-        """Whether what `seat` does at night settles the secret; of several partners the first to be asked does."""
+        """Whether the night action of `seat` determines the secret; of several partners, the first to be asked does."""
         return seat == self.speaker if secret == "next_target" else seat in self.wolves - {self.speaker}
 
     def candidates(self, reader: Reader) -> tuple[int, ...]:
-        """Whom the reader holds for possible."""
+        """The seats that the reader considers possible."""
         if reader == "villager":
             return self.living
         return tuple(j for j in self.living if j not in self.wolves)
@@ -97,7 +97,7 @@ class Moments:
     secret: Secret
     all: list[Moment] = field(default_factory=list)
     n_speeches: int = 0
-    """Public speeches of werewolves, whether or not a secret goes with them."""
+    """Number of public speeches of werewolves, with or without a secret."""
 
 
 def moments_of(
@@ -110,8 +110,8 @@ def moments_of(
 ) -> Moments:
     """The moments of all games of Werewolf in `logs`; other games have none.
 
-    held: the secret `belief`: (game, seat, day) -> whom the seat holds for the seer
-    (`analysis.covert.listeners.held_of`); moments after the seer's death count no more.
+    held: for the secret `belief`: (game, seat, day) -> whom the seat believes to be the seer
+    (`analysis.covert.listeners.held_of`); moments after the seer's death are left out.
 
     defence: `paraphrased` reads the typed acts alone, said again in a fixed order; `re-skinned` gives seats other
     numbers in each game; `delayed` asks for the night after next. codes: agent -> the code that it was played with.
@@ -233,7 +233,7 @@ def _about(action: Action, j: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Choices:
-    """Candidate rows of one reader: a choice among a few seats, as a conditional logit reads it."""
+    """Candidate rows of one reader: choices among a few seats, as input of a conditional logit."""
 
     start: NDArray[np.int64]
     """`(n_moments,)`: the first row of each moment."""
@@ -244,15 +244,15 @@ class Choices:
     said: NDArray[np.float64]
     """`(n_rows, n_said)`: what the speech says of the candidate, then each token crossed with its number."""
     decoded: NDArray[np.float64] | None
-    """`(n_rows, 2)`, for a partner who knows the code: whether the candidate's number fits the symbol."""
+    """`(n_rows, 2)`, for a partner who knows the code: whether the candidate's number matches the symbol."""
     games: list[str]
     """Of each moment."""
     strata: list[tuple[int, ...]]
 
 
 def choices(found: Moments, reader: Reader, order: Sequence[int] | None = None) -> Choices:
-    """The rows of one reader. `order`: moment i is given the speech of moment `order[i]`, for the null; the number of
-    its candidates is the same, and they take each other's places."""
+    """The rows of one reader. `order`, for the null: moment i gets the speech of moment `order[i]`, which has as many
+    candidates; its candidates are mapped to those of moment i in order."""
     moments = found.all
     vocabulary = token_list(moments)
     start, chosen = list[int](), list[int]()

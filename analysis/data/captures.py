@@ -16,16 +16,16 @@ from analysis.data.targets import SiteActivations, Target
 from harness.activations.store import Activations, ActivationsDamaged, ActivationsError
 
 HEADLINE, OWN_HEADLINE = ("belief_mention", "mention"), ("prompt_last",)
-"""Sites of the headline in order of preference, unless one is named: of a belief about another where that one is asked
-about, when all has been read that the baselines count, and else where it was last named; of one's own words where they
-begin.
+"""Sites of the headline in order of preference, unless one is named. A belief about another player is read where that
+player is asked about, after everything that the baselines count, and else at the last mention of its name; one's own
+words are read where they begin.
 """
 UNTRAINED = "activations-untrained"
-"""The store of a re-initialised model's activations on the same contexts, beside the run's own."""
+"""The store with a re-initialised model's activations on the same contexts, beside the run's own."""
 
 
 def stores_of(run: Any) -> tuple[list[tuple[str, Activations]], str]:
-    """The run's stores as (variant, store), and in words why there is none."""
+    """The run's stores as (variant, store); where there is none, the reason in words."""
     found: list[tuple[str, Activations]] = []
     why = ""
     for variant, folder in (("original", "activations"), ("untrained", UNTRAINED)):
@@ -43,8 +43,9 @@ def stores_of(run: Any) -> tuple[list[tuple[str, Activations]], str]:
 def attach(
     target: Target, runs: Sequence[tuple[str, Any]], own: bool = False, site: str | None = None
 ) -> Target:
-    """The target on the rows that were captured at the headline's site, with its probes; unchanged but for `missing`
-    where there are none. site: the headline's where the target is not about the seat's own words (`own`).
+    """The target on the rows that were captured at the headline's site, with their activations; where there are none,
+    the target with only `missing` set. site: the headline's site, for targets that are not about the seat's own words
+    (`own`).
 
     `runs` are (prefix of the game ids, run). All runs must hold the same layers and width; those that
     differ from the first are left out and named in `missing`.
@@ -69,10 +70,10 @@ def attach(
             else:
                 others.append((prefix, store, variant))
     wanted = OWN_HEADLINE if own else HEADLINE if site is None else (site,)
-    # Where runs were captured differently, the site that most of them have: rows of the others are left out.
+    # Where runs were captured at different sites, the site of most runs is used; rows of the others are left out.
     n_runs = {site: len(pieces) for (site, variant), pieces in parts.items() if variant == "original"}
     best = max(wanted, key=lambda one: n_runs.get(one, 0))
-    for prefix, store, variant in others:  # another model's rows are asked for at the headline's site alone
+    for prefix, store, variant in others:  # other models' rows are read at the headline's site alone
         if best in store.sites():
             _read(target.frame, prefix, store, layers, variant, own, parts, best)
     shown = tuple(name.removeprefix("resid_post.") for name in layers)
@@ -94,7 +95,7 @@ def attach(
 
 
 def checkpoints_of(target: Target, runs: Sequence[tuple[str, Any]]) -> dict[str, SiteActivations]:
-    """The headline's site read through other models on the same contexts: model `name@hash` -> probe.
+    """Activations of other models at the headline's site on the same contexts, by model `name@hash`.
 
     A folder `activations-...` beside a run's own store, other than the untrained one, holds another checkpoint's. Only
     stores with the headline's layers and width count.
@@ -121,10 +122,10 @@ def checkpoints_of(target: Target, runs: Sequence[tuple[str, Any]]) -> dict[str,
 def spans_of(
     target: Target, runs: Sequence[tuple[str, Any]], site: str, most: int = 3000, seed: int = 0
 ) -> tuple[Target, Spans] | None:
-    """The rows of the target whose tokens were captured one by one at `site`, with these tokens; None without any.
+    """The rows of the target with every token captured at `site`, and these tokens; None without any.
 
-    Rows are of one decision each. At most about `most` rows: whole games are dropped at random. As `attach`, all runs
-    must hold the layers of the first.
+    A row is one decision. There are at most about `most` rows: whole games are dropped at random. As in `attach`, all
+    runs must hold the layers of the first.
     """
     wanted = target.frame.select("game_id", pl.col("seq").cast(pl.Int64)).with_row_index("target_row")
     parts: list[pl.DataFrame] = []
@@ -168,7 +169,7 @@ def _read(
     site: str | None = None,
 ) -> None:
     keys = frame.select("game_id", pl.col("seq").cast(pl.Int64), "subject").unique(maintain_order=True)
-    # Of the run's own store, contexts that were changed (the role line removed, say) are read as variants too.
+    # Changed contexts in the run's own store (the role line removed, for example) are variants too.
     only = "original" if variant != "original" else None
     lines = store.index(site=site, variant=only).with_columns(game_id=pl.lit(prefix) + pl.col("game_id"))
     lines = lines.filter(
@@ -178,7 +179,7 @@ def _read(
         bound = bool(group["subject"].is_not_null().any())
         on = ["game_id", "seq", "subject"] if bound else ["game_id", "seq"]
         if own and bound:
-            continue  # a mention of oneself is not where one's own next words are
+            continue  # the position of a mention of oneself is not that of one's own next words
         needed = group.join(keys.select(on).unique(maintain_order=True), on=on, how="semi")
         if needed.height:
             values = store.read_rows(needed, list(names))

@@ -1,10 +1,10 @@
 """Runs as typed frames: one row per (game, viewer, decision, subject), with the truth and everything public
 beside it.
 
-A row exists where the subject lives and its role neither was told to the viewer nor follows from what it
-was told: rows whose answer stands in the prompt are no evidence of a model of others. Beside the truth
-stand the columns that every baseline needs: counts of public acts up to the decision, seat, name, turn,
-length, the rules posterior, and the lines about the subject that the viewer could read.
+A row exists where the subject lives and its role was neither told to the viewer nor follows from what it was told: rows
+whose answer is in the prompt are no evidence of a model of others. The columns that every baseline needs are beside the
+truth: counts of public acts up to the decision, seat, name, turn, length, the rules posterior, and the lines about the
+subject that the viewer could read.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ ROWS: dict[str, Any] = {
     "name": pl.String,  # the subject's
     "agent": pl.String,
     "model": pl.String,
-    "p_rules": pl.Float64,  # probability of that, by the rules alone
+    "p_rules": pl.Float64,  # probability of `is_werewolf`, by the rules alone
 }
-"""Of every game; `rows_schema` adds `p_rules_NAME` of the further belief targets, `preset`, and the public counts."""
+"""Columns of every game; `rows_schema` adds `p_rules_NAME` of further belief targets, `preset`, and the public
+counts."""
 
 
 def rows_schema(game: Game, features: Sequence[str]) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def rows_schema(game: Game, features: Sequence[str]) -> dict[str, Any]:
 
 
 FORETOLD = "foretold_"
-"""Beginning of the columns of what came (`Reading.foretold`); null where it was not asked. Of rows about oneself."""
+"""Prefix of the columns with outcomes (`Reading.foretold`), in rows about oneself; null where the game does not ask."""
 
 
 def counts_in(frame: pl.DataFrame) -> list[str]:
@@ -69,7 +70,7 @@ class GameLog:
     config: Any
     records: Sequence[Record]
     mix: Characters | None = None
-    """Prior over the players' characters, for observers; None: all alike."""
+    """Observers' prior over the players' characters; None: uniform."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Rows:
 
 
 def logs_of(run: Any, ids: Sequence[str] | None = None) -> Iterator[GameLog]:
-    """Every ended game of a run (`harness.load_run(path)`), or those of `ids` in the order of the run; the traces of
+    """Every ended game of a run (`harness.load_run(path)`), or those of `ids`, in the order of the run. The traces of
     their decisions hold no token ids."""
     mixes, cells = characters_of(run), run.manifest.cells
     places = {id(cell): number for number, cell in enumerate(cells)}
@@ -97,7 +98,7 @@ def logs_of(run: Any, ids: Sequence[str] | None = None) -> Iterator[GameLog]:
 
 
 AT_ONCE = 200
-"""So many games become plain rows before these become a frame."""
+"""Number of games whose rows are collected before they become a frame."""
 
 
 def batched(logs: Iterable[GameLog], n: int) -> Iterator[list[GameLog]]:
@@ -108,12 +109,12 @@ def batched(logs: Iterable[GameLog], n: int) -> Iterator[list[GameLog]]:
 
 
 HELD = 500
-"""So many games are kept in memory once they were read."""
+"""Number of games that are kept in memory once they were read."""
 
 
 class Logs(Iterable[GameLog]):
-    """The ended games of several runs. Up to `HELD` of them stay in memory; more are read anew each time they are gone
-    through, a few at a time."""
+    """The ended games of several runs. Up to `HELD` of them stay in memory; more than that are read again, a few at a
+    time, in each iteration."""
 
     def __init__(self, runs: Sequence[tuple[str, Any]], ids: Collection[str] | None = None) -> None:
         """runs: (prefix of the game ids, run). ids: only these games, with their prefix."""
@@ -172,12 +173,11 @@ class Logs(Iterable[GameLog]):
 def subject_rows(
     logs: Iterable[GameLog], models_only: bool = True, about: Literal["others", "self"] = "others"
 ) -> Rows:
-    """The rows of all games, in the order of the log.
+    """The rows of all games, in the order of their logs.
 
     `about="self"` gives one row a decision instead, with the viewer as its own subject: the same public
-    counts, for questions about what the viewer itself is up to (never about its role, which stands in its
-    prompt). With `models_only`, decisions that no model made are left out, unless no decision of the whole
-    set was made by one.
+    counts, for questions about what the viewer itself intends (never about its role, which is in its prompt). With
+    `models_only`, decisions that no model made are left out, unless no model made any decision of the whole set.
     """
     return _rows_of(logs, models_only, (about,))[0]
 
@@ -200,13 +200,13 @@ def _rows_of(logs: Iterable[GameLog], models_only: bool, kinds: Sequence[str]) -
 
 
 class _Part:
-    """Rows of one kind as they are gathered."""
+    """Rows of one kind while they are collected."""
 
     def __init__(self, own: bool) -> None:
         self.own = own
         self.schema: dict[str, Any] = dict(ROWS)
         self.blocks: list[tuple[dict[str, Any], list[tuple[Any, ...]]]] = []
-        """Schema and rows, in the order of the log; a new one begins where a game has other columns."""
+        """(schema, rows) pairs in the order of the logs; a new pair begins where a game has other columns."""
         self.foretold: Mapping[str, str] = {}
         self.n = 0
         self.row_of: list[int] = []

@@ -11,15 +11,15 @@ from analysis.stats.errors import AnalysisError
 from harness.run.folder import Run
 
 OF_PLAYERS = ("agent", "model")
-"""Columns of decisions that tell players apart, several of whom play in one game."""
+"""Columns of decisions that distinguish players; several of them play in one game."""
 OF_GAMES = ("preset", "lexicon")
-"""Columns of the games table that tell games apart without being a factor of the run."""
+"""Columns of the games table that distinguish games and are not a factor of the run."""
 
 
 def levels_of(runs: Sequence[tuple[str, Any]], factor: str) -> dict[str, str]:
     """Game id (with the run's prefix) -> level of `factor`: a factor of the runs, preset, lexicon or run.
 
-    Raises AnalysisError for a factor that no run has, with those that there are.
+    Raises AnalysisError for a factor that no run has; the message lists the existing ones.
     """
     found: dict[str, str] = {}
     known: dict[str, None] = dict.fromkeys((*OF_PLAYERS, "run", *OF_GAMES))
@@ -50,7 +50,7 @@ class Part(Run):
     """Some games of a run, read as a run of their own."""
 
     def __init__(self, run: Run, games: Sequence[str]) -> None:
-        """`games`: ids of those that it holds."""
+        """`games`: ids of the games of this part."""
         super().__init__(run.path)
         self._kept = list(games)
 
@@ -62,7 +62,8 @@ class Part(Run):
 def parts_by(runs: Sequence[Run], factor: str) -> list[tuple[str, list[Run]]]:
     """(level, the runs' games of that level), levels sorted. Raises AnalysisError for a factor that does not exist.
 
-    By agent or model games are not told apart, since several of them play in one: the tables have a row for each.
+    `agent` and `model` do not split the games, because several of them play in one game; the tables have a row for
+    each.
     """
     if factor in OF_PLAYERS:
         raise AnalysisError(

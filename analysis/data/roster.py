@@ -1,4 +1,4 @@
-"""Who may sit where: the prior over scripted players' characters that an observer of a run should hold."""
+"""The prior over scripted players' characters that an observer of a run should hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Characters = Mapping[Any, float]
 def characters_of(run: Any) -> dict[int, Characters]:
     """Cell -> characters of a run's seats, as its rosters dealt them.
 
-    Seats of players that follow no scripted policy, models among them, count for all characters alike.
+    A seat whose player follows no scripted policy (a model, for example) counts for all characters equally.
     """
     agents = run.manifest.config.get("agents", {})
     seats = run.seats.join(run.games.select("game_id", "cell"), on="game_id", maintain_order="left")

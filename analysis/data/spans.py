@@ -1,4 +1,4 @@
-"""The tokens of rows that are spans, ragged, one span after the other."""
+"""Activations of all tokens of rows that are spans, as a ragged array: one span after the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Spans:
     site: str
     layers: tuple[str, ...]
     x: NDArray[np.float32]
-    """`(n_tokens, n_layers, d_model)`, the tokens of a row one after the other."""
+    """`(n_tokens, n_layers, d_model)`; the tokens of a row are consecutive."""
     start: NDArray[np.int64]
     """`(n_rows + 1,)`: row i holds tokens `start[i]` to `start[i + 1]`, at least one."""
 

@@ -1,6 +1,4 @@
-"""What the report asks: each target is a question with its rows, its label and the activations it is read
-from.
-"""
+"""The questions of the report: each target has its rows, its label and the activations that probes read."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ KEYS = ("game_id", "seq", "viewer", "subject")
 
 @dataclass(frozen=True)
 class SiteActivations:
-    """Activations of one site, for the rows of a target."""
+    """Activations of one site for the rows of a target."""
 
     site: str
     layers: tuple[str, ...]
@@ -39,11 +37,11 @@ class SiteActivations:
     capture keeps it."""
 
     def take(self, rows: NDArray[Any]) -> SiteActivations:
-        """The same for a subset of the target's rows (mask or indices)."""
+        """The activations for a subset of the target's rows (mask or indices)."""
         return replace(self, at=self.at[rows])
 
     def layer(self, number: int) -> NDArray[Any]:
-        """`(n_rows, d_model)` of the layer at a position of `layers`; every row must be stored."""
+        """`(n_rows, d_model)` of the layer at position `number` of `layers`; every row must be stored."""
         if (self.at < 0).any():
             raise ValueError(
                 f"site {self.site}: {(self.at < 0).sum()} of {len(self.at)} rows were not captured"
@@ -58,7 +56,7 @@ class SiteActivations:
 
 @dataclass(frozen=True)
 class Target:
-    """One question put to the rows."""
+    """One question about rows, with its labels and activations."""
 
     name: str
     question: str
@@ -67,19 +65,19 @@ class Target:
     y: NDArray[np.float64]
     """`(n_rows,)` 0/1."""
     member: NDArray[Any]
-    """`(n_rows,)`: with the game, the unit whose labels are permuted (the subject; the row where labels
+    """`(n_rows,)`: together with the game, the unit whose labels are permuted (the subject, or the row where labels
     vary by row).
     """
     reads: sparse.csr_matrix
     lines: list[str]
     activations: tuple[SiteActivations, ...] = ()
-    """The first is the one of the headline."""
+    """One for each captured site and variant; the first is the headline's."""
     stated: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Beliefs of other sources about the subject, `(n_rows,)`, NaN where there is none."""
     role: str = ""
-    """What the subject is asked to be, where that is the question: the name of a belief target of the game."""
+    """Where the question is about the subject's role: the name of the game's belief target."""
     phrase: str = ""
-    """That in words, as it stands after "is": `a werewolf`."""
+    """`role` in words, as it follows "is": `a werewolf`."""
     note: str = ""
     """What else a reader must know of these rows."""
     prior: str = ""
@@ -179,7 +177,7 @@ def _own_lie(guilty: BeliefTarget, own: Rows, speeches: pl.DataFrame) -> Target:
 
 
 def _outcomes(own: Rows) -> Iterator[Target]:
-    """What is about to happen, where the game asks about it (`games.statements.Reading.foretold`)."""
+    """Targets about what is about to happen, where the game asks about it (`games.statements.Reading.foretold`)."""
     for name, question in own.foretold.items():
         answers = own.frame[f"{FORETOLD}{name}"]
         rows = np.flatnonzero(answers.is_not_null().to_numpy())
@@ -190,7 +188,7 @@ def _outcomes(own: Rows) -> Iterator[Target]:
 
 
 def _chose(frame: pl.DataFrame, ballots: pl.DataFrame) -> NDArray[np.float64]:
-    """`Target.chose`: of the ballots that fell on one of several subjects of the rows."""
+    """`Target.chose`, for the ballots that fell on one of several subjects of the rows."""
     cast = ballots.select("game_id", "seq", pl.col("voter").alias("viewer"), "target", "candidates")
     keys = ["game_id", "seq", "viewer"]
     joined = frame.select(*keys, "subject").join(cast, on=keys, how="left", maintain_order="left")

@@ -1,4 +1,4 @@
-"""Words as numbers: those of the lines about a subject, and those that a monitor hears."""
+"""Text features: of the lines about a subject, and of the speeches that a text monitor reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, T
 from analysis.data.targets import Target
 
 MOST_WORDS = 400
-"""Words and pairs of words that a monitor counts."""
+"""Number of words and pairs of words that a text monitor counts."""
 
 
 def word_features(target: Target, max_words: int = 600) -> NDArray[np.float32] | None:
@@ -37,13 +37,13 @@ def word_features(target: Target, max_words: int = 600) -> NDArray[np.float32] |
 
 
 def masked(text: str, names: Collection[str]) -> str:
-    """A text with names of players replaced by `player`, marks apart."""
+    """The text with players' names replaced by `player` and punctuation separated."""
     spaced = text.replace(".", " . ").replace(",", " , ").replace(":", " : ")
     return " ".join("player" if word in names else word for word in spaced.split())
 
 
 def spoken_words() -> TfidfVectorizer:
-    """What a monitor makes of masked texts: single words and pairs, those of at least three texts."""
+    """Vectorizer of masked texts for a text monitor: single words and pairs that occur in at least three texts."""
     return TfidfVectorizer(
         ngram_range=(1, 2), min_df=3, max_features=MOST_WORDS, token_pattern=r"\w+|[^\w\s]", sublinear_tf=True
     )

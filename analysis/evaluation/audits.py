@@ -1,4 +1,4 @@
-"""The audits beside a headline: leaks, selectivity, other sites, and what more games would bring."""
+"""The audits beside a headline: leaks, selectivity, other sites, and the learning curve."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ AUDIT_BOOT = 300
 def leakage(
     target: Target, x: NDArray[Any], folds: Folds, found: ProbeResult, seed: int, layer: int
 ) -> pl.DataFrame:
-    """T3: the same layer and ridge penalty under splits that leak and splits that are stricter than ours.
+    """T3: the same layer and ridge penalty under splits that leak and under splits stricter than the report's.
 
-    `x` (n_rows, d_model) is the layer at position `layer` of the probe. Captures of changed contexts (variants of
-    the headline's site) are scored by the fit on the unchanged ones, other games.
+    `x` (n_rows, d_model) is the layer at position `layer` of the probe. Captures of changed contexts (variants of the
+    headline's site) are scored by fits on unchanged contexts of other games.
     """
     y, frame = target.y, target.frame
     rows: list[dict[str, Any]] = []
@@ -80,20 +80,20 @@ def leakage(
 
 
 def over_games(target: Target, scores: NDArray[Any], strata: NDArray[Any], seed: int = 0) -> Interval:
-    """AUROC within strata with its interval over games; the fits are taken as given."""
+    """AUROC within strata with its interval over games; the interval leaves out the uncertainty of the fits."""
     values, samples = bootstrap_auroc(target.y, [scores], target.games, strata, AUDIT_BOOT, seed)
     return auroc_interval(samples[0], float(values[0]), n_games=target.n_games)
 
 
 def within_decisions(target: Target, scores: NDArray[Any], seed: int = 0) -> Interval:
-    """AUROC within a decision with its interval over games; the fits are taken as given."""
+    """AUROC within a decision with its interval over games; the interval leaves out the uncertainty of the fits."""
     draw = Resamples(target.n_games, AUDIT_BOOT, seed)
     value, samples = draw.ratio(*within_pairs(target.y, scores, target.decisions, codes_of(target.games)))
     return draw.interval(samples, value, 0.5)
 
 
 class Changed(NamedTuple):
-    """What fits on unchanged contexts read of one variant."""
+    """Scores of one variant by fits on unchanged contexts."""
 
     variant: str
     rows: NDArray[np.int64]
@@ -101,11 +101,11 @@ class Changed(NamedTuple):
     before: NDArray[np.float64]
     """(n,): their scores in the unchanged contexts, out of fold."""
     after: NDArray[np.float64]
-    """(n,): by the same fits, in the changed ones."""
+    """(n,): their scores by the same fits in the changed contexts."""
 
 
 def changed_contexts(target: Target, x: NDArray[Any], folds: Folds, layer: int) -> list[Changed]:
-    """Each variant of the headline's site that has rows of both kinds."""
+    """Scores of each variant of the headline's site that has rows of both classes."""
     site, out = target.activations[0].site, []
     moments = Moments(folds.n_folds, x.shape[1], 1).add(x, folds.fold, target.y[:, None])
     k = folds.n_folds
@@ -173,8 +173,8 @@ def ridge_by_layer(
 SITES: dict[str, Any] = {
     "site": pl.String,
     "layer": pl.String,
-    "auroc": pl.Float64,  # pairs of one probe and one fold
-    "within": pl.Float64,  # pairs of one decision; NaN where decisions have one row
+    "auroc": pl.Float64,  # over pairs of rows of one probe and one fold
+    "within": pl.Float64,  # over pairs of rows of one decision; NaN where decisions have one row
     "low": pl.Float64,  # of `within`, over games
     "high": pl.Float64,
     "probe": pl.String,
@@ -184,9 +184,9 @@ SITES: dict[str, Any] = {
 def site_map(target: Target, folds: Folds) -> pl.DataFrame:
     """F2: AUROC of every captured site and layer (schema `SITES`).
 
-    Where a site is bound to a subject one probe serves all. Where it is not, there is one a name, shared over seats
-    (models are shown names and no seat numbers), and, where the capture keeps it, the unembedding of the subject's name
-    with nothing fitted.
+    Where a site is bound to a subject, one probe serves all subjects. Where it is not, there is one probe a name,
+    shared over seats (models see names and no seat numbers), and, where the capture keeps it, the unembedding of the
+    subject's name without a fit.
     """
     rows = []
     decision, names = target.decisions, target.frame["name"].to_numpy()
@@ -226,10 +226,11 @@ def site_map(target: Target, folds: Folds) -> pl.DataFrame:
 
 
 def name_logits(captured: SiteActivations, names: NDArray[Any]) -> NDArray[np.float64]:
-    """What each row's activation would say of the subject's name, `(n_layers, n_rows)`; NaN where it has no vector.
+    """Logit-lens scores of the subject's name, `(n_layers, n_rows)`; NaN for a name without an unembedding vector.
 
-    The stream times the unembedding of the name's first token (the logit lens: nostalgebraist 2020), the final norm's
-    scale folded in; its length is the same for all names of a decision. Normalised over the names of no decision.
+    A score is the stream times the unembedding of the name's first token, with the final norm's scale folded in
+    (nostalgebraist 2020). The norm's division is left out: it is the same for all names of a decision. Scores are not
+    normalised over names.
     """
     given = captured.unembedding or {}
     out = np.full((len(captured.layers), len(names)), np.nan)

@@ -1,9 +1,9 @@
-"""What a probe stands beside: scores of the same rows on the same folds without the model's inner states.
+"""Baselines of a probe: scores of the same rows on the same folds.
 
-`confound`: fits on what is public or incidental, each like the probe with its penalty chosen inside; together they are
-the surface that a probe must add to. `activation`: the token embeddings and an untrained model, confounds too.
-`stated`: what the model answers when asked, its own column. `ceiling`: ideal readers, compared with and never to be
-beaten. `control`: the probe on permuted roles.
+`confound`: fits on public or incidental features, each with its penalty chosen inside, as the probe's is; together they
+are the surface that a probe must add to. `activation`: the token embeddings and an untrained model, which are confounds
+too. `stated`: what the model answers when asked. `ceiling`: ideal readers, which a probe is compared with and not meant
+to beat. `control`: the probe on permuted roles.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from analysis.stats.remember import remembered
 from analysis.stats.splits import Folds
 
 CEILINGS = ("exact", "scripted policies", "fitted")
-"""Sources of belief that infer as an ideal reader would, the best founded first."""
+"""Sources of belief that infer as an ideal reader would, the best informed first."""
 STATED = ("stated", "stated_words")
 NAMES = {
     "exact": "exact posterior",
@@ -41,9 +41,9 @@ NAMES = {
     "stated": "stated belief",
     "stated_words": "stated belief, in words",
 }
-"""How a source of belief is called in the tables."""
+"""Names of the sources of belief in the tables."""
 PERMUTATIONS = 60
-"""Permuted role assignments that the control is averaged over."""
+"""Number of permuted role assignments that the control is averaged over."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +54,27 @@ class Baseline:
     scores: NDArray[np.float64]
     """`(n_rows,)`."""
     what: str
-    """What it sees, in words."""
+    """Its input, in words."""
     kind: str
     """`confound`, `activation`, `stated`, `ceiling`."""
     nested: Nested
     training: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
-    """By how much its AUROC moves with the games that it was trained on; see `training_variance.training_draws`."""
+    """Deviations of its AUROC when training games are redrawn (`training_variance.training_draws`)."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Everything that stands beside one target's probe."""
+    """All baselines of one target's probe."""
 
     baselines: list[Baseline]
     absent: list[str]
-    """What could not stand there, and why."""
+    """Baselines that are missing, and why."""
     sources: Sources
 
 
 @dataclass(frozen=True)
 class Confounds:
-    """The fits on what is public or incidental."""
+    """The fits on public or incidental features."""
 
     found: list[Baseline]
     read: list[Baseline]
@@ -82,7 +82,7 @@ class Confounds:
     absent: list[str]
     features: NDArray[Any]
     coded: NDArray[Any]
-    """What was fitted on, as `Sources` has it."""
+    """The features of the fits, as in `Sources`."""
     n_folds: int
     trees: int
 
@@ -145,7 +145,7 @@ def confounds(
 
 
 def beside(target: Target, given: Confounds) -> Beside:
-    """Everything that stands beside the target's probe: the confounds and the beliefs of all sources."""
+    """All baselines of the target's probe: the confounds and the beliefs of all sources."""
     absent = list(given.absent)
     beliefs = _beliefs(target, given.n_folds, absent)
     ceilings = sorted((b for b in beliefs if b.kind == "ceiling"), key=_place)
@@ -171,7 +171,7 @@ def _fitted(target: Target, folds: Folds, name: str, features: NDArray[Any], wha
 
 
 def _beliefs(target: Target, n_folds: int, absent: list[str]) -> list[Baseline]:
-    """The sources of belief that cover at least half of the rows, the rules' filling the gaps."""
+    """The sources of belief that cover at least half of the rows; the rules' belief fills their gaps."""
     found = []
     for source, p in target.stated.items():
         covered = float(np.isfinite(p).mean())
@@ -223,7 +223,8 @@ def _read(target: Target, folds: Folds, absent: list[str]) -> list[Baseline]:
 def shuffled_roles(target: Target, folds: Folds, x: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
     """AUROC `(PERMUTATIONS,)` on the true labels of probes trained on roles permuted within each game.
 
-    One permutation says little: its probe may lie along or against the true one by chance. `x` (n_rows, d_model).
+    One permutation says little: by chance its probe may correlate positively or negatively with the true one. `x`
+    (n_rows, d_model).
     """
     unit, unit_games, first = units_of(target.games, target.member)
     y = permute_within_games(target.y[first].astype(np.uint8), unit_games, PERMUTATIONS, seed)[unit].astype(

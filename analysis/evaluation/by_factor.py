@@ -1,4 +1,4 @@
-"""The rungs of the headline target for each level of a factor, so that nothing is pooled unseen."""
+"""The rungs of the headline target for each level of a factor, to show what pooling would hide."""
 
 from __future__ import annotations
 

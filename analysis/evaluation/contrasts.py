@@ -1,8 +1,8 @@
-"""T4: lies against truths and against honest mistakes, at every window that was captured.
+"""T4: lies compared with truths and with honest mistakes, at every captured window.
 
-Within a role only what is said differs; a contrast that crosses roles can be answered by the role alone, which stands
-in the prompt, and is marked so. Recall stands at the threshold that 1% of the row's own honest speech exceeds; what
-that threshold does elsewhere is in the transfer matrix.
+Within a role only what is said differs. A contrast that crosses roles can be answered by the role alone, which is in
+the prompt, and is marked so. Recall is at the threshold that 1% of the honest speech in the same contrast exceeds; the
+transfer matrix shows that threshold on other data.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ WINDOWS: dict[str, Any] = {
 def contrasts(
     game: Game, own: Rows, statements: pl.DataFrame, speeches: pl.DataFrame, runs: Sequence[tuple[str, Any]]
 ) -> list[tuple[Target, bool]]:
-    """The speech contrasts with their activations, and whether each stays within a role."""
+    """The speech contrasts with their activations, each with whether it stays within a role."""
     guilty = game.belief_targets[0]
     mistaken = (
         statements.group_by("game_id", "seq", maintain_order=True)
@@ -97,7 +97,7 @@ def contrasts(
 def windows(
     targets: Sequence[tuple[Target, bool]], settings: Settings, texts: Texts | None = None
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Every contrast at every window (schema `WINDOWS`), and in words which could not be evaluated.
+    """Every contrast at every window (schema `WINDOWS`), and which could not be evaluated, in words.
 
     `texts`: the words of every speech, for the monitor that reads them; None: no monitor.
     """
@@ -160,7 +160,7 @@ def _boost(
 def _without_role(
     part: Target, captured: SiteActivations, folds: Folds, found: ProbeResult, settings: Settings
 ) -> dict[str, float | None]:
-    """What fits on unchanged contexts read where the role line was removed; nulls where that was not captured."""
+    """Scores, by fits on unchanged contexts, of contexts without the role line; nulls where these were not captured."""
     names = (
         "no_role_line",
         "no_role_line_low",

@@ -1,5 +1,4 @@
-"""One target, evaluated: the probe, everything that stands beside it on the same folds, the rungs, the null,
-the audits."""
+"""Evaluates one target: the probe, its baselines on the same folds, the rungs, the null, the audits."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ MIN_ROWS = 20
 
 @dataclass(frozen=True)
 class Settings:
-    """How an evaluation is done; printed in the methods paragraph."""
+    """Settings of an evaluation; the methods paragraph prints them."""
 
     n_folds: int = 5
     n_permutations: int = 500
@@ -39,15 +38,15 @@ class Settings:
     max_rows: int = 60_000
     seed: int = 0
     site: str | None = None
-    """Where what is held of others is read: the headline's site, named before anything is looked at; None: the first of
-    `analysis.data.captures.HEADLINE` that was captured."""
+    """The headline's site for beliefs about others, fixed before looking at results; None: the first captured site of
+    `analysis.data.captures.HEADLINE`."""
     trees: int = TREES
-    """Trees of each boosted fit of what is public."""
+    """Trees of each boosted fit on public features."""
     audits: bool = True
-    """Whether leaks, selectivity, sites and the learning curve are computed; planted data need none of them."""
+    """Whether leaks, selectivity, sites and the learning curve are computed; planted data do not need them."""
     rung_games: int = 100
-    """Games of each model, at most, that observers of every rung of evidence read, for how deep it reads; every rung
-    reads them anew."""
+    """At most this many games of each model are followed by the observers of every rung of evidence; each rung costs a
+    pass."""
 
 
 @dataclass
@@ -60,9 +59,9 @@ class Score:
     """`probe`, `confound`, `activation`, `surface` (all confounds together), `together` (those and the probe),
     `stated`, `ceiling` or `control`."""
     auroc: Interval
-    """Rows of one held-out fold compared; the p is that of AUROC = .5."""
+    """AUROC over pairs of rows of one held-out fold; p tests AUROC = .5."""
     within: Interval | None = None
-    """Rows of one decision compared, where decisions have several."""
+    """AUROC over pairs of rows of one decision, where decisions have several."""
 
 
 @dataclass
@@ -85,11 +84,11 @@ class Evaluation:
     sites: pl.DataFrame
     learning: pl.DataFrame
     beside: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """The scores `(n_rows,)` of everything that stands beside the probe."""
+    """The scores `(n_rows,)` of every baseline, by name."""
     factorised: Factorised | None = None
     """The probe's training sets, for other probes of the same rows."""
     features: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0)))
-    """`(n_rows, d)`: what is public or incidental, as numbers."""
+    """`(n_rows, d)`: public and incidental features."""
     adjusted: dict[int, float] = field(default_factory=dict)
     """p of each rung over all targets of the report (Holm), set by the report."""
 
@@ -125,7 +124,8 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Begun:
-    """What of a target's evaluation needs nobody's beliefs: it can be computed while observers still read the games."""
+    """The part of a target's evaluation that needs no beliefs: it is computed while observers still follow the
+    games."""
 
     target: Target
     folds: Folds
@@ -152,7 +152,7 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
 
 
 def begin(target: Target, settings: Settings) -> Begun | Skipped:
-    """The probe, the null, the audits, the fits on what is public or incidental; the target's `stated` is not read."""
+    """The probe, the null, the audits, and the fits on public or incidental features; `Target.stated` is not used."""
     if not target.activations:
         return Skipped(target, target.missing or "no activations were captured for it")
     if not len(target.y):
@@ -191,7 +191,7 @@ def begin(target: Target, settings: Settings) -> Begun | Skipped:
 
 
 def finish(begun: Begun, target: Target, settings: Settings) -> Evaluation:
-    """The evaluation of `target`, the same rows as were begun with, by now with everybody's beliefs."""
+    """Completes the evaluation. `target` has the same rows as in `begin`, now with the beliefs of all sources."""
     folds, found, null = begun.folds, begun.found, begun.null
     main, shown = target.activations[0], beside(target, begun.confounds)
     evidence = climb(

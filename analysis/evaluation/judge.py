@@ -1,9 +1,9 @@
-"""A model asked to judge, as a column beside the labels: never the target.
+"""Judgements of speeches by a language model: a column beside the labels, never the target.
 
 `derived/judge.parquet` in a run folder, as `wolfscope judge` writes it: game_id, seq (of the speech), judge (a name),
-p_lie (probability that the speech holds a statement that its speaker knows to be false; null where no answer could be
-had). The report says how far it agrees with the automatic labels, and how well it tells lies from truths on the rows
-that the probes are scored on.
+p_lie (probability that the speech has a statement that its speaker knows to be false; null without a usable answer).
+The report shows the agreement with the automatic labels, and the judge's AUROC on the rows that the probes are scored
+on.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ SCORES: dict[str, Any] = {
 
 
 def scores(judged: pl.DataFrame, targets: Sequence[Target], settings: Settings) -> pl.DataFrame:
-    """Every judge on every speech contrast (schema `SCORES`), on the speeches that it answered on; no fit is made."""
+    """Every judge on every speech contrast (schema `SCORES`), on the speeches that it judged; nothing is fitted."""
     rows: list[dict[str, Any]] = []
     for target in targets:
         asked = target.frame.select("game_id", "seq").with_columns(lie=pl.Series(target.y))

@@ -1,7 +1,7 @@
-"""A monitor that reads the text alone, and what a look inside adds to it: the black-to-white boost.
+"""A monitor that reads the text alone, and what activations add to it: the black-to-white boost.
 
-The monitor has heard the speech itself and all that was public before it; it is fitted on other games, as the probe
-is. The boost is nested: both together against the monitor alone.
+The monitor reads the speech itself and everything public before it; it is fitted on other games, as the probe is. The
+boost is a nested increment: monitor and probe together, minus the monitor alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From logs to what is evaluated: labels, observers, targets with their activations and everybody's beliefs."""
+"""From logs to the input of the evaluation: labels, observers, targets with activations and all sources' beliefs."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from games.records import Decision
 from harness.run.typed import probability
 
 KEYS = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf")
-"""Of a belief: `p_werewolf` is that of the game's first belief target; `p_NAME` of the others follow."""
+"""Columns of a belief: `p_werewolf` is for the game's first belief target; `p_NAME` of the others follow."""
 FEW, OBSERVED = 20, 1000
-"""Games whose rows are made, and that observers follow, where nothing was captured."""
+"""Number of games whose rows are made, and that observers follow, where nothing was captured."""
 SECOND_GAMES = 200
-"""Of this many games, one decision each has its second-order expectations computed, besides those asked for."""
+"""Second-order expectations are computed for one decision of each of this many games, besides the requested ones."""
 
 
 @dataclass
 class Prepared:
-    """Everything that the evaluation and the descriptive sections rest on."""
+    """The input of the evaluation and of the descriptive sections."""
 
     targets: list[Target]
     labels: dict[str, pl.DataFrame]
     """`statements`, `speeches`, `ballots`, graded by the observer."""
     beliefs: pl.DataFrame
-    """Columns `KEYS`, one for each further belief target, and `about`: all stated beliefs, first and second order."""
+    """All stated beliefs, first and second order. Columns `KEYS`, one for each further belief target, and `about`."""
     watched: Watched
     contrasts: list[tuple[Target, bool]]
-    """Of speeches, with their activations, and whether each stays within a role."""
+    """Speech contrasts with their activations, each with whether it stays within a role."""
 
 
 class Preparing:
-    """The targets with their activations while observers follow the games; `finish` waits for these.
+    """Prepares the targets and their activations while observers follow the games; `finish` waits for the observers.
 
-    spare: where nothing was captured, there is nothing to probe; then the rows of a few games stand for all, no
-    character is fitted, and observers follow `OBSERVED` games at most, drawn at random.
+    spare: for runs without captures, where there is nothing to probe: rows are made of a few games, no character is
+    fitted, and observers follow at most `OBSERVED` games, drawn at random.
     """
 
     def __init__(self, logs: Logs, settings: Settings, spare: bool = False) -> None:
@@ -76,7 +76,7 @@ class Preparing:
             self.captured,
             settings.seed,
         )
-        # Where fits are to be made, one core is theirs.
+        # One core is kept for the fits, where there are any.
         cores = os.cpu_count() or 1
         self._following = Following(self._followed, asked, max(1, cores - 1) if self.captured else cores)
         few = logs if self.captured else logs.some(logs.ids[:FEW])
@@ -88,14 +88,15 @@ class Preparing:
                 self.game, self._others, self._own, self._labels["speeches"], self._labels["ballots"]
             )
         ]
-        """The project's own, with their activations and nobody's beliefs yet."""
+        """The project's own targets, with their activations and without beliefs yet."""
 
     def _attached(self, target: Target, own: bool) -> Target:
         thinned = thin(target, self.settings.max_rows, self.settings.seed)
         return attach(thinned, self.logs.runs, own, self.settings.site)
 
     def finish(self) -> Prepared:
-        """Everything, the targets registered from outside among them. Raises AnalysisError where following failed."""
+        """The whole input, with targets registered from outside. Raises AnalysisError where an observer's process
+        failed."""
         watched = self._following.result()
         if len(self._followed) < len(self.logs):
             watched.prior += (
@@ -115,7 +116,7 @@ class Preparing:
         return Prepared(targets, labels, self.beliefs, watched, speech)
 
     def stop(self) -> None:
-        """Ends the observers, where `finish` is not to come."""
+        """Ends the observers, where `finish` will not be called."""
         self._following.stop()
 
 
@@ -125,16 +126,16 @@ def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
 
 
 def sum_of(target: BeliefTarget) -> pl.Expr:
-    """The probability that a belief gives a target; null where none of its roles was asked for."""
+    """The probability that a belief assigns to a target; null where none of its roles was asked for."""
     asked = [probability(role) for role in target.roles]
     told = pl.any_horizontal(*(p.is_not_null() for p in asked))
     return pl.when(told).then(pl.sum_horizontal(*asked)).otherwise(None)
 
 
 def with_columns(beliefs: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """The columns of some beliefs; one that an observer does not tell is null."""
+    """The beliefs with these columns; a column that an observer does not give is null."""
     second = next((name for name in columns[len(KEYS) :]), "p_seer")
-    beliefs = beliefs.rename({"p_seer": second})  # `observers.SCHEMA` names it after Werewolf's
+    beliefs = beliefs.rename({"p_seer": second})  # `observers.SCHEMA` uses Werewolf's name for it
     absent = {name: pl.lit(None, pl.Float64) for name in columns if name not in beliefs.columns}
     return beliefs.with_columns(**absent).select(columns)
 
@@ -163,8 +164,8 @@ def _second_at(logs: Logs, beliefs: pl.DataFrame, most: int = 2000) -> set[tuple
 
 
 def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
-    """The target with every source's latest belief of the viewer at or before the decision that the subject has the
-    role asked about."""
+    """The target with every source's belief that the subject has the role asked about: the viewer's latest at or before
+    the decision."""
     found = {}
     for source in stated["source"].drop_nulls().unique(maintain_order=True):
         column = f"p_{target.role}" if f"p_{target.role}" in stated.columns else KEYS[-1]
@@ -175,7 +176,7 @@ def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
 
 
 def posterior_of(target: Target, exact: pl.DataFrame, least: float = 0.9) -> NDArray[np.float64] | None:
-    """The ideal reader's P(werewolf) for each row, the rules' where it is silent; None where it covers too little."""
+    """The ideal reader's P(werewolf) for each row, the rules' where it has none; None where it covers too few rows."""
     p = joined_belief(target.frame, exact, "p_werewolf").fill_null(float("nan")).to_numpy().astype(float)
     known = np.isfinite(p)
     if not len(p) or known.mean() <= least:

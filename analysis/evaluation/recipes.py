@@ -1,4 +1,4 @@
-"""Other ways to read the same rows: the recipes of the field beside the headline probe, on the same folds.
+"""Probing recipes of the literature beside the headline probe, on the same rows and folds.
 
 `mass mean` (difference of class means), `LDA`, `ridge`; `LAT` (first principal component of differences of random
 pairs, its sign from the training labels: representation engineering); `MLP` (one small hidden layer). All but the MLP
@@ -32,7 +32,7 @@ INSTRUCTED = ("instructed_honest", "instructed_lie")
 def recipes(e: Evaluation | Begun, seed: int = 0, n_boot: int = 500) -> pl.DataFrame:
     """AUROC of every recipe on the target's rows and folds: columns recipe, auroc, low, high (over games), what.
 
-    Nobody's beliefs are needed, so an evaluation that has begun will do.
+    Beliefs are not needed, so a `Begun` evaluation suffices.
     """
     main, y, games, folds = e.target.activations[0], e.target.y, e.target.games, e.folds
     headline, sets = (e.found, e.sets) if isinstance(e, Begun) else (e.probe, e.factorised)
@@ -76,7 +76,7 @@ def recipes(e: Evaluation | Begun, seed: int = 0, n_boot: int = 500) -> pl.DataF
 
 @dataclass(frozen=True)
 class Instructed:
-    """What the instructed-pair recipe gives."""
+    """Results of the instructed-pair recipe."""
 
     scores: Doubles
     """`(n_rows,)` out of fold, on the contexts without instruction."""
@@ -86,10 +86,11 @@ class Instructed:
 
 
 def instructed(target: Target, layer: int, folds: Folds) -> Instructed | None:
-    """The same decision read under an instruction to lie and one to be honest: the mean difference is the direction.
+    """The mean difference between the same decisions under an instruction to lie and one to be honest, as the
+    direction.
 
-    `layer` is a position in the probes. Labels of the target are not used; pairs of other games are (Zou et al.
-    2023, Goldowsky-Dill et al. 2025). None where a fold lacks pairs.
+    `layer` is a position in the probes. The fit uses pairs of other games and no labels of the target (Zou et al. 2023,
+    Goldowsky-Dill et al. 2025). None where a fold lacks pairs.
     """
     main = target.activations[0]
     pair = [

@@ -1,8 +1,7 @@
-"""What researchers add from outside: targets, confounds and probes, each registered by one call.
+"""Targets, confounds and probes that researchers add from outside, each registered by one call.
 
 A package names its modules in WOLFSCOPE_EXTENSIONS (`harness.extensions`), or a script imports them before it calls
-`write_report`; each calls `register` on import. The report then asks, scores and shows what was added
-as it does its own.
+`write_report`; each calls `register` on import. The report then treats them like its own.
 """
 
 from __future__ import annotations
@@ -24,30 +23,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewBaseline:
-    """Numbers of a row that tell nothing of the model's inner states: a confound that the probe must add to."""
+    """Features of a row that do not come from the model's activations: a confound that the probe must add to."""
 
     name: str
     what: str
-    """What it sees, in words."""
+    """Its input, in words."""
     features: Callable[[Target], NDArray[Any]]
     """`(n_rows, d)` of a target's rows; a logistic fit on the same folds scores them."""
 
 
 @dataclass(frozen=True)
 class NewTarget:
-    """A question of one's own."""
+    """A target added from outside."""
 
     name: str
     rows: Callable[[Rows, Rows, dict[str, pl.DataFrame]], Target]
     """From the rows about others, the rows about oneself (`analysis.data.frames.subject_rows`) and the label frames
     (`statements`, `speeches`, `ballots`) to the target, without activations."""
     own: bool = False
-    """Whether it is about the viewer's own words: then read where they begin, else where the subject is named."""
+    """Whether the question is about the viewer's own words: probes then read where they begin, else where the subject
+    is named."""
 
 
 @dataclass(frozen=True)
 class NewProbe:
-    """Another way to read the same rows on the same folds, beside the headline's."""
+    """Another probe of the same rows on the same folds, beside the headline's."""
 
     name: str
     what: str

@@ -1,10 +1,10 @@
-"""Probes that outlive their run: saved, applied to other runs, and used as directions to steer along.
+"""Saved probes: written to files, applied to other runs, and used as steering directions.
 
 A saved probe is `NAME.safetensors` (weights, mean, scale, the difference of the class means) beside `NAME.json`
-(what it reads, where, from which run, how well). `apply` scores another run's captures with it, without refitting
-anything; `intervention` gives what `agents.hooks.steering.Intervention` takes. The `.safetensors` file is itself what
-`wolfscope branch --steer` and a steering table take: its metadata names the difference as its direction.
-`write_vector` writes another one.
+(what it reads, where, from which run, how well). `apply` scores another run's captures with it, without refitting;
+`intervention` gives what `agents.hooks.steering.Intervention` takes. The `.safetensors` file is itself what `wolfscope
+branch --steer` and a steering table take: its metadata names the difference as its direction. `write_vector` writes
+another one.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Along = Literal["weights", "mass_mean"]
 
 
 class Card(msgspec.Struct, frozen=True):
-    """What the JSON file says."""
+    """Contents of the JSON file."""
 
     target: str
     question: str
     site: str
     layer: str
-    """As it is called in the store: `resid_post.3`; 0 is the output of block 0."""
+    """The layer's name in the store: `resid_post.3`; 0 is the output of block 0."""
     d_model: int
     models: tuple[str, ...]
-    """`name@hash` of whose activations it was trained on."""
+    """`name@hash` of the model whose activations it was trained on."""
     runs: tuple[str, ...]
     """Hashes of the configurations of the runs that it was trained on."""
     n_rows: int
@@ -51,7 +51,7 @@ class Card(msgspec.Struct, frozen=True):
     penalty: float
     bias: float
     metrics: dict[str, float]
-    """Out of fold, with layer and penalty chosen inside; not of this fit, which used every game."""
+    """Out of fold, with layer and penalty chosen inside; the saved fit itself used every game."""
     verdict: str
     schema_version: int = SCHEMA_VERSION
 
@@ -100,7 +100,7 @@ class SavedProbe(msgspec.Struct, frozen=True):
         }  # fmt: skip
 
     def controls(self, n: int = 3, seed: int = 0, along: Along = "mass_mean") -> NDArray[np.float32]:
-        """`(n, d_model)` random unit vectors orthogonal to the direction: what any push of this size would do."""
+        """`(n, d_model)` random unit vectors orthogonal to the direction, as controls for any push of this size."""
         own = self.direction(along).astype(np.float64)
         drawn = np.random.default_rng(seed).normal(size=(n, len(own)))
         drawn -= np.outer(drawn @ own, own)
@@ -152,7 +152,7 @@ def save(probe: SavedProbe, folder: str | Path, name: str | None = None) -> tupl
 
 
 def saved_in(folder: Path) -> list[Path]:
-    """The saved probes of a folder, each by its tensors: beside them lie files that are no probe's."""
+    """The saved probes of a folder, as paths of their tensor files; other files in the folder are ignored."""
     return sorted(folder.glob("*.safetensors"))
 
 
@@ -210,7 +210,7 @@ def apply(probe: SavedProbe, run: Any, folder: str = "activations") -> pl.DataFr
 
 
 def config_hash(run: Any) -> str:
-    """What identifies a run in a card: the hash of its configuration and of its games' number."""
+    """A run's identifier in a card: the hash of its configuration and of its number of games."""
     manifest = run.manifest
     key = f"{manifest.name}|{manifest.config_hash}|{manifest.n_games}"
     return blake2b(key.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""What saved probes say of a run, record by record: the table that the viewer shows beside the game.
+"""Scores of a run by saved probes, record by record: the table that the viewer shows beside the game.
 
 `RUN/derived/probe_scores.parquet` holds one row for each (record, viewer, subject) at the probe's own site, and one
 for each token of the sites `tokens:...` that were captured. Nothing is fitted here.
@@ -23,7 +23,7 @@ SCHEMA = {
     "probe": pl.String, "score": pl.Float64,
 }  # fmt: skip
 INPUTS = ("decisions.parquet", "activations")
-"""What scores are made from, in a run folder."""
+"""The inputs of the scores in a run folder."""
 KEYS = ("game_id", "seq", "seat", "subject", "token_index")
 
 
@@ -40,7 +40,7 @@ class Place(Protocol):
 
 
 class Scorer(Protocol):
-    """A saved probe, or whatever else gives rows of one site and layer a number: a latent of a dictionary."""
+    """A saved probe, or another scorer of rows of one site and layer, such as a dictionary's latent."""
 
     @property
     def card(self) -> Place:
@@ -94,7 +94,7 @@ def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _from_output(run: Any, scores: pl.DataFrame) -> pl.DataFrame:
-    """Token indices of whole contexts as indices into the decisions' outputs."""
+    """The scores with token indices counted from the start of each decision's output instead of its context."""
     keys = scores.select("game_id", "seq").unique(maintain_order=True)
     starts = [
         len(run.prompt_ids(game_id, seq))

@@ -1,8 +1,8 @@
-"""Rung 3 of the second order: does what is read of a player hold what that player can be expected to believe?
+"""Second-order rung 3: do the activations at a player's name hold what that player can be expected to believe?
 
 The ideal reader in the viewer's seat expects of each other player j a belief about the viewer itself
-(`agents.werewolf.observer.second_order`). Held against it: the activations at j's mention, beyond the surface and
-beyond the viewer's own belief about j, on held-out games.
+(`agents.werewolf.observer.second_order`). It is predicted from the activations at j's mention, beyond the surface and
+the viewer's own belief about j, on held-out games.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEWEST_ROWS, FEWEST_GAMES = 200, 30
 
 @dataclass(frozen=True)
 class SecondOrder:
-    """What was found, or why nothing was looked for."""
+    """The result, or why there is none."""
 
     r2: Interval = NONE
     """Partial R2 of the expected belief's log-odds by the activations."""
@@ -38,7 +38,8 @@ class SecondOrder:
 
 
 def second_order(e: Evaluation, expected: pl.DataFrame, settings: Settings) -> SecondOrder:
-    """The partial R2 of the second order. `expected` is `observers.SECOND`, of the decisions that were followed so."""
+    """The second-order partial R2. `expected` has schema `observers.SECOND`, for the decisions that have
+    expectations."""
     source = next((name for name in CEILINGS if name in e.target.stated), None)
     if source is None:
         return SecondOrder(why="no ideal reader follows this question")

@@ -25,7 +25,7 @@ from analysis.stats.splits import Folds, game_folds
 
 SITES = ("tokens:reasoning", "tokens:speech", "tokens:output")
 PERMUTATIONS = 39
-"""Every permutation refits every fold of every layer; 39 let p fall to .025."""
+"""Every permutation refits every fold of every layer; the smallest p with 39 is .025."""
 SPAN_PROBES: dict[str, Any] = {
     "contrast": pl.String,
     "site": pl.String,
@@ -48,7 +48,7 @@ STRIP: dict[str, Any] = {
     "seat": pl.Int16,
     "name": pl.String,
     "lie": pl.Boolean,
-    "place": pl.Int32,  # of the token in the span
+    "place": pl.Int32,  # position of the token in the span
     "token_index": pl.Int32,  # in the decision's whole context
     "text": pl.String,  # null where the capture keeps no vocabulary
     "score": pl.Float64,  # log-odds that the mean probe gives this token alone, from other games

@@ -1,8 +1,8 @@
 """Does a probe hold where it was not trained: another run, preset, lexicon, model or checkpoint?
 
-The diagonal is held out too (grouped folds within the group), so that it can be compared with what lies beside it.
-The layer is chosen on the training group alone. A threshold is set on the training group's out-of-fold negatives and
-carried over: beside the recall stands the false-positive rate that it really has on the test group.
+The diagonal is held out too (grouped folds within the group), so that it is comparable with the other cells. The layer
+is chosen on the training group alone. A threshold is set on the training group's out-of-fold negatives and applied to
+the test group: its recall and its actual false-positive rate there are reported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TRANSFER: dict[str, Any] = {
     "low": pl.Float64,
     "high": pl.Float64,
     "recall": pl.Float64,  # at the training group's threshold for 1% false positives
-    "fpr": pl.Float64,  # what that threshold lets through on the test group
+    "fpr": pl.Float64,  # that threshold's false-positive rate on the test group
     "cosine": pl.Float64,  # between the two groups' mass-mean directions at the training group's layer
     "layer": pl.String,
     "n_games": pl.Int64,  # of the test group
@@ -64,7 +64,7 @@ def groupings(target: Target, factors: pl.DataFrame) -> dict[str, NDArray[Any]]:
 def transfer(
     target: Target, by: str, labels: NDArray[Any], n_boot: int = 500, seed: int = 0
 ) -> tuple[pl.DataFrame, list[str]]:
-    """The matrix of one grouping (schema `TRANSFER`), and in words which groups are too small."""
+    """The matrix of one grouping (schema `TRANSFER`), and which groups are too small, in words."""
     groups, small = _usable(target, labels)
     rows: list[dict[str, Any]] = []
     main = target.activations[0]

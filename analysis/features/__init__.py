@@ -1,1 +1,1 @@
-"""Sparse dictionaries judged: against the truth of the game, and against simple methods on the same rows."""
+"""Evaluation of sparse dictionaries: against the truth of the game, and against simple methods on the same rows."""

@@ -1,4 +1,4 @@
-"""What is linear about the beliefs of a run: the tables of `analysis.features.linear` on its rows.
+"""How linear beliefs are in a run: the tables of `analysis.features.linear` on its rows.
 
 linearity.parquet, drift.parquet, across_<factor>.parquet, simplex.parquet      in RUN/features/beliefs-SITE
 """
@@ -30,8 +30,8 @@ from harness.run.derived import inputs_of, write_table
 
 MOST_ROWS = 8_000
 FACTORS = ("viewer_role", "kind", "preset", "model", "agent")
-"""Columns of the rows between whose levels directions are compared, where there are two; then lexicon, the runs, the
-runs' own factors, and checkpoints that read the same contexts."""
+"""Directions are compared between the levels of these columns of the rows, where there are two; then between lexicons,
+runs, levels of the runs' factors, and checkpoints on the same contexts."""
 Runs = Sequence[tuple[str, Any]]
 """(prefix of the game ids, run), the first without a prefix."""
 FEWEST_LEVEL = 400
@@ -48,8 +48,8 @@ def write_linear(
     """Compute the tables and write them. Raises AnalysisError where no observer follows the games, or no row of the
     site was captured.
 
-    beside: runs with the same layers at the site (other rules, words, players, a checkpoint), between which and this
-    one directions are compared; all other tables are of the run alone.
+    beside: runs with the same layers at the site (other rules, words, players, a checkpoint), whose directions are
+    compared with this run's; all other tables are of this run alone.
     """
     runs: Runs = [("", run), *((f"{number}:", other) for number, other in enumerate(beside, start=2))]
     with one_thread():
@@ -79,12 +79,12 @@ def write_linear(
 
 
 def compared(runs: Runs, target: Target, wanted: NDArray[np.float64], layer: int) -> dict[str, pl.DataFrame]:
-    """`across_<factor>` for every factor with two levels of enough rows. layer: its place in the probe."""
+    """`across_<factor>` for every factor with two levels of enough rows. layer: its position in the probed layers."""
     x, games = target.activations[0].layer(layer), target.games
     levels = {name: target.frame[name].fill_null("").to_numpy() for name in FACTORS}
     named = dict.fromkeys(f for _, run in runs for cell in run.manifest.cells for f in cell.factors)
     for name in ("lexicon", "run", *named):
-        # a factor that some run lacks compares nothing
+        # a factor that some run lacks is left out
         if name in ("lexicon", "run") or all(
             name in cell.factors for _, run in runs for cell in run.manifest.cells
         ):

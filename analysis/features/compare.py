@@ -1,9 +1,9 @@
-"""Dictionaries of one run side by side: what each explains, what a splice keeps, whether other seeds find the same.
+"""Dictionaries of one run side by side: variance explained, loss recovered when spliced in, agreement between seeds.
 
 Two dictionaries of the same rows that differ by their seed alone agree in a latent if a one-to-one matching of their
-directions (Kuhn 1955, on cosines) pairs it with one of cosine `SAME` at least (Paulo and Belrose 2025). Latents that no
-held-out row turns on are left out. Chance is the same count after one of the two was rotated at random, which keeps all
-angles within it.
+directions (Kuhn 1955, on cosines) pairs it with one of cosine `SAME` at least (Paulo and Belrose 2025). Latents that
+are off on all held-out rows are left out. Chance is the same count after one of the two was rotated at random, which
+keeps all angles within it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ COMPARED: dict[str, Any] = {
     "layer": pl.String,
     "kind": pl.String,
     "width": pl.Int32,
-    "k": pl.Float64,  # latents on, as asked for in training
+    "k": pl.Float64,  # active latents, as set for training
     "seed": pl.Int32,
-    "variance_explained": pl.Float64,  # of rows of held-out games, as the next three
+    "variance_explained": pl.Float64,  # on rows of held-out games, as are the next three
     "l0": pl.Float64,
     "dead": pl.Float64,
     "recovered": pl.Float64,  # of the cross-entropy, spliced in; null where that was not measured
     "kept": pl.Float64,  # of the divergence
-    "agreement": pl.Float64,  # share of living latents that another seed has too, mean over seeds; null without one
+    "agreement": pl.Float64,  # share of active latents that another seed has too, mean over seeds; null without one
     "agreement_chance": pl.Float64,
-    "n_seeds": pl.Int32,  # dictionaries that differ by the seed alone, itself among them
+    "n_seeds": pl.Int32,  # dictionaries that differ by the seed alone, including itself
 }
 
 
@@ -80,8 +80,8 @@ def write_compared(run: Any, folders: Sequence[Path]) -> pl.DataFrame:
 
 
 def agreement(a: NDArray[Any], b: NDArray[Any], seed: int = 0) -> tuple[float, float]:
-    """(share of the directions `a` (n, d) that the matching pairs with one of `b` (m, d) of cosine `SAME` or more,
-    the same with `b` rotated at random)."""
+    """(share of the directions `a` (n, d) that the matching pairs with a direction of `b` (m, d) at a cosine of at
+    least `SAME`, the same with `b` rotated at random)."""
     a, b = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (a, b))
     d = a.shape[1]
     rotation = np.linalg.qr(np.random.default_rng([seed, 23]).normal(size=(d, d)))[0]
@@ -111,7 +111,7 @@ def _within(run: Any, members: Sequence[int], folders: Sequence[Path]) -> dict[i
 
 
 def _living(run: Any, found: Dictionary) -> NDArray[Any]:
-    """The directions of latents that some held-out row turns on."""
+    """The directions of latents that are on in some held-out row."""
     card = found.card
     store = run.activations(
         "activations-untrained" if "activations-untrained" in card.source else "activations"

@@ -1,4 +1,4 @@
-"""Where a latent is on: the rows on which it is largest, rows drawn among the others, and what was said just before."""
+"""Where a latent is on: its top rows, random rows among the others, and what was said just before."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ CONTEXTS: dict[str, Any] = {
     "latent": pl.Int32, "drawn": pl.String, "place": pl.Int32, "game_id": pl.String, "seq": pl.Int32,
     "seat": pl.Int16, "subject": pl.Int16, "activation": pl.Float64, "text": pl.String,
 }  # fmt: skip
-"""`top`: the rows on which a latent is largest; `random`: drawn among those on which it is on. `text`: who is about to
-decide what, about whom, with their true roles, and the last words that the viewer heard."""
+"""`top`: the rows on which a latent is largest; `random`: drawn among the other rows on which it is on. `text`: who is
+about to decide what about whom, with their true roles, and the last words that the viewer heard."""
 SHOWN = 8
 HEARD = 2
-"""Utterances in a text."""
+"""Number of utterances in a text."""
 LONGEST = 110
-"""Characters of an utterance."""
+"""Number of characters of an utterance."""
 
 
 def contexts(material: Material, latents: Sequence[int], seed: int = 0) -> pl.DataFrame:
-    """Schema `CONTEXTS`, of each latent in turn."""
+    """The contexts (schema `CONTEXTS`) of each latent, one latent after the other."""
     rng, parts = np.random.default_rng([seed, 9]), []
     columns = material.codes.tocsc()
     for latent in latents:

@@ -1,9 +1,9 @@
-"""What a latent means, as a rule over the state of the game: exhaustive over a grammar, checked on other games.
+"""Descriptions of latents as rules over the state of the game: exhaustive search of a grammar, checked on other games.
 
 Every rule of the grammar (`analysis.features.predicates`) is tried for every latent; the one with the largest mutual
-information with "the latent is on" on one half of the held-out games is its description. Precision (of the rows where
-the latent is on, how many satisfy the rule) and recall (of the rows that satisfy the rule, on how many it is on), with
-the false negatives counted, are of the other half. A description with a low recall is a description of a part.
+information with "the latent is on" on one half of the held-out games is its description. Precision (the share of rows
+with the latent on that satisfy the rule), recall (the share of rows satisfying the rule with the latent on) and the
+number of false negatives are measured on the other half. A rule with low recall describes only part of the latent.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ RULES: dict[str, Any] = {
     "latent": pl.Int32,
     "rule": pl.String,
     "information": pl.Float64,  # mutual information on the checking half, bits
-    "share": pl.Float64,  # of the latent's entropy there
+    "share": pl.Float64,  # share of the latent's entropy on the checking half
     "precision": pl.Float64,
     "recall": pl.Float64,
     "false_negatives": pl.Int64,  # rows that satisfy the rule with the latent off
     "n_on": pl.Int64,  # rows of the checking half with the latent on
     "n_rows": pl.Int64,
-    "chosen_information": pl.Float64,  # the same information where the rule was chosen
+    "chosen_information": pl.Float64,  # the same information on the half where the rule was chosen
 }
 BLOCK = 256
 FEWEST_ON = 10
@@ -41,8 +41,8 @@ def describe(
 ) -> pl.DataFrame:  # fmt: skip
     """Schema `RULES`, one row a latent that is on often enough, the most informative first.
 
-    `atoms` is `(n_rows, n_atoms)` with their `words`, `codes` `(n_rows, width)`, `games` `(n_rows,)` ids. latents:
-    these alone.
+    `atoms` is `(n_rows, n_atoms)` with their `words`, `codes` `(n_rows, width)`, `games` `(n_rows,)` ids. latents: only
+    these.
     """
     chosen = np.arange(codes.shape[1]) if latents is None else np.asarray(latents, dtype=np.int64)
     on = sparse.csr_matrix((codes[:, chosen] > 0).astype(np.float32))

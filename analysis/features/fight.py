@@ -1,10 +1,10 @@
-"""The fight: does a dictionary tell anything that simple methods on the same rows do not?
+"""The fight: does a dictionary add anything to simple methods on the same rows?
 
-For each target and regime every source is read on the same splits, all choices made inside the training games: the
-stream itself, the dictionary's reconstruction and its error, the best k latents, principal components and a random
-rotation read by their best k as the latents are, the dictionary of an untrained model, words, length, public counts.
-The verdict is the gain of all simple methods and the latents together over all simple methods alone, both stacked on
-scores of inner folds (`analysis.rungs.nested`), resampled over games, and adjusted over targets (Holm).
+For each target and regime a probe of every source is fitted on the same splits, with all choices made inside the
+training games: the residual stream, the dictionary's reconstruction and its error, the best k latents, the best k
+principal components and coordinates of a random rotation, the dictionary of an untrained model, words, length, public
+counts. The verdict is the gain of all simple methods and the latents together over all simple methods alone, both
+stacked on scores of inner folds (`analysis.rungs.nested`), resampled over games, and adjusted over targets (Holm).
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from analysis.stats.moments import Doubles
 LATENTS, PROBE = "best k latents", "probe on the stream"
 SURFACE = ("bag of words", "length", "public events")
 SIMPLE = (*SURFACE, PROBE, "best k principal components", "best k of a random rotation")
-"""What a dictionary has to add to."""
+"""The simple methods that a dictionary has to add to."""
 MARGIN = 0.01
-"""A gain below this is none that matters: where the whole interval lies below, the verdict is `no gain`."""
+"""Smallest gain that matters: where the whole interval lies below it, the verdict is `no gain`."""
 LEVEL = 0.05
 FIGHT: dict[str, Any] = {
     "target": pl.String,
     "regime": pl.String,
     "source": pl.String,
-    "auroc": pl.Float64,  # rows of one split compared
+    "auroc": pl.Float64,  # over pairs of rows of one split
     "low": pl.Float64,
     "high": pl.Float64,
-    "within": pl.Float64,  # rows of one decision compared
+    "within": pl.Float64,  # over pairs of rows of one decision
     "k": pl.Float64,  # columns read, mean over splits; null where all are
     "n_rows": pl.Int64,  # tested
     "n_positive": pl.Int64,
@@ -53,31 +53,31 @@ VERDICTS: dict[str, Any] = {
     "target": pl.String,
     "regime": pl.String,
     "added": pl.String,  # what is added: the latents, or the probe
-    "over": pl.String,  # to what: `simple methods`, or `the surface`
-    "without": pl.Float64,  # AUROC of these alone
+    "over": pl.String,  # what it is added to: `simple methods`, or `the surface`
+    "without": pl.Float64,  # AUROC of `over` alone
     "gain": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
     "p": pl.Float64,
-    "adjusted": pl.Float64,  # over the targets of the regime (Holm)
+    "adjusted": pl.Float64,  # p adjusted over the targets of the regime (Holm)
     "verdict": pl.String,  # gain | no gain | loss | unclear
 }
 
 
 @dataclass(frozen=True)
 class Question:
-    """One target with everything that is read for it."""
+    """One target with all its sources."""
 
     name: str
     y: Doubles
     """`(n_rows,)` 0/1."""
     games: NDArray[Any]
     decisions: NDArray[np.int64]
-    """Codes: rows of one are of one decision."""
+    """Codes of the decisions of the rows."""
     sources: Sequence[Columns]
-    """Names as in `SIMPLE` and `LATENTS` are what the verdict is about; any others stand beside."""
+    """The verdict compares the sources named in `SIMPLE` and `LATENTS`; others are only reported."""
     shift: NDArray[np.bool_] | None = None
-    """Rows that the last regime tests."""
+    """Rows that the last regime, the shift, tests."""
     shifted: str = ""
     """What the shift is, in words."""
 
@@ -93,10 +93,10 @@ class Outcome:
     verdicts: pl.DataFrame
     """Schema `VERDICTS`."""
     chosen: dict[str, list[int]] = field(default_factory=dict)
-    """Target -> latents that training games chose most often with full data, the most often chosen first."""
+    """Target -> latents that were chosen on training games with full data, the most often chosen first."""
 
     def naming(self, shifts: Mapping[str, str]) -> Outcome:
-        """The same with the last regime called by what it is between. shifts: target -> words."""
+        """The tables with the last regime named after its shift. shifts: target -> the shift in words."""
         told = pl.lit("shift, ") + pl.col("target").replace_strict(shifts, default="", return_dtype=pl.String)
         named = (
             pl.when(pl.col("regime") == "shift").then(told.str.strip_chars(", ")).otherwise(pl.col("regime"))
@@ -107,7 +107,7 @@ class Outcome:
         return Outcome(fight, by_k, verdicts, self.chosen)
 
     def joined(self, other: Outcome) -> Outcome:
-        """Both, of different regimes."""
+        """The tables of both, which are of different regimes."""
         return Outcome(
             pl.concat([self.fight, other.fight]), pl.concat([self.by_k, other.by_k]),
             pl.concat([self.verdicts, other.verdicts]), self.chosen | other.chosen,
@@ -118,7 +118,8 @@ def fight(
     questions: Sequence[Question], plan: Plan | None = None, regimes: Sequence[str] = REGIMES, n_boot: int = 1000,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:  # fmt: skip
-    """All targets in all regimes. A regime that the rows of a target do not allow is left out for it."""
+    """The fight for all targets in all regimes. A regime that a target's rows do not allow is left out for this
+    target."""
     plan = plan or Plan()
     lines: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
@@ -142,7 +143,7 @@ def fight(
 
 
 class _Scored:
-    """The test rows of one target and regime, and what is computed of scores on them."""
+    """The test rows of one target and regime, and the statistics of scores on them."""
 
     def __init__(self, question: Question, splits: Sequence[Split], n_boot: int, seed: int) -> None:
         self.question, self.splits, self.n_boot, self.seed = question, splits, n_boot, seed

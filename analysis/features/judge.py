@@ -1,11 +1,10 @@
-"""A dictionary held to the truth of the games: which latent stands for a known concept, and what it misses.
+"""Compares a dictionary with the truth of the games: which latent detects a known concept, and what it misses.
 
-Latents are chosen on one half of the held-out games and counted on the other. False negatives are counted: a latent
-that is only on where a werewolf is named but stays off for most werewolves is no werewolf latent.
-Splitting: how many latents a probe of the best k needs before more add less than `STEP` of F1 (Karvonen et al.
-2025).
-Absorption (Chanin et al. 2024): of the rows of a concept that a probe on the stream recognises, the share where none of
-the concept's latents is on and another carries at least `CARRIES` of the probe's score.
+Latents are chosen on one half of the held-out games and scored on the other. False negatives count: a latent that is on
+only where a werewolf is named, but off for most werewolves, is not a werewolf latent. Splitting: how many latents a
+probe of the best k needs before more add less than `STEP` of F1 (Karvonen et al. 2025). Absorption (Chanin et al.
+2024): of the rows of a concept that a probe on the stream recognises, the share where none of the concept's latents is
+on and another carries at least `CARRIES` of the probe's score.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from analysis.stats.splits import game_folds
 STEP = 0.03
 CARRIES = 0.4
 SHOWN = 3
-"""Latents shown of each concept."""
+"""Number of latents shown for each concept."""
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
 TRUTH: dict[str, Any] = {
     "concept": pl.String,
@@ -45,7 +44,7 @@ TRUTH: dict[str, Any] = {
 }
 CONCEPT: dict[str, Any] = {
     "concept": pl.String,
-    "splitting": pl.Int32,  # latents that it is spread over; null where no probe of 16 reaches it
+    "splitting": pl.Int32,  # number of latents that the concept is split over; null where no probe of 16 suffices
     "f1_one": pl.Float64,  # of a probe of the best latent
     "f1_sixteen": pl.Float64,
     "f1_probe": pl.Float64,  # of a probe on the stream
@@ -61,7 +60,8 @@ def judge(
     """(`TRUTH`, `CONCEPT`).
 
     `concepts` are name -> (atom, `(n_rows,)` truth); `x` is `(n_rows, d)`, `codes` `(n_rows, width)`, `directions`
-    `(width, d)` what one unit of each latent adds to a row; `games` are ids. A concept of one class is left out.
+    `(width, d)` what one unit of each latent adds to a row; `games` are ids. A concept whose rows are all of one class
+    is left out.
     """
     half = halves(games, seed)
     look, check = np.flatnonzero(~half), np.flatnonzero(half)
@@ -120,7 +120,7 @@ def _spread(
 
 
 def _f1(truth: NDArray[np.bool_], scores: NDArray[Any], share: float) -> float:
-    """F1 of calling as many rows true as training has."""
+    """F1 at the threshold that calls the training share of rows true."""
     said = _called(scores, share)
     both = int((said & truth).sum())
     return 2 * both / max(1, int(said.sum()) + int(truth.sum()))
@@ -155,6 +155,6 @@ def _absorption(
 def known(
     words: Sequence[str], atoms: NDArray[np.bool_], concepts: Mapping[str, str]
 ) -> dict[str, tuple[str, Any]]:
-    """The concepts whose atoms are there."""
+    """The concepts whose atoms exist in these rows."""
     place = {word: i for i, word in enumerate(words)}
     return {name: (atom, atoms[:, place[atom]]) for name, atom in concepts.items() if atom in place}

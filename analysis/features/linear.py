@@ -1,9 +1,9 @@
-"""What of a belief is linear: probes of a posterior's log-odds that are linear and that are not, on the same rows.
+"""How linear beliefs are: linear and nonlinear probes of a posterior's log-odds, on the same rows.
 
-Three questions. `linearity`: does a kernel or a small network read more of it than a linear map, on held-out games?
-`drift`: is the direction of one layer that of another, up to one linear map a layer, fitted on rows without labels?
-`barycentres`: in the triangle werewolf / seer / neither, do few clusters of latents predict where a belief lies, better
-than as many clusters drawn at random?
+There are three questions. `linearity`: does a kernel or a small network predict more of it than a linear map, on
+held-out games? `drift`: is the direction of one layer that of another, up to one linear map a layer, fitted on rows
+without labels? `barycentres`: in the simplex werewolf / seer / neither, do a few clusters of latents predict the belief
+better than as many random clusters?
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ LINEARITY: dict[str, Any] = {
     "layer": pl.String,
     "readout": pl.String,  # linear | kernel | network
     "r2": pl.Float64,
-    "gain": pl.Float64,  # R2 above the linear one of the layer, paired over games; null for the linear one
+    "gain": pl.Float64,  # R2 minus that of the layer's linear probe, paired over games; null for the linear probe
     "low": pl.Float64,
     "high": pl.Float64,
     "n_rows": pl.Int64,
     "n_games": pl.Int64,
 }
 DRIFT: dict[str, Any] = {
-    "fitted": pl.String,  # layer, or level of a factor, that the probe is of
+    "fitted": pl.String,  # layer, or level of a factor, where the probe was fitted
     "read": pl.String,  # where it is applied
-    "cosine": pl.Float64,  # of the two directions as they are
-    "r2_as_is": pl.Float64,  # of the foreign probe on the rows
+    "cosine": pl.Float64,  # cosine of the two directions as they are
+    "r2_as_is": pl.Float64,  # R2 of the other layer's (or level's) probe on the rows
     "r2_mapped": pl.Float64,  # after one linear map from this layer to that one
     "r2_own": pl.Float64,
-    "ceiling": pl.Float64,  # cosine of two fits on halves of the games: what the same direction would show
+    "ceiling": pl.Float64,  # cosine of two fits on halves of the games: the value for the same direction
 }
 SIMPLEX: dict[str, Any] = {
     "clusters": pl.Int32, "latents": pl.Int32, "r2": pl.Float64, "r2_null_mean": pl.Float64,
@@ -144,9 +144,10 @@ def _network(x: NDArray[Any], wanted: Doubles, folds: Folds, seed: int) -> Doubl
 def drift(
     layers: Mapping[str, NDArray[Any]], wanted: Doubles, folds: Folds, unlabelled: Mapping[str, NDArray[Any]]
 ) -> pl.DataFrame:
-    """Schema `DRIFT` for every layer's probe put to every later layer.
+    """Schema `DRIFT` for every layer's probe applied to every later layer.
 
-    unlabelled: layer -> `(n, d)`, the same rows in all, of other games than the labelled ones: maps are fitted on them.
+    unlabelled: layer -> `(n, d)`, the same rows in all layers, of games other than the labelled ones; maps are fitted
+    on them.
     """
     names = list(layers)
     rows = [
@@ -206,9 +207,9 @@ def fitted_map(x: NDArray[Any], y: NDArray[Any]) -> Callable[[NDArray[Any]], Dou
 def across(
     x: NDArray[Any], wanted: Doubles, level: NDArray[Any], games: NDArray[Any], fewest: int = 200
 ) -> pl.DataFrame:
-    """Schema `DRIFT` for a factor (preset, player, checkpoint): the probe fitted on one level's rows put to
-    another's. Levels with fewer rows are left out. Rows of one game are on both sides only of one level's own figure,
-    which is therefore read across halves of the games; `r2_mapped` is null: nothing is mapped."""
+    """Schema `DRIFT` for a factor (preset, player, checkpoint): the probe fitted on one level's rows is applied to
+    another's. Levels with too few rows are left out. A level's own figure is measured across halves of the games, so
+    that no game is on both sides; `r2_mapped` is null, since nothing is mapped."""
     values, counts = np.unique(level.astype(str), return_counts=True)
     kept = [str(v) for v, n in zip(values, counts) if n >= fewest]
     side = codes_of(games) % 2 == 0
@@ -237,12 +238,13 @@ def barycentres(
     codes: sparse.csr_matrix, directions: NDArray[Any], x: NDArray[Any], belief: Doubles, folds: Folds,
     n_clusters: int = 16, n_null: int = 99, seed: int = 0,
 ) -> pl.DataFrame:  # fmt: skip
-    """Schema `SIMPLEX`: the best of `n_clusters` clusters of latents against the best of as many random ones.
+    """Schema `SIMPLEX`: the best of `n_clusters` clusters of latents, compared with the best of as many random
+    clusters.
 
-    Latents that are on in at least 20 rows are clustered by direction (k-means on the sphere). What a cluster puts into
-    a row is given as weights of three corners, a linear map onto the triangle clipped to it, and the corners are the
+    Latents that are on in at least 20 rows are clustered by direction (k-means on the sphere). A cluster's contribution
+    to a row is mapped linearly to weights of the three corners and projected onto the simplex; the targets are the
     beliefs werewolf / seer / neither `(n_rows, 3)`. The cluster is chosen on training games and scored on held-out
-    ones; null clusters have the same sizes, are drawn among the same latents and chosen the same way.
+    games; null clusters have the same sizes, are drawn among the same latents and chosen in the same way.
     """
     often = np.asarray((codes > 0).sum(axis=0)).ravel()
     alive = np.flatnonzero(often >= 20)
@@ -273,7 +275,7 @@ def _best_cluster(
     folds: Folds,
     dims: int = 8,
 ) -> tuple[float, int]:
-    """(R2 on held-out games of the clusters that training games chose, latents of the one chosen most often)."""
+    """(held-out R2 of the clusters chosen on training games, latents of the cluster chosen most often)."""
     parts, sizes = [], []
     for c in range(int(label.max()) + 1):
         mine = np.flatnonzero(label == c)

@@ -1,4 +1,5 @@
-"""What a dictionary is judged on: the rows of games that it never saw, with codes, truth, and everything public."""
+"""The rows that a dictionary is evaluated on: games that it was not trained on, with codes, truth, and public
+features."""
 
 from __future__ import annotations
 
@@ -19,19 +20,20 @@ from harness.features.dictionary import BLOCK, Card, Dictionary
 from harness.features.saved import load_dictionary
 
 MOST_ROWS = 12_000
-"""Rows of a fight at most: whole games are dropped at random."""
+"""At most this many rows in a fight: whole games are dropped at random."""
 UNLABELLED = 16_384
-"""Rows without labels that principal components are made of at most."""
+"""Principal components are fitted on at most this many rows without labels."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """One dictionary and the rows that it is judged on."""
+    """One dictionary and the rows that it is evaluated on."""
 
     found: Dictionary
     folder: Path
     lines: pl.DataFrame
-    """Index lines of the rows (`harness.activations.store.INDEX_SCHEMA`), of games it never saw where there are any."""
+    """Index lines of the rows (`harness.activations.store.INDEX_SCHEMA`), of games held out from its training, if
+    any."""
     x: NDArray[np.float32]
     """`(n_rows, d_model)`."""
     codes: sparse.csr_matrix
@@ -39,13 +41,13 @@ class Material:
     made: NDArray[np.float32]
     """`(n_rows, d_model)`: the reconstructions."""
     unlabelled: NDArray[np.float32]
-    """`(n, d_model)` of the games that it was trained on; the rows themselves where none are told apart."""
+    """`(n, d_model)` of the games that it was trained on; `x` itself where no games were held out."""
     logs: Logs
     """The logs of the rows' games."""
     stamps: tuple[str, ...]
-    """What has to be said beside every figure."""
+    """Caveats to show beside every figure."""
     runs: tuple[tuple[str, Any], ...] = ()
-    """(prefix of the game ids, run): the dictionary's run, without a prefix, and those beside it."""
+    """(prefix of the game ids, run): the dictionary's run, without a prefix, and the runs beside it."""
 
     @property
     def own(self) -> NDArray[np.bool_]:
@@ -56,8 +58,8 @@ class Material:
 def material_of(
     run: Any, folder: str | Path, most: int = MOST_ROWS, seed: int = 0, beside: Sequence[Any] = ()
 ) -> Material:
-    """The rows of the run that a saved dictionary is judged on, and after them those of the runs beside it, whose games
-    are called `2:<id>`, `3:<id>`. Raises FeaturesError, ActivationsError, and AnalysisError where a run holds no row of
+    """The rows of the run that a saved dictionary is evaluated on, followed by those of the runs beside it, whose games
+    are named `2:<id>`, `3:<id>`. Raises FeaturesError, ActivationsError, and AnalysisError where a run has no row of
     its site or layer."""
     found = load_dictionary(folder)
     card = found.card
@@ -112,7 +114,7 @@ def _beside(
 
 
 def thinned(lines: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
-    """At most so many lines: whole games are dropped at random."""
+    """At most `most` lines: whole games are dropped at random."""
     if lines.height <= most:
         return lines
     sizes = lines.group_by("game_id", maintain_order=True).len()
@@ -122,7 +124,7 @@ def thinned(lines: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
 
 
 def joined(lines: pl.DataFrame, frame: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(positions in `lines`, positions in `frame`) of the rows that both have.
+    """(positions in `lines`, positions in `frame`) of the rows that are in both.
 
     `frame` has game_id, seq, viewer and subject; lines without a subject are joined to the viewer's own rows alone.
     """
@@ -145,7 +147,7 @@ def joined(lines: pl.DataFrame, frame: pl.DataFrame) -> tuple[NDArray[np.int64],
 
 
 def untrained_codes(run: Any, found: Dictionary, lines: pl.DataFrame) -> sparse.csr_matrix | None:
-    """Codes of the untrained model's same rows under a dictionary of its own; None where a row was not captured."""
+    """Codes of the same rows of the untrained model, by its own dictionary; None where a row was not captured."""
     store: Activations = run.activations("activations-untrained")
     theirs = store.index(site=found.card.site).with_row_index("theirs")
     keys = ["game_id", "seq", "seat", "subject", "token_index"]
@@ -161,7 +163,7 @@ def untrained_codes(run: Any, found: Dictionary, lines: pl.DataFrame) -> sparse.
 
 
 def untrained_folder(folder: Path) -> Path | None:
-    """The dictionary of the untrained model that was trained as this one was; None where there is none."""
+    """The untrained model's dictionary with the same training as this one; None without one."""
     home = folder.parent.parent
     same = home.with_name(f"{home.name}-untrained") / folder.parent.name
     exact = same / folder.name
@@ -172,7 +174,8 @@ def untrained_folder(folder: Path) -> Path | None:
 
 
 def folders_of(run: Path, asked: Sequence[Path] = ()) -> list[Path]:
-    """The folders of the dictionaries that are named, or all of the run's. Raises AnalysisError where there is none."""
+    """The folders of the named dictionaries, or of all dictionaries of the run. Raises AnalysisError where there is
+    none."""
     found = list(asked) or sorted(path.parent for path in run.glob("features/*/*/card.json"))
     if not found:
         raise AnalysisError(

@@ -1,4 +1,4 @@
-"""The fight on planted truth: a known dictionary must win where it should, lose where it should, and not in noise.
+"""The fight on planted truth: a known dictionary must gain where it should, and must not gain elsewhere.
 
     python -m analysis.features.planted --repeats 40
 
@@ -37,11 +37,11 @@ REGIMES = ("full", "few games")
 D, WIDTH, ON = 24, 72, 3 / 72
 """Width of the stream, number of directions, how often each is on."""
 SMALL = (1, 2, 4, 8, 16)
-"""So many of the best columns are tried."""
+"""Numbers of best columns that are tried."""
 MISSED, FALSE = 0.1, 0.005
 """How often a latent stays off where its direction is on, and how often it is on where it is not."""
 ROWS = 24
-"""Rows of a game."""
+"""Number of rows of a game."""
 
 
 def planted_question(kind: str, n_games: int = 60, seed: int = 0) -> Question:
@@ -68,7 +68,7 @@ def planted_question(kind: str, n_games: int = 60, seed: int = 0) -> Question:
         y = (rng.random((n_games, 6)) < 0.4)[game, player]
     words = np.stack([coin if kind == "public" else rng.random(n) < 0.4, rng.random(n) < 0.3], axis=1)
     rows = x.astype(np.float32)
-    # a good encoder, not a perfect one
+    # an encoder with errors
     read = np.where(rng.random((n, WIDTH)) < MISSED, 0.0, codes)
     read = np.where((rng.random((n, WIDTH)) < FALSE) & ~on, 2.0, read)
     made = (read @ directions).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The typed language in which latents are described: what is true of a game where a row was read.
+"""The grammar in which latents are described: predicates of the game's state at a row's decision.
 
 `states(logs)` has one row for each decision, viewer and other seat (dead ones too), and one for the viewer itself.
 `predicates(frame)` are the atoms of the grammar, 0/1 columns:
@@ -43,11 +43,11 @@ STATE: dict[str, Any] = {
 LEVELS = (1, 2, 3)
 """Thresholds of a count."""
 FEWEST = 20
-"""An atom that holds, or fails, in fewer rows is left out."""
+"""An atom that holds, or fails, in fewer rows than this is left out."""
 
 
 def concepts(game: Game) -> dict[str, str]:
-    """The known concepts and the atoms that stand for them."""
+    """The known concepts -> the atoms that define them."""
     return {
         "role": f"subject is {game.belief_targets[0].roles[0]}", "alive": "subject lives",
         "accused": "was_accused >= 1", "claimed": "claimed_seer >= 1",
@@ -90,7 +90,8 @@ def _rows(log: GameLog, reading: Reading) -> Iterable[dict[str, Any]]:
 
 
 def predicates(frame: pl.DataFrame, names: bool = True) -> tuple[list[str], NDArray[np.bool_]]:
-    """(words of the atoms, `(n_rows, n_atoms)`), those that hold in at least `FEWEST` rows and fail in as many."""
+    """(words of the atoms, their truth `(n_rows, n_atoms)`), for atoms that hold in `FEWEST` rows or more and fail in
+    as many."""
     found: dict[str, pl.Series] = {}
 
     def values(column: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The questions of a fight about one dictionary: targets on its rows, and what each is read from."""
+"""The questions of a fight about one dictionary: targets on its rows, and their sources."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from analysis.stats.errors import AnalysisError
 from harness.features.saved import load_dictionary
 
 FEWEST = 40
-"""A target with fewer rows of its rarer kind is left out."""
+"""A target with fewer rows of its rarer class is left out."""
 SHIFTS = ("preset", "model", "agent", "viewer_role", "kind")
-"""Columns of the rows that a shift may be between."""
+"""Columns of the rows whose levels a shift may be between."""
 
 
 def sources_of(
@@ -36,10 +36,10 @@ def sources_of(
     seed: int = 0,
     ks: tuple[int, ...] = KS,
 ) -> list[Columns]:
-    """What is read from the inner states.
+    """The sources that come from activations.
 
-    `x` (n_rows, d) is the stream, `codes` (n_rows, width), `made` (n_rows, d) the reconstruction, `unlabelled`
-    (n, d) the rows of other games that principal components are made of, as the dictionary was.
+    `x` (n_rows, d) is the stream, `codes` (n_rows, width), `made` (n_rows, d) the reconstruction, `unlabelled` (n, d)
+    the rows of other games that principal components are fitted on, as the dictionary was.
     """
     d = x.shape[1]
     mean = unlabelled.mean(axis=0, dtype=np.float64)
@@ -60,7 +60,7 @@ def sources_of(
 def questions_of(
     run: Any, material: Material, by: str | None = None, seed: int = 0
 ) -> tuple[list[Question], list[str]]:
-    """The questions, and in words what could not be asked. by: what the shift is between, `preset`, `model`, `agent`,
+    """The questions, and what could not be asked, in words. by: the factor of the shift, `preset`, `model`, `agent`,
     `viewer_role`, `kind`, `lexicon`, `run`, or a factor of the runs; None: from the first day to later ones.
 
     Raises AnalysisError for a factor that does not exist, or that has one level.
@@ -97,7 +97,7 @@ def questions_of(
                 if levels is None
                 else np.array([levels[game] for game in part.frame["game_id"]])
             )
-            # a role that one of the runs' rules lack leaves its target with one level
+            # a target about a role that exists in one run's rules only has one level
             if len(np.unique(level)) > 1:
                 words, shift = shift_of(level, by, material.own[at])
             else:
@@ -123,7 +123,7 @@ def _untrained(run: Any, material: Material) -> tuple[list[tuple[str, sparse.csr
 
 
 def _more(first: Target, others: Any) -> list[Target]:
-    """Facts that stand in the text: accused, claimed; and the ballot that is about to fall."""
+    """Targets about facts in the text (accused, claimed), and about the coming ballot."""
     frame = others.frame
     claims = [name for name in counts_in(frame) if name.startswith("claimed_")]
     facts = {
@@ -150,7 +150,7 @@ def _more(first: Target, others: Any) -> list[Target]:
 
 
 def _public(target: Target) -> list[Columns]:
-    """What is read from outside."""
+    """The sources that do not come from activations."""
     frame = target.frame
     words = word_features(target)
     turn = frame.select("day", "turn", "n_living").to_numpy().astype(np.float32)

@@ -1,10 +1,10 @@
-"""Linear readers for the fight: ridge on all columns or on the best k, all choices made on inner games.
+"""Linear probes for the fight: ridge on all columns or on the best k, with all choices made on inner folds of games.
 
-Every source of numbers (the stream, a reconstruction, codes, words) is read the same way. From sums over inner folds
-follow, for every training set, the columns that tell the classes apart best (the correlation with the label, on the
-training rows alone) and ridge on these at any penalty. The penalty is chosen by squared error
-and k by AUROC on inner folds; the scores of the inner folds are what a second fit may be trained on (`Read.inner`).
-Codes may be sparse matrices: their products then cost what is on.
+Every source (the stream, a reconstruction, codes, words) is probed in the same way. Sums over inner folds give, for
+every training set, the columns that separate the classes best (by correlation with the label on the training rows
+alone) and ridge on these at any penalty. The penalty is chosen by squared error and k by AUROC on inner folds; a second
+fit may be trained on the scores of the inner folds (`Read.inner`). Codes may be sparse matrices: products then cost
+only the non-zero entries.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ KS = tuple(2**i for i in range(10))
 
 @dataclass(frozen=True)
 class Columns:
-    """One source: numbers of every row."""
+    """One source: features of every row."""
 
     name: str
     x: NDArray[Any] | sparse.csr_matrix
     """`(n_rows, d)`."""
     ks: tuple[int, ...] = ()
-    """Read from so many of the best columns, tried in turn; empty: from all of them."""
+    """Numbers k of best columns that are tried; empty: all columns are used."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Split:
 
     train: NDArray[np.int64]
     y: Doubles
-    """Labels of the training rows, with noise where a regime puts some."""
+    """Labels of the training rows, with noise where the regime adds some."""
     inner: NDArray[np.int64]
     """`(n_train,)`: inner fold of each training row; games stay together."""
     test: NDArray[np.int64]
@@ -52,16 +52,16 @@ class Split:
 
 @dataclass
 class Read:
-    """What one source made of one split."""
+    """Scores of one source on one split."""
 
     outer: Doubles
     """`(n_test,)` scores."""
     inner: Doubles
     """`(n_train,)` scores of fits without the row's inner fold."""
     k: int
-    """Columns that were read: chosen inside."""
+    """Number of columns used, chosen inside."""
     chosen: NDArray[np.int64]
-    """Which, the best first."""
+    """The columns used, the best first."""
     by_k: dict[int, Doubles] = field(default_factory=dict)
     """k -> `(n_test,)`, the penalty chosen inside."""
 
@@ -134,7 +134,7 @@ def read(source: Columns, split: Split, penalties: Sequence[float] = PENALTIES) 
 
 
 def _centred(x: Any, train: NDArray[np.int64]) -> tuple[Any, Doubles]:
-    """The rows and what is taken off them: the training mean for dense ones, nothing for sparse ones."""
+    """The rows and their offset: dense rows minus the training mean, sparse rows as they are."""
     if sparse.issparse(x):
         return x, np.zeros(x.shape[1])
     return x, np.asarray(x[train].mean(axis=0, dtype=np.float64))

@@ -1,7 +1,7 @@
 """The five regimes of the fight: full data, few games, a rare class, noisy labels, a shift.
 
-Each is a list of splits of whole games. Training rows of a split carry inner folds of games, on which everything is
-chosen. Noise and thinning touch training rows alone; every regime is tested on what is true.
+Each is a list of splits of whole games. The training rows of a split have inner folds of games, on which all choices
+are made. Noise and thinning change training rows alone; every regime is tested on true labels.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ REGIMES = ("full", "few games", "imbalance", "label noise", "shift")
 
 @dataclass(frozen=True)
 class Plan:
-    """How the regimes are made."""
+    """Parameters of the regimes."""
 
     n_folds: int = 5
     n_inner: int = 4
     few: int = 12
-    """Games of the regime of few games."""
+    """Number of training games in the regime of few games."""
     draws: int = 4
-    """Draws of them."""
+    """Number of draws of these games."""
     rare: float = 0.05
     """Share of positives in training, where the class is made rare."""
     noise: float = 0.25
@@ -43,8 +43,8 @@ def splits_of(
 ) -> list[Split]:
     """The splits of a regime; empty where the rows do not allow it.
 
-    `y` 0/1 and `games` (ids) are `(n_rows,)`; `shift` marks the rows that are tested in the last regime, all others are
-    trained on: other rules or words, another day, another checkpoint.
+    `y` 0/1 and `games` (ids) are `(n_rows,)`; `shift` marks the test rows of the last regime (other rules or words,
+    another day, another checkpoint); all other rows are its training rows.
     """
     rng = np.random.default_rng([plan.seed, REGIMES.index(regime)])
     code = codes_of(games)
@@ -78,7 +78,7 @@ def splits_of(
 def _thinned(
     rows: NDArray[np.int64], y: Doubles, share: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The rows with so many of the positives dropped at random that they are a share of the whole."""
+    """The rows without a random part of the positives, so that positives are the given share."""
     up, down = rows[y[rows] > 0], rows[y[rows] <= 0]
     kept = min(len(up), max(1, round(share / (1 - share) * len(down))))
     return np.sort(np.concatenate([down, rng.choice(up, kept, replace=False)]))
@@ -95,7 +95,7 @@ def _split(
 
 
 def _whole(found: list[Split | None], y: Doubles) -> list[Split]:
-    """The splits of which every training set, without any inner fold, holds both classes, and the test rows too."""
+    """The splits with both classes in the test rows and in the training rows outside each inner fold."""
     kept = []
     for split in found:
         if split is None or y[split.test].min() == y[split.test].max():

@@ -23,13 +23,13 @@ class Latent:
     number: int
 
     def score(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """How far the latent is on, `(n_rows,)`, its largest of these rows being 1."""
+        """The latent's activation `(n_rows,)`, divided by its largest value in these rows."""
         on = self.found.encode(x)[:, self.number].astype(np.float64)
         return on / max(1e-12, float(on.max(initial=0.0)))
 
 
 def latents_of(folder: str | Path, numbers: tuple[int, ...]) -> dict[str, Latent]:
-    """The latents by the names under which the viewer shows them. Raises FeaturesError for one that does not exist."""
+    """The latents by the names that the viewer shows. Raises FeaturesError for a latent that does not exist."""
     found = load_dictionary(folder)
     rules = Path(folder) / "rules.parquet"
     words = dict(read_table(rules).select("latent", "rule").iter_rows()) if rules.is_file() else {}

@@ -1,4 +1,4 @@
-"""The tables of a dictionary, written beside it: what the report shows, and what can be loaded again.
+"""Writes the tables of a dictionary beside it, for the report and for loading them again.
 
 fight.parquet, by_k.parquet, verdicts.parquet, latents.parquet      `wolfscope features fight`
 truth.parquet, concepts.parquet, rules.parquet, contexts.parquet    `wolfscope features judge`
@@ -28,20 +28,20 @@ from harness.run.derived import Inputs, current, inputs_of, read_table, write_ta
 Say = Callable[[str], None]
 INPUTS = ("decisions.parquet", "events.parquet", "activations")
 LATENTS: dict[str, Any] = {"target": pl.String, "place": pl.Int32, "latent": pl.Int32}
-"""The latents that training games of the full regime chose, the most often chosen first."""
+"""The latents chosen on training games in the full regime, the most often chosen first."""
 NOTES: dict[str, Any] = {"kind": pl.String, "note": pl.String}
-"""`absent`: what could not be asked; `stamp`: what belongs beside every figure."""
+"""`absent`: what could not be asked; `stamp`: a caveat to show beside every figure."""
 
 
 def write_fight(
     run: Any, folder: Path, by: str | None = None, regimes: Sequence[str] = REGIMES, plan: Plan | None = None,
     say: Say = lambda text: None, beside: Sequence[Any] = (),
 ) -> Outcome:  # fmt: skip
-    """Fight out one dictionary and write the tables into its folder; what was fought out.
+    """Run the fight for one dictionary and write the tables into its folder; the outcome.
 
-    beside: other runs whose rows the shift is tested on; all other regimes are of the run alone. by: as in
-    `questions_of`, with runs beside `run` where it is left out. In the tables every shift is a regime called by what it
-    is between; regimes that an earlier call fought out on the same rows stay in them.
+    beside: other runs, on whose rows the shift is tested; all other regimes use the run alone. by: as in
+    `questions_of`; with `beside` it defaults to `run`. In the tables every shift is a regime named after its levels;
+    regimes from an earlier call on the same rows stay in them.
     """
     with one_thread():
         material = material_of(run, folder)
@@ -72,7 +72,7 @@ def write_fight(
 
 
 def _with_before(path: Path, made: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """The rows made now and those of other regimes that a fight of the same rows left before, in the regimes' order."""
+    """The new rows and those of other regimes from an earlier fight on the same rows, in the regimes' order."""
     if current(path, inputs):
         before = read_table(path)
         fought = made["regime"].unique(maintain_order=True)
@@ -83,7 +83,7 @@ def _with_before(path: Path, made: pl.DataFrame, inputs: Inputs) -> pl.DataFrame
 
 
 def write_judge(run: Any, folder: Path, say: Say = lambda text: None) -> dict[str, pl.DataFrame]:
-    """Hold one dictionary to the truth of the games, describe its latents, write the tables into its folder."""
+    """Compare one dictionary with the truth of the games, describe its latents, write the tables into its folder."""
     with one_thread():
         material = material_of(run, folder)
         say(f"{len(material.x):,} rows of {len(material.logs):,} games")

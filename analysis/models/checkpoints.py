@@ -1,8 +1,8 @@
-"""Following a probe over training: the same contexts read through every checkpoint that was captured.
+"""A probe over training: the same contexts in every captured checkpoint.
 
-Every checkpoint gets its own probe on the same rows and folds as the final model. Beside it stands what the final
-model's direction reads in the checkpoint: a direction that holds early was there early, one that does not was turned
-later. Tokens trained come from the checkpoint's name: its last number.
+Every checkpoint gets its own probe on the same rows and folds as the final model. The final model's direction is
+applied to the checkpoint too: where it already works, the direction existed then; where it does not, the representation
+rotated later. The number of tokens trained is the last number in the checkpoint's name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COURSE: dict[str, Any] = {
     "n_games": pl.Int64,
 }
 FEWEST = 2
-"""Checkpoints, besides the model that played, that make a course."""
+"""Smallest number of checkpoints, besides the model that played, for a course."""
 
 
 def tokens_trained(model: str) -> int | None:
@@ -55,8 +55,8 @@ def follow(
 ) -> pl.DataFrame:
     """The course of one target (schema `COURSE`), by tokens trained, the model that played last.
 
-    `posterior` `(n_rows,)` is the ideal reader's belief, whose log-odds are read as R2; None where there is none. Rows
-    are those that every checkpoint holds. Empty with fewer than `FEWEST` checkpoints.
+    `posterior` `(n_rows,)` is the ideal reader's belief, whose log-odds give the R2; None without one. Only rows that
+    every checkpoint holds are used. Empty with fewer than `FEWEST` checkpoints.
     """
     if len(checkpoints) < FEWEST:
         return pl.DataFrame(schema=COURSE)

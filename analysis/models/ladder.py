@@ -1,4 +1,4 @@
-"""How deep a reader's inference goes: its belief beside observers that use the evidence only up to a rung.
+"""How deep a reader's inference goes: its beliefs compared with observers that use evidence only up to a rung.
 
 `agents.werewolf.observer.ladder` and `agents.avalon.observer.ladder` name the rungs. All sources are scored on the same
 rows, once for each model: those that played, each on its own games, and, where one model played, those that were
@@ -30,7 +30,9 @@ LADDER: dict[str, Any] = {
     "auroc": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
-    "above": pl.List(pl.String),  # rungs that it beats, paired over games, interval above 0
+    "above": pl.List(
+        pl.String
+    ),  # rungs that it beats: paired difference over games with its interval above 0
     "below": pl.List(pl.String),  # rungs that beat it
     "n_rows": pl.Int64,
     "n_games": pl.Int64,
@@ -101,7 +103,7 @@ def _scored(
     model: str, y: NDArray[Any], games: NDArray[Any], rungs: Mapping[str, NDArray[np.float64]],
     captured: SiteActivations, stated: NDArray[np.float64] | None, n_folds: int, settings: Settings,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The rows of one model. A stated belief that is absent for some rows is scored with the lowest rung there."""
+    """The table's rows for one model. Where a stated belief is absent, the lowest rung's belief replaces it."""
     folds: Folds = game_folds(games, min(n_folds, len(np.unique(games))), settings.seed)
     check_classes(y, folds)
     own = probe([captured.layer(i) for i in captured.probed], y, folds, games)

@@ -1,1 +1,1 @@
-"""What others have read, evaluated as ours is."""
+"""Directions from other tools, evaluated like the project's own probes."""

@@ -1,7 +1,8 @@
-"""A direction of others (a persona vector, a reader's, a probe's of another tool) as a saved probe of this project.
+"""A direction from elsewhere (a persona vector, a probe of another tool) as a saved probe of this project.
 
-The direction itself is not fitted: only how its projection becomes a probability is, on half of the games; the figures
-are of the other half. As an arm of an experiment it is `vector = FILE` or, once saved here, `probe = FILE`.
+The direction itself is not fitted; only the map from its projection to a probability is, on half of the games, and the
+figures are measured on the other half. In an experiment's arm it is `vector = FILE` or, once saved here, `probe =
+FILE`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def probe_of_direction(
 ) -> SavedProbe:
     """A probe whose weights lie along `vector` (d_model,).
 
-    Raises AnalysisError for a vector of another width, a target that there is not, or too few rows of it at the site.
+    Raises AnalysisError for a vector of another width, an unknown target, or too few rows of the target at the site.
     """
     store = run.activations("activations")
     if vector.shape != (store.d_model,) or not np.isfinite(vector).all() or not vector.any():
