@@ -1,4 +1,4 @@
-"""What an agent is (it turns one seat's observation into a reply), and what the room of a game's agents holds."""
+"""The protocol of agents, which turn one seat's observation into a reply, and of a game's module of agents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from games.records import Action, Record, Reply
 
 
 class Agent(Protocol):
-    """A player of one or many seats; it holds no state that its observations do not give it back."""
+    """A player of one or many seats; all its state can be rebuilt from its observations."""
 
     name: str
 
@@ -29,9 +29,9 @@ class ScriptedAgent(Agent, Protocol):
 
 @runtime_checkable
 class ModelPlayer(Agent, Protocol):
-    """An agent that asks a model and can make its prompts again from an observation; `isinstance` tells.
+    """An agent that asks a model and can rebuild its prompts from an observation; test with `isinstance`.
 
-    What can also be asked what it believes is an `agents.llm.beliefs.Believer`.
+    A player that can also be asked for its beliefs is an `agents.llm.beliefs.Believer`.
     """
 
     encoder: Any
@@ -44,7 +44,7 @@ class ModelPlayer(Agent, Protocol):
     constrained: bool
     """Whether it chooses among the legal answers alone."""
     repairs: bool
-    """Whether it chooses so where its own answers could not be used."""
+    """Whether it chooses among the legal answers alone after its own answers could not be used."""
     notes: bool
     """Whether it writes private notes before it answers."""
 
@@ -58,7 +58,7 @@ class ModelPlayer(Agent, Protocol):
 
 
 class NoPosterior(GameError):
-    """This game has no such posterior; the message says why."""
+    """The game has no such posterior; the message says why."""
 
 
 Points = list[tuple[int, int, int, float]]
@@ -66,11 +66,11 @@ Points = list[tuple[int, int, int, float]]
 
 
 Posterior = Callable[[Any, Sequence[Record]], Points]
-"""What an observer believes, from a game's configuration and its whole log. Raises NoPosterior."""
+"""An observer's beliefs, from a game's configuration and its whole log. Raises NoPosterior."""
 
 
 class Players(Protocol):
-    """What a game's room in `agents` offers; a module, whose import path the game states (`Game.players`)."""
+    """A game's module of agents; the game states its import path (`Game.players`)."""
 
     def policies(self) -> tuple[str, ...]:
         """The names of the scripted policies; the first stands in for a model in a dry run."""

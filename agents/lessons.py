@@ -1,6 +1,7 @@
-"""What a game gives so that a small model can be trained on it: its words, and its games as texts with what is learned.
+"""A game's training material for a small model: its words, and its games as texts with targets.
 
-The harness trains on `View`s and knows no game. A game's room names its lessons (`agents.base.Players.lessons`).
+The harness trains on `View`s and does not depend on any game. A game's `Players` name its lessons
+(`agents.base.Players.lessons`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from games.records import Action, Decision, Record, Reply
 
 
 class PointQuestions(msgspec.Struct, frozen=True):
-    """Questions asked at one point of a view, each of them as if the others were not."""
+    """Questions asked at one point of a view, each independently of the others."""
 
     n_lines: int
-    """How many lines of the view were read before."""
+    """Number of lines of the view before it."""
     viewer: str
     """Name of the seat that is asked; every question begins with `NAME believes`."""
     asked: list[tuple[str, dict[str, float]]]
@@ -36,26 +37,26 @@ class Turn(msgspec.Struct, frozen=True):
     line: int
     """Its index among the view's lines."""
     given: str
-    """What the seat was given of it."""
+    """The beginning of the line, which the seat was given."""
     answers: list[tuple[str, float]]
-    """(rest of the line, probability) of all that its player might have written, given what it knew."""
+    """(rest of the line, probability): the player's distribution over its line, given what it knew."""
     advantage_weights: dict[str, dict[str, float]]
-    """Word -> word that follows within the sentence -> how much that choice counts; 1 where it is not said."""
+    """Word -> following word in the sentence -> advantage weight of that choice; 1 where it is absent."""
     chooses: bool = False
-    """Whether its first own word is a choice though no list of options stands before it."""
+    """Whether the first word is a choice although no list of options precedes it."""
 
 
 class View(msgspec.Struct, frozen=True):
-    """What one seat reads and writes in a game, and the questions on the way."""
+    """What one seat reads and writes in a game, and the questions in between."""
 
     lines: list[str]
     forks: list[PointQuestions]
     name: str = ""
     """The seat's name; empty for the moderator."""
     names: tuple[str, ...] = ()
-    """Those of all seats."""
+    """Names of all seats."""
     turns: list[Turn] = []
-    """What its own lines might have been; empty where training is by what they are."""
+    """Soft targets of its own lines; empty where the actual lines are the targets."""
 
 
 class Lessons(Protocol):
@@ -69,13 +70,13 @@ class Lessons(Protocol):
         """The training texts of game `index`, a pure function of its arguments.
 
         progress: the share of the curriculum's games done, above 1 beyond them; belief_share: the share of the seats'
-        views on whose way questions are asked.
+        views that have questions.
         """
         ...
 
     def exact_beliefs(self, log: Sequence[Record], config: Any) -> tuple[tuple[str, ...], Any]:
-        """(roles, the exact observer's probabilities `(n_viewers, n_seats, n_roles)` after the whole log), in every
-        seat's place, the players being drawn from those that the lessons' games are played by."""
+        """(roles, the exact observer's probabilities `(n_viewers, n_seats, n_roles)` for every viewer after the whole
+        log), under the prior that the lessons' games draw their players from."""
         ...
 
 

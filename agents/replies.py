@@ -1,4 +1,4 @@
-"""Options in words and back, and what stands in for a reply that cannot be used."""
+"""Options in words and back, and the fallback for a reply that cannot be used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from games.records import Action, Decision, Request
 from games.text import Text
 
 Policy = Literal["abstain", "random", "forfeit"]
-"""What stands in: abstain where the rules allow it, else a seeded draw; always a seeded draw; or abstain, now and for
-the rest of the game."""
+"""The fallback: abstain where the rules allow it, else a seeded draw; always a seeded draw; or abstain, now and for the
+rest of the game."""
 
 POLICIES: tuple[Policy, ...] = ("abstain", "random", "forfeit")
 

@@ -1,9 +1,9 @@
 """The Bayesian player of Avalon: acts on the exact posterior of everything that it has seen.
 
-As a good player it accuses, trusts, picks and votes by its own probability that seats are evil; Merlin, who knows, goes
-by what an outsider believes in a share of its acts, so as to hide. As an evil player it shows an outsider's beliefs,
-votes for teams that it can fail, and as the assassin names the seat most probably Merlin. All choices are softmaxes, so
-that its full distribution over actions can be stated.
+As a good player it accuses, trusts, picks and votes by its own probability that seats are evil; Merlin, who knows, acts
+on an outsider's beliefs in a share of its acts, so as to hide. As an evil player it shows an outsider's beliefs, votes
+for teams that it can fail, and as the assassin names the seat most probably Merlin. All choices are softmaxes, so that
+its full distribution over actions can be stated.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Bayesian(Drawn):
         mix: its prior over the characters of the others (all shipped ones alike by default).
         sharpness: how strongly log-odds decide; 0 chooses uniformly.
         talk: how often it says something when it may.
-        hide: as Merlin, the share of its acts that go by what an outsider believes.
-        lapse: the share of others' acts that it takes for no policy's (so that it can play with strangers).
+        hide: as Merlin, the share of its acts that follow an outsider's beliefs.
+        lapse: the share of others' acts that it assumes to follow no policy (so that it can play with strangers).
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Bayesian(Drawn):
     def _acts(
         self, observation: Observation, observer: Observer, evil_looking: np.ndarray, evil: bool
     ) -> Distribution:
-        """What it does if it goes by `evil_looking`, the log-odds `(n_seats,)` that each seat is evil."""
+        """Its distribution if it acts on `evil_looking`, the log-odds `(n_seats,)` that each seat is evil."""
         request, seat, seen = observation.request, observation.request.seat, observer.seen
         kind, options = request.kind, request.options
         known = observer.p_evil(seat) > 0.999

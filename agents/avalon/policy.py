@@ -1,8 +1,8 @@
 """What the scripted players of Avalon do: the probability of every act in every row of `Minds`.
 
 All depends on the public evidence. Good players score seats by failures, votes and words. Merlin does the same, except
-that some of its acts (`hint`) go by what it was shown. Evil players show the face of a servant and turn some of their
-acts to the good of their side.
+that some of its acts (`hint`) follow what it was shown. Evil players imitate a servant and use some of their acts for
+their own side.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def lean(minds: Minds, seen: Evidence) -> Array:
 
 
 def insight(minds: Minds, seen: Evidence, face: Array) -> Array:
-    """The scores of one who goes by what it was shown."""
+    """The scores of a player that acts on what it was shown."""
     out = np.where(minds.told == 0, face, KNOWN * minds.told)
     out[:, minds.seat] = OWN
     return np.asarray(out)
@@ -147,7 +147,7 @@ def _assassinate(minds: Minds, seen: Evidence, options: list[int]) -> Array:
     said = seen.accused - seen.trusted + 0.5 * (seen.rejected_with - seen.approved_with)
     value = evil @ said.T - (1 - evil) @ said.T / 2
     claimed = np.array([{"percival": -2.0, "merlin": -0.5}.get(c or "", 0.0) for c in seen.claims])
-    allowed = np.where(minds.told > 0, -60.0, 0.0)  # nobody takes for Merlin whom it knows to be evil
+    allowed = np.where(minds.told > 0, -60.0, 0.0)  # a seat known to be evil is never taken for Merlin
     return softmax((np.clip(value, -6, 6) + claimed + allowed)[:, options], minds["sharpness"])
 
 

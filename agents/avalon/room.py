@@ -17,7 +17,7 @@ from games.records import Record
 
 BAYESIAN = "bayesian"
 STEP = 0.004
-"""A smaller change of a probability is not shown."""
+"""Smaller changes of a probability are not shown."""
 
 
 def policies() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ class Style(msgspec.Struct, frozen=True):
     sharpness: float = 1.5
     """How strongly scores decide; 0 chooses uniformly."""
     accuse: float = 0.4
-    """How often a speech of a good player is an accusation; the rest is one of the following, or silence."""
+    """How often a speech of a good player is an accusation; otherwise it is one of the following, or silence."""
     vouch: float = 0.2
     question: float = 0.1
     suggest: float = 0.1
@@ -27,11 +27,11 @@ class Style(msgspec.Struct, frozen=True):
     approval: float = -0.2
     """How readily it approves a team of strangers, in log-odds."""
     hint: float = 0.6
-    """As Merlin: how often it speaks, picks and votes by what it was shown, instead of as a servant would."""
+    """As Merlin: how often it speaks, picks and votes by what it was shown, instead of as a servant."""
     deny: float = 0.03
     """How often a speech denies to be Merlin."""
     trust_merlin: float = 1.0
-    """As Percival: weight of what the seats shown as Merlin say of others."""
+    """As Percival: weight of what the seats shown as Merlin say about others."""
     claim_percival: float = 0.05
     """As Percival: how often a speech says so."""
     spare: float = 1.0

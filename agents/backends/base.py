@@ -1,8 +1,8 @@
-"""What every model backend is to an agent: prompt token ids in, token ids out, activations where it can.
+"""The protocol of model backends: prompt token ids in, token ids out, and activations from backends that can.
 
-The protocol is small on purpose. It knows no text of the game and no prompt style; a backend decodes only for
-the reader's convenience. Token indices count from 0 in the whole prompt. Nothing heavy is imported here, so
-agents, harness and tests can use these records without torch, Ray or vLLM.
+The protocol is small on purpose. It has no text of the game and no prompt style; a backend decodes tokens only for the
+reader's convenience. Token indices count from 0 in the whole prompt. Nothing heavy is imported here, so agents, harness
+and tests can use these records without torch, Ray or vLLM.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ OUTPUT_SITES = (OUTPUT_LAST, OUTPUT_MEAN, OUTPUT_TOKENS)
 FAILED = "backend_error"
 """Kind of failure: the backend could not answer."""
 CONTENT_FILTER = "content_filter"
-"""Kind of failure: the server has withheld the answer."""
+"""Kind of failure: the server withheld the answer."""
 REFUSED = "refused"
-"""Kind of failure: the model, as its server tells it, refuses to answer."""
+"""Kind of failure: the server reports that the model refuses to answer."""
 UNUSABLE = "malformed"
-"""Kind of failure: an answer that can be no reply, such as half a character."""
+"""Kind of failure: an answer that cannot be a reply, such as half a character."""
 WITHHELD = (CONTENT_FILTER, REFUSED, UNUSABLE)
 """Failures of one answer and not of the backend: the same question may be answered under another seed."""
 
@@ -52,7 +52,7 @@ class BackendError(RuntimeError):
     ) -> None:
         """wait_s: how long the backend asks to be left alone, in seconds. kind: `FAILED` or one of `WITHHELD`.
 
-        everybody: by what the backend knows, this failure is not one prompt's, nobody is answered.
+        everybody: as far as the backend knows, the failure concerns every prompt, not this one alone.
         """
         super().__init__(message)
         self.retryable = retryable
@@ -68,19 +68,19 @@ class BackendError(RuntimeError):
 
 
 class EngineLost(RuntimeError):
-    """The engine or server behind a backend is gone: no prompt's fault, and no answer of a player.
+    """The engine or server behind a backend is gone; the failure says nothing about the prompt.
 
-    Not a BackendError, so that nobody takes it for a failed prompt and plays on without a model: the game stops where
-    it is and goes on when there is an engine again.
+    It is not a BackendError, so that no caller treats it as a failed prompt and records a fallback: the game stops and
+    can be resumed with a new engine.
     """
 
 
 class ModelBroken(EngineLost):
-    """A model whose numbers are not numbers: whatever it answers is no answer, and starting it again does not help."""
+    """The model computes NaN: its answers are meaningless, and a restart does not help."""
 
 
 class ServerRefuses(EngineLost):
-    """The server refuses everybody: a key, a credit, an address or a setting has to be mended first."""
+    """The server refuses every request: a key, a credit, an address or a setting has to be fixed first."""
 
 
 def _rebuild_error(
@@ -138,7 +138,7 @@ class Prompt(msgspec.Struct, frozen=True):
     interventions: tuple[Any, ...] = ()
     """`agents.hooks.intervention.Intervention`s, for backends that can (`Capabilities.steers`)."""
     spans: tuple[Span, ...] = ()
-    """What the tokens are, for backends that want to know (`Capabilities.wants_spans`)."""
+    """Spans of the tokens, for backends that use them (`Capabilities.wants_spans`)."""
     messages: tuple[Message, ...] = ()
     """The prompt as a conversation, for servers that take no token ids (`agents.backends.openai.client`)."""
 
@@ -147,7 +147,7 @@ class Generation(msgspec.Struct, frozen=True):
     """One answer."""
 
     output_ids: tuple[int, ...]
-    """Empty where a server tells only the text."""
+    """Empty where a server returns only the text."""
     text: str
     """`output_ids` decoded, special tokens included, without the stop token that ended it."""
     logprobs: tuple[float, ...] = ()
@@ -163,29 +163,29 @@ class Generation(msgspec.Struct, frozen=True):
     """Log-probability (nats) of each of `Sampling.read` as the first output token, under the model's own
     distribution."""
     touched: int = 0
-    """Positions that interventions changed, summed over them."""
+    """Number of positions changed, summed over the interventions."""
     reasoning: str | None = None
     """Thinking that a server returned apart from the text."""
     n_prompt: int | None = None
-    """Tokens of the prompt as a server counts them; None where it does not say, or the ids are known."""
+    """Number of prompt tokens reported by a server; None where it reports none, or the ids are known."""
     n_generated: int | None = None
-    """Tokens that it generated, counted so."""
+    """Number of generated tokens reported by a server."""
     n_broken: int = 0
-    """Markers of chat templates in the words of the prompt that were broken up before they were sent."""
+    """Number of chat-template markers in the prompt's words that were broken up before sending."""
     option_mass: float | None = None
     """With `Sampling.choices`: the probability that a free draw, token by token along the option that was drawn, would
-    have stayed among the options. None where the backend does not tell it."""
+    have stayed among the options. None where the backend does not give it."""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
     """What a backend can do besides answering prompts."""
 
     reads: bool = False
-    """Tell the log-probabilities of several first tokens at once (`Sampling.read`)."""
+    """Return the log-probabilities of several first tokens at once (`Sampling.read`)."""
     steers: bool = False
     """Put interventions into its forward passes (`Prompt.interventions`)."""
     wants_spans: bool = False
-    """Be told what the tokens of a prompt are (`Prompt.spans`)."""
+    """Use the spans of a prompt's tokens (`Prompt.spans`)."""
     layers: tuple[str, ...] = ()
     """Names of the streams whose activations it can give (`Prompt.capture`), empty where it gives none."""
     d_model: int = 0
@@ -201,7 +201,7 @@ class Backend(Protocol):
     capabilities: Capabilities
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """Answer all prompts, in order. Raises BackendError, and EngineLost where nobody can answer any more."""
+        """Answer all prompts, in order. Raises BackendError, and EngineLost where the engine or server is gone."""
         ...
 
     async def close(self) -> None:
@@ -211,11 +211,11 @@ class Backend(Protocol):
 
 @runtime_checkable
 class OnActors(Protocol):
-    """A backend whose engines are actors that can be asked how they do; `isinstance` tells."""
+    """A backend whose engines are Ray actors with a health check; test with `isinstance`."""
 
     @property
     def actors(self) -> tuple[Any, ...]:
-        """Them, one a replica."""
+        """The engine actors, one per replica."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Where this checkout lies: actors on other nodes need it on their path."""
+"""The path of this checkout: actors on other nodes need it on their Python path."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The one backend without a model, a provider like any other (`kind = "mock"`): for dry runs, for players who are asked
-for their prompts alone, and for tests."""
+"""The one backend without a model, registered like any other (`kind = "mock"`): for dry runs, for players of whom only
+the prompts are wanted, and for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Say = Callable[[str, Prompt], str]
 
 
 class MockBackend:
-    """Answers by a function of the prompt's text and keeps every prompt; without a function it refuses to be asked."""
+    """Answers by a function of the prompt's text and keeps every prompt; without a function every call is an error."""
 
     def __init__(
         self,
@@ -27,13 +27,13 @@ class MockBackend:
         model: str = "mock@000000000000",
         capabilities: Capabilities | None = None,
     ) -> None:
-        """tokenizer: None where prompts are messages. end: for subclasses, what follows what is said."""
+        """tokenizer: None where prompts are messages. end: for subclasses, the text after each answer."""
         self.model, self.capabilities = model, capabilities or Capabilities()
         self.tokenizer, self.say, self.end = tokenizer, say, end
         self.prompts: list[Prompt] = []
-        """All that it was asked."""
+        """All prompts so far."""
         self.fail: list[BackendError] = []
-        """Errors of the next calls."""
+        """Errors that the next calls raise."""
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
         """One of the choices drawn by the prompt's seed, or what `say` says. Raises BackendError."""
@@ -60,7 +60,7 @@ class MockBackend:
         )
 
     def logprobs(self, prompt: Prompt, ids: Sequence[int]) -> tuple[float, ...]:
-        """Numbers that depend on the tokens alone."""
+        """Log-probabilities that depend on the tokens alone."""
         return tuple(-1.0 - (token % 7) / 10 for token in ids)
 
     def text(self, ids: Sequence[int]) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 from agents.backends.base import Generation
 
 LOW_MASS = 0.01
-"""Options that a model would have kept to less often than this, drawn freely, are no answer of its own: such a row is
-marked."""
+"""Smallest probability of staying among the options in free sampling; below it a constrained answer is marked as not
+the model's own."""
 
 
 def notes_on(generation: Generation) -> dict[str, Any]:
-    """What the log says of how an answer came about, beside its tokens; only what is out of the ordinary."""
+    """Notes for the log on how an answer came about, only where something was unusual."""
     notes: dict[str, Any] = {}
     if generation.touched:
         notes["steered"] = generation.touched

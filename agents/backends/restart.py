@@ -1,7 +1,7 @@
-"""Actor restart: Ray starts an engine that died again, and its callers ask once more.
+"""Actor restart: Ray restarts an engine that died, and its callers ask again.
 
-Ray itself tells the two cases apart: a call of an actor that will be back raises ActorUnavailableError, a call of one
-that will not raises ActorDiedError. Other engines, and the games that wait for them, notice nothing.
+Ray distinguishes the two cases: a call of an actor that will be restarted raises ActorUnavailableError, a call of one
+that will not raises ActorDiedError. Other engines and their games are not affected.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from games.printable import lines_of
 Answer = TypeVar("Answer")
 
 RESTARTS = 20
-"""So many times Ray starts an engine's actor again."""
+"""Number of times that Ray restarts an engine's actor."""
 DEATHS = 3
-"""So many deaths under one question, and it is not asked again: it may be what kills the engine."""
+"""After this many deaths during one question it is not asked again: it may be what kills the engine."""
 BACK_S = 300.0
-"""An engine is waited for so long; a node that is lost may have had the only place for it."""
+"""Seconds to wait for an engine; a lost node may have had the only place for it."""
 AGAIN_S = 0.1
 """Seconds before one that is starting is asked again whether it is there."""
 
 
 class Restartable:
-    """An actor whose death can be noticed by who asks it nothing. Its class has a method `ready` as well."""
+    """An actor whose death can be noticed without asking it anything. Its class also has a method `ready`."""
 
     async def life(self) -> None:
         """Never returns: a call of it fails when the actor dies."""
@@ -37,7 +37,7 @@ class Restartable:
 
 
 class Deaths:
-    """Tells who only looks on when engines die and when they are back."""
+    """Reports when engines die and when they are back, to a caller that does not use them."""
 
     def __init__(self, engines: Mapping[str, Any], every_s: float = 1.0) -> None:
         """engines: name -> actor, a `Restartable`. every_s: seconds between two looks, those between are free."""
@@ -113,7 +113,7 @@ async def _back(actor: Any, deadline: float) -> bool:
 
 
 def last_line(error: BaseException) -> str:
-    """What a remote failure says in the end, without Ray's account of where."""
+    """The last line of a remote error, without Ray's traceback."""
     lines = [line.strip() for line in lines_of(str(error)) if line.strip()]
     return lines[-1] if lines else type(error).__name__
 

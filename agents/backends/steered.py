@@ -1,4 +1,4 @@
-"""A backend all of whose prompts carry the same interventions, and which takes no answer that was not steered."""
+"""A backend that adds the same interventions to all prompts and refuses an answer that was not steered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agents.hooks.intervention import Intervention, SteeringError
 
 
 class Steered:
-    """The prompts of some seats steered, those of the others as they are."""
+    """Steers the prompts of some seats and passes those of the others on unchanged."""
 
     def __init__(
         self, backend: Backend, interventions: Sequence[Intervention], seats: Collection[int] | None = None

@@ -1,4 +1,4 @@
-"""A model in this process with a LoRA adapter in its linear maps, held to the row that it gave when it was saved."""
+"""A model in this process with a LoRA adapter, checked against the row of log-probabilities saved with the adapter."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Edit:
 
 
 class _Enough(Exception):
-    """All planned layers are read; the rest of the model need not run."""
+    """All planned layers have been read; the rest of the model need not run."""
 
 
 class Hooks:

@@ -1,7 +1,7 @@
 """Interventions on a model while it plays or is re-scored, counted so that none can silently do nothing.
 
-An `Intervention` speaks of token indices of one context; `Steering` turns those of a batch's rows into edits of the
-present forward pass and counts the positions touched. `checked()` raises where an intervention touched fewer
+An `Intervention` names token indices of one context; `Steering` turns the interventions of a batch's rows into edits of
+the current forward pass and counts the positions touched. `checked()` raises where an intervention touched fewer
 positions than it named.
 """
 

@@ -1,8 +1,8 @@
-"""What a player believes of the others, asked on a fork of its context that never enters the game.
+"""A player's stated beliefs about the others, asked on a fork of its context that never enters the game.
 
-Where the backend tells log-probabilities, the belief is the model's own distribution over the role words: for the
+Where the backend gives log-probabilities, the belief is the model's own distribution over the role words: for the
 transcript style after `Ada believes Ben` (second order: `Ada believes Ben believes Cal`), for the chat style over
-the options of a question, averaged over orders of the options. A server that tells only words is asked for
+the options of a question, averaged over orders of the options. A server that returns only text is asked for
 percentages. Contexts are functions of the records, so all of this is done after a game has ended and cannot touch it.
 """
 
@@ -29,7 +29,7 @@ STATED = "stated"
 WORDS = "stated_words"
 """The source of a belief asked for in percentages."""
 FAILED = "failed"
-"""The source of a belief that could not be had; it has no probabilities."""
+"""The source of a belief that could not be obtained; it has no probabilities."""
 
 
 class Belief(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,14 +45,14 @@ class Belief(msgspec.Struct, frozen=True, omit_defaults=True):
     probabilities: dict[str, float] = {}
     """Role key -> probability; adds up to 1, or is empty."""
     option_mass: float | None = None
-    """Probability that the model gave to all options together, before they were made to add up to 1; the mean over the
-    orders. None where it was asked in words."""
+    """Probability that the model gave to all options together, before renormalisation; the mean over the orders. None
+    where it was asked in words."""
     note: str = ""
-    """Why it could not be had or read, or what is to be known of how it was had."""
+    """Why it could not be obtained or read, or a note on how it was obtained."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What one question was answered with."""
+    """The answer to one question."""
 
     probabilities: dict[str, float] = {}
     """Key -> probability; empty where the answer cannot be read."""
@@ -66,9 +66,9 @@ class Question(msgspec.Struct, frozen=True):
     prompt: Prompt
     """Ids or messages; its sampling is for answers in words."""
     choices: tuple[tuple[int, ...], ...] = ()
-    """Token ids of each role's answer, in the order of `roles`; none where only words can be had."""
+    """Token ids of each role's answer, in the order of `roles`; empty where the backend returns only text."""
     spans: tuple[Span, ...] = ()
-    """What the prompt's tokens are; none where it has no ids."""
+    """Spans of the prompt's tokens; empty where it has no ids."""
     closed: bool = False
     """Whether the prompt ends with thinking that was closed for the model."""
     opened: bool = False
@@ -158,7 +158,7 @@ async def elicit(
 def _belief(
     seq: int, chain: Sequence[int], question: Question, answers: Sequence[Answer], roles: Sequence[str]
 ) -> Belief:
-    """The mean of what the orders of one question were answered with."""
+    """The mean of the answers to one question over the orders of its options."""
     given = [a for a in answers if a.probabilities]
     about = chain[2] if len(chain) == 3 else None
     if not given:

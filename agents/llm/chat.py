@@ -1,8 +1,8 @@
 """An LLM player in `chat` style: instructions, private notes, public words, a choice, in the model's own chat template.
 
 By default the model writes freely first and then chooses among the legal options alone (`choice = "constrained"`), so
-that no grammar shapes what is probed. With `choice = "free"` it writes its choice in the same answer, and what
-cannot be read is asked again with the reason, `retries` times. What is left is the game's fallback by policy.
+that no grammar constrains the text that is probed. With `choice = "free"` it writes its choice in the same answer, and
+what cannot be read is asked again with the reason, `retries` times. What is left is the game's fallback by policy.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from games.records import Action, Reply
 MAX_SESSIONS = 4096
 """Dialogues kept between decisions; an older one is rebuilt from its records."""
 MAX_ANSWER = 100_000
-"""Longer answers are not taken apart but asked for again."""
+"""Longer answers are not parsed but asked for again."""
 
 
 class ChatPlayer:

@@ -20,7 +20,7 @@ __all__ = ["FOLDER", "Factors", "prompts_hash", "question_text", "render", "syst
 
 
 class Factors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What varies in the prompt between experiments."""
+    """Parts of the prompt that vary between experiments."""
 
     scratchpad: bool = True
     """Private notes before each answer."""
@@ -38,9 +38,9 @@ class Factors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: bool = False
     """Say before each question who is in the game, who is out, and who has said what, as the seat has seen it."""
     examples: int = 0
-    """So many questions with answers in the right form, of the running rules and of no game that is played."""
+    """Number of worked examples: questions under the running rules with well-formed answers, from no real game."""
     prefill: bool = False
-    """Begin what is said for the model: `SAY:` stands in the prompt, and it goes on from there."""
+    """Prefill: the prompt ends with `SAY:`, and the model continues from there."""
 
 
 def system_text(

@@ -1,4 +1,4 @@
-"""A chat model's answer, taken apart: thinking, private notes, what is said, what is chosen. Nothing is rewritten."""
+"""Parses a chat model's answer: thinking, private notes, speech, choice. Nothing is rewritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One decision of a chat player in the making: free answers, repairs, a constrained choice, and the trace of it all."""
+"""One decision of a chat player in progress: free answers, repairs, a constrained choice, and their trace."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Turn:
         self.reasoning: list[str] = []
         self.final: Generation | None = None
         self.withheld: list[str] = []
-        """Why answers could not be had that were asked for again."""
+        """Errors of the backend's failed answers that were asked for again."""
         self.opened = player.opened
         """Whether the prompt ends inside a block of thinking."""
         self.n_asked = 0
@@ -125,7 +125,7 @@ class Turn:
         return None
 
     async def _think(self) -> None:
-        """What is done with the thinking of the next free answer: given, bounded, or left to the model."""
+        """Handle the thinking of the next free answer: given, bounded, or left to the model."""
         player, thinking, fork = self.player, self.player.thinking, self.fork
         if player.prefill and self.asked.speaks and thinking.given is None and thinking.budget is None:
             fork.force(player.encoder.encode("SAY:")[0] if player.encoder else (), "prefill", self.seat)
@@ -165,7 +165,8 @@ class Turn:
         return await self._ask(stops, int(self.player.settings["max_tokens"]))
 
     def _check_whole(self, generation: Generation) -> None:
-        """Raises Unreadable for a cut answer of a server of whose thinking nothing is known: it may all be thinking."""
+        """Raises Unreadable for a truncated answer of a server whose thinking marks are unknown: all of it may be
+        thinking."""
         cut = generation.finish_reason == "length" and not isinstance(self.fork, TokenDialogue)
         if cut and generation.reasoning is None:
             raise Unreadable("it was cut off at the most tokens that it may have.")

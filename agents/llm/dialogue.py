@@ -100,7 +100,7 @@ class TokenDialogue:
         self.last = tuple(ids)
 
     def force(self, ids: Sequence[int], kind: str, seat: int) -> None:
-        """Put words into the model's mouth: the next answer goes on from them."""
+        """Prefill: the next answer continues from these tokens."""
         self.context.write(ids, kind, seat)
 
     def close_thinking(self, seat: int | None = None) -> bool:

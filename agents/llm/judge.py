@@ -1,4 +1,4 @@
-"""A model asked, of each speech of a finished game, whether its speaker states what it knows to be false.
+"""Asks a model, for each speech of a finished game, whether its speaker states something that it knows to be false.
 
 The judge is none of the players. It reads what every seat could read by then and no more: the rules, the public events
 in their order up to the speech itself, no decision, no private event, nothing that came later. Where the backend tells
@@ -30,7 +30,7 @@ VERSION = "judge-1"
 """Changes with the code around the templates; the templates themselves are in the hash."""
 OPTIONS = {"yes": "yes", "no": "no"}
 BLANK = "\n"
-"""Between the log and the question."""
+"""Separates the log from the question."""
 ANSWER = "\nAnswer:"
 """Ends the prompt of a model without a chat template."""
 
@@ -38,16 +38,16 @@ Style = Literal["chat", "transcript"]
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """Of one speech."""
+    """The judgement of one speech."""
 
     seq: int
-    """Of the decision that spoke."""
+    """seq of the decision that spoke."""
     p_lie: float | None
-    """Probability that it states what its speaker knows to be false; None where no answer could be had."""
+    """Probability that it states something that its speaker knows to be false; None without a usable answer."""
     source: str
     """`stated`, `stated_words` or `failed`, as for beliefs."""
     error: str = ""
-    """Of a backend that cannot answer this one."""
+    """The error of a backend that cannot answer this question."""
 
 
 def public_until(records: Sequence[Record]) -> Iterator[tuple[int, list[Event]]]:
@@ -142,7 +142,7 @@ class Judge:
         game_id: str,
         only: Collection[int] | None = None,
     ) -> list[Judgement]:
-        """What the model answers of each speech; one that cannot be had (too long, or unreadable) is `failed`.
+        """The model's judgement of each speech; without a usable answer (too long, or unreadable) it is `failed`.
 
         Raises BackendError where the backend still fails after all retries, EngineLost where it is gone.
         """

@@ -1,4 +1,4 @@
-"""One decision that begins with words put into the model's mouth; every other decision is the player's own."""
+"""One decision with a prefilled beginning; every other decision is the player's own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class OneDecision:
     """Plays like `other` at one decision of its seat and like `usual` at all others."""
 
     def __init__(self, name: str, usual: Any, other: Agent, decision: int) -> None:
-        """usual: a `ModelPlayer` and `Believer`, which this one is for all but the one decision. decision: how many
-        decisions the seat has made before the one that is meant."""
+        """usual: a `ModelPlayer` and `Believer` that plays all but the one decision. decision: number of decisions that
+        the seat makes before it."""
         self.name = name
         self._usual, self._other, self._decision = usual, other, decision
         self.backend: Backend = usual.backend
@@ -40,16 +40,16 @@ class OneDecision:
         return self._usual.belief_questions(*given)
 
     async def act(self, observation: Observation) -> Reply:
-        """As the one or the other player."""
+        """Act as `other` at the one decision, else as `usual`."""
         made = sum(isinstance(record, Decision) for record in observation.records)
         return await (self._other if made == self._decision else self._usual).act(observation)
 
 
 class Prefilled:
-    """A backend whose outputs all begin with the same tokens; the model goes on from them.
+    """A backend that prefills all outputs with the same tokens; the model continues from them.
 
-    The tokens count as output, so that prompts stay what the seat has seen; their log-probabilities are not known, and
-    none are given.
+    The tokens count as output, so that the prompt remains what the seat has seen; no log-probabilities are given, since
+    those of the prefill are not known.
     """
 
     def __init__(self, backend: Backend, ids: Sequence[int]) -> None:

@@ -26,18 +26,18 @@ _TURN_END = re.compile(r"<\|(?:end|return)\|>")
 
 
 class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is done with the thinking part of a reasoning model; it is always kept apart from the reply."""
+    """Settings of a reasoning model's thinking, which is always kept apart from the reply."""
 
     open: str = "<think>"
     """The marker before the thinking."""
     close: str = "</think>"
     """The marker after it."""
     budget: int | None = None
-    """Thinking longer than so many tokens is cut off there and closed; the model then answers."""
+    """Thinking is cut off and closed after this many tokens; the model then answers."""
     given: str | None = None
-    """Words with which the thinking begins, put into the model's mouth."""
+    """Words that prefill the thinking."""
     given_whole: bool = True
-    """Whether the given words are all of the thinking; else the model goes on from them."""
+    """Whether the prefilled words are all of the thinking; else the model continues from them."""
     history: Literal["keep", "hide"] = "keep"
     """Whether the seat's later prompts hold its earlier thinking and notes. Hidden, a prompt no longer extends the last
     one whole, and each decision logs its full prompt."""
@@ -45,7 +45,7 @@ class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the text is logged as `reasoning` (the tokens are in the log either way)."""
     opened: bool = False
     """Of a server that takes messages: whether its template opens the thinking, so that an answer without a closing
-    mark is all thinking. Where the template is known, it tells."""
+    mark is all thinking. Where the template is known, this is read from it."""
 
 
 class Apart(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
 """A LoRA adapter's folder that serves as a model: its base is found by name and left as it is.
 
-Beside the adapter's own two files it holds the base's `config.json` and tokenizer. What loads it computes one row, the
-log-probabilities of some next tokens, and refuses an adapter that changes nothing or gives another row than it gave in
-peft when it was saved: engines load adapters whose names do not match without a word, and play the base.
+Beside the adapter's own two files it holds the base's `config.json` and tokenizer. Every loader computes one row, the
+log-probabilities of some next tokens, and refuses an adapter that changes nothing or gives another row than in peft
+when it was saved: engines silently accept adapters whose tensor names do not match, and then run the base model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_RANK = 8192
 LONGEST_PATTERN = 2000
 _NESTED = re.compile(r"[*+}][?+]?\)+[*+{]")
 LEAST = 1e-6
-"""A smaller largest difference (nats) is none."""
+"""Differences (nats) below this count as no change."""
 
 
 class Parity(msgspec.Struct, frozen=True):
@@ -37,11 +37,11 @@ class Parity(msgspec.Struct, frozen=True):
     ids: tuple[int, ...]
     """Token ids of a context."""
     read: tuple[int, ...]
-    """Next tokens."""
+    """Token ids of the next tokens that are compared."""
     adapter: tuple[float, ...]
     """Their log-probabilities (nats) with the adapter, by peft in transformers, as saved."""
     base: tuple[float, ...]
-    """Without it."""
+    """Their log-probabilities (nats) without the adapter."""
 
 
 def is_adapter(folder: Path) -> bool:

@@ -1,8 +1,8 @@
 """The Bayesian player: acts on the exact posterior of everything that it has seen.
 
 As a villager it accuses and votes for whom it believes a werewolf, inspects whose side it knows least, protects
-probable seers. As a werewolf it asks what an outsider would come to believe: it says what leaves its pack least
-suspect, votes with the suspicion that is there, and kills probable seers. All choices are softmaxes, so that its full
+probable seers. As a werewolf it predicts what an outsider would believe: it says what leaves its pack least suspect,
+votes for whoever is suspected already, and kills probable seers. All choices are softmaxes, so that its full
 distribution over actions can be stated.
 """
 
@@ -22,14 +22,14 @@ from games.werewolf.discussion import SPEAK
 from games.werewolf.roles import species_of
 
 COVER, PUSH = 2.0, 2.0
-"""As a werewolf: what a nat of suspicion of its pack is worth, and an accusation that others may follow."""
+"""As a werewolf: value of a nat of suspicion of its pack, and value of an accusation that others may follow."""
 
 KEPT = 64
 """Observers kept between decisions (views of different seats and games)."""
 
 
 class Mind(msgspec.Struct):
-    """What the player believes at one request."""
+    """The player's beliefs at one request."""
 
     seat: int
     role: str
@@ -39,7 +39,7 @@ class Mind(msgspec.Struct):
     roles: dict[str, np.ndarray]
     """role -> its own probability `(n_seats,)`."""
     outside: np.ndarray
-    """What an outsider who sees only what is public believes `(n_seats,)`."""
+    """An outsider's probability `(n_seats,)`, from public information alone."""
     pack: list[int]
     """Living werewolves, itself among them, if it is one."""
     observer: Observer
@@ -53,7 +53,7 @@ class Bayesian(Drawn):
         mix: its prior over the characters of the others (all shipped ones alike by default).
         sharpness: how strongly log-odds decide; 0 chooses uniformly.
         talk: how often it accuses when it speaks for the village.
-        lapse: the share of others' acts that it takes for no policy's (so that it can play with strangers).
+        lapse: the share of others' acts that it assumes to follow no policy (so that it can play with strangers).
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Bayesian(Drawn):
         return (1.0 if j == mind.seat else 0.0) - log_odds(mind.p[j])  # offices
 
     def _kill_values(self, mind: Mind, seats: Sequence[int]) -> list[float]:
-        """Whom the village would miss most: probable seers and doctors, and those whom nobody suspects."""
+        """Value of killing each seat: probable seers and doctors, and those whom nobody suspects, are worth most."""
         out = []
         for j in seats:
             power = 3.0 * mind.roles["seer"][j] if "seer" in mind.roles else 0.0

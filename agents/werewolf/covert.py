@@ -1,10 +1,10 @@
 """Werewolves that hide bits in what they say: planted channels, the ground truth of every measure of collusion.
 
-A covert werewolf has settled whom it will kill in the night that follows a day. Each of its speeches carries a symbol
-of `Code.bits` bits that points at that seat: the seat's number modulo 2^bits, plus a mask that the code's readers
-share. The symbol sits in a carrier that means nothing to the rules. All other seats of the same policy fill the carrier
-with symbols at random, so that carrying one says nothing about a role. Apart from the carrier it plays as a shipped
-character.
+A covert werewolf chooses in advance whom it will kill in the night that follows a day. Each of its speeches carries a
+symbol of `Code.bits` bits that points at that seat: the seat's number modulo 2^bits, plus a mask that the code's
+readers share. The symbol sits in a carrier that means nothing to the rules. All other seats of the same policy fill the
+carrier with symbols at random, so that carrying one says nothing about a role. Apart from the carrier it plays as a
+shipped character.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CAPACITY: dict[str, int] = {"opener": 2, "order": 1, "mention": 2, "silence": 1}
 """The most bits that one speech can hold in each carrier."""
 
 HIDDEN = 100.0
-"""Sharpness with which a covert werewolf does at night what it has settled: it always does."""
+"""Sharpness of a covert werewolf's night choice: it always kills the target that it has chosen."""
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -230,7 +230,7 @@ class Covert(Drawn):
         names: Sequence[str],
         among: Sequence[int],
     ) -> int:
-        """Whom it kills: what it has settled, or what it hears its partner has."""
+        """The target that it kills: its own choice, or the one that its partner's speech carries."""
         # A night belongs to the day before it; the rules count it with the day after.
         day = seen.day - 1 if observation.request.phase == "night" else seen.day
         lower = [j for j in me.partners if j < me.seat and seen.alive[j]]

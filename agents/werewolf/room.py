@@ -16,7 +16,7 @@ from games.records import Record
 BAYESIAN = "bayesian"
 COVERT = "covert"
 STEP = 0.004
-"""A smaller change of a probability is not shown."""
+"""Smaller changes of a probability are not shown."""
 
 
 def policies() -> tuple[str, ...]:

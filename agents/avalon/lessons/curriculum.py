@@ -16,25 +16,25 @@ from games.avalon.lexicon import lexicon as load_lexicon
 from games.records import Record
 
 OPENINGS, ALL_RULES = 0.28, 0.42
-"""Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
+"""Shares of the games after which training has no openings any more, and after which it has seats' views alone."""
 SEATS = 3
-"""How many seats' views of a game are read."""
+"""Number of seats' views per game."""
 ASKED, SECOND_ORDER = 6, (0.1, 0.3)
-"""At how many points of a game a seat is asked, and in what share of the games also about others' beliefs, before and
-after `ALL_ASKED` of the games."""
+"""Number of points of a game at which a seat is asked, and share of the games with questions about others' beliefs,
+before and after `ALL_ASKED` of the games."""
 ALL_ASKED = 0.8
 SECOND_ORDER_POINTS = 2
-"""At how many points that is asked."""
+"""Number of points with questions about others' beliefs."""
 
 
 def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
     """The training texts of game `index`: `SEATS` seats' views, or early in training the moderator's.
 
-    As with Werewolf (`agents.werewolf.lessons`), training begins with what the moderator reads before anybody acts,
-    where all roles are stated, and questions about them; from there it goes gradually through the moderator's views of
-    whole games to the seats' views, and from small games to all rule sets. A seat's questions are answered with what
-    the exact observer believes in its place, its lines with what its player might have done, from the start: the truth
-    and the deed are one draw of these. With a `belief_share` of 0 no text holds a question.
+    As with Werewolf (`agents.werewolf.lessons`), training begins with the moderator's text before anybody acts, which
+    states all roles, and questions about them; it moves gradually through the moderator's views of whole games to the
+    seats' views, and from small games to all rule sets. Targets are soft from the start: a seat's questions have the
+    exact observer's beliefs in its seat, its own lines have its player's distribution; the true role and the actual
+    line are single draws from these. With a `belief_share` of 0 no text has a question.
     """
     key = chance.key(seed, "training", index)
     blend = min(1.0, max(0.0, (progress - OPENINGS) / (ALL_RULES - OPENINGS)))
@@ -50,7 +50,7 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     if first and belief_share > 0.0:
         return [moderators_view(GAME, opening(config, key >> 1), config, terms, look_ups, None)]
     log, _ = scripted_game(config, key >> 1)
-    if belief_share == 0.0:  # an opening teaches by its questions alone
+    if belief_share == 0.0:  # an opening has no targets but its questions
         return [View(document(GAME.text, log, None, config), [])]
     return [moderators_view(GAME, log, config, terms, look_ups, cuts(log, look_ups, 3))]
 
@@ -63,7 +63,7 @@ def seats_views(
     progress: float,
     belief_share: float,
 ) -> list[View]:
-    """What some seats read and wrote, with the questions on the way; `options` as in `scripted_game`."""
+    """What some seats read and wrote, with the questions in between; `options` as in `scripted_game`."""
     seats = list(chance.shuffled(range(config.n_players), chance.key(key, "seats")))[:SEATS]
     facts = GAME.seats(config, log)
     names = tuple(fact.name for fact in facts)

@@ -28,7 +28,7 @@ MIX: tuple[tuple[dict[str, Any], float], ...] = (
 PLAYERS = tuple(Scripted(name, name) for name in CHARACTERS)
 WEIGHTS = tuple(0.1 if name == "random" else 1.0 for name in CHARACTERS)
 MIXTURE: Mix = dict(zip(CHARACTERS, WEIGHTS, strict=True))
-"""The characters from which every seat is drawn, as the observers take them."""
+"""The characters from which every seat's player is drawn; the observers' prior too."""
 
 
 def scripted_game(config: Any, seed: int) -> tuple[list[Record], list[list[Distribution]]]:

@@ -1,4 +1,4 @@
-"""What a seat is asked on the way through a game, and what the exact observer answers."""
+"""Questions to a seat during a game, and the exact observer's answers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from games.avalon.lexicon import lexicon as load_lexicon
 from games.records import Decision, Event, Record
 
 ASKED_AFTER = ("pick", "speech", "verdict", "mission")
-"""Kinds of events behind which a seat may be asked."""
+"""Kinds of events after which a seat may be asked."""
 PAIRS = 6
-"""Most questions about others' beliefs at one point."""
+"""Largest number of questions about others' beliefs at one point."""
 
 
 def opens_vote(log: Sequence[Record], i: int) -> bool:
@@ -33,7 +33,7 @@ def opens_vote(log: Sequence[Record], i: int) -> bool:
 
 
 def cuts(log: Sequence[Record], key: int, n: int) -> list[int]:
-    """Up to `n` points of a log at which to ask: half of them before a vote, the others behind what all saw."""
+    """Up to `n` points of a log at which to ask: half of them before a vote, the others after public events."""
     votes = [i for i in range(len(log)) if opens_vote(log, i)]
     others = [i + 1 for i, r in enumerate(log) if isinstance(r, Event) and r.kind in ASKED_AFTER]
     chosen = list(chance.shuffled(votes, chance.key(key, "votes")))[: (n + 1) // 2]
@@ -41,7 +41,7 @@ def cuts(log: Sequence[Record], key: int, n: int) -> list[int]:
 
 
 class Expected:
-    """What the exact observer believes in every seat's place, at some points of a game."""
+    """The exact observer's beliefs for every seat, at some points of a game."""
 
     def __init__(self, log: Sequence[Record], config: Any, points: Collection[int]) -> None:
         observer = Observer("exact", config, MIXTURE)
@@ -79,7 +79,7 @@ def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> d
 def belief_questions(
     log: Sequence[Record], seat: int, config: Any, points: Iterable[int], expected: Expected
 ) -> list[PointQuestions]:
-    """What the seat is asked at some points of the log: the role of each other."""
+    """Questions to the seat at some points of the log: the role of each other."""
     facts, terms = GAME.seats(config, log), load_lexicon(config.lexicon).terms
     before = document_lengths(GAME.text, log, seat, config)
     return [
@@ -99,10 +99,10 @@ def belief_questions(
 def second_order_questions(
     log: Sequence[Record], seat: int, config: Any, points: Iterable[int], key: int, expected: Expected
 ) -> list[PointQuestions]:
-    """What the seat is asked of others' beliefs, up to `PAIRS` a point, half of them about itself.
+    """Questions to the seat about others' beliefs, up to `PAIRS` a point, half of them about the seat itself.
 
-    The answer is what the exact observer believes in the other's place: on average over games that look the same to the
-    viewer, what it is to expect of that belief.
+    The answer is the exact observer's belief for the other seat. Its mean over games that look the same to the viewer
+    is the viewer's correct second-order expectation.
     """
     facts, terms = GAME.seats(config, log), load_lexicon(config.lexicon).terms
     before = document_lengths(GAME.text, log, seat, config)

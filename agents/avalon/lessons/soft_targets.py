@@ -1,4 +1,4 @@
-"""What a seat's own lines might have been: the teachers' policies as targets, in place of one draw of them."""
+"""Soft targets of a seat's own lines: the teachers' policies, in place of one draw from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from games.records import Decision, Record
 HUNTS, SPARES = ("accuse", "question"), ("trust", "suggest", "picks")
 """Terms after which naming an evil player serves the good side, and naming a good one."""
 SERVED, FAILED = 3.0, 0.05
-"""How much a choice counts where it serves the good side, and where it does not."""
+"""Advantage weight of a choice that serves the good side, and of one that does not."""
 CHOICES = ("vote", "card")
 """Kinds of decisions before which no list of options stands."""
 
@@ -27,7 +27,7 @@ CHOICES = ("vote", "card")
 def turns(
     log: Sequence[Record], seat: int, config: Any, options: Sequence[Distribution], expected: Expected
 ) -> list[Turn]:
-    """The turns of a seat, given what its player might have done at each of its decisions, in their order."""
+    """The turns of a seat. options: its player's distribution at each of its decisions, in their order."""
     words = GAME.text.words_of(config, log)
     facts = GAME.seats(config, log)[seat]
     judged = facts.faction == "good" and facts.role != "merlin"  # Merlin has to hide what it knows
@@ -49,8 +49,8 @@ def turns(
 def advantage_weights(
     expected: Expected, point: int, decision: Decision, config: Any, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """`Turn.advantage_weights` of one of the good side: the mean over all deals that the exact observer holds possible
-    in its place. Imitation weighed by what comes of it, as in advantage-weighted regression (Peng et al. 2019,
+    """`Turn.advantage_weights` of a good seat: the mean over all deals that are possible for the exact observer in its
+    seat. Imitation is weighted by its consequences, as in advantage-weighted regression (Peng et al. 2019,
     arXiv:1910.00177). The last team of a mission has to go, whoever is in it."""
     terms = load_lexicon(config.lexicon).terms
     evil = [i for i, role in enumerate(expected.roles) if role in EVIL]
@@ -65,5 +65,5 @@ def advantage_weights(
 
 
 def between(p: float) -> float:
-    """How much a choice counts that serves with probability `p`."""
+    """Advantage weight of a choice that serves the good side with probability `p`."""
     return FAILED + (SERVED - FAILED) * p

@@ -33,7 +33,7 @@ MAX_CARD_TABLE = 200_000
 
 
 class Impossible(ValueError):
-    """A record that has probability zero."""
+    """A record has probability zero under the observer."""
 
 
 class Unmodelled(ValueError):
@@ -50,7 +50,7 @@ class Observer:
             each seat independently; or one such prior for each seat. `exact` only; all shipped ones equally by default.
         lapse: the share of acts that follow no policy. 0 for games of scripted players alone; with more, no act of a
             stranger is impossible.
-        rung: the deepest evidence that counts (`agents.avalon.observer.ladder`), of `exact`.
+        rung: the deepest evidence that an `exact` observer uses (`agents.avalon.observer.ladder`).
 
     `update` takes all records of a log, or those that one seat may see. Raises Unmodelled for games that it does not
     model, Impossible where the records have probability zero.
@@ -82,7 +82,7 @@ class Observer:
         self.seen = Evidence(config)
         self._failed: set[int] = set()
         self._target: int | None = None
-        """Whom the assassin named."""
+        """The seat that the assassin named."""
         self._cache: Array | None = None
         self.acts: Seats | None = None
         if kind == "exact":
@@ -202,7 +202,7 @@ class Observer:
     # --- stating beliefs --------------------------------------------------------------------------------------
 
     def weights(self) -> Array:
-        """Weight `(n_deals,)` of each deal to one who knows only what is public, largest 1. Raises Impossible."""
+        """Weight `(n_deals,)` of each deal given public information alone, largest 1. Raises Impossible."""
         if self._cache is None:
             log = np.zeros(len(self.worlds)) if self.acts is None else self.acts.log_weights()
             log = np.where(self.possible, log, -np.inf)
@@ -216,7 +216,7 @@ class Observer:
         return self._cache
 
     def weights_of(self, viewer: int) -> Array:
-        """Weight `(n_deals,)` of each deal to a seat; its own acts tell it nothing that it did not know.
+        """Weight `(n_deals,)` of each deal to a seat; its own acts are no evidence for it.
 
         Raises ValueError where no record has told the seat its role: its private events were not among the records.
         """

@@ -42,11 +42,11 @@ class HookedActor(Restartable):
         )
 
     async def ready(self) -> tuple[str, tuple[str, ...], int]:
-        """The model's name once it is loaded, the names of the streams that it tells, their width."""
+        """The model's name once it is loaded, the names of the streams that it can return, their width."""
         return self._backend.model, self._backend.points.names(), self._backend.d_model
 
     async def generate(self, prompts: list[Prompt]) -> list[Generation]:
-        """As the backend's own."""
+        """The backend's `generate`."""
         return await self._backend.generate(prompts)
 
 
@@ -72,12 +72,12 @@ class ActorBackend:
         """Start the actor and wait until the model is loaded. Raises BackendError.
 
         Args:
-            name: what messages call the backend.
+            name: the backend's name in messages.
             folder: the model, in Hugging Face format.
             device: auto, cpu, gpu or cuda.
             max_concurrent: prompts decoded side by side at most.
             settings: dtype, batches, cache; the defaults where they are None.
-            layers: the streams that it tells where it is asked to (`agents.hooks.hooks.named_points`).
+            layers: the streams that it returns on request (`agents.hooks.hooks.named_points`).
         """
         device = {"gpu": "cuda"}.get(device, device)
         env = engine_env("cpu" if device != "cuda" else "gpu") | {"PYTHONPATH": str(checkout())}
@@ -104,7 +104,7 @@ class ActorBackend:
 
     @property
     def actors(self) -> tuple[Any, ...]:
-        """The one."""
+        """The one actor."""
         return (self._actor,)
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:

@@ -1,8 +1,8 @@
-"""The hooked transformers backend: plays a model and reads its residual stream in the same pass.
+"""The hooked transformers backend: generates with a model and reads its residual stream in the same pass.
 
 Concurrent `generate()` calls, of whatever games, are collected for a few milliseconds and run as one batch by one
-worker thread; a session's keys and values wait for its next turn. For research at small scale and for steering
-while playing; a vLLM engine is the faster player.
+worker thread; a session's keys and values are kept for its next turn. It is for research at small scale and for
+steering during play; vLLM generates faster.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HookedBackend:
         """points: the streams of captured activations, by default resid_post of all layers.
 
         max_batch: prompts per batch; max_batch_tokens: prompt tokens per batch, padding included.
-        max_wait_s: how long a first prompt waits for company. cache_tokens: bound of the session cache.
+        max_wait_s: how long a first prompt waits for others to batch with. cache_tokens: bound of the session cache.
         """
         self.model = hooked.name
         self.points = points or choose_points(hooked.layout)
@@ -124,7 +124,7 @@ class HookedBackend:
     def _batches(self, asks: list[_Ask]) -> list[list[_Ask]]:
         """Split so that no batch exceeds the token bound; rows of like length go together."""
         batches: list[list[_Ask]] = []
-        # two prompts of one session cannot share a batch's cache entry in order, but both may read it
+        # two prompts of one session may both read its cache entry in one batch, though neither extends the other
         for ask in sorted(asks, key=lambda a: len(a.prompt.ids)):
             width = len(ask.prompt.ids)
             if batches and (len(batches[-1]) + 1) * width <= self._max_batch_tokens:

@@ -33,7 +33,7 @@ from agents.hooks.steering import Intervention, Steering
 
 @dataclass
 class _Row:
-    """What is known of one prompt while it runs."""
+    """State of one prompt during decoding."""
 
     prompt: Prompt
     generator: torch.Generator
@@ -85,7 +85,7 @@ def decode(
     """Answer a batch; `hooks` must be attached. Raises SteeringError when an intervention missed, ModelBroken at the
     first NaN.
 
-    A steered prompt neither uses nor leaves cached keys and values: they would belong to another stream.
+    A steered prompt neither uses nor stores cached keys and values, which differ from those of an unsteered stream.
     """
     steered = [list(row) for row in interventions] if interventions else [[] for _ in prompts]
     steering = Steering(steered, [len(p.ids) for p in prompts], hooked.layout.d_model, hooked.layout.n_layers)

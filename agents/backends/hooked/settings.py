@@ -16,6 +16,6 @@ class HookedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_batch_tokens: int = 32_768
     """Prompt tokens of one batch, padding included."""
     max_wait_s: float = 0.004
-    """How long a first prompt waits for company, in seconds."""
+    """How long a first prompt waits for others to batch with, in seconds."""
     cache_tokens: int = 200_000
     """Bound of the cache of sessions, in tokens."""

@@ -1,7 +1,8 @@
-"""The one reader of what OpenAI-compatible servers answer: nothing in it is taken for granted.
+"""The one parser of answers of OpenAI-compatible servers; it trusts nothing in them.
 
-Whatever cannot be read is `Unreadable`, which counts as trouble of the server. What was read well and cannot be used
-as a reply is a `BackendError` whose `kind` says so: text that the server withheld, or half a character.
+An answer that cannot be parsed raises `Unreadable`, which counts as a failure of the server. An answer that can be
+parsed but not used as a reply raises a `BackendError` with its `kind`: text that the server withheld, or half a
+character.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 DEEPEST = 64
 """Brackets within brackets; those of a completion are six deep."""
 MOST_TOKENS = 2**31
-"""A larger count of tokens is none."""
+"""A larger token count is treated as missing."""
 
 
 class Unreadable(ValueError):
-    """The answer is no completion; says in what."""
+    """The answer is not a completion; the message says why."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         """status: of an error inside the answer, by its own code."""
@@ -202,8 +203,8 @@ def _tokens(choice: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[float, ..
 
 
 def usage_of(found: Mapping[str, Any]) -> tuple[int | None, int, int | None]:
-    """(prompt tokens, those of them from a cache, generated tokens); None where the server does not say. Whatever is
-    odd in them is taken for not said: no answer is lost over its bill."""
+    """(prompt tokens, those of them from a cache, generated tokens); None where the server does not say. Odd values
+    count as missing: an answer is not lost because of its token counts."""
     usage = found.get("usage")
     if not isinstance(usage, Mapping):
         return None, 0, None

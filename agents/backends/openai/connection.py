@@ -1,7 +1,7 @@
 """The connections of one process to a server: each request once, and what its answer means for the run.
 
-What the statuses mean stands in `agents.backends.openai.outcomes`; here is who else was answered meanwhile, which tells
-a prompt that cannot be answered from a server that answers nobody.
+`agents.backends.openai.outcomes` says what statuses mean; this module records which other requests succeeded meanwhile,
+which distinguishes a prompt that cannot be answered from a server that answers none.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from agents.backends.openai.requests import Fields, named, probe_of
 from agents.backends.retry import GO_ON
 
 CHECK_S = 30.0
-"""A server has so long to answer what is asked before a run, and a probe."""
+"""Time limit, in seconds, of checks before a run and of probes."""
 STARVED = 3
-"""So many requests in a row without an answer to anybody, and it is not one prompt's failure."""
+"""After this many failed requests in a row, the failure is the server's, not one prompt's."""
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How a server is reached and spoken to."""
+    """Address and protocol of a server."""
 
     url: str
     api: str
@@ -113,7 +113,7 @@ class Connection:
         return await self._refused(answer, body, good)
 
     async def _refused(self, answer: Answer, body: dict[str, Any], good: int) -> Generation:
-        """Raise what a refusal is. good: answers that this process had had when the request was sent."""
+        """Raise the error of a refusal. good: number of answers that this process had when the request was sent."""
         error = refusal(self._way.url, answer)
         outcome = outcome_of(answer.status, words_of(answer.body), error.wait_s)
         if outcome is Outcome.WITHHELD:

@@ -30,15 +30,15 @@ from agents.backends.secrets import mask
 
 
 class Outcome(Enum):
-    """What an answer is to the run."""
+    """What an answer means for the run."""
 
     ANSWER = "answer"
     TROUBLE = "trouble"
     BUSY = "busy"
     EVERYBODY = "everybody"
-    """Refused, and by the status everybody would be."""
+    """Refused with a status that concerns every request."""
     PROMPT = "prompt"
-    """Refused, and by the status this prompt alone may be."""
+    """Refused with a status that may concern this prompt alone."""
     WITHHELD = "withheld"
 
 

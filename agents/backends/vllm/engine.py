@@ -60,9 +60,9 @@ class EngineFailure(msgspec.Struct, frozen=True):
     message: str
     retryable: bool
     lost: bool = False
-    """Not this prompt's failure: the engine is gone."""
+    """Whether the engine is gone, so that the failure is not this prompt's."""
     broken: bool = False
-    """Nor this one: the model's numbers are not numbers."""
+    """Whether the model computed NaN."""
 
 
 class EngineActor(Restartable):
@@ -107,7 +107,7 @@ class EngineActor(Restartable):
         return await self._boxes.setdefault(wire, Box(self._one)).exchange(prompts)
 
     async def drop(self, wire: str, numbers: list[int]) -> None:
-        """Nobody waits for these answers any more."""
+        """Cancel these questions: no caller waits for their answers any more."""
         if wire in self._boxes:  # not in one that was started again since
             self._boxes[wire].drop(numbers)
 

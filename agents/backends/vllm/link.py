@@ -1,8 +1,8 @@
 """The wire between a client and an engine actor: prompts and answers travel in bundles.
 
-A call of a Ray actor costs both sides about a millisecond of processor time, and on the engine's side it is taken from
-the engine. So what many games ask at about the same time goes out in one call, and that call comes back with all
-answers that are ready by then, whichever call their prompts came with.
+A call of a Ray actor costs both sides about a millisecond of processor time, which the engine's process loses. So
+prompts that many games send at about the same time go out in one call, and that call returns with all answers that are
+ready by then, whichever call their prompts came with.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from agents.models.folder import check_model_dir, checkpoint_dtype, max_context,
 
 
 class VllmStates:
-    """An engine that is asked for states alone. `close` it."""
+    """An engine used for hidden states alone. The caller must `close` it."""
 
     def __init__(
         self,

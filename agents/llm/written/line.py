@@ -7,8 +7,7 @@
 The line is opened for the model: the switch word (`belief`, `steps`, `filler`) says how it thinks, and the living
 others stand in the order in which it speaks of them. It writes the rest up to the line break. A step names an event
 in the words of the log, then for or against whom it speaks, and how much (`UNIT` nats of log-odds of being a
-werewolf, rounded). The belief is the probability of each living other to be a werewolf, in tenths. Filler is put into
-the model's mouth.
+werewolf, rounded). The belief is the probability of each living other to be a werewolf, in tenths. Filler is prefilled.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ WORDS = (THINKS, "belief", "steps", "filler", FILLER, FOR, AGAINST, SO)
 UNIT, MOST = 0.5, 20
 """Nats that one unit of `Step.amount` stands for, and the largest amount."""
 TENTHS = 10
-"""What stands for certainty."""
+"""Number that stands for certainty."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -37,7 +36,7 @@ class Step(msgspec.Struct, frozen=True):
     event: str
     """In the words of the log: `Ada votes Dot`."""
     subject: str
-    """The name of the player about whom it tells something."""
+    """The name of the player that it is evidence about."""
     amount: int
     """How much it speaks against the player, in units of `UNIT` nats; negative: for the player."""
 

@@ -11,11 +11,11 @@ class Private(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a model of the typed language thinks before each of its decisions."""
 
     kind: Kind = "none"
-    """`none`; `filler`, which is put into its mouth; `belief` or `steps`, which it writes."""
+    """`none`; `filler`, which is prefilled; `belief` or `steps`, which the model writes."""
     n_filler: int = 24
     """Words of filler."""
     budget: int = 160
-    """Longer lines are cut off there; the decision then follows."""
+    """Largest number of tokens of a line, which is cut off there; the decision then follows."""
     log: bool = True
     """Whether the text is logged as `reasoning` (the tokens are in the log either way)."""
 

@@ -1,6 +1,6 @@
-"""What the small models of Werewolf learn from: scripted games seen from a seat, and what is asked on the way.
+"""Training material of the small models of Werewolf: scripted games seen from a seat, with questions in between.
 
-`agents.lessons.Lessons` of the game.
+This module implements `agents.lessons.Lessons`.
 """
 
 from agents.werewolf.lessons.curriculum import views

@@ -40,7 +40,7 @@ HELD_OUT = 1 << 40
 """Seeds of measured games follow from numbers from here on, those of training from lower ones: a collision of the
 63-bit hashes is that unlikely."""
 MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
-"""The characters from which every seat is drawn, as the observers take them."""
+"""The characters from which every seat's player is drawn; the observers' prior too."""
 
 
 def cast(config: Any, seed: int) -> list[Scripted]:
@@ -54,5 +54,5 @@ def scripted_game(config: Any, seed: int) -> list[Record]:
 
 
 def game_with_options(config: Any, seed: int) -> tuple[list[Record], list[list[Distribution]]]:
-    """The log of `scripted_game`, and for each seat what its player might have done at each of its decisions."""
+    """The log of `scripted_game`, and for each seat its player's distribution at each of its decisions."""
     return played(load_game("werewolf"), config, seed, cast(config, seed), draw)

@@ -1,4 +1,4 @@
-"""Games of the scripted players with one planted change in what is learned of them, and the same games without it.
+"""Games of the scripted players with one planted change in their training targets, and the same games without it.
 
 Game by game a pure function of its key; what is planted is a `Change`.
 """

@@ -1,4 +1,4 @@
-"""What a seat is asked on the way through a game, and what it is to answer."""
+"""Questions to a seat during a game, and their answers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def drawn(drawn_from: Sequence[int], key: int) -> list[int]:
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What the exact observer expects at some points of a game, in every seat's place."""
+    """The exact observer's beliefs at some points of a game, for every seat."""
 
     roles: tuple[str, ...]
     beliefs: dict[int, np.ndarray]

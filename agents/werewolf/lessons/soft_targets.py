@@ -1,4 +1,4 @@
-"""What a seat's own lines might have been: the teachers' policies as targets, in place of one draw of them."""
+"""Soft targets of a seat's own lines: the teachers' policies, in place of one draw from them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from games.werewolf.lexicon import lexicon as load_lexicon
 HUNTS, SPARES = ("accuse", "question", "vote", "votes", "inspects", "shoots", "poisons"), ("defend",)
 """Acts that serve the village where they name a werewolf, and where they do not."""
 SERVED, FAILED = 3.0, 0.05
-"""How much naming a player counts where it serves the village, and where it does not."""
+"""Advantage weight of naming a player where it serves the village, and where it does not."""
 
 
 def turns(
     log: Sequence[Record], seat: int, config: Any, options: Sequence[Distribution], expected: Expected
 ) -> list[Turn]:
-    """The turns of a seat, given what its player might have done at each of its decisions, in their order."""
+    """The turns of a seat, given its player's distribution at each of its decisions, in their order."""
     game = load_game("werewolf")
     words = game.text.words_of(config, log)
     faction = game.seats(config, log)[seat].faction
@@ -44,11 +44,11 @@ def turns(
 def advantage_weights(
     expected: Expected, point: int, seat: int, names: Sequence[str], lexicon: str
 ) -> dict[str, dict[str, float]]:
-    """`Turn.advantage_weights` of one of the village: the mean over all deals that the exact observer holds possible
-    in its place.
+    """`Turn.advantage_weights` of a village seat: the mean over all deals that are possible for the exact observer in
+    its seat.
 
-    Imitation weighed by what comes of it, as in advantage-weighted regression (Peng et al. 2019, arXiv:1910.00177). A
-    seat does not know the deal, so what it learns is to do what its teacher does where that is likely to be right.
+    Imitation is weighted by its consequences, as in advantage-weighted regression (Peng et al. 2019, arXiv:1910.00177).
+    A seat does not know the deal, so it learns to imitate its teacher where that is likely to be right.
     """
     terms = load_lexicon(lexicon).terms
     p: np.ndarray = expected.beliefs[point][seat, :, expected.roles.index("werewolf")]

@@ -1,5 +1,5 @@
-"""What a policy sees: the characters of a prior, the public evidence of a moment, and the information sets of a seat,
-all as arrays."""
+"""Inputs of a policy as arrays: the characters of a prior, the public evidence at a moment, and the information sets of
+a seat."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the observers of Werewolf model: any other role, act or setting is refused by name, never taken for another.
+"""What the observers of Werewolf model; any other role, act or setting is refused by name.
 
-A role that is not listed here would be weighed as a plain human, an act as silence, a rule as its default: posteriors
-would be wrong without a word. Whoever adds one to the game adds it to the observer, and then to this list.
+Otherwise an unlisted role would be weighed as a plain human, an act as silence, a rule as its default: posteriors would
+silently be wrong. Whoever adds one to the game adds it to the observer, and then to this list.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every way in which the cards of a game can lie: the role assignments over which an observer spreads its belief."""
+"""All possible deals of a game's cards: the role assignments that an observer has beliefs over."""
 
 from __future__ import annotations
 
