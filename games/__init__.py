@@ -16,9 +16,9 @@ compiled.use()
 GAMES = {"werewolf": "games.werewolf:GAME", "avalon": "games.avalon:GAME"}
 """The game of each name, as `package.module:attribute`; it follows `games.base.Game`."""
 DEFAULT = "werewolf"
-"""The game that is meant where none is named."""
+"""The default game."""
 SHIPPED = tuple(GAMES)
-"""The games of the repository, whatever a process registers beside them."""
+"""The games of the repository, without those that a process registers."""
 
 
 def register(name: str, path: str) -> None:

@@ -1,4 +1,4 @@
-"""What every game of the harness is: a pure state machine over records, its words, and what one seat sees of it.
+"""The interface of games: a pure state machine over records, its text, and one seat's view of it.
 
 A new game is a package with a `GAME` that follows `Game`, and one line in `games.GAMES` (or an entry point of its own
 package, see `games.known`).
@@ -18,7 +18,7 @@ from games.text import Text
 
 
 class GameError(ValueError):
-    """Something was asked of a game that its rules do not allow."""
+    """A caller asked for something that the game's rules do not allow."""
 
 
 class ConfigError(GameError):
@@ -34,7 +34,7 @@ class Malformed(GameError):
 
 
 class ReplayError(GameError):
-    """A log that the rules do not give back."""
+    """A log that the rules do not reproduce."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -65,26 +65,26 @@ class Observation(msgspec.Struct, frozen=True):
     config: Any
     request: Request
     records: tuple[Record, ...]
-    """Every earlier record that the seat may see (public and private events, its own decisions), numbered 0, 1, 2,
-    ... by themselves: `games.view` says why, and `Trace.continues` of a reply uses these numbers."""
+    """Every earlier record that the seat may see (public and private events, its own decisions), with their own numbers
+    0, 1, 2, ...: `games.view` says why, and `Trace.continues` of a reply uses these numbers."""
     seed: int
     """The key of this seat's own random stream for this decision, from which the game's seed does not follow
     (`games.view.private_key`)."""
 
 
 class BeliefTarget(msgspec.Struct, frozen=True):
-    """A question about another seat that beliefs are held to, probes are fitted to and reports answer."""
+    """A question about another seat: the subject of beliefs, the label of probes, and a target of reports."""
 
     name: str
     """A role or a side, as the key of a term of the game's lexicon."""
     roles: tuple[str, ...]
     """The roles (keys) that make the answer yes."""
     phrase: str
-    """What the seat is asked to be, as it stands after "is": `a werewolf`."""
+    """The role in words, as it follows "is": `a werewolf`."""
     plural: str = ""
-    """Several of them: `werewolves`."""
+    """Its plural: `werewolves`."""
     apart: bool = False
-    """Whether seats that know the first question's answer are asked this one (Merlin's hunter knows evil)."""
+    """Whether seats that know the first question's answer are asked this one too (Merlin's hunter knows evil)."""
 
     def p(self, probabilities: Mapping[str, float]) -> float:
         """The probability of yes. probabilities: role key -> probability."""
@@ -161,13 +161,13 @@ class Game(Protocol):
 
     @property
     def belief_targets(self) -> tuple[BeliefTarget, ...]:
-        """What is asked about other seats, at least one; the first is what "suspicion" means in this game: the tables'
+        """The questions about other seats, at least one. The first defines "suspicion" in this game: the tables'
         `p_werewolf` is its probability, whatever the game."""
         ...
 
     @property
     def sides(self) -> tuple[str, str]:
-        """The faction of whom the first belief target asks for, and the one against it, as `SeatFacts.faction`."""
+        """The faction that the first belief target asks about, and the one against it, as `SeatFacts.faction`."""
         ...
 
     @property
@@ -192,7 +192,8 @@ class Game(Protocol):
 
     @property
     def lexicons(self) -> tuple[str, ...]:
-        """The names of the lexicons, at least one; what else a configuration takes (`random-7`) is not listed."""
+        """The names of the lexicons, at least one; further values that a configuration takes (`random-7`) are not
+        listed."""
         ...
 
     def configure(self, **settings: Any) -> Any:
@@ -206,7 +207,7 @@ class Game(Protocol):
     def start(
         self, config: Any, seed: int, dealt: Sequence[str] | None = None
     ) -> tuple[Any, tuple[Event, ...]]:
-        """The first `State` and the events up to the first requests; `dealt` stands in for the drawn roles.
+        """The first `State` and the events up to the first requests; `dealt` replaces the drawn roles.
 
         Raises GameError where `dealt` is not the deck.
         """
@@ -225,7 +226,7 @@ class Game(Protocol):
         ...
 
     def snapshot(self, state: Any) -> bytes:
-        """The state as JSON, with everything hidden in it."""
+        """The state as JSON, with all hidden information."""
         ...
 
     def restore(self, data: bytes | str) -> Any:
@@ -245,7 +246,7 @@ class Game(Protocol):
         ...
 
     def reading(self, config: Any) -> Reading | None:
-        """A new fold over a game's events; None where the game offers none, and `analysis` reads it not."""
+        """A new fold over a game's events; None where the game has none: `analysis` then cannot read its logs."""
         ...
 
     def legal_fallback(self, request: Request, seed: int) -> Action:

@@ -1,8 +1,8 @@
-"""A game that goes on from a recorded moment with chance of its own.
+"""A game that continues a recorded game from one decision on with another seed.
 
-Up to the decision `at` everything is drawn as in the recorded game, whose seed is the fork's; from the consequences of
-that decision on, every draw comes from the seed that the game is played with. With it any log of a continuation can be
-folded, checked and resumed like that of a whole game.
+Up to the decision `at` all draws use the recorded game's seed (`Fork`); from the consequences of that decision on they
+use the continuation's own seed. So the log of a continuation can be folded, checked and resumed like that of a whole
+game.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from games.records import Decision, Event, Request
 
 
 class Fork(msgspec.Struct, frozen=True):
-    """Where a game leaves a recorded one."""
+    """Where a continuation leaves the recorded game."""
 
     seed: int
     """The recorded game's seed."""
     at: int
-    """seq of the decision from which on chance is its own."""
+    """seq of the decision after which draws use the continuation's seed."""
     roles: tuple[str, ...] | None = None
     """The role of each seat where the deal was changed, None for the recorded one."""
 
@@ -35,7 +35,8 @@ class ForkedState(msgspec.Struct, frozen=True):
 
 
 class Forked:
-    """A game as it goes on from a fork (`games.base.Game`). Its `State` must be a struct with the field `seed`.
+    """A game continued from a fork (`games.base.Game`). The original game's `State` must be a struct with the field
+    `seed`.
 
     A fork of a fork is a `Forked` game of a `Forked` one.
     """
@@ -44,7 +45,7 @@ class Forked:
         self._game, self.fork = game, fork
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # not there yet, as while unpickling
+        if name.startswith("_"):  # not set yet while unpickling
             raise AttributeError(name)
         return getattr(self._game, name)
 
@@ -68,7 +69,7 @@ class Forked:
     def apply(
         self, state: ForkedState, decisions: Sequence[Decision]
     ) -> tuple[ForkedState, tuple[Event, ...]]:
-        """As the game's own, with the fork's seed before `at` and the game's own from there on."""
+        """The game's `apply`, with the fork's seed before `at` and the continuation's seed from there on."""
         inner = state.inner
         if inner.seed != state.seed and decisions and decisions[-1].seq >= self.fork.at:
             inner = msgspec.structs.replace(inner, seed=state.seed)

@@ -40,7 +40,7 @@ def key(seed: int, stream: str, *counters: int) -> int:
     """A 64-bit key for one draw of the stream `stream`; equal arguments give equal keys."""
     x = _root(seed, stream)
     for counter in counters:
-        # `mix`, written out: this is the innermost loop of the rules.
+        # `mix`, inlined: this is the innermost loop of the rules.
         x = ((x ^ counter) + GOLDEN) & MASK
         x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
         x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
@@ -50,7 +50,7 @@ def key(seed: int, stream: str, *counters: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _root(seed: int, stream: str) -> int:
-    """Where a stream of one game begins; kept because a game draws from few streams many times."""
+    """The root key of one game's stream; cached because a game draws from few streams many times."""
     return mix(seed ^ stream_id(stream))
 
 
@@ -67,7 +67,7 @@ def choice(items: Sequence[T], k: int) -> T:
 def shuffled(items: Sequence[T], k: int) -> tuple[T, ...]:
     """`items` in an order drawn by one key: Fisher-Yates with the key's mixed-radix digits.
 
-    Digits for 20 items are what a key holds; with more items each further one has a key of its own, made from it.
+    One key holds the digits for 20 items; with more, each further item has its own key, derived from it.
     """
     n = len(items)
     if 2 <= n <= 7:
@@ -97,7 +97,7 @@ def sample(items: Sequence[T], n: int, k: int) -> tuple[T, ...]:
     out = list(items)
     for i in range(n):
         if i == 12:
-            k = mix(k)  # twelve digits of at most 24 are what one key holds
+            k = mix(k)  # one key holds twelve digits of at most 24
         k, j = divmod(k, len(out) - i)
         out[i], out[i + j] = out[i + j], out[i]
     return tuple(out[:n])

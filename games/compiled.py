@@ -1,11 +1,11 @@
 """The rules as machine code, where `make fast` has compiled them; without it everything runs as plain Python.
 
-The sources are the reference. What mypyc made of them lies in a folder named after their hash, outside the source tree,
-and `use` imports from there only what belongs to the sources as they are now: after an edit the plain modules run again
-until the next `make fast`. The environment variable `WOLFSCOPE_COMPILED=0` asks for the plain modules by hand.
+The sources are the reference. mypyc's output is in a folder named after their hash, outside the source tree, and `use`
+imports it only where the hash matches the present sources: after an edit the plain modules run until the next `make
+fast`. The environment variable `WOLFSCOPE_COMPILED=0` selects the plain modules.
 
-The compiled modules give the same records byte for byte. They differ in that they check the types of arguments (a numpy
-integer is no seed), and in that nothing of them can be patched.
+The compiled modules give the same records byte for byte. They differ in two ways: they check the types of arguments (a
+numpy integer is not accepted as a seed), and they cannot be patched.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def folder() -> Path:
     found = hashlib.blake2b(sys.version.encode(), digest_size=8)
     for source in sorted(
         SOURCES.rglob("*.py")
-    ):  # all: the types of the others are built into the compiled ones
+    ):  # all sources: types of the others are built into the compiled modules
         found.update(source.relative_to(SOURCES).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
     return SOURCES.parent / ".cache" / "compiled" / found.hexdigest()
 

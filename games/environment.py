@@ -48,7 +48,7 @@ def registered(game: str) -> None:
 
 
 class Seats:
-    """What both environments share: spaces, seeds, one table, and one seat's observation."""
+    """The common part of both environments: spaces, seeds, one table, and one seat's observation."""
 
     game: ClassVar[Any]
     """The rules (`games.base.Game`)."""
@@ -57,7 +57,7 @@ class Seats:
     features_of: ClassVar[Any]
     """Makes the feature vector of (configuration, seat)."""
     paced: ClassVar[bool] = False
-    """Whether what has happened is shown step by step, as an environment with stages of its own does."""
+    """Whether events are shown step by step, as in an environment with its own stages."""
     table: Table
 
     def __init__(
@@ -168,7 +168,7 @@ class Seats:
 
     def _info(self, seat: int) -> dict[str, Any]:
         info: dict[str, Any] = {"fallbacks": self.table.fallbacks[seat]}
-        if self.text:  # a word, which libraries that want plain spaces cannot hold; the features say it too
+        if self.text:  # a word, which libraries with plain spaces cannot hold; the features contain it too
             info["asked"] = next((r.kind for r in self.waiting if r.seat == seat), None)
         return info
 

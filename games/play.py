@@ -31,8 +31,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 def stamp(request: Request, answer: Answer, seq: int, log: Sequence[Record] = ()) -> Decision:
     """The decision that an answer to `request` becomes at `seq`.
 
-    An agent knows its earlier decisions by the numbers of its view; `log`, all records so far, leads from the one that
-    its trace continues to that record's own number.
+    An agent refers to its earlier decisions by the numbers of its view; `log`, all records so far, maps the decision
+    that its trace continues to its number in the log.
     """
     reply = answer.reply
     trace = reply.trace
@@ -103,7 +103,7 @@ def waves(
         if len(wave) < len(step.requests):
             return
         yield step.requests, wave, records[:at]
-        step = steps.send([Answer(Reply(d.action)) for d in wave])  # the rules read nothing else
+        step = steps.send([Answer(Reply(d.action)) for d in wave])  # the rules use nothing else of a decision
 
 
 def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple[Any, list[Record]]:
@@ -120,7 +120,7 @@ def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple
         try:
             state, events = game.apply(state, wave)
         except IllegalAction:
-            _check(log, records)  # where the log is another game's, its first difference says more
+            _check(log, records)  # for another game's log, its first difference is the better message
             raise
         log += events
     _check(log, records)

@@ -1,4 +1,4 @@
-"""The records of a game: what flows from the rules to the log, the agents and the analysis.
+"""The records of a game, which the rules, the log, the agents and the analysis share.
 
 One ordered log holds a game. `Event` is what the game made happen, `Decision` what one seat was asked and
 chose; both share one counter, so `(game_id, seq)` is the key that joins everything. Seats are integers,
@@ -166,7 +166,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     agent: str = ""
     """The roster name of the agent that decided."""
     fallback: str | None = None
-    """Why the action is not the agent's own (None: it is): `malformed`, `illegal`, `backend_error`, ..."""
+    """Why the action is a fallback (None: it is the agent's own): `malformed`, `illegal`, `backend_error`, ..."""
     trace: Trace | None = None
 
 

@@ -1,4 +1,4 @@
-"""The truth of what was said, by the engine: what every game can tell of the typed acts in its log."""
+"""The truth of what was said, from the rules: what every game can say about the typed acts in its log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Label = Literal["truth", "lie", "honest mistake", "none"]
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One typed act of one decision, held against the world and against what its speaker had been told."""
+    """One typed act of one decision, compared with the truth and with what its speaker had been told."""
 
     seq: int
     """The decision that spoke."""
@@ -23,7 +23,7 @@ class Statement(msgspec.Struct, frozen=True):
     is_false: bool | None
     """Whether the asserted proposition is false in the world; None where the act asserts nothing."""
     knows_false: bool | None
-    """Whether what the speaker had been told leaves no room for the proposition to be true."""
+    """Whether the proposition is impossible given what the speaker had been told."""
 
     @property
     def label(self) -> Label:
@@ -36,21 +36,21 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 class Naming(msgspec.Struct, frozen=True):
-    """A kind of decision by which a seat names another, and what it is right about."""
+    """A kind of decision by which a seat names another, and when the naming is right."""
 
     guilty: bool
-    """Whether the named one is taken to be what the game's first belief target asks (an exile's ballot), or not to be
-    (a place in a team)."""
+    """Whether the naming is right if the named seat has the role of the game's first belief target (a ballot to exile),
+    or if it does not (a place in a team)."""
     plural: str
     """Several such decisions: `ballots`."""
     right: str
-    """What one does that is right: `hit a werewolf`."""
+    """A right naming in words: `hit a werewolf`."""
 
 
 class Reading(Protocol):
-    """What a game's log makes known, fed event by event: to each seat by the rules alone, and to all in counts.
+    """What is known from a game's log, event by event: each seat's knowledge by the rules alone, and public counts.
 
-    Rows, labels and baselines of `analysis` are made of it, whatever the game.
+    `analysis` builds its rows, labels and baselines from it for every game.
     """
 
     @property
@@ -65,12 +65,12 @@ class Reading(Protocol):
 
     @property
     def namings(self) -> Mapping[str, Naming]:
-        """Kind of decision -> what it says of the seat that is its option; empty where no decision names a seat."""
+        """Kind of decision -> its `Naming` of the chosen seat; empty where no decision names a seat."""
         ...
 
     @property
     def foretold(self) -> Mapping[str, str]:
-        """Name -> question, of what is asked about the near future; empty where nothing is."""
+        """Name -> question about the near future; empty where the game asks none."""
         ...
 
     @property
@@ -87,21 +87,21 @@ class Reading(Protocol):
         ...
 
     def counts(self, subject: int, viewer: int) -> Mapping[str, int]:
-        """What is public about a subject, counted, by name of `features`; some of it in relation to the viewer."""
+        """Public counts about a subject, by name of `features`; some concern its relation to the viewer."""
         ...
 
     def holds(self, act: SpeechAct, speaker: int, roles: Sequence[str]) -> bool | None:
-        """Whether what an act asserts is so in the world; None where it asserts nothing. roles: the truth, by seat."""
+        """Whether an act's proposition is true; None where it asserts nothing. roles: the truth, by seat."""
         ...
 
     def p_of(self, act: SpeechAct, speaker: int) -> float | None:
-        """Probability of what an act asserts by what its speaker was told; None where it asserts nothing."""
+        """Probability of an act's proposition given what its speaker was told; None where it asserts nothing."""
         ...
 
     def withheld(self, seat: int, told: Collection[int]) -> bool:
-        """Whether the seat keeps back a decisive private result. told: subjects that it has reported on."""
+        """Whether the seat withholds a decisive private result. told: subjects that it has reported on."""
         ...
 
     def outcomes(self, records: Sequence[Record]) -> Mapping[str, Mapping[int, bool]]:
-        """Of each of `foretold`, seq of the decisions at which it is asked -> what came, from a whole log."""
+        """Name of `foretold` -> seq of a decision at which it is asked -> the outcome, from a whole log."""
         ...

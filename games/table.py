@@ -1,7 +1,7 @@
 """One running game under the PettingZoo environments: state, log, views, and answers waiting for the others'.
 
-Requests of one wave are answered one after another or together; nothing is applied, and nobody sees anything of it,
-before all are in. So the sequential and the parallel environment give the same events for the same answers.
+Requests of one wave are answered one after another or together; no answer is applied or shown before all are in. So the
+sequential and the parallel environment give the same events for the same answers.
 """
 
 from __future__ import annotations
@@ -71,6 +71,6 @@ class Table:
             self.show(len(self.unseen))
 
     def show(self, n: int) -> None:
-        """Let the seats see the next `n` records, each as far as it may."""
+        """Show the next `n` records to the seats, to each those that it may see."""
         self.views.add(self.unseen[:n])
         del self.unseen[:n]

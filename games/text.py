@@ -1,4 +1,4 @@
-"""What the language of a game offers: how records become words, and words actions."""
+"""The interface of a game's language: how records become text, and text becomes actions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Words(Protocol):
 
 
 class Text(Protocol):
-    """The language of a game; a module serves. `words` are those that `words_of` gives for the same log.
+    """The language of a game; a module can implement it. `words` is the result of `words_of` for the same log.
 
     `question` + `answer` is the line of a decision, `parse` is the inverse of `answer`, `read_acts` that of `say`.
     """
@@ -62,7 +62,7 @@ class Text(Protocol):
         ...
 
     def offer(self, request: Request | Decision, words: Any) -> str:
-        """What may be chosen, between question and answer; empty where the kind of question fixes it."""
+        """The options, between question and answer; empty where the kind of question determines them."""
         ...
 
     def answer(self, request: Request | Decision, action: Action, words: Any) -> str:
@@ -82,7 +82,7 @@ class Text(Protocol):
         ...
 
     def opposite(self, act: SpeechAct) -> SpeechAct:
-        """The act with what it claims of its subject turned round; itself where it claims nothing of a subject."""
+        """The act with the opposite claim about its subject; the act itself where it claims nothing about one."""
         ...
 
     def role_words(self, config: Any, words: Any) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 A view numbers its records 0, 1, 2, ... on its own. The log's numbers count hidden records too: their gaps would tell a
 seat how many werewolves voted last night, or that a doctor has died. `in_log` leads back from a view's number to the
-log's. Whom else an event was shown to (another witch, another medium) is not told: its audience is the seat alone.
-`see` is the plain definition; `Views` keeps all views of a running game up to date record by record.
+log's. A view does not tell who else saw an event (another witch, another medium): its audience is the seat alone. `see`
+is the plain definition; `Views` keeps all views of a running game up to date record by record.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from games.base import Game, GameError, Observation
 from games.records import Decision, Event, Record, Request, visible
 
 OUTSIDER: Final = -2
-"""A seat that nobody has: what it reads of a record is what all but the record's actor read."""
+"""A seat number that nobody has: its lines are those that all but a record's actor read."""
 
 
 def see(records: Iterable[Record], seat: int) -> tuple[Record, ...]:
@@ -33,8 +33,8 @@ def see(records: Iterable[Record], seat: int) -> tuple[Record, ...]:
 
 
 def _numbered(record: Record, seat: int, number: int, numbers: dict[int, int]) -> Record:
-    """The record as number `number` of the view of `seat`, which is told of nobody else that sees it; `numbers` maps
-    the seqs of the seat's decisions to the view's."""
+    """The record as number `number` of the view of `seat`, without its other audience; `numbers` maps the seqs of the
+    seat's decisions to the view's."""
     if isinstance(record, Decision):
         numbers[record.seq] = number
         trace = record.trace
@@ -78,7 +78,7 @@ class Views:
         self._log: list[Record] = []
         self._records: list[list[Record]] = [[] for _ in range(n_seats)]
         self._n_sorted = [0] * n_seats
-        """How much of the log `_records` takes account of, by seat."""
+        """By seat, the number of records of the log that `_records` covers."""
         self._numbers: list[dict[int, int]] = [{} for _ in range(n_seats)]
         self._lines: list[list[str]] = [[] for _ in range(n_seats)]
         self._others = {None: self._lines} | {

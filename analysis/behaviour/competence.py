@@ -1,4 +1,5 @@
-"""How well the players play, by behaviour alone: a probe of a model that cannot play says little about models that can."""
+"""How well the players play, by behaviour alone: a probe of a model that plays badly says little about models that
+play well."""
 
 from __future__ import annotations
 

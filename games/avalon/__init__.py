@@ -1,4 +1,5 @@
-"""The Resistance: Avalon: a hidden minority sabotages missions, and one of the others knows it and must hide that."""
+"""The Resistance: Avalon: a hidden minority sabotages missions; one of the others knows the minority and must hide
+it."""
 
 from games.avalon.game import GAME
 

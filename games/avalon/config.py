@@ -1,4 +1,4 @@
-"""What a game of Avalon is: every knob of the rules, as one validated, frozen configuration."""
+"""The settings of a game of Avalon, as one validated, frozen configuration."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from games.base import GameConfig, validated
 class AvalonConfig(GameConfig):
     """One rule set. Unknown settings and combinations that make no sense are refused at construction.
 
-    No rule reads the lexicon but the search for names in a speech.
+    The rules use the lexicon only to find names in a speech.
     """
 
     roles: dict[Role, int]
     """How many seats have each role; 5 to 10 seats in all."""
 
     max_rejections: int = Field(5, ge=1, le=10)
-    """So many rejected teams for one mission, and evil has won; an accepted team starts the count anew."""
+    """Number of rejected teams for one mission with which evil wins; an accepted team resets the count."""
     hammer: bool = False
     """Whether the last team that may be proposed for a mission goes without a vote."""
     two_fails: bool = True
     """Whether the fourth mission of seven or more players fails only by two failures."""
 
     talk_before: tuple[Literal["proposal", "vote"], ...] = ("vote",)
-    """When all discuss: before each proposal, between it and the vote on it, or both."""
+    """When all discuss: before each proposal, between a proposal and its vote, or both."""
     discussion: Literal["round_robin", "random_order", "bidding", "free", "simultaneous", "none"] = (
         "round_robin"
     )

@@ -1,8 +1,8 @@
-"""What has been seen in a game of Avalon so far, counted: the public evidence, and one seat's private knowledge.
+"""Counts of what has happened in a game of Avalon so far: the public evidence, and one seat's private knowledge.
 
 Both are folds over records and can be extended record by record. Scripted players score seats by them, and the
-observer evaluates the same players' policies on them. What is chosen in one wave counts when the wave is complete, so
-that nobody's act is scored by what its actor could not have seen.
+observer evaluates the same players' policies on them. Choices of one wave count when the wave is complete, so that no
+act is scored with evidence that its actor could not have seen.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Evidence:
         self.clean = np.zeros(n)
         """Missions without a failure in which each seat went."""
         self.shared_blame = np.zeros((n, n))
-        """`[viewer, seat]`: how much more of the failures falls on a seat for a viewer who went too."""
+        """`[viewer, seat]`: additional share of the failures that falls on a seat for a viewer who was in the team."""
         self.accused = np.zeros((n, n))
         self.trusted = np.zeros((n, n))
         self.accused_now = np.zeros(n)
@@ -74,7 +74,7 @@ class Evidence:
         """A copy that can be extended by itself."""
         other = copy.copy(self)
         for name, value in vars(self).items():
-            if isinstance(value, (np.ndarray, list)):  # lists hold what does not change
+            if isinstance(value, (np.ndarray, list)):  # elements of the lists do not change
                 setattr(other, name, value.copy())
         return other
 

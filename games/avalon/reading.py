@@ -1,4 +1,4 @@
-"""What a log of Avalon makes known, fed event by event: to each seat by the rules, and to all in counts."""
+"""What is known from a log of Avalon, event by event: each seat's knowledge by the rules, and public counts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FEATURES = (
     "spoke", "led", "on_team", "went", "went_failed", "went_succeeded", "approved", "rejected",
     "approved_failed", "approved_succeeded", "rejected_failed", "rejected_succeeded",  # of the teams that went
     "accused", "vouched", "was_accused", "was_vouched", "claimed_merlin", "claimed_other", "denied", "suggested",
-    "mission", "proposal", "n_failed", "n_succeeded",  # the same of all subjects
+    "mission", "proposal", "n_failed", "n_succeeded",  # the same for all subjects
     "against_viewer", "for_viewer", "viewer_against", "viewer_for", "went_with_viewer", "failed_with_viewer",
 )  # fmt: skip
 """Counts of public events alone, up to the decision."""
 
 
 class Reading(Told):
-    """What every seat knows by the rules, and the public counts beside it (`games.statements.Reading`)."""
+    """What every seat knows by the rules, and the public counts (`games.statements.Reading`)."""
 
     features = FEATURES
     spoken = SPOKEN
@@ -123,7 +123,7 @@ class Reading(Told):
         return {name: own.get(name, self._all.get(name, self._made[name][subject])) for name in FEATURES}
 
     def holds(self, act: SpeechAct, speaker: int, roles: Sequence[str]) -> bool | None:
-        """Whether what the act asserts is so in the world; None where it asserts nothing."""
+        """Whether the act's proposition is true; None where it asserts nothing."""
         claim = proposition(act, speaker, self)
         if claim is None:
             return None
@@ -139,7 +139,7 @@ class Reading(Told):
         return False
 
     def outcomes(self, records: Sequence[Record]) -> dict[str, dict[int, bool]]:
-        """Whether the mission failed, of every vote for a team that went."""
+        """For every vote for a team that went: whether the mission failed."""
         found: dict[int, bool] = {}
         votes: list[int] = []
         for record in records:

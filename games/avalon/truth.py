@@ -1,4 +1,4 @@
-"""What each seat has been told of the others' roles, and so who lies: facts of the log, no policy and no judge.
+"""What each seat has been told of the others' roles, and hence who lies; from the log alone, without policy or judge.
 
 A seat has been told its own card, what it was shown at the deal, how many failures each mission had, and which card it
 played itself. It knows a proposition to be false where no deal of the deck fits what it was told and the proposition.
@@ -85,7 +85,7 @@ def _statement(said: Decision, place: int, told: Told, roles: np.ndarray) -> Sta
 
 
 Proposition = Callable[[np.ndarray], np.ndarray]
-"""Of deals `(n_deals, n_seats)`, whether what is said is so in each `(n_deals,)`."""
+"""Deals `(n_deals, n_seats)` -> whether the proposition is true in each `(n_deals,)`."""
 
 
 def proposition(act: SpeechAct, speaker: int, told: Told) -> Proposition | None:
@@ -96,7 +96,7 @@ def proposition(act: SpeechAct, speaker: int, told: Told) -> Proposition | None:
     if act.kind in ("accuse", "vouch") and act.subject is not None:
         return _side(act.subject, evil=act.kind == "accuse")
     if act.kind == "explain_vote" and act.subject is not None:
-        # The vote was that, the seat was in the team voted on, and the reason is that it is evil, or good.
+        # True where the vote was as stated, the seat was in the team, and the seat is evil (a rejection) or good.
         if told.votes[speaker] != act.role or act.subject not in told.team:
             return lambda deals: np.zeros(len(deals), dtype=bool)
         return _side(act.subject, evil=act.role == "reject")

@@ -1,4 +1,4 @@
-"""How those present talk: in turn, by bids, freely, or all at once."""
+"""The forms of discussion: in turn, by bids, freely, or all at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OVER: Final = 2
 
 
 def say(m: Moderator, said: Decision, pool: Sequence[str]) -> None:
-    """Let a public speech be heard, and remember who spoke and about whom. pool: the lexicon's names."""
+    """Emit a public speech, and remember who spoke and about whom. pool: the lexicon's names."""
     action = said.action
     m.emit(said.kind, EVERYONE, said.seat, None, None, action.text, action.acts)
     if m.config.discussion == "bidding":
@@ -74,7 +74,7 @@ def free(m: Moderator, pool: Sequence[str]) -> Rules:
     config = m.config
     told, over = [0] * len(m.roles), set()
     order = m.order(m.present)
-    # Two cycles more than anyone can speak in: skipping is free but does not go on for ever.
+    # Two cycles more than anyone can speak in, so that skipping ends.
     for cycle in range(config.free_per_seat + 2):
         for turn, seat in enumerate(order):
             place = (cycle << 8) + turn

@@ -1,7 +1,7 @@
 """The pure state machine around a moderator: `begin`, `to_act`, `apply`, `outcome`.
 
-A `State` is one moment of a game and never changes; where its moderator has gone on since, the game is played again up
-to that moment.
+A `State` is one moment of a game and never changes; where its moderator has moved on since, the game is replayed up to
+that moment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class State(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One moment of a game, between two waves."""
 
     moderator: Moderator
-    """Whoever runs the game, perhaps further on by now: `moderator_at` has it as of this moment."""
+    """The game's moderator, which may have moved on: `moderator_at` gives it as of this moment."""
     n_waves: int
     """How many waves have been answered."""
     seed: int
@@ -74,8 +74,8 @@ def begin(m: Moderator) -> tuple[State, tuple[Event, ...]]:
 def to_act(state: State) -> tuple[Request, ...]:
     """All requests that can be answered now, options in the order in which they are shown; empty when the game is over.
 
-    The orders are drawn here, since the rules need none: each by nothing but the seat, the day and the place in the
-    day's programme, which the seat knows.
+    The orders are drawn here, since the rules need none. Each depends only on the seat, the day and the place in the
+    day's programme, all of which the seat knows.
     """
     shown = []
     own_order = state.moderator.OWN_ORDER
@@ -112,7 +112,7 @@ def outcome(state: State) -> Outcome | None:
 
 
 def moderator_at(state: State) -> Moderator:
-    """Whoever runs the game, as of a state: to read or to go on with, not to change."""
+    """The moderator as of a state; callers may read it or continue from it, but not change it."""
     m = state.moderator
     if len(m.past) == state.n_waves:
         return m

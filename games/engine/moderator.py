@@ -44,7 +44,8 @@ class Moderator:
         """Index of each seat's name in the lexicon's pool."""
         self.rules: Rules
         self.past: list[tuple[int, tuple[Decision, ...]]] = []
-        """The waves so far, each with the seed at that time: with config, first seed and roles, the whole game."""
+        """The waves so far, each with the seed at that time; with config, first seed and roles they determine the
+        game."""
         self.events: list[Event] = []
         """What has happened since the last wave was answered."""
         self.seq = 0
@@ -54,7 +55,7 @@ class Moderator:
         self.present = tuple(range(n))
         """The seats that take part, in seat order."""
         self.n_draws = 0
-        """Draws so far whose happening everyone can tell; the counter of the named streams."""
+        """Number of draws so far that everyone knows took place; the counter of the named streams."""
         self.last_speaker = NOBODY
         self.mentioned: tuple[int, ...] = ()
         """Seats that the last speech spoke about."""
@@ -92,7 +93,7 @@ class Moderator:
         self.seq = seq + 1
 
     def key(self, stream: str) -> int:
-        """The key of the next draw of a stream that everyone can tell was due."""
+        """The key of the next draw of a stream; everyone knows that this draw takes place."""
         self.n_draws += 1
         return chance.key(self.seed, stream, self.n_draws)
 

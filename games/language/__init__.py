@@ -1,1 +1,1 @@
-"""What the language of every game is made of: lexicons, the codec of typed speech acts, quoted speech, a text space."""
+"""The parts of every game's language: lexicons, the codec of typed speech acts, quoted speech, a text space."""

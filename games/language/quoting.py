@@ -1,4 +1,4 @@
-"""What players say, as others are shown it: in double quotes, on one line, cut to length.
+"""Players' speeches as others see them: in double quotes, on one line, cut to length.
 
 No speech can close its quotes or start a line, so none can pass for the moderator's words.
 """
@@ -20,7 +20,7 @@ INVISIBLE: Final = re.compile(
 def quote(text: str, max_chars: int) -> str:
     """Another's words as quoted text: on one line, without inner double quotes or invisible characters, cut to length.
 
-    The log keeps what was said; only what others are shown is bounded.
+    The log keeps the whole speech; only the text that others see is cut.
     """
     if not (text.isprintable() and text.isascii() and '"' not in text):
         text = " ".join(INVISIBLE.sub("", QUOTES.sub("'", text)).split())

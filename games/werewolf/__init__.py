@@ -1,4 +1,4 @@
-"""Werewolf: a hidden minority that knows itself against a majority that does not."""
+"""Werewolf: a hidden minority, whose members know each other, against an uninformed majority."""
 
 from games.werewolf.game import GAME
 

@@ -1,4 +1,4 @@
-"""What a game of Werewolf is: every knob of the rules, as one validated, frozen configuration."""
+"""The settings of a game of Werewolf, as one validated, frozen configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NightAct = Literal["chat", "night_kill", "inspect", "protect", "witch"]
 class WerewolfConfig(GameConfig):
     """One rule set. Unknown settings and combinations that make no sense are refused at construction.
 
-    No rule reads the lexicon but the search for names in a speech.
+    The rules use the lexicon only to find names in a speech.
     """
 
     roles: dict[Role, int]

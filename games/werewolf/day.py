@@ -57,7 +57,7 @@ def ballot(m: Moderator) -> Rules:
     if not tied:
         exiled = NOBODY
     elif len(tied) > 1 and m.mayor in m.present:
-        m.n_draws += 1  # as where chance picks: by later draws nobody may tell who broke a secret tie
+        m.n_draws += 1  # counted as a draw, so that later draws do not reveal who broke a secret tie
         exiled = votes[m.mayor]
         if exiled not in tied:
             [decided] = yield (m.ask(m.mayor, "tie_break", tied),)

@@ -1,4 +1,4 @@
-"""How the living talk by day: in turn, by bids, freely, or all at once; with shadow ballots in between."""
+"""The day's forms of discussion: in turn, by bids, freely, or all at once; with shadow ballots in between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVER: Final = 2
 
 
 def say(m: Moderator, said: Decision) -> None:
-    """Let a public speech be heard; where speakers bid, remember who spoke and about whom."""
+    """Emit a public speech; where speakers bid, remember who spoke and about whom."""
     action = said.action
     m.emit(said.kind, EVERYONE, said.seat, None, None, action.text, action.acts)
     if m.config.discussion == "bidding":
@@ -78,7 +78,7 @@ def free(m: Moderator) -> Rules:
     config = m.config
     told, over = [0] * len(m.roles), set()
     order = m.order(m.present)
-    # Two cycles more than anyone can speak in: skipping is free but does not go on for ever.
+    # Two cycles more than anyone can speak in, so that skipping ends.
     for cycle in range(config.free_per_seat + 2):
         for turn, seat in enumerate(order):
             place = (cycle << 8) + turn

@@ -1,4 +1,4 @@
-"""What has been seen in a game of Werewolf so far, counted: the public evidence, and one seat's private knowledge.
+"""Counts of what has happened in a game of Werewolf so far: the public evidence, and one seat's private knowledge.
 
 Both are folds over records and can be extended record by record. Scripted players score seats by them, and the
 observer evaluates the same players' policies on them.
@@ -100,7 +100,7 @@ class Evidence(msgspec.Struct):
 
 
 def _copied(value: Any) -> Any:
-    """A field's value, with lists and dicts of its own down to what does not change."""
+    """A copy of a field's value, with its own lists and dicts; immutable elements are shared."""
     if isinstance(value, list):
         return [list(row) if isinstance(row, list) else row for row in value]
     if isinstance(value, dict):

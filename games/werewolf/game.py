@@ -1,4 +1,4 @@
-"""Werewolf as the harness sees it: its rules, its words and its truth behind the one interface of all games."""
+"""Werewolf behind the common interface of all games: its rules, its words and its truth."""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ def bury(m: Moderator, seats: Sequence[int], cause: str) -> Rules:
     for seat in hunters:
         m.n_to_shoot -= 1
         yield from shoot(m, seat)
-    if not m.n_to_shoot:  # a hunter who died in the same event has not shot yet: it is checked after that
+    if (
+        not m.n_to_shoot
+    ):  # a hunter who died in the same event has not shot yet; victory is checked after the shot
         check(m)
     if mayor != NOBODY:
         yield from succession(m, mayor)

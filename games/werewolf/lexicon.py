@@ -4,8 +4,8 @@ Terms are the words with a meaning in the game (roles, phases, acts). Function w
 by all lexicons and belong to none. Every term is one word, and no two terms of a lexicon share a word, so that text
 can be read back without loss.
 
-New terms come after all others, and the words of old ones and of names stay in every lexicon: models are trained
-on them, and logs are read again with them.
+New terms come after all others, and existing words and names stay in every lexicon: models are trained on them, and
+stored logs are read with them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class Night(msgspec.Struct, gc=False):
     """What the seats have done tonight."""
 
     hands: tuple[int, ...]
-    """The werewolves who choose the prey."""
+    """The werewolves who choose the night-kill target."""
     agreed: int = NOBODY
     """The target on which the werewolves' channel agreed; it needs no vote."""
     prey: int = NOBODY
@@ -59,7 +59,7 @@ def night(m: Moderator) -> Rules:
 
 
 def fixed(m: Moderator) -> Night:
-    """A night in which nobody chooses: chance names the prey among plain villagers, and seers are shown werewolves."""
+    """A night in which nobody chooses: the target is drawn among plain villagers, and seers are shown werewolves."""
     tonight = Night(())
     tonight.prey = m.pick(m.living("villager"), "kill")
     m.emit("prey", m.pack, target=tonight.prey)
@@ -166,7 +166,7 @@ def done(m: Moderator, tonight: Night, decision: Decision) -> None:
 
 
 def dawn(m: Moderator, tonight: Night) -> Rules:
-    """Day breaks: those who died are named together, in seat order, so that the order tells no cause."""
+    """Day breaks: the dead are named together, in seat order, so that the order does not reveal causes."""
     m.phase = "day"
     m.last_speaker, m.mentioned = NOBODY, ()
     dead = set(tonight.poisoned)

@@ -1,4 +1,4 @@
-"""The one table of roles: whom each wins with, whom it knows, when it acts, and the words that it brings.
+"""The one table of roles: whom each wins with, whom it knows, when it acts, and the terms that it adds.
 
 A role without an act of its own is one row of `CARDS`, at its end: numbers of roles (`games.werewolf.arrays`) and the
 vocabulary of shipped models are in the order of the rows. Its name is a term of every lexicon. A role that acts needs,
@@ -21,7 +21,7 @@ class RoleCard(msgspec.Struct, frozen=True):
     faction: str = "village"
     """The side that it wins with; one that wins alone has a side of its own."""
     species: str = "human"
-    """What a look at its species shows."""
+    """What an inspection of its species shows."""
     acquainted: bool = False
     """Whether those who have it know each other."""
     waves: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class RoleCard(msgspec.Struct, frozen=True):
     saves: str = ""
     """The term of the act that keeps the werewolves' target in the game; empty where it has none."""
     own_act: str = ""
-    """What it does besides, as a sentence of the rules in terms of the lexicon."""
+    """Any further effect, as a sentence of the rules in terms of the lexicon."""
     terms: tuple[str, ...] = ()
     """Terms besides its name that only a game with this role shows."""
 

@@ -54,8 +54,8 @@ def start(
 def to_act(state: State) -> tuple[Request, ...]:
     """All requests that can be answered now, options in the order in which they are shown; empty when the game is over.
 
-    The orders are drawn here, since the rules need none: each by nothing but the seat, the day and the place in the
-    day's programme, which the seat knows.
+    The orders are drawn here, since the rules need none. Each depends only on the seat, the day and the place in the
+    day's programme, all of which the seat knows.
     """
     requests, shown = state.requests, []
     for r in requests:
@@ -87,7 +87,7 @@ def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Eve
             or (action.option not in options if options else action.option is not None)
             or action.acts
             or (action.text and not (request.speaks and action.text.isascii()))
-        ):  # only what is not plainly legal is looked at closely
+        ):  # only an action that is not plainly legal takes the full check
             if decision.seq != seq:
                 raise IllegalAction(f"a decision has seq {decision.seq}; the log goes on at {seq}")
             check_legal(request, decision.seat, decision.kind, action, len(m.roles))
@@ -99,7 +99,7 @@ def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Eve
 
 
 def moderator_at(state: State) -> Moderator:
-    """Whoever runs the game, as of a state: to read or to go on with, not to change."""
+    """The moderator as of a state; callers may read it or continue from it, but not change it."""
     m = state.moderator
     if len(m.past) == state.n_waves:
         return m

@@ -1,7 +1,7 @@
-"""States as JSON: a snapshot of a game at any point, from which it can be gone on with or branched.
+"""States as JSON: a snapshot of a game at any point, from which it can be continued or branched.
 
-A snapshot holds everything hidden: a game is its rules, its seeds, its deal and what was chosen, so that is what is
-written. `restore(snapshot(state)) == state`, and the two go on alike.
+A snapshot holds all hidden information: the rules, the seeds, the deal and the actions, which determine the state.
+`restore(snapshot(state)) == state`, and both continue in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from games.werewolf.state import State
 
 
 class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a state follows from."""
+    """Everything that determines a state."""
 
     config: dict[str, Any]
     roles: tuple[str, ...]
@@ -54,7 +54,7 @@ def restore(data: bytes | str) -> State:
 
 
 def _reduced(state: State) -> tuple[Any, ...]:
-    """A state as `copy` and workers take it: a generator cannot be copied, what it follows from can."""
+    """A state's pickled form: its generator cannot be copied, but the snapshot that determines it can."""
     return restore, (snapshot(state),)
 
 

@@ -2,7 +2,7 @@
 
 The rules (`night.py`, `day.py`) are generators over a `Moderator`: they yield the requests of a wave, are sent its
 decisions, and go on from there, so they read like the rules of the game. A `State` is one moment of such a game and
-never changes; where its moderator has gone on since, the game is played again up to that moment.
+never changes; where its moderator has moved on since, the game is replayed up to that moment.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Moderator:
         self.pack = tuple(self.dealt["werewolf"])
         self.rules: Rules
         self.past: list[tuple[int, tuple[Decision, ...]]] = []
-        """The waves so far, each with the seed at that time: with config, first seed and roles, the whole game."""
+        """The waves so far, each with the seed at that time; with config, first seed and roles they determine the
+        game."""
         self.events: list[Event] = []
         """What has happened since the last wave was answered."""
         self.seq = 0
@@ -65,7 +66,7 @@ class Moderator:
         self.present = tuple(range(n))
         """The living seats, in seat order."""
         self.n_draws = 0
-        """Draws so far whose happening everyone can tell; the counter of the named streams."""
+        """Number of draws so far that everyone knows took place; the counter of the named streams."""
         self.n_to_shoot = 0
         """Dead hunters who have not shot yet."""
         self.mayor = NOBODY
@@ -117,15 +118,15 @@ class Moderator:
         self.seq = seq + 1
 
     def key(self, stream: str) -> int:
-        """The key of the next draw of a stream that everyone can tell was due."""
+        """The key of the next draw of a stream; everyone knows that this draw takes place."""
         self.n_draws += 1
         return chance.key(self.seed, stream, self.n_draws)
 
     def pick(self, tied: Sequence[int], stream: str | None = None) -> int:
         """One of the tied seats, at random; the draw is logged for the moderator.
 
-        A draw of the night takes a `stream` of its own, counted by day, and one of the day counts even where there is
-        no tie: nobody may notice by later draws what was hidden from him.
+        A draw of the night has its own `stream`, counted by day, and a draw of the day counts even where there is no
+        tie, so that later draws reveal nothing hidden.
         """
         if stream is None:
             self.n_draws += 1
@@ -153,7 +154,7 @@ class State(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One moment of a game, between two waves."""
 
     moderator: Moderator
-    """Whoever runs the game, perhaps further on by now: `rules.moderator_at` has it as of this moment."""
+    """The game's moderator, which may have moved on: `rules.moderator_at` gives it as of this moment."""
     n_waves: int
     """How many waves have been answered."""
     seed: int

@@ -1,4 +1,4 @@
-"""What each seat has been told of the others' roles, and so who lies: facts of the log, no policy and no judge.
+"""What each seat has been told of the others' roles, and hence who lies; from the log alone, without policy or judge.
 
 A seat has been told its own card, the cards shown to it at the deal, the results of its own inspections, and what was
 revealed to all. It knows a proposition to be false where no deal of the deck fits what it was told and the proposition.
@@ -31,7 +31,7 @@ class Told:
         every = frozenset(self.deck)
         n = len(self.deck)
         self.roles: list[list[frozenset[str]]] = [[every] * n for _ in range(n)]
-        """`roles[viewer][subject]`: those that the subject may have by what the viewer was told."""
+        """`roles[viewer][subject]`: roles that the subject may have, given what the viewer was told."""
         self.inspections: dict[tuple[int, int], str] = {}
         """(seer, subject) -> what the seer was shown last."""
 
@@ -45,7 +45,7 @@ class Told:
             known = {int(seat): role for seat, role in (event.data or {}).get("known", {}).items()}
             for seat, role in known.items():
                 self._learn((target,), seat, {role})
-            if value == "werewolf":  # it is shown all its partners, so nobody else is one
+            if value == "werewolf":  # a werewolf is shown all its partners, so nobody else is one
                 for seat in set(range(len(self.deck))) - set(known) - {target}:
                     self._learn((target,), seat, set(self.deck) - {"werewolf"})
         elif event.kind in ("inspect", "sense") and value is not None:
@@ -127,7 +127,7 @@ def statements(config: WerewolfConfig, records: Sequence[Record]) -> list[Statem
 
 
 def holds(act: SpeechAct, speaker: int, roles: Sequence[str], told: Told) -> bool | None:
-    """Whether what the act asserts is so in the world; None where it asserts nothing."""
+    """Whether the act's proposition is true; None where it asserts nothing."""
     subject = act.subject
     if act.kind in ("claim_role", "deny"):
         return (roles[speaker] == act.role) == (act.kind == "claim_role")

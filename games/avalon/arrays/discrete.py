@@ -18,7 +18,7 @@ from games.engine.discussion import OVER, SKIP, SPEAK
 from games.records import Action, Decision, Event, Record, Request, SpeechAct
 
 KINDS = (*VERBS, *CHOICES, *SPEECHES, "bid")
-"""Every kind of request, in the order of the features."""
+"""Every kind of request, in the order of the one-hot features."""
 
 N_NUMBERS = 5
 """Bids 0 to 4; a vote takes 0 (reject) or 1 (approve), a card 0 (failure) or 1 (success)."""
@@ -61,7 +61,7 @@ class Catalogue:
         return self.n_targets + len(self.speech_acts)
 
     def mask(self, request: Request | None, n: int) -> np.ndarray:
-        """Which of the first `n` acts answer the request, (n,) int8; the first alone where nothing is asked."""
+        """Which of the first `n` acts answer the request, (n,) int8; only the first where nothing is asked."""
         mask = np.zeros(n, dtype=np.int8)
         if request is None:
             mask[0] = 1
@@ -73,7 +73,7 @@ class Catalogue:
         return mask
 
     def action(self, request: Request, index: int, w: Words) -> Action | None:
-        """The action that an act of the catalogue is as an answer to the request; None where it is none."""
+        """The catalogue's act as an action that answers the request; None where it does not answer it."""
         if request.speaks and self.n_targets <= index < len(self):
             acts = (self.speech_acts[index - self.n_targets],)
             return Action(SPEAK if request.options else None, say(acts, w.names, w.lex), acts)
@@ -93,7 +93,7 @@ class Catalogue:
 
 SEAT_FEATURES: tuple[str, ...] = (
     "me",
-    *(f"role_{role}" for role in ROLES),  # its card, where it is the seat's own
+    *(f"role_{role}" for role in ROLES),  # its card, for the viewer's own seat
     "shown_evil",  # at the deal
     "shown_merlin",
     "leads",
@@ -111,7 +111,7 @@ SEAT_FEATURES: tuple[str, ...] = (
 """The columns of one seat."""
 
 GAME_FEATURES = ("mission", "proposal", "succeeded", "failed", "team_size", "fails_needed")
-"""What follows the rows of the seats."""
+"""The features after the rows of the seats."""
 
 
 class Features:

@@ -1,10 +1,10 @@
 """Thousands of games of Avalon of one rule set in lock-step, as numpy arrays: for training, and for counting.
 
 The same games as the plain rules: `VectorGames(config, seeds)` makes the same draws from the same seeds, and for the
-same choices gives the same deal, leaders, missions and winners (proven game by game in the tests). It holds rule sets
-without words or with discussion in turn; `supported` says what does not fit.
+same choices gives the same deal, leaders, missions and winners (proven game by game in the tests). It supports rule
+sets without words or with discussion in turn; `supported` says why a rule set does not fit.
 
-Games differ in how many teams they reject, so each has a phase of its own; one `step` answers what every game asks.
+Games differ in how many teams they reject, so each has its own phase; one `step` answers the requests of all games.
 Sets of seats are bit masks (`games.engine.masks`).
 """
 
@@ -23,7 +23,7 @@ from games.engine.masks import Array, SeatMasks, deal, mix
 from games.records import NOBODY
 
 SPEECH, PICK, VOTE, CARD, STAB, OVER = range(6)
-"""What a game asks now: `phase`."""
+"""Values of `phase`: what a game asks now."""
 WINNERS: Final = ("", "good", "evil")
 """What the numbers in `VectorGames.winner` mean; 0 is a game that goes on."""
 
@@ -76,7 +76,7 @@ class VectorGames:
         self.winner = np.zeros(g, dtype=np.int8)
         self._turn, self._first = np.zeros(g, dtype=np.int16), np.zeros(g, dtype=np.int16)
         self._then = np.full(g, PICK, dtype=np.int8)
-        """What follows the discussion that is going on."""
+        """The phase that follows the current discussion."""
         self._sizes = np.array(TEAM_SIZES[n], dtype=np.int8)
         self._needed = np.array([config.fails_needed(k) for k in range(1, 6)], dtype=np.int8)
         self._about = {
@@ -151,9 +151,9 @@ class VectorGames:
     # --- what happens -----------------------------------------------------------------------------------------
 
     def step(self, choices: Array) -> None:
-        """Answer what every game asks.
+        """Answer the requests of every game.
 
-        `choices`: (n_games, n_seats); what stands for seats that are not asked is passed over. A seat for a pick or the
+        `choices`: (n_games, n_seats); values of seats that are not asked are ignored. A seat for a pick or the
         assassin, 0 or 1 for votes and cards, for a speech the act as an index into `catalogue.speech_acts`, -1 for
         silence. Choices are not checked: take them from `legal`.
         """

@@ -67,7 +67,7 @@ class Catalogue:
         return self.n_targets + len(self.speech_acts)
 
     def mask(self, request: Request | None, n: int) -> np.ndarray:
-        """Which of the first `n` acts answer the request, (n,) int8; the first alone where nothing is asked."""
+        """Which of the first `n` acts answer the request, (n,) int8; only the first where nothing is asked."""
         mask = np.zeros(n, dtype=np.int8)
         if request is None:
             mask[0] = 1
@@ -79,7 +79,7 @@ class Catalogue:
         return mask
 
     def action(self, request: Request, index: int, w: Words) -> Action | None:
-        """The action that an act of the catalogue is as an answer to the request; None where it is none."""
+        """The catalogue's act as an action that answers the request; None where it does not answer it."""
         if (
             request.speaks
             and self.n_targets <= index < len(self)

@@ -1,9 +1,9 @@
-"""How many steps a hidden part of the game takes, whatever is hidden: for environments whose seats can count steps.
+"""Constant numbers of steps for hidden parts of the game, for environments whose seats can count steps.
 
-The night's acts, and the werewolves' channel by day, are asked of whoever lives and has the role. How many waves of
-questions there are tells how many werewolves, doctors or witches live, and where nothing is revealed that is a secret.
-So each hidden stage has as many slots as it could have waves at the most, by the configuration alone; a slot in which
-nobody is asked is a step in which nothing happens.
+The night's acts, and the werewolves' channel by day, are asked of whoever lives and has the role. The number of waves
+reveals how many werewolves, doctors or witches live, which is secret where roles are not revealed. So each hidden stage
+has as many slots as it can have waves under the configuration; a slot in which nobody is asked is a step in which
+nothing happens.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Thousands of games of one rule set in lock-step, as numpy arrays: for training, and for counting over many games.
 
 The same games as the plain rules: `VectorGames(config, seeds)` makes the same draws from the same seeds, and for the
-same choices gives the same deal, deaths, exiles and winners (proven game by game in the tests). It holds rule sets
-whose acts are all discrete and simultaneous; `supported` says what does not fit.
+same choices gives the same deal, deaths, exiles and winners (proven game by game in the tests). It supports rule sets
+whose acts are all discrete and simultaneous; `supported` says why a rule set does not fit.
 
 All games pass through the same phases together: `night`, then one `speech` after another, then `ballot`. A game that is
 over waits. Sets of seats are bit masks (`games.engine.masks`).
@@ -203,8 +203,8 @@ class VectorGames:
     def step(self, choices: Array) -> None:
         """Go on by one phase.
 
-        `choices` at night and in the ballot: (n_games, n_seats), each asked seat's choice, a seat or NOBODY; what
-        stands for seats that are not asked is passed over. At a speech: (n_games,), the speaker's act as an index into
+        `choices` at night and in the ballot: (n_games, n_seats), each asked seat's choice, a seat or NOBODY; values of
+        seats that are not asked are ignored. At a speech: (n_games,), the speaker's act as an index into
         `catalogue.speech_acts`, -1 for silence. Choices are not checked: take them from `legal`.
         """
         if self.phase == "night":

@@ -1,4 +1,4 @@
-"""What a log of Werewolf makes known, fed event by event: to each seat by the rules, and to all in counts.
+"""What is known from a log of Werewolf, event by event: each seat's knowledge by the rules, and public counts.
 
 from games.werewolf.reading import Reading     # games.statements.Reading
 """
@@ -18,7 +18,7 @@ from games.werewolf.roles import faction_of, species_of
 
 
 class Reading(Knowledge):
-    """What every seat knows by the rules, and the public counts beside it."""
+    """What every seat knows by the rules, and the public counts."""
 
     features = PUBLIC
     spoken = truth.SPOKEN
@@ -39,7 +39,7 @@ class Reading(Knowledge):
         return self.public.features(subject, viewer)
 
     def holds(self, act: SpeechAct, speaker: int, roles: Sequence[str]) -> bool | None:
-        """Whether what the act asserts is so in the world; None where it asserts nothing."""
+        """Whether the act's proposition is true; None where it asserts nothing."""
         return truth.holds(act, speaker, roles, self)
 
     def p_of(self, act: SpeechAct, speaker: int) -> float | None:
@@ -51,7 +51,7 @@ class Reading(Knowledge):
             return None
         if act.kind == "report_inspection":
             if (speaker, act.subject) not in self.inspections:
-                return 0.0  # one knows whom one has inspected
+                return 0.0  # the speaker knows whom it has inspected
             posterior = self.posterior(speaker)[act.subject]
             return sum(
                 p for role, p in posterior.items() if act.role in (role, faction_of(role), species_of(role))

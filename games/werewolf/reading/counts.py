@@ -1,5 +1,4 @@
-"""What is public about each player, counted up to a moment: the evidence that any reader of the table talk
-has.
+"""Public counts about each player up to a moment: the evidence that every reader of the table talk has.
 
 These counts feed the public-event baseline. A probe that does no better has shown nothing about a model
 of others.
@@ -23,11 +22,11 @@ PUBLIC = (
     "hit_by_village", "hit_by_werewolf", "backed_by_werewolf", "voted_with_majority",
     "against_viewer", "for_viewer", "viewer_against", "viewer_for",
 )  # fmt: skip
-"""The features, counts all: up to the decision, of public events alone."""
+"""The features: counts of public events up to the decision."""
 
 
 class PublicCounts(Evidence):
-    """The public evidence of one game, and beside it how often each thing was done that scripted players do not weigh.
+    """The public evidence of one game, and counts of further acts, which scripted players do not use.
 
     Matrices are indexed `[actor][target]`, lists by seat."""
 
@@ -37,7 +36,7 @@ class PublicCounts(Evidence):
     retracted: list[int] = msgspec.field(default_factory=list)
     abstained: list[int] = msgspec.field(default_factory=list)
     with_majority: list[int] = msgspec.field(default_factory=list)
-    """Ballots against the one who was exiled by them."""
+    """Ballots against a seat that they exiled."""
     announced: list[list[int]] = msgspec.field(default_factory=list)
     """Votes announced, which `accusations` count too."""
     reported_werewolf: list[list[int]] = msgspec.field(default_factory=list)

@@ -1,9 +1,8 @@
 """What each seat can know of the others by the rules alone: the simplest `rules` posterior.
 
 Every role assignment of the deck that contradicts neither the seat's own card, nor what it was told in
-private, nor what was revealed to all, is held equally likely. No policy enters: claims and ballots prove
-nothing by the rules. The posterior of a pair is 0 or 1 exactly where the role was told or follows from what
-was told.
+private, nor what was revealed to all, is held equally likely. No policy is assumed: by the rules claims and ballots are
+no evidence. The posterior of a pair is 0 or 1 exactly where the role was told or follows from what was told.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a player may be called: nothing that could pass for the moderator's words, and nothing that cannot be read back.
+"""Valid player names: none that could pass for the moderator's words, and none that cannot be parsed again.
 
 The rules draw names from a lexicon. Games of other programs bring names of their own, and so does any run folder that
 was made elsewhere; `public_names` is the one way in for them.
@@ -15,9 +15,9 @@ from games.printable import UNSEEN
 from games.werewolf.lexicon import FUNCTION_WORDS, lexicon
 
 LONGEST: Final = 60
-"""Characters of a name."""
+"""Largest number of characters of a name."""
 FORBIDDEN: Final = re.compile(r'[\s"“”„‟″‶〃＂«»❝❞:;!?<>{}|`\\/,]|\.(?!\w)|(?<!\w)\.')
-"""What a name holds at most as single spaces between its words: dots stand between letters or digits alone."""
+"""Characters that a word of a name may not hold; a dot may only stand between letters or digits."""
 
 
 def is_public_name(name: str, lexicon_name: str = "classic") -> bool:
@@ -63,5 +63,5 @@ def _terms(lexicon_name: str) -> frozenset[str]:
 
 
 def _is_reserved(word: str, lexicon_name: str) -> bool:
-    """Whether the moderator says it: a term in any case, a function word as it is written."""
+    """Whether the moderator uses the word: a term in any case, a function word as it is written."""
     return word in FUNCTION_WORDS or word.casefold() in {*_terms(lexicon_name), "nobody"}

@@ -20,7 +20,7 @@ from games.werewolf.words import acts as codec
 from games.werewolf.words.lines import OWN_WRITERS, SPEECHES, VERBS, WRITERS, Words, listed, words_of
 
 SPOKEN: Final = frozenset(("seer", "villager"))
-"""Roles that are claimed where nobody has them too."""
+"""Roles that players may claim even where nobody has them."""
 
 
 def line(record: Record, seat: int | None, config: WerewolfConfig, w: Words) -> str | None:
@@ -83,7 +83,9 @@ def answer(request: Request | Decision, action: Action, w: Words) -> str:
 
 def own_line(decision: Decision, w: Words) -> str:
     """A decision as its own seat reads it afterwards: question and answer in one line."""
-    if decision.kind == "speech" and not decision.options:  # most lines are these: as all others read it
+    if (
+        decision.kind == "speech" and not decision.options
+    ):  # most lines are speeches, which all seats read alike
         return f"{w.called[decision.seat]} says {quote(decision.action.text, w.max_chars)}"
     return question(decision, w) + answer(decision, decision.action, w)
 
