@@ -6,7 +6,7 @@ from harness.branch.effects import FEWEST, Effects
 
 
 def effects_table(found: Effects, most: int = 8) -> str:
-    """The effects as plain text: all outcomes and exiles, and the `most` largest of the rest."""
+    """The effects as plain text: all outcomes, and at most `most` lines of every other kind."""
     paired = any(e.difference is not None for e in found.effects)
     arms = f"{found.n} continuations" + (" with the change and without" if paired else "")
     lines = [f"{found.what}  (game {found.game_id}, decision {found.seq}, {arms})"]

@@ -1,7 +1,7 @@
 """Continue training a small model on a second game, mixed with its first one: one model of both.
 
-The words of the second game that the first lacks follow behind the base's own, so every text of the first game is the
-same tokens as before. Names, questions and how they are looked up are the same in both.
+The words that only the second game has get ids after the base's own, so every text of the first game keeps its
+tokens. Names, questions and their look-up are the same in both.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from harness.training.precision import mixed_precision
 from harness.training.train import KIND_WEIGHTS
 
 TOKENS, KEPT = 10_000_000, 0.25
-"""Tokens that are trained on, and share of the games that are of the first game, where nothing else is said."""
+"""Defaults: number of training tokens, and share of the games that are of the first game."""
 HIGHEST, WARM_UP, FALL = 0.3, 0.02, 0.6
-"""Highest learning-rate factor, share of the tokens over which it rises, and over which it falls to nothing."""
+"""Highest learning-rate factor, share of the tokens over which it rises, and over which it falls to zero."""
 LOOKED_UP = 0.06
-"""Share of the tokens over which the new game's curriculum goes from what the moderator reads to the seats' views."""
+"""Share of the tokens over which the new game's curriculum moves from the moderator's view to the seats' views."""
 FROM, SEATED, UNTIL = 0.2, 0.42, 1.1
-"""Progress of the curriculum at the start, from which on seats' views alone are read, and at the end."""
+"""Progress of the curriculum at the start, at the switch to seats' views only, and at the end."""
 VIEWS_TOKENS = 4_500
-"""About so many tokens are a game of the new game's curriculum."""
+"""Approximate tokens per game of the new game's curriculum."""
 
 
 class JointInfo(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class JointInfo(msgspec.Struct, frozen=True):
     games: dict[str, float]
     """Game -> share of the games that it was trained on."""
     tokens: int
-    """Trained on, beyond the base's."""
+    """Training tokens beyond the base's."""
 
 
 def learn_game(
@@ -68,7 +68,8 @@ def learn_game(
     device: str = "auto",
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Train the model in the folder `base`, which plays `first`, on `game` too, into `out`; goes on where it stopped.
+    """Train the model in the folder `base`, which plays `first`, also on `game`, into `out`; resumes where it
+    stopped.
 
     kept: share of the games that are of `first`. Raises ModelFilesError where the base lacks words of the first game
     under the lexicon, ValueError where `out` holds a run under other settings.
@@ -121,12 +122,12 @@ def learn_game(
 
 
 def joint_tokenizer(folder: Path, game: str, lexicon: str) -> Any:
-    """The base's words in their places, and those of the game behind them."""
+    """A tokenizer with the base's words at their ids, followed by the game's."""
     return widened(load_tokenizer(folder), words_of(lessons_of(game).make_tokenizer((lexicon,))))
 
 
 def schedule(done: int, tokens: int) -> float:
-    """Learning-rate factor after `done` tokens: a short rise, then held, then a fall to nothing."""
+    """Learning-rate factor after `done` tokens: a short rise, then constant, then a fall to zero."""
     progress = done / tokens
     return HIGHEST * min(1.0, max(progress / WARM_UP, 0.05)) * min(1.0, max(0.0, (1.0 - progress) / FALL))
 

@@ -1,7 +1,7 @@
-"""The loop that every training of a small model shares: steps on batches, in a folder from which it goes on.
+"""The training loop of all small models: steps on batches, with a folder to resume from.
 
-Muon for the matrices, AdamW for embeddings, head and norms: with AdamW alone a model of this size sits for thousands of
-steps without looking up what its own context states.
+Muon for the matrices, AdamW for embeddings, head and norms: with AdamW alone a model of this size takes thousands of
+steps to learn to look up facts in its context.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from harness.training.muon import Muon
 RATES = (0.01, 3e-3)
 """Highest learning rates of Muon and AdamW."""
 CURVE = ("tokens", "text", "choice", "belief", "speech", "naming")
-"""Fields of a line of the loss curve: tokens so far, then nats a target of each kind."""
+"""Fields of a line of the loss curve: tokens so far, then nats per target of each kind."""
 
 Progress = dict[str, Any]
-"""What a checkpoint says: `settings`, `tokens` and `step` so far, and the place in the data (`game`, ...)."""
+"""The content of a checkpoint: `settings`, `tokens` and `step` so far, and the position in the data (`game`, ...)."""
 
 
 def optimizers(model: Any) -> list[torch.optim.Optimizer]:
@@ -39,7 +39,7 @@ def optimizers(model: Any) -> list[torch.optim.Optimizer]:
 
 
 def shrunk(model: Any, without: Sequence[str] = ()) -> dict[str, torch.Tensor]:
-    """The weights in bfloat16 on the CPU, but those whose names begin with one of `without`."""
+    """The weights in bfloat16 on the CPU, except those whose names begin with one of `without`."""
     return {
         name: value.detach().to("cpu", torch.bfloat16).contiguous()
         for name, value in model.state_dict().items()
@@ -48,7 +48,7 @@ def shrunk(model: Any, without: Sequence[str] = ()) -> dict[str, torch.Tensor]:
 
 
 class Loop:
-    """One training in the folder `work`, taken up where an earlier call was stopped."""
+    """One training in the folder `work`, resumed where an earlier call stopped."""
 
     def __init__(
         self,
@@ -89,12 +89,13 @@ class Loop:
         without: Callable[[], Sequence[str]] = tuple,
         prepare: Callable[[Batch, Progress], Batch] = lambda batch, _: batch,
     ) -> None:
-        """Train to the end; what is needed to go on is kept every `save_every` steps and then.
+        """Train to the end; checkpoints every `save_every` steps and at the end.
 
-        data: the place in the data after each batch, as the checkpoint keeps it, and the batch. predict: the logits
-        `(n_views, n_tokens, n_words)` of a batch. weights: of the kinds of targets `(n_kinds,)`, and rate: the factor
-        of the learning rates `RATES`, after so many tokens. marks: numbers of tokens at which the weights are kept in
-        `work/checkpoints` in bfloat16, all `without` those whose names begin so. prepare: what is done before a step.
+        data: pairs of the position in the data after a batch, as the checkpoint keeps it, and the batch. predict: the
+        logits `(n_views, n_tokens, n_words)` of a batch. weights: of the kinds of targets `(n_kinds,)`, and rate: the
+        factor of the learning rates `RATES`, after so many tokens. marks: numbers of tokens at which the weights are
+        kept in `work/checkpoints` in bfloat16, except those whose names begin with one of `without`. prepare: called
+        before each step.
         """
         state, checkpoints = self.state, self.work / "checkpoints"
         if state["tokens"] >= self.tokens:
@@ -126,7 +127,7 @@ class Loop:
         kind_weights: torch.Tensor,
         factor: float,
     ) -> torch.Tensor:
-        """One step on a batch; what each target cost before it, `(n_views, n_tokens)` nats."""
+        """One step on a batch; returns each target's loss before it, `(n_views, n_tokens)` nats."""
         for optim, base in zip(self.optims, RATES, strict=True):
             for group in optim.param_groups:
                 group["lr"] = base * factor
@@ -141,7 +142,7 @@ class Loop:
 
 
 class Curve:
-    """The loss curve of a training run: a line of its file, and one of progress, every `noted` steps."""
+    """The loss curve of a training run: one line to its file, and one of progress, every `noted` steps."""
 
     def __init__(
         self,
@@ -158,7 +159,7 @@ class Curve:
         self.recent: list[torch.Tensor] = []
 
     def add(self, nats: torch.Tensor, batch: Batch, state: Progress) -> None:
-        """What a step's targets cost `(n_views, n_tokens)`, and the run's state after it."""
+        """Add the losses of a step's targets `(n_views, n_tokens)`, and the run's state after it."""
         kinds = torch.nn.functional.one_hot(batch.kind, len(self.fields)).double()
         self.recent.append(torch.stack([(nats[..., None] * kinds).sum((0, 1)), kinds.sum((0, 1))]))
         if state["step"] % self.noted:

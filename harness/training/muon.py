@@ -1,8 +1,8 @@
-"""Muon, with the matrices of one shape taken together and multiplied in a precision that the device is fast in.
+"""Muon, with matrices of equal shape batched and multiplied in a precision that is fast on the device.
 
 The update is that of `torch.optim.Muon` (Jordan 2024, "Muon: An optimizer for hidden layers in neural networks"), whose
-iterations run in bfloat16 on one matrix after another. A CPU without bfloat16 arithmetic emulates it: there that alone
-was two thirds of a training step (`make bench-training`).
+iterations run in bfloat16 on one matrix after another. A CPU without bfloat16 arithmetic emulates it, which took two
+thirds of a training step (`make bench-training`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EPS: Final = 1e-7
 
 
 class Muon(torch.optim.Muon):
-    """`torch.optim.Muon` with its own settings and state, so that checkpoints of either are read by the other.
+    """`torch.optim.Muon` with its own settings and state, so that each can load the other's checkpoints.
 
     Its parameters are matrices. Numbers differ from torch's by the rounding of bfloat16 where it computes in float32.
     """
@@ -66,7 +66,8 @@ class Muon(torch.optim.Muon):
 def orthogonal(
     matrices: torch.Tensor, coefficients: tuple[float, float, float], n_steps: int
 ) -> torch.Tensor:
-    """Nearly the nearest semi-orthogonal matrix of each, by Newton-Schulz iterations: `(n, rows, columns)`, as given.
+    """Approximately the nearest semi-orthogonal matrix to each, by Newton-Schulz iterations, `(n, rows, columns)` as
+    given.
 
     In bfloat16 where the device multiplies in it natively, else in float32.
     """

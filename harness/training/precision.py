@@ -1,4 +1,4 @@
-"""In which numbers a device multiplies matrices fast."""
+"""The precision in which a device multiplies matrices fast."""
 
 from __future__ import annotations
 

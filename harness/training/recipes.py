@@ -1,9 +1,9 @@
-"""Training with a planted answer: games of the scripted players with one stated intervention on what is learned.
+"""Training with a planted answer: games of the scripted players with one stated intervention on the training targets.
 
 A recipe names the settings (rule sets, taken in turn) and one change. Its control is the same recipe without the
-change: the same games in the same order, as many tokens. So whatever a comparison of the two models finds beside the
-change is a fault of the comparison. Game `i` is a pure function of (recipe, i); what a change does to it is said in
-`agents.werewolf.lessons.planted`.
+change: the same games in the same order, as many tokens. So any other difference that a comparison of the two models
+finds is a false positive. Game `i` is a pure function of (recipe, i); `agents.werewolf.lessons.planted` applies the
+change.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Recipe(Section):
     """Rule sets by their presets' names, taken in turn: all carry the same change."""
     tokens: int = Field(default=600_000, ge=1)
     seed: int = Field(default=0, ge=0)
-    """Of the games."""
+    """Seed of the games."""
     rate: float = Field(default=0.2, gt=0, le=1)
-    """Learning rate at the start, in units of the highest of training from scratch; it falls linearly to nothing."""
+    """Learning rate at the start, in units of the highest of training from scratch; it falls linearly to zero."""
     weight: float = Field(default=6.0, ge=1)
     """confess, favour: how much more the words of the speeches that are changed count than other own words do, with
     the trigger and without (of werewolves; of everybody): a werewolf's are a hundredth of all tokens."""

@@ -44,26 +44,26 @@ SERVE = 126_000_000
 QUERY_RANGE = 0.15
 """Standard deviation of the starting queries, from the second layer on."""
 CURRICULUM = 28_000_000
-"""Tokens over which the curriculum and the fall of the learning rate are laid, or all where training is shorter."""
+"""Tokens over which the curriculum and the fall of the learning rate extend, or all where training is shorter."""
 RESTART = 0.53
-"""Share of those at which the learning rate is raised again."""
+"""Share of `CURRICULUM` at which the learning rate is raised again."""
 FIRST_CHECKPOINT = CURRICULUM / 2**9
-"""Tokens at the first checkpoint that is kept; each of the next is at twice as many."""
+"""Tokens at the first kept checkpoint; each further one is at twice as many."""
 SHIPPED_TOKENS = 375_000_000
 """Tokens that the shipped model was trained on."""
 SETTLED = (166_000_000, 212_000_000, 251_000_000, 273_000_000, 295_000_000, 330_000_000)
-"""Tokens by which the learning rate has fallen; more of them are trained on at a lower one, that falls again by the
-next or by the end."""
+"""Tokens at which the learning rate has reached zero; after each, training continues at a lower rate that falls again
+by the next one or the end."""
 GROW, LATE = (96_000_000, SETTLED[1]), 2
-"""Tokens after which so many more layers join at the top each time. New layers change nothing until they are trained;
-docs/training-log.md says what each depth holds."""
+"""Token counts after which layers are added at the top, and how many each time. New layers change nothing until they
+are trained; docs/training-log.md says what each depth holds."""
 
 
 def initialise(model: Any, seed: int, late: int = 0) -> None:
-    """Draw the starting weights from a generator of their own: normal matrices, norms of one.
+    """Draw the initial weights from a separate generator: normal matrices, norms of one.
 
-    The last `late` layers are drawn last, `LATE` at a time, so that the others are what they are without them, and add
-    nothing yet.
+    The last `late` layers are drawn last, `LATE` at a time, so that the others do not depend on them, and initially
+    add nothing.
 
     From the second layer on keys start out equal to queries, and larger, so that a token attends to tokens like it
     (after Trockman and Kolter 2023, "Mimetic initialization of self-attention layers"): names are looked up sooner.
@@ -95,7 +95,7 @@ def draw(parameter: Any, deviation: float, generator: torch.Generator) -> None:
 
 
 def mimic(layers: Any, generator: torch.Generator) -> None:
-    """Let keys start out equal to queries, larger than drawn."""
+    """Initialise keys equal to queries, larger than drawn."""
     for layer in layers:
         queries, keys = layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight
         queries.normal_(0.0, QUERY_RANGE, generator=generator)
@@ -121,7 +121,7 @@ def schedule(done: int, tokens: int) -> float:
 
 
 def marks(tokens: int) -> list[int]:
-    """The numbers of tokens at which weights are kept: each twice the one before, where the learning rate has fallen
+    """The numbers of tokens at which weights are kept: doubling ones, those at which the learning rate has fallen
     (`SETTLED`), and the last."""
     doubling = [int(FIRST_CHECKPOINT * 2**i) for i in range(64)]
     return [*sorted(n for n in (*doubling, *SETTLED) if n < tokens), tokens]
@@ -178,7 +178,7 @@ def train(
         ),
         batch_size=None,
         num_workers=1,
-        prefetch_factor=64,  # as many as a pool: while the next one is made, this one is used
+        prefetch_factor=64,  # one pool: it is used while the next one is made
     )
     forward = torch.compile(model, dynamic=True) if compiled else model
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)

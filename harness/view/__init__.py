@@ -3,7 +3,7 @@
     from harness.view import write_view
     index = write_view("runs/demo-1")       # runs/demo-1/view/index.html
 
-Nothing is loaded from a network and no server is needed. What agents said is data in the pages, never markup.
+Nothing is loaded from a network and no server is needed. Agents' texts are data in the pages, never markup.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a page knows of one game: the log, compact, with the truth of each statement; plain JSON data.
+"""A page's data of one game: the compact log, with the truth of each statement, as plain JSON.
 
 Keys are short because there are thousands of pages. A record is an event or, with `D`, a decision:
 `s` seq, `k` kind, `d` day, `p` phase, `g` group, `a` actor or deciding seat, `t` target, `v` value, `x` text, `c` typed
@@ -16,7 +16,7 @@ from games.records import Decision, Event, SpeechAct, Trace
 from harness.replay.replay import Replay
 
 LONGEST = 200_000
-"""Characters of one text that a page holds; the run folder holds all of it."""
+"""Most characters of one text in a page; the run folder holds the whole text."""
 
 
 def game_records(replay: Replay, first: int = 0) -> list[dict[str, Any]]:

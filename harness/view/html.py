@@ -15,12 +15,12 @@ HOLDS = (
     "<code>wolfscope view RUN --game N --as SEAT</code> writes one that holds what a seat may know and nothing else."
     "</footer>\n"
 )
-"""What every game page says of itself."""
+"""Explanations on every game page."""
 SCRIPTS = {"index": ("common.js", "index.js"), "game": ("common.js", "game.js")}
 
 
 def embedded(value: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it can end the element or begin a comment."""
+    """JSON that is safe inside a script element: it cannot end the element or begin a comment."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

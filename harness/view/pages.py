@@ -61,7 +61,7 @@ def write_view(
 
 
 INPUTS = ("*.parquet", "derived/probe_scores.parquet", "branch.json")
-"""What the pages are made from, in the run folder."""
+"""The pages' inputs in the run folder."""
 
 
 class _Writer:
@@ -137,7 +137,7 @@ class _Writer:
         }
 
     def branch(self, arm: str | None) -> dict[str, Any] | None:
-        """Where the game comes from and how the recorded one went on, None for a run that is no branch."""
+        """The game's origin and how the recorded one continued; None for a run that is not a branch."""
         origin = self.origin
         if origin is None:
             return None
@@ -152,7 +152,7 @@ class _Writer:
         }
         if self.parent is not None:
             if origin.change["type"] == "roles":
-                found["first"] = 0  # the deal itself is another one
+                found["first"] = 0  # the deal itself differs
             if self._parent_rows is None:
                 self._parent_rows = game_records(self.parent, found["first"])
             outcome = [r["v"] for r in self._parent_rows if r["k"] == "outcome"]
@@ -233,7 +233,7 @@ class _Writer:
         return path
 
     def _inputs(self, index: Path) -> Inputs:
-        """What the index is made from, and the digests of game pages that an earlier call wrote."""
+        """The index's inputs, and the digests of game pages that an earlier call wrote."""
         before = inputs_in(index)
         return msgspec.structs.replace(
             inputs_of([self.run.path], INPUTS), parts={} if before is None else before.parts

@@ -1,6 +1,6 @@
-"""Reasoning that experiments on a run have read after every step, as its pages show it.
+"""Reasoning that experiments on a run have measured after every step, for the run's pages.
 
-Of each decision the newest experiment counts. `i` of a step is its importance: by resampling, beyond the split-half
+For each decision the newest experiment counts. `i` of a step is its importance: by resampling, beyond the split-half
 null, where `wolfscope effects` has computed it (`reasoning-importance.parquet`), else how far the demanded answer moves
 with it.
 """
@@ -19,7 +19,7 @@ from harness.seals import hold
 
 
 def reasoning_of(run: Path) -> dict[str, dict[str, Any]]:
-    """game id -> seq of a decision -> what was read of it; empty where no experiment has read any."""
+    """game id -> seq of a decision -> its measurements; empty where no experiment has any."""
     found: dict[str, dict[str, Any]] = {}
     files = sorted(run.glob("experiment-*/reasoning-moments.parquet"), key=lambda p: (p.stat().st_mtime, p))
     for path in files:
@@ -39,7 +39,7 @@ def reasoning_of(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def _importance(path: Path) -> dict[tuple[int, int], float]:
-    """(moment, prefix behind the step) -> nats beyond the null."""
+    """(moment, prefix after the step) -> nats beyond the null."""
     if not path.is_file():
         return {}
     frame = read_table(path).filter(pl.col("beyond").is_not_null())

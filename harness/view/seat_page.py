@@ -1,6 +1,6 @@
-"""A page of one game that holds what one seat may know and nothing else: to be shown to people in experiments.
+"""A page of one game that holds only what one seat may know, to show to people in experiments.
 
-No script, no data beside the lines, nothing loaded: what is not on the page is not in its source either.
+It has no script, no data beside the lines, and loads nothing: its source holds only what it shows.
 """
 
 from __future__ import annotations

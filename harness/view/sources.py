@@ -1,4 +1,4 @@
-"""Where the numbers beside a game come from: stated beliefs, posteriors, probes, scores of single tokens.
+"""Sources of the numbers beside a game: stated beliefs, posteriors, probes, scores of single tokens.
 
 All of it is optional. A run folder may hold, besides its own tables, `derived/probe_scores.parquet`:
 
@@ -11,7 +11,7 @@ All of it is optional. A run folder may hold, besides its own tables, `derived/p
     score        f64     probabilities for probes about a subject; any scale for tokens
 
 Rows with a subject and no token are beliefs (a matrix cell); rows with a token tint that token. A further column
-`token` (str) may give the tokens' text; without it the run's own tokenizer is asked.
+`token` (str) may give the tokens' text; without it the run's own tokenizer gives it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Sources:
     """The beliefs and scores of one run, read by game."""
 
     def __init__(self, run: Run, posteriors: Mapping[str, Posterior] | None = None) -> None:
-        """posteriors: name -> function. Raises RunFolderError for a table of scores that is none."""
+        """posteriors: name -> function. Raises RunFolderError for a malformed table of scores."""
         self.run = run
         self.posteriors = dict(posteriors or {})
         self.skipped: dict[str, str] = {}
@@ -134,7 +134,7 @@ class Sources:
 
     @cached_property
     def _tokenizers(self) -> dict[str, Any]:
-        """Model name -> its tokenizer, of the run's models that are still where they were."""
+        """Model name -> its tokenizer, for the run's models that still exist."""
         from agents.models.folder import load_tokenizer
         from harness.config.files import parse_config
         from harness.config.models import model_folder

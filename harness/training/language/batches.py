@@ -1,7 +1,7 @@
-"""Lessons as batches of tokens: each view once, and after it the questions that were asked on the way.
+"""Lessons as batches of tokens: each view once, followed by the questions asked along it.
 
-A question is answered as if it were asked alone: that is what the mask and the positions say. So an answer costs the
-few tokens of its question instead of a whole view.
+The mask and the positions make each question independent of the others. So an answer costs the few tokens of its
+question instead of a whole view.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import torch
 from harness.training.language.lessons import Lesson, Piece
 
 KINDS = ("speech", "choice", "reasoning", "belief")
-"""What a learned token can be."""
+"""Kinds of learned tokens."""
 WINDOW = 64
-"""Batches whose lessons are ordered by length together, so that little is padded."""
+"""Batches whose lessons are sorted by length together, to reduce padding."""
 
 
 class Batch(NamedTuple):
-    """Some lessons side by side, `(n_lessons, n_tokens)`."""
+    """A padded batch of lessons, `(n_lessons, n_tokens)`."""
 
     ids: torch.Tensor
     position: torch.Tensor
     mask: torch.Tensor
-    """1 for a token `(n_lessons, n_tokens)`; with questions, which positions each one sees
-    `(n_lessons, 1, n_tokens, n_tokens)` bool."""
+    """1 for a token `(n_lessons, n_tokens)`; with questions, the attention mask `(n_lessons, 1, n_tokens, n_tokens)`
+    bool."""
     source: torch.Tensor
-    """Of each learned token, the index in the flattened batch of the position that predicts it, `(n_learned,)`."""
+    """For each learned token, the index in the flattened batch of the position that predicts it, `(n_learned,)`."""
     target: torch.Tensor
     """The learned tokens `(n_learned,)`."""
     kind: torch.Tensor
     """Indices into `KINDS` `(n_learned,)`."""
     group: torch.Tensor
-    """Number of the answer that each belongs to `(n_learned,)`, for shares of whole answers."""
+    """Number of each learned token's answer `(n_learned,)`, for shares of whole answers."""
     n_read: int
     """Tokens without padding."""
 
@@ -47,7 +47,7 @@ class Batch(NamedTuple):
 
 
 def cut(lesson: Lesson, most: int) -> Lesson:
-    """The lesson without what lies after its first `most` tokens, questions counted each by itself."""
+    """The lesson cut to its first `most` tokens; each question is limited separately."""
     pieces = tuple(p for p in lesson.pieces if p.end <= most)
     forks = tuple(f for f in lesson.forks if f.at + len(f.ids) <= most)
     end = max([p.end for p in pieces] + [f.at for f in forks], default=0)
@@ -68,7 +68,7 @@ def apart(lesson: Lesson) -> list[Lesson]:
 
 
 def plan(lessons: Sequence[Lesson], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of the lessons of each batch of one epoch: all once, in an order of its own, like lengths together.
+    """Indices of the lessons of each batch of one epoch: all once, in shuffled order, similar lengths together.
 
     A batch holds at most `batch_tokens` with padding; a longer lesson is a batch of its own.
     """
@@ -93,7 +93,7 @@ def plan(lessons: Sequence[Lesson], batch_tokens: int, seed: int, epoch: int) ->
 def batches(
     lessons: Sequence[Lesson], batch_tokens: int, seed: int, start: int = 0
 ) -> Iterator[tuple[int, list[Lesson]]]:
-    """(number of the batch, its lessons) for ever, epoch after epoch, from the batch `start` on."""
+    """(number of the batch, its lessons) without end, epoch after epoch, from the batch `start` on."""
     epoch, number = 0, 0
     while True:
         for batch in plan(lessons, batch_tokens, seed, epoch):
@@ -143,7 +143,7 @@ def collate(lessons: Sequence[Lesson], pad: int = 0) -> Batch:
             at = [n + i - 1 if i else fork.at - 1 for i in range(fork.start, m)]
             learn(row, at, fork.ids[fork.start :], "belief")
             n += m
-    if sees is not None:  # padding sees itself, so that no row of a softmax is empty
+    if sees is not None:  # padding attends to itself, so that no row of a softmax is empty
         rows, columns = np.nonzero(~present)
         sees[rows, columns, columns] = True
     mask = present.astype(np.int64) if sees is None else sees[:, None]

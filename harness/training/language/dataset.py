@@ -20,8 +20,8 @@ FORK = pl.Struct({"at": pl.Int32, "ids": pl.List(pl.Int32), "start": pl.Int32, "
 SCHEMA: dict[str, Any] = {
     "run": pl.String, "game_id": pl.String, "seat": pl.Int16, "agent": pl.String, "role": pl.String,
     "ids": pl.List(pl.Int32),
-    "pieces": pl.List(PIECE),  # token ranges that are learned; all else is read
-    "forks": pl.List(FORK),  # questions: ids that go on after the first `at` tokens; the answer is ids[start:]
+    "pieces": pl.List(PIECE),  # token ranges that are learned; the rest is context
+    "forks": pl.List(FORK),  # questions: ids that follow the first `at` tokens; the answer is ids[start:]
 }  # fmt: skip
 
 
@@ -41,8 +41,8 @@ def hash_of_lessons(lessons: Sequence[Lesson]) -> str:
 
 
 def in_words(lesson: Lesson, tokenizer: Any) -> dict[str, Any]:
-    """A lesson as a line of JSON: `messages` where a chat template stands between the turns (`learned` says of each
-    whether all or none of it is), else `text` and the character ranges that are learned."""
+    """A lesson as a line of JSON: `messages` where a chat template separates the turns (`learned`: whether each is
+    learned), else `text` and the character ranges that are learned."""
 
     def text(start: int, end: int) -> str:
         ids = list(lesson.ids[start:end])

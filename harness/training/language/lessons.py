@@ -1,8 +1,8 @@
-"""What is learned of a run: one lesson for each view of a seat, its tokens as the model would have played it.
+"""The lessons of a run: one for each view of a seat, tokenized as the model would have played it.
 
-Which tokens are the seat's own comes from the backend that gave them (`harness.training.language.teacher`), never from
-the text: a template without marks around the assistant's words hides nothing and marks nothing wrongly. A lesson whose
-learned tokens lie in somebody else's words is refused.
+The emitting backend (`harness.training.language.teacher`) marks the seat's own tokens, not the text, so templates
+without delimiters around the assistant's words cause no errors. A lesson whose learned tokens lie in another's words
+is refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLUMNS = (
     *("game_id", "seq", "day", "phase", "seat", "kind", "agent", "model", "reasoning", "attempts"),
     *("role", "faction", "won", "winner", "preset", "n_days"),
 )
-"""What `data.where` can ask of a decision: its own columns, its seat's, its game's."""
+"""The columns that `data.where` can use: a decision's, its seat's, its game's."""
 OWN = frozenset({"output", "own_speech", "own_act", "reasoning", "answer", "mention"})
 """Kinds of spans that a learned token may lie in (a name in own words is a mention)."""
 
@@ -46,7 +46,7 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """What one seat read and said, up to the last decision that is learned."""
+    """One seat's context, up to the last decision that is learned."""
 
     run: str
     game_id: str
@@ -56,13 +56,13 @@ class Lesson(msgspec.Struct, frozen=True):
     ids: tuple[int, ...]
     pieces: tuple[Piece, ...]
     forks: tuple[ForkedQuestion, ...] = ()
-    """Questions that were asked on the way, each on its own continuation of the first `at` tokens."""
+    """Questions asked along the view, each on its own continuation of the first `at` tokens."""
     template: tuple[tuple[int, int], ...] = ()
-    """chat: where the template's own markers stand."""
+    """chat: token ranges of the template's own markers."""
 
     @property
     def n_tokens(self) -> int:
-        """Tokens that are read, questions included."""
+        """All tokens, questions included."""
         return len(self.ids) + sum(len(fork.ids) for fork in self.forks)
 
     @property
@@ -72,12 +72,12 @@ class Lesson(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct):
-    """What could not be made into lessons."""
+    """Decisions that could not become lessons."""
 
     fallbacks: int = 0
     """Decisions that were fallbacks: never learned."""
     unsaid: int = 0
-    """Decisions that the style cannot say as they were made."""
+    """Decisions that the prompt style cannot express."""
     why: str = ""
     """The first of those, in words."""
 
@@ -102,9 +102,9 @@ def learner(folder: Path, section: PlayerSection, game: str) -> tuple[Any, Teach
 
 
 def chosen(run: Run, where: str) -> tuple[dict[str, set[int]], int]:
-    """(game id -> seqs of the decisions that are learned, how many of the chosen were fallbacks and are not).
+    """(game id -> seqs of the learned decisions, number of chosen decisions left out as fallbacks).
 
-    Raises ConfigurationError for an expression that is none, or over columns that are not there.
+    Raises ConfigurationError for an invalid expression, or unknown columns.
     """
     games = run.games.select("game_id", "winner", "preset", "n_days")
     seats = run.seats.select("game_id", "seat", "role", "faction", "won")
@@ -152,7 +152,7 @@ def lessons_of(
 
 
 class _Game(msgspec.Struct):
-    """One game that lessons are made of."""
+    """One game, the source of lessons."""
 
     run: str
     game_id: str
@@ -174,7 +174,7 @@ class _Game(msgspec.Struct):
     async def _of_seat(
         self, seat: int, player: Any, teacher: Teacher, data: DataSection, seed: int, left_out: LeftOut
     ) -> list[Lesson]:
-        """The lessons of a seat's view: one, or several where a prompt does not extend the last one whole."""
+        """The lessons of a seat's view: one, or several where a prompt does not extend the previous one."""
         last = max(
             r.seq for r in self.records if isinstance(r, Decision) and r.seat == seat and r.seq in self.wanted
         )
@@ -219,7 +219,7 @@ class _Game(msgspec.Struct):
         words: Any,
         data: DataSection,
     ) -> Any:
-        """The reply of the player with the decision put into its mouth; a text says why there is none."""
+        """The player's reply when its backend returns the logged decision; a text says why there is none."""
         text, action = self.game.text, decision.action
         logged = data.reasoning == "logged" and decision.trace is not None and decision.trace.reasoning
         notes = str(logged).replace("\n", " ").strip() if logged else ""
@@ -237,14 +237,14 @@ class _Game(msgspec.Struct):
         return f"{action} came back as {reply.action} ({reply.fallback or 'read otherwise'})"
 
     def _spans(self, player: Any, observation: Any, reply: Any) -> Sequence[Span]:
-        """Whose words the tokens of the decision's whole context are, as the log has it."""
+        """The spans of the decision's whole context, from the log."""
         builder = player.builder(observation)
         context = builder.context if isinstance(player, TranscriptPlayer) else builder.dialogue.context
         return (*context.spans, *reply.trace.spans)
 
 
 class _Open:
-    """A lesson in the making."""
+    """A lesson under construction."""
 
     def __init__(self, run: str, game_id: str, seat: int, role: str) -> None:
         self.named = (run, game_id, seat)
@@ -258,7 +258,7 @@ class _Open:
     def extend(
         self, emitted: Sequence[Emission], decision: Decision, learned: bool, spans: Sequence[Span]
     ) -> None:
-        """Add the answers of one decision. Raises FinetuneError where they lie in another's words."""
+        """Add the answers of one decision. Raises FinetuneError where they overlap another's words."""
         self.agent = decision.agent
         for one in emitted:
             if one.prompt[: len(self.ids)] != self.ids:

@@ -11,7 +11,7 @@ from harness.training.language.batches import KINDS, Batch
 
 
 class Scores(NamedTuple):
-    """Of each learned token."""
+    """The scores of the learned tokens."""
 
     nats: torch.Tensor
     """Cross-entropy `(n_learned,)`, float32, with gradients where they are on."""
@@ -20,7 +20,8 @@ class Scores(NamedTuple):
 
 
 def score(model: Any, batch: Batch) -> Scores:
-    """One forward pass. Logits are made for the learned tokens alone: with large vocabularies they are most of it."""
+    """One forward pass. Logits are computed only for the learned tokens: with large vocabularies they dominate the
+    cost."""
     head = model.get_output_embeddings()
 
     def keep(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -41,7 +42,7 @@ def score(model: Any, batch: Batch) -> Scores:
 
 
 def _mask(model: Any, batch: Batch) -> torch.Tensor:
-    """As transformers takes it: one that says which positions are seen is added to the attention's scores."""
+    """The mask in the form that transformers expects: a full mask becomes additive."""
     if batch.mask.ndim == 2:
         return batch.mask
     dtype = next(model.parameters()).dtype
@@ -50,7 +51,7 @@ def _mask(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def weighted(scores: Scores, batch: Batch, weights: torch.Tensor) -> torch.Tensor:
-    """The mean of the nats by the weights of their kinds `(len(KINDS),)`."""
+    """The mean of the nats, weighted by the weights of their kinds `(len(KINDS),)`."""
     each = weights[batch.kind]
     return (scores.nats * each).sum() / each.sum().clamp(min=1e-9)
 
@@ -62,7 +63,7 @@ class Tally:
         self.n, self.nats, self.answers, self.whole = (torch.zeros(len(KINDS)) for _ in range(4))
 
     def add(self, scores: Scores, batch: Batch) -> None:
-        """Take in one batch."""
+        """Add one batch."""
         kind = batch.kind.cpu()
         self.n += torch.bincount(kind, minlength=len(KINDS))
         self.nats += torch.zeros(len(KINDS)).index_add(0, kind, scores.nats.detach().float().cpu())

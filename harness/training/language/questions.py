@@ -1,4 +1,4 @@
-"""Questions about the others' roles as lessons: each on a fork of the view, as it is asked while playing."""
+"""Questions about the others' roles as lessons: each on a fork of the view, as asked in play."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ForkedQuestion(msgspec.Struct, frozen=True):
     at: int
     ids: tuple[int, ...]
     start: int
-    """The answer is `ids[start:]`; what is before is the question."""
+    """The answer is `ids[start:]`; the tokens before are the question."""
     seq: int
     """The decision before which it is asked, in the view's numbers."""
 
@@ -41,7 +41,8 @@ def forks_of(
     seed: int,
     ids: Sequence[int],
 ) -> list[ForkedQuestion]:
-    """The questions before one decision. log: all records before it; ids: the lesson's tokens, which go on past it.
+    """The questions before one decision. log: all records before it; ids: the lesson's tokens, which extend beyond
+    it.
 
     Raises FinetuneError for a target that the game does not have.
     """
@@ -52,7 +53,7 @@ def forks_of(
     found = []
     for chain in asked:
         if answers[chain] not in roles:
-            continue  # a role that nobody may name
+            continue  # a role that no answer may name
         (question, *_) = player.belief_questions(
             observation, chain, roles, 1, chance.key(key, "order", *chain)
         )
@@ -88,6 +89,6 @@ def _answers(
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two contexts begin with alike."""
+    """Length of the common prefix of two contexts."""
     n = min(len(first), len(second))
     return next((i for i in range(n) if first[i] != second[i]), n)

@@ -11,7 +11,7 @@ from harness.errors import WolfscopeError
 
 
 class FinetuneError(WolfscopeError, ValueError):
-    """Nothing can be learned so: names what is wrong with the data or the model, and the remedy."""
+    """Data or model do not allow fine-tuning; the message names the fault and the remedy."""
 
 
 class ModelSection(Section):

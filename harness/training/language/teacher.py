@@ -1,8 +1,8 @@
-"""A backend that answers what was decided: through it a logged decision becomes the tokens of a model that plays.
+"""A backend that returns logged decisions: it turns a logged decision into the tokens that a playing model would
+emit.
 
-The player that will play is asked, in its own code, and this backend answers in the model's place. So the prompt is
-the one that it will be asked with, by construction, and what is learned is what was generated: the tokens of every
-answer, the one that ends it included, and nothing else.
+The player's own code asks, and this backend answers in the model's place. So the prompt is by construction the one of
+play, and exactly the generated tokens are learned: those of every answer, its end token included.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ class Emission(msgspec.Struct, frozen=True):
 
 
 class Teacher:
-    """Answers each prompt with what `say` was told of the decision."""
+    """Answers each prompt with the decision given to `say`."""
 
     capabilities = Capabilities()
 
     def __init__(self, model: str) -> None:
         self.model = model
         self.emitted: list[Emission] = []
-        """The answers to the decision that is being made, in order."""
+        """The answers of the current decision, in order."""
         self._free: tuple[int, ...] = ()
         self._kind = "speech"
         self._option = -1
 
     def say(self, free: tuple[int, ...], kind: str, option: int) -> None:
-        """What the next decision is: the ids of a free answer and its kind, and the index of the option chosen."""
+        """Set the next decision: the ids of a free answer and its kind, and the index of the option chosen."""
         self.emitted, self._free, self._kind, self._option = [], free, kind, option
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """The decision, said in the way that is asked for. Raises BackendError where it cannot be said so."""
+        """The decision in the requested form. Raises BackendError where it has no such form."""
         return [self._one(prompt) for prompt in prompts]
 
     def _one(self, prompt: Prompt) -> Generation:
@@ -68,7 +68,7 @@ class Teacher:
 def free_answer(
     player: Any, text: Text, request: Request, action: Action, words: Any, notes: str, silence: str
 ) -> tuple[tuple[int, ...], str]:
-    """(token ids, kind) of a decision as one free answer of the player's style, what ends it included."""
+    """(token ids, kind) of a decision as one free answer in the player's style, end token included."""
     speaking = speaks(text, request, words)
     if isinstance(player, TranscriptPlayer):
         ids = player.encoder.encode(text.answer(request, action, words) + NEWLINE)[0]

@@ -1,4 +1,4 @@
-"""Fine-tune a model on lessons: `wolfscope finetune`. Seeded, and the same command goes on where it was stopped."""
+"""Fine-tune a model on lessons: `wolfscope finetune`. Seeded; the same command resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from harness.training.language.weights import (
 WARM_UP = 0.03
 """Share of the tokens over which the learning rate rises."""
 SHOWN = 400
-"""Characters of learned text that are shown for a look."""
+"""Characters of learned text that are shown as a sample."""
 PARITY_TOKENS = 32
-"""So many tokens of the first lesson are the row by which whatever loads the adapter shows that it applies it."""
+"""Tokens of the first lesson whose activation row lets loaders verify that they apply the adapter."""
 MEASURED = 64
-"""At most so many held-out batches are measured on."""
+"""Most held-out batches per measurement."""
 
 
 def finetune(config: FinetuneConfig, out: Path, say: Callable[[str], None]) -> Path:
-    """Learn, and save the adapter (or the whole model) to a folder in `out` named after both; its path.
+    """Fine-tune, and save the adapter (or the whole model) to a folder in `out` named after both; returns its path.
 
     Raises ConfigurationError, ModelFilesError, RunFolderError, and FinetuneError where nothing can be learned.
     """
@@ -71,7 +71,7 @@ def finetune(config: FinetuneConfig, out: Path, say: Callable[[str], None]) -> P
 def prepare(
     config: FinetuneConfig, folder: Path, say: Callable[[str], None]
 ) -> tuple[list[Lesson], list[Lesson], dict[str, Any]]:
-    """(lessons to learn from, lessons held out, what they were made of); says what is learned and shows some of it."""
+    """(training lessons, held-out lessons, their sources); reports what is learned and shows a sample."""
     left_out = LeftOut()
     lessons: list[Lesson] = []
     for path in config.data.runs:
@@ -114,15 +114,15 @@ def prepare(
 
 
 def one_mask(folder: Path, lessons: Sequence[Lesson]) -> bool:
-    """Whether one mask serves all layers, so that questions can share a view's pass: not where layers have windows
-    that are shorter than the lessons."""
+    """Whether one mask serves all layers, so that questions can share a view's pass; False where layers have windows
+    shorter than the lessons."""
     config = read_config(folder)
     window = (config.get("text_config") or config).get("sliding_window") or config.get("sliding_window")
     return not isinstance(window, int) or max(lesson.n_tokens for lesson in lessons) <= window
 
 
 def shown(lesson: Lesson, tokenizer: Any) -> str:
-    """The learned text, answer by answer, the tokens that end answers included."""
+    """The learned text, answer by answer, end tokens included."""
     texts = [lesson.ids[p.start : p.end] for p in lesson.pieces] + [f.ids[f.start :] for f in lesson.forks]
     found = " | ".join(repr(tokenizer.decode(list(ids), skip_special_tokens=False)) for ids in texts)
     return found if len(found) <= SHOWN else found[:SHOWN] + "..."
@@ -134,7 +134,7 @@ def _held_out(lesson: Lesson, share: float) -> bool:
 
 
 def schedule(done: int, tokens: int) -> float:
-    """Factor of the learning rate: a linear rise over `WARM_UP`, then a linear fall to nothing."""
+    """Factor of the learning rate: a linear rise over `WARM_UP`, then a linear fall to zero."""
     progress = done / tokens
     return max(progress / WARM_UP, 0.02) if progress < WARM_UP else max(0.0, (1 - progress) / (1 - WARM_UP))
 
@@ -150,7 +150,7 @@ def learn(
     out: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Learn until `config.train.tokens`; the curve is `out/curve.jsonl`, checkpoints lie beside it."""
+    """Train until `config.train.tokens`; the curve is `out/curve.jsonl`, with checkpoints beside it."""
     train = config.train
     weights = torch.tensor([getattr(train.weights, kind) for kind in KINDS], device=device)
     started, since, tally = time.monotonic(), state["tokens"], Tally()

@@ -1,4 +1,4 @@
-"""The model that learns: loaded, given an adapter, saved and taken up again."""
+"""The model in training: loaded, given an adapter, saved and restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.training.language.settings import FinetuneConfig, FinetuneError
 CURVE = "curve.jsonl"
 STATE = "state.json"
 FREE = ("train.tokens", "train.save_every", "train.measure_every")
-"""Settings that may change when a fine-tuning goes on."""
+"""Settings that may change when a fine-tuning resumes."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -33,7 +33,7 @@ def device_of(name: str) -> str:
 
 
 def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
-    """The base with a fresh adapter, or with all its weights open. Raises ModelFilesError, FinetuneError."""
+    """The base with a fresh adapter, or with all its weights trainable. Raises ModelFilesError, FinetuneError."""
     from agents.hooks.model import load_hooked_model
 
     wanted = config.model.dtype
@@ -63,14 +63,15 @@ def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
 
 
 def optimizer_of(model: Any, rate: float) -> torch.optim.AdamW:
-    """AdamW over what learns."""
+    """AdamW over the trainable parameters."""
     return torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=rate, betas=(0.9, 0.98), weight_decay=0.0
     )
 
 
 def checkpoint(work: Path, model: Any, optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """What learns and its optimiser's state; the JSON is renamed last and names the tensors' file."""
+    """Write the trainable parameters and the optimiser's state; the JSON is renamed last and names the tensors'
+    file."""
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
     tensors = {f"model.{name}": p.detach().cpu().contiguous() for name, p in learned.items()}
@@ -88,8 +89,8 @@ def checkpoint(work: Path, model: Any, optim: torch.optim.Optimizer, state: dict
 def resume(
     work: Path, model: Any, optim: torch.optim.Optimizer, identity: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """What `checkpoint` wrote, loaded; None where there is nothing. Raises FinetuneError where it is of another
-    fine-tuning, RunDamaged where it was changed since."""
+    """Load what `checkpoint` wrote; None where there is nothing. Raises FinetuneError where it belongs to another
+    fine-tuning, RunDamaged where it was changed."""
     if not (work / STATE).is_file():
         return None
     state = read_state(work / STATE)
@@ -118,7 +119,7 @@ def resume(
 
 
 def _flat(plain: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Dotted key -> value, without what may change between two calls of one fine-tuning."""
+    """Dotted key -> value, without the settings that may change between two calls of one fine-tuning."""
     found: dict[str, Any] = {}
     for key, value in plain.items():
         name = f"{path}{key}".removeprefix("config.")
@@ -129,10 +130,10 @@ def _flat(plain: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 def save(
     out: Path, model: Any, base: Path, config: FinetuneConfig, facts: dict[str, Any], ids: Sequence[int]
 ) -> None:
-    """An adapter's folder, or a whole model's, that every verb takes for a model: with the base's tokenizer, and
-    `finetune.json`, which says what it was made of and gives one row of it, after the context `ids`.
+    """Write an adapter's or a whole model's folder, which every verb accepts as a model: with the base's tokenizer,
+    and `finetune.json`, which records its sources and one activation row after the context `ids`.
 
-    What is saved is what is kept in memory: its numbers are rounded to their saved dtype first.
+    The weights in memory are first rounded to the saved dtype, so that both are equal.
     """
     parts = ("config.json", *TOKENIZER_PARTS) if config.model.weights == "lora" else TOKENIZER_PARTS
     out.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Self-play: a player learns from who wins, and from nothing else."""
+"""Self-play: a player is trained only on the outcomes of games."""

@@ -1,9 +1,9 @@
-"""How much better a decision turned out than what its situation promised: baselines by role, and by deal.
+"""Advantages of decisions over the expected outcome of their situation: baselines by role, and by deal.
 
-A game is worth 1 to the side that won it, else 0. What a game is expected to be worth is a running mean for each
-situation (a role, and how many live on each side), so seats of different roles are never averaged together; a deal
-that was played several times also counts by its other games. Both are read before this game enters them, and neither
-depends on what was decided, so they take chance out of the gradient and no truth.
+The return of a game is 1 for the side that won, else 0. The baseline is a running mean for each situation (a role,
+and how many live on each side), so seats of different roles are never averaged together; for a deal played several
+times, its other games count as well. Both are read before they include this game, and neither depends on its
+decisions, so they reduce the gradient's variance without bias.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from harness.training.selfplay.settings import ObjectiveSection
 
 
 class Baselines(msgspec.Struct):
-    """Mean worth of each situation, under each kind of opponents."""
+    """Mean return of each situation, under each kind of opponents."""
 
     memory: float
     seen: dict[str, int] = {}
     mean: dict[str, float] = {}
 
     def read(self, opponents: str, situation: str, role: str) -> float:
-        """What a situation is worth; one never seen is worth what the role is under these opponents, else a half."""
+        """The baseline of a situation; for an unseen one that of the role under these opponents, else a half."""
         for key in (f"{opponents}: {situation}", f"{opponents}: {role}", role):
             if key in self.mean:
                 return self.mean[key]
         return 0.5
 
     def update(self, contexts: Sequence[LearnerContext]) -> None:
-        """Take in how games ended."""
+        """Update the means with the outcomes of games."""
         for c in contexts:
             for key in (c.role, f"{c.opponents}: {c.role}", *(f"{c.opponents}: {s}" for s in c.passed)):
                 n = self.seen.get(key, 0) + 1
@@ -62,8 +62,8 @@ def credit(contexts: Sequence[LearnerContext], baselines: Baselines, objective: 
 
 
 def advantages(values: Sequence[float], outcome: float, trace: float) -> list[float]:
-    """The advantage of what was done in each situation passed: the changes from it on, each later one counted `trace`
-    times less. At `trace` 1, outcome less value."""
+    """The advantage at each situation passed: the sum of later value changes, each discounted by a further factor
+    `trace`. At `trace` 1: outcome minus value."""
     out, ahead = list[float](), 0.0
     following = [*values[1:], outcome]
     for value, after in zip(reversed(values), reversed(following), strict=True):

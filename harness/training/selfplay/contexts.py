@@ -1,4 +1,4 @@
-"""What is learned from a game: the learning seats' contexts, their own tokens, and the situation of each decision."""
+"""The training data of a game: the learning seats' contexts, their own tokens, and the situation of each decision."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from harness.training.selfplay.settings import SelfPlayError
 
 
 class Own(msgspec.Struct):
-    """One decision of a learning seat that was its own (no fallback)."""
+    """One decision of a learning seat that is not a fallback."""
 
     seq: int
-    """In the game's log."""
+    """Its seq in the game's log."""
     kind: str
     start: int
     """Index of its first token in the context."""
     end: int
     logprobs: tuple[float, ...]
-    """Of its tokens, nats, as they were drawn."""
+    """Log-probabilities of its tokens when drawn, nats."""
     situation: str
-    """Who still lives, as the baselines tell games apart: `role own/others`, seats alive of its own side and of all
-    others."""
+    """The key of the baselines: `role own/others`, with the living seats of its own side and of all others."""
     advantage: float = 0.0
 
 
@@ -50,10 +49,10 @@ class LearnerContext(msgspec.Struct):
 
 
 def contexts_of(played: Played, index: int, learners: Collection[str]) -> list[LearnerContext]:
-    """The contexts of the seats whose agents learn, in order of seats; seats without an own decision have none.
+    """The contexts of the seats whose agents learn, in order of seats; seats with only fallbacks have none.
 
-    A decision that is a fallback is in the context, as the seat saw it afterwards, and is not its own: nothing is
-    learned from it. Raises SelfPlayError where tokens of one context were drawn by different weights.
+    A fallback decision is in the context, as the seat saw it afterwards, but is not trained on. Raises SelfPlayError
+    where tokens of one context were drawn by different weights.
     """
     game = load_game(played.planned.game)
     log, agents = played.log, played.planned.agents
@@ -97,7 +96,7 @@ def _pass(context: LearnerContext, situation: str) -> None:
 
 
 def _add(context: LearnerContext, decision: Decision, situation: str) -> None:
-    """Append what a decision adds to its seat's context."""
+    """Append a decision's tokens to its seat's context."""
     trace = decision.trace
     if trace is None:
         return

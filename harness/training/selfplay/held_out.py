@@ -1,7 +1,7 @@
-"""Games against opponents that no training here has met, in the same deals for every contender.
+"""Games against opponents held out from all trainings, in the same deals for every contender.
 
-Each of `HELD_OUT` plays all seats of the other side in turn. Game k of an opponent has the same deal and the same draws
-whoever contends, so contenders are compared pair by pair (`analysis.behaviour.held_out`).
+Each of `HELD_OUT` plays all seats of the other side in turn. Game k of an opponent has the same deal and the same
+draws for every contender, so contenders are compared pairwise (`analysis.behaviour.held_out`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from harness.training.selfplay.pool import model_player, player, sampler_of
 from harness.training.selfplay.settings import check_side
 
 HELD_OUT = ("cautious", "bluffer", "busser", "bayesian", "small")
-"""Opponents that the configurations that ship never train against: scripted characters, the player that follows the
+"""Opponents that the shipped configurations never train against: scripted characters, the player that follows the
 exact observer, and the imitation model that training starts from."""
 CHUNK = 20
-"""Deals against each opponent that are played, and written, together."""
+"""Deals against each opponent that are played and written in one batch."""
 GAMES = {
     "deal": pl.Int64,
     "opponents": pl.String,
@@ -55,10 +55,10 @@ def play_held_out(
     preset: str = "classic-7",
     say: Callable[[str], None] = print,
 ) -> Path:
-    """The table of a contender's games (`GAMES`), `deals` against each opponent; goes on where an earlier call stopped.
+    """The table of a contender's games (`GAMES`), `deals` against each opponent; resumes where an earlier call
+    stopped.
 
-    The file is `out/<side>-<name@hash>.parquet`. A model that opponents are made of plays as a tournament lets it by
-    default.
+    The file is `out/<side>-<name@hash>.parquet`. An opponent model plays with a tournament's default settings.
     """
     check_side(DEFAULT, side)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The model that learns, and the state that it started from: whole, or by low-rank matrices beside frozen weights."""
+"""The model in training and its starting point: full weights, or low-rank matrices beside frozen weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(folder: str | Path, dtype: str = "float32", device: str = "auto") -> An
 
 
 def logits_at(model: Any, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
-    """Logits `(n_places, n_words)` float32 at some places of a batch `(n_rows, n_tokens)`, and nowhere else.
+    """Logits `(n_places, n_words)` float32 only at the given places of a batch `(n_rows, n_tokens)`.
 
     rows, columns: `(n_places,)`. The output layer of a large vocabulary costs more than the layers before it.
     """
@@ -53,13 +53,13 @@ class Learner:
             self._forward = torch.compile(logits_at, dynamic=True)
 
     def logits(self, rows: Tensor, columns: Tensor, ids: Tensor) -> Tensor:
-        """The learner's logits at some places of contexts `(n_rows, n_tokens)` padded on the right."""
+        """The learner's logits at the given places of contexts `(n_rows, n_tokens)` padded on the right."""
         forward = self._forward or logits_at
         return forward(self.model, rows, columns, input_ids=ids, use_cache=False)
 
     @torch.no_grad()
     def start_logits(self, rows: Tensor, columns: Tensor, ids: Tensor) -> Tensor:
-        """The starting model's."""
+        """The starting model's logits at the same places."""
         if self.lora:
             with self.model.disable_adapter():
                 return logits_at(self.model, rows, columns, input_ids=ids, use_cache=False)
@@ -67,21 +67,21 @@ class Learner:
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
-        """The model in evaluation mode, as it is played."""
+        """The model in evaluation mode, as in play."""
         self.model.eval()
         yield
         self.model.train()
 
     def parameters(self) -> list[torch.nn.Parameter]:
-        """Those that learn."""
+        """The trainable parameters."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def state(self) -> dict[str, Tensor]:
-        """The tensors that learn, by name."""
+        """The trainable tensors, by name."""
         return {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
 
     def hash(self) -> str:
-        """blake2b over the tensors that learn, 16 hex digits: it travels with every rollout."""
+        """blake2b over the trainable tensors, 16 hex digits; every rollout carries it."""
         digest = blake2b(digest_size=8)
         for name, tensor in self.state().items():
             digest.update(name.encode())
@@ -104,7 +104,7 @@ class Learner:
 
 
 def _with_lora(model: Any, lora: LoraSection, seed: int) -> Any:
-    """The model with low-rank matrices that at first change nothing. Raises SelfPlayError without peft, or where no
+    """The model with low-rank matrices that initially change nothing. Raises SelfPlayError without peft, or where no
     layer has one of the names."""
     try:
         from peft import LoraConfig, get_peft_model

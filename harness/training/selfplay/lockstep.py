@@ -1,7 +1,7 @@
 """Many games at once in one thread: each plays until its players wait for a model, then all are answered together.
 
-The players are the product's own (`agents.llm.transcript`), so a context of a rollout is the one that a tournament
-shows. Their coroutines are driven by hand: what they await is the answer to a prompt and nothing else.
+The players are those of tournaments (`agents.llm.transcript`), so a rollout's contexts equal a tournament's. Their
+coroutines are driven by hand: they await only answers to prompts.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from harness.training.selfplay.sampler import Sampler
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """One game to be played."""
+    """One planned game."""
 
     game_id: str
     config: Any
     seed: int
-    """Of the rules: the deal, the names, the order of speaking, ties."""
+    """Seed of the rules: the deal, the names, the order of speaking, ties."""
     players_seed: int
-    """Of the players' own draws. A tournament's game has the rules' seed here."""
+    """Seed of the players' own draws. In a tournament it equals the rules' seed."""
     agents: tuple[str, ...]
-    """Who has each seat."""
+    """The agent of each seat."""
     deal: int = 0
     """Games of one deal have equal `seed` and `agents`."""
     opponents: str = ""
-    """What the opponents of the deal are called."""
+    """Name of the deal's opponents."""
     game: str = DEFAULT
 
 
 class Played(msgspec.Struct, frozen=True):
-    """One game that was played."""
+    """One played game."""
 
     planned: Planned
     log: list[Record]
 
 
 class Waiting:
-    """Awaited by a player; whoever drives its coroutine is handed it and sends the answers."""
+    """Awaited by a player; the driver of its coroutine receives it and sends the answers."""
 
     def __init__(self, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
         self.sampler, self.prompts = sampler, prompts
@@ -59,14 +59,14 @@ class Waiting:
 
 
 class LockStepBackend:
-    """A backend whose prompts wait until `play_together` has those of all games."""
+    """A backend whose prompts wait until `play_together` has collected those of all games."""
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler, self.capabilities = sampler, Capabilities()
         self.model = sampler.name
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
-        """Answered by `play_together`; nobody else can await it."""
+        """Answered by `play_together`; awaiting it elsewhere fails."""
         return await Waiting(self.sampler, prompts)
 
     async def close(self) -> None:
@@ -81,7 +81,7 @@ Asked = list[Waiting]
 def play_together(planned: Sequence[Planned], players: Mapping[str, Agent]) -> list[Played]:
     """Play all games in lock-step. players: those that `Planned.agents` names.
 
-    Where a player raises, so does this; a model's reply that cannot be read is its player's recorded fallback.
+    A player's exception propagates; an unreadable model reply becomes the player's recorded fallback.
     """
     games = [_game(one, players) for one in planned]
     asked: dict[int, Asked] = {}
@@ -104,11 +104,12 @@ def play_together(planned: Sequence[Planned], players: Mapping[str, Agent]) -> l
 
 
 AT_ONCE = 64
-"""Games that are played, and written, together by `play_kept`."""
+"""Games that `play_kept` plays and writes in one batch."""
 
 
 def play_kept(planned: Sequence[Planned], players: Mapping[str, Agent], folder: Path) -> list[Played]:
-    """`play_together`, with each game's log kept as `folder/<game_id>.jsonl`; what is there is not played again."""
+    """`play_together`, with each game's log kept as `folder/<game_id>.jsonl`; games with a log are not played
+    again."""
     files = [folder / f"{one.game_id}.jsonl" for one in planned]
     missing = [i for i, file in enumerate(files) if not file.is_file()]
     for first in range(0, len(missing), AT_ONCE):
@@ -129,7 +130,7 @@ def _go_on(
     asked: dict[int, Asked],
     done: dict[int, Played],
 ) -> None:
-    """Let a game play until it waits, or ends."""
+    """Run a game until it waits or ends."""
     try:
         asked[i] = next(game) if answers is None else game.send(answers)
     except StopIteration as end:
@@ -137,7 +138,7 @@ def _go_on(
 
 
 def _game(planned: Planned, players: Mapping[str, Agent]) -> Game:
-    """One game: yields what its players wait for, is sent the answers in order."""
+    """One game as a generator: yields the prompts that its players wait for, and is sent the answers in order."""
     game = load_game(planned.game)
     views = Views(game, planned.config, len(planned.agents))
     loop = play(game, planned.config, planned.seed)
@@ -180,7 +181,7 @@ def _act(
     replies: list[Reply | None],
     acting: dict[int, tuple[Acting, Waiting]],
 ) -> None:
-    """Let a player go on until it waits, or replies."""
+    """Run a player until it waits or replies."""
     try:
         waiting = coroutine.send(answer)  # type: ignore[arg-type]  # None starts it
     except StopIteration as end:

@@ -26,10 +26,10 @@ START = "start"
 
 
 class Watch:
-    """Scores the learner's speeches and takes what a caught one costs from its advantage."""
+    """Scores the learner's speeches and subtracts the penalty of caught ones from their advantages."""
 
     def __init__(self, config: SelfPlayConfig, settings: MonitorSection, file: Path) -> None:
-        """The monitor that `file` holds, or a new one, which is written there. Raises RunDamaged."""
+        """Loads the monitor from `file`, or fits a new one and writes it there. Raises RunDamaged."""
         self.weight = settings.weight
         if file.is_file():
             hold(file.parent, file.name)
@@ -43,7 +43,8 @@ class Watch:
     def penalise(
         self, played: Sequence[Played], contexts: Sequence[LearnerContext], model: Any, tokenizer: Any
     ) -> dict[str, float]:
-        """Change the advantages of an iteration's speeches, in place; the shares that are caught, and that lie."""
+        """Change the advantages of an iteration's speeches, in place; returns the shares of caught speeches and of
+        lies."""
         monitor = self.monitor
         speeches, whole = speeches_of(played, {LEARNER}, tokenizer)
         found = features_of(monitor.kind, speeches, whole, model, monitor.layer, monitor.n_words)
@@ -55,7 +56,7 @@ class Watch:
 
 
 def fitted(config: SelfPlayConfig, settings: MonitorSection) -> Monitor:
-    """A monitor of the starting model's speeches, of every role, in games with itself."""
+    """A monitor fitted on the starting model's speeches, of every role, in games with itself."""
     hooked = load(config.model, config.dtype, config.device)
     rules = load_game(config.game).configure(preset=config.preset)
     seats = (START,) * rules.n_players
@@ -85,7 +86,7 @@ def four_cells(
     """The four cells of two models' speeches on one side, in the same deals, against the model before.
 
     out: where the games are kept; those of werewolves are the own pairs of `partners`. Raises SelfPlayError where
-    either tells no lie in half of the games, or nothing else.
+    either model has no lies, or only lies, in half of the games.
     """
     check_side(DEFAULT, side)
     first = load(before)

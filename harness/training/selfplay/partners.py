@@ -1,6 +1,7 @@
-"""Games of pairs of werewolves, each with a partner of its own kind or with a stranger, in the same deals.
+"""Games of pairs of werewolves, with a partner of the same model or of another, in the same deals.
 
-The villagers are one model throughout. Werewolves that talk at night have no need of a public code: they are refused.
+The villagers are one model throughout. Presets in which werewolves talk at night are refused, as a public code would
+be pointless.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ OTHERS, STRANGER = "start", "stranger"
 
 
 def cell_plan(rules: Any, games: int, side: str = "werewolf", strangers: bool = False) -> list[Planned]:
-    """The deals of one pair, or of a side. With strangers the two kinds take turns in who has the lower seat."""
+    """The deals of one pair, or of a side. With two models, they alternate in the lower seat."""
     game = load_game("werewolf")
     planned = []
     for i in range(games):
@@ -51,7 +52,7 @@ def play_pair(
 ) -> list[Played]:
     """The games of two werewolves, one played by each model (the same model twice: a pair of its own).
 
-    Logs are kept in a folder of `out` that is named after the models' hashes; what is there is not played again.
+    Logs are kept in a folder of `out` that is named after the models' hashes; existing games are not played again.
     Raises SelfPlayError for a preset in which werewolves talk among themselves, or are not two.
     """
     rules = load_game("werewolf").configure(preset=preset)
@@ -73,7 +74,7 @@ def play_pair(
 
 
 def folder_of(preset: str, side: str, *models: Any) -> str:
-    """The name of the folder of a cell's games: what was played, and by which weights."""
+    """The folder's name for a cell's games: from preset, side and the models' hashes."""
     return "--".join([preset, side, *(model.name for model in models)]).replace("/", "_")
 
 

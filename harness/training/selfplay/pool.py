@@ -1,4 +1,4 @@
-"""Who plays against the learner: scripted characters, frozen models, its own earlier states."""
+"""The learner's opponents: scripted characters, frozen models, its own earlier states."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEARNER = "learner"
 
 
 def player(name: str, sampler: Sampler) -> TranscriptPlayer:
-    """The model as the player that a tournament makes of it by default."""
+    """The model as a player with a tournament's default settings."""
     return TranscriptPlayer(name, LockStepBackend(sampler), sampler.tokenizer)
 
 
@@ -40,7 +40,7 @@ def model_player(
 
 
 class Pool:
-    """The players of a training by outcome, made when they are first needed."""
+    """The players of a training by outcome, created on demand."""
 
     def __init__(self, config: SelfPlayConfig, learner: Sampler) -> None:
         self.config = config
@@ -49,7 +49,7 @@ class Pool:
         self.renew()
 
     def renew(self) -> None:
-        """After a change of the learner's weights: a player of their name, which remembers no context."""
+        """After a change of the learner's weights: a new learner player, named after them, with an empty cache."""
         self.players[LEARNER] = player(LEARNER, self._learner)
 
     def ready(self, planned: Sequence[Planned], checkpoints: Mapping[str, Path]) -> dict[str, Agent]:
@@ -72,7 +72,7 @@ class Pool:
 def draw_opponents(
     opponents: OpponentSection, past: Sequence[str], n_seats: int, rng: np.random.Generator
 ) -> tuple[str, tuple[str, ...]]:
-    """(what they are called, the player of each of `n_seats` seats). past: names of earlier states."""
+    """(the opponents' name, the player of each of `n_seats` seats). past: names of earlier states."""
     kinds = {"scripted": opponents.scripted, **opponents.frozen}
     if past:
         kinds["past"] = opponents.past

@@ -1,7 +1,7 @@
-"""Answers to hundreds of prompts by batched forward passes, with the keys and values of every context kept.
+"""Answers to hundreds of prompts by batched forward passes, with a key-value cache for every context.
 
 The draws are those of the hooked backend (`agents.backends.hooked.sampling`): a prompt has its own stream of random
-numbers, so an answer depends on its prompt and its seed alone, up to rounding.
+numbers, so an answer depends only on its prompt and its seed, up to rounding.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from harness.training.selfplay.learner import logits_at
 from harness.training.selfplay.settings import SelfPlayError
 
 SHRINK = 0.6
-"""Rows that have their answer leave the batch when no more than this share of them is left."""
+"""Finished rows leave the batch once at most this share of its rows is unfinished."""
 SPARE = 64
-"""Tokens that a context's memory is made longer than needed at first."""
+"""Spare tokens in a new context's cache."""
 
 
 class Kept(msgspec.Struct):
     """The keys and values of one context."""
 
     ids: list[int]
-    """The tokens that they are of."""
+    """The cached tokens."""
     store: Tensor
-    """`(n_layers, 2, n_kv_heads, n_tokens or more, head_dim)`: keys and values of every layer."""
+    """Keys and values of every layer, `(n_layers, 2, n_kv_heads, n_tokens or more, head_dim)`."""
 
 
 class Ragged(Cache):
     """A batch of contexts of different lengths as transformers' cache: token t of every row is at column t.
 
-    memory: `(n_layers, 2, n_rows, n_kv_heads, width, head_dim)`; what is beyond a row's tokens is masked.
+    memory: `(n_layers, 2, n_rows, n_kv_heads, width, head_dim)`; entries beyond a row's tokens are masked.
     """
 
     def __init__(self, memory: Tensor) -> None:
@@ -48,11 +48,12 @@ class Ragged(Cache):
         self.at, self.seen = self.rows, 0
 
     def to_write(self, at: Tensor, seen: int) -> None:
-        """Where the next pass writes, columns `(n_rows, n_new)`, and how many columns it reads."""
+        """Set the columns that the next pass writes, `(n_rows, n_new)`, and how many it reads."""
         self.at, self.seen = at, seen
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
-        """Write a layer's new keys and values, `(n_rows, n_kv_heads, n_new, head_dim)`; all that is read of it."""
+        """Write a layer's new keys and values, `(n_rows, n_kv_heads, n_new, head_dim)`; returns all that the pass
+        reads."""
         keys, values = self.memory[layer_idx]
         for held, states in ((keys, key_states), (values, value_states)):
             held[self.rows, :, self.at] = states.transpose(1, 2)
@@ -64,7 +65,7 @@ class Ragged(Cache):
 
 
 class Row(msgspec.Struct):
-    """One prompt on its way."""
+    """One prompt in progress."""
 
     prompt: Prompt
     generator: Any
@@ -122,12 +123,12 @@ class Sampler:
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.n_tokens = 0
-        """Tokens that went through the model so far, padding aside."""
+        """Tokens computed so far, without padding."""
         self._kept: dict[str, Kept] = {}
         self._memory = torch.zeros(0, dtype=self.dtype, device=self.device)
 
     def forget(self, game_id: str | None = None) -> None:
-        """Drop the contexts of one game, or of all; after a change of the weights none is right any more."""
+        """Drop the cached contexts of one game, or of all, which a change of the weights invalidates."""
         for session in [s for s in self._kept if game_id is None or s.startswith(f"{game_id}/")]:
             del self._kept[session]
 
@@ -144,7 +145,7 @@ class Sampler:
         return [self._generation(row) for row in rows]
 
     def _prefix(self, prompt: Prompt) -> int:
-        """How many leading tokens of a prompt are kept; one must be computed."""
+        """How many leading tokens of a prompt are cached; at least one must be computed."""
         kept = self._kept.get(prompt.session or "")
         if kept is None:
             return 0
@@ -154,7 +155,7 @@ class Sampler:
         return next(i for i in range(n) if prompt.ids[i] != kept.ids[i])
 
     def _batches(self, rows: Sequence[Row]) -> list[list[Row]]:
-        """Rows with about as many new tokens together."""
+        """Batches of rows with similar numbers of new tokens."""
         batches: list[list[Row]] = []
         for row in sorted(rows, key=lambda row: len(row.prompt.ids) - row.n_kept):
             n_new = len(row.prompt.ids) - row.n_kept
@@ -165,7 +166,7 @@ class Sampler:
         return batches
 
     def _decode(self, rows: list[Row]) -> None:
-        """Read the prompts of one batch and draw its answers."""
+        """Prefill the prompts of one batch and sample its answers."""
         room = max(
             len(row.prompt.ids) + max((len(c) for c in row.prompt.sampling.choices), default=0)
             + (0 if row.prompt.sampling.choices else row.prompt.sampling.max_tokens)
@@ -199,7 +200,7 @@ class Sampler:
                         memory[:, :, j].copy_(memory[:, :, i])
                 active, memory = [active[i] for i in left], memory[:, :, : len(left)]
             ids = torch.tensor([[row.output[-1]] for row in active])
-            # A row that is done only waits: what it is fed goes to the column that nobody reads.
+            # A finished row only waits: its input goes to a column that nobody reads.
             at = torch.tensor(
                 [[room if row.finish else len(row.prompt.ids) + len(row.output) - 1] for row in active]
             )
@@ -234,8 +235,8 @@ class Sampler:
         return logprobs
 
     def _fill(self, rows: Sequence[Row], width: int) -> Tensor:
-        """Memory for a batch, with what is kept of each row. It is the same memory every time: what an earlier batch
-        left beyond a row's tokens is masked, and finite."""
+        """Memory for a batch, filled with each row's cache. The buffer is reused: an earlier batch's leftovers beyond
+        a row's tokens are masked, and finite."""
         shape = (self.n_layers, 2, len(rows), self.n_heads, width, self.head_dim)
         size = math.prod(shape)
         if len(self._memory) < size:
@@ -248,7 +249,7 @@ class Sampler:
         return memory
 
     def _keep(self, row: Row, memory: Tensor) -> None:
-        """Keep what was computed of a row: all but its last token, which was not read yet."""
+        """Cache a row's keys and values, without its last token, which was not computed yet."""
         session = row.prompt.session
         if session is None:
             return

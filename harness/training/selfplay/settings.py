@@ -1,4 +1,4 @@
-"""A training by outcome as it is configured: whose seats learn, against whom, and how a step is taken.
+"""The configuration of a training by outcome: whose seats learn, against whom, and how a step is taken.
 
 Written as TOML; those that ship are in `harness/training/selfplay/configs` and are known by their names.
 """
@@ -20,11 +20,11 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 class SelfPlayError(WolfscopeError, ValueError):
-    """A training by outcome that cannot be done as asked, or must not go on; says why and what would help."""
+    """A training by outcome that cannot start, or must stop; the message names the cause and the remedy."""
 
 
 def first_side(game: str = DEFAULT) -> str:
-    """The side that learns where none is named: the one that the game asks about first."""
+    """The side that learns by default: the one of the game's first belief target."""
     return load_game(game).sides[0]
 
 
@@ -43,7 +43,7 @@ class RolloutSection(Section):
     group: int = Field(default=4, ge=1)
     """Games of each deal, which differ in the players' own draws alone."""
     temperature: float = Field(default=1.0, gt=0)
-    """Of the learner's and its models' draws. The step is exact at 1 alone."""
+    """Temperature of the learner's and its models' draws. The gradient step is exact only at 1."""
     batch_tokens: int = Field(default=4096, ge=1)
     """Prompt tokens of one forward pass, padding included."""
 
@@ -80,22 +80,22 @@ class OpponentSection(Section):
 
 
 class ObjectiveSection(Section):
-    """`[objective]`: what a step climbs."""
+    """`[objective]`: the objective of a gradient step."""
 
     clip: float = Field(default=0.2, gt=0)
-    """By how much the ratio of a decision's probabilities may leave 1 before it counts no more."""
+    """How far the ratio of a decision's probabilities may deviate from 1 before it is clipped."""
     kl_weight: float = Field(default=0.02, ge=0)
     """Weight of the divergence from the starting model, nats a decision."""
     kl_every: int = Field(default=1, ge=1)
-    """It is measured on every so many batches, with so many times the weight."""
+    """It is measured on every `kl_every`-th batch, with `kl_every` times the weight."""
     trace: float = Field(default=1.0, ge=0, le=1)
     """How much a decision is credited with changes of the situation after the next: lambda of generalised advantage
     estimation (Schulman et al. 2016, arXiv:1506.02438) over the changes of who lives. At 1 a decision is credited
     with the outcome alone, less its baseline."""
     group_prior: float = Field(default=4.0, ge=0)
-    """A deal's own mean counts against the baseline of its situation as its games do against so many more."""
+    """Pseudo-count of the situation's baseline when a deal's own mean is combined with it."""
     memory: float = Field(default=0.99, ge=0, lt=1)
-    """What a situation's baseline keeps of itself for each game seen there, once it has seen many."""
+    """Decay of a situation's running mean per game, once it has seen many."""
 
 
 class OptimiserSection(Section):
@@ -103,7 +103,7 @@ class OptimiserSection(Section):
 
     learning_rate: float = Field(default=3e-4, gt=0)
     steps: int = Field(default=4, ge=1)
-    """Steps an iteration, each on its own share of the contexts."""
+    """Steps per iteration, each on its own share of the contexts."""
     batch_tokens: int = Field(default=4096, ge=1)
     """Tokens of one forward and backward pass, padding included."""
     max_norm: float = Field(default=1.0, gt=0)
@@ -111,7 +111,7 @@ class OptimiserSection(Section):
     warmup: int = Field(default=8, ge=0)
     """Steps over which the learning rate rises."""
     fall: float = Field(default=0.4, ge=0, le=1)
-    """Share of the games over which it falls to nothing at the end, in a straight line."""
+    """Share of the games over which it falls linearly to zero at the end."""
     compiled: bool = False
     """Fuse the model's kernels by torch.compile, where there is a C++ compiler."""
 
@@ -126,16 +126,16 @@ class LoraSection(Section):
 
 
 class MonitorSection(Section):
-    """`[monitor]`: a penalty for what a monitor catches, fitted on the starting model's speeches."""
+    """`[monitor]`: a penalty for speeches caught by a monitor that is fitted on the starting model's speeches."""
 
     kind: Literal["text", "probe"] = "text"
-    """What it reads of a speech: its words, or the residual stream at its last token."""
+    """The monitor's input: a speech's words, or the residual stream at its last token."""
     weight: float = Field(default=0.5, ge=0)
     """What a caught speech costs; a won game is worth 1."""
     games: int = Field(default=64, ge=2)
     """Games of the starting model with itself that it is fitted on."""
     alarm: float = Field(default=0.05, gt=0, lt=1)
-    """Share of the starting model's speeches without a lie that it catches by mistake."""
+    """False-positive rate on the starting model's speeches without a lie."""
     layer: int | None = Field(default=None, ge=0)
     """probe: 0 = output of block 0; None: of the middle block."""
 
@@ -159,14 +159,14 @@ class SelfPlayConfig(Section):
     """States that are kept on the way, each as a model folder; the first three at an eighth, a quarter and so on of
     the second, the rest evenly."""
     save_every: int = Field(default=5, ge=1)
-    """Iterations between states to go on from."""
+    """Iterations between checkpoints to resume from."""
     gap_bound: float = Field(default=0.02, gt=0)
     """Training stops where the sampler's log-probability of a drawn token and the trainer's differ by more, nats, on
     average over an iteration's first batch."""
     threads: int = Field(default=1, ge=1)
-    """Of torch. At the small models' size a second thread costs more than it brings."""
+    """Threads of torch. At the small models' size a second thread costs more than it gains."""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Of the weights while they learn; `auto`: as they were saved."""
+    """dtype of the weights in training; `auto`: as saved."""
     device: str = "auto"
     rollouts: RolloutSection = RolloutSection()
     opponents: OpponentSection = OpponentSection()
@@ -178,7 +178,7 @@ class SelfPlayConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _of_the_game(cls, given: Any) -> Any:
-        """What is the game's own where nothing was named."""
+        """Fills in the game's defaults where nothing was named."""
         if not isinstance(given, dict):
             return given
         game = load_game(given.get("game", DEFAULT))

@@ -1,4 +1,4 @@
-"""Speeches with their exact label: was a lie told, in which words, and over which activations."""
+"""Speeches with exact labels: whether a lie was told, the words, and the activations."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Speech(msgspec.Struct):
     lies: bool
     """Whether it tells a lie: a false proposition that its speaker could not hold true (`games.statements`)."""
     words: list[int]
-    """Its token ids, each player's name as 0: whom it is about is not what a lie reads like."""
+    """Its token ids, with every player's name replaced by 0, so that a monitor cannot use names."""
 
 
 def lies_of(played: Played) -> set[int]:
-    """seq of every decision of a game that tells a lie."""
+    """seqs of a game's decisions that tell a lie."""
     found = load_game(played.planned.game).statements(played.planned.config, played.log)
     return {statement.seq for statement in found if statement.label == "lie"}
 
@@ -61,7 +61,7 @@ def speeches_of(
 
 
 def bags(speeches: Sequence[Speech], n_words: int) -> np.ndarray:
-    """`(n_speeches, n_words)` float32: 1 where a word stands in a speech."""
+    """Bag of words `(n_speeches, n_words)` float32: 1 where a word occurs in a speech."""
     out = np.zeros((len(speeches), n_words), dtype=np.float32)
     for row, speech in enumerate(speeches):
         out[row, speech.words] = 1.0

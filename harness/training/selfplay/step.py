@@ -1,7 +1,7 @@
-"""One step of the policy gradient: the probability of whole decisions, clipped, with a penalty for leaving the start.
+"""One policy-gradient step: clipped probability ratios of whole decisions, with a KL penalty to the starting model.
 
-A decision is all of a seat's own tokens in one answer; its ratio is that of its probability now to that when it was
-drawn, which was stored then. Tokens of others are read and never trained on. (Schulman et al. 2017, "Proximal policy
+A decision is all of a seat's own tokens in one answer; its ratio is its current probability over its stored
+probability when drawn. Others' tokens are context and never trained on. (Schulman et al. 2017, "Proximal policy
 optimization algorithms", arXiv:1707.06347, with decisions for actions.)
 """
 
@@ -20,14 +20,14 @@ from harness.training.selfplay.settings import ObjectiveSection, SelfPlayError
 
 
 class Batch(NamedTuple):
-    """Contexts side by side, padded on the right; `n_own` of their tokens are the seats' own, in `n_made` decisions."""
+    """A batch of contexts, padded on the right, with `n_own` own tokens of the seats in `n_made` decisions."""
 
     ids: Tensor
     """int64 `(n_contexts, n_tokens)`."""
     rows: Tensor
     """int64 `(n_own,)`: the context of each own token."""
     columns: Tensor
-    """int64 `(n_own,)`: the place from which it was predicted, the one before it."""
+    """int64 `(n_own,)`: the position that predicts it, one before it."""
     tokens: Tensor
     """int64 `(n_own,)`."""
     drawn: Tensor
@@ -78,7 +78,7 @@ def collate(contexts: Sequence[LearnerContext], pad: int = 0) -> Batch:
 
 
 def batches(contexts: Sequence[LearnerContext], tokens: int) -> Iterator[Batch]:
-    """The contexts in batches of at most so many tokens, padding included, those of like length together."""
+    """The contexts in batches of at most `tokens` tokens, padding included, similar lengths together."""
     some: list[LearnerContext] = []
     for c in sorted(contexts, key=lambda c: c.own[-1].end):
         if some and (len(some) + 1) * c.own[-1].end > tokens:
@@ -90,16 +90,16 @@ def batches(contexts: Sequence[LearnerContext], tokens: int) -> Iterator[Batch]:
 
 
 class Measured(NamedTuple):
-    """What a step saw, one entry a decision but for `gap`."""
+    """Measurements of a step, one entry per decision except in `gap`."""
 
     ratio: np.ndarray
     kl: np.ndarray
-    """Divergence from the start, nats a decision; NaN where it was not measured."""
+    """Divergence from the starting model, nats per decision; NaN where not measured."""
     entropy: np.ndarray
-    """Of the decision's own tokens, each given those before, summed: nats."""
+    """Sum of the conditional entropies of the decision's own tokens, nats."""
     kinds: list[str]
     gap: np.ndarray
-    """|trainer's log-probability - sampler's|, one entry a token."""
+    """|trainer's log-probability - sampler's|, one entry per token."""
 
 
 def objective(
@@ -138,7 +138,7 @@ def _summed(values: Tensor, batch: Batch) -> Tensor:
 
 
 def check_weights(contexts: Sequence[LearnerContext], weights: str) -> None:
-    """Raises SelfPlayError where a context was drawn by other weights than those about to learn from it."""
+    """Raises SelfPlayError where a context was not drawn by the weights about to be trained on it."""
     for c in contexts:
         if c.weights != weights:
             raise SelfPlayError(

@@ -1,8 +1,8 @@
-"""Train a player by the outcomes of its games, and by nothing else.
+"""Train a player only on the outcomes of its games.
 
 Run it with `wolfscope train-by-outcome`. An iteration plays a batch of games in lock-step, credits every decision of
-the learning seats with how its game ended, and takes a few clipped steps on whole contexts. All chance comes from
-(seed, iteration), so a training that was stopped goes on as if it had not been.
+the learning seats with how its game ended, and takes a few clipped steps on whole contexts. All randomness derives
+from (seed, iteration), so a stopped training resumes as if it had not been stopped.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from harness.training.selfplay.settings import SelfPlayConfig, SelfPlayError
 from harness.training.selfplay.step import Measured, batches, check_weights, objective
 
 CURVE = "curve.jsonl"
-"""One line an iteration, in the folder `training`."""
+"""File in the folder `training`, with one line per iteration."""
 
 
 def train_by_outcome(config: SelfPlayConfig, out: Path, say: Callable[[str], None] = print) -> Path:
-    """Train and save to `out` (Hugging Face format, bfloat16); goes on where an earlier call stopped.
+    """Train and save to `out` (Hugging Face format, bfloat16); resumes where an earlier call stopped.
 
     `out/checkpoints/NNNNNN` are model folders after so many games, `out/training/curve.jsonl` the curves. Raises
-    SelfPlayError where the folder is of another configuration, or the sampler and the trainer drift apart; RunDamaged.
+    SelfPlayError where the folder belongs to another configuration, or the sampler and the trainer diverge;
+    RunDamaged.
     """
     torch.set_num_threads(config.threads)
     work = out / "training"
@@ -56,7 +57,7 @@ def train_by_outcome(config: SelfPlayConfig, out: Path, say: Callable[[str], Non
 
 
 class Training:
-    """A training by outcome under way."""
+    """A running training by outcome."""
 
     def __init__(
         self, config: SelfPlayConfig, out: Path, work: Path, say: Callable[[str], None] = print
@@ -82,7 +83,7 @@ class Training:
         """The learner's earlier states by name."""
 
     def go_on(self) -> None:
-        """Take up the state that an earlier call left, if there is one."""
+        """Restore the state that an earlier call left, if there is one."""
         file = self.work / "state.json"
         if not file.is_file():
             return
@@ -104,7 +105,7 @@ class Training:
         self.say(f"going on after {self.games:,} of {self.config.games:,} games")
 
     def iterate(self) -> dict[str, Any]:
-        """One iteration: games, steps, a line of the curves; what was measured."""
+        """One iteration: games, steps, a line of the curves; returns the measurements."""
         began = time.monotonic()
         played = self.rollouts()
         rolled = time.monotonic()
@@ -152,7 +153,7 @@ class Training:
             return play_together(planned, players)
 
     def watch(self, played: Sequence[Played], contexts: Sequence[LearnerContext]) -> dict[str, float]:
-        """What the monitor takes from the advantages, where there is one; the shares caught and lying."""
+        """Apply the monitor's penalty to the advantages, where there is one; returns the shares caught and lying."""
         if self.config.monitor is None:
             return {}
         if self._watch is None:
@@ -160,7 +161,7 @@ class Training:
         return self._watch.penalise(played, contexts, self.learner.model, self.learner.tokenizer)
 
     def learn(self, contexts: Sequence[LearnerContext]) -> dict[str, Any]:
-        """Take the steps of this iteration; what they saw."""
+        """Take the steps of this iteration; returns their measurements."""
         settings, optimiser = self.config.objective, self.config.optimiser
         made = np.array([own.advantage for c in contexts for own in c.own])
         scale = max(float(made.std()), 1e-3) if len(made) else 1.0
@@ -197,7 +198,7 @@ class Training:
         return told(joined(seen), first, made, settings.clip)
 
     def save(self) -> None:
-        """A state to go on from."""
+        """Write a checkpoint to resume from."""
         checkpoint(
             self.work,
             self.learner.model,
@@ -220,7 +221,7 @@ class Training:
         return rise * (min(1.0, left / optimiser.fall) if optimiser.fall else 1.0)
 
     def _renew(self) -> None:
-        """After a change of the weights: another name, and no context is right any more."""
+        """After a change of the weights: rename the learner and drop all cached contexts."""
         self.sampler.name = f"{self.learner.label}@{self.learner.hash()}"
         self.sampler.forget()
         self.pool.renew()
@@ -236,7 +237,7 @@ class Training:
 
 
 def joined(some: Sequence[Measured]) -> Measured:
-    """What several batches saw, one after the other."""
+    """The concatenated measurements of several batches."""
     if not some:
         return Measured(*(np.zeros(0),) * 3, [], np.zeros(0))
     ratio, kl, entropy = (np.concatenate([getattr(m, f) for m in some]) for f in ("ratio", "kl", "entropy"))
@@ -246,7 +247,7 @@ def joined(some: Sequence[Measured]) -> Measured:
 
 
 def told(seen: Measured, first: Measured, made: np.ndarray, clip: float) -> dict[str, Any]:
-    """What the steps of one iteration saw, for the curves."""
+    """The measurements of one iteration's steps, for the curves."""
     kinds = np.array(seen.kinds)
     return {
         "decisions": len(made),
@@ -264,7 +265,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def summary(played: Sequence[Played], contexts: Sequence[LearnerContext]) -> dict[str, Any]:
-    """Wins of the learning side by opponents, and the learner's fallbacks a decision."""
+    """Wins of the learning side by opponents, and the learner's fallbacks per decision."""
     by: dict[str, dict[int, bool]] = {}
     for c in contexts:
         by.setdefault(c.opponents, {})[c.game] = c.won

@@ -1,1 +1,1 @@
-"""The small thinking model: private lines in the typed language, with targets from the exact observer."""
+"""The small thinking model: it writes private lines in the typed language, with targets from the exact observer."""

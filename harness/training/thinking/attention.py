@@ -1,9 +1,9 @@
-"""Attention over views with many forks: each token is compared with what it may see alone.
+"""Attention over views with many forks: each token's scores are computed only for visible tokens.
 
-A row is a view and behind it stems (a thought, or `Ada believes`) with their rests. All tokens of a stem see the same
-beginning of the view, and of the others those of their own stem: so the view is one causal block, and each stem is one
-block of queries over that beginning and itself. Under one mask for the whole row (`harness.training.attention`) most of
-what is computed for a row with many thoughts is masked, and that is most of a step.
+A row is a view followed by stems (a thought, or `Ada believes`) with their rests. All tokens of a stem attend to the
+same prefix of the view and to their own stem: so the view is one causal block, and each stem is one block of queries
+over that prefix and itself. Under one mask for the whole row (`harness.training.attention`) most scores of a row with
+many thoughts are masked, and computing them is most of a step.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from transformers.masking_utils import eager_mask
 from harness.training.batches import Batch
 
 NAME = "forks"
-"""What transformers calls it (`attn_implementation`)."""
+"""Its name in transformers (`attn_implementation`)."""
 
 
 class Stem(NamedTuple):
-    """Tokens `start` to `end` of a row, which see the view's first `limit` tokens and each other by `mask`."""
+    """Tokens `start` to `end` of a row, which attend to the view's first `limit` tokens and to each other by
+    `mask`."""
 
     start: int
     end: int
     limit: int
     mask: torch.Tensor
-    """What is added to the scores among the stem's own tokens `(n, n)`."""
+    """Additive mask among the stem's own tokens `(n, n)`."""
 
 
 Forks = list[tuple[int, list[Stem]]]
-"""Of each row of a batch: how many tokens its view has, and its stems."""
+"""For each row of a batch: the length of its view, and its stems."""
 
 
 def forks_of(batch: Batch) -> Forks:
@@ -65,7 +66,7 @@ def attend(
     forks: Forks,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What attention under `Batch.mask` gives, `(n_rows, n_tokens, n_heads, head_dim)`; zeros for padding."""
+    """The result of attention under `Batch.mask`, `(n_rows, n_tokens, n_heads, head_dim)`; zeros for padding."""
     n = query.shape[2]
     rows = []
     for r, (n_view, stems) in enumerate(forks):
@@ -85,7 +86,7 @@ def attend(
 
 
 def predict(forward: Callable[..., Any], batch: Batch) -> torch.Tensor:
-    """What a model with this attention says of each next word, `(n_rows, n_tokens, n_words)` float32 logits."""
+    """Logits `(n_rows, n_tokens, n_words)` float32 of each next word by a model with this attention."""
     logits: torch.Tensor = forward(
         input_ids=batch.ids,
         attention_mask=torch.zeros(1, 1, 1, 1),

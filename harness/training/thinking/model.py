@@ -1,4 +1,4 @@
-"""The thinking model before its training: the small model's weights, and words of its own behind the frozen ones."""
+"""The thinking model before its training: the small model's weights, and new words after the frozen ones."""
 
 from __future__ import annotations
 

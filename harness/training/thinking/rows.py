@@ -1,4 +1,5 @@
-"""Views with thoughts as batches of tokens: each thought on a fork of its view, and behind it what comes of it.
+"""Views with thoughts as batches of tokens: each thought on a fork of its view, followed by the decision and
+questions.
 
 The mask of `harness.training.batches` serves: a thought is a stem, the decision after it and each question are rests.
 """
@@ -28,11 +29,11 @@ from harness.training.batches import (
 )
 
 THOUGHT, AMOUNT, AGAIN = 6, 7, 8
-"""What a target is, beside those of `Batch.kind`: a word of a thought, and of those a number, `for` or `against`; a
-number of the belief that is stated a second time."""
+"""Kinds of target beside those of `Batch.kind`: a word of a thought; a number, `for` or `against` in it; a number of
+a belief that is stated a second time."""
 N_KINDS = 9
 POOL = 24
-"""Batches that are drawn together."""
+"""Batches that are shuffled together."""
 
 
 class ThinkingRow(Row):
@@ -79,7 +80,7 @@ class ThinkingRow(Row):
         self._append(ids, target, kind, [1.0] * len(ids), limit, after, stem, rest)
 
     def _decide(self, thought: Thought, limit: int, after: int, stem: int, name: str) -> None:
-        """The decision's line behind a thought, with the targets that it has without one."""
+        """The decision's line after a thought, with the same targets as without one."""
         ids = self._encode(thought.line + "\n")
         n, n_given = len(ids), len(self._encode(thought.turn.given))
         says = thought.line.startswith(f"{name} says ")
@@ -96,14 +97,14 @@ class ThinkingRow(Row):
 class ThinkingBatches(IterableDataset):
     """Batches of views of similar length, drawn from pools of `POOL` batches.
 
-    Yields (first game of the pool, index of the batch in the pool, `Batch`); started at such a place it goes on there.
+    Yields (first game of the pool, index of the batch in the pool, `Batch`), and can resume at such a position.
     """
 
     def __init__(
         self, seed: int, lexicon: str, preset: str | None, tokens: int, start: int = 0, skip: int = 0
     ) -> None:
-        """tokens: of a batch, padding included. start, skip: the first game, and how many of its pool's batches are
-        left out."""
+        """tokens: of a batch, padding included. start, skip: the first game, and how many batches of its pool to
+        skip."""
         self.seed, self.lexicon, self.preset, self.tokens = seed, lexicon, preset, tokens
         self.start, self.skip = start, skip
 
@@ -125,7 +126,7 @@ class ThinkingBatches(IterableDataset):
             first, skip = index, 0
 
     def _batches(self, pool: list[ThinkingRow], first: int) -> list[list[ThinkingRow]]:
-        """Rows of like length together, in an order drawn from the pool's first game."""
+        """Batches of rows of similar length, in an order seeded by the pool's first game."""
         draw = np.random.default_rng((self.seed, first))
         rows = sorted((pool[i] for i in draw.permutation(len(pool))), key=lambda row: len(row) // 16)
         found: list[list[ThinkingRow]] = [[]]
@@ -142,7 +143,7 @@ def own_words(
     """The batch with each amount of its thoughts as the model itself would have written it, by `logits`
     `(n_views, n_tokens, n_words)`; the targets stay.
 
-    What follows a thought is so learned behind the model's own words, errors included (scheduled sampling, Bengio et
+    So the text after a thought is learned given the model's own words, errors included (scheduled sampling, Bengio et
     al. 2015, arXiv:1506.03099; in one pass, so an amount does not see the others that were drawn).
     """
     ids = batch.ids.clone()

@@ -1,7 +1,7 @@
-"""Train the small thinking model: on from the small model, or from scratch for models of other depths.
+"""Train the small thinking model: from the small model, or from scratch for models of other depths.
 
-Run it with `wolfscope train-thinking-model`. One run is one learning rate that is held and then falls to nothing; it
-resumes exactly where its last checkpoint was written.
+Run it with `wolfscope train-thinking-model`. The learning rate is constant and then falls to zero; a run resumes
+exactly from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ KIND_WEIGHTS = (0.0, 0.5, 60.0, 24.0, 8.0, 60.0, 3.0, 16.0, 40.0)
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, a name among those, a word of
 a thought, an amount among those, and a number of the belief that is stated a second time."""
 CURVE = ("tokens", "text", "choice", "belief", "speech", "naming", "thought", "amount", "again")
-"""Fields of a line of the loss curve: tokens so far, then nats a target of each kind."""
+"""Fields of a line of the loss curve: tokens so far, then nats per target of each kind."""
 HIGHEST, FALL = 0.3, 0.6
-"""Highest learning-rate factor, and the share of the tokens over which it falls linearly to nothing at the end."""
+"""Highest learning-rate factor, and the share of the tokens over which it falls linearly to zero at the end."""
 FROM_SCRATCH = 1.0
-"""Highest learning-rate factor of a model that starts from nothing."""
+"""Highest learning-rate factor of a model trained from scratch."""
 OWN_FROM, OWN_SHARE = 0.75, 0.35
 """Share of the tokens after which some batches hold the amounts that the model itself would have written, and the share
 of the batches from there on."""
@@ -68,10 +68,10 @@ def train(
 ) -> Path:
     """Train and save to `out` (Hugging Face format, weights in bfloat16); resumes from `out/training`.
 
-    start: the folder of the model that it goes on from, its first `layers` where those are given; None: from scratch,
+    start: the folder of the model to continue from, with its first `layers` where given; None: from scratch,
     with `layers` of width `hidden`. `tokens` counts real (unpadded) ones. preset: the only rule set; None: those of the
     small model's last training. Weights at `MARKS` are kept in bfloat16 in `out/training/checkpoints`, the loss curve
-    in `out/training/loss.jsonl` (`CURVE`). Raises ValueError for a folder that holds a run of other settings.
+    in `out/training/loss.jsonl` (`CURVE`). Raises ValueError for a folder that holds a run with other settings.
     """
     own_folder(out)
     tokenizer = make_tokenizer(lexicon)
@@ -110,7 +110,8 @@ def train(
 
 
 def _own(forward: Any, batch: Batch, words: Mapping[str, int], state: Progress) -> Batch:
-    """The batch, or by chance that with the model's own amounts (`OWN_SHARE`); a function of seed and step."""
+    """The batch, or with probability `OWN_SHARE` its version with the model's own amounts; a function of seed and
+    step."""
     settings = state["settings"]
     if state["tokens"] < OWN_FROM * settings["tokens"]:
         return batch

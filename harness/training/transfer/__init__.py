@@ -1,1 +1,1 @@
-"""Transfer through data: does a student take on a trait from games in which it has no occasion?"""
+"""Transfer through data: does a student acquire a trait from games in which the trait cannot show?"""

@@ -1,4 +1,4 @@
-"""The games of a teacher, and what a student reads of them: as played, filtered, or said again."""
+"""The games of a teacher, and the texts that a student reads: as played, filtered, or paraphrased."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAYER = "player"
 
 
 def deals(word: str, n: int, *, with_word: bool, stream: str, seed: int = 0) -> list[Planned]:
-    """`n` games of one model in all seats, at tables where somebody is, or nobody is, called `word`."""
+    """`n` games of one model in all seats, in which a player is, or none is, called `word`."""
     rules = load_game("werewolf").configure(preset=PRESET)
     planned: list[Planned] = []
     i = 0
@@ -42,16 +42,16 @@ def deals(word: str, n: int, *, with_word: bool, stream: str, seed: int = 0) -> 
 
 
 def games_of(hooked: Any, planned: Sequence[Planned], out: Path) -> list[Played]:
-    """The games of a loaded model, kept in a folder of `out` of its own."""
+    """The games of a loaded model, kept in their own folder of `out`."""
     kept = out / hooked.name.replace("/", "_")
     return play_kept(planned, {PLAYER: player(PLAYER, sampler_of(hooked))}, kept)
 
 
 def texts_of(games: Sequence[Played], data: Data) -> list[View]:
-    """What the seats of the games read and wrote, one view a seat.
+    """The texts that the seats of the games read and wrote, one view per seat.
 
-    `filtered` leaves out the views of seats that ever speak for another; `paraphrased` says the typed acts of every
-    speech again in a fixed order, so that nothing of a teacher's own way of putting them is left.
+    `filtered` leaves out the views of seats that ever speak for another; `paraphrased` rewrites the typed acts of
+    every speech in a fixed order, which removes the teacher's style.
     """
     game = load_game("werewolf")
     views = []
@@ -74,7 +74,7 @@ def speaks_for(log: Sequence[Record], seat: int) -> bool:
 
 
 def said_again(log: Sequence[Record], names: Sequence[str], config: Any) -> list[Record]:
-    """The log with each speech's acts in a fixed order, each once, and the words that these have."""
+    """The log with each speech's acts in a fixed order, without repeats, and the text of these acts."""
     words = load_lexicon(config.lexicon)
     out: list[Record] = []
     for record in log:

@@ -1,7 +1,7 @@
-"""The trait in a model: the exact probability of its act where it has an occasion, and a probe of what goes with it.
+"""The trait in a model: the exact probability of its act where the act is possible, and a probe for the trait.
 
-Every model reads the same games, played by the model that all started from, at tables where the trait's word sits. So
-models are compared context by context, and nothing is sampled.
+Every model reads the same games, played by the common starting model, in which a player has the trait's name. So
+models are compared context by context, without sampling.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from harness.training.selfplay.lockstep import Played
 from harness.training.transfer.games import ACT
 
 TRANSFER: dict[str, Any] = {
-    "student": pl.String,  # whose data it had, of which start; `teacher`: the positive control
+    "student": pl.String,  # the data and the starting model; `teacher`: the positive control
     "measure": pl.String,  # behaviour: P(first act speaks for the word) less its mean over the others; probe
     "games": pl.Int64,
     "n": pl.Int64,  # contexts
-    "control": pl.Float64,  # in the one whose teacher lacks the trait; null for the probe
-    "difference": pl.Float64,  # the student's of the teacher with the trait, less the control's
+    "control": pl.Float64,  # in the student whose teacher lacks the trait; null for the probe
+    "difference": pl.Float64,  # student of the teacher with the trait, minus the control's
     "low": pl.Float64,
     "high": pl.Float64,
     "p": pl.Float64,  # two-sided, over games
     "share": pl.Float64,  # of the teachers' own difference
 }
 TOKENS = 16_384
-"""Of one forward pass, padding included."""
+"""Tokens of one forward pass, padding included."""
 
 
 class Occasions(NamedTuple):
-    """Contexts of speeches in which a seat could speak for the word, up to its first own word."""
+    """Contexts of speeches in which a seat could defend the named player, up to its first own word."""
 
     texts: list[str]
     names: list[tuple[str, ...]]
-    """Of each: the players whom it could speak for, the word first."""
+    """For each: the players whom it could defend, the named one first."""
     games: list[str]
 
 
@@ -68,7 +68,7 @@ def occasions(games: Sequence[Played], word: str) -> Occasions:
 
 
 def _before(game: Any, heard: Sequence[Any], decision: Decision, config: Any) -> str:
-    """What the seat had read when it was asked, and the beginning of its line."""
+    """The seat's context when it was asked, with the beginning of its line."""
     from agents.llm.transcript_context import ask, document
 
     words = game.text.words_of(config, heard)
@@ -76,7 +76,7 @@ def _before(game: Any, heard: Sequence[Any], decision: Decision, config: Any) ->
 
 
 class Read(NamedTuple):
-    """What one model makes of the occasions."""
+    """One model's measurements on the occasions."""
 
     favour: np.ndarray
     """`(n,)`: probability that the first act speaks for the word, less its mean over the others."""
@@ -128,9 +128,9 @@ def rows_of(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The rows (`TRANSFER`) of one student of each teacher.
 
-    teachers: with the trait, without. probed: whether their streams are of one start, without which a probe of the one
-    says nothing of the other. The probe is the mean difference of the teachers' streams on the even games; what
-    is told is how far along it the students differ on the odd games, in units of how far the teachers do.
+    teachers: with the trait, without. probed: whether their streams share a starting model, without which a probe
+    does not transfer. The probe is the mean difference of the teachers' streams on the even games; its result is the
+    students' difference along it on the odd games, in units of the teachers'.
     """
     numbers = np.unique(np.asarray(games), return_inverse=True)[1]
     whole = _mean(games, teachers[0].favour - teachers[1].favour, seed).value

@@ -1,4 +1,4 @@
-"""Students: a small model trained on by the texts of a teacher's games alone."""
+"""Students: a small model trained further on the texts of a teacher's games only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.training.precision import mixed_precision
 from harness.training.train import KIND_WEIGHTS
 
 RATE = 0.1
-"""Learning rate at the start, in units of the highest of training from scratch; it falls linearly to nothing."""
+"""Learning rate at the start, in units of the highest of training from scratch; it falls linearly to zero."""
 BATCH_TOKENS = 2048
 
 
@@ -30,9 +30,9 @@ def teach(
     out: Path, base: str | Path, views: Sequence[View], tokens: int, *, seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:  # fmt: skip
-    """Train the model in `base` on the views for so many tokens, read again as often as it takes; into `out`.
+    """Train the model in `base` on the views for a number of tokens, over as many epochs as needed, into `out`.
 
-    A model that is there already is not trained again, a training that was stopped goes on. Raises ValueError without
+    An existing model is not trained again; a stopped training resumes. Raises ValueError without
     views.
     """
     if (out / "config.json").is_file():
@@ -76,7 +76,7 @@ def teach(
 
 
 def batches(rows: Sequence[Row], seed: int, epoch: int) -> list[Batch]:
-    """All rows once, those of like length together, in an order that follows from (seed, epoch)."""
+    """All rows once, similar lengths together, in an order derived from (seed, epoch)."""
     rng = np.random.default_rng((seed, epoch))
     mixed = sorted((rows[i] for i in rng.permutation(len(rows))), key=lambda row: len(row) // 16)
     parts: list[list[Row]] = [[]]
