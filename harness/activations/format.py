@@ -52,7 +52,7 @@ class StoreInfo(msgspec.Struct, frozen=True):
 
 
 NAMES = "names.safetensors"
-"""Beside what was captured: the unembedding of each player's name, `(d_model,)` (`harness.activations.unembedding`)."""
+"""File beside the shards: the unembedding of each player's name, `(d_model,)` (`harness.activations.unembedding`)."""
 SITES = (
     "prompt_last",
     "output_last",

@@ -3,7 +3,7 @@ chose the actions.
 
 A model player's prompts label their tokens (`Prompt.spans`), so the positions to read are known before the answer;
 the answer's tokens are read one by one, and averaged once the decision records which of them were speech. What cannot
-be matched to a decision (an answer begun with given words, a steered player, thinking put into a prompt) is left to
+be matched to a decision (a prefilled answer, a steered player, prefilled thinking) is left to
 the offline extraction, which skips what is stored.
 """
 
@@ -40,7 +40,7 @@ class _Heard(msgspec.Struct):
 
 
 class Watched:
-    """A backend whose answers' activations are kept until `settle` is told the decision; one model, one store."""
+    """A backend that holds its answers' activations until `settle` gets the decision; one model, one store."""
 
     def __init__(self, backend: Backend, path: Path, section: ActivationsSection) -> None:
         """backend: one that gives activations (`Capabilities.layers`). path: of the store."""

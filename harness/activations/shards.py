@@ -150,7 +150,7 @@ class Shard:
 
 
 def open_shard(path: Path) -> Shard:
-    """Map a shard. Raises ActivationsDamaged, naming what is wrong with which file."""
+    """Map a shard. Raises ActivationsDamaged, naming the file and the damage."""
     if not path.is_file():
         raise ActivationsDamaged(f"shard {path} is missing; restore it, or {shard_remedy(path)}")
     found = path.stat().st_size

@@ -149,7 +149,7 @@ def _write_beginnings(folder: RunFolder, plan: Plan, beginnings: list[list[Recor
 
 
 async def _play_here(folder: RunFolder, schedule: BranchSchedule, progress: Progress) -> None:
-    """Play what is left in this process: scripted players need no more."""
+    """Play the rest in this process, which suffices for scripted players."""
     from harness.play.runner import Runner
 
     journal = folder.journal()

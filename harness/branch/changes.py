@@ -220,8 +220,8 @@ def fork_of(change: Change, replay: Replay, point: Point) -> Fork:
 def prefix(change: Change, replay: Replay, point: Point, trace: Trace | None = None) -> list[Record]:
     """The records with which every changed continuation begins.
 
-    trace: what a model would have emitted for the changed action, where a model decided. Raises ChangeError where the
-    rules do not allow the change.
+    trace: the tokens that a model would have emitted for the changed action, where a model decided. Raises
+    ChangeError where the rules do not allow the change.
     """
     log = replay.records
     if isinstance(change, (Say, Choose)):
@@ -249,7 +249,7 @@ def _other_roles(change: Roles, replay: Replay, point: Point) -> list[Record]:
     records: list[Record] = []
     step = next(steps)
     while True:
-        # The rules read actions alone: decisions stay as the log has them, with their traces.
+        # The rules read only actions: decisions keep the log's traces.
         records += [r if isinstance(r, Event) else log[r.seq] for r in step.new]
         at = len(records)
         _check_seen(change, replay, records)
@@ -270,7 +270,7 @@ def _check_seen(change: Roles, replay: Replay, records: Sequence[Record]) -> Non
             continue
         others = [i for i in range(len(replay.seats)) if i not in (change.seat, change.other)]
         if ours.kind == "role":
-            continue  # a card may name partners; whoever reads its own card reads the new deal
+            continue  # a card may name partners; a seat that reads its own card reads the new deal
         if any(visible(ours, i) or visible(theirs, i) for i in others):
             raise ChangeError(
                 f"by record {ours.seq} others had seen what these roles contradict ({replay.line(theirs, None)}): "

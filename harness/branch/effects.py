@@ -36,7 +36,7 @@ class Effect(msgspec.Struct, frozen=True):
 
     kind: str
     """`outcome`, `next_exile`, `ballot` (one voter's next ballot), `votes` (others' next ballots against one seat),
-    `belief`, `decision` (the decision itself, where it was made anew)."""
+    `belief`, `decision` (the decision itself, where it was made again)."""
     what: str
     """In words."""
     n: int

@@ -49,7 +49,7 @@ class Wanted(TypedDict, total=False):
 
 
 class CaptureJob(msgspec.Struct, frozen=True):
-    """What is read of a run, and how."""
+    """The contexts, sites and layers that a capture reads, and how."""
 
     backend: str
     """The key of the `[backends.*]` whose model is read."""
@@ -97,7 +97,7 @@ class CaptureJob(msgspec.Struct, frozen=True):
 
 
 def make_job(config: Config, **wanted: Unpack[Wanted]) -> CaptureJob:
-    """The job of what is wanted of a run with this configuration. Raises ConfigurationError."""
+    """The job for the options `wanted` on a run with this configuration. Raises ConfigurationError."""
     usual, lexicon = config.activations, wanted.get("lexicon", "neutral")
     layers = tuple(wanted.get("layers", ())) or ("all" if usual.layers == "all" else usual.layers)
     read = chosen_backend(config, wanted.get("backend") or usual.backend)

@@ -54,7 +54,7 @@ class StreamReader(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what it has started; calling it twice is harmless."""
+        """Free its resources; calling it twice is harmless."""
         ...
 
 

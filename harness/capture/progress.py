@@ -17,7 +17,7 @@ class CaptureProgress:
     n_skipped: int = 0
     """Rows skipped as already stored."""
     n_context_tokens: int = 0
-    """Tokens of the contexts up to their last site, each decision by itself."""
+    """Tokens of the contexts up to their last site, summed over decisions."""
     n_computed_tokens: int = 0
     """Tokens that went through the model; the difference is what shared prefixes saved."""
     n_touched: int = 0

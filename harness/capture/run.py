@@ -30,8 +30,8 @@ def capture_run(
     """Read the activations of a run's model decisions into `<run>/activations`; the folder's path.
 
     devices: number of parallel readers, each a Ray actor with its own share of the games.
-    wanted: what is read, and how (`harness.capture.job.Wanted`). Resumes where an earlier call stopped; removes, and
-    reports, shards that a killed call left without their index.
+    wanted: the options of the capture (`harness.capture.job.Wanted`). Resumes where an earlier call stopped; removes,
+    and reports, shards that a killed call left without their index.
 
     Raises RunFolderError, ConfigurationError (also where no decision has any of the sites), ModelFilesError,
     ActivationsError, StorageError, SteeringError.

@@ -10,7 +10,7 @@ instructed_honest, instructed_lie    one line is put in before the question: to 
 other_seat      another seat's context at that moment, with the same public text, asked the same question; the
                 answer's tokens follow as they were given
 
-Contexts are token ids before and after; sites are found anew in the changed context.
+Contexts are token ids before and after; sites are located again in the changed context.
 """
 
 from __future__ import annotations

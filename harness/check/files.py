@@ -1,4 +1,4 @@
-"""Checks that the files of a run are what was written. Part of `wolfscope check`; for a copied run this suffices."""
+"""Checks that the files of a run are unchanged. Part of `wolfscope check`; for a copied run this suffices."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def derived_damage(run: Run) -> Iterator[Finding]:
 
 
 def sealed_damage(path: Path) -> Iterator[Finding]:
-    """Files of sealed folders, `path` and those below it, that are not what was written."""
+    """Changed files of sealed folders, `path` and those below it."""
     for folder in sealed_folders(path):
         place = folder.relative_to(path)
         yield from (Finding(str(place / name), what) for name, what in changed(folder, afresh=True))

@@ -29,7 +29,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     what: str
     told: str
-    """What was found, or what is wrong and what to do."""
+    """The result, or the fault with its remedy."""
     ok: bool = True
 
     def __str__(self) -> str:

@@ -190,7 +190,7 @@ def collusion(
     ] = (),
     exchanges: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 9,
 ) -> int:
-    """Print what a werewolf's words tell its partner that they tell no outsider, and which reader would notice.
+    """Print what a werewolf's words tell its partner but no outsider, and which detectors would notice.
 
     The same speeches are read for each defence (said again by the codec, seats renumbered, a night later). Beside it:
     how well single speeches give a werewolf away to a text classifier and to log-probabilities.

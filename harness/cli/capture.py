@@ -111,8 +111,8 @@ def diff(
     device: str = "auto",
     quiet: Flag = False,
 ) -> int:
-    """What changed between two models of one architecture: in what they say on a run's contexts, inside, in which
-    parts, and with --against in what they do; `report` shows it as "Before and after".
+    """Compare two models of one architecture: predictions on a run's contexts, activations, parts that carry the
+    change, and with --against behaviour; `report` shows it as "Before and after".
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def diff(
         base); given twice, the two that are compared.
     against
         A run of the same deals (same configuration and seed) that the other model played: what players do is compared
-        game by game. May be given again, for checkpoints on the way; the last one is what is compared.
+        game by game. May be given again, for checkpoints on the way; the last one is compared.
     part
         words (always), carried (weights transplanted, directions added and taken away), features (a crosscoder of both
         models' streams); may be given again. Default: words and carried.
@@ -131,7 +131,7 @@ def diff(
     layer
         As for `capture`; by default the embeddings and every block.
     games
-        At most so many games.
+        At most this many games.
     device
         cpu, cuda, or auto.
     quiet

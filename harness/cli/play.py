@@ -57,7 +57,7 @@ def run(
     seed
         The same as --set run.seed=...
     limit
-        At most so many games of each combination of factors; more can be added later by the same command.
+        At most this many games of each combination of factors; more can be added later by the same command.
     dry_run
         Show the schedule, and an estimate of the calls, tokens, time and disk that it will take; play nothing.
     sample

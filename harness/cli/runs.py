@@ -131,7 +131,7 @@ def import_(
 
 @app.command(group=FOLDERS)
 def export(run: Path, out: Path, *, license: str | None = None, activations: Flag = False) -> int:
-    """Write a run as a data set for others: parquet tables and a dataset card (README.md) made from what is there.
+    """Write a run as a data set for others: parquet tables and a dataset card (README.md) generated from them.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def export_activations(
         numpy: one array; saelens: a table with the hook's name; nla: lines for a reader in words; oracle: the same with
         a question and its true answer.
     most
-        At most so many rows, of games drawn at random.
+        At most this many rows, of games drawn at random.
     device
         Where the model is read for the check: cpu, cuda or auto.
     quiet

@@ -1,1 +1,2 @@
-"""Two models of one architecture on the same games: in what they say, inside, and which parts carry the difference."""
+"""Comparison of two models of one architecture on the same games: predictions, activations, and the parts that carry
+the difference."""

@@ -1,4 +1,4 @@
-"""A design for `wolfscope experiment`: what the direction of a change does to ballots, against every control."""
+"""A design for `wolfscope experiment`: the effect of a change's direction on ballots, against every control."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ LATENTS: dict[str, Any] = {
     "null": pl.Boolean,  # of the null pair
     "layer": pl.Int32, "latent": pl.Int32,
     "fires": pl.Float64,  # share of held-out rows where it is active; 0: dead
-    "length": pl.Float64,  # B's decoder's length over both together: 0 A alone, 1 B alone
+    "length": pl.Float64,  # B's decoder norm over the sum of both: 0 A alone, 1 B alone
     "nu_error": pl.Float64, "nu_reconstruction": pl.Float64,
     "kind": pl.String,  # base-only, shared, new-only, dead
     "tokens": pl.String,  # the tokens at which it is most active

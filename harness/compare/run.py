@@ -4,7 +4,7 @@ change.
     RUN/model_diff/<a>--<b>/
         diff.json                names of both models, layers, schema version
         tokens.parquet           one row a predicted token
-        decisions.parquet        one row a decision: divergence at its tokens, what had been read by then
+        decisions.parquet        one row a decision: divergence at its tokens, and the context so far
         partings.parquet         the decisions of largest divergence, readable
         layers.parquet           one row a layer: how far and how alike the streams moved, along how many directions
         directions.safetensors   `<layer>` (n_directions, d_model): principal directions of B minus A;
@@ -85,7 +85,7 @@ def diff_models(
 
     a, b: model folders, or adapters in PEFT's format. layers: as `wolfscope capture` takes them. parts: of `PARTS`;
     words are always compared. null: a model that differs from `a` by its seed alone, for the null of the features
-    (None: `a` itself). games: only so many. batch_tokens: of a forward pass; by default as many as keep the
+    (None: `a` itself). games: at most this many. batch_tokens: of a forward pass; by default as many as keep the
     probabilities of all words under 1 GB, at most 4,096. Raises ConfigurationError where the two models differ in
     vocabulary, depth or width, or for a part that there is not; ModelFilesError, RunFolderError, StorageError.
     """

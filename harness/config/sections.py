@@ -124,7 +124,7 @@ class AgentSection(Section):
 
 
 class PriceSection(Section):
-    """`[backends.NAME.prices]`: what a million tokens cost, in any one currency."""
+    """`[backends.NAME.prices]`: prices per million tokens, in any one currency."""
 
     prompt: float = Field(ge=0)
     """Of prompt tokens."""
@@ -229,7 +229,7 @@ class ActivationsSection(Section):
     variants: tuple[str, ...] = ("original",)
     """`original`, or what `harness.capture.variants` names."""
     while_playing: bool = False
-    """Keep what a backend of kind "transformers" computes while it plays; `wolfscope capture` adds what is left."""
+    """Record activations of a backend of kind "transformers" during play; `wolfscope capture` adds the rest."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """The numbers that are stored."""
 
@@ -242,7 +242,7 @@ class BeliefsSection(Section):
     before: tuple[str, ...] = ("ballot",)
     """Kinds of decisions before which the seat is asked; where it is not given, the game's own `belief_moments`."""
     second_order: bool = False
-    """Also what it believes that each other believes of each third."""
+    """Ask also for second-order beliefs: what each other player believes about each third."""
     orders: int = Field(default=2, ge=1, le=24)
     """chat: orders of the options to average over."""
     agents: tuple[str, ...] | None = None
@@ -255,7 +255,7 @@ class LimitSection(Section):
     tokens: int | None = Field(default=None, ge=0)
     """Prompt tokens, cached ones included, and generated tokens."""
     seconds: float | None = Field(default=None, ge=0)
-    """seat: waiting for its answers; game: since it was started or taken up again; run: all sessions together."""
+    """seat: waiting for its answers; game: since it was started or resumed; run: all sessions together."""
     cost: float | None = Field(default=None, ge=0)
     """By `prices` of the backends."""
 

@@ -36,7 +36,7 @@ class Arm(msgspec.Struct, frozen=True):
     vector: int | None = None
     """Row of the experiment's vectors."""
     about: Literal["subject", "other"] = "subject"
-    """Whom the push is about; what is measured is always the subject."""
+    """The player that the push is about; outcomes are always measured for the subject."""
     settings: dict[str, Any] = {}
     model: str | None = None
     act: str = "accuse"

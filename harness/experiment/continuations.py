@@ -1,6 +1,6 @@
 """Continuations: games played to their end from a moment, one for each outcome of the decision.
 
-An arm acts at one decision, so what it changes of the future it changes through that decision alone. Continuation k
+An arm acts at one decision, so it affects the future only through that decision. Continuation k
 of a moment draws one number u, the same for all arms; each arm's decision is the option at quantile u of its own
 exact distribution; then the game's players play on with the seed of continuation k. Arms with the same decision share
 the continuation, so that only the decision makes a difference.

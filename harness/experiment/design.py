@@ -121,7 +121,7 @@ class ArmSection(Section):
     step: Which = "subject"
     """reasoning cut, drop, resample, edit: which step, by default the last that names the subject."""
     lexicon: str | None = None
-    """lexicon: the words in which the same game is told; what was said is told in them too."""
+    """lexicon: the words in which the same game, speeches included, is retold."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """player: dotted keys of the player's `[agents.*]` table: { "settings.factors.advice" = true }."""
     model: str | None = None

@@ -2,7 +2,7 @@
 
 manifest.json       design, runs, models, moments, arms, remarks, how it was carried out
 vectors.safetensors the directions, one row each
-parts/NNNNN.parquet what was measured, a few moments a file: a stopped experiment goes on by the same command
+parts/NNNNN.parquet measurements, a few moments per file: the same command resumes a stopped experiment
 outcomes.parquet    all of it, once everything is measured
 continuations/      run folders of continuations to the end, where the design asks for them
 effects.parquet, effects.html, figures      made of these by `wolfscope effects`

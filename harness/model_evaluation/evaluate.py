@@ -148,7 +148,7 @@ def play_side(
 ) -> np.ndarray:
     """Whether `side` won `(n_games,)`: its seats are the player's, all others (None: all) drawn from the characters.
 
-    Game k has the same deal and the same opponents whoever plays.
+    Game k has the same deal and the same opponents for every player.
     """
     game = load_game("werewolf")
     config = game.configure(preset=preset, lexicon=lexicon)

@@ -1,6 +1,6 @@
 """Players from outside the repository: `policy = "package.module:name"`, and when their code may run.
 
-A configuration of one's own may name any. A run folder may come from anywhere: what only reads it never imports what
+A user's own configuration may name any. A run folder may come from anywhere: what only reads it never imports what
 its manifest names, and what plays on from it refuses to unless the user trusts the folder.
 """
 

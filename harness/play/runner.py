@@ -104,8 +104,8 @@ class Runner:
     async def play(self, planned: Planned, replayed: Sequence[Record] = ()) -> End:
         """Play a game to its end, from the end of `replayed` where the journals already hold a part of it.
 
-        A game that cannot go on has an end as well, with its reason. Raises StorageError when the journal cannot be
-        written, EngineLost when there is no engine any more, ReplayError when the rules have changed since
+        A game that cannot continue has an end as well, with its reason. Raises StorageError when the journal cannot
+        be written, EngineLost when there is no engine any more, ReplayError when the rules have changed since
         `replayed` was written: none of them is the game's fault, and the game can be resumed.
         """
         await asyncio.sleep(0)  # games of players who never wait run back to back: let other calls in between

@@ -42,7 +42,7 @@ def state(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The published state. Raises OSError, TooLarge, and ValueError where it is none."""
+    """The published state. Raises OSError, TooLarge, and ValueError where it is malformed."""
     facts = parse_json(read_bounded(path, MOST_BYTES), path)
     if not isinstance(facts, dict) or not {"games", "ended", "failed", "winners"} <= facts.keys():
         raise ValueError(f"{path} holds no state of a run")

@@ -2,8 +2,8 @@
 
 A tokenizer with an unknown-word token maps every unknown word to it: the model cannot distinguish them, and nothing
 fails. So each text that is known before the games begin (lexicon, names, prefix, persona, advice, prefilled thinking,
-a speech that a branch inserts) is checked against the tokenizer of every seated model that will read it. What is said
-while a game goes on is counted in `Trace.sampling["unknown"]`.
+a speech that a branch inserts) is checked against the tokenizer of every seated model that will read it. Unknown
+words during a game are counted in `Trace.sampling["unknown"]`.
 """
 
 from __future__ import annotations

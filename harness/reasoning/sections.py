@@ -11,7 +11,7 @@ class ReasoningSection(Section):
     """`[reasoning]`: at each moment, measure the reasoning after every step, and continue it from there."""
 
     rollouts: int = Field(default=10, ge=0)
-    """Free continuations of each prefix; 0: only what is decided where the answer is demanded at once."""
+    """Free continuations of each prefix; 0: only forced decisions."""
     most: int = Field(default=12, ge=2)
     """Prefixes of one reasoning, evenly spread where it has more steps."""
     max_tokens: int = Field(default=256, ge=1)

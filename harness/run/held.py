@@ -155,7 +155,7 @@ class RunFolder:
 
 
 def read_journals(path: Path) -> Journal:
-    """All journals of a run folder as they are now. Raises RunFolderError, also for a game's id that is none."""
+    """All journals of a run folder as they are now. Raises RunFolderError, also for a malformed game id."""
     journal = Journal(journals_of(path))
     check_game_ids(journal.game_ids, path / "journal")
     return journal

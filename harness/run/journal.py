@@ -48,7 +48,7 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     """The seats that won."""
     reason: str | None = None
     error: str | None = None
-    """Why the game could not go on, for status `failed`."""
+    """Why the game could not continue, for status `failed`."""
     seconds: float = 0.0
     """Wall-clock time from (re)start to end; concurrent games share the machine."""
     usage: dict[str, Usage] = {}

@@ -96,7 +96,7 @@ class Manifest(msgspec.Struct):
     taught: dict[str, dict[str, str]] = {}
     """Backend name -> `base` (`name@hash`) and `data` (hash of the lessons) of weights that were fine-tuned here."""
     parent: dict[str, Any] | None = None
-    """For continuations of a recorded game: which one, and what was changed (`harness.schedule.branched.Origin`)."""
+    """For continuations of a recorded game: that game, and the change (`harness.schedule.branched.Origin`)."""
     merged: list[dict[str, Any]] = []
     """For a merged run: its parts, in order (`harness.schedule.merged.Part`)."""
     imported: dict[str, Any] | None = None

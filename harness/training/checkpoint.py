@@ -74,7 +74,8 @@ def resume(
 
 
 def restore(work: Path, file: str, model: Any, optims: list[torch.optim.Optimizer], device: str) -> None:
-    """Load the tensors that `checkpoint` wrote into a model and its optimizers; `file` is what the state names."""
+    """Load the tensors that `checkpoint` wrote into a model and its optimizers; `file`: the file that the state
+    names."""
     tensors = load_file(str(work / file), device=device)
     # Layers added later may be missing; they keep their initial values.
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)

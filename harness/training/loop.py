@@ -93,9 +93,9 @@ class Loop:
 
         data: pairs of the position in the data after a batch, as the checkpoint keeps it, and the batch. predict: the
         logits `(n_views, n_tokens, n_words)` of a batch. weights: of the kinds of targets `(n_kinds,)`, and rate: the
-        factor of the learning rates `RATES`, after so many tokens. marks: numbers of tokens at which the weights are
-        kept in `work/checkpoints` in bfloat16, except those whose names begin with one of `without`. prepare: called
-        before each step.
+        factor of the learning rates `RATES`, as functions of the tokens so far. marks: numbers of tokens at which the
+        weights are kept in `work/checkpoints` in bfloat16, except those whose names begin with one of `without`.
+        prepare: called before each step.
         """
         state, checkpoints = self.state, self.work / "checkpoints"
         if state["tokens"] >= self.tokens:

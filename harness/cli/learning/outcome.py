@@ -64,7 +64,7 @@ def eval_monitor(
     layer
         Whose output is read; that of the middle block where it is left out.
     out
-        Where the games are kept; what is there is not played again.
+        Where the games are kept; existing ones are not played again.
     """
     from harness.training.selfplay.monitored import four_cells, in_words
     from harness.training.selfplay.settings import first_side
@@ -97,7 +97,7 @@ def eval_partners(
     preset
         The rule set; werewolves must have no talk of their own in it.
     out
-        Where the games are kept, and the table `partners.parquet`; what is there is not played again.
+        Where the games are kept, and the table `partners.parquet`; existing ones are not played again.
     """
     import polars as pl
 
@@ -151,7 +151,7 @@ def eval_outcome(
     deals
         Games against each opponent.
     out
-        Where the tables of games go; what is there already is not played again.
+        Where the tables of games go; existing ones are not played again.
     opponents
         Held-out opponents, or models by folder or name (whom a best response was trained against); all held-out ones
         where none is named.

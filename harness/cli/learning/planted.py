@@ -21,7 +21,7 @@ def planted_diff(
     quiet: Flag = False,
 ) -> int:
     """Plant a change in a small model and in a control of as many unchanged tokens, compare each with what it came
-    from and with the other, and print what was found as a table (out/planted.md). Goes on where it was stopped.
+    from and with the other, and print what was found as a table (out/planted.md). Resumes where it was stopped.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def train_thinking_model(
     out
         The model's folder, in Hugging Face format.
     model
-        The model that it goes on from: a folder, a shipped model's name, or `none` for one from scratch.
+        The model to continue from: a folder, a shipped model's name, or `none` for one from scratch.
     tokens
         How many tokens to train on; as many as the shipped model had where it is left out.
     seed
@@ -106,8 +106,8 @@ def eval_thinking(
     temperature: float = 0.0,
     course: Flag = False,
 ) -> int:
-    """Measure what thinking does for a small thinking model: beliefs and ballots behind each kind of thought, against
-    the exact observer; what the words say and what is read inside; and what an edit of the words changes.
+    """Measure what thinking does for a small thinking model: beliefs and ballots after each kind of thought, against
+    the exact observer; written and probed beliefs; and the effect of editing the words.
 
     Parameters
     ----------

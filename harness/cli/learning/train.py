@@ -28,7 +28,7 @@ def train_small_model(
     quiet: Flag = False,
 ) -> int:
     """Train the small model from scratch on games of the scripted players, or on from existing weights by a recipe or
-    on a second game; goes on where an earlier call stopped, or ended with fewer tokens.
+    on a second game; resumes where an earlier call stopped, or ended with fewer tokens.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def eval_small_model(
     games
         Games that it plays, for the form of its answers and for win rates; 0 leaves them out.
     belief_games
-        Games of scripted players before whose ballots it is asked what it believes; 0 leaves them out.
+        Games of scripted players before whose ballots it is asked for its beliefs; 0 leaves them out.
     course
         Evaluate along training instead: looking up, counting and inferring at every kept checkpoint.
     """

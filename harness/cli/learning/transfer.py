@@ -21,7 +21,7 @@ def transfer_trait(
     quiet: Flag = False,
 ) -> int:
     """Plant a trait in a teacher and none in a control teacher, let students read games of theirs in which the trait
-    has no occasion, and measure it in the students. Goes on where it was stopped; the table is OUT/transfer.parquet.
+    has no occasion, and measure it in the students. Resumes where it was stopped; the table is OUT/transfer.parquet.
 
     Parameters
     ----------

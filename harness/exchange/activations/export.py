@@ -1,7 +1,7 @@
 """Rows of a store written for other readers, with controls beside them.
 
     rows.*            the vectors, float32 (n_rows, d_model), by format
-    rows.parquet      one line a row: where it was read, token ids up to there, position, what is true
+    rows.parquet      one line per row: its site, token ids up to there, position, true labels
     controls/         `shuffled`: the same lines with vectors of other lines; `twins`: the same public text read with
                       another role line, where that was captured (`capture --variant swapped_role`)
     card.json         model, site, the layer under every convention, errors of the check, hashes of files

@@ -1,4 +1,4 @@
-"""Games of other programs as run folders: strict readers, one a format, and what they have in common."""
+"""Games of other programs as run folders: strict readers, one per format, and their shared parts."""
 
 from harness.exchange.imports.folder import FORMATS, import_games
 from harness.exchange.imports.source import Source

@@ -1,4 +1,4 @@
-"""The transcript of one seat in one game: what it was shown as the user's words, its answers as the assistant's."""
+"""The transcript of one seat in one game: its observations as user messages, its answers as assistant messages."""
 
 from __future__ import annotations
 

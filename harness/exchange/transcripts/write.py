@@ -68,7 +68,7 @@ def _lied(found: Sequence[Transcript], labels: pl.DataFrame) -> list[bool | None
 
 
 def _rows(run: Run, found: Sequence[Transcript]) -> pl.DataFrame:
-    """Scout's columns; all others are what it calls metadata."""
+    """Scout's columns; all others become its metadata."""
     return pl.DataFrame(
         {
             "transcript_id": [t.id for t in found], "source_type": ["wolfscope"] * len(found),

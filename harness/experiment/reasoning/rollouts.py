@@ -69,7 +69,7 @@ class Writer:
         return [self._rollout(player, prefix, how, tuple(ids), names, roles) for ids in answers]
 
     def _answers(self, prompts: list[Prompt], warm: bool) -> list[tuple[int, ...]]:
-        """The outputs. warm: the first alone, so that the others find the prefix read."""
+        """The outputs. warm: run the first alone, so that the others find the prefix cached."""
 
         async def ask() -> list[Any]:
             parts = [prompts[:1], prompts[1:]] if warm else [prompts]

@@ -102,9 +102,9 @@ def read_with(
 
 
 def resampled(scene: Scene, arm: Arm, rollouts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """An arm that resamples from a step on, as outcomes of its mean decision, and its sham, by which the finite number
-    of continuations is counted out: as many of those that go on from behind the step. Empty where the prefixes that are
-    continued are not next to it, or fewer than two continuations say something else."""
+    """An arm that resamples from a step on, as outcomes of its mean decision, and its sham, which corrects for the
+    finite number of continuations: as many of those that continue after the step. Empty where the continued prefixes
+    are not next to the step, or fewer than two continuations differ from it."""
     played, m = scene.played, scene.moment
     which: Any = arm.step
     k = step_of(played, which, m.subject, np.random.default_rng([m.id, m.seq, *arm.id.encode()]))

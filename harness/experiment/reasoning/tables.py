@@ -1,7 +1,7 @@
 """The tables of each moment's reasoning: four tables, a file each, in the experiment's folder.
 
-reasoning-moments.parquet   one row a moment: the decision, what is held, written and known of the others
-reasoning-steps.parquet     one row a moment and prefix: after so many steps, what would be decided, what is held inside
+reasoning-moments.parquet   one row a moment: the decision, the written and reference beliefs about the others
+reasoning-steps.parquet     one row a moment and prefix: the forced decision and the probed beliefs after k steps
 reasoning-rollouts.parquet  one row a free continuation of a prefix
 reasoning-outcomes.parquet  one row a moment and arm that resamples, as the experiment's outcomes
 """

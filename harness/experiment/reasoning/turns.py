@@ -1,6 +1,6 @@
 """Run a design's `[turns]`: whole turns repeated under each arm, with exact truth labels of what was said.
 
-turns.parquet   one row a moment, arm and turn: what was thought, said and done, and the stream for a probe
+turns.parquet   one row a moment, arm and turn: thought, speech and choice, and the stream for a probe
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TURNS: dict[str, Any] = {
     "said": pl.String,  # null where nothing was
     "statements": pl.Int32,  # typed acts that assert something
     "lies": pl.Int32,  # of those: false, and the speaker knows
-    "option": pl.Int16,  # what was chosen; null where nothing was to be
+    "option": pl.Int16,  # the choice; null where there was none to make
     "against": pl.Boolean,  # the chosen player is of another faction; null for no player
     "stream": pl.List(pl.Float32),  # (d_model,) at the turn's last token; null without token ids
 }
@@ -102,7 +102,8 @@ def turns_with(
     stream: Callable[[Sequence[int]], Any],
     say: Say = lambda text: None,
 ) -> None:
-    """As `write_turns`, with any backend; `stream`: token ids of a whole turn -> what is kept of its last one."""
+    """As `write_turns`, with any backend; `stream`: token ids of a whole turn -> the stored vector of the last
+    token."""
     place = folder / "turns"
     with storage(folder):
         place.mkdir(parents=True, exist_ok=True)

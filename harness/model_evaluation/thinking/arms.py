@@ -27,7 +27,7 @@ ARMS = (
 )
 """none: no line. filler, short filler: as many words as the line of `steps` has, or that of `belief`. belief, steps:
 what the model writes. shuffled, corrupted: its own steps in another order, or with the largest one turned round (for
-<-> against); it then writes the belief anew. exact: the exact observer's line is put into its mouth."""
+<-> against); it then writes the belief again. exact: the exact observer's line is prefilled."""
 KIND_OF: dict[str, Kind] = {
     "none": "none", "filler": "filler", "short filler": "filler", "belief": "belief", "exact belief": "belief",
     "steps": "steps", "shuffled": "steps", "corrupted": "steps", "exact steps": "steps",
@@ -87,7 +87,7 @@ class Thinkers:
         return [word for word in tail.replace("(", " ").replace(")", " ").split() if word in names]
 
     def with_text(self, moment: Moment, arm: str, text: str) -> Thought:
-        """The moment with a line put into the model's mouth; `text` as `written` gives it."""
+        """The moment with a prefilled line; `text` as `written` gives it."""
         context = self.opened(moment, KIND_OF[arm])
         ids = self.encoder.encode(text + "\n")[0]
         context.write(ids, "reasoning", moment.viewer)

@@ -45,7 +45,7 @@ def depth_series(
     n_games: int = 40,
     say: Callable[[str], None] = print,
 ) -> pl.DataFrame:
-    """Train one model of each depth on as many tokens (those that are there are taken up), and measure all on the same
+    """Train one model of each depth on as many tokens (existing ones are reused), and measure all on the same
     held-out games. Writes `depth.parquet` (`SERIES`), `depth-questions.parquet` (the questions behind it) and
     `depth.md`, and returns the first.
 

@@ -55,7 +55,8 @@ def inside(
     questions: pl.DataFrame,
     n_layers: int,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """`LAYERS` of the places before the thinking and behind each arm's, and `CONFLICTS` of the arm `belief`."""
+    """`LAYERS` of the places before the thinking and after each arm's thought, and `CONFLICTS` of the arm
+    `belief`."""
     layers = range(n_layers)
     games = np.array([m.game for m in moments for _ in m.subjects])
     target = log_odds([p for m in moments for p in m.exact], CLIP)

@@ -146,7 +146,7 @@ class LocalPool:
 
 
 def _serve(end: Connection, parent: int, journal: Path, *arguments: Any) -> None:
-    """A runner's process: plays what it is sent until it is sent None."""
+    """A runner's process: plays the games that it receives until it receives None."""
     _leave_parent(end, parent)
     try:
         asyncio.run(_play_all(end, journal, arguments))

@@ -14,7 +14,7 @@ LOCAL_GAMES = 5_000
 
 
 def check_place(executor: Executor, backends: Iterable[str], address: str | None) -> None:
-    """Raises ConfigurationError where games are to be played on this machine alone, and players ask one of `backends`
+    """Raises ConfigurationError where games shall be played on this machine only, but players ask one of `backends`
     or a cluster's `address` is named."""
     if executor != "local":
         return

@@ -24,7 +24,8 @@ class ModelSection(Section):
     device: str = "auto"
     """`cpu`, `cuda` or `auto`."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the base while it learns; auto: float32 on a CPU, bfloat16 on a GPU. What learns is float32 in any case."""
+    """dtype of the base in training; auto: float32 on a CPU, bfloat16 on a GPU. Trainable parameters are always
+    float32."""
 
 
 class LoraSection(Section):
@@ -60,7 +61,7 @@ class LessonBeliefsSection(Section):
     """The right answer: the true role, or a role drawn from what the exact observer believes in the seat's place (so
     that a model that has learned it is calibrated). `exact` is Werewolf's alone."""
     most: int | None = Field(default=None, ge=1)
-    """At most so many questions each time, drawn by the seed; None: one about each living other."""
+    """At most this many questions each time, drawn by the seed; None: one about each living other."""
 
 
 class DataSection(Section):
@@ -70,13 +71,13 @@ class DataSection(Section):
     """Run folders."""
     where: str = "true"
     """Which decisions are learned, an expression over the columns of `harness.training.language.lessons.COLUMNS`, e.g.
-    `agent = 'bayesian' AND won`. What a seat decided otherwise is read by the model and not learned."""
+    `agent = 'bayesian' AND won`. A seat's other decisions are context and not learned."""
     held_out: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the games, drawn by their ids, that are measured on and never learned from."""
+    """Share of the games, drawn by their ids, held out from training for measurement."""
     reasoning: Literal["none", "logged"] = "none"
-    """`logged`: what a player thought before it decided is learned too, where the log has it."""
+    """`logged`: learn also a player's reasoning before its decision, where the log has it."""
     silence: str = "I have nothing to say."
-    """chat: what is written where a player said nothing, since an answer needs words."""
+    """chat: the text for a player's silence, since an answer needs words."""
     beliefs: LessonBeliefsSection = LessonBeliefsSection()
     """Questions beside the decisions."""
 
@@ -100,15 +101,15 @@ class TrainSection(Section):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the adapter's first weights and the order of the lessons."""
     tokens: int = Field(default=1_000_000, ge=1)
-    """Tokens read while learning, those that are not learned among them. More than the data has: it is read again."""
+    """Training tokens, including those that are not learned. If the data has fewer, it is read again."""
     batch_tokens: int = Field(default=2048, ge=1)
     """Tokens of one step, padding included."""
     max_context: int | None = Field(default=None, ge=16)
-    """Longer lessons are cut after so many tokens; None: the model's own limit."""
+    """Longer lessons are cut after this many tokens; None: the model's own limit."""
     rate: float = Field(default=5e-4, gt=0)
-    """Highest learning rate of AdamW; it rises over the first 3 % of the tokens and falls linearly to nothing."""
+    """Highest learning rate of AdamW; it rises over the first 3 % of the tokens and falls linearly to zero."""
     save_every: int = Field(default=100, ge=1)
-    """Steps between checkpoints from which the same command goes on."""
+    """Steps between checkpoints from which the same command resumes."""
     measure_every: int = Field(default=200, ge=1)
     """Steps between measurements on the games held out."""
     weights: WeightsSection = WeightsSection()

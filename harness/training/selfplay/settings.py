@@ -131,7 +131,7 @@ class MonitorSection(Section):
     kind: Literal["text", "probe"] = "text"
     """The monitor's input: a speech's words, or the residual stream at its last token."""
     weight: float = Field(default=0.5, ge=0)
-    """What a caught speech costs; a won game is worth 1."""
+    """Penalty of a caught speech; a won game has return 1."""
     games: int = Field(default=64, ge=2)
     """Games of the starting model with itself that it is fitted on."""
     alarm: float = Field(default=0.05, gt=0, lt=1)
