@@ -29,7 +29,7 @@ _VERB = re.compile(r"[a-z]+(-[a-z]+)*( [a-z]+)?")
 
 
 class Seals(msgspec.Struct, frozen=True):
-    """What `digests.json` holds."""
+    """The content of `digests.json`."""
 
     files: dict[str, tuple[str, str]]
     """Name of a file, from the folder -> its digest, and the verb that makes it again."""

@@ -1,4 +1,4 @@
-"""What the files of a store of activations hold: `store.json`, the index, the names and hashes in them."""
+"""The file formats of a store of activations: `store.json`, the index, and the names and hashes in them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEY = ("game_id", "seq", "site", "subject", "variant", "token_index")
 
 
 class StoreInfo(msgspec.Struct, frozen=True):
-    """What `store.json` holds; every writer must agree with it."""
+    """The content of `store.json`; every writer must agree with it."""
 
     model: str
     """`name@hash`."""

@@ -26,18 +26,18 @@ SEALED = "sealed"
 
 
 class ShardDigests(msgspec.Struct, frozen=True):
-    """What `digests/<shard>.json` holds."""
+    """The content of `digests/<shard>.json`."""
 
     head: str
-    """Of everything before the first tensor."""
+    """Digest of everything before the first tensor."""
     layers: dict[str, str]
     """Layer -> digest of its tensor's bytes."""
     index: str
-    """Of the index part."""
+    """Digest of the index part."""
 
 
 def digests_file(shard: Path) -> Path:
-    """Where the digests of a shard lie."""
+    """The path of a shard's digests."""
     return shard.parent.parent / "digests" / f"{shard.stem}.json"
 
 

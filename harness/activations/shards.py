@@ -29,7 +29,7 @@ DTYPES: dict[str, tuple[str, type[np.generic]]] = {
 }
 """Store dtype -> safetensors name, numpy dtype of the raw values."""
 CHOSEN = "(--dtype or activations.dtype, into a store of its own: move the one that is there away)"
-"""Where a store's number format is chosen."""
+"""Text for messages: where a store's number format is chosen."""
 
 
 class ActivationsError(WolfscopeError, RuntimeError):
@@ -47,12 +47,12 @@ class ActivationOverflow(WolfscopeError, ValueError):
 
 
 def index_part(shard: Path) -> Path:
-    """Where the index part of a shard lies."""
+    """The path of a shard's index part."""
     return shard.parent.parent / "index" / f"{shard.stem}.parquet"
 
 
 def shard_remedy(shard: Path) -> str:
-    """What to do about a damaged shard or index part."""
+    """The remedy for a damaged shard or index part, for messages."""
     return f"delete {shard} and {index_part(shard)}, then capture again as before: what is not there is read anew"
 
 

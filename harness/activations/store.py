@@ -197,7 +197,7 @@ class Activations:
         return self._tensor(self._shard(shard), self._known(layer))
 
     def keys(self, games: Iterable[str] | None = None) -> set[tuple[Any, ...]]:
-        """What is stored, of some games or of all: (game_id, seq, site, subject, variant, token_index)."""
+        """The keys of the stored rows, of some games or all: (game_id, seq, site, subject, variant, token_index)."""
         lines = self.scan().select(KEY)
         if games is not None:
             lines = lines.filter(pl.col("game_id").is_in(list(games)))

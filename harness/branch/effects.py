@@ -1,4 +1,5 @@
-"""What a change did: outcome, exile, others' ballots and beliefs, with intervals, against continuations without it.
+"""The effects of a change: outcome, exile, others' ballots and beliefs, with intervals, against continuations without
+it.
 
 Shares are compared pair by pair (continuation k with and without the change had the same seed): Newcombe's score
 interval for a difference of paired proportions (Newcombe 1998, Statistics in Medicine 17:2635, method 10). Means of
@@ -62,7 +63,7 @@ class Effects(msgspec.Struct, frozen=True):
     n: int
     n_failed: int
     recorded: str | None
-    """Who won the recorded game, where it is still there."""
+    """The winner of the recorded game, where that is still there."""
     bits: dict[str, float]
     """Entropy in bits over the unchanged continuations, 0 where they all agree: `outcome`, `next_exile`, `decision`."""
     effects: tuple[Effect, ...]
@@ -74,7 +75,7 @@ def effects(path: str | Path) -> Effects:
 
 
 def measure(run: Run) -> Effects:
-    """As `effects`, of a run that is open already."""
+    """As `effects`, for an open run."""
     origin = origin_of(run.manifest)
     if origin is None:
         raise RunFolderError(f"{run.path} is no branch: its manifest names no parent")

@@ -1,4 +1,4 @@
-"""What a branch plays: its cells, its players with the change, the recorded part that each continuation begins with."""
+"""The plan of a branch: its cells, its players with the change, and the recorded beginning of each continuation."""
 
 from __future__ import annotations
 

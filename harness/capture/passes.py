@@ -37,7 +37,7 @@ class StreamReader(Protocol):
     layers: tuple[str, ...]
     d_model: int
     dtype: str
-    """Of the weights: float32, float16, bfloat16."""
+    """dtype of the weights: float32, float16, bfloat16."""
     max_context: int
     vocab_size: int
     whole: bool

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class CaptureProgress:
-    """Where a capture stands; the final one is its report."""
+    """The progress of a capture; the final one is its report."""
 
     n_items: int = 0
     """Decisions seen."""

@@ -130,7 +130,7 @@ def _differences(
 
 
 def _belief(row: Row, n_seats: int, n_records: int, asked: BeliefTarget) -> str | None:
-    """What is wrong with a row of `beliefs`; None where nothing is."""
+    """The fault of a row of `beliefs`; None where there is none."""
     for name in ("viewer", "subject", "about"):
         if row[name] is not None and not 0 <= row[name] < n_seats:
             return f"{name} is {row[name]}, the game has the seats 0 to {n_seats - 1}"

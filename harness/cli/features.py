@@ -281,8 +281,8 @@ def linear(
     beside: Annotated[tuple[Path, ...], Parameter(name="--beside", negative="")] = (),
     quiet: Flag = False,
 ) -> int:
-    """Is belief linear? Read the ideal reader's log-odds by linear maps, kernels and networks; carry directions over
-    layers and over factors; with a dictionary, find the belief triangle in clusters of its latents.
+    """Is belief linear? Predict the ideal observer's log-odds by linear maps, kernels and networks; carry directions
+    over layers and over factors; with a dictionary, find the belief triangle in clusters of its latents.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class Compared(msgspec.Struct, frozen=True):
     """Indices of the emitted tokens that are reasoning."""
 
     def segment(self, index: int) -> str:
-        """What a token belongs to: `speech`, `ballot`, `night`, `thinking`, another kind of decision, or `read`."""
+        """A token's segment: `speech`, `ballot`, `night`, `thinking`, another kind of decision, or `read`."""
         if index in self.thought:
             return "thinking"
         return segment_of(self.emitted[index]) if index in self.emitted else READ

@@ -20,7 +20,7 @@ from torch import nn
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How a crosscoder is trained."""
+    """The settings of a crosscoder's training."""
 
     n_latents: int = 512
     k: int = 12

@@ -54,7 +54,7 @@ CARRIED_TOKENS = 6_000
 
 
 class DiffInfo(msgspec.Struct, frozen=True):
-    """What `diff.json` holds."""
+    """The content of `diff.json`."""
 
     a: str
     """`name@hash`."""

@@ -23,7 +23,7 @@ class JudgeSection(Section):
     games: int | None = Field(default=None, ge=1)
     """At most this many games, the first of the schedule."""
     max_tokens: int = Field(default=256, ge=1)
-    """Of an answer in words."""
+    """Token limit of an answer in words."""
     template: dict[str, Any] = Field(default_factory=dict)
     """Variables of the model's chat template, e.g. `{ enable_thinking = false }`."""
 

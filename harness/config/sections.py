@@ -61,7 +61,7 @@ class SamplingSection(Section):
     temperature: float = Field(default=1.0, ge=0)
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
-    """Of the most probable tokens, those that together have this probability; 1 is all."""
+    """Nucleus sampling: draw from the most probable tokens that together have this probability; 1: all."""
     max_tokens: int | None = Field(default=None, ge=1)
     """None: 64 in transcript style, 512 in chat style."""
 
@@ -127,11 +127,11 @@ class PriceSection(Section):
     """`[backends.NAME.prices]`: prices per million tokens, in any one currency."""
 
     prompt: float = Field(ge=0)
-    """Of prompt tokens."""
+    """Price of prompt tokens."""
     cached: float | None = Field(default=None, ge=0)
-    """Of prompt tokens that came from the prefix cache; None: as much as the others."""
+    """Price of prompt tokens from the prefix cache; None: the price of the others."""
     generated: float = Field(ge=0)
-    """Of generated tokens."""
+    """Price of generated tokens."""
 
 
 class BackendSection(Section):
@@ -165,7 +165,7 @@ class BackendSection(Section):
     what this server calls it, or false), `system_role`, `check` (false: its list of models is not asked), and further
     fields of every request."""
     prices: PriceSection | None = None
-    """What a million tokens cost."""
+    """Prices per million tokens."""
 
     @model_validator(mode="after")
     def _complete(self) -> BackendSection:
@@ -222,7 +222,7 @@ class ActivationsSection(Section):
     backend: str | None = None
     """The `[backends.*]` whose model is captured; None: the only one that agents of this run use."""
     sites: tuple[str, ...] = ("prompt_last",)
-    """Where they are read (`wolfscope sites`)."""
+    """Sites where activations are read (`wolfscope sites`)."""
     layers: tuple[str | int | float, ...] | Literal["all"] = "all"
     """Layer numbers (0 = output of block 0), fractions of the depth (0.5), `embed`; `attn_out` and `mlp_out` for the
     blocks' parts. "all": `embed` and every block."""
@@ -257,7 +257,7 @@ class LimitSection(Section):
     seconds: float | None = Field(default=None, ge=0)
     """seat: waiting for its answers; game: since it was started or resumed; run: all sessions together."""
     cost: float | None = Field(default=None, ge=0)
-    """By `prices` of the backends."""
+    """Cost by the backends' `prices`."""
 
 
 class BudgetSection(Section):

@@ -43,7 +43,7 @@ class MomentsSection(Section):
     kind: str = "ballot"
     """The kind of decision."""
     n: int = Field(default=100, ge=1)
-    """How many moments are drawn."""
+    """Number of moments to draw."""
     players: Literal["models", "all"] = "models"
     """Whose decisions: those of models, or also those of scripted players."""
     per_game: int = Field(default=2, ge=1)
@@ -186,8 +186,8 @@ class OutcomesSection(Section):
     options: bool = True
     """The exact distribution over the legal options."""
     beliefs: bool = False
-    """What the model states of the subject and of the control's player, asked on forks: the positive control of a
-    belief direction."""
+    """The model's stated beliefs about the subject and the control's player, asked on forks: the positive control of
+    a belief direction."""
     continuations: int = Field(default=0, ge=0)
     """Continuations to the end of each moment and arm, seeds paired across arms (arms that play can carry out)."""
 
@@ -296,7 +296,7 @@ class Design(Section):
         return self.reasoning is not None or any(arm.kind == "reasoning" for arm in self.arms)
 
     def hash(self) -> str:
-        """What identifies the design."""
+        """Hash that identifies the design."""
         plain = self.model_dump(mode="json")
         for section in (one for one in plain["directions"].values() if one["dictionary"] is None):
             del section["dictionary"], section["latents"]  # older designs without these keys keep their hash

@@ -39,7 +39,7 @@ class Direction(msgspec.Struct, frozen=True):
     own_layer: int | None
     """The layer of its card, None for a bare vector."""
     origin: str
-    """Where it comes from, in words."""
+    """The direction's origin, in words."""
     weights: Vector | None = None
     """float32 (d_model,) of a probe for raw activations: P = 1 / (1 + exp(-(x . weights + bias))). None for a
     direction without a fitted probe."""

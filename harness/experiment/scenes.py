@@ -103,7 +103,7 @@ class Scene:
 
     @property
     def encoder(self) -> Encoder:
-        """Of the model's tokenizer."""
+        """The encoder of the model's tokenizer."""
         encoder: Encoder = self.player.encoder
         return encoder
 

@@ -54,8 +54,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     k: float
     """Target L0 of training (active latents of an average row); 0 where there was none."""
     normalisation: Norm
-    """Of the input. `scale`: times `scale`. `row_norm`: each row to the length sqrt(d_model). `layer_norm`: each row to
-    mean 0 and variance 1. The output is brought back."""
+    """Normalisation of the input. `scale`: times `scale`. `row_norm`: each row to the length sqrt(d_model).
+    `layer_norm`: each row to mean 0 and variance 1. The output is brought back."""
     scale: float = 1.0
     """Factor of the input, where `normalisation` is `scale`."""
     centred: bool = True
@@ -156,7 +156,7 @@ class Dictionary:
         return out.reshape(x.shape)
 
     def part(self, x: NDArray[Any], latents: Sequence[int]) -> Floats:
-        """What some latents contribute to rows `(..., d_model)`, in the rows' own units: subtracting it keeps the
+        """The contribution of some latents to rows `(..., d_model)`, in the rows' own units: subtracting it keeps the
         rest of a row, including the reconstruction error. Raises FeaturesError for an unknown latent."""
         chosen = list(latents)
         for latent in chosen:

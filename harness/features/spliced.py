@@ -16,7 +16,7 @@ FILE = "splice.json"
 
 
 class Splice(msgspec.Struct, frozen=True):
-    """What `splice.json` holds."""
+    """The content of `splice.json`."""
 
     cross_entropy: float | None
     """Cross-entropy of the following tokens with the unchanged stream, nats per token; None where the site ends its

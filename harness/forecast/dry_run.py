@@ -17,11 +17,11 @@ SHOWN = 10
 
 
 class DryRun(msgspec.Struct, frozen=True):
-    """What `--dry-run --json` prints, on one line."""
+    """The output of `--dry-run --json`, on one line."""
 
     games: int
     factors: list[dict[str, object]]
-    """Of each combination."""
+    """The factors of each combination."""
     seats: dict[str, int]
     """Agent -> seats in all games."""
     first: list[Planned]

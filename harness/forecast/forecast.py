@@ -52,7 +52,7 @@ class Activations(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """Of the whole run."""
+    """The forecast of the whole run."""
 
     games: int
     from_games: int

@@ -39,13 +39,13 @@ class Inquiry(msgspec.Struct, frozen=True):
     p: Mapping[str, float]
     """P(subject is a werewolf) of each observer: the rungs of the ladder, the highest of which is `exact`."""
     expected: float
-    """What the exact observer, in the viewer's place, expects the subject to believe: P(viewer is a werewolf)."""
+    """P(viewer is a werewolf) that the exact observer, in the viewer's place, expects the subject to believe."""
     held: float
-    """What the exact observer, in the subject's place, believes: P(viewer is a werewolf)."""
+    """P(viewer is a werewolf) by the exact observer in the subject's place."""
     counts: tuple[float, ...]
     """Counts of public events, see `public_counts`."""
     text: str
-    """What the viewer has read, with ME and SUBJECT in place of the two names."""
+    """The viewer's transcript, with ME and SUBJECT in place of the two names."""
 
 
 class Sitting(msgspec.Struct, frozen=True):

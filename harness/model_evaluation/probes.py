@@ -60,7 +60,7 @@ class Chosen(msgspec.Struct, frozen=True):
         return self.fit.predict(x[:, self.site, self.layers[self.fit.layer]])
 
     def words(self, sites: Sequence[str]) -> str:
-        """Where it reads."""
+        """The probe's site and layer, in words."""
         return f"{sites[self.site]}, layer {self.layers[self.fit.layer]}"
 
 

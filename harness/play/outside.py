@@ -1,7 +1,7 @@
 """Players from outside the repository: `policy = "package.module:name"`, and when their code may run.
 
-A user's own configuration may name any. A run folder may come from anywhere: what only reads it never imports what
-its manifest names, and what plays on from it refuses to unless the user trusts the folder.
+A user's own configuration may name any player. A run folder is untrusted: code that only reads it never imports
+players that its manifest names, and code that continues it refuses to unless the user trusts the folder.
 """
 
 from __future__ import annotations

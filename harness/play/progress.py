@@ -22,7 +22,7 @@ from harness.run.journal import End
 Mode = Literal["live", "plain", "quiet", "json"]
 
 NAME = "progress.json"
-"""In the run folder: `Progress.facts` as of about a second ago."""
+"""File in the run folder with `Progress.facts`, about a second old."""
 PUBLISH_S = 1.0
 
 

@@ -43,7 +43,7 @@ class RunnerLost(TournamentError):
 
 
 class Counts(msgspec.Struct):
-    """What a runner has done since it started."""
+    """A runner's counts since it started."""
 
     decisions: int = 0
     fallbacks: int = 0

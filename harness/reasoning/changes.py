@@ -14,10 +14,10 @@ from harness.reasoning.played import Played
 from harness.reasoning.steps import Step
 
 Do = Literal["cut", "drop", "resample", "edit", "shuffle", "filler", "other", "none", "irrelevant"]
-"""What is done, in this order: cut everything after a step; drop a step; resample from before it, counting
-continuations that differ from it; edit its claim about the subject into the opposite; shuffle the steps; replace all
-by filler of equal length; use another seat's reasoning; use none. irrelevant: the sham of an edit, the same about
-another player."""
+"""The change. cut: omit everything after a step. drop: omit a step. resample: let the model continue from before it,
+counting continuations that differ from it. edit: invert its claim about the subject. shuffle: reorder the steps.
+filler: replace all by filler of equal length. other: use another seat's reasoning. none: use no reasoning.
+irrelevant: the sham of an edit, the same about another player."""
 DOES: tuple[Do, ...] = get_args(Do)
 Which = Literal["drawn", "subject", "first", "last", "half"]
 """Which step: a drawn one; the last that names the subject; the first; the last; the one at which half of the tokens

@@ -49,7 +49,7 @@ class Played(msgspec.Struct, frozen=True):
     chosen: int
     """The option that was taken."""
     spans: tuple[Span, ...]
-    """Of `ids`, mentions inside of the reasoning included."""
+    """Spans of `ids`, including mentions inside the reasoning."""
     own: int = 0
     """Length of the prefix shared with the prompt of the decision's first question: everything before the text
     written for this decision."""
@@ -153,7 +153,7 @@ def _answers(
     n_prompt: int,
     whole: Sequence[int],
 ) -> tuple[int, tuple[tuple[int, ...], ...]]:
-    """Where the answer begins, and every legal answer from there on."""
+    """(index of the answer's first token, token ids of every legal answer from there on)."""
     options, option = observation.request.options, decision.action.option
     make = getattr(player, "choice_answers", None) or player.legal_answers
     choices = tuple(make(observation))

@@ -31,5 +31,5 @@ class TurnsSection(Section):
     n: int = Field(default=10, ge=1)
     """Turns of each moment and arm, with the same seeds for all arms."""
     layer: int | None = Field(default=None, ge=0)
-    """Where the residual stream is kept for a probe, at a turn's last token; 0 = output of block 0. None: at two thirds
-    of the depth."""
+    """Layer whose residual stream is kept for a probe, at a turn's last token; 0 = output of block 0. None: at two
+    thirds of the depth."""

@@ -25,7 +25,7 @@ class Step(msgspec.Struct, frozen=True):
     """One step of a reasoning."""
 
     index: int
-    """From 0."""
+    """The step's index, from 0."""
     start: int
     """Token index in the whole context, the first of the step."""
     end: int
@@ -33,7 +33,7 @@ class Step(msgspec.Struct, frozen=True):
     text: str
     """Its words, without white space around them."""
     category: str = "other"
-    """By rule, `harness.reasoning.categories.CATEGORIES`."""
+    """The step's category by rule, one of `harness.reasoning.categories.CATEGORIES`."""
     subjects: tuple[int, ...] = ()
     """Seats that it names, in the order of their first mention."""
 

@@ -27,7 +27,7 @@ class Key(msgspec.Struct, frozen=True):
     name: str
     type: str
     default: str
-    """As it is written in TOML; `required`, or `none` for a key that is left out."""
+    """The default in TOML; `required`, or `none` for a key that is left out."""
     range: str
     """Bounds and patterns in words; empty where there are none."""
     doc: str

@@ -76,7 +76,7 @@ _OWN = re.compile(rb'((?:"|&quot;)content(?:"|&quot;):(?:"|&quot;))([0-9a-f]{32}
 
 
 class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a derived file was made from."""
+    """The inputs of a derived file."""
 
     runs: tuple[str, ...]
     """The run folders, as paths from the derived file's own."""
@@ -99,7 +99,7 @@ class Stale(msgspec.Struct, frozen=True):
     """A derived file whose inputs have changed since it was written."""
 
     path: Path
-    """From the run folder."""
+    """Path relative to the run folder."""
     changed: tuple[str, ...]
     """The inputs that changed, came or went."""
 

@@ -111,7 +111,7 @@ class RunFolder:
 
     @property
     def journal_folder(self) -> Path:
-        """Where runners put their journals."""
+        """The folder of the runners' journals."""
         return self.path / "journal"
 
     def journal(self) -> Journal:

@@ -66,7 +66,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     events: tuple[Event, ...] = ()
     decisions: tuple[Decision, ...] = ()
     beliefs: tuple[Belief, ...] = ()
-    """What the game's models believed, asked after its last record; in the line of its end."""
+    """Beliefs of the game's models, asked after its last record; in the line of its end."""
     end: End | None = None
 
 
@@ -189,11 +189,11 @@ class Journal:
         """Reads every line's game once. Raises RunDamaged where a line before the last is damaged."""
         self.paths = list(paths)
         self.starts: dict[str, Start] = {}
-        """What determines each started game, by game id."""
+        """The start record of each started game, by game id."""
         self.ends: dict[str, End] = {}
-        """How each ended game ended, by game id."""
+        """The end of each ended game, by game id."""
         self.sessions: dict[str, int] = {}
-        """Of each game, the session that wrote its last line: an index into the manifest's sessions."""
+        """For each game, the session that wrote its last line: an index into the manifest's sessions."""
         self._where: dict[str, list[tuple[int, int, int]]] = {}
         for number, path in enumerate(self.paths):
             self._index(number, path)

@@ -80,7 +80,7 @@ class Manifest(msgspec.Struct):
     name: str
     created: str
     n_games: int
-    """How many games are scheduled."""
+    """Number of scheduled games."""
     config: dict[str, Any]
     """The resolved configuration of the last session: defaults filled in, overrides applied."""
     config_hash: str

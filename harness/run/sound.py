@@ -25,7 +25,7 @@ def journals_of(path: Path) -> list[Path]:
 
 
 def remedy(path: Path, manifest: Manifest) -> str:
-    """What to do about a damaged table."""
+    """The remedy for a damaged table, for messages."""
     if manifest.imported is not None:
         return "import the games again into a new folder"
     if manifest.merged:

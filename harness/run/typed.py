@@ -15,7 +15,7 @@ import polars as pl
 FACTORS = pl.List(pl.Struct({"key": pl.String, "level": pl.String}))
 """The cell's factors: dotted key and level; a level other than text is JSON."""
 PROBABILITIES = pl.List(pl.Struct({"role": pl.String, "p": pl.Float64}))
-"""What was stated: role and probability; empty where there was no usable answer."""
+"""Stated probabilities: role and probability; empty where there was no usable answer."""
 
 
 def factor(key: str) -> pl.Expr:

@@ -35,9 +35,9 @@ class Batch(NamedTuple):
     target: torch.Tensor
     """The token to be predicted at each position, or `ANSWERED` where its probabilities are in `answer`."""
     kind: torch.Tensor
-    """What the target is, `TEXT` to `NAMING`."""
+    """The target's kind, `TEXT` to `NAMING`."""
     weight: torch.Tensor
-    """How much the target counts among those of its kind, float32."""
+    """The target's weight among those of its kind, float32."""
     position: torch.Tensor
     limit: torch.Tensor
     """How many of the view's tokens the position may attend to."""
@@ -187,7 +187,7 @@ class Row:
 
 
 PADDING = (0, 0, 0, 1.0, 0, 0, -1, 0)
-"""What each column of a row is padded with."""
+"""The padding value of each column of a row."""
 
 
 def collate(rows: Sequence[Row]) -> Batch:

@@ -35,13 +35,13 @@ WARM_UP = 0.05
 
 
 class RecipeInfo(msgspec.Struct, frozen=True):
-    """What `recipe.json` beside the weights holds."""
+    """The content of `recipe.json` beside the weights."""
 
     base: str
     """`name@hash` of the weights that training began from."""
     recipe: dict[str, Any]
     hash: str
-    """Of the recipe."""
+    """Hash of the recipe."""
     control: bool
     """Whether the change was left out."""
     tokens: int

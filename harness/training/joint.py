@@ -43,7 +43,7 @@ VIEWS_TOKENS = 4_500
 
 
 class JointInfo(msgspec.Struct, frozen=True):
-    """What `joint.json` beside the weights holds."""
+    """The content of `joint.json` beside the weights."""
 
     base: str
     """`name@hash` of the weights that training began from."""

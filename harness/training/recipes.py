@@ -90,7 +90,7 @@ class Recipe(Section):
         return self
 
     def hash(self) -> str:
-        """What identifies the recipe."""
+        """Hash that identifies the recipe."""
         return hash_of(self.model_dump(mode="json"))
 
 

@@ -28,7 +28,7 @@ class Names(msgspec.Struct, frozen=True):
     """One layer under every convention."""
 
     name: str
-    """As in the store."""
+    """The layer's name in the store."""
     block: int | None
     """The block whose output it is; None for the embeddings, which enter block 0."""
     hidden_states: int | None

@@ -1,4 +1,4 @@
-"""From files of another program to a run folder, whose manifest says where the games came from."""
+"""Importing files of another program into a run folder, whose manifest records the games' origin."""
 
 from __future__ import annotations
 

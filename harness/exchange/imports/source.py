@@ -19,7 +19,7 @@ class SourceFile(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where imported games came from: `imported` of the manifest."""
+    """The origin of imported games: `imported` of the manifest."""
 
     format: str
     options: dict[str, Any]

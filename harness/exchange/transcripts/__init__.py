@@ -1,4 +1,4 @@
-"""What a seat read, thought and said, as transcripts for tools that read them, with exact labels beside."""
+"""A seat's observations, thoughts and speeches as transcripts for other tools, with exact labels."""
 
 from harness.exchange.transcripts.write import FORMATS, write_transcripts
 

@@ -11,9 +11,9 @@ from harness.schedule.branched import schedule_of
 
 
 class Posteriors:
-    """Of the games of one run: `exact` under the scripted characters of the roster (under those on which the shipped
-    models were trained, where none sits), else `rules`, the posterior under the rules alone. The last game is
-    cached."""
+    """The posteriors for one run's games: `exact` under the scripted characters of the roster (under those on which
+    the shipped models were trained, where none sits), else `rules`, the posterior under the rules alone. The last
+    game is cached."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

@@ -78,7 +78,7 @@ class Readout(msgspec.Struct, frozen=True):
         return msgspec.convert(json.loads(path.read_bytes()), Readout) if path.is_file() else None
 
     def probability(self, x: NDArray[np.float32]) -> float:
-        """Of one stream (d_model,)."""
+        """The probability for one stream vector (d_model,)."""
         z = float(x.astype(np.float64) @ np.asarray(self.weights)) + self.bias
         return float(1 / (1 + np.exp(-np.clip(z, -50, 50))))
 

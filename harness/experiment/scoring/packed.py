@@ -64,7 +64,7 @@ class _Nodes:
     parents: list[int] = field(default_factory=list)
     """Index in this pass, -1 where the parent is in the cache."""
     shared: list[int] = field(default_factory=list)
-    """How many leading tokens of the shared context each sees."""
+    """How many leading tokens of the shared context each node attends to."""
     seen: list[tuple[int, int]] = field(default_factory=list)
     """A stretch (start, end) of further cached tokens that each sees."""
 

@@ -1,4 +1,4 @@
-"""Where an experiment is carried out: in this process, or by actors on Ray."""
+"""The place where an experiment runs: this process, or actors on Ray."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.play.preflight.place import Executor
 
 @dataclass(frozen=True)
 class Place:
-    """Where an experiment is carried out."""
+    """The place where an experiment runs, with its resources."""
 
     device: str = "auto"
     """Device of each worker's model: cpu, cuda or auto."""

@@ -1,4 +1,4 @@
-"""One number of the written belief is edited: does the ballot follow the words?
+"""Edits of one number of the written belief: does the ballot follow the words?
 
 Dose-response: the tenths that the model wrote of one living other are moved by each of `DOSES`, and the ballot after
 the changed line is scored. Two controls: the same edit about another living player, read at the first; and a pair

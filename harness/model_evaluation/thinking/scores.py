@@ -50,7 +50,7 @@ class Scored:
         return tuple(plain.asked(thought.context.copy(), moment.observation).ids)
 
     def score(self, moment: Moment, thoughts: Sequence[Thought]) -> list[Scores]:
-        """Of each thought before one decision: (P(vote) of each option, stated P(werewolf) of each subject)."""
+        """For each thought before one decision: (P(vote) of each option, stated P(werewolf) of each subject)."""
         plain, observation = self.thinkers.players["none"], moment.observation
         builder = plain.builder(observation)
         roles = role_words(observation)

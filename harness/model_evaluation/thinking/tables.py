@@ -21,13 +21,13 @@ class Table(msgspec.Struct, frozen=True):
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """As docs show it; the title is the first column's head."""
+        """The table in Markdown; the title is the first column's head."""
         lines = [" | ".join(("", self.title, *self.head[1:], "")).strip()]
         lines.append("| " + " | ".join("---" for _ in self.head) + " |")
         return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in self.rows]) + "\n"
 
     def plain(self) -> str:
-        """As a terminal shows it."""
+        """The table for a terminal."""
         widths = [max(len(row[i]) for row in (self.head, *self.rows)) for i in range(len(self.head))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
                  for row in (self.head, *self.rows)]  # fmt: skip
@@ -41,7 +41,7 @@ def column(table: pl.DataFrame, name: str) -> Cell:
 
 
 def paired(table: pl.DataFrame, name: str, arm: str, against: str, keys: Sequence[str]) -> Cell:
-    """How much higher a column is in one arm than in another, on the rows that both have."""
+    """The mean difference of a column between two arms, on the rows that both have."""
     a, b = (table.filter(pl.col("arm") == x).select(*keys, "game", name) for x in (arm, against))
     both = a.join(b.drop("game"), on=list(keys), how="inner", suffix="_against", maintain_order="left")
     return mean((both[name] - both[f"{name}_against"]).to_numpy(), both["game"].to_numpy())

@@ -40,7 +40,7 @@ class RunnerActor:
         return socket.gethostname()
 
     async def play(self, games: Sequence[tuple[Planned, Sequence[Record]]]) -> list[End]:
-        """As `Runner.play`, several games side by side."""
+        """As `Runner.play`, several games concurrently."""
         return await asyncio.gather(*(self._runner.play(planned, replayed) for planned, replayed in games))
 
     async def counts(self) -> Counts:

@@ -99,7 +99,7 @@ class TrainSection(Section):
     """`[train]`: how it learns."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of the adapter's first weights and the order of the lessons."""
+    """Seed of the adapter's initial weights and the order of the lessons."""
     tokens: int = Field(default=1_000_000, ge=1)
     """Training tokens, including those that are not learned. If the data has fewer, it is read again."""
     batch_tokens: int = Field(default=2048, ge=1)
@@ -113,7 +113,7 @@ class TrainSection(Section):
     measure_every: int = Field(default=200, ge=1)
     """Steps between measurements on the games held out."""
     weights: WeightsSection = WeightsSection()
-    """Of kinds of tokens in the loss."""
+    """Weights of kinds of tokens in the loss."""
 
 
 class FinetuneConfig(Section):

@@ -72,7 +72,7 @@ class _Reader:
         """(name, role, agent), while the first block of status lines is read."""
         self.log: LogBuilder | None = None
         self.killed: int | None = None
-        """Who is found dead in the morning."""
+        """The seat that is found dead in the morning."""
 
     def fail(self, what: str) -> ImportFormatError:
         return ImportFormatError(f"{self.file}, line {self.number}: {what}")

@@ -35,7 +35,7 @@ class Imported(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
     """The game's settings, as far as the file gives them."""
     agents: tuple[str, ...]
-    """Who played each seat."""
+    """The agent of each seat."""
     records: tuple[Record, ...]
     end: End
 
@@ -181,7 +181,7 @@ def with_what_was_done(
 
 
 def _spoken(decisions: Sequence[Decision], settings: dict[str, Any]) -> list[tuple[str, int]]:
-    """How often a seat, or all of them, spoke on one day, in the terms of the form of discussion."""
+    """The most speeches of a seat, or of all seats, on one day, as the setting of the form of discussion."""
     by_day = Counter(d.day for d in decisions if d.kind == "speech" and d.action.text)
     by_seat = Counter((d.day, d.seat) for d in decisions if d.kind == "speech" and d.action.text)
     most_of_all, most_of_one = max(by_day.values(), default=0), max(by_seat.values(), default=0)
