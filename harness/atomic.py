@@ -18,7 +18,7 @@ _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
-    """The same error as a `StorageError` that says what to do."""
+    """The same error as a `StorageError` that names the remedy."""
     what = error.strerror or str(error)
     if error.errno in _FULL:
         remedy = "free some space and run the same command again; everything written before is kept"

@@ -1,6 +1,6 @@
 """Digests of folders other than runs: experiments, dictionaries, comparisons, data sets, training states.
 
-    digests.json    of the files of one folder, each put there by the verb that wrote the file
+    digests.json    digests of one folder's files, each added by the verb that wrote the file
 
 A writer seals its files; a reader checks the files that it reads and refuses changed ones. Unlisted files, and
 folders without `digests.json`, come from older versions or other programs and are read unchecked. A training state

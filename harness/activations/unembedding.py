@@ -28,7 +28,7 @@ OFFSET_NORMS = ("gemma",)
 def write_names(
     store: str | Path, model: Path, tokenizer: Any, names: Sequence[str], family: str
 ) -> Path | None:
-    """Write the vectors of the names into a store's folder, unless they are there; the path.
+    """Write the vectors of the names into a store's folder, unless present; returns the path.
 
     None where the checkpoint keeps its unembedding or final norm under names that are not known here. `family` is the
     `model_type` of its configuration. Raises StorageError.

@@ -16,7 +16,7 @@ NAME = "vocabulary.parquet"
 
 
 def write_vocabulary(folder: str | Path, tokenizer: Any) -> Path:
-    """Write the table into the folder, unless it is there; its path. Raises StorageError."""
+    """Write the table into the folder, unless present; returns its path. Raises StorageError."""
     path = Path(folder) / NAME
     if path.is_file():
         return path

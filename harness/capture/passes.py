@@ -77,8 +77,8 @@ def capture_pass(
     items: best in the order of games; they are taken in windows of about `window_tokens` tokens, cut between games.
     points: the streams, by default resid_post of all layers. dtype: of the store; `auto` is bfloat16 for a bfloat16
     model, else float32. batch_tokens: tokens of a forward pass, padding included. interventions: for every context
-    (then no prefixes are shared, and the items' variant says so). progress: called after each batch. points and
-    interventions are those of a reader that has its own.
+    (then no prefixes are shared, and the items' variant says so). progress: called after each batch. A reader with
+    its own points and interventions overrides these.
 
     Raises ActivationsError (a site outside its context, a context longer than the model's, a store made with other
     settings), ActivationOverflow, StorageError, SteeringError. Rows read before the error are kept and not read

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def open_reader(run: Run, config: Config, job: CaptureJob, say: Callable[[str], None]) -> tuple[Any, str]:
     """(what reads, a `harness.capture.passes.StreamReader`; the `name@hash` of the model whose decisions are read).
 
-    Raises ConfigurationError for weights or words that are not those of the run, a device that is not there, layers
+    Raises ConfigurationError for weights or a vocabulary other than the run's, a missing device, or layers
     that the model does not have; ModelFilesError.
     """
     from agents.models.folder import check_model_dir, is_model, model_name

@@ -51,7 +51,7 @@ def check_run(path: str | Path, say: Callable[[str], None] = lambda text: None) 
     if not run.manifest.sealed:
         say("the folder is from before there were digests: only what the log holds can be checked")
         found += [] if any(f.where in UNREAD for f in found) else list(held_to_journal(run))
-    if any(f.where in UNREAD for f in found):  # nothing below can be read
+    if any(f.where in UNREAD for f in found):  # the checks below need readable files
         return [*found, *_stores(run, say, tokens=False)]
     found += _manifest(run)
     if (source := source_of(run.manifest)) is not None:

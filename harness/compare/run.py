@@ -87,7 +87,7 @@ def diff_models(
     words are always compared. null: a model that differs from `a` by its seed alone, for the null of the features
     (None: `a` itself). games: at most this many. batch_tokens: of a forward pass; by default as many as keep the
     probabilities of all words under 1 GB, at most 4,096. Raises ConfigurationError where the two models differ in
-    vocabulary, depth or width, or for a part that there is not; ModelFilesError, RunFolderError, StorageError.
+    vocabulary, depth or width, or for an unknown part; ModelFilesError, RunFolderError, StorageError.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:

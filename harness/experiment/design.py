@@ -54,7 +54,7 @@ class MomentsSection(Section):
     `stated_leader > .6`. The facts are those of `harness.experiment.facts.FACTS`."""
     subject: str = Field(default="drawn", pattern=f"^({'|'.join((*SUBJECTS, *ASKED))})$")
     """Whom the change is about: `drawn` a living other whose faction the viewer has not been told; `any`
-    any living other; `leader` and `least` the one of unknown faction whom it holds most or least for a werewolf;
+    any living other; `leader` and `least` the one of unknown faction that it suspects most or least;
     `werewolf` or `evil` (what the game asks of others first), `other_faction`, `own_faction` by the truth;
     `last_accused`, `last_accuser` by what was said last before the decision."""
     fit_share: float = Field(default=0.4, ge=0, lt=1)

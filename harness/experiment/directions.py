@@ -45,7 +45,7 @@ class Direction(msgspec.Struct, frozen=True):
     direction without a fitted probe."""
     bias: float = 0.0
     dictionary: str | None = None
-    """The folder of the dictionary that its latents are of."""
+    """The folder of the dictionary of its latents."""
     latents: tuple[int, ...] = ()
 
 

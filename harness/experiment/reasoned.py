@@ -64,7 +64,7 @@ def before_reasoning(
 
 
 def _moved(spans: Sequence[Span], end: int, by: int, start: int) -> tuple[Span, ...]:
-    """The spans around a reasoning of another length; those inside of it are gone."""
+    """The spans around a reasoning of another length; spans inside it are dropped."""
     kept = [s for s in spans if s.end <= start]
     kept += [msgspec.structs.replace(s, start=s.start + by, end=s.end + by) for s in spans if s.start >= end]
     return tuple(kept)

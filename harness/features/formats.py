@@ -195,7 +195,7 @@ def _gemma_scope(file: Path, layer: str, site: str) -> Dictionary:
 
 
 def _by_path(file: Path, config: dict[str, Any]) -> str:
-    """The layer that a Gemma Scope file is of, by its path (`gemma-scope-2b-pt-res/layer_12/...`); empty: not said."""
+    """The layer of a Gemma Scope file, from its path (`gemma-scope-2b-pt-res/layer_12/...`); empty: unknown."""
     words = f"{file.resolve()} {config.get('hf_hook_point_in', '')}"
     block = re.search(r"layer_(\d+)", words)
     if block is None:

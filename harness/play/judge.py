@@ -117,7 +117,7 @@ async def ask_about(run: Run, judge: Judge, table: JudgeTable, games: int | None
 
 
 class JudgeTable:
-    """`derived/judge.parquet`: the answers of this judge so far, and those of others, which stay."""
+    """`derived/judge.parquet`: the answers of this judge so far, and those of others, which are kept."""
 
     def __init__(self, path: Path, section: JudgeSection, model: str) -> None:
         """Raises ConfigurationError where the name has answers of another model, or to another question."""

@@ -30,7 +30,7 @@ REJECTED = ("rejected", "repair")
 
 
 class NoReasoning(WolfscopeError, ValueError):
-    """A decision whose reasoning cannot be found or changed; says why."""
+    """A decision whose reasoning cannot be found or changed; the message says why."""
 
 
 class Played(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Which models failed to answer so often that their games say nothing about them."""
+"""Finds models that failed to answer so often that their games are not evidence about them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class JournalWriter:
         end: End | None = None,
         beliefs: Sequence[Belief] = (),
     ) -> None:
-        """Append one line whole. Raises StorageError, after which nothing more can be added to this file."""
+        """Append one whole line. Raises StorageError, after which the file accepts no more lines."""
         if self._failed is not None:  # any of the games that write here may be the first
             raise StorageError(str(self._failed)) from self._failed
         events = tuple(r for r in records if isinstance(r, Event))

@@ -173,7 +173,7 @@ class _Seating:
         return self._rules.model_dump(mode="json")
 
     def _id(self, seed: int, seated: Sequence[str]) -> str:
-        """The hash of [game, settings, seed, agent of each seat, player of each seat], most of it made before."""
+        """The hash of [game, settings, seed, agent of each seat, player of each seat], mostly precomputed."""
         players = ",".join(self._specs[agent] for agent in seated)
         name, agents = canonical(self._config.game.name), canonical(list(seated))
         return hash_of_text(f"[{name},{self._settings_text},{seed},{agents},[{players}]]")

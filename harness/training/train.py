@@ -104,9 +104,10 @@ def mimic(layers: Any, generator: torch.Generator) -> None:
 
 def schedule(done: int, tokens: int) -> float:
     """Learning-rate factor after `done` tokens: a short warm-up and a fall by a power law; from `RESTART` of the
-    curriculum on raised again and held, and linearly to nothing over the last quarter of all tokens or of the first
-    of `SETTLED`; from there to the next of them, or to the end, held at less than half of that, and linearly to nothing
-    over the last three quarters. Beliefs improve while the rate falls, hardly while it is held (docs/training-log.md).
+    curriculum on raised again and constant, then linearly to zero over the last quarter of all tokens or of the first
+    of `SETTLED`; from there to the next of them, or to the end, constant at less than half of that, then linearly to
+    zero over the last three quarters. Beliefs improve while the rate falls, hardly while it is held
+    (docs/training-log.md).
     """
     past = [settled for settled in SETTLED if settled <= done]
     end = min([tokens, *SETTLED[len(past) :]])

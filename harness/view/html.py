@@ -1,4 +1,4 @@
-"""The frame of a page: no text of an agent becomes markup, and the page may load nothing from anywhere else."""
+"""The frame of a page: no text of an agent becomes markup, and the page may load nothing from elsewhere."""
 
 from __future__ import annotations
 

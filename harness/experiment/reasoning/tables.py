@@ -59,7 +59,7 @@ ROLLOUTS: dict[str, Any] = {
     "k": pl.Int32,  # steps of the played reasoning before it
     "r": pl.Int32,
     "finished": pl.Boolean,  # whether it ended before the token limit
-    "same": pl.Boolean,  # its first step says what step k of the played one says, or both end
+    "same": pl.Boolean,  # its first step equals step k of the played one, or both end
     "step": pl.String,  # its first step
     "n_steps": pl.Int32,
     "n_tokens": pl.Int32,

@@ -2,7 +2,7 @@
 
 Dose-response: the tenths that the model wrote of one living other are moved by each of `DOSES`, and the ballot after
 the changed line is scored. Two controls: the same edit about another living player, read at the first; and a pair
-about a dead player that is put into the line, once with the middle number and once moved by the dose.
+about a dead player inserted into the line, once with the middle number and once moved by the dose.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def moved(line: Line, name: str, dose: int) -> tuple[Line, int]:
 
 
 def with_pair(line: Line, name: str, tenths: int) -> Line:
-    """The line with a pair put before the others of its belief."""
+    """The line with a pair inserted before the others of its belief."""
     return msgspec.structs.replace(line, belief={name: tenths, **line.belief})
 
 

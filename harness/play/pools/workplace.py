@@ -95,7 +95,7 @@ def _remove(folder: Path) -> None:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether files can be made there; `os.access` is not asked, since it says yes to root on a read-only disk."""
+    """Whether files can be made there; `os.access` is not used, as it returns True for root on a read-only disk."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

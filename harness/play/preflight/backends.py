@@ -1,4 +1,4 @@
-"""Backends as a configuration has them, checked before anything is started or written: nothing heavy is imported."""
+"""Checks of a configuration's backends before anything is started or written, without heavy imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.play.preflight.keys import check_no_secrets, read_key
 def check_backends(used: Mapping[str, BackendSection], keys: bool = True) -> None:
     """Find wrong settings, addresses and keys before anything is started or written; contacts no server.
 
-    keys: whether the keys have to be there. Raises ConfigurationError, ModelFilesError.
+    keys: whether the keys must be set. Raises ConfigurationError, ModelFilesError.
     """
     for name, section in used.items():
         check_no_secrets(name, section.settings)
