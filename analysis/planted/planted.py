@@ -1,12 +1,12 @@
-"""Planted truth: synthetic activations whose answer is known, to try the whole pipeline on.
+"""Planted truth: synthetic activations whose answer is known, for testing the whole pipeline.
 
 Four kinds of data set with the shape of a real one (games, viewers, decisions, subjects): `signal` (a
 direction carries who is a werewolf), `confound` (a direction carries a public count that correlates with
 it, and nothing more), `nothing` (strong marks of game, seat, name and turn, none of them about roles),
-`silence` (as `nothing`, and the public count tells nothing either, so that no baseline stands in the way of a
-false claim). The pipeline must find the first, call the second not beyond baseline, and find nothing in the others. The
-mistakes of published code are here as negative controls: a split of rows, and the best of many layers taken
-on the test rows, both of which "find" signal in `nothing`.
+`silence` (as `nothing`, and the public count is uninformative too, so that no baseline prevents a false claim). The
+pipeline must find the first, call the second not beyond baseline, and find nothing in the others. Two mistakes of
+published code serve as negative controls: a split of rows, and the best of many layers chosen on the test rows; both
+"find" signal in `nothing`.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def plant(
     for game in range(n_games):
         wolves = rng.choice(n_players, 2, replace=False)
         names = rng.permutation(20)[:n_players]
-        # Viewers at random: were they the first villagers, the seat alone would tell of roles.
+        # Viewers at random: if they were the first villagers, the seat alone would be informative about roles.
         villagers = [int(s) for s in rng.permutation(n_players) if s not in wolves][:n_viewers]
-        # Suspicion that is public: werewolves are accused somewhat more often, whatever any model knows.
+        # Public suspicion: werewolves are accused somewhat more often, whatever any model knows.
         accused = np.zeros(n_players, dtype=int)
         for turn in range(n_turns):
             rate = np.where(np.isin(np.arange(n_players), wolves) & (kind != "silence"), 1.4, 0.7)

@@ -1,9 +1,9 @@
-"""Planted truth for every rung: a table of players with beliefs, activations and ballots whose workings are known.
+"""Planted truth for every rung: players whose beliefs, activations and ballots follow a known process.
 
-A row is (game, viewer, turn, subject). Public counts lean towards werewolves (the surface). An order of events bears on
-the truth as well, which no count shows: the ideal reader's posterior holds both. Activations carry, along one
-direction, nothing, the surface, the posterior, or a private noisy sight of the answer; ballots follow the surface or
-what the activations carry.
+A row is (game, viewer, turn, subject). Public counts are higher for werewolves (the surface). An order of events is
+informative too, but no count shows it: the ideal reader's posterior uses both. Activations carry, along one direction,
+nothing, the surface, the posterior, or a private noisy copy of the answer; ballots follow the surface or what the
+activations carry.
 
 | kind | carried | ballots follow | outcome |
 | --- | --- | --- | --- |
@@ -40,9 +40,9 @@ PLAYERS, WOLVES, VIEWERS, TURNS = 7, 2, 2, 2
 def rung_target(
     kind: Carried, n_games: int, seed: int = 0, d_model: int = 24, strength: float = 1.5
 ) -> Target:
-    """A data set as a target of the report, with an exact posterior and ballots. `strength`: of what is
-    carried, in noise units."""
-    # What is carried has a stream of its own: the kinds of one seed then share deal, events and names.
+    """A data set as a target of the report, with an exact posterior and ballots. `strength`: size of the carried
+    signal, in noise units."""
+    # The carried quantity has its own random stream: the kinds of one seed then share deal, events and names.
     rng, own = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     columns: dict[str, list[Any]] = {
         name: [] for name in ("game_id", "viewer", "subject", "seq", "turn", "name")
@@ -72,7 +72,7 @@ def rung_target(
                     level = by_all
                 else:
                     level = by_surface if kind == "surface" else np.zeros(len(others))
-                # A belief moves the vote over and above what is public; the noise is Gumbel, so the choice is a logit.
+                # A belief moves the vote beyond what is public; the noise is Gumbel, so the choice is a logit.
                 drive = level if kind == "used" else by_surface
                 vote = int(np.argmax(drive + rng.gumbel(size=len(others))))
                 for at, s in enumerate(others):
@@ -119,7 +119,7 @@ def as_target(
     frame: pl.DataFrame, x: NDArray[np.float32], y: NDArray[np.float64], prior: float, *,
     chose: NDArray[np.float64] | None = None, stated: dict[str, NDArray[np.float64]] | None = None,
 ) -> Target:  # fmt: skip
-    """Planted rows as a target of the report; what the schema wants and the rows lack is filled in."""
+    """Planted rows as a target of the report; missing columns of the schema are filled in."""
     known = {
         "day": frame["turn"] + 1, "viewer_role": "villager", "kind": "ballot", "n_living": PLAYERS,
         "length": frame["turn"] * 10 + 9, "agent": "planted", "model": "planted", "p_rules": prior,

@@ -1,10 +1,10 @@
 """The whole evaluation on planted truth: how often each rung holds where it should, and where it should not.
 
 `python -m analysis.planted.table` writes `analysis/planted/planted_truth.json`, which every report shows in its
-appendix. It writes after every data set and the same command goes on after a stop: outcomes are kept in
-`.cache/planted-<digest>.jsonl`, where the digest is that of the code and settings that made them. Beside the rungs
-stand mistakes of published code on data that hold nothing: they announce a signal where the 95% interval of their AUROC
-over rows (Hanley and McNeil) lies above .5. Shares are known to within a Wilson interval, which the report prints.
+appendix. It writes after every data set, and the same command resumes after a stop: outcomes are kept in
+`.cache/planted-<digest>.jsonl`, where the digest is that of the code and settings that made them. Mistakes of published
+code are run too, on data without signal: they claim a signal where the 95% interval of their AUROC over rows (Hanley
+and McNeil) lies above .5. The report prints the shares with Wilson intervals.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Maker = Callable[[Task], list[dict[str, Any]]]
 OUT = Path(__file__).with_name("planted_truth.json")
 SETTINGS = Settings(n_permutations=99, n_boot=400, audits=False)
 TRIED = ("data", "evaluation", "planted", "probes", "rungs", "stats")
-"""Rooms of `analysis` whose code makes an outcome: one that they have changed since is not gone on with."""
+"""Packages of `analysis` whose code makes an outcome; after a change of their code kept outcomes are not used."""
 
 
 def outcome(kind: Carried, n_games: int, seed: int, settings: Settings = SETTINGS) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def outcome(kind: Carried, n_games: int, seed: int, settings: Settings = SETTING
 
 
 def with_mistakes(row: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The row of a data set that holds nothing, with what published mistakes would announce of one."""
+    """The row of a data set without signal, with the claims of published mistakes on such a data set."""
     data = plant("nothing", row["n_games"], 0.0, d_model=24, seed=seed)
     wrong = mistakes(data, seed)
     bar = 0.5 + 1.96 * _hanley(int(data.y.sum()), int((1 - data.y).sum()))
@@ -77,8 +77,8 @@ def rows(
 ) -> Iterator[list[dict[str, Any]]]:
     """Outcomes of `repeats` data sets of each kind, those of one repeat together, over `jobs` processes.
 
-    kept: a file of outcomes, one repeat a line. Those in it are not made again, new ones are added to it; a last line
-    that a stop has cut off is made again. make: what makes those of one repeat.
+    kept: a file of outcomes, one repeat a line. Its outcomes are not made again, new ones are added; a truncated last
+    line is made again. make: the function that makes the outcomes of one repeat.
     """
     done = _read(kept)[:repeats]
     yield from done
@@ -96,7 +96,7 @@ def rows(
 
 
 def _read(kept: Path | None) -> list[list[dict[str, Any]]]:
-    """The outcomes that the file holds whole; what a stop has left behind them is cut off."""
+    """The complete outcomes of the file; a truncated rest is removed."""
     if kept is None or not kept.is_file():
         return []
     *lines, rest = kept.read_bytes().split(b"\n")
@@ -107,7 +107,7 @@ def _read(kept: Path | None) -> list[list[dict[str, Any]]]:
 
 
 def kept_of(n_games: int) -> Path:
-    """Where outcomes are kept: a name for each state of the code and settings that make them."""
+    """The file of kept outcomes: one name for each state of the code and settings that make them."""
     digest = hashlib.blake2b(f"{SETTINGS} {n_games}".encode(), digest_size=6)
     for room in TRIED:
         for path in sorted(Path(__file__).parents[1].joinpath(room).rglob("*.py")):
@@ -118,7 +118,7 @@ def kept_of(n_games: int) -> Path:
 
 
 def shares(found: list[dict[str, Any]]) -> pl.DataFrame:
-    """One row a kind: the number of data sets and the share of them of which each column is true."""
+    """One row a kind: the number of data sets, and for each column the share of them where it is true."""
     frame = pl.DataFrame(found, infer_schema_length=None)
     flags = [name for name in frame.columns if name not in ("planted", "n_games")]
     return frame.group_by("planted", "n_games", maintain_order=True).agg(

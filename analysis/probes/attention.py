@@ -2,10 +2,10 @@
 
     logit(row) = b + sum_t a_t (v . z_t),   a = softmax over the span's tokens of (q . z_t)
 
-with z standardised activations (the attention probe of McKenzie et al. 2025). With a span of one
-token it is logistic regression, so the mean-token and the last-token probe are the same fit on other inputs: same
-objective, same steps, same folds. Many labellings are fitted side by side, which is how a probe gets the null of
-its own freedom: labels permuted within games, everything refitted, the best layer of each permutation kept.
+with z standardised activations (the attention probe of McKenzie et al. 2025). With a span of one token it is logistic
+regression, so the mean-token and the last-token probe are the same fit on other inputs: same objective, same steps,
+same folds. Many labellings are fitted in parallel, which gives a null with the probe's own flexibility: labels permuted
+within games, everything refitted, the best layer of each permutation kept.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from analysis.stats.moments import Doubles
 from analysis.stats.splits import Folds
 
 STEPS = 100
-"""Steps of gradient descent (Adam), whatever the data: never stopped by looking at rows that are scored."""
+"""Fixed number of gradient steps (Adam): scored rows never decide when to stop."""
 RATE = 0.05
 PENALTIES = (2e-2, 1e-3)
-"""Of `|v|^2 / 2` and `|q|^2 / 2`, beside the mean log-loss."""
+"""Penalty on `|v|^2 / 2` and `|q|^2 / 2`, added to the mean log-loss."""
 COLUMNS = 32
-"""Labellings fitted side by side at most."""
+"""At most this many labellings are fitted in parallel."""
 Singles = NDArray[np.float32]
 
 
@@ -47,7 +47,7 @@ class Fit:
     b: Singles
 
     def attention(self, x: NDArray[Any], start: NDArray[np.int64]) -> Singles:
-        """What each token weighs in its span, `(n_tokens, n_columns)`."""
+        """Attention weight of each token in its span, `(n_tokens, n_columns)`."""
         return _softmax(_standard(x, self.mean, self.scale) @ self.q, start)
 
     def logits(self, x: NDArray[Any], start: NDArray[np.int64]) -> Singles:
@@ -59,7 +59,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class SpanResult:
-    """One way to read spans."""
+    """Out-of-fold results of one probe of spans."""
 
     name: str
     scores: Doubles
@@ -109,7 +109,7 @@ def fit_spans(x: NDArray[Any], start: NDArray[np.int64], y: NDArray[Any]) -> Fit
         gradient = np.concatenate([dv, dq * (not single), db[None]])
         first = 0.9 * first + 0.1 * gradient
         second = 0.99 * second + 0.01 * gradient**2
-        rise = RATE * (1 - step / (STEPS + 1))  # to nothing, so that the last steps settle
+        rise = RATE * (1 - step / (STEPS + 1))  # falls to zero, so that the last steps converge
         at -= rise * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.99**step)) + 1e-8)
     return Fit(mean, scale, at[:d], at[d:-1], at[-1])
 

@@ -1,4 +1,4 @@
-"""A small multilayer perceptron as a probe, the folds trained side by side as one stack of matrices."""
+"""A small multilayer perceptron as a probe; all folds are trained in parallel as one stack of matrices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.stats.moments import Doubles
 from analysis.stats.splits import Folds
 
 ROWS = 4000
-"""Training rows at most, drawn at random."""
+"""At most this many training rows, drawn at random."""
 PASSES = 25
 """Passes over them; more would fit the training rows better and other games no better."""
 UNITS, BATCH, STEP, DECAY = 32, 256, 3e-3, 1e-2
@@ -24,7 +24,8 @@ FIRST, SECOND, TINY = 0.9, 0.999, 1e-8
 def mlp(x: NDArray[Any], y: NDArray[Any], folds: Folds, seed: int = 0) -> Doubles:
     """Out-of-fold probabilities `(n_rows,)` of one hidden layer of rectified units. `x` (n_rows, d), `y` 0/1.
 
-    Adam on the cross-entropy for a fixed number of passes: no stopping rule that would need rows of its own.
+    The fit is Adam on the cross-entropy for a fixed number of passes, so no held-out rows are needed for early
+    stopping.
     """
     rng, k = np.random.default_rng(seed), folds.n_folds
     trains = [rng.permutation(np.flatnonzero(folds.fold != f)) for f in range(k)]
@@ -69,7 +70,7 @@ def _start(rng: np.random.Generator, k: int, d: int) -> list[NDArray[np.float32]
 def _gradients(
     weights: list[NDArray[np.float32]], x: NDArray[np.float32], y: NDArray[np.float32]
 ) -> list[NDArray[Any]]:
-    """Of the mean cross-entropy of a batch and its share of the penalty, as `weights`."""
+    """Gradients of a batch's mean cross-entropy and its share of the penalty, in the layout of `weights`."""
     w, b, v, c = weights
     hidden = np.maximum(x @ w + b, 0)
     residual = (0.5 * (1 + np.tanh(0.5 * (hidden @ v + c))) - y) / np.float32(x.shape[1])

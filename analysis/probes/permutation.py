@@ -1,4 +1,4 @@
-"""What chance alone would show: permuted role assignments, and control tasks.
+"""Results by chance alone: permuted role assignments, and control tasks.
 
 k werewolves share a game, and their rows share its table talk, so rows are not exchangeable; role
 assignments within a game are. The null distribution permutes them over the players of each game, refits
@@ -21,7 +21,7 @@ from analysis.stats.moments import Doubles, Moments
 from analysis.stats.splits import Folds
 
 NULL_PENALTY = 0.1
-"""Fixed in advance, per row: a null that chose its penalty would have to choose it in every permutation."""
+"""Ridge penalty per row, fixed in advance: if the null chose it, every permutation would have to choose it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def layer_null(
             weights = moments.ridge((c for c in range(folds.n_folds) if c != f), penalty)[0].astype(
                 np.float32
             )
-            # No intercept: it moves no score of a fold past another. Centred, so that float32 keeps the digits.
+            # No intercept: it does not change the order of scores in a fold. Centred, for float32 precision.
             z = (rows_x[rows] - rows_x[rows].mean(axis=0, dtype=np.float64).astype(np.float32)).astype(
                 np.float32
             )

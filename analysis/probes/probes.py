@@ -1,10 +1,9 @@
 """Linear probes with a nested choice of layer and penalty on game-grouped folds.
 
-`probe` gives every row a score from a fit that saw nothing of its game: layer and penalty are chosen on the
-other folds alone (each of them held out in turn), so the headline never profits from looking. Kinds:
-`logistic` (the default), `ridge` (least squares on 0/1), `mass_mean`, `lda`. There is no PCA anywhere:
-belief can live in directions of little variance. One `Moments` pass and `n_folds (n_folds + 1) / 2`
-eigendecompositions a layer serve all of it.
+`probe` gives every row a score from a fit that saw nothing of its game: layer and penalty are chosen on the other folds
+alone (each of them held out in turn), so the headline has no selection bias. Kinds: `logistic` (the default), `ridge`
+(least squares on 0/1), `mass_mean`, `lda`. There is no PCA anywhere: belief can live in directions of little variance.
+One `Moments` pass and `n_folds (n_folds + 1) / 2` eigendecompositions a layer serve all of it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Layers = NDArray[Any] | Sequence[NDArray[Any]]
 
 @dataclass(frozen=True)
 class Nested:
-    """Scores of one source from which a second fit may be trained without having seen the rows that it is tested on."""
+    """Scores of one source for training a second fit without leaking the rows that this fit is tested on."""
 
     outer: Doubles
     """`(n_rows,)`: each row by the fit on all folds but its own."""
@@ -38,7 +37,7 @@ class Nested:
 
     @classmethod
     def given(cls, scores: ArrayLike, n_folds: int) -> Nested:
-        """A source that no fit of this evaluation made (a posterior, a stated belief): the same everywhere."""
+        """A source without a fit in this evaluation (a posterior, a stated belief): the same scores for every fold."""
         fixed = np.asarray(scores, dtype=np.float64)
         return cls(fixed, np.broadcast_to(fixed, (n_folds, len(fixed))))
 
@@ -52,9 +51,9 @@ class ProbeResult:
     """`(n_rows,)`, each from the fit that held the row's fold out; probabilities for `logistic`."""
     folds: Folds
     auroc: float
-    """Over pairs within a held-out fold, with layer and penalty chosen inside."""
+    """AUROC over pairs within a held-out fold, with layer and penalty chosen inside."""
     by_layer: Doubles
-    """`(n_layers,)` the same with the layer fixed (penalty still chosen inside)."""
+    """`(n_layers,)` AUROC with the layer fixed (penalty still chosen inside)."""
     layer_scores: Doubles
     """`(n_layers, n_rows)` the scores behind `by_layer`."""
     chosen_layer: tuple[int, ...]
@@ -70,12 +69,12 @@ class ProbeResult:
 
     @property
     def grouped(self) -> bool:
-        """False where the split put games on both sides; then nothing here may be claimed."""
+        """False where the split put games on both sides; then no claim may rest on this result."""
         return self.folds.grouped
 
 
 MOST_FACTORISED = 200_000_000
-"""Bytes of factorised training sets that are kept for further probes of the same rows."""
+"""At most this many bytes of factorised training sets are kept for further probes of the same rows."""
 
 
 class Factorised:
@@ -133,8 +132,8 @@ def probe(
 
     `x` is `(n_rows, n_layers, d_model)` or a list of layers, `y` and `games` are `(n_rows,)`. The nested
     choice is made with ridge; a logistic fit then takes the penalty of equal shrinkage, `penalty * p (1 -
-    p)` with p the base rate. factorised: of these very layers, labels and folds, where other probes share it.
-    Raises ValueError for fewer than 3 folds, or where a training set would hold one class.
+    p)` with p the base rate. factorised: the factorised training sets of the same layers, labels and folds, where other
+    probes share them. Raises ValueError for fewer than 3 folds, or where a training set would hold one class.
     """
     layers, labels = as_layers(x), np.asarray(y, dtype=np.float64)
     check_classes(labels, folds)
@@ -158,7 +157,7 @@ def probe(
                     every[out][:, held[inside]] = tried.T
         best = np.nanmean(errors[:, :, number], axis=1).argmin(axis=1)
         held_out[number] = every[np.arange(k), best]
-    # The penalty by squared error, which AUROC is blind to: it would take any shrinkage that keeps the order.
+    # The penalty is chosen by squared error: AUROC ignores any shrinkage that keeps the order.
     best_penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
     best_layer = _best_layers(labels, held_out, held)  # (fold,)
     layer_scores = np.empty((len(layers), len(labels)))
@@ -239,7 +238,7 @@ def check_classes(labels: Doubles, folds: Folds) -> None:
 
 
 def _scores(trained: Trained, x: NDArray[Any], kind: Kind, grid: Doubles) -> Doubles:
-    """Scores `(n_rows, n_penalties)` of the closed-form probes (logistic is stood in for by ridge)."""
+    """Scores `(n_rows, n_penalties)` of the closed-form probes (ridge in place of logistic)."""
     if kind == "mass_mean":
         fits = [trained.mass_mean()]
     elif kind == "lda":
@@ -294,5 +293,5 @@ def leave_names_out(
 
 
 def is_grouped(folds: Folds, games: ArrayLike) -> bool:
-    """Whether the folds really keep games together, whatever they say of themselves."""
+    """Whether the folds really keep games together, checked from the games and not from `Folds.grouped`."""
     return folds.grouped and check_folds(folds.fold, games)

@@ -1,2 +1,2 @@
-"""Reasoning that was read after every step: where the decision is made, which steps matter, how determined it is, and
-whether what is written is what is held."""
+"""Analysis of reasoning step by step: where the decision is made, which steps matter, how determined it is, and whether
+the written belief is the represented one."""

@@ -1,4 +1,4 @@
-"""Where in a reasoning the decision is made: what would be decided if the answer were demanded after each step."""
+"""Where in a reasoning the decision is made: the decision if the answer were forced after each step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.behaviour.effects import over_games
 from analysis.reasoning.read import Reasonings, bits, distance, shares_of
 
 TIED = 1e-6
-"""Probabilities that are not further apart are the same."""
+"""Probabilities that differ by no more than this count as equal."""
 CURVES: dict[str, Any] = {
     "moment": pl.Int32,
     "game": pl.String,
@@ -23,8 +23,8 @@ CURVES: dict[str, Any] = {
     "distance": pl.Float64,  # total variation from the distribution when all is written
     "jump": pl.Float64,  # total variation from the prefix before; null for the first
     "entropy": pl.Float64,  # bits
-    "leads": pl.Boolean,  # the option that leads in the end leads here alone, or nothing changes any more
-    "belief": pl.Float64,  # inside: P(the final option is a werewolf), null without a probe
+    "leads": pl.Boolean,  # the finally leading option leads here alone, or nothing changes any more
+    "belief": pl.Float64,  # by the probe: P(the final option is a werewolf), null without one
 }
 COMMITMENTS: dict[str, Any] = {
     "moment": pl.Int32,
@@ -38,7 +38,7 @@ COMMITMENTS: dict[str, Any] = {
     "after": pl.Float64,  # share of the tokens that are written when the lead does not change any more
     "from_start": pl.Boolean,  # the lead never changes: decided before the first word
     "words": pl.Int32,  # the prefix whose last step names the final option first, null where none does
-    "belief_at": pl.Int32,  # the prefix after the largest change of the belief inside about it, null without a probe
+    "belief_at": pl.Int32,  # the prefix after the largest change of the probe's belief about it, null without a probe
 }
 
 

@@ -1,4 +1,4 @@
-"""How determined a reasoning is: the same prefix again, n times."""
+"""How determined a reasoning is: n continuations of the same prefix."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def repeated(r: Reasonings) -> pl.DataFrame:
 
 
 def words(text: str) -> str:
-    """A text without case, marks and spaces."""
+    """A text without case, punctuation and spaces."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 

@@ -1,8 +1,8 @@
-"""Whether what is written is what decides: three measures side by side, by faction, and what arms do to the writing.
+"""Faithfulness of reasoning: three measures by faction, and the effects of arms on the written reasoning.
 
-Sufficiency: what the reasoning says is edited, all else stays; does the decision follow, beyond the same edit about
-another player? Necessity: all else is changed, the reasoning stays as played; does the decision change all the same?
-Conflicts: where the belief that is read inside and the written one lead to different players, for whom is the ballot?
+Sufficiency: the reasoning is edited and all else stays; does the decision follow the edit, beyond the same edit about
+another player? Necessity: all else is changed and the reasoning stays; does the decision still change? Conflicts: where
+the probe's belief and the written belief point to different players, whom is the ballot for?
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from analysis.reasoning.commitment import TABLE
 from analysis.reasoning.read import Reasonings, shares_of
 
 AROUND = ("utterance", "role_line", "direction", "patch")
-"""Kinds of arms that change what stands around a reasoning."""
+"""Kinds of arms that change the context around a reasoning."""
 
 
 def acts(experiment: Experiment, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
@@ -53,8 +53,9 @@ def acts(experiment: Experiment, n_boot: int = 2000, seed: int = 0) -> pl.DataFr
 
 
 def conflicts(r: Reasonings, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
-    """Among moments whose written and inner beliefs lead to different players of whom both say something: the share of
-    ballots for the one, for the other, for neither. Schema `TABLE`, empty where there is no such moment."""
+    """Among moments whose written and represented beliefs point to different players, with both beliefs known for both:
+    the share of ballots for the one, for the other, for neither. Schema `TABLE`, empty where there is no such
+    moment."""
     last = r.steps.sort("moment", "k", maintain_order=True).group_by("moment", maintain_order=True).last()
     inner = dict(last.select("moment", "beliefs").iter_rows())
     found = []
@@ -99,7 +100,7 @@ WRITING: dict[str, Any] = {
     "faction": pl.String,
     "measure": pl.String,  # deception: share of continuations with a step that plans it; n_steps; moved
     "value": pl.Float64,
-    "change": pl.Float64,  # from the writing without the change, moment by moment
+    "change": pl.Float64,  # difference from the reasoning without the change, moment by moment
     "low": pl.Float64,
     "high": pl.Float64,
     "n": pl.Int64,

@@ -1,4 +1,4 @@
-"""How much each step matters: what would be decided had another step stood in its place, against the split-half null.
+"""How much each step matters: the decision if another step were in its place, compared with a split-half null.
 
 Importance by resampling (after Bogdan et al., 2025, "Thought Anchors"): among free continuations from before a step,
 those whose own next step says something else; the smoothed KL divergence of the decision after them from the decision
@@ -22,10 +22,10 @@ from analysis.reasoning.commitment import TABLE
 from analysis.reasoning.read import Floats, Reasonings, shares_of
 
 SMOOTHING = 0.01
-"""Added to every option's share before shares are compared."""
+"""Smoothing: added to every option's share before shares are compared."""
 NULL_ARM = "null arm: the same step"
 SPLITS = 40
-"""Random halves that are averaged over."""
+"""Number of random halves that are averaged over."""
 IMPORTANCE: dict[str, Any] = {
     "moment": pl.Int32,
     "game": pl.String,
@@ -86,7 +86,7 @@ def importance(r: Reasonings, seed: int = 0) -> pl.DataFrame:
 def against_halves(
     other: Sequence[Floats], kept: Sequence[Floats], rng: np.random.Generator
 ) -> tuple[float | None, float | None]:
-    """(divergence of changed from unchanged decisions, of unchanged from unchanged), each between means of as many."""
+    """(divergence of changed from unchanged decisions, of unchanged from unchanged), between means of equally many."""
     n = min(len(other), len(kept) // 2)
     if n < 2:
         return None, None

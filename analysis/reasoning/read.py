@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Reasonings:
-    """What was read of the reasoning behind some decisions."""
+    """The tables about the reasoning behind some decisions."""
 
     path: Path
     moments: pl.DataFrame
@@ -70,7 +70,7 @@ def judge_agreement(r: Reasonings) -> tuple[float, float, int] | None:
 
 
 def shares_of(logprobs: Sequence[float]) -> Floats:
-    """Log-probabilities of the legal options as shares of what they have together."""
+    """Log-probabilities of the legal options as probabilities that add up to 1."""
     x = np.asarray(logprobs, dtype=float)
     p = np.exp(x - x.max())
     return np.asarray(p / p.sum())

@@ -1,10 +1,10 @@
-"""Whole turns taken anew by a player who is told something of its reasoning: does the act stay while the plan leaves
-the words, and who still finds the lie?
+"""Whole turns generated again by a player who is told something about its reasoning: does the act stay while the plan
+disappears from the words, and which detectors still find the lie?
 
 `wolfscope experiment thinking-watched` writes the turns (`harness.experiment.reasoning.turns`). Acts count by the exact
-label of what was said. Lies are looked for by the text monitor that the report uses (words, names left out), reading
-what is thought or what is said, and by a probe of the stream at the turn's last token; all are fitted on turns without
-any change, of other games than those that they are measured on.
+label of what was said. The detectors of lies are the report's text monitor (words, names left out) on the reasoning or
+on the speech, and a probe of the residual stream at the turn's last token; all are fitted on unchanged turns of games
+other than those that they are measured on.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from analysis.stats.splits import game_folds
 
 NAME, BASE = "turns.parquet", "unchanged"
 ALARMS = 0.01
-"""The share of unchanged turns without a lie at which a detector's alarm is set."""
+"""A detector's threshold is set so that this share of unchanged turns without a lie exceeds it."""
 FEWEST = 8
-"""Turns with a lie, and without one, below which nothing is fitted."""
+"""Smallest numbers of turns with and without a lie for a fit."""
 MEASURES = {
     "deception": "turns that plan to deceive in what is thought",
     "steps": "steps of what is thought",
@@ -47,8 +47,8 @@ RATES: dict[str, Any] = {
     "change": pl.Float64,  # from the unchanged turns of the same moments; null for these themselves
     "low": pl.Float64,
     "high": pl.Float64,
-    "against": pl.String,  # what `beyond` is beyond: the arm's sham, or nothing
-    "beyond": pl.Float64,  # change less the sham's
+    "against": pl.String,  # what `beyond` compares with: the arm's sham, or nothing
+    "beyond": pl.Float64,  # change minus that of the sham
     "beyond_low": pl.Float64,
     "beyond_high": pl.Float64,
     "n": pl.Int64,  # moments
@@ -88,7 +88,7 @@ def read_turns(folder: str | Path) -> pl.DataFrame:
 
 
 def rates(turns: pl.DataFrame, shams: dict[str, str], n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
-    """What is thought and done under each arm (schema `RATES`). shams: arm -> its sham."""
+    """Rates of plans and acts under each arm (schema `RATES`). shams: arm -> its sham."""
     frame = turns.with_columns(
         deception=pl.col("categories").list.contains("deception").cast(pl.Float64),
         steps=pl.col("categories").list.len().cast(pl.Float64),
@@ -174,7 +174,7 @@ def _features(said: pl.DataFrame) -> dict[str, Features]:
 def _scores(
     x: Features, y: NDArray[np.bool_], games: NDArray[Any], base: NDArray[np.bool_], seed: int
 ) -> Floats:
-    """Of every turn, by a model of the unchanged turns of other games; log-odds."""
+    """Log-odds of every turn, by a fit on unchanged turns of other games."""
     folds = game_folds(games, min(5, len(np.unique(games))), seed).fold
     found = np.zeros(len(y))
     for fold in np.unique(folds):

@@ -1,4 +1,4 @@
-"""The page put together: one section a question, what is absent listed once, the answer in words at the top."""
+"""Assembles the page: one section a question, one list of what is absent, the answer in words at the top."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ OWN_LIE = "own_lie_within_"
 
 @dataclass(frozen=True)
 class Made:
-    """All that a page is made of."""
+    """The material of a page."""
 
     evaluations: Sequence[Evaluation | Skipped]
     prepared: Prepared
@@ -65,7 +65,7 @@ class Made:
     experiments: Sequence[Read]
     """Those beside the runs."""
     tried: Mapping[str, pl.DataFrame]
-    """Recipes that were tried while observers read the games, by the target's name."""
+    """Recipes that were computed while observers followed the games, by the target's name."""
     tables: dict[str, pl.DataFrame]
     settings: Settings
     by: str | None
@@ -204,7 +204,7 @@ def _inferred(made: Made, numbers: Numbers) -> Block:
 
 
 def _said(made: Made, numbers: Numbers) -> Block:
-    """What is stated beside what is read, over turns and events."""
+    """Stated beliefs beside the probe's, over turns and events."""
     block = Block("said", "Does it say what it holds, and when does it come to hold it?")
     table = said_table(made.evaluations, numbers)
     if table is None:
@@ -284,7 +284,7 @@ def _players(made: Made, agents: pl.DataFrame, models: Sequence[str], numbers: N
 
 
 def _foot(made: Made, models: Sequence[str]) -> Table:
-    """Date, revision, configuration, models, command: what one needs to make the page again."""
+    """Date, revision, configuration, models, command: what is needed to reproduce the page."""
     sessions = [session for _, run in made.runs for session in run.manifest.sessions]
     revisions = dict.fromkeys(s.revision[:12] + s.revision[40:] for s in sessions if s.revision)
     rows = [

@@ -10,7 +10,7 @@ from analysis.report.page import Cards, Figure, Table
 
 @dataclass
 class Part:
-    """One thing of a block; the fields that are set are shown in this order."""
+    """One part of a block; the fields that are set are shown in this order."""
 
     note: str = ""
     table: Table | None = None
@@ -19,7 +19,7 @@ class Part:
     fold: str = ""
     """Where set, the part is closed under this summary until a reader opens it."""
     kept: bool = False
-    """Whether a note alone is something found; else it says what is absent."""
+    """Whether a note alone is a finding; else it says what is absent."""
 
     @property
     def shown(self) -> bool:

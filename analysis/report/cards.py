@@ -14,7 +14,7 @@ from analysis.stats.bootstrap import Interval, ratio_interval
 from games.base import Game
 
 FEWEST_LIES = 10
-"""Shares of fewer lies are not shown: of one they would be all or nothing."""
+"""Smallest number of lies for which shares are shown."""
 
 
 def said_table(statements: pl.DataFrame, speeches: pl.DataFrame, numbers: Numbers) -> Table:

@@ -41,7 +41,7 @@ COLOURS = {
 SMALL = 560
 """Pixels: figures no wider than this are shrunk to a telephone's screen, wider ones are moved about on it."""
 CHECKED = False
-"""Whether altair holds a figure to its schema, which takes as long as drawing it; tests do."""
+"""Whether altair validates a figure against its schema, which takes as long as drawing it; tests do."""
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -82,8 +82,8 @@ _pool: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """While it is entered, figures are drawn on a thread of their own, whose engine starts at once, and their parts are
-    held to the schema only where `CHECKED`."""
+    """Inside this context, figures are drawn on a separate thread, whose engine starts at once, and their parts are
+    validated against the schema only where `CHECKED`."""
     with alt.utils.schemapi.debug_mode(CHECKED), ThreadPoolExecutor(1, "figures") as pool:
         pool.submit(vl_convert.vegalite_to_svg, {"mark": "point", "data": {"values": []}, "encoding": {}})
         token = _pool.set(pool)
@@ -125,7 +125,7 @@ def palette(names: Sequence[str]) -> list[str]:
 
 
 def data(frame: pl.DataFrame) -> alt.Data:
-    """A frame's rows as a chart takes them: as text, which altair neither copies nor walks through value by value."""
+    """A frame's rows as JSON text, which altair neither copies nor checks value by value."""
     numbers = [name for name, dtype in frame.schema.items() if dtype.is_float()]
     return alt.Data(
         values=frame.with_columns(pl.col(numbers).fill_nan(None)).write_json(),

@@ -1,4 +1,4 @@
-"""What the page is made of: tables, figures, the numbers behind them, and how values are written."""
+"""The parts of a page: tables, figures, the numbers behind them, and the format of values."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from analysis.stats.errors import AnalysisError
 
 @dataclass(frozen=True)
 class Material:
-    """All that a section can be made of."""
+    """The material of a section."""
 
     evaluations: Sequence[Evaluation | Skipped]
     prepared: Prepared

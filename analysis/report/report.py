@@ -1,7 +1,7 @@
 """The report: runs in, one self-contained HTML page and the numbers beside it out.
 
-`write_report(["runs/demo-1"])` needs no network, no model and no GPU. Whatever is absent (beliefs, an
-untrained capture, enough games) is named on the page, never papered over.
+`write_report(["runs/demo-1"])` needs no network, no model and no GPU. Whatever is absent (beliefs, an untrained
+capture, enough games) is named on the page.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ SHARES = {
     "holding what was read against the observers": 0.55,
     "drawing the page": 0.7,
 }
-"""Share of the whole that lies before each step, as measured on runs of 60 to 240 games."""
+"""Share of the total time before each step, measured on runs of 60 to 240 games."""
 
 
 class Steps:
@@ -191,8 +191,8 @@ def evaluate_all(
 ) -> list[Evaluation | Skipped]:
     """Every target, side by side, each rung's p corrected over those that could be evaluated (Holm).
 
-    begun: of the first targets, what was computed before their beliefs were there. causal: what experiments say of the
-    first.
+    begun: for the first targets, what was computed before beliefs were available. causal: what experiments say about
+    the first target.
     """
 
     def whole(number: int) -> Evaluation | Skipped:
@@ -210,7 +210,7 @@ def evaluate_all(
 
 
 def side_by_side(do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """What is made of every item, in their order, each on a thread of its own."""
+    """`do(item)` for every item, in order, each on its own thread."""
     with one_thread(), ThreadPoolExecutor(max(1, min(len(items), os.cpu_count() or 1))) as pool:
         return list(pool.map(do, items))
 

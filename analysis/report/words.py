@@ -1,4 +1,4 @@
-"""Sentences of the page, each made from the number that it stands beside and from nothing else."""
+"""Sentences of the page, each made only from the number beside it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLACES = {
     "output_mean": "the mean over the answer",
     "role_line": "the line that tells the seat its role",
 }
-"""Where each site stands, for what it is."""
+"""Each site's position in words."""
 WHO = {
     "subject_is_werewolf": "who is a werewolf", "subject_is_seer": "who is the seer",
     "subject_is_evil": "who is evil", "subject_is_merlin": "who is Merlin",
@@ -47,7 +47,7 @@ def place_of(site: str) -> str:
 
 
 def is_answer(site: str) -> bool:
-    """Whether the site is where an answer about the subject is being made, not play."""
+    """Whether the site is in an answer to a question about the subject, not in play."""
     return site == "belief_mention"
 
 
@@ -191,7 +191,7 @@ def _share(i: Interval) -> str:
 
 
 def said_words(v: Evidence) -> str:
-    """What the model states beside what is read of it."""
+    """The model's stated belief beside the probe's."""
     if not np.isfinite(v.stated.value):
         return "Nothing was asked of the players in this run, so nothing stated stands beside what is read."
     verdict = said_against_represented(v)
@@ -329,7 +329,7 @@ def selectivity_words(table: pl.DataFrame) -> str:
 
 
 def pooled_words(models: Sequence[str], agents: Sequence[str]) -> str:
-    """Whose decisions the rows are, so that no pool is silent."""
+    """Whose decisions the rows are, so that pooling over models is stated."""
     shown = ", ".join(m.split("@")[0] for m in models)
     if len(models) > 1:
         return f"Rows pool {len(models)} models ({shown}); --by model tells them apart."

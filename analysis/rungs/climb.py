@@ -23,10 +23,10 @@ from analysis.stats.splits import Folds
 
 @dataclass(frozen=True)
 class Sources:
-    """What stands beside the probe on the same rows and folds."""
+    """The baselines of the probe on the same rows and folds."""
 
     surface: Sequence[Nested]
-    """Fits on what is public or incidental: every confound."""
+    """Fits on public or incidental features: every confound."""
     features: NDArray[Any]
     """`(n_rows, d)`: the same as numbers, for linear fits of other outcomes."""
     coded: NDArray[Any]
@@ -34,9 +34,9 @@ class Sources:
     untrained: Doubles | None = None
     """The probe of an untrained model, `(n_rows,)`."""
     ceilings: tuple[tuple[str, Doubles], ...] = ()
-    """Ideal readers by name, the best founded first: probabilities `(n_rows,)`."""
+    """Ideal readers by name, the best informed first: probabilities `(n_rows,)`."""
     exact: bool = False
-    """Whether the first of them knows how everybody plays."""
+    """Whether the first of them knows all players' policies."""
     stated: Doubles | None = None
     """What the model answers when asked, probabilities `(n_rows,)`."""
     no_ceiling: str = "no ideal reader follows this question"

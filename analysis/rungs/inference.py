@@ -1,10 +1,10 @@
-"""Rung 3: whether what is read follows an ideal reader's inference, where the surface does not tell the same.
+"""Rung 3: whether the represented belief follows an ideal reader's inference beyond the surface.
 
-Three looks at one thing. Of what an ideal reader's posterior adds to the surface, the share that the probe adds. The
-partial R2 of the posterior's log-odds by the activations, given the surface, and given the truth besides: a probe
-that merely holds the answer (a leak, private knowledge) goes along with the posterior only as far as both go along with
-the truth, one that holds the inference errs where the ideal reader errs. And the rows where surface and posterior
-part, with what each source says there.
+There are three measures. First, the gain of the probe over the surface as a share of the ideal reader's gain. Second,
+the partial R2 of the posterior's log-odds by the activations, given the surface, and given the surface and the truth: a
+probe that merely holds the answer (a leak, private knowledge) correlates with the posterior only through the truth,
+while a probe that holds the inference errs where the ideal reader errs. Third, the rows where surface and posterior
+disagree, with each source's belief there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from analysis.stats.moments import Doubles
 from analysis.stats.splits import Folds
 
 APART = 0.35
-"""Surface and posterior part where their probabilities differ by more."""
+"""Surface and posterior disagree where their probabilities differ by more than this."""
 PARTED: dict[str, Any] = {
     "rows": pl.String,  # where the surface is the more suspicious, where the posterior is
     "n_rows": pl.Int64,
@@ -33,7 +33,7 @@ PARTED: dict[str, Any] = {
     "posterior": pl.Float64,
     "represented": pl.Float64,
     "stated": pl.Float64,  # null where nothing was asked
-    "share": pl.Float64,  # of the way from surface to posterior that the represented belief stands at
+    "share": pl.Float64,  # of the way from surface to posterior at which the represented belief is
     "low": pl.Float64,
     "high": pl.Float64,
 }

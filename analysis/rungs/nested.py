@@ -1,9 +1,9 @@
-"""A nested increment: what a source adds to others when both are put together on games that neither has seen.
+"""A nested increment: what a source adds to others when they are combined, on games that no fit has seen.
 
 Stacking (Wolpert 1992; Breiman 1996): the second fit, a logistic of the sources' scores, is trained on scores of fits
 that saw neither the fold it is tested on nor the fold of the row at hand. The difference of two such fits, with the
-source and without, is the increment; the difference of two sources each alone is none (a source that is weaker than
-another may add to it, a stronger one may not).
+source and without it, is the increment. The difference between two sources alone is not an increment: a weaker source
+may add to a stronger one, and a stronger source may add nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLOOR = 0.005
 TREES = 25
 """Trees of a boosted fit."""
 BOOSTED_ROWS = 20_000
-"""Training rows of a boosted fit at most, drawn at random: more cost time and change little."""
+"""At most this many training rows of a boosted fit, drawn at random: more cost time and change little."""
 
 
 def log_odds(p: NDArray[Any]) -> Doubles:
@@ -47,8 +47,8 @@ def on_log_odds(source: Nested) -> Nested:
 def stack(sources: Sequence[Nested], y: Doubles, folds: Folds) -> Doubles:
     """Probabilities `(n_rows,)` of the second fit over the sources' scores, out of fold. `y` is `(n_rows,)` 0/1.
 
-    Weights are not negative (Breiman 1996): every source is a guess of the same label, and one that tells nothing then
-    costs nothing, where free weights would spend the few games on it.
+    Weights are not negative (Breiman 1996): every source predicts the same label, so an uninformative source gets
+    weight 0, where unconstrained weights would overfit the few games.
     """
     out = np.empty(len(y))
     for f in range(folds.n_folds):
@@ -86,7 +86,7 @@ def _non_negative(z: Doubles, y: Doubles) -> tuple[Doubles, float]:
 
 
 class SharedBins:
-    """Boosted trees that take the bins of an earlier fit: looking for them anew costs half of a fit of few rows.
+    """Boosted trees that reuse the bins of an earlier fit: computing bins is half the cost of a fit on few rows.
 
     Where bins lie depends on the features of the first fit's rows, on no label. `_bin_data` is scikit-learn's own and
     may change its name: then every fit finds its bins, as without this class.
@@ -105,11 +105,11 @@ class SharedBins:
 
 
 class Classifier(SharedBins, HistGradientBoostingClassifier):
-    """Of 0/1."""
+    """A classifier of 0/1 labels."""
 
 
 class Regressor(SharedBins, HistGradientBoostingRegressor):
-    """Of any number."""
+    """A regressor of real numbers."""
 
 
 @remembered

@@ -1,4 +1,4 @@
-"""The ladder: what may be said of one target, rung by rung, each by its own test with its interval over games.
+"""The ladder: which claims about one target hold, rung by rung, each by its own test with its interval over games.
 
 1 present          something of it can be read: above the permutation null and an untrained model
 2 beyond surface   it adds to all confounds together (nested increment), within a decision where that can be asked
@@ -69,7 +69,7 @@ class Evidence:
     """AUROC of confounds and probe together."""
     ceiling_name: str = ""
     ceiling_exact: bool = False
-    """Whether the ideal reader knows how everybody plays, so that nothing public can exceed it."""
+    """Whether the ideal reader knows all players' policies, so that nothing public can exceed it."""
     no_ceiling: str = ""
     """Why there is no ideal reader."""
     ceiling: Interval = NONE
@@ -77,7 +77,7 @@ class Evidence:
     reachable: Interval = NONE
     """What the posterior adds to all confounds together, in AUROC."""
     share: Interval = NONE
-    """Share of that which the probe adds."""
+    """The probe's gain as a share of the posterior's."""
     short: Interval = NONE
     """What confounds and probe together fall short of confounds and posterior together, in AUROC."""
     r2: Interval = NONE
@@ -118,7 +118,7 @@ class Rung:
     causal: Causal = ""
     """Of rung 4: what experiments say."""
     exact: bool = True
-    """Of rung 5: whether the ideal reader knows how everybody plays, so that to tell more than it gives alarm."""
+    """Of rung 5: whether the ideal reader knows all players' policies, so that exceeding it gives alarm."""
 
     @property
     def name(self) -> str:
@@ -165,15 +165,15 @@ def rungs_of(e: Evidence, adjusted: dict[int, float] | None = None) -> tuple[Run
 
 
 def with_cause(behaviour: Verdict, causal: Causal) -> Verdict:
-    """Rung 4 from both: choices that go with a belief and do not change with it are not claimed to use it; choices that
-    change with it use it, unless they were found not to go with it."""
+    """Rung 4 from behaviour and experiments: choices that correlate with a belief but do not change with it do not
+    count as using it; choices that change with it count, unless behaviour showed no correlation."""
     if causal == "used":
         return "unclear" if behaviour == "no" else "yes"
     return "unclear" if causal == "not beyond controls" and behaviour == "yes" else behaviour
 
 
 def caused(verdicts: Sequence[str]) -> Causal:
-    """What several tested arms say together: one that is `used` suffices, and only all of them tell that none is."""
+    """The joint verdict of several tested arms: one that is `used` suffices; the opposite verdict needs all of them."""
     order: tuple[Causal, ...] = ("used", "underpowered", "not beyond controls")
     return next((word for word in order if word in verdicts), "")
 
@@ -192,7 +192,7 @@ def reached(rungs: Sequence[Rung]) -> int:
 
 
 def alarmed(rungs: Sequence[Rung]) -> bool:
-    """Whether rung 5 holds against a reader that knows how everybody plays, and something is there at all."""
+    """Whether rung 5 holds against a reader that knows all players' policies, and rung 1 holds."""
     by_number = {rung.number: rung for rung in rungs}
     return by_number[5].exact and by_number[5].verdict == by_number[1].verdict == "yes"
 
@@ -228,7 +228,7 @@ def settle(evidence: Sequence[Evidence]) -> list[dict[int, float]]:
 
 
 def said_against_represented(e: Evidence) -> str:
-    """What the model states beside what is read of it, in words; empty where nothing was asked."""
+    """The model's stated belief compared with the probe's, in words; empty where nothing was asked."""
     if not np.isfinite(e.said.low):
         return ""
     if e.said.low > -SAME and e.said.high < SAME:
@@ -250,7 +250,7 @@ def _present(e: Evidence, p: float) -> Verdict:
 
 def _inferred(e: Evidence, p: float) -> Verdict:
     if not e.reachable.low > 0:
-        return "unclear"  # the ideal reader adds nothing to the surface, so there is nothing to tell apart
+        return "unclear"  # the ideal reader adds nothing to the surface, so the cases cannot be distinguished
     if e.share.low > 0 and e.r2_truth.low > 0 and p < LEVEL:
         return "yes"
     return "no" if e.r2_truth.high < R2_MARGIN or e.share.high < 0.1 else "unclear"

@@ -1,9 +1,9 @@
 """Rung 4, by behaviour: which belief explains whom a player votes for.
 
 A conditional logit (McFadden 1974) of the chosen player among those that the voter could not place by the rules alone,
-fitted on other games. What is public may move votes otherwise than it bears on the truth, so the surface is fitted to
-the votes themselves. The increment of a belief is the gain in held-out log-likelihood a ballot. Correlation all the
-same: what both the belief and the vote follow would show up here; a causal table is another test.
+fitted on other games. Public information may move votes differently from how it predicts the truth, so the surface is
+fitted to the votes themselves. The increment of a belief is the gain in held-out log-likelihood a ballot. This is still
+correlation: a common cause of belief and vote would show up here; the causal table is a separate test.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from analysis.stats.moments import Doubles
 from analysis.stats.splits import Folds
 
 RIDGE = 1e-3
-"""Per ballot, in standardised columns."""
+"""Ridge penalty per ballot, in standardised columns."""
 FEWEST_BALLOTS = 60
 EXPLAINED: dict[str, Any] = {
     "belief": pl.String,

@@ -1,4 +1,4 @@
-"""Sums by game, from which statistics under resampled games follow: AUROC within a decision, ratios, means.
+"""Sums by game for bootstrap statistics over games: AUROC within a decision, ratios, means.
 
 A decision lies in one game, so won pairs and pairs add up over games, and a resample is a weighted sum.
 """

@@ -19,9 +19,9 @@ from scipy.stats import t as student
 from analysis.stats.metrics import Floats
 
 BLOCK = 4_000_000
-"""So many game weights of a bootstrap of sums are in memory at once."""
+"""Number of game weights of a bootstrap of sums that are in memory at once."""
 KEPT = 1_000_000
-"""Up to so many are drawn once and kept for the next statistic of as many games."""
+"""Up to this many weights are drawn once and kept for the next statistic over as many games."""
 
 
 class Interval(NamedTuple):
@@ -69,8 +69,8 @@ def ratio_interval(
     """`sum(top) / sum(bottom)` with its interval over games; `bottom` None: the mean of `top`.
 
     All are `(n_games,)`, one value a game. `games` names them: rows are sorted by it first, so the interval does not
-    depend on the order in which they are given. Sums are made one product after the other, on no number of threads.
-    Without games, or where `bottom` sums to 0, every number is NaN.
+    depend on the order in which they are given. Sums are computed in a fixed order, independent of the number of
+    threads. Without games, or where `bottom` sums to 0, every number is NaN.
     """
     order = np.argsort(np.asarray(games), kind="stable")
     tops = np.asarray(top, dtype=float)[order]
@@ -102,7 +102,7 @@ def r2_interval(
     names, code = np.unique(np.asarray(games), return_inverse=True)
     if not len(names):
         return Interval(float("nan"), float("nan"), float("nan"), float("nan"))
-    centred = t - t.mean()  # roughly, which keeps the precision of the squares
+    centred = t - t.mean()  # centred roughly, which keeps the precision of the squares
     parts = np.stack([np.bincount(code, x) for x in (np.ones_like(t), centred, centred**2, (t - p) ** 2)])
     weights = np.vstack([np.ones((1, len(names))), game_weights(len(names), n_boot, seed)])
     n, total, squares, missed = np.einsum("bg,kg->kb", weights, parts)
@@ -223,9 +223,10 @@ def bootstrap_auroc(
 ) -> tuple[Floats, Floats]:
     """AUROC of several scores on the same rows and the same resampled games.
 
-    `training`, one `(n_draws,)` a score, is by how much each score's AUROC moves with the games it was trained on
-    (`refits.training_draws`); it is added to the samples, which without it take the scores as given. Returns the values
-    `(n_scores,)` and the samples `(n_scores, n_boot)`; differences of sample rows are paired.
+    `training`, one `(n_draws,)` a score, holds the deviations of each score's AUROC when its training games are redrawn
+    (`training_variance.training_draws`); they are added to the samples, which otherwise leave out the uncertainty of
+    the fits. Returns the values `(n_scores,)` and the samples `(n_scores, n_boot)`; differences of sample rows are
+    paired.
     """
     codes = np.unique(np.asarray(games), return_inverse=True)[1]
     n_games = int(codes.max()) + 1 if len(codes) else 0

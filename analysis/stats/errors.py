@@ -1,7 +1,7 @@
-"""What a user can do wrong in the analysis."""
+"""Errors that a user can cause in the analysis."""
 
 from __future__ import annotations
 
 
 class AnalysisError(ValueError):
-    """Something was asked that the data or the place on disk does not allow; the message says what would."""
+    """A request that the data or the place on disk does not allow; the message gives the remedy."""

@@ -1,4 +1,4 @@
-"""Results that are wanted again, where the same fit is asked for several times: a block remembers them.
+"""Memoisation of results inside a block, where the same fit is requested several times.
 
 with remembering():
     ...  # a function marked `remembered` is computed once for arguments that are equal, value by value

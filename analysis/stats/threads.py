@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 def one_thread() -> AbstractContextManager[object]:
     """While it is entered, BLAS works on one thread; everything that is shown as a figure is computed inside.
 
-    Also the faster way where several targets are evaluated side by side: BLAS threads that wait for one another lose
-    most on a busy machine.
+    It is also faster where several targets are evaluated in parallel: BLAS threads that wait for each other are slow on
+    a busy machine.
     """
     limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
     return limits

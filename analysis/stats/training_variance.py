@@ -1,16 +1,16 @@
-"""How far a probe's AUROC hangs on the games that it was trained on.
+"""How much a probe's AUROC varies with its training games.
 
-A bootstrap of the tested games takes the fits as given, and is too narrow: where there is nothing to find, what game i
-scores under a fit on game j is what j scores under a fit on i, so every pair counts twice and the standard error is
-short by the square root of 2 (a degenerate U-statistic). Here the training games are drawn anew; the refit is one
+A bootstrap of the test games takes the fits as given, so its interval is too narrow: without a signal, the score of
+game i under a fit on game j equals that of j under a fit on i, so every pair counts twice and the standard error is too
+small by the square root of 2 (a degenerate U-statistic). Here the training games are drawn anew; the refit is one
 Newton step from the fit at hand, with the residuals of a fit without the game (the cluster jackknife, CR3: Bell and
 McCaffrey 2002). Both parts are added as if independent, which is exact for the degenerate statistic.
 
 Which layer a fold takes is chosen on games that it shares with the other folds, so the choices stand or fall together.
-Drawing each fold's fit at its own layer would treat them as chance that averages out between layers, and where folds
-disagree (most of all where there is nothing to find) intervals would be too short. So each draw puts all folds at the
-layer of one of them. On planted data without a signal (four layers, 100 games) 8.6% of 279 intervals at 95% excluded .5
-before, 6.2% of 400 after, 2.0% of them with a single layer.
+Drawing each fold's fit at its own layer would treat the choices as independent noise that averages out, and where folds
+disagree (mostly without a signal) intervals would be too short. So each draw puts all folds at the layer of one of
+them. On planted data without a signal (four layers, 100 games) 8.6% of 279 intervals at 95% excluded .5 before, 6.2% of
+400 after, 2.0% of them with a single layer.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from analysis.stats.splits import Folds
 
 TRAINING_DRAWS = 200
 NUDGE = 0.2
-"""Share of the way that weights are moved towards those of a drawn training set; the change of AUROC is scaled up. All
-the way would be no small step: where nothing is found the weights are noise, and adding as much noise again dilutes it.
+"""Weights move by this share of the way to those of a drawn training set, and the change of AUROC is scaled up. The
+full step would not be small: without a signal the weights are noise, and as much noise again would dilute it.
 """
 
 
 @dataclass(frozen=True)
 class FoldFit:
-    """What a fold was scored with."""
+    """The fit that scored a fold."""
 
     trained: Trained
     x: NDArray[Any]

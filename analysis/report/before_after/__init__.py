@@ -1,1 +1,1 @@
-"""The report's section "Before and after": two models of one architecture held against each other."""
+"""The report's section "Before and after": comparison of two models of one architecture."""

@@ -1,4 +1,4 @@
-"""Figures of the report that hold two models against each other."""
+"""Figures of the report that compare two models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before and after: what two models say of the same tokens."""
+"""Before and after: the two models' probabilities of the same tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 14
 
 
 def add_words(block: Block, change: Change, number: int, numbers: Numbers, linked: bool) -> None:
-    """By segment and role, by word, after which words, and the contexts where they part most.
+    """Divergence by segment and role, by word, by preceding word, and the contexts where the models diverge most.
 
     linked: whether the run's pages lie beside the report.
     """

@@ -19,7 +19,8 @@ from analysis.stats.bootstrap import Interval
 def inferred_block(
     evaluations: Sequence[Evaluation | Skipped], second: SecondOrder | None, numbers: Numbers
 ) -> Block:
-    """Rung 3 for all targets; for the first the second order, and the rows where surface and posterior part."""
+    """Rung 3 for all targets; for the first also the second order, and the rows where surface and posterior
+    disagree."""
     block = Block("inferred", "Is it inferred?")
     done = [e for e in evaluations if isinstance(e, Evaluation)]
     rows = []
@@ -111,7 +112,7 @@ def _frame(e: Evaluation) -> pl.DataFrame:
 
 
 def said_table(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers) -> Table | None:
-    """What the model states beside what is read of it, for all targets."""
+    """The model's stated belief beside the probe's, for all targets."""
     rows, frames = [], []
     for e in evaluations:
         if not isinstance(e, Evaluation) or not np.isfinite(e.evidence.stated.value):

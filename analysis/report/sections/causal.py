@@ -1,4 +1,4 @@
-"""What the experiments beside the runs say of cause: read once for the headline, rung 4 and the section."""
+"""Causal evidence from the experiments beside the runs: read once for the headline, rung 4 and the section."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_experiments(runs: Sequence[Path]) -> list[Read]:
 
 
 def caused_by(experiments: Sequence[Read]) -> Causal:
-    """What the experiments that changed what is held of another player say: those whose moments are ballots and whose
+    """The verdict of experiments that changed beliefs about another player: those whose moments are ballots and whose
     tested arms add, remove or exchange activations."""
     verdicts = []
     for one, table in experiments:
@@ -48,8 +48,8 @@ def caused_by(experiments: Sequence[Read]) -> Causal:
 
 
 def causal_words(found: Sequence[Used], acts: pl.DataFrame | None = None) -> str:
-    """What the experiments beside the runs say: the one on most games in full, of the others how many changes are used,
-    and whether what players say follows what it gains.
+    """The experiments' results in words: the experiment on most games in full, the number of used changes in the
+    others, and whether players act strategically.
 
     acts: of experiments that played acts out (`analysis.behaviour.strategic.SLOPES`).
     """

@@ -1,4 +1,4 @@
-"""What stands beside each probe; layers, sites, turns."""
+"""Probes and their baselines; layers, sites, turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
 
 
 def surface_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers) -> Block:
-    """Rungs 1 and 2: what can be read, beside everything that could be known without looking inside."""
+    """Rungs 1 and 2: the probes, beside everything that could be known without activations."""
     block = Block("surface", "What can be read, and is it more than the surface?")
     for number, e in enumerate(evaluations):
         if isinstance(e, Skipped):
@@ -165,7 +165,7 @@ def layer_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure:
 
 
 def site_figure(done: Sequence[Evaluation], numbers: Numbers) -> Figure | None:
-    """F2: the map of sites of the first target, before any negative verdict is believed."""
+    """F2: the map of sites of the first target, to be consulted before a negative verdict is accepted."""
     e = done[0]
     if not len(e.sites):
         return None

@@ -1,4 +1,4 @@
-"""The appendix: this pipeline on planted truth, with its own remark where a rate is off."""
+"""The appendix: this pipeline on planted truth, with a remark where an error rate or power is off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS = {
 }  # fmt: skip
 NOMINAL = 0.05
 FEWEST_SETS = 40
-"""Of fewer data sets a kind nothing is concluded, unless a rate is plainly off."""
+"""Smallest number of data sets a kind for a conclusion, unless a rate is plainly off."""
 
 
 def planted_table() -> pl.DataFrame:
@@ -71,7 +71,7 @@ def appendix(numbers: Numbers) -> Block:
 
 
 def remark(frame: pl.DataFrame) -> str:
-    """What of the table is off: error rates shown to lie above nominal, and power below four in five."""
+    """What is off in the table: error rates shown to be above nominal, and power below 80%."""
     high, weak = [], []
     for r in frame.to_dicts():
         for number in range(1, 6):

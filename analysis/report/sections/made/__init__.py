@@ -1,1 +1,1 @@
-"""Sections of what other verbs have measured and left beside a run."""
+"""Sections from tables that other verbs have written beside a run."""
