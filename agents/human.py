@@ -14,7 +14,7 @@ from games.printable import printable
 from games.records import Action, Reply
 
 GONE = "left"
-"""The fallback of a human who has ended the input."""
+"""The kind of fallback after a human has ended the input."""
 
 
 class HumanPlayer:

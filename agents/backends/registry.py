@@ -13,16 +13,16 @@ from agents.backends.base import Backend, BackendError
 
 
 class SettingsError(ValueError):
-    """A setting that the kind of backend does not have, or cannot be."""
+    """A setting that the kind of backend does not have, or that has an invalid value."""
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """What a backend is started from: one `[backends.NAME]` table of a configuration, its files found."""
+    """The specification of a backend: one `[backends.NAME]` table of a configuration, with its files resolved."""
 
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     model: str
-    """As the configuration names it."""
+    """The model's name in the configuration."""
     folder: Path | None = None
     """The model's folder; None where the model lies on a server."""
     url: str | None = None
@@ -34,11 +34,11 @@ class Spec(msgspec.Struct, frozen=True):
     tensor_parallel: int = 1
     max_concurrent: int = 64
     settings: dict[str, Any] = {}
-    """Further settings, the kind's own."""
+    """Further settings, specific to the kind."""
     layers: tuple[str, ...] | None = None
     """The streams of activations that it is to give while playing (`agents.hooks.hooks.named_points`); None: none."""
     usage: bool = False
-    """Whether it has to say how many tokens an answer took: what a budget is kept by."""
+    """Whether it must report token counts, which a budget needs."""
 
     def need_folder(self) -> Path:
         """The model's folder. Raises BackendError where there is none."""
@@ -48,7 +48,7 @@ class Spec(msgspec.Struct, frozen=True):
 
 
 class Provider(Protocol):
-    """What a module of `KINDS` has."""
+    """The functions of a module in `KINDS`."""
 
     def check(self, spec: Spec) -> None:
         """Find wrong settings before anything is started. Raises SettingsError, ValueError."""
@@ -60,7 +60,7 @@ class Provider(Protocol):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """One kind of backend: what can be said of it before any is started."""
+    """One kind of backend, with its capabilities before any is started."""
 
     provider: str
     """The module that follows `Provider`; importing it loads no engine."""
@@ -84,6 +84,6 @@ def provider(kind: str) -> Provider:
 
 
 def named_kinds(steers: bool = False, watches: bool = False) -> str:
-    """The kinds that can do all of these, as a message names them."""
+    """The kinds with all of these capabilities, as text for a message."""
     able = [n for n, k in KINDS.items() if (k.steers or not steers) and (k.watches or not watches)]
     return " or ".join(f'kind = "{name}"' for name in able)

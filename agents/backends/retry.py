@@ -12,7 +12,7 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 GO_ON = "then run the same command again: it goes on where it stopped"
 LONGEST_ASKED_S = 120.0
-"""A server that asks for a longer pause than this gets this one."""
+"""Longest pause in seconds, also where a server asks for more."""
 
 
 def wait_s(attempt: int, key: int, first_s: float = FIRST_WAIT_S, longest_s: float = LONGEST_WAIT_S) -> float:
@@ -26,8 +26,8 @@ async def ask(
 ) -> Generation:
     """The answer to one prompt.
 
-    Raises BackendError when the retries are used up or trying again cannot help. Where nobody else gets an answer
-    either, no decision is to be recorded for it: EngineLost, and ServerRefuses where trying again cannot help.
+    Raises BackendError when the retries are used up or trying again cannot help. Where no other request gets an answer
+    either, no decision is to be recorded: it raises EngineLost, or ServerRefuses where trying again cannot help.
     """
     for attempt in range(retries + 1):
         try:
@@ -49,7 +49,7 @@ async def ask(
 
 
 class Patient:
-    """A backend whose prompts are each tried again."""
+    """A backend that retries each prompt by itself."""
 
     def __init__(
         self, backend: Backend, retries: int, purpose: str, first_wait_s: float = FIRST_WAIT_S

@@ -1,4 +1,4 @@
-"""The one gate for secrets: what is known to be one never stands in anything that is kept or shown.
+"""The one gate for secrets: a known secret never appears in anything that is stored or shown.
 
 A process that learns of a secret (an API key, a proxy's password, the key of an engine that it started) calls `know`;
 whatever writes to the disk, to the terminal or to a tracker passes `mask` or `mask_bytes`, and so do the words of
@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
 SHORTEST = 8
-"""A shorter word may stand in any text; masking it would tear other words apart, and no server takes it for a key."""
+"""Shorter strings are not masked: they may occur in any text, and no server accepts them as a key."""
 PLACEHOLDERS = frozenset({"no-key-required", "sk-no-key-required", "not-needed", "password", "placeholder"})
-"""What is put where a server wants any key at all: no secrets."""
+"""Placeholders for servers that require some key; they are not secrets."""
 
 _NAMES: dict[str, str] = {}
-"""Secret -> what it is called where it is masked."""
+"""Secret -> the name that replaces it."""
 _FORMS: dict[str, str] = {}
-"""Each form of each secret -> what stands in its place; the longest first."""
+"""Each form of each secret -> its replacement; the longest first."""
 
 
 def know(secret: str, name: str) -> None:

@@ -13,9 +13,9 @@ from agents.models.adapter import CONFIG, WEIGHTS, Parity, check_row, parity_of
 from agents.models.errors import ModelFilesError
 
 PROBE = tuple(range(4, 20))
-"""Token ids of the row that an adapter is tried on which does not say what it gave."""
+"""Token ids of the context on which an adapter without a saved row is checked."""
 READ = 8
-"""So many of the most probable next tokens are compared."""
+"""Number of most probable next tokens that are compared."""
 
 
 def with_adapter(model: Any, folder: Path, dtype: str, merged: bool = False) -> Any:

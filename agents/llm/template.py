@@ -18,7 +18,7 @@ from agents.models.rendering import TemplateRefused, render
 
 SLOTS = ("Wsystemslot", "Wfirstslot", "Wanswerslot", "Wsecondslot")
 OFF = ("enable_thinking", "thinking")
-"""Variables by which templates go without thinking."""
+"""Template variables that switch thinking off."""
 
 
 class Markers(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ class TranscriptPlayer:
         self._sessions: OrderedDict[tuple[str, int], Builder] = OrderedDict()
 
     def builder(self, observation: Observation) -> Builder:
-        """What is kept of the observation's seat between its decisions."""
+        """The builder of the observation's seat, kept between its decisions."""
         seat = observation.request.seat
         key = (observation.game_id, seat)
         builder = self._sessions.pop(key, None)

@@ -1,7 +1,7 @@
-"""What a model folder of a stranger may hold: bounded files, numbers that a model can have, weights by one name alone.
+"""Limits for untrusted model folders: bounded files, plausible numbers, unambiguous weight files.
 
-Everything is looked at before anything is loaded: a config with a million layers or a header without end is refused by
-what is wrong. Nothing in a folder is ever run.
+Everything is checked before anything is loaded: a config with a million layers or an endless header is refused with the
+reason. No code in a folder is ever run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from agents.models.errors import ModelFilesError
 
 LARGEST_JSON = 16 * 2**20
-"""Bytes of a config or an index of weights."""
+"""Largest number of bytes of a config or a weight index."""
 LARGEST = {
     "num_hidden_layers": 1000, "n_layer": 1000, "hidden_size": 131_072, "n_embd": 131_072, "intermediate_size": 2**20,
     "vocab_size": 10_000_000, "num_attention_heads": 4096, "n_head": 4096, "num_key_value_heads": 4096,
     "head_dim": 65_536, "num_local_experts": 4096, "num_experts": 4096, "n_routed_experts": 4096,
     "max_position_embeddings": 2**31, "n_positions": 2**31,
 }  # fmt: skip
-"""Numbers of a config and the most that each may be; all are at least 1."""
+"""Numbers of a config and the maximum of each; all are at least 1."""
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 TOKENIZER_PARTS = (
@@ -30,7 +30,7 @@ TOKENIZER_PARTS = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("chat_template.jinja", "chat_template.json", "generation_config.json"),
 )
-"""What decides, beside the weights and the config, which tokens a model reads and writes."""
+"""Files that, besides weights and config, determine which tokens a model reads and writes."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -24,12 +24,13 @@ from agents.models.errors import ModelFilesError
 from agents.models.mistaken import refuse_mistaken
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-"""Any one of these makes a tokenizer."""
+"""A tokenizer needs any one of these files."""
 
 PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Names of the class that takes all of a tokenizer from its tokenizer.json."""
 PLAINLY_READ = ("llama",)
-"""Architectures of which AutoTokenizer takes a class of `PLAIN` at its word; of some others it chooses their own."""
+"""Architectures for which AutoTokenizer uses a class of `PLAIN` as stated; for some others it chooses their own
+class."""
 
 WRAPPERS = {
     "_orig_mod.": "they were saved from a compiled model (torch.compile): save model._orig_mod instead",
@@ -119,7 +120,7 @@ def check_tensor_names(folder: Path) -> None:
 def check_loaded(
     folder: Path, missing: Iterable[str], unexpected: Iterable[str], other_shape: Iterable[str]
 ) -> None:
-    """Refuse a model that was not filled from its folder to the last tensor. Raises ModelFilesError naming them.
+    """Refuse a model whose tensors were not all loaded from its folder. Raises ModelFilesError naming them.
 
     missing: tensors of the model that no file has, which stay random. unexpected: tensors of the files that the model
     has no place for. other_shape: those that do not fit in their place.
@@ -140,11 +141,11 @@ def check_loaded(
 
 
 def model_hash(path: str | Path) -> str:
-    """blake2b over all that decides what a model reads and writes, names included: config, weights, tokenizer, chat
-    template, generation config; 16 hex digits.
+    """blake2b over every file that determines what a model reads and writes, names included: config, weights,
+    tokenizer, chat template, generation config; 16 hex digits.
 
-    Of an adapter: its base's hash and its own files. Read once per (path, size, modification time) in a process. 1 GB
-    takes about a second.
+    For an adapter it covers its base's hash and its own files. Files are read once per (path, size, modification time)
+    in a process; 1 GB takes about a second.
     """
     folder = check_model_dir(path)
     if is_adapter(folder):

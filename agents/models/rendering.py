@@ -22,7 +22,7 @@ LONGEST = 1_000_000
 
 
 class TemplateRefused(ValueError):
-    """A template that does not come to an end within its bounds; the message says which."""
+    """A template that exceeds its bounds; the message says which."""
 
 
 def render(

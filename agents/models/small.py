@@ -100,7 +100,9 @@ def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    weights = (model_dir / "model.safetensors").resolve()  # of a twin, its twin's
+    weights = (
+        model_dir / "model.safetensors"
+    ).resolve()  # a symbolic link for a model that shares another's weights
     found = sorted((weights.parent / "checkpoints").glob("*.safetensors"))
     found = found or sorted((model_dir / "training" / "checkpoints").glob("*.safetensors"))
     if not found:

@@ -1,8 +1,8 @@
 """Scripted players of Werewolf with character: every one can state its full distribution over actions.
 
-A policy is a pure function of (style, private knowledge, public evidence, request). Players differ in a hidden
-`Style`; what they do carries evidence about their role on several rungs: habits of a speaker (rung 1: werewolves accuse
-less and defend more), relations (rung 2: whom a werewolf spares), logic (rung 3: rival seers, refuted claims).
+A policy is a pure function of (style, private knowledge, public evidence, request). Players differ in a hidden `Style`;
+their acts carry evidence about their role on several rungs: habits of a speaker (rung 1: werewolves accuse less and
+defend more), relations (rung 2: whom a werewolf spares), logic (rung 3: rival seers, refuted claims).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def openings(style: Style, me: Knowledge, seen: Evidence) -> list[tuple[tuple[Sp
         new = [(j, wolf) for j, wolf in me.results if j not in mine]
         if not new:
             return [((), 1.0)]
-        # A werewolf found is told at once more often than an innocent.
+        # A seer reports a werewolf at once more often than an innocent.
         p = style.reveal if any(wolf for _, wolf in new) or claim == () else 0.4 * style.reveal
         return [((*claim, *(report(j, wolf) for j, wolf in new)), p), ((), 1.0 - p)]
     if me.role == "werewolf" and style.fake_seer and (claim == () or "seer" not in seen.claims):
@@ -154,7 +154,7 @@ def stances(style: Style, me: Knowledge, seen: Evidence) -> list[tuple[tuple[Spe
 
 
 def seen_by_all(style: Style, seen: Evidence, seat: int) -> float:
-    """How suspect a seat looks to one who was told nothing, as far as a werewolf cares."""
+    """How suspect a seat looks to a player who was told nothing, as used by werewolves."""
     score = style.wolf_follow * seen.today[seat]
     for reporter, subjects in seen.reports.items():
         if seat in subjects:
@@ -176,7 +176,7 @@ def ballot(style: Style, me: Knowledge, seen: Evidence, options: Sequence[int]) 
     for j in seats:
         base = seen_by_all(style, seen, j) if wolf else scores[j]
         if wolf and j in me.partners:
-            # A partner with many accusers is let fall by those who bus, and spared by the others.
+            # A partner with many accusers is voted out by characters that bus, and spared by the others.
             base -= style.spare * (1.0 - style.bus)
         if j == me.seat:
             base -= 6.0
@@ -240,7 +240,7 @@ def policy(style: Style, me: Knowledge, seen: Evidence, request: Request) -> Dis
 
 
 def whisper_targets(style: Style, me: Knowledge, seen: Evidence) -> list[tuple[int, float]]:
-    """Whom a werewolf names to its partners as the night's target."""
+    """Distribution over the night-kill target that a werewolf proposes to its partners."""
     targets = [j for j in range(seen.n) if seen.alive[j] and j != me.seat and j not in me.partners]
     return night_choice(style, me, seen, "night_kill", targets) if targets else []
 

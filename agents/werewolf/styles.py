@@ -67,5 +67,5 @@ CHARACTERS = (*STYLES, "random")
 """The names of all of them."""
 
 CAST = ("naive", "cautious", "loud", "bluffer", "claimer", "busser", "random")
-"""The characters that an observer takes for possible, equally likely, where it is given no prior, and that the shipped
-models were trained among. Frozen: a new style joins `STYLES` alone, and changes no posterior of a run of before."""
+"""An observer's default prior: these characters, equally likely. The shipped models were trained on games among them.
+Frozen: a new style joins `STYLES` alone, and changes no posterior of an earlier run."""

@@ -1,7 +1,7 @@
 """The words of the small models of Werewolf: their vocabulary, frozen with the shipped weights, and its tokenizer.
 
-The index of a word is its token id. What was there when the shipped models were trained keeps its place for ever; words
-that came to the game later follow after all others, so a new term or style changes no id and no shipped model.
+The index of a word is its token id. Words that existed when the shipped models were trained keep their ids; words added
+to the game later follow after all others, so a new term or style changes no id and no shipped model.
 """
 
 from __future__ import annotations

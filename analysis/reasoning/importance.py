@@ -1,10 +1,10 @@
 """How much each step matters: the decision if another step were in its place, compared with a split-half null.
 
 Importance by resampling (after Bogdan et al., 2025, "Thought Anchors"): among free continuations from before a step,
-those whose own next step says something else; the smoothed KL divergence of the decision after them from the decision
-after continuations from behind the step. A divergence of two finite samples is above zero when nothing happens, so the
-same is computed between two halves of the unchanged continuations, with as many in each; what counts is the difference.
-Beside it stands a null arm, which goes the same way with nothing changed: the continuations from before the step that
+take those whose own next step says something else. Importance is the smoothed KL divergence of the decision after them
+from the decision after continuations that begin after the step. The divergence of two finite samples is above zero even
+without an effect, so the same is computed between two halves of the unchanged continuations, of equal size; the
+difference is reported. A null arm has the same resampling without a change: the continuations from before the step that
 say the same there.
 """
 

@@ -5,7 +5,7 @@
     rung 2  teams    also whom leaders pick and who votes for which team
     rung 3  words    also what is said. All of it: the exact observer.
 
-Rungs 1 and 2 leave the deeper acts out; a policy that heeds them is evaluated as it is.
+Rungs 1 and 2 leave the deeper acts out; a policy that depends on them is evaluated unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a server is and the way to it: urls that can be used, and proxies by the environment, loopback never by one.
+"""Addresses of servers: valid urls, and proxies from the environment, which are never used for loopback.
 
 httpx reads the environment itself, but sends loopback through a proxy, takes no networks in NO_PROXY, and fails with
 errors that name neither the variable nor the remedy.
@@ -56,7 +56,7 @@ def _split(url: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name."""
+    """Whether a host's name or address is loopback."""
     host = host.strip("[]").rstrip(".").casefold()
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -68,7 +68,8 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_of(url: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The proxy on the way to a url, by the environment; None: directly. A proxy's password is known as a secret then.
+    """The proxy for a url, from the environment; None for a direct connection. Registers a proxy's password as a
+    secret.
 
     Raises ValueError for a proxy that cannot be used, naming its variable.
     """

@@ -6,9 +6,9 @@ prompt in words; `chat`, messages on `/chat/completions`, where the server appli
 apart (`reasoning_content`). In the last two ways no token ids come back, and the log says so.
 
 One try a request: `BackendError` says whether another can help and how long the server asks to be left alone, and the
-player waits and tries (`agents.backends.retry`). What an answer means for the run stands in one table
-(`agents.backends.openai.outcomes`). Where a server refuses everybody, or gives nobody a usable answer for a while, no
-decision is recorded for it: the run stops, to be gone on with later.
+player waits and tries (`agents.backends.retry`). One table says what an answer means for the run
+(`agents.backends.openai.outcomes`). Where a server refuses every request, or gives no usable answer for a while, no
+decision is recorded: the run stops and can be resumed later.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class ServerBackend:
         """url: the base address, e.g. `http://127.0.0.1:8000/v1`. model: the served model's name.
 
         tokenizer: the folder of the model's tokenizer, for `text`. max_concurrent: requests in flight, of each
-        process. give_up_s: after so long without a usable answer to anybody, the server counts as gone. fields: what
-        this server calls fields of a request, or false for those that it refuses. system_role: what it calls the
-        system's role; `user` puts the system text before the first user message. check: whether `/models` is asked
-        before a run. extra: further fields of every request. name: the model's name in the log, where it is not the
-        served one. Raises ValueError.
+        process. give_up_s: after this time without a usable answer to any request, the server counts as gone. fields:
+        this server's names of request fields, or false for those that it refuses. system_role: its name of the system
+        role; `user` puts the system text before the first user message. check: whether `/models` is asked before a run.
+        extra: further fields of every request. name: the model's name in the log, where it is not the served one.
+        Raises ValueError.
         """
         if api not in APIS:
             raise ValueError(f"api = {api!r} is not known; there are: {', '.join(APIS)}")
@@ -83,7 +83,7 @@ class ServerBackend:
             float(give_up_s),
             check_fields(fields or {}),
         )
-        proxy_of(self._way.url)  # a proxy that cannot be used is told before anything starts
+        proxy_of(self._way.url)  # an unusable proxy is reported before anything starts
         self._tokenizer_folder = tokenizer
         self._system_role = system_role
         self._checked = check
@@ -93,7 +93,7 @@ class ServerBackend:
             know(api_key, "API key")
 
     def _reset(self) -> None:
-        """What each process has of its own."""
+        """Reset the state that each process has of its own."""
         self._connection: Connection | None = None
         self._tokenizer: Any = None
         self._control: frozenset[int] = frozenset()
@@ -112,9 +112,10 @@ class ServerBackend:
         self._reset()
 
     def check(self, usage: bool = False) -> None:
-        """Ask the server which models it serves. Raises BackendError where it does not answer or lacks ours.
+        """Ask the server which models it serves. Raises BackendError where it does not answer or lacks the configured
+        one.
 
-        usage: also ask for one answer, which has to say how many tokens it took: what a budget is kept by.
+        usage: also ask for one answer, which must report its token counts, since a budget needs them.
         """
         asked = check_server(self._way, self._served, models=self._checked, usage=usage)
         with ThreadPoolExecutor(1) as pool:  # whether or not this thread has an event loop that runs
@@ -189,7 +190,7 @@ class ServerBackend:
         )
 
     def _body(self, prompt: Prompt) -> tuple[dict[str, Any], int]:
-        """The request, and how many markers in its words were broken up."""
+        """The request's body, and how many markers in its text were broken up."""
         common = common_fields(self._served, prompt)
         if self.api == "chat":
             if not prompt.messages:
@@ -221,7 +222,7 @@ class ServerBackend:
         return common | {"prompt": words, "stop": stop} | self._extra, n
 
     def _words(self, ids: Sequence[int]) -> tuple[str, int]:
-        """Token ids as words, without the beginning of a sequence, which the server puts there itself."""
+        """Token ids as text, without the beginning-of-sequence token, which the server adds itself."""
         self._load()
         bos = self._tokenizer.bos_token_id
         return safe_text(self._tokenizer, [i for i in ids if i != bos], self._control)

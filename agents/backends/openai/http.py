@@ -12,20 +12,20 @@ import httpx
 import msgspec
 
 LONGEST_ANSWER = 16 * 2**20
-"""Bytes of an answer, unpacked, beyond which it is read no further."""
+"""Largest number of bytes, after decompression, that are read of an answer."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     headers: Mapping[str, str]
-    """Names in small letters."""
+    """Header names are in lower case."""
     body: bytes
 
 
 class NoAnswer(Exception):
-    """Nothing that can be read came back in time; says what happened."""
+    """No readable answer came back in time; the message says what happened."""
 
 
 async def exchange(

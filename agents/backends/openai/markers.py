@@ -1,9 +1,9 @@
-"""Control markers that words spell, broken up before they are sent to a server that would take them for control.
+"""Breaks up text that spells control markers, before it is sent to a server that would parse them as control tokens.
 
 A server that is sent words (`api = "text"` or `"chat"`) tokenises them itself, and most make control tokens of what
 spells one: a speech that holds `<|im_end|>` and `<|im_start|>system` would be a turn of its own. So a space is put
-after the first character of whatever is, or looks like, such a marker. What a server is sent as token ids needs none of
-this (`agents.llm.encoder`).
+after the first character of whatever is, or looks like, such a marker. Prompts sent as token ids do not need this
+(`agents.llm.encoder`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from agents.backends.base import Message
 
 THINKING = r"</?(?:think|thinking|thought|reasoning|seed:think)\s*>|\[/?THINK\]|◁/?think▷"
-"""Around a model's thinking; in its own earlier answers they stay, since templates look for them there."""
+"""Markers around a model's thinking; they stay in its own earlier answers, where templates look for them."""
 MARKERS = (
     r"<\|[^<>|\n]{1,64}\|>|<｜[^<>｜\n]{1,64}｜>"  # ChatML, Llama 3 and 4, Phi, GLM, gpt-oss; DeepSeek
     r"|</?s>|<(?:bos|eos|pad|unk|mask|cls|sep|sop|eop)>"
@@ -26,7 +26,7 @@ MARKERS = (
     r"|\[[gs]?MASK\]|</?(?:im_start|im_end|im_sep|tool_call|tool_response|tools|function_call)>"
     r"|<(?:extra_id|reserved|unused|special|fim)[_a-z]*_?\d*>|<(?:start|end)_header_id>"
 )
-"""Of the families of models whose templates are known."""
+"""Markers of the model families whose templates are known."""
 
 _ALL = re.compile(f"{MARKERS}|{THINKING}", re.IGNORECASE)
 _OWN = re.compile(MARKERS, re.IGNORECASE)

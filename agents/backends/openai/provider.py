@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from agents.backends.openai.client import ServerBackend
 
 OWN = ("api", "timeout_s", "give_up_s", "fields", "system_role", "check")
-"""The settings that are the client's; every other is a field of each request."""
+"""Settings of the client; every other setting becomes a field of each request."""
 
 
 def client_of(spec: Spec) -> ServerBackend:
-    """The client of a server, which has asked it nothing yet. Raises ValueError."""
+    """The client of a server; sends no request. Raises ValueError."""
     from agents.backends.openai.client import ServerBackend
 
     try:
@@ -33,7 +33,7 @@ def client_of(spec: Spec) -> ServerBackend:
 
 
 def check(spec: Spec) -> None:
-    """Whether the address, the key and the settings make sense; asks no server."""
+    """Check the address, the key and the settings, without a request to the server."""
     if spec.serve:
         from agents.backends.vllm import provider
         from agents.models.adapter import is_adapter

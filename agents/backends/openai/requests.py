@@ -1,4 +1,4 @@
-"""What a request to an OpenAI-compatible server says, and how it is said to servers that take other fields."""
+"""The fields of a request to an OpenAI-compatible server, and their names on servers with other fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Fields = Mapping[str, "str | bool"]
 """Field of a request -> what this server calls it; false: it is left out."""
 
 PROBE = "Answer with the word yes."
-"""What a probe asks: no server has a reason to refuse these words."""
+"""The words of a probe request, which no server has a reason to refuse."""
 MERGED = "user"
 """The system role's name where a server takes none: its text then begins the first user message."""
 
@@ -33,7 +33,7 @@ def check_fields(fields: Any) -> dict[str, str | bool]:
 
 
 def common_fields(served: str, prompt: Prompt) -> dict[str, Any]:
-    """What every request says."""
+    """The fields of every request."""
     sampling = prompt.sampling
     body: dict[str, Any] = {
         "model": served,
@@ -59,7 +59,7 @@ def messages_of(messages: Sequence[Message], system_role: str = "system") -> lis
 
 
 def probe_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The same request with harmless words: refused as well, it is not the words that are refused."""
+    """The same request with harmless words: if it is refused too, the words are not the reason."""
     probe = dict(body)
     if "messages" in probe:
         roles = [m["role"] for m in probe["messages"]]
@@ -73,7 +73,7 @@ def probe_of(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named(body: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
-    """The body under this server's names."""
+    """The body with this server's field names."""
     told = {}
     for name, value in body.items():
         called = fields.get(name, name)

@@ -30,7 +30,7 @@ LOOPBACK = "127.0.0.1"
 POLL_S = 0.25
 STOP_S = 20.0
 _OURS = ("model", "seed", "skip_tokenizer_init", "use_tqdm_on_load")
-"""Engine arguments that the server is not given as flags."""
+"""Engine arguments that are not passed to the server as flags."""
 
 
 def server_flags(arguments: dict[str, Any]) -> list[str]:
@@ -56,7 +56,7 @@ class VllmServer:
         """Use `start_server`."""
         self.process, self.url, self.served, self.log = process, url, served, log
         self.key = key
-        """Without it the server answers nobody."""
+        """The API key; without it the server refuses every request."""
 
     def __enter__(self) -> VllmServer:
         return self

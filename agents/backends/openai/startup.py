@@ -1,4 +1,4 @@
-"""What is asked of a server before a run: whether it serves the model, and whether it says what an answer took."""
+"""Checks of a server before a run: whether it serves the model, and whether it reports token counts."""
 
 from __future__ import annotations
 

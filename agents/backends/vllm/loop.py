@@ -30,10 +30,10 @@ class RawOutput(msgspec.Struct, frozen=True):
     finish_reason: str
     """`stop` or `length`."""
     first: dict[int, float] = {}
-    """Log-probabilities that were told for the first token, by token id."""
+    """Log-probabilities returned for the first token, by token id."""
 
     def read(self, ids: Sequence[int]) -> tuple[float, ...]:
-        """Those of some ids."""
+        """Log-probabilities of some ids as the first token."""
         return tuple(self.first[i] for i in ids)
 
 
@@ -61,7 +61,7 @@ class EngineLoop:
         self._lora = lora
         self.steps = 0
         self.busy_s = 0.0
-        """Seconds spent in the engine's own work; in the rest of the time there was nothing to do."""
+        """Seconds spent in engine steps; the engine was idle in the rest of the time."""
         self._arguments = arguments
         self._inbox: queue.SimpleQueue[_Ask | str | None] = queue.SimpleQueue()
         self._pending: dict[str, _Ask] = {}
@@ -138,7 +138,7 @@ class EngineLoop:
                 prompt = {"type": "token", "prompt_token_ids": list(item.ids)}
                 engine.add_request(item.request_id, prompt, item.params, lora_request=item.lora)
                 self._pending[item.request_id] = item
-            except ValueError as error:  # this request is unusable, the engine is well
+            except ValueError as error:  # this request is unusable, but the engine is fine
                 self._settle([(item, error)])
             self.busy_s += time.perf_counter() - began
 

@@ -1,4 +1,4 @@
-"""A LoRA adapter in a vLLM engine: what the engine is started with, and the row by which it shows that it is there."""
+"""A LoRA adapter in a vLLM engine: the engine's arguments, and the check that the adapter is applied."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from agents.backends.vllm.loop import EngineLoop
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that an engine can be made for."""
+"""Maximal ranks that an engine supports."""
 PROBE = tuple(range(4, 20))
-"""Token ids of the row that an adapter is tried on which does not say what it gave."""
+"""Token ids of the context on which an adapter without a saved row is checked."""
 
 
 def lora_arguments(folder: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def lora_arguments(folder: Path) -> dict[str, Any]:
 
 
 def lora_request(folder: Path) -> Any | None:
-    """What every request of such an engine carries; None for a whole model."""
+    """The LoRARequest of every request to such an engine; None for a whole model."""
     if not is_adapter(folder):
         return None
     from vllm.lora.request import LoRARequest

@@ -15,7 +15,7 @@ NAMES = {
     "tensor_parallel_size": "tensor_parallel",
     "VLLM_CPU_KVCACHE_SPACE": "kv_cache_gb",
 }
-"""vLLM's name -> ours, of what its messages and manuals name."""
+"""vLLM's names -> the project's setting names, for its messages."""
 FORBIDDEN = (
     *("trust_remote_code", "worker_cls", "worker_extension_cls", "logits_processors"),  # would run code
     *(
@@ -30,7 +30,7 @@ FORBIDDEN = (
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """What can be said about an engine. Everything else of vLLM goes through `extra`."""
+    """Settings of an engine. All other vLLM arguments go through `extra`."""
 
     device: str = "auto"
     """`cpu`, `gpu`, or `auto`: gpu when Ray sees one."""
@@ -64,7 +64,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
 
 
 def in_our_words(message: str) -> str:
-    """A message of vLLM with our keys beside its own names, and what to do where memory for the cache is short."""
+    """A message of vLLM with the project's setting names beside its own, and the remedy where cache memory is short."""
     found = [
         f"{theirs} is settings.{ours} here"
         for theirs, ours in NAMES.items()

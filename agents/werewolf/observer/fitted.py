@@ -1,9 +1,8 @@
 """A character fitted to other games by maximum likelihood: the policy behind the `fitted` observer.
 
-One `Style` for everybody. Rates (how often a werewolf accuses, a seer reports) are counted; weights (how sharply,
-how much the crowd is followed, partners spared) are climbed one coordinate at a time on the likelihood of all typed
-acts given the true roles. A share `lapse` of acts follows no policy, so that no act is impossible. Fit on training
-games only.
+One `Style` for everybody. Rates (how often a werewolf accuses, a seer reports) are counted; weights (sharpness,
+following of the crowd, sparing of partners) are fitted by coordinate ascent on the likelihood of all typed acts given
+the true roles. A share `lapse` of acts follows no policy, so that no act is impossible. Fit on training games only.
 """
 
 from __future__ import annotations
@@ -48,13 +47,13 @@ class Fitted(msgspec.Struct, frozen=True):
     lapse: float
     """Share of acts that follow no policy."""
     n_games: int
-    """Games that it was fitted on."""
+    """Number of games that it was fitted on."""
     nats: float
     """Mean log-likelihood of an act of those games."""
 
 
 class _Act(msgspec.Struct):
-    """One act in the true infoset of its actor."""
+    """One act, with the true information set of its actor."""
 
     scene: Scene
     infosets: InfoSets

@@ -12,7 +12,7 @@ from agents.werewolf.styles import CHARACTERS, STYLES, Style
 from games.werewolf.evidence import Evidence
 
 HUMAN, SEER, WOLF = 0, 1, 2
-"""What an infoset's policy depends on; all roles but seer and werewolf are HUMAN."""
+"""Kinds of information sets that policies distinguish; all roles but seer and werewolf are HUMAN."""
 
 Mix = Mapping[str | Style, float]
 """A prior over characters: names of `agents.werewolf.styles.STYLES`, `random`, or styles of one's own -> weight."""
@@ -76,7 +76,7 @@ class Scene:
         self.accused = np.array(seen.accusations, dtype=float)
         hostile = self.accused + np.array(seen.ballots, dtype=float)
         self.crowd = np.array(seen.today, dtype=float)
-        """Today's accusations as they count for those who follow the crowd."""
+        """Weights of today's accusations for characters that follow the crowd."""
         self.today = self.crowd
         if rung < 4:
             self.crowd = np.zeros(seen.n)
@@ -90,7 +90,7 @@ class Scene:
         self._hostile = hostile
         self._weighed: list[tuple[int, dict[int, bool], bool]] = []
         self.public_reports = np.zeros(seen.n)
-        """What reports alone make of each seat in the eyes of one who was told nothing."""
+        """Suspicion of each seat from reports alone, for a seat that was told nothing."""
         if rung >= 3:
             for reporter, subjects in self.reports.items():
                 refuted = seen.revealed[reporter] not in (None, "seer") or any(
@@ -103,7 +103,8 @@ class Scene:
                     self.public_reports[s] += 1.5 if wolf else -1.5
 
     def base(self, me: int, kind: int) -> np.ndarray:
-        """Suspicion `(n,)` of each seat in the eyes of seat `me`, without the crowd and without what it was told."""
+        """Suspicion `(n,)` of each seat for seat `me`, without the crowd's accusations and without what `me` was
+        told."""
         score: np.ndarray = self._relations + 0.7 * self._hostile[:, me]
         rivals = int(self.claims_seer.sum())
         for reporter, subjects, refuted in self._weighed:
@@ -120,8 +121,8 @@ class Scene:
 
 
 class Sequences(msgspec.Struct):
-    """In which order a seer may have inspected the seats of each of its infosets. A report of several results at once
-    tells them in that order, so seats that it has reported already are left out."""
+    """Orders in which a seer may have inspected the seats of each of its information sets. A report of several results
+    gives them in that order, so seats that it has reported already are left out."""
 
     of: np.ndarray
     """The seer row, counted from the first `(n_sequences,)`."""

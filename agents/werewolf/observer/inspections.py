@@ -86,7 +86,7 @@ def _gathered(
     order, results = order[possible], results[possible]
     ll = likelihoods(order)
     fine = ll.max(0, initial=-np.inf) > -np.inf
-    if not fine.all():  # histories that no character has
+    if not fine.all():  # histories that have probability zero under every character
         order, results, ll = order[fine], results[fine], ll[:, fine]
     code = code[order]
     start = infosets.seer

@@ -10,9 +10,8 @@
     rung 4  others     also the crowd: who follows the accusations of today, and who stands against them. All of it:
                        the exact observer.
 
-Rung 1 is exact for what it looks at. Rungs 2 and 3 evaluate the same policies with the deeper terms left out, so they
-are not the best possible readers of their evidence; they are what a reader would be to whom the deeper terms do
-not occur.
+Rung 1 is exact for the evidence that it uses. Rungs 2 and 3 evaluate the same policies without the deeper terms, so
+they are not the best possible readers of their evidence; they are readers that do not consider the deeper terms.
 """
 
 from __future__ import annotations

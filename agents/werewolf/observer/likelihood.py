@@ -17,8 +17,8 @@ from games.records import NOBODY, SpeechAct
 
 
 def lean(c: Characters, scene: Scene, infosets: InfoSets, me: int) -> np.ndarray:
-    """Whom each infoset would turn against `(n_styles, n_infosets, n)`: the scores behind accusations and ballots,
-    without a werewolf's mercy for its partners."""
+    """Scores `(n_styles, n_infosets, n)` of each seat for accusations and ballots, without a werewolf's sparing of its
+    partners."""
     base = np.empty((3, scene.n))
     base[HUMAN] = scene.base(me, HUMAN)
     base[SEER] = scene.base(me, SEER) if len(infosets.kind) > infosets.seer else 0.0
@@ -41,7 +41,7 @@ Parsed = tuple[bool, tuple[tuple[int, bool], ...], str, int, bool]
 
 
 def parse(acts: Sequence[SpeechAct]) -> Parsed | None:
-    """A speech in the grammar of the scripted players; None where they never say such a thing."""
+    """A speech parsed by the grammar of the scripted players; None where they never say it."""
     i = 0
     claim = bool(acts) and acts[0].kind == "claim_role"
     if claim:

@@ -27,11 +27,11 @@ from agents.werewolf.observer.worlds import Worlds
 from games.werewolf.config import WerewolfConfig
 
 FACTORED = ("werewolf", "seer", "doctor", "witch", "mason")
-"""Roles whose factor is not that of a plain human."""
+"""Roles whose factor differs from a plain human's."""
 
 
 IMPOSSIBLE = -1e200
-"""Stands for log 0 where it is multiplied; a log-weight below half of it is no weight."""
+"""Finite stand-in for log 0 in products; a log-weight below half of it counts as zero weight."""
 
 
 def log_sum(x: np.ndarray, axis: int) -> np.ndarray:
@@ -125,7 +125,7 @@ class LogWeights:
         )  # fmt: skip
 
     def _take(self, rows: np.ndarray) -> None:
-        """Look only at these worlds from now on."""
+        """Keep only these worlds."""
         w = self.worlds
         self.rows = rows
         self.assignments, self.onehot = w.assignments[rows], w.onehot[rows]
@@ -141,7 +141,7 @@ class LogWeights:
         }
 
     def _may_show(self) -> np.ndarray:
-        """Of `shown` those that the worlds that are left have."""
+        """The entries of `shown` that occur in the remaining worlds."""
         there = np.zeros(len(self.shown), dtype=bool)
         there[self.shown_of] = True
         return self.shown[there]
@@ -207,7 +207,7 @@ class LogWeights:
         self.nights.fall(scene)
 
     def refresh(self) -> None:
-        """Take in new paths of the nights."""
+        """Update the factors with new paths of the nights."""
         n_paths = len(self.nights.paths)
         self.doctor = np.zeros((self.worlds.n, n_paths))
         self.witch = np.zeros((self.worlds.n, n_paths))
@@ -216,7 +216,7 @@ class LogWeights:
         self._packs()
 
     def _refresh(self, seat: int) -> None:
-        """Take in the infosets of a seat."""
+        """Update the factors with the information sets of a seat."""
         worlds, infosets = self.worlds, self.infosets[seat]
         mixed = infosets.ll + self.c.log_prior[seat][:, None]
         end, start = 2 + len(infosets.packs), infosets.seer
@@ -236,7 +236,7 @@ class LogWeights:
             best = best if np.isfinite(best) else 0.0
             with np.errstate(divide="ignore"):
                 self.seer[seat] = np.log(np.exp(total[start:] - best) @ fits) + best
-        else:  # no seer can have done what it did
+        else:  # no seer can have acted so
             self.seer[seat] = -np.inf
         self._hidden(seat)
 

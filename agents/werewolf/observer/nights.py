@@ -1,4 +1,4 @@
-"""What may have happened in the nights: hidden choices of werewolves, doctor, witch and seer, and how likely each is.
+"""Hidden choices of the nights, by werewolves, doctor, witch and seer, and their probabilities.
 
 A path is one explanation of all nights so far: each night's target, whether the doctor stood before it, whether the
 witch healed it, whom she poisoned. Given a path the factors of different seats are independent, so a world's weight is
@@ -20,7 +20,7 @@ from games.records import NOBODY
 from games.werewolf.config import WerewolfConfig
 
 MAX_PACK_STATES = 30_000_000
-"""Numbers in the table of (pack, characters of its werewolves) times seats that are refused above this."""
+"""Largest number of entries in the table of (pack, characters of its werewolves, seat); larger ones are refused."""
 
 
 class Path(msgspec.Struct, frozen=True):
@@ -72,12 +72,12 @@ class Nights:
         self._scene: Scene | None = None
 
     def fall(self, scene: Scene) -> None:
-        """Keep the evidence at nightfall: the night's choices are weighed on it once the dead are known."""
+        """Keep the evidence at nightfall: the night's choices are weighed with it once the dead are known."""
         self._scene = scene
 
     @property
     def open(self) -> bool:
-        """Whether a night waits for its dead."""
+        """Whether a night's dead are not known yet."""
         return self._scene is not None
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -218,7 +218,7 @@ class Nights:
         return out
 
     def _scores(self, scene: Scene, me: int) -> np.ndarray:
-        """Suspicion `(n_styles, n)` in the eyes of a human who was told nothing."""
+        """Suspicion `(n_styles, n)` of each seat for a human who was told nothing."""
         return self.c["follow"][:, None] * scene.crowd + scene.base(me, HUMAN)
 
     def _witches(self, scene: Scene, parents: list[int], paths: list[Path]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whom a pack of werewolves kills, given how each of its members chooses."""
+"""The night-kill target distribution of a pack, given the choice distribution of each member."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Observer(Reader):
 
     @property
     def prior(self) -> str:
-        """In words, the prior over the players' characters that this observer's beliefs rest on."""
+        """The observer's prior over the players' characters, in words."""
         if not self.rung:
             return "no characters: behaviour is not counted"
         if self.kind == "fitted":
@@ -86,7 +86,7 @@ class Observer(Reader):
     # --- stating beliefs --------------------------------------------------------------------------------------
 
     def weights(self) -> np.ndarray:
-        """Weight `(n_worlds, n_paths)` of each possible world to one who knows only what is public, largest 1."""
+        """Weight `(n_worlds, n_paths)` of each possible world given public information alone, largest 1."""
         if self._cache is None:
             log = self.world_weights.log_weights()
             top = log.max(initial=-np.inf)
@@ -100,7 +100,7 @@ class Observer(Reader):
         return self._cache
 
     def weights_of(self, viewer: int) -> np.ndarray:
-        """Weight `(n_worlds, n_paths)` of each world to a seat; its own acts tell it nothing that it did not know.
+        """Weight `(n_worlds, n_paths)` of each world to a seat; its own acts are no evidence for it.
 
         Raises ValueError where no record has told the seat its role: its private events were not among the records.
         """

@@ -26,11 +26,11 @@ LEAVES = ("death", "exile", "shoot")
 
 
 class Impossible(ValueError):
-    """A record that no world explains; the message says which and what to do."""
+    """A record that has probability zero in every world; the message says which and gives the remedy."""
 
 
 class Reader:
-    """What an observer has taken in: the factors of every world, and what each viewer was told (see `Observer`)."""
+    """State of an observer: the factors of every world, and what each viewer was told (see `Observer`)."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Reader:
         return True
 
     def _tell(self, viewer: int, e: Event) -> None:
-        """What a private event tells its viewer."""
+        """Update with what a private event tells its viewer."""
         kind, target = e.kind, e.target
         a, w = self.world_weights.assignments, self.world_weights.worlds
         ok: np.ndarray | None = None
@@ -134,7 +134,7 @@ class Reader:
         self.world_weights.restrict(possible)
 
     def _settle(self, e: Event) -> None:
-        """Draw the conclusions that waited for this event: all of the night's dead are known, the game goes on."""
+        """Apply updates that waited for this event: all of the night's dead are known, or the game has moved on."""
         if self._dead is not None and e.kind != "death":
             paths = self.world_weights.nights.paths
             keep = [x for x, p in enumerate(paths) if p.dead == self._dead]
@@ -189,7 +189,7 @@ class Reader:
             self._left.append(target)
 
     def _deed(self, e: Event, actor: int) -> None:
-        """A public act of a seat."""
+        """Update with a public act of a seat."""
         living = np.flatnonzero(self.seen.alive).tolist()
         target = NOBODY if e.target is None else e.target
         if e.kind == "shoot":

@@ -76,7 +76,7 @@ def _average(
 
 
 def _cell_keys(observer: Observer, role: str, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a seat of `role` can tell apart: a key of each world and a key of each path."""
+    """Keys of each world and of each path; a seat of `role` cannot distinguish worlds and paths with equal keys."""
     f = observer.world_weights
     rows, paths = np.zeros(len(own), dtype=np.int64), f.nights.paths
     if role == "mason":
@@ -111,7 +111,7 @@ def _seer(
     some = np.isfinite(own_factor)
     if not some.any():
         return np.zeros((len(p), observer.n))
-    # In its infoset its own acts tell it nothing.
+    # In its own information set its acts are no evidence.
     w = np.where(some, w, 0.0) * np.exp(np.where(some, own_factor[some].min() - own_factor, 0.0))
     u = infosets.ll[:, start:] + f.c.log_prior[j][:, None]
     top = u.max()

@@ -50,12 +50,12 @@ def trajectories(observer: Observer, records: Iterable[Record], second_order: bo
 
 
 class Shift(msgspec.Struct, frozen=True):
-    """What one utterance did to one listener's belief, beside what the speaker could have said instead."""
+    """The change of one listener's belief by an utterance, and by alternatives that the speaker could have said."""
 
     before: np.ndarray
     """The listener's probability `(n_seats,)` that each seat is a werewolf, before the utterance."""
     after: np.ndarray
-    """And after it."""
+    """The same after the utterance."""
     alternatives: np.ndarray
     """After each alternative `(n_alternatives, n_seats)`; NaN for one that has probability zero."""
     nats: float
@@ -69,7 +69,7 @@ class Shift(msgspec.Struct, frozen=True):
     def advantage(self, seats: Sequence[int]) -> float:
         """How much less suspect `seats` are on average than after the average alternative.
 
-        With a faction's seats this is what the utterance gained for the faction. NaN without a possible alternative.
+        With a faction's seats this is the faction's gain from the utterance. NaN without a possible alternative.
         """
         possible = self.alternatives[~np.isnan(self.alternatives).any(1)]
         if not len(possible):

@@ -1,1 +1,1 @@
-"""What the small thinking model of Werewolf learns from: games with private lines that the exact observer dictates."""
+"""Training material of the small thinking model of Werewolf: games with private lines by the exact observer."""

@@ -1,8 +1,8 @@
-"""What the exact observer lets a seat think at a point of a game: evidence one item at a time, then the belief.
+"""A seat's private line at a point of a game, from the exact observer: evidence item by item, then the belief.
 
-The observer's log-odds that a player is a werewolf are followed for every viewer from event to event. What changes
-between one event that the viewer sees and its next is put down to the first of the two, so a viewer's changes add up
-to all that it has learned since the roles were dealt.
+The observer's log-odds that a player is a werewolf are followed for every viewer from event to event. The change
+between one event that the viewer sees and the next is attributed to the first of the two, so a viewer's changes add up
+to all that it has learned since the deal.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """One game as the exact observer reads it."""
+    """One game as followed by the exact observer."""
 
     moments: list[Moment]
     expected: Expected

@@ -1,12 +1,11 @@
 """Training text of the thinking model: seats' views of games, and what a seat thinks before decisions of its own.
 
-A thought stands on a fork of the view: it is never part of what is read later. Behind it come the decision, with the
-targets that it has without any thought (what the seat's player might have done, weighed by the exact belief), and
-questions for the seat's belief. Both have targets that do not depend on what was written.
+A thought is on a fork of the view: no later text contains it. After it come the decision, with the same targets as
+without a thought (its player's distribution, with advantage weights from the exact belief), and questions for the
+seat's belief. Both have targets that do not depend on the written thought.
 
-Behind it stands also the belief a second time, in another order, with the exact observer's numbers as targets: to find
-in a line what it says of one player is a skill of its own, which the few nats that it saves in decisions are slow to
-teach.
+The belief follows a second time in another order, with the exact observer's numbers as targets: looking up one player
+in a line is a skill of its own, which the small loss reduction in decisions teaches slowly.
 """
 
 from __future__ import annotations
