@@ -1,4 +1,4 @@
-"""Analysis of run folders: what players know, say and represent, held against the truth.
+"""Analysis of run folders: what players know, say and represent, compared with the truth.
 
     import analysis
     from harness import load_run
@@ -61,7 +61,7 @@ def targets(run: Any, settings: Settings | None = None) -> list[Target]:
 
 
 def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | Skipped:
-    """The probe, everything that stands beside it, and the five rungs of one target."""
+    """The probe, its baselines, and the five rungs of one target."""
     from analysis.evaluation.evaluate import evaluate as evaluate_one
     from analysis.stats.threads import one_thread
 

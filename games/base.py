@@ -230,7 +230,8 @@ class Game(Protocol):
         ...
 
     def restore(self, data: bytes | str) -> Any:
-        """The state of a snapshot; `restore(snapshot(state)) == state`. Raises ReplayError where the data is none."""
+        """The state of a snapshot; `restore(snapshot(state)) == state`. Raises ReplayError for data that is not a
+        snapshot."""
         ...
 
     def seats(self, config: Any, records: Sequence[Record]) -> list[SeatFacts]:

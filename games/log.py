@@ -23,7 +23,7 @@ def dumps(records: Iterable[Record]) -> bytes:
 
 
 def loads(data: bytes) -> list[Record]:
-    """The records of JSON lines. Raises ReplayError, naming the line that is none."""
+    """The records of JSON lines. Raises ReplayError, naming the first line that is not a record."""
     out: list[Record] = []
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
         try:

@@ -158,7 +158,7 @@ class Turns:
         self.closer = encoder.template(self.markers.closer)
         opener = encoder.template(self.markers.opener)
         self.n_opener = len(opener) if opener and self.ask[-len(opener) :] == opener else 0
-        """So many tokens at the end of `ask` open thinking."""
+        """Number of tokens at the end of `ask` that open thinking."""
         eos = encoder.tokenizer.eos_token_id
         first = self.answered[0] if self.answered else None
         self._channels = bool(self.markers.closer) and not self.markers.opener

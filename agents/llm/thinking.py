@@ -92,7 +92,7 @@ def inner(text: str, thinking: Thinking | None = None) -> tuple[int, int]:
 
 
 def closing(text: str, thinking: Thinking | None = None) -> int | None:
-    """The character at which the first mark stands that ends thinking, None where there is none."""
+    """The index of the first mark that ends thinking, in characters; None without one."""
     found = [m.start() for m in (_marks(thinking or Thinking())[1].search(text), _TURN_END.search(text)) if m]
     return min(found, default=None)
 

@@ -37,8 +37,8 @@ class TranscriptPlayer:
     (`"constrained"` does so at once, `"free"` never). What is left is the game's legal fallback, by the policy
     `fallback`, and the decision says so.
 
-    Where `thinks` says so, it first writes a private line (`agents.llm.written.line`). The decision is asked for
-    behind it; later prompts do not hold it, so each decision logs its full prompt.
+    Where `thinks` says so, it first writes a private line (`agents.llm.written.line`). The decision is asked for after
+    it; later prompts do not contain it, so each decision logs its full prompt.
     """
 
     multi_step = False
@@ -133,7 +133,7 @@ class TranscriptPlayer:
         return [Question(prompt, choices, tuple(fork.spans))]
 
     def asked(self, context: Context, observation: Observation) -> Context:
-        """The context with the request behind it."""
+        """The context followed by the request."""
         builder, request = self.builder(observation), observation.request
         builder.read(observation.records)
         builder.write(context, question_of(builder.text, request, builder.words), "question", request.seat)

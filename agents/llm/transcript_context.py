@@ -1,8 +1,8 @@
 """The token context of one seat in `transcript` style: append-only, rebuilt from records alone.
 
 A context is the beginning-of-sequence token, then one line for each record that the seat may see, then the question.
-The seat's own decisions stand in it token for token as they were emitted, so each prompt extends the seat's previous
-prompt and output, and a prefix cache serves everything but the newest lines.
+The context holds the seat's own decisions token for token as emitted, so each prompt extends the seat's previous prompt
+and output, and a prefix cache covers everything but the newest lines.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Context(msgspec.Struct):
 
 
 def mention_spans(text: str, offsets: Offsets, at: int, names: Sequence[str]) -> list[Span]:
-    """A span for each time that a player's name stands in the text, whose first token has index `at`."""
+    """A span for each mention of a player's name in the text, whose first token has index `at`."""
     found = []
     for seat, name in enumerate(names):
         if name not in text:  # far quicker than a search that finds nothing

@@ -90,7 +90,7 @@ def _environment(clock: str | None) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(jinja2.ext.Extension):
-        """`{% generation %}`: marks what the assistant says, which nobody asks for here."""
+        """`{% generation %}` marks the assistant's text; the mark is ignored here."""
 
         tags = {"generation"}  # noqa: RUF012 - jinja2's own form
 

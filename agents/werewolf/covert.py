@@ -92,7 +92,7 @@ class Code(msgspec.Struct, frozen=True):
         return chance.uniform(chance.key(self.key, "covert rate " + " ".join(names), day, seat)) < self.rate
 
     def symbol_of(self, action: Action) -> int | None:
-        """The symbol that stands in the carrier of a speech; None where it is empty."""
+        """The symbol in the carrier of a speech; None where the carrier is empty."""
         if self.carrier == "opener":
             return next((i for i, opener in enumerate(OPENERS) if action.text.startswith(opener)), None)
         if self.carrier == "silence":

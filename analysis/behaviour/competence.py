@@ -63,7 +63,7 @@ def agents_table(
 
 
 def naming_of(game: Game) -> Naming:
-    """What a seat's ballots are in this game; where no decision names a seat, ballots of nobody."""
+    """How this game's ballots name seats; a game without such decisions gets an empty `Naming`."""
     reading = game.reading(game.configure())
     namings = list(reading.namings.values()) if reading is not None else []
     return namings[0] if namings else Naming(True, "ballots", "were right")

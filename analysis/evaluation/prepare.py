@@ -141,7 +141,7 @@ def with_columns(beliefs: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def drawn(logs: Logs, most: int, seed: int) -> Logs:
-    """At most so many of the games, at random."""
+    """At most `most` of the games, drawn at random."""
     if len(logs) <= most:
         return logs
     kept = np.random.default_rng(seed).choice(len(logs), most, replace=False)

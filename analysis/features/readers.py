@@ -24,7 +24,7 @@ from analysis.stats.moments import Doubles
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 """Ridge penalties per row, in standardised columns."""
 KS = tuple(2**i for i in range(10))
-"""1, 2, 4, ..., 512: so many of the best columns."""
+"""Numbers k of best columns: 1, 2, 4, ..., 512."""
 
 
 @dataclass(frozen=True)

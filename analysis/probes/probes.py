@@ -61,7 +61,7 @@ class ProbeResult:
     chosen_penalty: tuple[float, ...]
     n_games: int
     training: Doubles
-    """`(TRAINING_DRAWS,)`: by how much `auroc` moves when the training games are drawn anew, on average 0
+    """`(TRAINING_DRAWS,)`: deviations of `auroc` when the training games are redrawn, with mean 0
     (`analysis.stats.training_variance`). Zeros for `mass_mean` and `lda`, whose uncertainty is that of the
     test games alone."""
     nested: Nested
@@ -80,7 +80,7 @@ MOST_FACTORISED = 200_000_000
 class Factorised:
     """The factorised training sets of some layers, by the folds left out, for all probes of the same rows and labels.
 
-    They are kept where all of them together are at most `MOST_FACTORISED` bytes, else made anew for every probe.
+    They are kept where all of them together have at most `MOST_FACTORISED` bytes, else computed again for every probe.
     """
 
     def __init__(self, layers: Sequence[NDArray[Any]], labels: Doubles, folds: Folds) -> None:

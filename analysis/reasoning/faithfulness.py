@@ -110,7 +110,7 @@ WRITING: dict[str, Any] = {
 
 def writing(r: Reasonings, n_boot: int = 2000, seed: int = 0) -> pl.DataFrame:
     """What arms that change the player's settings (being told that the reasoning is read, notes hidden or shown) do to
-    reasoning that is written anew under them, and to the decision after it (schema `WRITING`)."""
+    reasoning that is generated again under them, and to the decision after it (schema `WRITING`)."""
     facts = {m["moment"]: m for m in r.moments.iter_rows(named=True)}
     whole: dict[tuple[int, str], dict[str, Any]] = {}
     for part in r.rollouts.filter(pl.col("k") == 0).partition_by("moment", "arm", maintain_order=True):

@@ -23,7 +23,7 @@ class Part:
 
     @property
     def shown(self) -> bool:
-        """Whether more than a note stands in it."""
+        """Whether it has more than a note."""
         return any(one is not None for one in (self.table, self.figure, self.cards))
 
 
@@ -57,7 +57,7 @@ class Block:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing but notes stands in it."""
+        """Whether it has only notes."""
         return not any(part.shown for part in self.parts)
 
     def take(self, other: Block, fold: str = "") -> None:

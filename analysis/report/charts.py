@@ -192,5 +192,5 @@ def strip(tokens: pl.DataFrame, label: str) -> str | Drawing:
 
 
 def _plain(text: str) -> str:
-    """Text that may stand in a Vega expression."""
+    """Text escaped for a Vega expression."""
     return "".join(c for c in text if c.isalnum() or c in " ,_-.")

@@ -143,7 +143,7 @@ def _auroc_axis(low: float = 0.4, high: float = 1.0) -> alt.Scale:
 
 
 def forest(scores: pl.DataFrame, label: str) -> str | Drawing:
-    """AUROC of the probe and of everything that stands beside it, intervals over games.
+    """AUROC of the probe and of its baselines, intervals over games.
 
     Columns: name, kind, auroc, low, high, ordered as they are to be shown.
     """

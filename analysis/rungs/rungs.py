@@ -7,7 +7,7 @@
                    changed it (the causal table)
 5 more than public it adds to an ideal reader of all that the viewer was shown: an alarm, not a success
 
-The ladder is climbed from below: a rung counts towards `reached` when those under it hold. Rung 5 is none of them.
+The ladder is climbed from below: a rung counts towards `reached` when those under it hold. Rung 5 does not count.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Evidence:
     parted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PARTED))
     explained: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EXPLAINED))
     no_use: str = ""
-    """Why no choice was held against the beliefs."""
+    """Why choices were not compared with the beliefs."""
     causal: Causal = ""
     """Whether choices changed where an experiment changed the belief."""
     beyond: Interval = NONE
@@ -203,7 +203,8 @@ def increment(e: Evidence) -> Interval:
 
 
 def used(e: Evidence) -> Interval:
-    """What the represented belief adds to the surface in explaining votes; `NONE` where nothing was held against it."""
+    """What the represented belief adds to the surface in explaining votes; `NONE` where no votes were compared with
+    it."""
     row = e.explained.filter(belief="represented")
     return (
         NONE

@@ -174,8 +174,8 @@ def interval(
 ) -> Interval:
     """Expanded percentile interval of bootstrap `samples` over `n_games` games, and the two-sided p against `null`.
 
-    Percentile intervals of few games are too narrow: the spread of a resample is short by (n-1)/n, and normal tails
-    stand where Student's belong. The quantiles are taken further out so that the mean's interval would be Student's
+    Percentile intervals of few games are too narrow: the variance of a resample is too small by (n-1)/n, and its tails
+    are normal instead of Student's. The quantiles are taken further out so that the mean's interval would be Student's
     (Hesterberg 2015, "What teachers should know about the bootstrap", section 3.2); p follows by the same map.
     """
     draws = np.asarray(samples, dtype=float)

@@ -2,7 +2,7 @@
 
 A bootstrap of the test games takes the fits as given, so its interval is too narrow: without a signal, the score of
 game i under a fit on game j equals that of j under a fit on i, so every pair counts twice and the standard error is too
-small by the square root of 2 (a degenerate U-statistic). Here the training games are drawn anew; the refit is one
+small by the square root of 2 (a degenerate U-statistic). Here the training games are redrawn; the refit is one
 Newton step from the fit at hand, with the residuals of a fit without the game (the cluster jackknife, CR3: Bell and
 McCaffrey 2002). Both parts are added as if independent, which is exact for the degenerate statistic.
 
@@ -50,7 +50,7 @@ class FoldFit:
 def training_draws(
     fits: Sequence[FoldFit], labels: Doubles, folds: Folds, games: ArrayLike, logistic: bool = True
 ) -> Doubles:
-    """How the AUROC of out-of-fold scores moves when the games that they were trained on are drawn anew.
+    """How the AUROC of out-of-fold scores varies when their training games are redrawn.
 
     Layer and penalty stay as they are. `fits` are one a fold; `labels` and `games` are `(n_rows,)`. Returns
     `(TRAINING_DRAWS,)` deviations from their mean. Draws are the same for every probe of the same games, so

@@ -62,7 +62,7 @@ class Avalon:
 
     @staticmethod
     def restore(data: bytes | str) -> State:
-        """The state of a snapshot. Raises ReplayError where the data is none or its rules are refused."""
+        """The state of a snapshot. Raises ReplayError for data that is not a snapshot, or whose rules are refused."""
         return restore(data, build, rules.start)
 
     @staticmethod

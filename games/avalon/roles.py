@@ -20,7 +20,7 @@ TEAM_SIZES: Final = {
 }
 """How many go on each mission, by the number of players; the published table."""
 TWO_FAILS_FROM: Final = 7
-"""With so many players or more, the fourth mission fails only by two failures."""
+"""Number of players from which the fourth mission fails only by two failures."""
 N_EVIL: Final = {5: 2, 6: 2, 7: 3, 8: 3, 9: 3, 10: 4}
 """How many are evil in the published game, by the number of players."""
 
@@ -33,8 +33,8 @@ def side_of(role: str) -> str:
 def shown(viewer: str, other: str) -> str | None:
     """What a holder of the role `viewer` is shown of another player's card at the deal; None for nothing.
 
-    Evil knows evil, but for Oberon, who knows nobody and whom nobody of them knows. Merlin is shown evil but for
-    Mordred. Percival is shown Merlin and Morgana alike, both as `merlin`.
+    Evil players know each other, except Oberon, who knows nobody and is unknown to them. Merlin is shown all evil
+    players except Mordred. Percival is shown Merlin and Morgana alike, both as `merlin`.
     """
     if viewer == "merlin":
         return "evil" if other in EVIL and other != "mordred" else None

@@ -42,7 +42,7 @@ def is_evil(deck: tuple[str, ...]) -> Array:
 
 
 def n_failures_allow(deck: tuple[str, ...], team: Sequence[int], n_failures: int) -> Array:
-    """(n_deals,) bool: in which deals so many of a team can have played failure; good players cannot."""
+    """(n_deals,) bool: in which deals a team can have played `n_failures` failures; good players play none."""
     return np.asarray(is_evil(deck)[:, list(team)].sum(1) >= n_failures)
 
 

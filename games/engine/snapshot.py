@@ -38,8 +38,8 @@ def snapshot(state: State) -> bytes:
 
 
 def restore(data: bytes | str, build: Callable[..., Any], start: Callable[..., Any]) -> State:
-    """The state of a snapshot, by a game's `build` (settings -> configuration) and `start`. Raises ReplayError where
-    the data is none or its rules are refused."""
+    """The state of a snapshot, by a game's `build` (settings -> configuration) and `start`. Raises ReplayError for data
+    that is not a snapshot, or whose rules are refused."""
     try:
         found = msgspec.json.decode(data, type=Snapshot)
         state: State = start(build(**found.config), found.first_seed, found.roles)[0]

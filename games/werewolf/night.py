@@ -19,7 +19,7 @@ class Night(msgspec.Struct, gc=False):
     """The werewolves who choose the night-kill target."""
     agreed: int = NOBODY
     """The target on which the werewolves' channel agreed; it needs no vote."""
-    prey: int = NOBODY
+    kill_target: int = NOBODY
     """The target of the werewolves."""
     protected: tuple[int, ...] = ()
     poisoned: tuple[int, ...] = ()
@@ -46,7 +46,7 @@ def night(m: Moderator) -> Rules:
         if wave == ("chat",):
             if mode != "inspect_only":
                 proposing = config.chat_until_agree and mode == "full"
-                tonight.agreed = yield from chat(m, prey_options(m) if proposing else ())
+                tonight.agreed = yield from chat(m, kill_options(m) if proposing else ())
             continue
         acts: tuple[str, ...] = wave
         if mode != "full":
@@ -61,8 +61,8 @@ def night(m: Moderator) -> Rules:
 def fixed(m: Moderator) -> Night:
     """A night in which nobody chooses: the target is drawn among plain villagers, and seers are shown werewolves."""
     tonight = Night(())
-    tonight.prey = m.pick(m.living("villager"), "kill")
-    m.emit("prey", m.pack, target=tonight.prey)
+    tonight.kill_target = m.pick(m.living("villager"), "kill")
+    m.emit("prey", m.pack, target=tonight.kill_target)
     for seer in m.living("seer"):
         target = m.pick(m.pack, "shown")
         m.inspected[seer] += (target,)
@@ -70,7 +70,7 @@ def fixed(m: Moderator) -> Night:
     return tonight
 
 
-def prey_options(m: Moderator) -> tuple[int, ...]:
+def kill_options(m: Moderator) -> tuple[int, ...]:
     """The seats that the werewolves may choose tonight."""
     if m.config.kill_targets == "anyone":
         return m.present
@@ -109,11 +109,11 @@ def act(m: Moderator, tonight: Night, acts: Sequence[str]) -> Rules:
             done(m, tonight, decision)
     if "night_kill" in acts and (kills or tonight.agreed != NOBODY):
         tied, _ = leaders(kills)
-        tonight.prey = m.pick(tied, "kill") if tied else tonight.agreed
-        m.emit("prey", m.pack, target=tonight.prey)
+        tonight.kill_target = m.pick(tied, "kill") if tied else tonight.agreed
+        m.emit("prey", m.pack, target=tonight.kill_target)
         told = tuple([i for i in m.living("witch") if m.heals[i]])
-        if told and tonight.prey != NOBODY:
-            m.emit("attacked", told, target=tonight.prey)
+        if told and tonight.kill_target != NOBODY:
+            m.emit("attacked", told, target=tonight.kill_target)
 
 
 def asked(m: Moderator, tonight: Night, act: str) -> list[Request]:
@@ -130,8 +130,8 @@ def targets(m: Moderator, tonight: Night, act: str, seat: int) -> tuple[int, ...
     """On whom a seat may act tonight."""
     config, living = m.config, m.present
     if act == "night_kill":
-        prey = prey_options(m) if tonight.agreed == NOBODY else ()
-        return (*prey, NOBODY) if prey and config.kill_abstain else prey
+        choices = kill_options(m) if tonight.agreed == NOBODY else ()
+        return (*choices, NOBODY) if choices and config.kill_abstain else choices
     if act == "inspect":
         seen = m.inspected[seat] if not config.seer_repeats else ()
         return tuple([i for i in living if i != seat and i not in seen])
@@ -139,7 +139,7 @@ def targets(m: Moderator, tonight: Night, act: str, seat: int) -> tuple[int, ...
         options = living if config.doctor_self else without(living, seat)
         return options if config.doctor_repeats else without(options, m.last_protected[seat])
     if act == "heal":
-        return (tonight.prey, NOBODY) if m.heals[seat] and tonight.prey != NOBODY else ()
+        return (tonight.kill_target, NOBODY) if m.heals[seat] and tonight.kill_target != NOBODY else ()
     return (*without(living, seat), NOBODY) if m.poisons[seat] else ()
 
 
@@ -170,11 +170,11 @@ def dawn(m: Moderator, tonight: Night) -> Rules:
     m.phase = "day"
     m.last_speaker, m.mentioned = NOBODY, ()
     dead = set(tonight.poisoned)
-    if tonight.prey != NOBODY:
-        if tonight.prey in tonight.protected or tonight.healed:
-            m.emit("saved", MODERATOR, target=tonight.prey)
+    if tonight.kill_target != NOBODY:
+        if tonight.kill_target in tonight.protected or tonight.healed:
+            m.emit("saved", MODERATOR, target=tonight.kill_target)
         else:
-            dead.add(tonight.prey)
+            dead.add(tonight.kill_target)
     m.emit("phase", value="day")
     for seat in sorted(dead):
         m.emit("death", target=seat, value=shown_role(m.roles[seat], m.config.reveal_night))

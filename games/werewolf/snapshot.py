@@ -40,7 +40,7 @@ def snapshot(state: State) -> bytes:
 
 
 def restore(data: bytes | str) -> State:
-    """The state of a snapshot. Raises ReplayError where the data is none or its rules are refused."""
+    """The state of a snapshot. Raises ReplayError for data that is not a snapshot, or whose rules are refused."""
     try:
         found = msgspec.json.decode(data, type=Snapshot)
         state, _ = start(build(**found.config), found.first_seed, found.roles)

@@ -1,7 +1,7 @@
 """The evidence ladder: observers that use evidence only up to a rung, to say how deep another reader's inference goes.
 
     rung 0  told     own card, what was shown at the deal, the failures of missions as the rules allow them (`rules`)
-    rung 1  cards    also how likely each character is to fail a mission, with so many evil seats on it
+    rung 1  cards    also how likely each character is to fail a mission, given the number of evil seats in it
     rung 2  teams    also whom leaders pick and who votes for which team
     rung 3  words    also what is said. All of it: the exact observer.
 

@@ -75,7 +75,7 @@ class Seats:
         return other
 
     def acted(self, seat: int, seen: Evidence, kind: str, action: Action, options: Sequence[int]) -> None:
-        """A seat took an action that everyone saw."""
+        """Weigh an action of a seat that everyone saw."""
         actions, p = table(self.minds[seat], seen, kind, options)
         chance = np.zeros(len(p))
         for column, possible in enumerate(actions):
@@ -86,7 +86,7 @@ class Seats:
             self.ll[seat] += np.log(chance).reshape(self.n_styles, -1)
 
     def counted(self, seen: Evidence, team: Sequence[int], n_failures: int) -> None:
-        """So many of the team that goes now played failure."""
+        """Weigh the number of failures that the current team played."""
         fail = [
             failing(minds, seen).reshape(self.n_styles, -1) if seat in team else None
             for seat, minds in enumerate(self.minds)

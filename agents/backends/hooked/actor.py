@@ -112,7 +112,7 @@ class ActorBackend:
         try:
             return await answered(self._actor, lambda: self._generate(prompts))
         except ray.exceptions.RayTaskError as error:
-            cause = error.cause  # BackendError, or SteeringError: an answer that was not steered is none
+            cause = error.cause  # BackendError, or SteeringError for an answer that was not steered
             raise (cause if isinstance(cause, RuntimeError) else BackendError(str(error))) from error
         except ray.exceptions.RayError as error:
             raise EngineLost(f"the engine of {self.model} is gone ({type(error).__name__})") from error

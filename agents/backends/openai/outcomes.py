@@ -70,7 +70,7 @@ def outcome_of(status: int, words: str, wait_s: float | None = None) -> Outcome:
 
 
 def words_of(body: bytes) -> str:
-    """What a server says in an answer that is none: the message of its error, else how the body begins; masked."""
+    """A server's words in an error answer: the message of its error, else the beginning of the body; masked."""
     text = body[: 64 * WORDS].decode("utf-8", "replace")
     try:
         found = (

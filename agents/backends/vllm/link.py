@@ -17,11 +17,11 @@ Answer = TypeVar("Answer")
 Question = TypeVar("Question")
 
 TOGETHER_S = 0.001
-"""Questions that come within so many seconds go out together: games that got their answers ask again by then."""
+"""Questions that arrive within this many seconds go out together: games that got their answers ask again within it."""
 MANY = 32
 MANY_TOGETHER_S = 0.006
-"""The same while the engine has so many questions still to answer: it will not be idle, and fewer calls leave it more
-of its processor."""
+"""The same delay, and the number of open questions from which it is used: the engine is not idle then, and fewer calls
+leave it more processor time."""
 
 
 class Box(Generic[Question, Answer]):

@@ -1,1 +1,1 @@
-"""The words of the chat style by version, and what can stand beside them: a digest of the table, worked examples."""
+"""The words of the chat style by version, and their optional parts: a digest of the table, worked examples."""

@@ -11,7 +11,7 @@ from games.log import exits
 from games.records import Event, Record
 
 MOST = 4
-"""So many sentences of each speaker, the last ones."""
+"""Number of last sentences of each speaker that are kept."""
 
 
 def digest(game: Game, config: Any, words: Any, seat: int, records: Sequence[Record]) -> str:

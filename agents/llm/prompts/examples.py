@@ -62,6 +62,6 @@ def examples(
 
 
 def _others(names: Sequence[str]) -> list[str]:
-    """As many names that nobody at the table has."""
+    """As many names as `names`, none of them used at the table."""
     free = [name for name in OTHERS if name not in names]
     return [free[i] if i < len(free) else f"Player{i + 1}" for i in range(len(names))]

@@ -1,4 +1,4 @@
-"""What a player that completes its log is told of its private line: the switch between its kinds of thinking."""
+"""Settings of a transcript player's private line: the switch between its kinds of thinking."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _gathered(
     likelihoods: Callable[[np.ndarray], np.ndarray],
     shown: np.ndarray,
 ) -> InfoSets:
-    """Seer rows anew from sequences with their results and their orders `(n_sequences,)`.
+    """Builds the seer rows from sequences with their results and their orders `(n_sequences,)`.
 
     `results` hold the seats asked as bits above those of the werewolves found; `likelihoods` gives the log-likelihoods
     `(n_styles, n_picked)` of the sequences with these indices. It is asked for those alone that can be.
@@ -146,7 +146,7 @@ def reported(
         left //= n + 1
     seer = slice(start, None)
     results = ((infosets.told[seer] * bits).sum(1) << n) | ((infosets.value[seer] > 0) * bits).sum(1)
-    # A row's likelihood already counts the share of its orders that tell the reports so: shares start anew among them.
+    # A row's likelihood already has the share of its orders that match the reports: renormalise shares among them.
     share = np.where(said, q.share, 0.0)
     total = np.zeros((len(share), len(infosets.kind) - start))
     np.add.at(total.T, q.of, share.T)

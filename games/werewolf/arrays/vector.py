@@ -162,13 +162,13 @@ class VectorGames:
             return out
         mode = config.first_night if self._day == 1 else "full"
         if mode == "full":
-            prey = living if config.kill_targets == "anyone" else living & ~self.pack
-            prey = (prey | nobody) if config.kill_abstain else prey
+            choosable = living if config.kill_targets == "anyone" else living & ~self.pack
+            choosable = (choosable | nobody) if config.kill_abstain else choosable
             for seat in self._seats["werewolf"].T:
                 acts = (living >> seat) & 1
                 if config.kill_rule == "one_random":
                     acts = acts & (seat == self._killer)
-                out[self._row, seat] = prey * acts
+                out[self._row, seat] = choosable * acts
         for seat in self._seats.get("seer", out[:, :0]).T:
             unseen = living & ~(np.int32(1) << seat)
             if not config.seer_repeats:
@@ -252,7 +252,7 @@ class VectorGames:
 
     def _night(self, choices: Array) -> None:
         going, mode = self.winner == 0, self.config.first_night if self._day == 1 else "full"
-        prey = np.full(self.n_games, NOBODY, dtype=np.int8)
+        kill_target = np.full(self.n_games, NOBODY, dtype=np.int8)
         if mode == "full":
             votes = np.full((self.n_games, self._seats["werewolf"].shape[1]), NOBODY)
             for i, seat in enumerate(self._seats["werewolf"].T):
@@ -261,7 +261,7 @@ class VectorGames:
                     acts &= seat == self._killer
                 votes[:, i] = np.where(acts, choices[self._row, seat], NOBODY)
             tied, _ = self.masks.leaders(votes)
-            prey = self._pick(tied, "kill", self.day)
+            kill_target = self._pick(tied, "kill", self.day)
         for seat in self._seats.get("seer", choices[:, :0]).T:
             target = choices[self._row, seat].astype(np.int32)
             acts = going & ((self.living >> seat) & 1 > 0) & (target != NOBODY)
@@ -271,9 +271,9 @@ class VectorGames:
             for seat in self._seats.get("doctor", choices[:, :0]).T:
                 acts = going & ((self.living >> seat) & 1 > 0)
                 target = choices[self._row, seat]
-                saved |= acts & (target == prey)
+                saved |= acts & (target == kill_target)
                 self._protected[self._row, seat] = np.where(acts, target, self._protected[self._row, seat])
-        self.last_death = np.where(going & ~saved, prey, NOBODY).astype(np.int8)
+        self.last_death = np.where(going & ~saved, kill_target, NOBODY).astype(np.int8)
         self._remove(self.last_death)
         self._daybreak()
 

@@ -1,7 +1,7 @@
 """Events put into words: the lines of the log as seats read them, and the vocabulary of one game.
 
-What players say stands in double quotes on a line of its own and can neither close the quotes nor start a line, so no
-speech can pass for the moderator's words.
+A player's speech is in double quotes on its own line and can neither close the quotes nor start a line, so no speech
+can pass for the moderator's words.
 """
 
 from __future__ import annotations
