@@ -63,7 +63,7 @@ def agents_table(
 
 
 def naming_of(game: Game) -> Naming:
-    """How this game's ballots name seats; a game without such decisions gets an empty `Naming`."""
+    """The game's first kind of `Naming`; where no decision names a seat, a default that no ballot has."""
     reading = game.reading(game.configure())
     namings = list(reading.namings.values()) if reading is not None else []
     return namings[0] if namings else Naming(True, "ballots", "were right")

@@ -55,7 +55,7 @@ EFFECT_ROWS: dict[str, Any] = {
 
 
 READ = ("manifest.json", "outcomes.parquet", "futures.parquet", "acts.parquet")
-"""Entries of the manifest that the reader of an experiment needs."""
+"""Files of an experiment's folder that the analysis reads."""
 
 
 @dataclass(frozen=True)

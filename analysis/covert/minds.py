@@ -1,9 +1,9 @@
 """Two minds: do the activations of two seats at one moment show together what neither shows alone?
 
 A *pair* is two living seats whose decisions of one kind were asked at the same time (a ballot of all, a night's wave).
-The question is whether both are werewolves. Each seat's own role is in its prompt, so the product of the two
-single-mind probabilities is the baseline (`alone`); only reading both can show agreement between them: a shared target,
-a shared code. Where the role line was removed (`variant`), the baseline loses this information.
+The question is whether both are werewolves. Each seat's own role is in its prompt, so the baseline (`alone`) combines
+the scores of a probe on each mind; only reading both minds together can show agreement between them: a shared target, a
+shared code. Where the role line was removed (`variant`), the baseline loses this information.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ VARIANTS = ("original", "no_role_line", "random_span")
 control, with as many tokens removed elsewhere."""
 ALONE = "alone"
 WIDTH = 32
-"""Number of directions that `alignment` compares, fitted to the side of the first mind's seat."""
+"""Number of principal directions in which the two minds' coordinates are compared."""
 
 
 @dataclass(frozen=True)

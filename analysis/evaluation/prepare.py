@@ -29,7 +29,7 @@ from harness.run.typed import probability
 KEYS = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf")
 """Columns of a belief: `p_werewolf` is for the game's first belief target; `p_NAME` of the others follow."""
 FEW, OBSERVED = 20, 1000
-"""Number of games whose rows are made, and that observers follow, where nothing was captured."""
+"""Where nothing was captured: number of games whose rows are made, and largest number that observers follow."""
 SECOND_GAMES = 200
 """Second-order expectations are computed for one decision of each of this many games, besides the requested ones."""
 

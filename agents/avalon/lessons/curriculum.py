@@ -16,7 +16,7 @@ from games.avalon.lexicon import lexicon as load_lexicon
 from games.records import Record
 
 OPENINGS, ALL_RULES = 0.28, 0.42
-"""Shares of the games after which training has no openings any more, and after which it has seats' views alone."""
+"""Shares of the games: up to the first, training has openings alone; from the second on, it has seats' views alone."""
 SEATS = 3
 """Number of seats' views per game."""
 ASKED, SECOND_ORDER = 6, (0.1, 0.3)

@@ -1,4 +1,4 @@
-"""Training text for the small model: games of the scripted players, seen from a seat, without end.
+"""Training text for the small model: an endless stream of games of the scripted players, seen from a seat.
 
 Game `i` of a stream is a pure function of (seed, i), so training resumes where it stopped by its game counter.
 """
@@ -25,47 +25,48 @@ from games.records import Record
 from games.werewolf.lexicon import lexicon as load_lexicon
 
 OPENINGS, ALL_RULES = 0.28, 0.42
-"""Shares of the games at which training leaves the openings, and at which it has come to the seats' views alone."""
+"""Shares of the games: up to the first, training has openings alone; from the second on, it has seats' views alone."""
 ASKED = (4, 10)
-"""Points of a game at which a seat's view is asked, before and after `ASKED_MORE` of the games."""
+"""Number of points of a game at which a seat is asked, before and after `ASKED_MORE` of the games."""
 ASKED_MORE = 0.8
 EXPECTED = 4.0
-"""Games, in units of those that the curriculum is laid over, after which training is no longer by one draw of what
-might have been: a question's answer is not the truth but what the exact observer expects of it in the viewer's place,
-and a seat's own lines are to be as likely as its teacher made them.
+"""Number of games, in units of the curriculum's games, after which targets are soft: a question's target is the exact
+observer's belief for the viewer instead of the truth, and a seat's own lines have its teacher's distribution.
 
-Both teach the same on average: that expectation is the truth's mean over all games that look like this to the viewer.
-The truth is one draw, the same at every point of a game, whose chance moves every step.
+Both have the same mean: the belief is the truth's mean over all games that look the same to the viewer. The truth is a
+single draw, the same at every point of a game, which adds noise to every step.
 """
 CHARACTERS_ASKED, CHARACTER_POINTS = 5.1, 2
-"""Games, in the same units, after which it is also asked how the others play, and at how many points of a game."""
+"""Number of games, in the same units, after which there are questions about the others' characters, and their number of
+points per game."""
 SECOND_ORDER = (0.1, 0.4, 0.8, 1.0)
-"""Share of the games whose views are also asked what others believe, before and after `ASKED_MORE` of the games, from
-`CHARACTERS_ASKED` on, and from `INFERENCE` on."""
+"""Share of the games with second-order questions: before and after `ASKED_MORE` of the games, from `CHARACTERS_ASKED`
+on, and from `INFERENCE` on."""
 SECOND_ORDER_POINTS = (2, 3)
-"""At how many points of a game, before and after `INFERENCE`."""
+"""Number of points per game with second-order questions, before and after `INFERENCE`."""
 INFERENCE, VILLAGE = 7.5, 0.75
-"""Games, in the same units, after which more is to be inferred: the rule sets are those of `LAST_MIX`, and in a share
-`VILLAGE` of the games no view is a werewolf's, who knows the answers."""
+"""Number of games, in the same units, after which views need more inference: the rule sets are those of `LAST_MIX`, and
+in a share `VILLAGE` of the games no view is a werewolf's, who knows the answers."""
 LATER, LATER_WEIGHT = 7.93, 4
-"""Games, in the same units, after which each point from the second day on has this sampling weight among those at
-which is asked, and seats that live to see a ballot there are preferred as those of the village are."""
+"""Number of games, in the same units, after which points from the second day on have this sampling weight, and seats
+that live to see a ballot there are preferred, as village seats are."""
 PLAIN = 9.2
-"""Games, in the same units, after which plain villagers, who are told least, are preferred among those seats."""
+"""Number of games, in the same units, after which plain villagers, who are told least, are preferred among those
+seats."""
 
 
 def views(index: int, seed: int, progress: float, lexicon: str, belief_share: float) -> list[View]:
     """The training texts of game `index`: two seats' views, or early in training the moderator's.
 
-    `progress` is the share of the curriculum's games done, above 1 beyond them. The curriculum starts with what the
-    moderator reads before the first night, where all roles are stated, and questions about them: a model that has not
-    learned to look up a name learns nothing else. From there it goes gradually, as what was learned is lost by a sudden
-    change, through the moderator's views of whole games to the seats' views, and from short games to all rule sets. In
-    a share `belief_share` of the seats' views questions are asked on the way, at four points of the game, later ten
-    (one where the seat is a werewolf, which knows the answers); in a tenth of the games that are asked about, later
-    more, also about others' beliefs, and from `CHARACTERS_ASKED` on about their characters. From `EXPECTED` on the
-    answers are what the exact observer expects, and a seat's lines what its player might have done. With a share of 0
-    no text holds a question, the moderator's neither.
+    `progress` is the share of the curriculum's games done, above 1 beyond them. The curriculum starts with the
+    moderator's text before the first night, which states all roles, and questions about them: a model that has not
+    learned to look up a name learns nothing else. From there it moves through the moderator's views of whole games to
+    the seats' views, and from short games to all rule sets; it does so gradually, because a sudden change makes the
+    model forget. A share `belief_share` of the seats' views has questions, at four points of the game, later ten (one
+    where the seat is a werewolf, which knows the answers); in a tenth of these games, later more, also about others'
+    beliefs, and from `CHARACTERS_ASKED` on about their characters. From `EXPECTED` on targets are soft: the exact
+    observer's beliefs, and the player's distribution over its lines. With a share of 0 no text has a question,
+    including the moderator's.
     """
     game = load_game("werewolf")
     key = chance.key(seed, "training", index)
@@ -76,7 +77,7 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     log, options = game_with_options(config, key >> 1)
     kind = chance.uniform(chance.key(key, "view"))
     if kind >= blend:
-        if belief_share == 0.0:  # an opening teaches by its questions alone
+        if belief_share == 0.0:  # an opening has no targets but its questions
             return [View(document(game.text, log, None, config), [])]
         opening = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
         terms, look_ups = load_lexicon(config.lexicon).terms, chance.key(key, "look-ups")

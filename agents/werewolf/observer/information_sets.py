@@ -76,7 +76,7 @@ class Scene:
         self.accused = np.array(seen.accusations, dtype=float)
         hostile = self.accused + np.array(seen.ballots, dtype=float)
         self.crowd = np.array(seen.today, dtype=float)
-        """Weights of today's accusations for characters that follow the crowd."""
+        """Accusations of each seat today, as followers of the crowd count them; zeros below rung 4."""
         self.today = self.crowd
         if rung < 4:
             self.crowd = np.zeros(seen.n)
