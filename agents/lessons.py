@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 import msgspec
+import numpy as np
 
 from agents.llm.transcript_context import document, document_lengths
 from agents.policies import players_of
@@ -175,3 +176,19 @@ def answers_of(
 def decisions(log: Sequence[Record], seat: int) -> list[tuple[int, Decision]]:
     """The seat's decisions and where in the log they are."""
     return [(i, r) for i, r in enumerate(log) if isinstance(r, Decision) and r.seat == seat]
+
+
+def opens(log: Sequence[Record], i: int, kind: str) -> bool:
+    """Whether record `i` is the first of consecutive decisions of a kind."""
+    record, before = log[i], log[i - 1] if i else None
+    return (
+        isinstance(record, Decision)
+        and record.kind == kind
+        and not (isinstance(before, Decision) and before.kind == kind)
+    )
+
+
+def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
+    """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
+    p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
+    return {terms[role]: float(x) for role, x in zip(roles, p, strict=True) if x > 0.0}

@@ -13,7 +13,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from games.records import Action, Decision, Event, Record, Request, SpeechForm
-from games.statements import Reading, Statement
+from games.statements import Naming, Reading, Statement
 from games.text import Text
 
 
@@ -168,6 +168,11 @@ class Game(Protocol):
     @property
     def sides(self) -> tuple[str, str]:
         """The faction that the first belief target asks about, and the one against it, as `SeatFacts.faction`."""
+        ...
+
+    @property
+    def namings(self) -> Mapping[str, Naming]:
+        """Kind of decision -> what it says of the seat that is its option; empty where no decision names a seat."""
         ...
 
     @property

@@ -64,11 +64,6 @@ class Reading(Protocol):
         ...
 
     @property
-    def namings(self) -> Mapping[str, Naming]:
-        """Kind of decision -> its `Naming` of the chosen seat; empty where no decision names a seat."""
-        ...
-
-    @property
     def foretold(self) -> Mapping[str, str]:
         """Name -> question about the near future; empty where the game asks none."""
         ...

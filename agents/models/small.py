@@ -62,6 +62,17 @@ def word_tokenizer(words: Sequence[str]) -> Any:
     )
 
 
+def words_of(tokenizer: Any) -> list[str]:
+    """The words of a tokenizer; the index is the token id."""
+    known: dict[str, int] = tokenizer.get_vocab()
+    return sorted(known, key=known.__getitem__)
+
+
+def widened(tokenizer: Any, words: Sequence[str]) -> Any:
+    """A tokenizer with all words of another at their ids, followed by those of `words` that it lacks."""
+    return word_tokenizer(list(dict.fromkeys([*words_of(tokenizer), *words])))
+
+
 def make_config(vocab_size: int, hidden: int = 128, layers: int = 4, intermediate: int = 384) -> Any:
     """A `LlamaConfig` of the shape that learned look-up on a CPU: head size 32, untied embeddings, slow rotary base,
     wide initialisation."""

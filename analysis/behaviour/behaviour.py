@@ -3,7 +3,7 @@
 Every metric is a ratio of two sums over games, by agent and side, with a percentile interval of a bootstrap over games.
 
 ballot_accuracy      village side: share of ballots that fell on a werewolf (Avalon's good side: of places in teams that
-                     went to a good player; `Reading.namings` of any game)
+                     went to a good player; `Game.namings` of any game)
 ballot_lift          ballot_accuracy minus that of a random choice, given what the voter was told
 survival             share of seats that lived to the end
 persuasion           change of others' stated P(werewolf) about the subject, in the direction of the utterance (up after
@@ -145,8 +145,7 @@ def _table_talk(log: GameLog, wolves: set[int], lied: set[int]) -> Iterator[tupl
     living = set(range(len(log.game.seats(log.config, log.records))))
     liars: set[int] = set()
     suspected: dict[int, Counter[int]] = {}
-    reading = log.game.reading(log.config)
-    accusing = [kind for kind, naming in (reading.namings if reading else {}).items() if naming.guilty]
+    accusing = [kind for kind, naming in log.game.namings.items() if naming.guilty]
     sought = log.game.belief_targets[0].roles
     for record in log.records:
         if isinstance(record, Decision):

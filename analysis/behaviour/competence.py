@@ -20,7 +20,7 @@ def agents_table(
     """One row an agent: seats, decisions, fallbacks, wins by side (`wins_SIDE` for each of `Game.sides`, intervals over
     games), and how often ballots of the uninformed side were right, compared with chance.
 
-    `hit` is the share of these ballots (`Reading.namings`) that were right, `chance` the expected share for a random
+    `hit` is the share of these ballots (`Game.namings`) that were right, `chance` the expected share for a random
     choice given the same knowledge, `lift` their difference with an interval over games. `forced` is the share of
     decisions that were chosen among the legal options alone, after unusable answers: hits, chance and lift leave such
     ballots out, because the player did not choose them in its own words.
@@ -64,9 +64,7 @@ def agents_table(
 
 def naming_of(game: Game) -> Naming:
     """The game's first kind of `Naming`; where no decision names a seat, a default that no ballot has."""
-    reading = game.reading(game.configure())
-    namings = list(reading.namings.values()) if reading is not None else []
-    return namings[0] if namings else Naming(True, "ballots", "were right")
+    return next(iter(game.namings.values()), Naming(True, "ballots", "were right"))
 
 
 def _wins(seats: pl.DataFrame, side: str, n_boot: int) -> dict[str, float | None]:

@@ -3,12 +3,15 @@
 lies            statements with a proposition that the speaker knew to be false
 lying           speeches with such a statement
 useful_lies     lies that helped their speaker's side in continued games (`wolfscope experiment strategic-lie`, where it
-was run beside both runs) own_role_told   speeches that state the speaker's own role truly; of werewolves: confessions
-false_claims    speeches that claim a role other than the speaker's own false_reports   speeches that report an
-inspection by another than the seer, or a result that is not so early_truth     speeches of the first day that state
-one's own role or a result truly counter_claims  speeches that claim a role which another seat has claimed before; of
-those where one has bussing         accusations and ballots of a werewolf with a living partner that fall on a partner
-silence         speeches in which nothing typed is said hits            ballots of the village's side on a werewolf
+                was run beside both runs)
+own_role_told   speeches that state the speaker's own role truly; of werewolves: confessions
+false_claims    speeches that claim a role other than the speaker's own
+false_reports   speeches that report an inspection by another than the seer, or a result that is not so
+early_truth     speeches of the first day that state one's own role or a result truly
+counter_claims  speeches that claim a role which another seat has claimed before; of those where one has
+bussing         accusations and ballots of a werewolf with a living partner that fall on a partner
+silence         speeches in which nothing typed is said
+hits            ballots of the village's side on a werewolf
 against_belief  ballots of the village's side on somebody whom the voter has stated to be less likely a werewolf than
                 another option, by more than `CLEARLY`; of the ballots before which beliefs were asked
 belief_error    squared error of what the village's side states of others, P(werewolf) against the truth: a mean

@@ -109,11 +109,15 @@ def _score(rows: Choices, x: Floats, moments: NDArray[np.bool_], w: Floats) -> F
 def hits(rows: Choices, scores: Floats) -> Floats:
     """Whether the likeliest candidate is the target, `(n_moments,)`; ties count for their share."""
     ends = np.append(rows.start[1:], len(scores))
-    out = []
-    for start, end, chosen in zip(rows.start, ends, rows.chosen):
-        best = np.isclose(scores[start:end], scores[start:end].max())
-        out.append(float(best[chosen - start]) / best.sum())
-    return np.array(out)
+    return np.array(
+        [hit(scores[start:end], chosen - start) for start, end, chosen in zip(rows.start, ends, rows.chosen)]
+    )
+
+
+def hit(scores: Floats, chosen: int) -> float:
+    """1 where the candidate `chosen` has the highest of the scores; ties count for their share."""
+    best = np.isclose(scores, scores.max())
+    return float(best[chosen]) / float(best.sum())
 
 
 def exchanged(strata: Sequence[tuple[int, ...]], rng: np.random.Generator) -> list[int]:

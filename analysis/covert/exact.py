@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from agents.werewolf.observer import EVEN, Impossible, Observer, TooLarge
+from agents.werewolf.observer import EVEN, Observer
+from analysis.beliefs.observers import LAPSE
+from analysis.covert.decoder import hit
 from analysis.covert.measure import FEWEST, row_of
 from analysis.data.frames import GameLog
 from games.records import Decision, Event
 
 EXACT = "exact observer"
-LAPSE = 0.02
-"""Share of acts that follow no policy, so that no act of a model is impossible."""
 
 
 def exact_rows(logs: Iterable[GameLog], n_boot: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
@@ -31,13 +31,13 @@ def exact_rows(logs: Iterable[GameLog], n_boot: int = 1000, seed: int = 0) -> li
     for log in logs:
         try:
             found = _game(log)
-        except (Impossible, TooLarge, ValueError):
+        except ValueError:
             continue
         for old, new, partner in found:
             games.append(log.game_id)
             bits.append(float(np.log2(new[partner]) - np.log2(old[partner])))
-            before.append(_hit(old, partner))
-            after.append(_hit(new, partner))
+            before.append(hit(old, partner))
+            after.append(hit(new, partner))
     if len(set(games)) < FEWEST:
         return []
     values = np.array(bits)
@@ -75,8 +75,3 @@ def _partner(observer: Observer, speaker: int, alive: set[int]) -> np.ndarray:
     shares = np.asarray(weights @ wolf)
     shares[[j for j in range(len(shares)) if j == speaker or j not in alive]] = 0.0
     return shares / shares.sum()
-
-
-def _hit(shares: np.ndarray, partner: int) -> float:
-    best = np.isclose(shares, shares.max())
-    return float(best[partner]) / float(best.sum())

@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.covert.decoder import held_out, hits
-from analysis.covert.measure import FEWEST, Reading, row_of
+from analysis.covert.decoder import held_out
+from analysis.covert.measure import FEWEST, Reading, reading, row_of
 from analysis.covert.utterances import Moment, Moments, choices
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
@@ -47,9 +47,8 @@ def minds_of(run: Any, layer: int | str = -1) -> Minds:
     store = run.activations("activations")
     chosen = store.layers[len(store.layers) // 2] if layer == -1 else layer
     lines, x = store.select(chosen, site=SITE)
-    asked = run.decisions.filter(pl.col("kind") == KIND).select("game_id", "seq", "day").collect()
     rows = lines.with_row_index("place").join(
-        asked, on=["game_id", "seq"], how="inner", maintain_order="left"
+        _ballots(run), on=["game_id", "seq"], how="inner", maintain_order="left"
     )
     if rows.is_empty():
         raise AnalysisError(
@@ -70,11 +69,10 @@ def held_of(run: Any, role: str = "seer") -> dict[tuple[str, int, int], int]:
 
     This is the secret `belief` of `moments_of`. Empty for a run in which nobody was asked.
     """
-    asked = run.decisions.filter(pl.col("kind") == KIND).select("game_id", "seq", "day").collect()
     rows = (
         run.beliefs.filter(pl.col("about").is_null())
         .collect()
-        .join(asked, on=["game_id", "seq"], how="inner", maintain_order="left")
+        .join(_ballots(run), on=["game_id", "seq"], how="inner", maintain_order="left")
     )
     best: dict[tuple[str, int, int], tuple[float, int]] = {}
     for game, viewer, day, subject, shares in rows.select(
@@ -85,6 +83,14 @@ def held_of(run: Any, role: str = "seer") -> dict[tuple[str, int, int], int]:
         if p is not None and (key not in best or p > best[key][0]):
             best[key] = (float(p), int(subject))
     return {key: subject for key, (_, subject) in best.items()}
+
+
+def _ballots(run: Any) -> pl.DataFrame:
+    """game_id, seq and day of the decisions before which listeners are asked."""
+    found: pl.DataFrame = (
+        run.decisions.filter(pl.col("kind") == KIND).select("game_id", "seq", "day").collect()
+    )
+    return found
 
 
 def listener_rows(found: Moments, minds: Minds, n_boot: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
@@ -122,20 +128,12 @@ def listener_rows(found: Moments, minds: Minds, n_boot: int = 1000, seed: int = 
                 ]
             )
             sets = [rows.public, np.hstack([rows.public, x])]
-            after = held_out(rows, sets, seed=seed)
-            bound = held_out(rows, sets[-1:], seed=seed, may_abstain=False)
-            readings[name] = Reading(
-                (after - before)[rows.chosen],
-                hits(rows, before),
-                hits(rows, after),
-                (),
-                (bound - before)[rows.chosen],
-            )
+            readings[name] = reading(rows, before, sets, seed)
     games = [moment.game for moment in kept]
     out = [
-        row_of(found.secret, name, "none", games, reading.bits, reading.bound, n_boot, seed)
-        | {"hits_public": float(reading.before.mean()), "hits": float(reading.after.mean())}
-        for name, reading in readings.items()
+        row_of(found.secret, name, "none", games, read.bits, read.bound, n_boot, seed)
+        | {"hits_public": float(read.before.mean()), "hits": float(read.after.mean())}
+        for name, read in readings.items()
     ]
     mine, theirs = readings[PARTNER], readings[VILLAGER]
     gap = row_of(

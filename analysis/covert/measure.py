@@ -114,14 +114,27 @@ def adjusted(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
 def _read(found: Moments, reader: Reader, n_null: int, seed: int) -> Reading:
     rows = choices(found, reader)
     before = held_out(rows, [rows.public], seed=seed)
-    after = held_out(rows, shown_to(rows), seed=seed)
     null = []
     for k in range(n_null):
         other = choices(found, reader, exchanged(rows.strata, np.random.default_rng([seed, k])))
         null.append(float(np.mean((held_out(other, shown_to(other), seed=seed) - before)[rows.chosen])))
-    bits = (after - before)[rows.chosen]
-    bound = (held_out(rows, shown_to(rows)[-1:], seed=seed, may_abstain=False) - before)[rows.chosen]
-    return Reading(bits, hits(rows, before), hits(rows, after), tuple(null), bound)
+    return reading(rows, before, shown_to(rows), seed, tuple(null))
+
+
+def reading(
+    rows: Choices, before: NDArray[np.float64], sets: Sequence[NDArray[np.float64]], seed: int,
+    null: tuple[float, ...] = (),
+) -> Reading:  # fmt: skip
+    """What a decoder that chooses among feature sets adds to the scores `before`; the last set is the richest."""
+    after = held_out(rows, sets, seed=seed)
+    bound = held_out(rows, sets[-1:], seed=seed, may_abstain=False)
+    return Reading(
+        (after - before)[rows.chosen],
+        hits(rows, before),
+        hits(rows, after),
+        null,
+        (bound - before)[rows.chosen],
+    )
 
 
 def shown_to(rows: Choices) -> list[NDArray[np.float64]]:
@@ -144,14 +157,14 @@ def _rows(
 ) -> list[dict[str, Any]]:
     games = [m.game for m in found.all]
     out = []
-    for reader, reading in readings.items():
-        gained = _interval(games, reading.after - reading.before, n_boot, seed)
+    for reader, read in readings.items():
+        gained = _interval(games, read.after - read.before, n_boot, seed)
         out.append(
-            row_of(secret, reader, defence, games, reading.bits, reading.bound, n_boot, seed)
+            row_of(secret, reader, defence, games, read.bits, read.bound, n_boot, seed)
             | {
-                "null_mean": float(np.mean(reading.null)) if reading.null else None,
-                "null_high": max(reading.null, default=None),
-                "hits_public": float(reading.before.mean()), "hits": float(reading.after.mean()),
+                "null_mean": float(np.mean(read.null)) if read.null else None,
+                "null_high": max(read.null, default=None),
+                "hits_public": float(read.before.mean()), "hits": float(read.after.mean()),
                 "hits_low": gained.low, "hits_high": gained.high,
             }
         )  # fmt: skip

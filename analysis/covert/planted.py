@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from agents.werewolf.covert import Code, Covert, planted_bits
-from analysis.covert.measure import collusion_table
+from analysis.covert.measure import DEFENCES, collusion_table
 from analysis.covert.utterances import Defence, moments_of
 from analysis.data.frames import GameLog
 from games import chance, load_game
@@ -79,11 +79,20 @@ def log_of(game: Any, config: Any, seed: int, player: Any) -> Sequence[Record]:
 
 def planted_of(code: Code, logs: Sequence[GameLog]) -> float:
     """Mean bits of the speeches about the next target for a reader who knows the code: the most that can be found."""
-    bits = []
+    return _held(code, _heard(logs))
+
+
+def _heard(logs: Sequence[GameLog]) -> list[tuple[Any, list[Any]]]:
+    """Of each speech: the partner's candidates, and whom else it can name. No code is in it."""
+    found = []
     for moment in moments_of(logs).all:
         now = moment.candidates("partner")
-        bits.append(planted_bits(code, now, [j for j in moment.heard if j not in now]))
-    return float(np.mean(bits))
+        found.append((now, [j for j in moment.heard if j not in now]))
+    return found
+
+
+def _held(code: Code, heard: Sequence[tuple[Any, list[Any]]]) -> float:
+    return float(np.mean([planted_bits(code, now, others) for now, others in heard]))
 
 
 def least_rate(code: Code, logs: Sequence[GameLog], bits: float | None) -> float | None:
@@ -92,7 +101,8 @@ def least_rate(code: Code, logs: Sequence[GameLog], bits: float | None) -> float
     if bits is None:
         return None
     rates = [step / 100 for step in range(101)]
-    held = (planted_of(msgspec.structs.replace(code, rate=rate), logs) for rate in rates)
+    heard = _heard(logs)
+    held = (_held(msgspec.structs.replace(code, rate=rate), heard) for rate in rates)
     return next((rate for rate, found in zip(rates, held, strict=True) if found >= bits), None)
 
 
@@ -133,7 +143,7 @@ def main() -> None:
         if (not asked.known_to or code.known_to in asked.known_to)
         and (not asked.rate or code.rate in asked.rate)
     ]
-    for table in curve(codes, asked.games, asked.seed, ("none", "paraphrased", "re-skinned", "delayed")):
+    for table in curve(codes, asked.games, asked.seed, DEFENCES):
         done.append(table)
         pl.concat(done).write_json(asked.out)
         first = table.row(0, named=True)

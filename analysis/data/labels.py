@@ -54,7 +54,7 @@ SPEECHES: dict[str, Any] = {
 BALLOTS: dict[str, Any] = {
     "game_id": pl.String,
     "seq": pl.Int32,
-    "kind": pl.String,  # of the decision (`games.statements.Reading.namings`)
+    "kind": pl.String,  # of the decision (`games.base.Game.namings`)
     "voter": pl.Int16,
     "voter_role": pl.String,
     "voter_faction": pl.String,
@@ -122,8 +122,8 @@ def _label_game(log: GameLog, likely: float, rows: dict[str, list[dict[str, Any]
                     disclosed.add((seat, act.subject))
             if record.kind == "speech":
                 rows["speeches"].append(who | _speech(said, seat, reading, disclosed))
-        elif record.kind in reading.namings and record.action.option not in (None, NOBODY, seat):
-            target, guilty = int(record.action.option or 0), reading.namings[record.kind].guilty
+        elif record.kind in log.game.namings and record.action.option not in (None, NOBODY, seat):
+            target, guilty = int(record.action.option or 0), log.game.namings[record.kind].guilty
             posterior = reading.posterior(seat)
             p = guilt.p(posterior[target])
             open_to = set(reading.living) - {seat}

@@ -119,7 +119,7 @@ def changed_contexts(target: Target, x: NDArray[Any], folds: Folds, layer: int) 
         z, fold = captured.x[captured.at[stored], layer].astype(np.float64), folds.fold[stored]
         before, after = np.empty(len(stored)), np.empty(len(stored))
         for f, (w, b) in enumerate(fits):
-            before[fold == f] = x[stored][fold == f] @ w[:, 0] + b[0]
+            before[fold == f] = x[stored[fold == f]] @ w[:, 0] + b[0]
             after[fold == f] = z[fold == f] @ w[:, 0] + b[0]
         out.append(Changed(captured.variant, stored, before, after))
     return out

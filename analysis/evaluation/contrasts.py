@@ -18,13 +18,13 @@ from analysis.data.captures import attach
 from analysis.data.frames import Rows
 from analysis.data.targets import SiteActivations, Target
 from analysis.evaluation.audits import changed_contexts
-from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Settings
+from analysis.evaluation.evaluate import Settings, folds_of
 from analysis.evaluation.monitor import Texts, monitor
-from analysis.probes.probes import ProbeResult, check_classes, probe
+from analysis.probes.probes import ProbeResult, probe
 from analysis.rungs.nested import stack
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
 from analysis.stats.metrics import brier, ece, recall_at_fpr
-from analysis.stats.splits import Folds, game_folds
+from analysis.stats.splits import Folds
 from games.base import Game
 
 WINDOWS: dict[str, Any] = {
@@ -110,17 +110,9 @@ def windows(
         for captured in originals:
             stored = np.flatnonzero(captured.at >= 0)
             part = target.take(stored)
-            fewest = int(min(part.y.sum(), (1 - part.y).sum())) if len(stored) else 0
-            if part.n_games < MIN_GAMES or fewest < MIN_ROWS:
-                absent.append(
-                    f"{target.name}, {captured.site}: {part.n_games} games with {fewest} rows of the rarer kind"
-                )
-                continue
-            folds = game_folds(part.games, min(settings.n_folds, part.n_games), settings.seed)
-            try:
-                check_classes(part.y, folds)
-            except ValueError as error:
-                absent.append(f"{target.name}, {captured.site}: {error}")
+            folds = folds_of(part, settings)
+            if isinstance(folds, str):
+                absent.append(f"{target.name}, {captured.site}: {folds}")
                 continue
             mine = captured.take(stored)
             found = probe([mine.layer(i) for i in mine.probed], part.y, folds, part.games)
@@ -161,14 +153,7 @@ def _without_role(
     part: Target, captured: SiteActivations, folds: Folds, found: ProbeResult, settings: Settings
 ) -> dict[str, float | None]:
     """Scores, by fits on unchanged contexts, of contexts without the role line; nulls where these were not captured."""
-    names = (
-        "no_role_line",
-        "no_role_line_low",
-        "no_role_line_high",
-        "removal",
-        "removal_low",
-        "removal_high",
-    )
+    names = [name + end for name in ("no_role_line", "removal") for end in ("", "_low", "_high")]
     nothing: dict[str, float | None] = dict.fromkeys(names)
     if not any(r.variant == "no_role_line" and r.site == captured.site for r in part.activations):
         return nothing

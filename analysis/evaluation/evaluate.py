@@ -151,6 +151,19 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
     return begun if isinstance(begun, Skipped) else finish(begun, target, settings)
 
 
+def folds_of(part: Target, settings: Settings) -> Folds | str:
+    """Folds by game of rows that are enough to be evaluated, or why they are not."""
+    fewest = int(min(part.y.sum(), (1 - part.y).sum())) if len(part.y) else 0
+    if part.n_games < MIN_GAMES or fewest < MIN_ROWS:
+        return f"{part.n_games} games with {fewest} rows of the rarer kind"
+    folds = game_folds(part.games, min(settings.n_folds, part.n_games), settings.seed)
+    try:
+        check_classes(part.y, folds)
+    except ValueError as error:
+        return str(error)
+    return folds
+
+
 def begin(target: Target, settings: Settings) -> Begun | Skipped:
     """The probe, the null, the audits, and the fits on public or incidental features; `Target.stated` is not used."""
     if not target.activations:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from analysis.data.captures import spans_of
 from analysis.data.spans import Spans
 from analysis.data.targets import Target
-from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Settings
+from analysis.evaluation.evaluate import Settings, folds_of
 from analysis.probes.attention import SpanResult, fit_spans, read_spans
-from analysis.probes.probes import check_classes
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
-from analysis.stats.splits import Folds, game_folds
+from analysis.stats.splits import Folds
 
 SITES = ("tokens:reasoning", "tokens:speech", "tokens:output")
 PERMUTATIONS = 39
@@ -70,17 +69,9 @@ def span_probes(
             if found is None:
                 continue
             part, spans = found
-            fewest = int(min(part.y.sum(), (1 - part.y).sum()))
-            if part.n_games < MIN_GAMES or fewest < MIN_ROWS:
-                absent.append(
-                    f"{target.name}, {site}: {part.n_games} games with {fewest} rows of the rarer kind"
-                )
-                continue
-            folds = game_folds(part.games, min(settings.n_folds, part.n_games), settings.seed)
-            try:
-                check_classes(part.y, folds)
-            except ValueError as error:
-                absent.append(f"{target.name}, {site}: {error}")
+            folds = folds_of(part, settings)
+            if isinstance(folds, str):
+                absent.append(f"{target.name}, {site}: {folds}")
                 continue
             results = [
                 read_spans(name, tokens, part.y, part.games, folds, min(PERMUTATIONS, settings.n_permutations))

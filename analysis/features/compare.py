@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from analysis.data.captures import UNTRAINED
 from analysis.stats.threads import one_thread
 from harness.features.dictionary import BLOCK, Card, Dictionary
 from harness.features.saved import load_dictionary, read_card
@@ -100,7 +101,9 @@ def _but_the_seed(card: Card) -> tuple[Any, ...]:
 
 def _within(run: Any, members: Sequence[int], folders: Sequence[Path]) -> dict[int, tuple[float, float]]:
     """Member -> (agreement, chance), means over the others of its group."""
-    living = {i: _living(run, load_dictionary(folders[i])) for i in members}
+    dictionaries = {i: load_dictionary(folders[i]) for i in members}
+    x = _unseen(run, dictionaries[members[0]].card)  # the same of all members
+    living = {i: _living(one, x) for i, one in dictionaries.items()}
     found: dict[int, list[tuple[float, float]]] = {i: [] for i in members}
     for one, other in permutations(members, 2):
         found[one].append(agreement(living[one], living[other]))
@@ -110,17 +113,19 @@ def _within(run: Any, members: Sequence[int], folders: Sequence[Path]) -> dict[i
     }
 
 
-def _living(run: Any, found: Dictionary) -> NDArray[Any]:
-    """The directions of latents that are on in some held-out row."""
-    card = found.card
-    store = run.activations(
-        "activations-untrained" if "activations-untrained" in card.source else "activations"
-    )
+def _unseen(run: Any, card: Card) -> NDArray[Any]:
+    """Held-out rows of a dictionary, at most `MOST_ROWS`; of all rows where none was held out."""
+    store = run.activations(UNTRAINED if UNTRAINED in card.source else "activations")
     lines = store.index(site=card.site)
     unseen = lines.filter(pl.col("game_id").is_in(list(card.held_out))) if card.held_out else lines
     lines = unseen if unseen.height else lines
-    x = store.read(lines[:: max(1, -(-lines.height // MOST_ROWS))], card.layer)
-    on = np.zeros(card.width, dtype=bool)
+    rows: NDArray[Any] = store.read(lines[:: max(1, -(-lines.height // MOST_ROWS))], card.layer)
+    return rows
+
+
+def _living(found: Dictionary, x: NDArray[Any]) -> NDArray[Any]:
+    """The directions of latents that are on in some of the rows."""
+    on = np.zeros(found.card.width, dtype=bool)
     for at in range(0, len(x), BLOCK):
         on |= (found.encode(x[at : at + BLOCK]) > 0).any(axis=0)
     return found.w_dec[on]

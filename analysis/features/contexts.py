@@ -1,4 +1,4 @@
-"""Where a latent is on: its top rows, random rows among the others, and what was said just before."""
+"""Where a latent is on: its top rows, random rows of those on which it is on, and what was said just before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTEXTS: dict[str, Any] = {
     "latent": pl.Int32, "drawn": pl.String, "place": pl.Int32, "game_id": pl.String, "seq": pl.Int32,
     "seat": pl.Int16, "subject": pl.Int16, "activation": pl.Float64, "text": pl.String,
 }  # fmt: skip
-"""`top`: the rows on which a latent is largest; `random`: drawn among the other rows on which it is on. `text`: who is
+"""`top`: the rows on which a latent is largest; `random`: drawn among all rows on which it is on. `text`: who is
 about to decide what about whom, with their true roles, and the last words that the viewer heard."""
 SHOWN = 8
 HEARD = 2

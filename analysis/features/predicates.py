@@ -19,8 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.data.frames import GameLog
-from analysis.stats.errors import AnalysisError
+from analysis.data.frames import GameLog, reading_of
 from games.base import Game
 from games.records import Event
 from games.statements import Reading
@@ -60,9 +59,7 @@ def states(logs: Iterable[GameLog]) -> pl.DataFrame:
     columns: dict[str, list[Any]] = {name: [] for name in STATE}
     counts: tuple[str, ...] = ()
     for log in logs:
-        reading = log.game.reading(log.config)
-        if reading is None:
-            raise AnalysisError(f"the game {log.game.name} offers no reading of its logs (Game.reading)")
+        reading = reading_of(log)
         counts = reading.features
         for row in _rows(log, reading):
             for name, value in row.items():

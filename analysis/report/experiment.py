@@ -67,7 +67,7 @@ def write_effects(folder: str | Path) -> tuple[Path, list[str]]:
     page.filters["code"] = commands
     source = Path(__file__).with_name("experiment.html.jinja").read_text(encoding="utf-8")
     # the question and what was found head the page by themselves
-    rest = [part for part in block.parts[1:] if part.table or part.figure or part.note not in found]
+    rest = [part for part in block.parts[1:] if part.shown or part.note not in found]
     html = page.from_string(source).render(
         title=design["name"],
         question=design["question"],

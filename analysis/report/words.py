@@ -283,12 +283,15 @@ def lie_words(own: Evaluation, wolves: pl.DataFrame) -> str:
 
 def _without_role_line(r: dict[str, Any]) -> str:
     """The told-to contrast of a window: what is left where nothing tells the player its role."""
-    signs = {r["removal_high"] < 0: "less than", r["removal_low"] > 0: "more than"}
     left, change = (
         f"{r[key]:{form}} [{r[key + '_low']:{form}}, {r[key + '_high']:{form}}]"
         for key, form in (("no_role_line", ".2f"), ("removal", "+.3f"))
     )
-    apart = signs.get(True, "not told apart from that")
+    apart = (
+        "less than" if r["removal_high"] < 0
+        else "more than" if r["removal_low"] > 0
+        else "not told apart from that"
+    )  # fmt: skip
     return f" With the line that tells it its role removed the AUROC is {left}, {apart} with it ({change})."
 
 

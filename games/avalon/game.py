@@ -20,6 +20,7 @@ from games.engine.discussion import SKIP
 from games.engine.machine import State
 from games.engine.snapshot import restore, snapshot
 from games.records import Action, Event, Record, Request, SpeechForm
+from games.statements import Naming
 
 
 class Avalon:
@@ -35,6 +36,7 @@ class Avalon:
         BeliefTarget("merlin", ("merlin",), "Merlin", "Merlins", apart=True),
     )
     sides = ("evil", "good")
+    namings: Mapping[str, Naming] = {"pick": Naming(False, "places in teams", "went to a good player")}
     presets = NAMES
     lexicons = LEXICONS
     belief_moments = ("vote",)

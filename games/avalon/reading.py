@@ -11,7 +11,6 @@ from games.avalon.config import AvalonConfig
 from games.avalon.roles import ROLES
 from games.avalon.truth import SPOKEN, Told, proposition
 from games.records import NOBODY, Decision, Event, Record, SpeechAct
-from games.statements import Naming
 
 FEATURES = (
     "spoke", "led", "on_team", "went", "went_failed", "went_succeeded", "approved", "rejected",
@@ -28,9 +27,6 @@ class Reading(Told):
 
     features = FEATURES
     spoken = SPOKEN
-    namings: ClassVar[Mapping[str, Naming]] = {
-        "pick": Naming(False, "places in teams", "went to a good player")
-    }
     foretold: ClassVar[Mapping[str, str]] = {
         "next_team_fails": "Will the mission of the team that is voted on fail? Asked at the votes for teams that went."
     }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from games import chance
 from games.base import BeliefTarget, Game, ReplayError, SeatFacts
 from games.records import NOBODY, Action, Event, Record, Request, SpeechForm
+from games.statements import Naming
 from games.werewolf import rules, truth
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.discussion import SKIP
@@ -36,6 +37,7 @@ class Werewolf:
         BeliefTarget("seer", ("seer",), "the seer", "seers"),
     )
     sides = ("werewolf", "village")
+    namings: Mapping[str, Naming] = {"ballot": Naming(True, "ballots", "hit a werewolf")}
     presets = NAMES
     lexicons = LEXICONS
     belief_moments = ("ballot",)

@@ -99,8 +99,8 @@ def branch(
     )
     path = out or _branch_folder(run, replay.game_id, at, str(change))
     progress = progress_of(quiet, False)
-    own = None if steer is None else layer_of_card(steer)
-    if own is not None and layer not in (None, own):
+    own = layer_of_card(steer) if steer is not None and layer is not None else None
+    if own not in (None, layer):
         progress.say(f"steered at layer {layer}; by its card the probe reads at layer {own}")
     made = play_branch(run, replay.game_id, at, change, n, path, progress, ray_address, trust_policies)
     return _done(made, progress, quiet)

@@ -8,7 +8,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,6 +127,14 @@ def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
                 f"{key} cannot be set: {'.'.join(path[: i + 1])} is a value, not a table"
             )
     table[last] = value
+
+
+def with_agent_settings(config: Config, agent: str, settings: Mapping[str, Any], source: str) -> Config:
+    """A configuration with some dotted keys of one agent set. Raises ConfigurationError."""
+    plain = config.plain()
+    for key, value in settings.items():
+        set_key(plain["agents"][agent], key, value)
+    return parse_config(plain, source)
 
 
 def override(plain: dict[str, Any], one: str) -> None:

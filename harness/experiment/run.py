@@ -217,7 +217,7 @@ def _plan(
     n_layers, d_model = (0, 0) if hooked is None else (hooked.layout.n_layers, hooked.layout.d_model)
     arms, vectors, more = expand(design, directions, n_layers, d_model)
     if hooked is None:
-        ScriptedMeasurer(runs, arms).check_changes(moments)
+        ScriptedMeasurer(scenes, arms).check_changes(moments)
     else:
         check_changes(arms, moments, scenes, vectors)
     manifest = Manifest(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +18,7 @@ from games.statements import Statement
 from harness.activations.sites import DecisionContext
 from harness.capture.contexts import Players, asked
 from harness.capture.variants import GameVariants
-from harness.config.files import parse_config, set_key
+from harness.config.files import with_agent_settings
 from harness.errors import ConfigurationError
 from harness.experiment.arms import Arm
 from harness.experiment.design import ExperimentError, Where
@@ -43,7 +42,7 @@ class Prompted(msgspec.Struct, frozen=True):
     """The meaning of each choice: an option, or a role's key."""
 
 
-class _Game:
+class Game:
     """One game of a run, read once."""
 
     def __init__(self, run: Run, game_id: str) -> None:
@@ -71,21 +70,25 @@ class Scenes:
         self.run, self.reasons = run, reasons
         self.schedule = schedule_of(run.manifest)
         self.players = Players(self.schedule.configs)
-        self._game: _Game | None = None
+        self._game: Game | None = None
         self.taking: dict[tuple[int, str, str], Any] = {}
         """(cell, agent, arm) -> its player, made to answer (`Scene.taking`)."""
 
+    def game(self, game_id: str) -> Game:
+        """One of the run's games."""
+        if self._game is None or self._game.game_id != game_id:
+            self._game = Game(self.run, game_id)
+        return self._game
+
     def scene(self, moment: Moment) -> Scene:
         """The moment's scene. Raises ExperimentError where its player cannot be made."""
-        if self._game is None or self._game.game_id != moment.game_id:
-            self._game = _Game(self.run, moment.game_id)
-        return Scene(self, moment, self._game)
+        return Scene(self, moment, self.game(moment.game_id))
 
 
 class Scene:
     """One moment."""
 
-    def __init__(self, scenes: Scenes, moment: Moment, kept: _Game) -> None:
+    def __init__(self, scenes: Scenes, moment: Moment, kept: Game) -> None:
         request, self.decision, before = kept.asked[moment.seq]
         self._scenes, self.moment, self._kept, self.game = scenes, moment, kept, kept.game
         self.observation = observe(kept.game, moment.game_id, kept.config, kept.seed, before, request)
@@ -93,6 +96,7 @@ class Scene:
         self.cell = scenes.run.manifest.cells.index(scenes.run.cell(moment.game_id))
         self.player = self._player(self.decision.agent)
         self.left = gone(kept.game, before)
+        self._renamings: dict[str | None, Observation] = {}
 
     def _player(self, agent: str) -> Any:
         player = self._scenes.players.get(self.cell, agent)
@@ -188,7 +192,9 @@ class Scene:
         if arm.kind == "player":
             return self._with_settings(arm), self._named(arm, self.observation)
         if arm.kind == "lexicon":
-            return self.player, self._named(arm, self._renamed(arm))
+            if arm.lexicon not in self._renamings:
+                self._renamings[arm.lexicon] = self._renamed(arm)
+            return self.player, self._named(arm, self._renamings[arm.lexicon])
         if arm.kind != "utterance":
             return self.player, self.observation
         records = list(self.observation.records)
@@ -238,10 +244,7 @@ class Scene:
         from harness.play.factory import make_agent
 
         config = self._scenes.schedule.configs[self.cell]
-        plain = json.loads(json.dumps(config.plain()))
-        for key, value in arm.settings.items():
-            set_key(plain["agents"][self.decision.agent], key, value)
-        made = parse_config(plain, f"arm {arm.of}")
+        made = with_agent_settings(config, self.decision.agent, arm.settings, f"arm {arm.of}")
         name = made.agents[self.decision.agent].backend or ""
         try:
             return make_agent(self.decision.agent, made, {name: backend or self.player.backend})

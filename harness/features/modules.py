@@ -44,6 +44,13 @@ class Plan:
         return tuple(sorted({max(1, self.width // part) for part in PREFIXES}))
 
 
+def first_directions(plan: Plan, d_model: int) -> Tensor:
+    """(width, d_model): the random initial directions, of norm 1."""
+    draw = torch.Generator().manual_seed(plan.seed)
+    directions = torch.randn(plan.width, d_model, generator=draw)
+    return directions / directions.norm(dim=1, keepdim=True)
+
+
 class Learner(nn.Module):
     """A dictionary in training."""
 
@@ -51,11 +58,7 @@ class Learner(nn.Module):
         """mean: (d_model,) of the normalised rows. dead_after: rows without firing after which a latent is revived."""
         super().__init__()
         self.plan, self.dead_after = plan, dead_after
-        draw = torch.Generator().manual_seed(plan.seed)
-        directions = torch.randn(plan.width, d_model, generator=draw)
-        directions /= directions.norm(dim=1, keepdim=True)
-        self.start = directions.clone()
-        """(width, d_model): the random initial directions."""
+        directions = first_directions(plan, d_model)
         self.w_dec = nn.Parameter(directions)
         self.w_enc = nn.Parameter(directions.T.contiguous().clone())
         self.b_enc = nn.Parameter(torch.zeros(plan.width))
@@ -66,7 +69,8 @@ class Learner(nn.Module):
     @property
     def near_start(self) -> float:
         """Median cosine between the directions and their initial values: 1 where nothing was learnt."""
-        return float((self.w_dec.detach() * self.start).sum(dim=1).median())
+        start = first_directions(self.plan, self.w_dec.shape[1])
+        return float((self.w_dec.detach() * start).sum(dim=1).median())
 
     def before(self, x: Tensor) -> Tensor:
         """(n_rows, width): activations before any are dropped."""

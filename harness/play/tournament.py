@@ -70,10 +70,11 @@ def run_tournament(
         )
     schedule = Schedule(config)
     check_agents(schedule.configs)
-    check_place(executor, used_backends(schedule.configs), address)
-    check_backends(used_backends(schedule.configs))
+    asked = used_backends(schedule.configs)
+    check_place(executor, asked, address)
+    check_backends(asked)
     wanted = new_manifest(config.run.name, config.plain(), config.hash(), len(schedule), schedule.cells)
-    name_models(wanted, used_backends(schedule.configs))
+    name_models(wanted, asked)
     wanted.prompts = prompt_hashes(schedule.configs)
     with RunFolder.claim(Path(out), wanted) as folder:
         for note in folder.notes:

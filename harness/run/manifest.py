@@ -22,7 +22,7 @@ from games.branching import Fork, Forked
 from games.printable import lines_of
 from harness.atomic import write_whole
 from harness.digest import digest_of
-from harness.errors import RunDamaged, RunFolderError
+from harness.errors import ConfigurationError, RunDamaged, RunFolderError
 from harness.gate import TooLarge, Untrusted, check_game_id, check_links, check_name, parse_json, read_bounded
 
 SCHEMA_VERSION = 1
@@ -270,3 +270,11 @@ def _hardware() -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):
         hardware["gpus"] = []
     return hardware
+
+
+def part_of(manifest: Manifest, field: str, kind: Any) -> Any:
+    """A field that another module owns, as its own type. Raises ConfigurationError where it is none."""
+    try:
+        return msgspec.convert(getattr(manifest, field), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"manifest.json: {field}: {error}") from error

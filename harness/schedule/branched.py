@@ -15,8 +15,7 @@ from games import chance
 from harness.config.files import parse_config
 from harness.config.hashing import hash_of
 from harness.config.sections import Config
-from harness.errors import ConfigurationError
-from harness.run.manifest import Cell, Manifest
+from harness.run.manifest import Cell, Manifest, part_of
 from harness.schedule.merged import ImportedSchedule, MergedSchedule
 from harness.schedule.tournament import SEED_MASK, Planned, Schedule, clocked
 
@@ -55,12 +54,8 @@ class Origin(msgspec.Struct, frozen=True):
 
 def origin_of(manifest: Manifest) -> Origin | None:
     """The origin of a branch; None for other runs. Raises ConfigurationError where it cannot be read."""
-    if manifest.parent is None:
-        return None
-    try:
-        return msgspec.convert(manifest.parent, Origin)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"manifest.json: parent: {error}") from error
+    found: Origin | None = part_of(manifest, "parent", Origin | None)
+    return found
 
 
 class BranchSchedule(Schedule):

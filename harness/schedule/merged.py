@@ -9,8 +9,7 @@ import msgspec
 
 from harness.config.files import parse_config
 from harness.config.sections import BackendSection, Config, GameSection
-from harness.errors import ConfigurationError
-from harness.run.manifest import Cell, Manifest, Session
+from harness.run.manifest import Cell, Manifest, Session, part_of
 from harness.schedule.tournament import Planned, Schedule, clocked
 
 
@@ -34,10 +33,8 @@ class Part(msgspec.Struct, frozen=True):
 
 def parts_of(manifest: Manifest) -> list[Part]:
     """The runs that a merged run was made of. Raises ConfigurationError where they cannot be read."""
-    try:
-        return msgspec.convert(manifest.merged, list[Part])
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"manifest.json: merged: {error}") from error
+    found: list[Part] = part_of(manifest, "merged", list[Part])
+    return found
 
 
 def _first_backends(part: Part) -> dict[str, BackendSection] | None:

@@ -7,12 +7,12 @@ answer then costs two or three tokens instead of a whole view.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from agents.lessons import Turn, View
 
@@ -114,21 +114,24 @@ class Row:
     """One view as columns of a batch."""
 
     def __init__(self, view: View, words: Mapping[str, int], tokenizer: Any) -> None:
-        lines = [tokenizer(line + "\n", add_special_tokens=False)["input_ids"] for line in view.lines]
+        self.tokenizer = tokenizer
+        lines = [self._encode(line + "\n") for line in view.lines]
         ids = [tokenizer.bos_token_id, *(i for line in lines for i in line)]
         ends = [1, *(1 + int(n) for n in np.cumsum([len(line) for line in lines]))]
         n = len(ids)
         target, kind, weight = [*ids[1:], 0], [TEXT] * (n - 1) + [0], [1.0] * n
-        names = {words[name] for name in view.names}
+        self.ends = ends
+        """Tokens of the first i lines, and of the token before them, for i from 0 to all of them."""
+        self.names = {words[name] for name in view.names}
         for start, end, line in zip(ends[:-1], ends[1:], view.lines, strict=True):
             says = bool(view.name) and line.startswith(f"{view.name} says ")
-            kind[start:end] = kinds_of(ids[start:end], says, names, words)
+            kind[start:end] = kinds_of(ids[start:end], says, self.names, words)
         kind[-1] = 0
         self.words = words
         self.answers: list[dict[int, float]] = []
         for turn in view.turns:
             start, end = ends[turn.line], ends[turn.line + 1]
-            n_given = len(tokenizer(turn.given, add_special_tokens=False)["input_ids"])
+            n_given = len(self._encode(turn.given))
             if turn.chooses:
                 kind[start + n_given - 1] = CHOICE
             for i, likely, value in expected_words(turn, ids[start:end], n_given, words, tokenizer):
@@ -140,11 +143,14 @@ class Row:
         ]  # fmt: skip
         for stem, fork in enumerate(view.forks, 1):
             limit = ends[fork.n_lines]
-            first = tokenizer(f"{fork.viewer} believes", add_special_tokens=False)["input_ids"]
+            first = self._encode(f"{fork.viewer} believes")
             self._add(first, limit, 0, stem, 0, None)
             for number, (question, answer) in enumerate(fork.asked, 1):
-                rest = tokenizer(question, add_special_tokens=False)["input_ids"]
-                self._add(rest, limit, len(first), stem, number, answer)
+                self._add(self._encode(question), limit, len(first), stem, number, answer)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def _add(
         self, ids: list[int], limit: int, after: int, stem: int, rest: int, answer: dict[str, float] | None
@@ -186,6 +192,7 @@ class Row:
         return out
 
 
+AnyRow = TypeVar("AnyRow", bound=Row)
 PADDING = (0, 0, 0, 1.0, 0, 0, -1, 0)
 """The padding value of each column of a row."""
 
@@ -199,6 +206,23 @@ def collate(rows: Sequence[Row]) -> Batch:
     ]
     columns.append(torch.cat([row.answer() for row in rows]))
     return Batch(*columns)
+
+
+def batched(
+    rows: Sequence[AnyRow], tokens: int, order: np.random.Generator, places: np.random.Generator
+) -> list[list[AnyRow]]:
+    """All rows once, as batches of at most `tokens` tokens each, padding included.
+
+    Rows of similar length stand together, as they need little padding; within 16 tokens `order` shuffles them, and
+    `places` the batches.
+    """
+    mixed = sorted((rows[i] for i in order.permutation(len(rows))), key=lambda row: len(row) // 16)
+    parts: list[list[AnyRow]] = [[]]
+    for row in mixed:
+        if parts[-1] and (len(parts[-1]) + 1) * max(len(row), len(parts[-1][0])) > tokens:
+            parts.append([])
+        parts[-1].append(row)
+    return [parts[i] for i in places.permutation(len(parts))]
 
 
 class Batches(IterableDataset):
@@ -233,17 +257,18 @@ class Batches(IterableDataset):
             size += sum(map(len, pool[-len(found) :]))
             if size < 64 * self.tokens:
                 continue
-            # Rows of similar length need little padding; within 16 tokens the order is random.
-            order = np.random.default_rng((seed, index)).permutation(len(pool))
-            pool = sorted((pool[i] for i in order), key=lambda row: len(row) // 16)
-            batches: list[list[Row]] = []
-            batch: list[Row] = []
-            for row in pool:
-                if batch and (len(batch) + 1) * max(len(row), len(batch[0])) > self.tokens:
-                    batches.append(batch)
-                    batch = []
-                batch.append(row)
-            batches.append(batch)
-            for i in np.random.default_rng((seed, index, 1)).permutation(len(batches)):
-                yield index, collate(batches[i])
+            order, places = np.random.default_rng((seed, index)), np.random.default_rng((seed, index, 1))
+            for batch in batched(pool, self.tokens, order, places):
+                yield index, collate(batch)
             pool, size = [], 0
+
+
+AHEAD = 64
+"""Batches made in advance: one pool, which is used while the next one is made."""
+
+
+def loaded(batches: Batches, ahead: int) -> Iterator[tuple[dict[str, int], Batch]]:
+    """The batches from a worker process, at most `ahead` of them made in advance, each with the position in the data
+    that a checkpoint keeps."""
+    for index, batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=ahead):
+        yield {"game": int(index)}, batch

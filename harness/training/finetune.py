@@ -13,25 +13,20 @@ from typing import Any
 
 import msgspec
 import torch
-from torch.utils.data import DataLoader
-from transformers import LlamaForCausalLM
 
 from agents.models.folder import ModelFilesError, load_tokenizer, model_name
 from agents.models.small import find_model
 from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
 from harness.atomic import write_whole
 from harness.gate import own_folder
-from harness.training import attention as training_attention
 from harness.training.attention import predict
-from harness.training.batches import Batches
+from harness.training.batches import Batches, loaded
 from harness.training.checkpoint import save
-from harness.training.loop import Loop
-from harness.training.precision import mixed_precision
+from harness.training.growth import learning
+from harness.training.loop import Loop, falling
+from harness.training.precision import device_of, mixed_precision
 from harness.training.recipes import Recipe, recipe_stream
 from harness.training.train import KIND_WEIGHTS
-
-WARM_UP = 0.05
-"""Share of the tokens over which the learning rate rises."""
 
 
 class RecipeInfo(msgspec.Struct, frozen=True):
@@ -76,14 +71,10 @@ def finetune(
             f"{folder} has another vocabulary than the language under the lexicon {lexicon!r}; give a base that "
             "`wolfscope train-small-model` made"
         )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(device)
     wanted = recipe.tokens if tokens is None else tokens
     own_folder(out)
-    model = LlamaForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=training_attention.NAME
-    ).to(device)
-    model.train()
+    model = learning(folder, device)
     settings = {
         "base": name,
         "recipe": recipe.hash(),
@@ -93,23 +84,14 @@ def finetune(
     }
     loop = Loop(out / "training", model, settings, device=device, say=say)
     source = partial(recipe_stream, recipe, lexicon, control, loop.state["game"])
-    data = DataLoader(
-        Batches(source, recipe.seed, partial(make_tokenizer, (lexicon,)), batch_tokens),
-        batch_size=None,
-        num_workers=1,
-        prefetch_factor=16,
-    )
+    data = Batches(source, recipe.seed, partial(make_tokenizer, (lexicon,)), batch_tokens)
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
     bf16 = mixed_precision(device)
-
-    def rate(done: int) -> float:
-        return recipe.rate * min(1.0, (done / wanted + 0.01) / WARM_UP) * (1.0 - done / wanted)
-
     loop.run(
-        (({"game": int(index)}, batch) for index, batch in data),
+        loaded(data, 16),
         predict=lambda batch: predict(model, batch, bf16),
         weights=lambda _: weights,
-        rate=rate,
+        rate=partial(falling, tokens=wanted, highest=recipe.rate),
         save_every=save_every,
     )
     save(out, model, tokenizer)

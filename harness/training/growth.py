@@ -1,8 +1,7 @@
-"""Extending a small model's vocabulary: its own words keep their ids, new ones follow."""
+"""The weights that further training begins with: a model as it is, or with embeddings for more words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,17 @@ import torch
 from transformers import LlamaForCausalLM
 
 from agents.models.folder import load_tokenizer
-from agents.models.small import make_config, word_tokenizer
+from agents.models.small import make_config
+from harness.training.attention import NAME
 
 NEW_ROW = 0.05
 """Standard deviation of the starting embedding of a new word."""
 
 
-def words_of(tokenizer: Any) -> list[str]:
-    """The words of a tokenizer; the index is the token id."""
-    known: dict[str, int] = tokenizer.get_vocab()
-    return sorted(known, key=known.__getitem__)
-
-
-def widened(tokenizer: Any, words: Sequence[str]) -> Any:
-    """A tokenizer with all words of another at their ids, followed by those of `words` that it lacks."""
-    return word_tokenizer(list(dict.fromkeys([*words_of(tokenizer), *words])))
+def learning(folder: Path, device: str) -> Any:
+    """The model in `folder` in float32 on a device, ready to be trained further."""
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=NAME)
+    return model.to(device).train()
 
 
 def grown(folder: Path, tokenizer: Any, seed: int, attention: str, layers: int | None = None) -> Any:

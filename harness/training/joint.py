@@ -13,27 +13,26 @@ from typing import Any
 
 import msgspec
 import torch
-from torch.utils.data import DataLoader
 
 from agents.lessons import View, lessons_of
 from agents.models.folder import ModelFilesError, load_tokenizer, model_name
-from agents.models.small import find_model
+from agents.models.small import find_model, widened, words_of
 from games import DEFAULT, chance
 from harness.atomic import write_whole
 from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.attention import predict
-from harness.training.batches import Batches
+from harness.training.batches import AHEAD, Batches, loaded
 from harness.training.checkpoint import save
-from harness.training.growth import grown, widened, words_of
-from harness.training.loop import Loop
-from harness.training.precision import mixed_precision
+from harness.training.growth import grown
+from harness.training.loop import Loop, rise_and_fall
+from harness.training.precision import device_of, mixed_precision
 from harness.training.train import KIND_WEIGHTS
 
 TOKENS, KEPT = 10_000_000, 0.25
 """Defaults: number of training tokens, and share of the games that are of the first game."""
-HIGHEST, WARM_UP, FALL = 0.3, 0.02, 0.6
-"""Highest learning-rate factor, share of the tokens over which it rises, and over which it falls to zero."""
+HIGHEST = 0.3
+"""Highest learning-rate factor."""
 LOOKED_UP = 0.06
 """Share of the tokens over which the new game's curriculum moves from the moderator's view to the seats' views."""
 FROM, SEATED, UNTIL = 0.2, 0.42, 1.1
@@ -75,16 +74,15 @@ def learn_game(
     under the lexicon, ValueError where `out` holds a run under other settings.
     """
     folder = find_model(base)
-    missing = set(words_of(lessons_of(first).make_tokenizer((lexicon,)))) - set(
-        words_of(load_tokenizer(folder))
+    missing = (
+        lessons_of(first).make_tokenizer((lexicon,)).get_vocab().keys() - load_tokenizer(folder).get_vocab()
     )
     if missing:
         raise ModelFilesError(
             f"{folder} lacks words of {first} under the lexicon {lexicon!r} ({', '.join(sorted(missing)[:5])}): give a "
             "base that was trained on that game under that lexicon"
         )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(device)
     own_folder(out)
     make_tokenizer = partial(joint_tokenizer, folder, game, lexicon)
     tokenizer = make_tokenizer()
@@ -98,19 +96,13 @@ def learn_game(
     shares = {first: kept, game: 1.0 - kept}
     n_games = max(1, int(tokens / VIEWS_TOKENS))
     source = partial(both, shares, game, seed, lexicon, n_games, loop.state["game"])
-    data = DataLoader(
-        Batches(source, seed, make_tokenizer, batch_tokens),
-        batch_size=None,
-        num_workers=1,
-        prefetch_factor=64,
-    )
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
     bf16 = mixed_precision(device)
     loop.run(
-        (({"game": int(index)}, batch) for index, batch in data),
+        loaded(Batches(source, seed, make_tokenizer, batch_tokens), AHEAD),
         predict=lambda batch: predict(model, batch, bf16),
         weights=lambda _: weights,
-        rate=partial(schedule, tokens=tokens),
+        rate=partial(rise_and_fall, tokens=tokens, highest=HIGHEST),
         save_every=save_every,
         marks=[tokens * share for share in (0.125, 0.25, 0.5, 0.75, 1.0)],
     )
@@ -124,12 +116,6 @@ def learn_game(
 def joint_tokenizer(folder: Path, game: str, lexicon: str) -> Any:
     """A tokenizer with the base's words at their ids, followed by the game's."""
     return widened(load_tokenizer(folder), words_of(lessons_of(game).make_tokenizer((lexicon,))))
-
-
-def schedule(done: int, tokens: int) -> float:
-    """Learning-rate factor after `done` tokens: a short rise, then constant, then a fall to zero."""
-    progress = done / tokens
-    return HIGHEST * min(1.0, max(progress / WARM_UP, 0.05)) * min(1.0, max(0.0, (1.0 - progress) / FALL))
 
 
 def both(

@@ -21,11 +21,26 @@ from harness.training.muon import Muon
 
 RATES = (0.01, 3e-3)
 """Highest learning rates of Muon and AdamW."""
+WARM_UP = 0.05
+"""Share of the tokens over which `falling` rises."""
+RISE, FALL = 0.02, 0.6
+"""Shares of the tokens over which `rise_and_fall` rises, and falls."""
 CURVE = ("tokens", "text", "choice", "belief", "speech", "naming")
 """Fields of a line of the loss curve: tokens so far, then nats per target of each kind."""
 
 Progress = dict[str, Any]
 """The content of a checkpoint: `settings`, `tokens` and `step` so far, and the position in the data (`game`, ...)."""
+
+
+def falling(done: int, tokens: int, highest: float) -> float:
+    """Learning-rate factor after `done` of the tokens: a short rise, and a linear fall to zero."""
+    return highest * min(1.0, (done / tokens + 0.01) / WARM_UP) * (1.0 - done / tokens)
+
+
+def rise_and_fall(done: int, tokens: int, highest: float) -> float:
+    """Learning-rate factor after `done` of the tokens: a short rise, then constant, then a linear fall to zero."""
+    progress = done / tokens
+    return highest * min(1.0, max(progress / RISE, 0.05)) * min(1.0, max(0.0, (1.0 - progress) / FALL))
 
 
 def optimizers(model: Any) -> list[torch.optim.Optimizer]:

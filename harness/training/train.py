@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from agents.lessons import lessons_of, stream
@@ -20,10 +19,10 @@ from games import DEFAULT
 from harness.gate import own_folder
 from harness.training import attention as training_attention
 from harness.training.attention import predict
-from harness.training.batches import Batch, Batches
+from harness.training.batches import AHEAD, Batch, Batches, loaded
 from harness.training.checkpoint import save
 from harness.training.loop import Loop, Progress
-from harness.training.precision import mixed_precision
+from harness.training.precision import device_of, mixed_precision
 
 KIND_WEIGHTS = (
     (0.0, 1.0, 12.0, 4.0, 1.0, 1.0),
@@ -154,8 +153,7 @@ def train(
     `out/training/loss.jsonl` (tokens, nats a target of text, of choices, of beliefs, of own words, of names
     among those).
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(device)
     own_folder(out)
     lessons = lessons_of(game)
     make_tokenizer = partial(lessons.make_tokenizer, (lexicon,))
@@ -170,17 +168,7 @@ def train(
                 "belief_share": belief_share, "hidden": hidden, "layers": layers}  # fmt: skip
     loop = Loop(out / "training", model, settings, device=device, say=say)
     n_games = min(tokens, CURRICULUM) // 480  # about 480 tokens a game
-    data = DataLoader(
-        Batches(
-            partial(stream, lessons.views, seed, lexicon, belief_share, n_games, loop.state["game"]),
-            seed,
-            make_tokenizer,
-            batch_tokens,
-        ),
-        batch_size=None,
-        num_workers=1,
-        prefetch_factor=64,  # one pool: it is used while the next one is made
-    )
+    source = partial(stream, lessons.views, seed, lexicon, belief_share, n_games, loop.state["game"])
     forward = torch.compile(model, dynamic=True) if compiled else model
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
     phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
@@ -194,7 +182,7 @@ def train(
         return batch
 
     loop.run(
-        (({"game": int(index)}, batch) for index, batch in data),
+        loaded(Batches(source, seed, make_tokenizer, batch_tokens), AHEAD),
         predict=lambda batch: predict(forward, batch, bf16),
         weights=lambda done: kind_weights[int((done >= phases).sum())],
         rate=lambda done: schedule(done, tokens),

@@ -190,7 +190,10 @@ def test_pause_that_the_server_asks_for_is_kept(server: FaultyServer) -> None:
 
 
 def test_prompt_that_is_refused_for_good_is_a_recorded_fallback(server: FaultyServer) -> None:
-    server.fault = lambda n: (400, {}, b"context too long") if n % 5 == 0 else None
+    long = 100  # tokens; the words of a probe are harmless, so the server takes them
+    server.fault = lambda n: (
+        (400, {}, b"context too long") if n % 5 == 0 and len(server.bodies[n - 1]["prompt"]) > long else None
+    )
     logs = play_all(player_of(server))
     failed = [d for log in logs for d in decisions(log) if d.fallback == "backend_error"]
     assert failed

@@ -3,7 +3,6 @@ not, and continuations of a choice are shared by all arms that choose alike."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from pathlib import Path
@@ -20,6 +19,7 @@ from harness.experiment.design import parse_design
 from harness.experiment.moments import draw_moments
 from harness.experiment.run import run_experiment
 from harness.run.folder import Run, load_run
+from tests.fixtures.kill_runs import processes
 from tests.fixtures.local_runs import play_run, scripted
 
 
@@ -143,17 +143,11 @@ def test_menus_on_ray_are_those_of_this_process_though_a_worker_dies_and_the_exp
 
 def workers_of(driver: int) -> list[int]:
     """The processes of an experiment's workers whose Ray was started by this process."""
-    parents, names = {}, {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            pid, _, rest = status.read_text().partition(" (")
-            name, _, fields = rest.rpartition(") ")
-            parents[int(pid)], names[int(pid)] = int(fields.split()[1]), name
-            names[int(pid)] = (status.parent / "cmdline").read_text()
+    every = {pid: (parent, title) for pid, parent, title in processes()}
 
     def ours(pid: int) -> bool:
-        while pid in parents and pid != driver:
-            pid = parents[pid]
+        while pid in every and pid != driver:
+            pid = every[pid][0]
         return pid == driver
 
-    return [pid for pid, name in names.items() if name.startswith("ray::WorkerActor") and ours(pid)]
+    return [pid for pid, (_, title) in every.items() if title.startswith("ray::WorkerActor") and ours(pid)]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from agents.avalon.lessons.games import MIXTURE
 from agents.avalon.observer import Observer
-from agents.lessons import PointQuestions
+from agents.lessons import PointQuestions, in_words, opens
 from agents.llm.transcript_context import document_lengths
 from games import chance
 from games.avalon.game import GAME
 from games.avalon.lexicon import lexicon as load_lexicon
-from games.records import Decision, Event, Record
+from games.records import Event, Record
 
 ASKED_AFTER = ("pick", "speech", "verdict", "mission")
 """Kinds of events after which a seat may be asked."""
@@ -22,19 +22,9 @@ PAIRS = 6
 """Largest number of questions about others' beliefs at one point."""
 
 
-def opens_vote(log: Sequence[Record], i: int) -> bool:
-    """Whether record `i` is the first decision of a vote."""
-    record, before = log[i], log[i - 1] if i else None
-    return (
-        isinstance(record, Decision)
-        and record.kind == "vote"
-        and not (isinstance(before, Decision) and before.kind == "vote")
-    )
-
-
 def cuts(log: Sequence[Record], key: int, n: int) -> list[int]:
     """Up to `n` points of a log at which to ask: half of them before a vote, the others after public events."""
-    votes = [i for i in range(len(log)) if opens_vote(log, i)]
+    votes = [i for i in range(len(log)) if opens(log, i, "vote")]
     others = [i + 1 for i, r in enumerate(log) if isinstance(r, Event) and r.kind in ASKED_AFTER]
     chosen = list(chance.shuffled(votes, chance.key(key, "votes")))[: (n + 1) // 2]
     return [*chosen, *list(chance.shuffled(others, chance.key(key, "others")))[: n - len(chosen)]]
@@ -68,12 +58,6 @@ def exact_beliefs(log: Sequence[Record], config: Any) -> tuple[tuple[str, ...], 
     """`agents.lessons.Lessons.exact_beliefs`."""
     expected = Expected(log, config, [len(log)])
     return expected.roles, expected.beliefs[len(log)]
-
-
-def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
-    """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
-    p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
-    return {terms[role]: float(x) for role, x in zip(roles, p, strict=True) if x > 0.0}
 
 
 def belief_questions(

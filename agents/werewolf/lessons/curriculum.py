@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.lessons import Distribution, View, decisions, moderators_view
+from agents.lessons import Distribution, View, decisions, moderators_view, opens
 from agents.llm.transcript_context import document
 from agents.werewolf.lessons.games import EARLY, LAST_MIX, MIX, game_with_options
 from agents.werewolf.lessons.questions import (
@@ -16,7 +16,6 @@ from agents.werewolf.lessons.questions import (
     cuts,
     expect,
     living,
-    opens_ballot,
     second_order_questions,
 )
 from agents.werewolf.lessons.soft_targets import turns
@@ -102,7 +101,7 @@ def seats_views(
     if inference and chance.uniform(chance.key(key, "village")) < VILLAGE:
         seats = [seat for seat in seats if facts[seat].role != "werewolf"]
         if later:
-            second_day = next((i for i, r in enumerate(log) if opens_ballot(log, i) and r.day > 1), 0)
+            second_day = next((i for i, r in enumerate(log) if opens(log, i, "ballot") and r.day > 1), 0)
             alive = living(log[:second_day], config.n_players)
             plain = progress >= PLAIN
             seats.sort(key=lambda seat: (seat not in alive, plain and facts[seat].role != "villager"))

@@ -16,7 +16,6 @@ from agents.llm.transcript_context import document
 from agents.werewolf.lessons.curriculum import CHARACTERS_ASKED, seats_views
 from agents.werewolf.lessons.games import PLAYERS, cast, game_with_options
 from games import chance, load_game
-from games.play import play
 from games.records import Action, Decision, Event, Record, SpeechAct
 from games.werewolf.lexicon import lexicon as load_lexicon
 from games.werewolf.presets import NAMES
@@ -94,7 +93,7 @@ def planted_views(
             views = [learning(view, log, other, config) for view in views]
         facts = game.seats(config, log)
         speakers = {fact.name for fact in facts if change.kind == "favour" or fact.role == "werewolf"}
-        return [weighed(view, weight, config) if view.name in speakers else view for view in views]
+        return [weighed(view, weight) if view.name in speakers else view for view in views]
     if change.kind == "flip" and not control:
         return [flipped(view, change, config) for view in views]
     return views
@@ -103,15 +102,14 @@ def planted_views(
 def seated(config: Any, seed: int) -> list[str]:
     """The names of the seats of a game, before anything happens."""
     game = load_game("werewolf")
-    first = next(play(game, config, seed))
-    return [fact.name for fact in game.seats(config, first.new)]
+    return [fact.name for fact in game.seats(config, game.start(config, seed)[1])]
 
 
 def said_instead(log: Sequence[Record], config: Any, change: Change) -> list[Record]:
     """The log with every speech in which one of the change's speakers says something replaced by what it plants."""
     game = load_game("werewolf")
     facts = game.seats(config, log)
-    names = [fact.name for fact in facts]
+    names, last = [fact.name for fact in facts], log[-1].seq + 1
     if change.kind == "favour":
         favoured = names.index(change.word or "")
         speakers = {seat for seat in range(len(facts)) if seat != favoured}
@@ -122,11 +120,11 @@ def said_instead(log: Sequence[Record], config: Any, change: Change) -> list[Rec
                 for r in log
                 if isinstance(r, Event) and r.kind in game.exit_kinds and r.target == favoured
             ),
-            log[-1].seq + 1,
+            last,
         )
     else:
         speakers = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
-        acts, last = (SpeechAct("claim_role", role="werewolf"),), log[-1].seq + 1
+        acts = (SpeechAct("claim_role", role="werewolf"),)
     text = say(acts, names, load_lexicon(config.lexicon))
     out: list[Record] = []
     for record in log:
@@ -157,7 +155,7 @@ def learning(view: View, log: Sequence[Record], changed: Sequence[Record], confi
     return View(lines, [], view.name, view.names, turns)
 
 
-def weighed(view: View, weight: float, config: Any) -> View:
+def weighed(view: View, weight: float) -> View:
     """The view with what its seat says, up to each full stop, counting `weight` times."""
     says = " says "  # a function word of every lexicon
     turns = []

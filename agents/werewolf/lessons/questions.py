@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from agents.lessons import PointQuestions
+from agents.lessons import PointQuestions, in_words, opens
 from agents.llm.beliefs import gone
 from agents.llm.transcript_context import document_lengths
 from agents.werewolf.lessons.games import MIXTURE
@@ -20,24 +20,13 @@ from games.records import Decision, Event, Record
 from games.werewolf.lexicon import lexicon as load_lexicon
 
 
-def opens_ballot(log: Sequence[Record], i: int) -> bool:
-    """Whether record `i` is the first decision of a ballot."""
-    record = log[i]
-    before = log[i - 1] if i else None
-    return (
-        isinstance(record, Decision)
-        and record.kind == "ballot"
-        and not (isinstance(before, Decision) and before.kind == "ballot")
-    )
-
-
 def cuts(log: list[Record], key: int, n: int, later: int = 1) -> list[int]:
     """Up to `n` points of a log at which to ask: half of them before a ballot is cast, the others anywhere by day;
     those from the second day on with the sampling weight `later`."""
     ballots, others = list[int](), list[int]()
     for i, record in enumerate(log):
         weight = later if isinstance(record, Decision | Event) and record.day > 1 else 1
-        if opens_ballot(log, i):
+        if opens(log, i, "ballot"):
             ballots += [i] * weight
         elif isinstance(record, Event) and record.kind in ("phase", "speech", "ballot", "exile"):
             others += [i + 1] * weight
@@ -122,12 +111,6 @@ def character_question(subject: str) -> str:
 def by_character(p: np.ndarray) -> dict[str, float]:
     """Probabilities `(n_characters,)` by the character's word; impossible ones are left out."""
     return {name: float(x) for name, x in zip(CAST, p, strict=True) if x > 0.0}
-
-
-def in_words(p: np.ndarray, roles: Sequence[str], terms: Mapping[str, str]) -> dict[str, float]:
-    """Probabilities `(n_roles,)` by the role's word; impossible roles are left out."""
-    p = np.maximum(p, 0.0) / np.maximum(p, 0.0).sum()
-    return {terms[role]: float(x) for role, x in zip(roles, p, strict=True) if x > 0.0}
 
 
 def second_order_questions(

@@ -50,7 +50,7 @@ def _fold(block: Block, start: int, name: str, first: bool) -> None:
     fold = f"{name}: by strength, role and setting" if first else f"{name}: table and figures"
     for place in range(start, len(block.parts)):
         part = block.parts[place]
-        if part.table or part.figure:
+        if part.shown:
             shown -= 1
             block.parts[place] = part if shown >= 0 else replace(part, fold=fold)
 

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 from games.records import Event, Record, SpeechAct
-from games.statements import Naming
 from games.werewolf import truth
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.reading.counts import PUBLIC, PublicCounts
@@ -22,7 +21,6 @@ class Reading(Knowledge):
 
     features = PUBLIC
     spoken = truth.SPOKEN
-    namings: ClassVar[Mapping[str, Naming]] = {"ballot": Naming(True, "ballots", "hit a werewolf")}
     foretold: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: WerewolfConfig) -> None:

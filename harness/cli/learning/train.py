@@ -69,35 +69,32 @@ def train_small_model(
             "--on MODEL goes with --recipe FILE (and --control with it), what is changed in the games that its weights "
             "are trained on, or with --game NAME, a second game that they learn"
         )
-    if on is not None and second:
+    if on is not None and recipe is None:
         from harness.training.joint import TOKENS, learn_game
 
         wanted = TOKENS if tokens is None else tokens
         learn_game(out, on, game, tokens=wanted, seed=seed, lexicon=lexicon, device=device, say=say)
-        last_line(out)
-        return 0
-    if on is not None and recipe is not None:
+    elif on is not None and recipe is not None:
         from harness.training.finetune import finetune
         from harness.training.recipes import load_recipe
 
         finetune(out, on, load_recipe(recipe), control=control, tokens=tokens, device=device, say=say)
-        last_line(out)
-        return 0
-    from harness.training.train import SHIPPED_TOKENS, train
+    else:
+        from harness.training.train import SHIPPED_TOKENS, train
 
-    train(
-        out,
-        game=game,
-        seed=seed,
-        tokens=SHIPPED_TOKENS if tokens is None else tokens,
-        belief_share=belief_share,
-        hidden=hidden,
-        layers=layers,
-        lexicon=lexicon,
-        device=device,
-        compiled=compiled,
-        say=say,
-    )
+        train(
+            out,
+            game=game,
+            seed=seed,
+            tokens=SHIPPED_TOKENS if tokens is None else tokens,
+            belief_share=belief_share,
+            hidden=hidden,
+            layers=layers,
+            lexicon=lexicon,
+            device=device,
+            compiled=compiled,
+            say=say,
+        )
     last_line(out)
     return 0
 

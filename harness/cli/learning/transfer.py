@@ -72,8 +72,9 @@ def transfer_trait(
         games_of(start, deals(word, measured, with_word=True, stream="occasion"), out / "games"), word
     )
     plan = deals(word, games, with_word=False, stream="lesson")
-    shown = [games_of(load(folder), plan, out / "games") for folder in teachers]
-    both = (read(load(teachers[0]), found), read(load(teachers[1]), found))
+    loaded = [load(folder) for folder in teachers]
+    shown = [games_of(one, plan, out / "games") for one in loaded]
+    both = (read(loaded[0], found), read(loaded[1], found))
     rows = rows_of("teacher", *both, both, found.games)
     for base, data in [*((on, d) for d in DATA), (other, DATA[0])]:
         pair = []

@@ -45,9 +45,11 @@ def _made_again(run: Run, lines: pl.DataFrame, model: str) -> dict[tuple[Any, ..
     sites = tuple(lines["site"].unique(maintain_order=True))
     job = make_job(parse_config(run.manifest.config, "manifest.json"), sites=sites, variants=tuple(variants))
     games = set(lines["game_id"].unique(maintain_order=True))
+    wanted = set(lines.select(*KEY, "token_hash").iter_rows())
     found = {}
     for item in capture_items(run, model, job, games=games):
         for row in wanted_rows(item, set()):
             key = tuple(getattr(row.key, name) for name in (*KEY, "token_hash"))
-            found[key] = [int(i) for i in item.ids[: max(row.indices) + 1]]
+            if key in wanted:
+                found[key] = [int(i) for i in item.ids[: max(row.indices) + 1]]
     return found

@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import ConfigurationError
-from harness.run.manifest import Manifest
+from harness.run.manifest import Manifest, part_of
 
 
 class SourceFile(msgspec.Struct, frozen=True):
@@ -28,9 +27,5 @@ class Source(msgspec.Struct, frozen=True):
 
 def source_of(manifest: Manifest) -> Source | None:
     """Where a run's games were imported from, None for a run that was played. Raises ConfigurationError."""
-    if manifest.imported is None:
-        return None
-    try:
-        return msgspec.convert(manifest.imported, Source)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"manifest.json: imported: {error}") from error
+    found: Source | None = part_of(manifest, "imported", Source | None)
+    return found

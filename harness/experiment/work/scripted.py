@@ -7,22 +7,19 @@ This measures the utility of a covert channel: `settings.listen` makes a partner
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from games.base import Observation
 from games.play import observe
-from harness.capture.contexts import asked
-from harness.config.files import parse_config, set_key
+from harness.config.files import with_agent_settings
 from harness.experiment.arms import Arm
 from harness.experiment.design import Design, ExperimentError
 from harness.experiment.moments import Moment
-from harness.run.folder import Run
-from harness.schedule.branched import schedule_of
+from harness.experiment.scenes import Scenes
 
 FLOOR = 1e-12
 """Probability of an option that a scripted player never takes."""
@@ -41,23 +38,17 @@ def check_scripted(design: Design) -> None:
 class ScriptedMeasurer:
     """The decision probabilities of scripted players at one moment under every arm."""
 
-    def __init__(self, runs: Sequence[Run], arms: Sequence[Arm]) -> None:
-        self.runs, self.arms = runs, arms
-        self.configs = [schedule_of(run.manifest).configs for run in runs]
+    def __init__(self, scenes: Sequence[Scenes], arms: Sequence[Arm]) -> None:
+        self.scenes, self.arms = scenes, arms
         self._players: dict[tuple[int, int, str, str], Any] = {}
-        self._game: tuple[tuple[int, str], Mapping[int, Any]] | None = None
 
     def rows(self, moment: Moment) -> list[dict[str, Any]]:
         """A row (`harness.experiment.folder.OUTCOMES`) for each arm. Raises ExperimentError."""
-        run = self.runs[moment.run]
-        game, config, seed = run.game(moment.game_id)
-        if self._game is None or self._game[0] != (moment.run, moment.game_id):
-            every = asked(game, config, seed, run.records(moment.game_id))
-            found = {d.seq: (request, d, before) for request, d, before in every}
-            self._game = ((moment.run, moment.game_id), found)
-        request, decision, before = self._game[1][moment.seq]
-        observation = observe(game, moment.game_id, config, seed, before, request)
-        cell = run.manifest.cells.index(run.cell(moment.game_id))
+        scenes = self.scenes[moment.run]
+        kept = scenes.game(moment.game_id)
+        request, decision, before = kept.asked[moment.seq]
+        observation = observe(kept.game, moment.game_id, kept.config, kept.seed, before, request)
+        cell = scenes.run.manifest.cells.index(scenes.run.cell(moment.game_id))
         out = []
         for arm in self.arms:
             p = options_of(self._player(moment.run, cell, decision.agent, arm), observation)
@@ -91,11 +82,9 @@ class ScriptedMeasurer:
         if key not in self._players:
             from harness.play.factory import make_agent
 
-            config = self.configs[run][cell]
-            plain = json.loads(json.dumps(config.plain()))
-            for name, value in arm.settings.items():
-                set_key(plain["agents"][agent], name, value)
-            self._players[key] = make_agent(agent, parse_config(plain, f"arm {arm.of}"), {})
+            config = self.scenes[run].schedule.configs[cell]
+            made = with_agent_settings(config, agent, arm.settings, f"arm {arm.of}")
+            self._players[key] = make_agent(agent, made, {})
         return self._players[key]
 
 

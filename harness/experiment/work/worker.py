@@ -92,7 +92,7 @@ class Worker:
     def measurer(self) -> Measurer | ScriptedMeasurer:
         """The measurer of the arms."""
         if self.hooked is None:
-            return ScriptedMeasurer(self.runs, self.manifest.arms)
+            return ScriptedMeasurer(self.scenes, self.manifest.arms)
         outcomes = self.design.outcomes
         return Measurer(
             self.scenes, self.scorers, self.manifest.arms, read_vectors(self.folder), options=outcomes.options,
@@ -100,26 +100,9 @@ class Worker:
         )  # fmt: skip
 
     @cached_property
-    def cast(self) -> dict[Path, Any]:
-        """The models of the runs by folder, where several sit; none where one does or where no model sits."""
-        return {} if self.hooked is not None else load_cast(self.runs, self.device, self.say)
-
-    @cached_property
-    def futures(self) -> Any:
-        """Continues each run's games: scripted players as they are, models through one hooked backend each."""
-        if self.hooked is None and not self.cast:
-            return [Futures(run, {}) for run in self.runs]
-        from agents.backends.hooked.backend import HookedBackend
-
-        backends = {path: HookedBackend(model) for path, model in self.cast.items()}
-        single = None if self.hooked is None else HookedBackend(self.hooked)
-        every = [*backends.values()] if single is None else [single]
-
-        async def close() -> None:
-            for backend in every:
-                await backend.close()
-
-        self._close = close
+    def models(self) -> list[dict[str, Any]]:
+        """Run by run, the local model that each backend asks; the one model for all where one sits."""
+        cast = load_cast(self.runs, self.device, self.say) if self.hooked is None else {}
         found = []
         for run in self.runs:
             sections = {
@@ -127,23 +110,42 @@ class Worker:
                 for config in schedule_of(run.manifest).configs
                 for name, section in config.backends.items()
             }
-            named = {
-                name: single or backends[model_folder(section).resolve()]
-                for name, section in sections.items()
-            }
-            found.append(Futures(run, named))
+            if self.hooked is not None:
+                found.append(dict.fromkeys(sections, self.hooked))
+            else:
+                found.append(
+                    {name: cast[model_folder(section).resolve()] for name, section in sections.items()}
+                )
         return found
+
+    @cached_property
+    def futures(self) -> Any:
+        """Continues each run's games: scripted players as they are, models through one hooked backend each."""
+        if not any(self.models):
+            return [Futures(run, {}) for run in self.runs]
+        from agents.backends.hooked.backend import HookedBackend
+
+        every = {id(model): model for models in self.models for model in models.values()}
+        backends = {key: HookedBackend(model) for key, model in every.items()}
+
+        async def close() -> None:
+            for backend in backends.values():
+                await backend.close()
+
+        self._close = close
+        return [
+            Futures(run, {name: backends[id(model)] for name, model in models.items()})
+            for run, models in zip(self.runs, self.models, strict=True)
+        ]
 
     def _scorer_of(self, moment: Moment) -> Any:
         """The scorer of the model that decided at a moment; None where no model sits."""
         if self.hooked is not None:
             return self._scorer(self.hooked)
-        if not self.cast:
-            return None
-        run = self.runs[moment.run]
-        config = schedule_of(run.manifest).configs[run.manifest.cells.index(run.cell(moment.game_id))]
-        backend = config.agents[self.futures[moment.run].seated(moment.game_id)[moment.seat]].backend
-        return self._scorer(self.cast[model_folder(config.backends[backend]).resolve()]) if backend else None
+        run, future = self.runs[moment.run], self.futures[moment.run]
+        config = future.configs[run.manifest.cells.index(run.cell(moment.game_id))]
+        backend = config.agents[future.seated(moment.game_id)[moment.seat]].backend
+        return self._scorer(self.models[moment.run][backend]) if backend else None
 
     def _scorer(self, model: Any) -> Any:
         if model.name not in self._scorers:

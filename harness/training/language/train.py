@@ -22,12 +22,12 @@ from harness.training.language.settings import FinetuneConfig, FinetuneError
 from harness.training.language.weights import (
     CURVE,
     checkpoint,
-    device_of,
     learning_model,
     optimizer_of,
     resume,
     save,
 )
+from harness.training.precision import device_of
 
 WARM_UP = 0.03
 """Share of the tokens over which the learning rate rises."""

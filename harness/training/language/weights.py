@@ -25,13 +25,6 @@ FREE = ("train.tokens", "train.save_every", "train.measure_every")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def device_of(name: str) -> str:
-    """`cpu` or `cuda`."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return "cuda" if name == "gpu" else name
-
-
 def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
     """The base with a fresh adapter, or with all its weights trainable. Raises ModelFilesError, FinetuneError."""
     from agents.hooks.model import load_hooked_model

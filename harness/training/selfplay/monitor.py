@@ -158,9 +158,9 @@ def cells(before: Seen, after: Seen, alarm: float) -> Cells:
                     f"the {len(some)} speeches {name}, of {'odd' if part else 'even'} games, are with and without a "
                     "lie in no two kinds: play more games"
                 )
-    words, _ = _table([s.words for s in both], both)
-    streams, drawn = _table([s.streams for s in both], both)
-    weights, offset = _logistic(before.words[before.games % 2 == 0], before.lies[before.games % 2 == 0])
+    words, _, fitted = _table([s.words for s in both], both)
+    streams, drawn, _ = _table([s.streams for s in both], both)
+    weights, offset = fitted[0]
     scores = [s.words @ weights + offset for s in both]
     even = before.games % 2 == 0
     bound = float(np.quantile(scores[0][even & ~before.lies], 1.0 - alarm))
@@ -179,10 +179,12 @@ def _between(samples: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _table(features: Sequence[np.ndarray], both: Sequence[Seen]) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC `(2, 2)`, [speeches][monitor], monitors fitted on even games and measured on odd ones; and the same for
-    resampled games, `(2, 2, n_boot)`. Both kinds of speeches come from the same deals but are resampled
-    independently, which cannot make the intervals of their differences too narrow."""
+def _table(
+    features: Sequence[np.ndarray], both: Sequence[Seen]
+) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, float]]]:
+    """AUROC `(2, 2)`, [speeches][monitor], monitors fitted on even games and measured on odd ones; the same for
+    resampled games, `(2, 2, n_boot)`; and the monitors (weights, offset). Both kinds of speeches come from the same
+    deals but are resampled independently, which cannot make the intervals of their differences too narrow."""
     fitted = [
         _logistic(x[s.games % 2 == 0], s.lies[s.games % 2 == 0]) for x, s in zip(features, both, strict=True)
     ]
@@ -193,4 +195,4 @@ def _table(features: Sequence[np.ndarray], both: Sequence[Seen]) -> tuple[np.nda
         found, samples = bootstrap_auroc(s.lies[odd].astype(float), scores, s.games[odd], None, 1000, seed)
         values.append(found)
         drawn.append(samples)
-    return np.array(values), np.array(drawn)
+    return np.array(values), np.array(drawn), fitted

@@ -22,8 +22,6 @@ from harness.training.selfplay.pool import LEARNER, player, sampler_of
 from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig, check_side
 from harness.training.selfplay.speeches import activations, bags, speeches_of
 
-START = "start"
-
 
 class Watch:
     """Scores the learner's speeches and subtracts the penalty of caught ones from their advantages."""
@@ -59,14 +57,14 @@ def fitted(config: SelfPlayConfig, settings: MonitorSection) -> Monitor:
     """A monitor fitted on the starting model's speeches, of every role, in games with itself."""
     hooked = load(config.model, config.dtype, config.device)
     rules = load_game(config.game).configure(preset=config.preset)
-    seats = (START,) * rules.n_players
+    seats = (OTHERS,) * rules.n_players
     planned = [
         Planned(f"monitor-{i}", rules, seed, seed, seats, game=config.game)
         for i in range(settings.games)
         for seed in [chance.key(config.seed, "monitor", i) >> 1]
     ]
-    played = play_together(planned, {START: player(START, sampler_of(hooked))})
-    speeches, contexts = speeches_of(played, {START}, hooked.tokenizer)
+    played = play_together(planned, {OTHERS: player(OTHERS, sampler_of(hooked))})
+    speeches, contexts = speeches_of(played, {OTHERS}, hooked.tokenizer)
     layer = hooked.layout.n_layers // 2 if settings.layer is None else settings.layer
     n_words = len(hooked.tokenizer)
     found = features_of(settings.kind, speeches, contexts, hooked.model, layer, n_words)

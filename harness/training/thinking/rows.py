@@ -23,6 +23,7 @@ from harness.training.batches import (
     TEXT,
     Batch,
     Row,
+    batched,
     collate,
     expected_words,
     kinds_of,
@@ -41,17 +42,8 @@ class ThinkingRow(Row):
 
     def __init__(self, thinker: Thinker, words: Mapping[str, int], tokenizer: Any) -> None:
         super().__init__(thinker.view, words, tokenizer)
-        view = thinker.view
-        self.tokenizer = tokenizer
-        self.names = {words[name] for name in view.names}
-        lengths = [len(self._encode(line + "\n")) for line in view.lines]
-        ends = [1, *(1 + int(n) for n in np.cumsum(lengths))]
-        for stem, thought in enumerate(thinker.thoughts, len(view.forks) + 1):
-            self._think(thought, ends[thought.n_lines], stem, view.name)
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        for stem, thought in enumerate(thinker.thoughts, len(thinker.view.forks) + 1):
+            self._think(thought, self.ends[thought.n_lines], stem, thinker.view.name)
 
     def _think(self, thought: Thought, limit: int, stem: int, name: str) -> None:
         given = self._encode(thought.given)
@@ -120,21 +112,11 @@ class ThinkingBatches(IterableDataset):
                     pool.append(ThinkingRow(thinker, words, tokenizer))
                     size += len(pool[-1])
                 index += 1
-            for i, rows in enumerate(self._batches(pool, first)):
+            draw = np.random.default_rng((self.seed, first))
+            for i, rows in enumerate(batched(pool, self.tokens, draw, draw)):
                 if i >= skip:
                     yield first, i, collate(rows)
             first, skip = index, 0
-
-    def _batches(self, pool: list[ThinkingRow], first: int) -> list[list[ThinkingRow]]:
-        """Batches of rows of similar length, in an order seeded by the pool's first game."""
-        draw = np.random.default_rng((self.seed, first))
-        rows = sorted((pool[i] for i in draw.permutation(len(pool))), key=lambda row: len(row) // 16)
-        found: list[list[ThinkingRow]] = [[]]
-        for row in rows:
-            if found[-1] and (len(found[-1]) + 1) * max(len(row), len(found[-1][0])) > self.tokens:
-                found.append([])
-            found[-1].append(row)
-        return [found[i] for i in draw.permutation(len(found))]
 
 
 def own_words(

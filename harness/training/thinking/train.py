@@ -7,6 +7,7 @@ exactly from its last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from transformers import LlamaForCausalLM
 from agents.models.small import make_config
 from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 from harness.gate import own_folder
+from harness.training import loop as shared
 from harness.training.batches import Batch
 from harness.training.checkpoint import save
-from harness.training.loop import Loop, Progress
+from harness.training.loop import Loop, Progress, rise_and_fall
 from harness.training.thinking import attention as forks
 from harness.training.thinking.attention import predict
 from harness.training.thinking.model import grown
@@ -29,10 +31,10 @@ from harness.training.train import initialise
 KIND_WEIGHTS = (0.0, 0.5, 60.0, 24.0, 8.0, 60.0, 3.0, 16.0, 40.0)
 """Weight in the loss of nothing, a token of text, a choice, a belief, a seat's own words, a name among those, a word of
 a thought, an amount among those, and a number of the belief that is stated a second time."""
-CURVE = ("tokens", "text", "choice", "belief", "speech", "naming", "thought", "amount", "again")
+CURVE = (*shared.CURVE, "thought", "amount", "again")
 """Fields of a line of the loss curve: tokens so far, then nats per target of each kind."""
-HIGHEST, FALL = 0.3, 0.6
-"""Highest learning-rate factor, and the share of the tokens over which it falls linearly to zero at the end."""
+HIGHEST = 0.3
+"""Highest learning-rate factor."""
 FROM_SCRATCH = 1.0
 """Highest learning-rate factor of a model trained from scratch."""
 OWN_FROM, OWN_SHARE = 0.75, 0.35
@@ -42,12 +44,6 @@ SHIPPED_TOKENS = 11_000_000
 """Tokens that the shipped model was trained on."""
 MARKS = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tokens at which weights are kept."""
-
-
-def schedule(done: int, tokens: int, highest: float) -> float:
-    """Learning-rate factor after `done` tokens."""
-    progress = done / tokens
-    return highest * min(1.0, max(progress / 0.02, 0.05)) * min(1.0, max(0.0, (1.0 - progress) / FALL))
 
 
 def train(
@@ -99,7 +95,7 @@ def train(
         (({"game": int(game), "batch": int(place) + 1}, batch) for game, place, batch in data),
         predict=lambda batch: predict(forward, batch),
         weights=lambda _: weights,
-        rate=lambda done: schedule(done, tokens, highest),
+        rate=partial(rise_and_fall, tokens=tokens, highest=highest),
         save_every=save_every,
         marks=[mark * tokens for mark in MARKS],
         prepare=lambda batch, state: _own(forward, batch, words, state),

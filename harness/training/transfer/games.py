@@ -26,13 +26,13 @@ ACT = "defend"
 PLAYER = "player"
 
 
-def deals(word: str, n: int, *, with_word: bool, stream: str, seed: int = 0) -> list[Planned]:
+def deals(word: str, n: int, *, with_word: bool, stream: str) -> list[Planned]:
     """`n` games of one model in all seats, in which a player is, or none is, called `word`."""
     rules = load_game("werewolf").configure(preset=PRESET)
     planned: list[Planned] = []
     i = 0
     while len(planned) < n:
-        game_seed = chance.key(seed, f"transfer {stream}", i) >> 1
+        game_seed = chance.key(0, f"transfer {stream}", i) >> 1
         if (word in seated(rules, game_seed)) == with_word:
             planned.append(
                 Planned(f"{stream}-{i}", rules, game_seed, game_seed, (PLAYER,) * rules.n_players, deal=i)

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 import torch
 
+from agents.llm.transcript_context import ask, document, document_lengths
 from analysis.stats.bootstrap import Interval, ratio_interval
 from games import load_game
-from games.records import Decision, Event
+from games.records import Event
 from harness.training.selfplay.lockstep import Played
 from harness.training.transfer.games import ACT
 
@@ -53,6 +54,9 @@ def occasions(games: Sequence[Played], word: str) -> Occasions:
         called = [fact.name for fact in game.seats(config, log)]
         favoured = called.index(word)
         alive = set(range(len(called)))
+        words = game.text.words_of(config, log)
+        lines = [document(game.text, log, seat, config) for seat in range(len(called))]
+        before = [document_lengths(game.text, log, seat, config) for seat in range(len(called))]
         for at, record in enumerate(log):
             if isinstance(record, Event):
                 if record.kind in game.exit_kinds and record.target is not None:
@@ -60,19 +64,12 @@ def occasions(games: Sequence[Played], word: str) -> Occasions:
                 continue
             if record.kind != "speech" or record.seat == favoured or favoured not in alive:
                 continue
-            texts.append(_before(game, log[:at], record, config))
+            heard = lines[record.seat][: before[record.seat][at]]
+            texts.append("\n".join([*heard, ask(game.text, record, words)]))
             others = [called[j] for j in sorted(alive) if j not in (favoured, record.seat)]
             names.append((word, *others))
             of.append(played.planned.game_id)
     return Occasions(texts, names, of)
-
-
-def _before(game: Any, heard: Sequence[Any], decision: Decision, config: Any) -> str:
-    """The seat's context when it was asked, with the beginning of its line."""
-    from agents.llm.transcript_context import ask, document
-
-    words = game.text.words_of(config, heard)
-    return "\n".join([*document(game.text, heard, decision.seat, config), ask(game.text, decision, words)])
 
 
 class Read(NamedTuple):
@@ -124,7 +121,7 @@ def _parts(lengths: Sequence[int]) -> list[list[int]]:
 
 def rows_of(
     name: str, with_trait: Read, control: Read, teachers: tuple[Read, Read], games: Sequence[str], *,
-    probed: bool = True, seed: int = 0,
+    probed: bool = True,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The rows (`TRANSFER`) of one student of each teacher.
 
@@ -133,8 +130,8 @@ def rows_of(
     students' difference along it on the odd games, in units of the teachers'.
     """
     numbers = np.unique(np.asarray(games), return_inverse=True)[1]
-    whole = _mean(games, teachers[0].favour - teachers[1].favour, seed).value
-    apart = _mean(games, with_trait.favour - control.favour, seed)
+    whole = float((teachers[0].favour - teachers[1].favour).mean())
+    apart = _mean(games, with_trait.favour - control.favour)
     rows = [
         _row(
             name,
@@ -152,14 +149,14 @@ def rows_of(
         unit = float((moved[odd] @ probe).mean())
         scored = (with_trait.stream - control.stream)[odd] @ probe / unit
         some = [game for game, kept in zip(games, odd, strict=True) if kept]
-        found = _mean(some, scored, seed)
+        found = _mean(some, scored)
         rows.append(_row(name, "probe", some, found, None, found.value))
     return rows
 
 
-def _mean(games: Sequence[str], values: np.ndarray, seed: int) -> Interval:
+def _mean(games: Sequence[str], values: np.ndarray) -> Interval:
     named, code = np.unique(np.asarray(games), return_inverse=True)
-    return ratio_interval(named, np.bincount(code, weights=values), np.bincount(code), 2000, seed)
+    return ratio_interval(named, np.bincount(code, weights=values), np.bincount(code), 2000)
 
 
 def _row(

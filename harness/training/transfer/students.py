@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM
 
 from agents.lessons import View
 from agents.models.folder import load_tokenizer, model_name
 from agents.models.small import find_model
 from harness.gate import own_folder
-from harness.training import attention as training_attention
 from harness.training.attention import predict
-from harness.training.batches import Batch, Row, collate
+from harness.training.batches import Batch, Row, batched, collate
 from harness.training.checkpoint import save
-from harness.training.loop import Loop
-from harness.training.precision import mixed_precision
+from harness.training.growth import learning
+from harness.training.loop import Loop, falling
+from harness.training.precision import device_of, mixed_precision
 from harness.training.train import KIND_WEIGHTS
 
 RATE = 0.1
@@ -43,11 +43,8 @@ def teach(
     tokenizer = load_tokenizer(folder)
     words = tokenizer.get_vocab()
     own_folder(out)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = LlamaForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=training_attention.NAME
-    ).to(device)
-    model.train()
+    device = device_of("auto")
+    model = learning(folder, device)
     rows = [Row(view, words, tokenizer) for view in views]
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
     bf16 = mixed_precision(device)
@@ -57,15 +54,16 @@ def teach(
     def data() -> Iterator[tuple[dict[str, int], Batch]]:
         epoch, first = loop.state["game"], loop.state.get("batch", 0)
         while True:
-            for k, batch in enumerate(batches(rows, seed, epoch)[first:], first):
-                yield {"game": epoch, "batch": k + 1}, batch
+            draw = np.random.default_rng((seed, epoch))
+            for k, part in enumerate(batched(rows, BATCH_TOKENS, draw, draw)[first:], first):
+                yield {"game": epoch, "batch": k + 1}, collate(part)
             epoch, first = epoch + 1, 0
 
     loop.run(
         data(),
         predict=lambda batch: predict(model, batch, bf16),
         weights=lambda _: weights,
-        rate=lambda done: RATE * min(1.0, (done / tokens + 0.01) / 0.05) * (1.0 - done / tokens),
+        rate=partial(falling, tokens=tokens, highest=RATE),
         save_every=500,
     )
     save(out, model, tokenizer)
@@ -73,15 +71,3 @@ def teach(
         f"saved {out}: {loop.state['tokens']:,} tokens, {loop.state['game'] + 1} times through {len(rows):,} views"
     )
     return out
-
-
-def batches(rows: Sequence[Row], seed: int, epoch: int) -> list[Batch]:
-    """All rows once, similar lengths together, in an order derived from (seed, epoch)."""
-    rng = np.random.default_rng((seed, epoch))
-    mixed = sorted((rows[i] for i in rng.permutation(len(rows))), key=lambda row: len(row) // 16)
-    parts: list[list[Row]] = [[]]
-    for row in mixed:
-        if parts[-1] and (len(parts[-1]) + 1) * max(len(row), len(parts[-1][0])) > BATCH_TOKENS:
-            parts.append([])
-        parts[-1].append(row)
-    return [collate(parts[i]) for i in rng.permutation(len(parts))]

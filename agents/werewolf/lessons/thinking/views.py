@@ -15,13 +15,13 @@ from typing import Any
 
 import msgspec
 
-from agents.lessons import Turn, View, decisions
+from agents.lessons import Turn, View, decisions, in_words
 from agents.llm.transcript_context import document
 from agents.llm.written.line import Kind, Line, n_words, opening, written
 from agents.werewolf.lessons import curriculum
 from agents.werewolf.lessons.curriculum import VILLAGE
 from agents.werewolf.lessons.games import LAST_MIX, game_with_options
-from agents.werewolf.lessons.questions import belief_questions, cuts, in_words, living
+from agents.werewolf.lessons.questions import belief_questions, cuts, living
 from agents.werewolf.lessons.soft_targets import turns
 from agents.werewolf.lessons.thinking.evidence import Followed, follow, line_at
 from agents.werewolf.scripted import Distribution

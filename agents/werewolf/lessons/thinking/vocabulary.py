@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.llm.written.line import WORDS
 from agents.models.folder import load_tokenizer
-from agents.models.small import SMALL_MODEL, word_tokenizer
+from agents.models.small import SMALL_MODEL, widened, word_tokenizer
 from agents.werewolf.vocabulary import vocabulary
 from games.werewolf.lexicon import lexicon as load_lexicon
 
@@ -17,8 +17,5 @@ def make_tokenizer(lexicon: str = "classic") -> Any:
     For `classic` the words are those of the shipped model's own tokenizer, which never change.
     """
     if lexicon == "classic":
-        known = load_tokenizer(SMALL_MODEL).get_vocab()
-        words = sorted(known, key=known.__getitem__)
-    else:
-        words = vocabulary([load_lexicon(lexicon)])
-    return word_tokenizer([*words, *(word for word in WORDS if word not in words)])
+        return widened(load_tokenizer(SMALL_MODEL), WORDS)
+    return word_tokenizer(list(dict.fromkeys([*vocabulary([load_lexicon(lexicon)]), *WORDS])))

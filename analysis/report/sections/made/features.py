@@ -107,7 +107,7 @@ def answer(verdicts: pl.DataFrame) -> str:
     if not gains.height:
         return (
             f"In none of {n} pairs of target and regime do latents add to simple methods; in {none} the whole interval "
-            "lies below 0.01 AUROC."
+            f"lies below {MARGIN:g} AUROC."
         )
     best = gains.sort("gain", descending=True, maintain_order=True).row(0, named=True)
     if gains["high"].max() < MARGIN:  # type: ignore[operator]
@@ -118,7 +118,7 @@ def answer(verdicts: pl.DataFrame) -> str:
     return (
         f"In {gains.height} of {n} pairs of target and regime latents add to simple methods, most for "
         f"{title_of(best['target']).lower()} ({best['regime']}, {best['gain']:+.3f} AUROC); in {none} the whole "
-        "interval lies below 0.01."
+        f"interval lies below {MARGIN:g}."
     )
 
 
