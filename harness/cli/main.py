@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from harness.cli import (
+    across,
     analyse,
     branch,
     capture,
@@ -32,7 +33,7 @@ from harness.console import write
 from harness.errors import WolfscopeError
 
 GROUPS = (
-    *(play, settings, show, capture, analyse, features, branch, experiment, runs),
+    *(play, settings, show, capture, analyse, across, features, branch, experiment, runs),
     *(train, finetune, models, outcome, thinking, demo, planted, transfer),
 )  # fmt: skip
 """The modules whose verbs the command line has; importing one registers them."""

@@ -89,6 +89,56 @@ def test_its_contexts_are_captured_changed_and_checked(run: Run, tmp_path: Path)
     }  # fmt: skip
 
 
+def test_probes_of_one_game_are_read_in_another_that_the_same_model_plays(tmp_path: Path) -> None:
+    from agents.models.small import widened, words_of
+    from agents.werewolf.vocabulary import make_tokenizer as words_of_werewolf
+    from analysis.across import groups
+    from analysis.stats.errors import AnalysisError
+    from harness.cli.main import main
+
+    words = widened(words_of_werewolf(("classic",)), words_of(make_tokenizer(("classic",))))
+    folder = tmp_path / "both"
+    tiny_model(vocab_size=len(words), max_position_embeddings=2048).save_pretrained(str(folder))
+    words.save_pretrained(str(folder))
+    runs = []
+    for name, rules in (
+        ("werewolf", {"preset": "classic-7", "max_days": 1}),
+        ("avalon", {"preset": "avalon-5", "max_rejections": 1}),
+    ):
+        plain = {
+            "run": {"games": 1, "seed": 3, "name": name},
+            "game": {"name": name, **rules},
+            "agents": {
+                "model": {"kind": "llm", "backend": "tiny", "retries": 0, "settings": {"choice": "constrained"},
+                          "sampling": {"max_tokens": 12}}
+            },
+            "backends": {"tiny": {"kind": "transformers", "model": str(folder), "device": "cpu"}},
+            "roster": {"mix": {"model": 7 if name == "werewolf" else 5}},
+            "beliefs": {"enabled": True},
+            "activations": {"sites": ["prompt_last", "belief_mention"], "layers": "all"},
+        }  # fmt: skip
+        path = tmp_path / name
+        play_run(parse_config(plain), path, {"tiny": load_hooked_backend(folder, device="cpu")})
+        capture_run(path, device="cpu", variants=("original", "no_role_line"))
+        runs.append(load_run(path))
+    found, missing = groups.groups_of_runs(runs)
+    assert missing == []
+    for game, hider in (("werewolf", "seer"), ("avalon", "merlin")):
+        mine = {(g.question, g.source): g for g in found if g.game == game}
+        read = {groups.ACTIVATIONS, groups.UNTOLD}
+        assert {s for q, s in mine if q == groups.OTHERS} == read | {groups.COUNTS}
+        assert {s for q, s in mine if q == groups.OWN} == read
+        own = mine[groups.OWN, groups.ACTIVATIONS]
+        assert groups.GUILTY in own.kinds and hider in own.kinds and (hider, own.learned[1]) in own.contrasts
+        assert set(mine[groups.OTHERS, groups.COUNTS].kinds) == {groups.GUILTY, groups.CLEAR}
+    with pytest.raises(SystemExit) as ended:
+        main(["across", *(str(run.path) for run in runs)])
+    assert ended.value.code == 0
+    assert (runs[0].path / "derived" / "across.parquet").is_file()
+    with pytest.raises(AnalysisError, match="the runs are of avalon and of avalon"):
+        groups.groups_of_runs([runs[1], runs[1]])
+
+
 def test_its_games_are_branched(ray_cluster: None, run: Run, model: Path, tmp_path: Path) -> None:
     replay = open_replay(run.path, run.game_ids[0])
     vote = next(r for r in replay.records if isinstance(r, Decision) and r.kind == "vote" and r.trace)

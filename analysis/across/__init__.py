@@ -1,0 +1,1 @@
+"""Probes of one game read in another, where one model plays both."""
