@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from agents.models import small
 from games.records import Span
 
 Offsets = tuple[tuple[int, int], ...]
@@ -29,6 +30,17 @@ def control_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset((ids | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id})
 
 
+def begins(tokenizer: Any) -> list[int]:
+    """What stands before a text: the tokens that the tokenizer itself puts there, and the small models' `<bos>`, with
+    which they are taught. Other models' tokens of that name may be markers of turns (ChatML's `<|im_start|>`)."""
+    if small.is_small(tokenizer):
+        return [tokenizer.bos_token_id]
+    ids = tokenizer("a")["input_ids"]
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    n = next((k for k in range(len(ids)) if ids[k : k + len(bare)] == bare), 0)
+    return list(ids[:n])
+
+
 class Encoder:
     """A fast Hugging Face tokenizer that takes every text for plain words."""
 
@@ -41,7 +53,8 @@ class Encoder:
             )
         self.tokenizer = tokenizer
         self.control = control_ids(tokenizer)
-        self.bos: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        self.bos = begins(tokenizer)
+        """What stands before a text."""
         self._cached = lru_cache(maxsize=8192)(self._encode)
         self.newline = self.encode("\n")[0]
 

@@ -62,6 +62,11 @@ def word_tokenizer(words: Sequence[str]) -> Any:
     )
 
 
+def is_small(tokenizer: Any) -> bool:
+    """Whether a tokenizer is one of `word_tokenizer` with the small models' own first words."""
+    return list(tokenizer.convert_ids_to_tokens(list(range(len(SPECIALS))))) == list(SPECIALS)
+
+
 def words_of(tokenizer: Any) -> list[str]:
     """The words of a tokenizer; the index is the token id."""
     known: dict[str, int] = tokenizer.get_vocab()

@@ -170,3 +170,30 @@ def test_encoder_keeps_every_text(style: str) -> None:
     assert encoder.decode(ids) == text
     assert len(ids) == len(offsets)
     assert not set(ids) & encoder.control
+
+
+def test_a_transcript_begins_with_what_the_tokenizer_itself_puts_first() -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    def first(tokenizer: Any) -> list[int]:
+        log = game_of(
+            TranscriptPlayer("model", FakeBackend(tokenizer, transcript_line), tokenizer), max_days=1
+        )
+        return next(iter(context_chain(log).values()))[0]
+
+    small = make_tokenizer()
+    assert first(small)[0] == small.bos_token_id, "small models are taught with it"
+    marker = chat_tokenizer(
+        "llama3"
+    )  # its beginning is a marker of the template: no text begins with it by itself
+    assert marker.bos_token_id not in first(marker)
+    core = Tokenizer.from_str(marker.backend_tokenizer.to_str())
+    core.post_processor = TemplateProcessing(
+        single=f"{marker.bos_token} $A", special_tokens=[(marker.bos_token, marker.bos_token_id)]
+    )
+    adds = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=marker.bos_token, eos_token=marker.eos_token
+    )
+    assert first(adds) == [marker.bos_token_id, *first(marker)]
