@@ -18,14 +18,17 @@ from harness.model_evaluation.thinking.moments import Moment
 from harness.model_evaluation.thinking.tables import Table, column, dose_slopes, plain_mean
 
 ARMS = ("none", "filler", "short filler", "belief", "steps", "exact belief")
-PLACES = ("before", "belief")
-"""Where the probe reads: before the thinking, and after a line of `belief`."""
+READ = {
+    "before the thinking": ("question", "none"), "behind a belief": ("question", "belief"),
+    "before its number in a belief": ("number", "belief"),
+}  # fmt: skip
+"""Where the probe reads: the place and the arm (`inside.PLACES`)."""
 COURSE: dict[str, Any] = {
     "tokens": pl.Int64, "measure": pl.String, "arm": pl.String, "layer": pl.Int64, "value": pl.Float64,
     "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
 }  # fmt: skip
 """One row a checkpoint and figure. measure: `bits`, `regret`, `read` (share of the lines that can be read), `r2` (arm:
-the place, by layer), `vote a tenth` and `stated a tenth` (arm: `subject`, `another` or `difference`)."""
+one of `READ`, by layer), `vote a tenth` and `stated a tenth` (arm: `subject`, `another` or `difference`)."""
 
 
 def course_tables(
@@ -67,8 +70,9 @@ def rows_of(tokens: int, m: Any) -> list[dict[str, Any]]:
     for name in ("vote", "stated"):
         for edit, cell in zip(("subject", "another", "difference"), dose_slopes(m.edits, name), strict=True):
             add(f"{name} a tenth", edit, cell)
-    for row in m.layers.filter(pl.col("place").is_in(PLACES)).iter_rows(named=True):
-        add("r2", row["place"], Cell(row["r2"], row["low"], row["high"], row["n"]), row["layer"])
+    for name, (place, arm) in READ.items():
+        for row in m.layers.filter(place=place, arm=arm).iter_rows(named=True):
+            add("r2", name, Cell(row["r2"], row["low"], row["high"], row["n"]), row["layer"])
     return rows
 
 
@@ -91,10 +95,9 @@ def tables_of(course: pl.DataFrame) -> list[Table]:
     head = ("tokens", "belief read", "steps read", "P(vote) a tenth more", "of another", "stated P a tenth more",
             "of another")  # fmt: skip
     made.append(Table("lines and edits along training", head, rows))
-    for place in PLACES:
-        rows = tuple((f"{n:,}", *(_cell(course, n, "r2", place, layer) for layer in layers)) for n in marks)
-        title = f"R2 inside, {'before the thinking' if place == 'before' else 'behind a belief'}, by layer"
-        made.append(Table(title, ("tokens", *map(str, layers)), rows))
+    for name in READ:
+        rows = tuple((f"{n:,}", *(_cell(course, n, "r2", name, layer) for layer in layers)) for n in marks)
+        made.append(Table(f"R2 inside, {name}, by layer", ("tokens", *map(str, layers)), rows))
     return made
 
 

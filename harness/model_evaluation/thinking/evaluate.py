@@ -20,15 +20,16 @@ from harness.model_evaluation.evaluate import print_competence, print_form
 from harness.model_evaluation.thinking.arms import ARMS, Thinkers, thoughts
 from harness.model_evaluation.thinking.course import course_tables
 from harness.model_evaluation.thinking.edits import edits
-from harness.model_evaluation.thinking.inside import follows, inside
+from harness.model_evaluation.thinking.inside import inside
 from harness.model_evaluation.thinking.moments import Moment, moments
 from harness.model_evaluation.thinking.scores import Scored, score_all
 from harness.model_evaluation.thinking.tables import (
     Table,
     arms_table,
+    conflicts_table,
     doses_table,
     edits_table,
-    layers_table,
+    layers_tables,
     rungs_table,
     words_table,
 )
@@ -70,7 +71,6 @@ def tables(m: Measured, arms: Sequence[str] = ARMS) -> list[Table]:
     lines = [arm for arm in arms if arm not in ("none", "filler", "short filler")]
     told = [arm for arm in lines if arm not in ("shuffled", "corrupted")]
     pairs = ("moment", "subject")
-    rows = tuple((name, str(slope)) for name, slope in follows(m.conflicts).items())
     return [
         arms_table(m.questions, m.ballots, arms),
         rungs_table(m.questions, "bits", "bits a question by the rung that answers it", own),
@@ -78,8 +78,8 @@ def tables(m: Measured, arms: Sequence[str] = ARMS) -> list[Table]:
         rungs_table(m.ballots, "regret", "regret a ballot by the rung that votes as well", own),
         rungs_table(m.ballots, "regret", "regret, less filler's, by that rung", told, ("moment",)),
         words_table(m.questions, m.ballots, lines),
-        layers_table(m.layers),
-        Table("the ballot goes with", ("", "nats of vote a nat of log-odds, the other held fixed"), rows),
+        *layers_tables(m.layers),
+        conflicts_table(m.conflicts),
         doses_table(m.edits),
         edits_table(m.edits),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from torch import Tensor
 
 from agents.hooks.model import HookedModel
 from agents.llm.beliefs import role_words
@@ -49,21 +50,31 @@ class Scored:
         plain = self.thinkers.players["none"]
         return tuple(plain.asked(thought.context.copy(), moment.observation).ids)
 
+    def question(self, moment: Moment, thought: Thought, subject: int) -> tuple[int, ...]:
+        """The prompt that asks what the viewer believes of a player after a thought; its last token is the name's."""
+        builder = self.thinkers.players["none"].builder(moment.observation)
+        builder.read(moment.observation.records)
+        whole = thought.context.copy()
+        line = builder.text.belief((moment.viewer, subject), builder.words)
+        builder.write(whole, line, "question", moment.viewer)
+        return tuple(whole.ids)
+
+    def unembedding(self, tokens: Sequence[int]) -> Tensor:
+        """The unembedding of some tokens with the scale of the final norm folded in: float32 `(n_tokens, hidden)`."""
+        model: Any = self.scorer.hooked.model
+        head = model.get_output_embeddings().weight.detach()[list(tokens)]
+        return (head * model.model.norm.weight.detach()).float().cpu()
+
     def score(self, moment: Moment, thoughts: Sequence[Thought]) -> list[Scores]:
         """For each thought before one decision: (P(vote) of each option, stated P(werewolf) of each subject)."""
         plain, observation = self.thinkers.players["none"], moment.observation
-        builder = plain.builder(observation)
         roles = role_words(observation)
         options, votes = observation.request.options, plain.choice_answers(observation)
         answers = tuple((plain.encoder.encode(f" {word}")[0][0],) for word in roles.values())
         asks = []
         for thought in thoughts:
             asks.append(Ask(self.ballot(moment, thought), votes))
-            for j in moment.subjects:
-                whole = thought.context.copy()
-                line = builder.text.belief((moment.viewer, j), builder.words)
-                builder.write(whole, line, "question", moment.viewer)
-                asks.append(Ask(tuple(whole.ids), answers))
+            asks += [Ask(self.question(moment, thought, j), answers) for j in moment.subjects]
         found, n = self.scorer.score(asks) if asks else [], 1 + len(moment.subjects)
         wolf = list(roles).index("werewolf")
         return [

@@ -11,6 +11,7 @@ import polars as pl
 from agents.werewolf.observer import RUNGS
 from harness.model_evaluation.thinking.arms import AGAINST
 from harness.model_evaluation.thinking.cells import Cell, mean, slopes
+from harness.model_evaluation.thinking.inside import follows
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -145,15 +146,38 @@ def dose_slopes(edits: pl.DataFrame, name: str) -> tuple[Cell, Cell, Cell]:
     return own, others, slopes(np.stack([dose * subject, dose], axis=1), y, games)[0]
 
 
-def layers_table(layers: pl.DataFrame) -> Table:
-    """R2 of a probe of the exact posterior by place and layer."""
-    places = layers["place"].unique(maintain_order=True).to_list()
+PLACE_TITLES = {
+    "question": "where the belief is asked for", "number": "before its number in the line",
+    "offer": "among the names on offer", "ballot": "before the vote, within the decision",
+}  # fmt: skip
+"""What the table of each of `inside.PLACES` is called."""
+
+
+def layers_tables(layers: pl.DataFrame) -> list[Table]:
+    """R2 of the exact posterior inside: a table a place, by layer and arm."""
+    made = []
+    for place, title in PLACE_TITLES.items():
+        of = layers.filter(pl.col("place") == place)
+        arms = of["arm"].unique(maintain_order=True).to_list()
+        rows = []
+        for layer in of["layer"].unique(maintain_order=True).to_list():
+            at = {row["arm"]: row for row in of.filter(pl.col("layer") == layer).iter_rows(named=True)}
+            cells = [Cell(at[a]["r2"], at[a]["low"], at[a]["high"], at[a]["n"]) for a in arms]
+            rows.append((str(layer), *map(str, cells)))
+        if rows:
+            made.append(Table(f"R2 inside, {title}", ("layer", *arms), tuple(rows)))
+    return made
+
+
+def conflicts_table(conflicts: pl.DataFrame) -> Table:
+    """What the words say against what was inside before them, and which of the two the ballot goes with, by layer."""
     rows = []
-    for layer in layers["layer"].unique(maintain_order=True).to_list():
-        at = {row["place"]: row for row in layers.filter(pl.col("layer") == layer).iter_rows(named=True)}
-        cells = [Cell(at[p]["r2"], at[p]["low"], at[p]["high"], at[p]["n"]) for p in places]
-        rows.append((str(layer), *map(str, cells)))
-    return Table("R2 of a probe inside", ("layer", *places), tuple(rows))
+    for layer in conflicts["layer"].unique(maintain_order=True).to_list():
+        of = follows(conflicts.filter(pl.col("layer") == layer))
+        rows.append((str(layer), *(str(of[name]) for name in ("said", "off", "words", "inside"))))
+    head = ("layer", "share of the words that is read", "words farther off the exact by",
+            "nats of vote a nat of the words", "a nat of the inside")  # fmt: skip
+    return Table("the words against the inside before them", head, tuple(rows))
 
 
 def plain_mean(frame: pl.DataFrame, name: str) -> float:
