@@ -69,7 +69,7 @@ def thinking_depth(points: pl.DataFrame, label: str) -> str | Drawing:
         x=x, xOffset=offset, y=alt.Y("bits_low:Q", scale=scale), y2="bits_high:Q", color=color
     )
     dots = base.mark_circle(size=60, opacity=1).encode(x=x, xOffset=offset, y=y, color=color)
-    left = (bars + dots).properties(width=330, height=250)
+    over = (bars + dots).properties(width=330, height=220)
     written = points.sort("layers", "n_tokens", maintain_order=True)
     along = alt.Chart(data(written))
     tokens = alt.X("n_tokens:Q", axis=alt.Axis(title="tokens of thinking before the decision", grid=False))
@@ -77,7 +77,7 @@ def thinking_depth(points: pl.DataFrame, label: str) -> str | Drawing:
     line = thought.mark_line(strokeWidth=1.3, color=MUTED).encode(x=tokens, y=y, detail="layers:N")
     marks = along.mark_circle(size=60, opacity=1).encode(x=tokens, y=y, color=color)
     ends = written.group_by("layers", maintain_order=True).last()
-    ends = apart(ends.sort("bits", maintain_order=True), "bits", 14 / 250, top)
+    ends = apart(ends.sort("bits", maintain_order=True), "bits", 14 / 220, top)
     plural = (
         pl.when(pl.col("layers") == 1).then(pl.lit("1 layer")).otherwise(pl.format("{} layers", "layers"))
     )
@@ -86,5 +86,6 @@ def thinking_depth(points: pl.DataFrame, label: str) -> str | Drawing:
         .mark_text(align="left", dx=10, fontSize=11, color=INK)
         .encode(x=tokens, y=alt.Y("label_y:Q", scale=scale), text="name:N")
     )
-    right = (line + marks + names).properties(width=330, height=250)
-    return svg(alt.hconcat(left, right, spacing=60), label)
+    under = (line + marks + names).properties(width=330, height=220)
+    # One above the other: side by side, their words are too small on a page of 420 pixels.
+    return svg(alt.vconcat(over, under, spacing=28), label)
