@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.change.acts import LAST_DAY, MEASURES, merged
-from analysis.stats.bootstrap import Interval, game_weights, holm, interval, ratio_interval, spread_p
+from analysis.stats.bootstrap import Interval, game_weights, holm, interval, ratio_interval, ratios, spread_p
 
 DIFFERENCES: dict[str, Any] = {
     "measure": pl.String,
@@ -72,9 +72,7 @@ def differences(counts: pl.DataFrame, n_boot: int = 2000, seed: int = 0) -> pl.D
 
 
 def _difference(sums: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
-    drawn = np.einsum("bg,rvg->rvb", weights, sums)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rates = drawn[:, 0] / drawn[:, 1]
+    rates = ratios(sums, weights)
     moved = rates[1] - rates[0]
     i: Interval = interval(moved[1:], float(moved[0]), n_games=sums.shape[2])
     known = {

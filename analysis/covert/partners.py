@@ -21,7 +21,8 @@ from analysis.covert.measure import collusion_table
 from analysis.covert.utility import outcomes_of
 from analysis.covert.utterances import N_ABOUT, PUBLIC, Reader, Secret, choices, moments_of, token_list
 from analysis.data.frames import GameLog
-from analysis.stats.bootstrap import ratio_interval
+from analysis.stats.bootstrap import change_interval, ratio_interval
+from games.records import Decision
 
 Pair = tuple[str, str]
 
@@ -43,6 +44,7 @@ BITS: dict[str, tuple[Secret, Reader]] = {
 }
 """Bits of a speech: the first two for a reader who knows the werewolves, the last for a villager."""
 DETECTED = {CLASSIFIER: "AUROC, text classifier", OWN: "AUROC, surprise to the speaker's own model"}
+LYING = "speeches of werewolves with a lie"
 POWER = 2.8 / 1.96
 """Smallest effect found with power 80% at 5%, in half-widths of a 95% interval."""
 
@@ -53,6 +55,7 @@ def partners_table(
     """Schema `PARTNERS`. cells: pair -> its games; game k of every cell is the same deal."""
     rows: list[dict[str, Any]] = []
     outcomes = {pair: [outcomes_of(log) for log in logs] for pair, logs in cells.items()}
+    lying = {pair: lying_of(logs) for pair, logs in cells.items()}
     for pair, logs in cells.items():
         name = " + ".join(pair) if pair[0] != pair[1] else f"{pair[0]}, own kind"
         table = collusion_table(logs, None, defences=("none",), n_null=0, n_boot=n_boot, seed=seed)
@@ -68,6 +71,9 @@ def partners_table(
         ]
         own = (pair[0], pair[0])
         than = reference if pair[0] == pair[1] else own if own in cells else reference
+        rows += _lying_rows(
+            name, lying[pair], None if than == pair else " + ".join(than), lying[than], n_boot, seed
+        )
         for measure in ("werewolves win", "partners agree at night"):
             mine = [found.get(measure) for found in outcomes[pair]]
             known = [v for v in mine if v is not None]
@@ -96,6 +102,37 @@ def _outcome(
     found = ratio_interval([str(i) for i in range(len(values))], np.array(values), None, n_boot, seed)
     least = None if than is None else POWER * (found.high - found.low) / 2
     return _row(pair, measure, len(values), len(values), found.value, found.low, found.high, least, than)
+
+
+def lying_of(logs: Sequence[GameLog]) -> np.ndarray:
+    """Speeches of a game's werewolves with a lie, by exact label, and all of them: `(2, n_games)`."""
+    counts = np.zeros((2, len(logs)))
+    for i, log in enumerate(logs):
+        wolves = {
+            s for s, fact in enumerate(log.game.seats(log.config, log.records)) if fact.role == "werewolf"
+        }
+        lies = {s.seq for s in log.game.statements(log.config, log.records) if s.label == "lie"}
+        for record in log.records:
+            if (
+                isinstance(record, Decision)
+                and record.kind in log.game.speech_kinds
+                and record.seat in wolves
+            ):
+                counts[:, i] += (record.seq in lies, 1)
+    return counts
+
+
+def _lying_rows(
+    pair: str, mine: np.ndarray, than: str | None, theirs: np.ndarray, n_boot: int, seed: int
+) -> list[dict[str, Any]]:
+    names, n = [str(i) for i in range(mine.shape[1])], int(mine[1].sum())
+    found = ratio_interval(names, mine[0], mine[1], n_boot, seed)
+    rows = [_row(pair, LYING, len(names), n, found.value, found.low, found.high)]
+    if than is not None:
+        moved = change_interval(np.stack([theirs, mine]), n_boot, seed)
+        least = POWER * (moved.high - moved.low) / 2
+        rows.append(_row(pair, LYING, len(names), n, moved.value, moved.low, moved.high, least, than))
+    return rows
 
 
 def carriers(logs: Sequence[GameLog], n: int = 3) -> list[str]:

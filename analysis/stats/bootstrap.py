@@ -83,6 +83,26 @@ def ratio_interval(
     return interval(sums[known, 0] / sums[known, 1], float(tops.sum() / bottoms.sum()), n_games=len(tops))
 
 
+def ratios(sums: Floats, weights: Floats) -> Floats:
+    """`sum(top) / sum(bottom)` under each row of `weights` `(n_draws, n_games)`, `(..., n_draws)`.
+
+    sums: `(..., 2, n_games)`, tops before bottoms. NaN where a bottom sums to 0.
+    """
+    drawn = np.einsum("bg,...vg->...vb", weights, sums)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return drawn[..., 0, :] / drawn[..., 1, :]
+
+
+def change_interval(sums: Floats, n_boot: int = 1000, seed: int = 0) -> Interval:
+    """How much `sum(top) / sum(bottom)` rose from before to after, on the same games, drawn together.
+
+    sums: `(2, 2, n_games)`: before and after, tops before bottoms, games in the same order.
+    """
+    n_games = sums.shape[-1]
+    before, after = ratios(sums, np.vstack([np.ones((1, n_games)), game_weights(n_games, n_boot, seed)]))
+    return interval(after[1:] - before[1:], float(after[0] - before[0]), n_games=n_games)
+
+
 def mean_interval(values: ArrayLike, games: ArrayLike, n_boot: int = 1000, seed: int = 0) -> Interval:
     """The mean of `values` with its interval over `games`, both `(n_rows,)`; NaN without rows."""
     names, code = np.unique(np.asarray(games), return_inverse=True)

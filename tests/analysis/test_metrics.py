@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from analysis.stats.bootstrap import (
     GamePairs,
     bootstrap_auroc,
+    change_interval,
     game_weights,
     holm,
     interval,
@@ -177,3 +178,14 @@ def test_a_chosen_ridge_takes_the_layer_that_holds_the_target_and_equals_scikit_
     scaler = StandardScaler().fit(layers[1])
     same = Ridge(alpha=fit.penalty * 160).fit(scaler.transform(layers[1]), y)
     np.testing.assert_allclose(fit.predict(layers[1]), same.predict(scaler.transform(layers[1])), atol=1e-6)
+
+
+def test_a_change_on_the_same_games_does_not_count_what_the_games_differ_in() -> None:
+    rng = np.random.default_rng(0)
+    n = rng.integers(5, 30, size=40).astype(float)
+    before = np.round(n * rng.random(40))
+    apart = np.stack([[before, n], [before + 1, n]])
+    moved = change_interval(apart)
+    assert moved.value == pytest.approx(40 / n.sum())
+    assert 0 < moved.low < moved.value < moved.high < 2 * moved.value
+    assert change_interval(np.stack([apart[0], apart[0]]))[:3] == (0.0, 0.0, 0.0)

@@ -13,6 +13,7 @@ from harness.training.selfplay.contexts import LearnerContext, Own
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, play_together
 from harness.training.selfplay.monitor import LOST, Seen, cells, fit, penalise
+from harness.training.selfplay.monitored import in_words
 from harness.training.selfplay.pool import player, sampler_of
 from harness.training.selfplay.settings import MonitorSection, SelfPlayError
 from harness.training.selfplay.speeches import activations, bags, lies_of, speeches_of
@@ -44,6 +45,18 @@ def test_each_planted_way_to_meet_a_monitor_is_told(after: dict[str, Any], outco
     assert found.outcome() == outcome
     assert found.probe[0, 0] > 0.9
     assert found.probe[1, 1] > 0.9
+
+
+def test_the_share_of_lies_and_of_those_caught_by_the_monitor_of_the_training_come_with_an_interval() -> None:
+    before, same, fewer = (seen(lies, 0.9, 3, 1, seed) for lies, seed in ((0.5, 0), (0.5, 3), (0.2, 2)))
+    found = cells(before, same, alarm=0.05)
+    assert found.more_lies.low < 0 < found.more_lies.high and found.watched is None
+    assert cells(before, fewer, alarm=0.05).more_lies.high < -0.2
+    caught = [s._replace(caught=s.words[:, 3] > 0) for s in (before, fewer)]
+    found = cells(*caught, alarm=0.05)
+    assert found.watched == tuple(s.words[:, 3].mean() for s in caught)
+    assert found.more_watched is not None and found.more_watched.high < -0.15
+    assert any("the monitor of the training catches" in line for line in in_words(found))
 
 
 def test_speeches_without_a_lie_are_said_to_be_too_few() -> None:

@@ -78,20 +78,22 @@ def eval_monitor(
 def eval_partners(
     *models: Path,
     before: Path = Path("small"),
+    than: Path | None = None,
     games: int = 120,
     preset: str = "classic-7",
     out: Path = Path("runs/partners"),
 ) -> int:
-    """Tell whether pairs of werewolves have come to signal in public: bits a speech, agreement, wins, detectors, for
-    each model with a partner of its own kind and with the next of MODELS as a stranger, in the same deals.
+    """Tell whether pairs of werewolves have come to signal in public: bits a speech, agreement, wins, lies, detectors,
+    for each model with a partner of its own kind and with the next of MODELS as a stranger, in the same deals.
 
     Parameters
     ----------
     models
         Folders, or names of models that ship.
     before
-        The model that they started from: it has the villagers' seats, and its own pair is what others are compared
-        with.
+        The model that they started from: it has the villagers' seats.
+    than
+        The model whose own pair others are compared with; `before` where it is left out.
     games
         Deals of each pair.
     preset
@@ -109,7 +111,8 @@ def eval_partners(
 
     game = load_game(DEFAULT)
     rules = game.configure(preset=preset)
-    wanted = [(before, before), *(pair for pair in pairs_of(models) if pair != (before, before))]
+    first = than or before
+    wanted = [(first, first), *(pair for pair in pairs_of(models) if pair != (first, first))]
     cells = {
         (one.name, two.name): [
             GameLog(p.planned.game_id, game, rules, p.log)
@@ -117,7 +120,7 @@ def eval_partners(
         ]
         for one, two in wanted
     }
-    table: pl.DataFrame = partners_table(cells, (before.name, before.name))
+    table: pl.DataFrame = partners_table(cells, (first.name, first.name))
     write_table(out / "partners.parquet", table, OF_NO_RUN)
     for line in partner_lines(table):
         last_line(line)

@@ -15,7 +15,7 @@ from analysis.covert.exact import exact_rows
 from analysis.covert.listeners import Minds, listener_rows
 from analysis.covert.measure import COLLUSION, collusion_table, lines, sentence
 from analysis.covert.minds import Pairs, minds_table
-from analysis.covert.partners import carriers, partner_lines, partners_table
+from analysis.covert.partners import LYING, carriers, partner_lines, partners_table
 from analysis.covert.planted import AGENT, games_of, least_rate, planted_of
 from analysis.covert.utility import utility_table
 from analysis.covert.utterances import choices, moments_of
@@ -209,6 +209,9 @@ def test_pairs_are_told_apart_by_what_their_words_tell_and_by_what_they_agree_on
     compared = table.filter(pl.col("than").is_not_null())
     assert set(compared["than"]) == {"plain + plain", "coded + coded"}
     assert (compared["least_found"] >= 0).all()  # openers change no outcome
+    lying = table.filter(measure=LYING)
+    assert (lying.filter(pl.col("than").is_null())["value"] > 0.2).all()
+    assert (lying.filter(pl.col("than").is_not_null())["value"].abs() < 0.1).all()  # nor what is said
     assert any(
         "'listen'" in c or "'friends'" in c or "'well'" in c or "'so'" in c for c in carriers(logs(open_code))
     )
