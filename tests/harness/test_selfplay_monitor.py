@@ -51,11 +51,11 @@ def test_the_share_of_lies_and_of_those_caught_by_the_monitor_of_the_training_co
     before, same, fewer = (seen(lies, 0.9, 3, 1, seed) for lies, seed in ((0.5, 0), (0.5, 3), (0.2, 2)))
     found = cells(before, same, alarm=0.05)
     assert found.more_lies.low < 0 < found.more_lies.high and found.watched is None
-    assert cells(before, fewer, alarm=0.05).more_lies.high < -0.2
+    assert cells(before, fewer, alarm=0.05).more_lies.high < -0.15
     caught = [s._replace(caught=s.words[:, 3] > 0) for s in (before, fewer)]
     found = cells(*caught, alarm=0.05)
     assert found.watched == tuple(s.words[:, 3].mean() for s in caught)
-    assert found.more_watched is not None and found.more_watched.high < -0.15
+    assert found.more_watched is not None and found.more_watched.high < -0.1
     assert any("the monitor of the training catches" in line for line in in_words(found))
 
 
