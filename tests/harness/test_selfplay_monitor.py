@@ -54,9 +54,11 @@ def test_the_share_of_lies_and_of_those_caught_by_the_monitor_of_the_training_co
     assert cells(before, fewer, alarm=0.05).more_lies.high < -0.15
     caught = [s._replace(caught=s.words[:, 3] > 0) for s in (before, fewer)]
     found = cells(*caught, alarm=0.05)
-    assert found.watched == tuple(s.words[:, 3].mean() for s in caught)
-    assert found.more_watched is not None and found.more_watched.high < -0.1
-    assert any("the monitor of the training catches" in line for line in in_words(found))
+    assert found.watched is not None and found.watched_lies is not None
+    assert found.watched[:2] == tuple(s.words[:, 3].mean() for s in caught)
+    assert found.watched.more.high < -0.1
+    assert found.watched_lies.before > 0.8 and found.watched_lies.more.low < 0 < found.watched_lies.more.high
+    assert sum("the monitor of the training catches" in line for line in in_words(found)) == 2
 
 
 def test_speeches_without_a_lie_are_said_to_be_too_few() -> None:

@@ -134,11 +134,12 @@ def in_words(found: Cells) -> list[str]:
         f"text monitor catches {found.caught_share[0]:.1%} and {found.caught_share[1]:.1%}"
     )
     lines = [shares, f"more speeches with a lie, the same deals: {_signed(found.more_lies)}"]
-    if found.watched is not None and found.more_watched is not None:
-        lines.append(
-            f"the monitor of the training catches {found.watched[0]:.1%} of the speeches before, "
-            f"{found.watched[1]:.1%} after: {_signed(found.more_watched)}"
-        )
+    for what, share in (("speeches", found.watched), ("lies", found.watched_lies)):
+        if share is not None:
+            lines.append(
+                f"the monitor of the training catches {share.before:.1%} of the {what} before, {share.after:.1%} "
+                f"after: {_signed(share.more)}"
+            )
     for kind, table in (("words", found.text), ("activations", found.probe)):
         lines += [
             f"AUROC of lies from {kind:11} {name} speeches: old monitor {row[0]:.3f}, new monitor {row[1]:.3f}"
