@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 import msgspec
 import numpy as np
 
+from agents.exam import Exam
 from agents.llm.transcript_context import document, document_lengths
 from agents.policies import players_of
 from games import chance, load_game
@@ -61,7 +62,10 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Lessons(Protocol):
-    """What a small model of one game is trained on; a module."""
+    """What a small model of one game is trained on, and measured by; a module."""
+
+    exam: Exam
+    """What it is measured by; a module."""
 
     def make_tokenizer(self, lexicons: Sequence[str]) -> Any:
         """The word-level tokenizer of the game's language under the lexicons of these names."""

@@ -90,6 +90,10 @@ class BeliefTarget(msgspec.Struct, frozen=True):
         """The probability of yes. probabilities: role key -> probability."""
         return sum(probabilities.get(role, 0.0) for role in self.roles)
 
+    def places(self, roles: Sequence[str]) -> list[int]:
+        """The indices in `roles` of those that make the answer yes."""
+        return [i for i, role in enumerate(roles) if role in self.roles]
+
 
 class GameConfig(BaseModel):
     """One rule set of a game; each game's own configuration adds its settings. Unknown settings are refused."""
@@ -151,7 +155,7 @@ class Game(Protocol):
 
     @property
     def speech_kinds(self) -> tuple[str, ...]:
-        """Kinds of decisions that take words."""
+        """Kinds of decisions that take words, those of the public discussion first."""
         ...
 
     @property

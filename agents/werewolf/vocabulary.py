@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.models.small import NUMBERS, PUNCTUATION, SPECIALS, word_tokenizer
-from games.werewolf.game import GAME
-from games.werewolf.lexicon import FIRST_TERMS, FUNCTION_WORDS, LEXICONS, Lexicon, lexicon
+from games.werewolf.lexicon import FIRST_TERMS, FUNCTION_WORDS, Lexicon, lexicon
 
 FIRST_FUNCTION_WORDS = (
     "Players Roles You Winner I am the not will says whispers notes skips ends nobody yes no believes is asks"
@@ -38,15 +37,3 @@ def vocabulary(lexicons: Sequence[Lexicon]) -> list[str]:
 def make_tokenizer(lexicons: Sequence[str] = ("classic",)) -> Any:
     """A word-level tokenizer of the language under the lexicons of these names."""
     return word_tokenizer(vocabulary([lexicon(name) for name in lexicons]))
-
-
-def lexicon_of(tokenizer: Any) -> str:
-    """The lexicon whose words of the default game a tokenizer has. Raises ValueError where there is none."""
-    words = set(tokenizer.get_vocab())
-    for name in LEXICONS:
-        if words.issuperset(GAME.text.words_in(GAME.configure(lexicon=name))):
-            return name
-    raise ValueError(
-        f"the model's tokenizer ({len(words)} words) has all words of none of the lexicons {', '.join(LEXICONS)}; "
-        "train it with `wolfscope train-small-model --lexicon NAME`"
-    )

@@ -15,19 +15,17 @@ import msgspec
 import numpy as np
 import torch
 
+from agents.exam import HELD_OUT, HIGHEST, lexicon_of
 from agents.hooks.model import HookedModel, load_hooked_model
-from agents.llm.beliefs import role_words
+from agents.lessons import lessons_of
+from agents.llm.beliefs import gone, role_words
 from agents.models.folder import load_tokenizer
 from agents.models.small import unpack_checkpoints
-from agents.werewolf.lessons.games import HELD_OUT, scripted_game
-from agents.werewolf.lessons.questions import living
-from agents.werewolf.observer import Observer
-from agents.werewolf.vocabulary import lexicon_of
 from analysis.stats.metrics import auroc, log_odds, r2
-from games import chance, load_game
+from games import DEFAULT, chance, load_game
 from games.base import Observation
 from games.play import observe, waves
-from harness.model_evaluation.held_out import Sitting, sittings, stack
+from harness.model_evaluation.held_out import Sitting, in_targets, sittings, stack
 from harness.model_evaluation.probes import best_probe
 from harness.model_evaluation.readings import BELIEF_SITES, Reading, Stated
 
@@ -37,13 +35,13 @@ class Stage(msgspec.Struct, frozen=True):
 
     name: str
     look_up: float
-    """Probability on the truth, where the viewer was told it or it follows from that: whether the subject is a
-    werewolf."""
+    """Probability on the truth, where the viewer was told it or it follows from that: whether the first
+    belief target (a werewolf, an evil player) holds of the subject."""
     rules: float
-    """Mean distance of P(werewolf) from the posterior under the rules, asked before anyone has spoken, over subjects
-    in doubt."""
+    """Mean distance of the stated probability from the posterior under the rules, asked before anyone has spoken, over
+    subjects in doubt."""
     behaviour: float
-    """AUROC of P(werewolf) before ballots, plain villagers asked, living others."""
+    """AUROC of the stated probability before the decisions of the belief moment, asked of the seats of `Exam.ASKED`, living others."""
     excess: float
     """`behaviour` above one half, as a share of the exact observer's."""
     stated: float
@@ -60,31 +58,32 @@ class Known(msgspec.Struct, frozen=True):
     observation: Observation
     subjects: tuple[int, ...]
     p: tuple[float, ...]
-    """The rules' probability that each of them is a werewolf `(n_subjects,)`."""
+    """The rules' probability that the first target holds of each of them `(n_subjects,)`."""
     spoken: bool
     """Whether anyone had spoken."""
 
 
-def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
-    """The questions to every seat before the first speech and before each ballot of held-out games, viewer by
-    viewer."""
-    game = load_game("werewolf")
-    config = game.configure(preset=preset, lexicon=lexicon)
+def known(name: str, n_games: int, lexicon: str) -> Iterator[Known]:
+    """The questions to every seat before the first speech and before each decision of the belief moment of held-out
+    games, viewer by viewer."""
+    game, exam = load_game(name), lessons_of(name).exam
+    config, target = game.configure(preset=exam.PRESET, lexicon=lexicon), game.belief_targets[0]
     for index in range(n_games):
         seed = chance.key(HELD_OUT, "known", index) >> 1
-        log = scripted_game(config, seed)
-        observer = Observer("rules", config)
+        log = exam.scripted_game(config, seed)
+        observer = exam.observer(exam.RUNGS[0], config)
         found: dict[int, list[Known]] = {}
         spoken, read = False, 0
         for requests, wave, before in waves(game, config, seed, log):
-            first = not spoken and wave[0].kind == "speech"
-            if not first and wave[0].kind != "ballot":
+            first = not spoken and wave[0].kind == game.speech_kinds[0]
+            if not first and wave[0].kind not in game.belief_moments:
                 continue
             for record in log[read : len(before)]:
                 observer.update(record)
-            read, alive = len(before), living(before, config.n_players)
+            left, read = gone(game, before), len(before)
+            alive = [j for j in range(config.n_players) if j not in left]
             for viewer in alive:
-                p = observer.p_werewolf(viewer)
+                p = in_targets(observer.beliefs(viewer), observer.roles, [target])[:, 0]
                 others = tuple(j for j in alive if j != viewer)
                 request = msgspec.structs.replace(requests[0], seat=viewer)
                 seen = observe(game, f"known-{index}", config, seed, before, request)
@@ -96,31 +95,39 @@ def known(preset: str, n_games: int, lexicon: str) -> Iterator[Known]:
 
 
 def stated(reading: Reading, told: Sequence[Known]) -> np.ndarray:
-    """Stated P(werewolf) `(n_asked,)`, in the order of the moments and their subjects."""
+    """Stated probability of the first target `(n_asked,)`, in the order of the moments and their subjects."""
     found = []
     for item in told:
         viewer = item.observation.request.seat
-        of = list(role_words(item.observation)).index("werewolf")
-        found.append(reading.states(item.observation, [(viewer, j) for j in item.subjects])[:, of])
+        target = load_game(item.observation.game).belief_targets[0]
+        p = reading.states(item.observation, [(viewer, j) for j in item.subjects])
+        found.append(in_targets(p, list(role_words(item.observation)), [target])[:, 0])
     return np.concatenate(found)
 
 
 def stage(
-    name: str, hooked: HookedModel, tokenizer: Any, told: Sequence[Known], held_out: Sequence[Sitting]
+    name: str,
+    hooked: HookedModel,
+    tokenizer: Any,
+    told: Sequence[Known],
+    held_out: Sequence[Sitting],
+    game: str = DEFAULT,
 ) -> Stage:
     """One row of the course."""
-    reading = Reading(hooked, tokenizer)
+    reading = Reading(hooked, tokenizer, lessons_of(game).exam)
     p = stated(reading, told)
     rules = np.array([x for item in told for x in item.p])
     spoken = np.array([item.spoken for item in told for _ in item.p])
     certain = (rules < 1e-9) | (rules > 1 - 1e-9)
     counted = ~certain & ~spoken
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
-    answered = Stated(reading, held_out)
-    truth, games, target = asked["is_werewolf"], asked["game"], log_odds(asked["exact"])
-    ours, best = (float(auroc(truth, x)) for x in (answered.first, asked["exact"]))
+    answered, asks = Stated(reading, held_out), asked["asks"][:, 0]
+    truth, games = asked["holds"][asks, 0], asked["game"][asks]
+    said, exact = answered.first[asks, 0], asked[HIGHEST][asks, 0]
+    target = log_odds(exact)
+    ours, best = (float(auroc(truth, x)) for x in (said, exact))
     with TemporaryDirectory() as scratch:
-        x = reading.capture(held_out, Path(scratch))
+        x = reading.capture(held_out, Path(scratch))[asks]
     _, measured, guess = best_probe(x, target, games, BELIEF_SITES, range(1, x.shape[2]))
     return Stage(
         name=name,
@@ -128,32 +135,34 @@ def stage(
         rules=float(np.abs(p - rules)[counted].mean()),
         behaviour=ours,
         excess=(ours - 0.5) / (best - 0.5),
-        stated=float(r2(target, log_odds(answered.first))),
+        stated=float(r2(target, log_odds(said))),
         represented=float(r2(target[measured], guess)),
-        second=float(r2(log_odds(asked["expected"]), log_odds(answered.second))),
+        second=float(r2(log_odds(asked["expected"][asks]), log_odds(answered.second[asks]))),
     )
 
 
-def course(folder: Path, n_games: int, preset: str = "classic-7") -> Iterator[Stage]:
+def course(folder: Path, n_games: int, game: str = DEFAULT) -> Iterator[Stage]:
     """The stages of a model's kept checkpoints, earliest first. Raises FileNotFoundError where none was kept."""
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(folder)
-    lexicon = lexicon_of(tokenizer)
-    told, held_out = list(known(preset, n_games, lexicon)), list(sittings(preset, n_games, lexicon))
+    lexicon = lexicon_of(game, tokenizer)
+    told = list(known(game, n_games, lexicon))
+    held_out = list(sittings(game, lessons_of(game).exam.PRESET, n_games, lexicon))
     with TemporaryDirectory() as scratch:
         for path in unpack_checkpoints(folder, Path(scratch)):
-            yield stage(path.name, load_hooked_model(path), tokenizer, told, held_out)
+            yield stage(path.name, load_hooked_model(path), tokenizer, told, held_out, game)
 
 
-def print_course(folder: Path, n_games: int, say: Any) -> None:
+def print_course(folder: Path, n_games: int, say: Any, game: str = DEFAULT) -> None:
     """The course as a table."""
     say(
-        f"along training ({n_games} held-out classic-7 games): probability on the truth where it was told; distance "
-        "from the rules' probability before anyone has spoken; before ballots AUROC, its share of the exact "
-        "observer's excess, and R2 of the log-odds stated, represented, and of second order"
+        f"along training ({n_games} held-out {lessons_of(game).exam.PRESET} games): probability on the truth where it "
+        "was told; distance from the rules' probability before anyone has spoken; before each "
+        f"{' or '.join(load_game(game).belief_moments)} AUROC, its share of the exact observer's excess, and R2 of the "
+        "log-odds stated, represented, and of second order"
     )
     say(f"  {'':22} told   rules  AUROC  share  stated  repr.   second")
-    for s in course(folder, n_games):
+    for s in course(folder, n_games, game):
         say(
             f"  {s.name:22} {s.look_up:.3f}  {s.rules:.3f}  {s.behaviour:.3f}  {s.excess:5.2f}  {s.stated:6.2f}  "
             f"{s.represented:6.2f}  {s.second:6.2f}"

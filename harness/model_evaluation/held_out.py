@@ -1,101 +1,117 @@
 """Questions about held-out games of the scripted players, with the answers of ideal observers.
 
-Before each of its ballots every plain villager is asked about each living other: is it a werewolf, what does it believe
-about the one who asks, and how does it play. Each question carries its reference answers (the truth, the observers on
-every rung of the evidence ladder, counts of public events); `readings` adds the model's answers and activations.
+Before its decisions of the game's belief moment (a ballot, a vote on a team) each seat that the game's exam asks is
+asked about each living other: does a belief target hold of it, what does it believe about the one who asks, how does it
+play. Each question carries its reference answers (the truth, the observers on every rung of the evidence ladder,
+counts of public events); `readings` adds the model's answers and activations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 
+from agents.exam import HELD_OUT, HIGHEST, Counts, Exam, SeatObserver, observers
+from agents.lessons import lessons_of
+from agents.llm.beliefs import gone
 from agents.llm.transcript_context import document
-from agents.werewolf.lessons.games import HELD_OUT, MIXTURE, scripted_game
-from agents.werewolf.observer import RUNGS, Observer, second_order_beliefs
-from agents.werewolf.styles import CAST
 from games import chance, load_game
-from games.base import Observation, SeatFacts
+from games.base import BeliefTarget, Game, GameConfig, Observation, SeatFacts
 from games.play import observe, waves
 from games.records import Decision
-from games.werewolf.evidence import Evidence
 
 
 class Inquiry(msgspec.Struct, frozen=True):
-    """One viewer asked about one subject at one point of one game."""
+    """One viewer asked about one subject at one point of one game. Tuples `(n_targets,)` are in the order of
+    `measured_targets`."""
 
     game: int
     day: int
     viewer: int
     subject: int
-    is_werewolf: bool
+    asks: tuple[bool, ...]
+    """Whether the viewer's belief about each target is measured."""
+    holds: tuple[bool, ...]
+    """Whether each target is true of the subject."""
     character: int
-    """Index of the subject's hidden character in `CAST`."""
+    """Index of the subject's hidden character in `Exam.CHARACTERS`; -1 where characters are not asked for."""
     p_characters: tuple[float, ...]
-    """P(character of the subject) of the exact observer, in the order of `CAST`."""
-    p: Mapping[str, float]
-    """P(subject is a werewolf) of each observer: the rungs of the ladder, the highest of which is `exact`."""
+    """P(character of the subject) of the exact observer, in the order of `Exam.CHARACTERS`."""
+    p: Mapping[str, tuple[float, ...]]
+    """P(target holds of the subject) of each observer: the rungs of the ladder, the highest of which is `exact`."""
     expected: float
-    """P(viewer is a werewolf) that the exact observer, in the viewer's place, expects the subject to believe."""
-    held: float
-    """P(viewer is a werewolf) by the exact observer in the subject's place."""
+    """P(the first target holds of the viewer) that the exact observer, in the viewer's place, expects the subject to
+    believe; NaN where the viewer is not asked about that target."""
     counts: tuple[float, ...]
-    """Counts of public events, see `public_counts`."""
+    """Counts of public events (`Exam.counts`)."""
     text: str
     """The viewer's transcript, with ME and SUBJECT in place of the two names."""
 
 
 class Sitting(msgspec.Struct, frozen=True):
-    """All questions to one viewer before one of its ballots."""
+    """All questions to one viewer before one of its decisions."""
 
     observation: Observation
-    """The viewer's observation at the request of its ballot."""
+    """The viewer's observation at the request of its decision."""
     decision: Decision
-    """The ballot, which came after the questions."""
+    """The decision, which came after the questions."""
     inquiries: tuple[Inquiry, ...]
 
 
-def sittings(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Sitting]:
-    """The sittings of `n_games` held-out games, game by game; of each viewer one after the other."""
-    game = load_game("werewolf")
+def measured_targets(game: Game) -> tuple[BeliefTarget, ...]:
+    """The belief targets that the game's exam asks about, in the game's order; the game's first is the first."""
+    asked = lessons_of(game.name).exam.ASKED
+    return tuple(target for target in game.belief_targets if target.name in asked)
+
+
+def sittings(name: str, preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Sitting]:
+    """The sittings of `n_games` held-out games of the game called `name`, game by game; of each viewer one after the
+    other."""
+    game = load_game(name)
     config = game.configure(preset=preset, lexicon=lexicon)
     for index in range(n_games):
         yield from game_sittings(index, game, config)
 
 
-def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
+def game_sittings(index: int, game: Game, config: GameConfig) -> Iterator[Sitting]:
     """The sittings of held-out game `index`."""
+    exam = lessons_of(game.name).exam
     seed = chance.key(HELD_OUT, "beliefs", index) >> 1
-    log = scripted_game(config, seed)
+    log = exam.scripted_game(config, seed)
     facts = game.seats(config, log)
-    cast = {r.seat: CAST.index(r.agent) for r in log if isinstance(r, Decision)}
-    observers, seen, read = ladder(config), Evidence.empty(config.n_players), 0
+    viewers = {role for asked in exam.ASKED.values() for role in asked.roles}
+    characters = {
+        r.seat: exam.CHARACTERS.index(r.agent) if exam.CHARACTERS else -1
+        for r in log
+        if isinstance(r, Decision)
+    }
+    ladder, counts, read = observers(exam, config), exam.counts(config), 0
     found: dict[int, list[Sitting]] = {}
     for requests, wave, before in waves(game, config, seed, log):
         asked = [
             (request, decision)
             for request, decision in zip(requests, wave, strict=True)
-            if decision.kind == "ballot" and facts[decision.seat].role == "villager"
+            if decision.kind in game.belief_moments and facts[decision.seat].role in viewers
         ]
         if not asked:
             continue
         for record in log[read : len(before)]:
-            seen.add(record)
-            for observer in observers.values():
+            counts.add(record)
+            for observer in ladder.values():
                 observer.update(record)
-        read = len(before)
-        alive = [j for j in range(config.n_players) if seen.alive[j]]
+        read, left = len(before), gone(game, before)
         for request, decision in asked:
             viewer = request.seat
-            known = _Known(observers, viewer, " ".join(document(game.text, before, viewer, config)))
+            known = _Known(game, exam, ladder, counts, facts, viewer)
+            text = " ".join(document(game.text, before, viewer, config))
+            others = [j for j in range(config.n_players) if j not in left and j != viewer]
             found.setdefault(viewer, []).append(
                 Sitting(
                     observe(game, f"beliefs-{index}", config, seed, before, request),
                     decision,
-                    tuple(known.inquiry(index, seen, facts, cast[j], j) for j in alive if j != viewer),
+                    tuple(known.inquiry(index, decision.day, j, characters.get(j, -1), text) for j in others),
                 )
             )
     for own in found.values():
@@ -105,79 +121,60 @@ def game_sittings(index: int, game: Any, config: Any) -> Iterator[Sitting]:
 class _Known:
     """The observers' posteriors in one viewer's place."""
 
-    def __init__(self, observers: Mapping[str, Observer], viewer: int, text: str) -> None:
-        exact = observers["exact"]
-        self.viewer, self.text = viewer, text
-        self.p = {kind: observer.p_werewolf(viewer) for kind, observer in observers.items()}
-        self.expected = second_order_beliefs(exact, viewer)
-        self.held = exact.all_beliefs()[..., exact.roles.index("werewolf")]
-        self.styles = exact.p_characters(viewer)
+    def __init__(
+        self,
+        game: Game,
+        exam: Exam,
+        ladder: Mapping[str, SeatObserver],
+        counts: Counts,
+        facts: Sequence[SeatFacts],
+        viewer: int,
+    ) -> None:
+        self.facts, self.counts, self.viewer = facts, counts, viewer
+        self.targets = measured_targets(game)
+        exact = ladder[HIGHEST]
+        self.p = {
+            kind: in_targets(observer.beliefs(viewer), observer.roles, self.targets)
+            for kind, observer in ladder.items()
+        }
+        self.asked = [facts[viewer].role in exam.ASKED[target.name].roles for target in self.targets]
+        self.expected = exam.second_order(exact, viewer)[:, viewer] if self.asked[0] else None
+        self.characters = exam.p_characters(exact, viewer)
 
-    def inquiry(
-        self, game: int, seen: Evidence, facts: Sequence[SeatFacts], character: int, subject: int
-    ) -> Inquiry:
-        """The question about one subject."""
-        me, it = facts[self.viewer].name, facts[subject].name
+    def inquiry(self, game: int, day: int, subject: int, character: int, text: str) -> Inquiry:
+        """The question about one subject. A target that is asked apart is asked only about those of whom the viewer
+        does not know that the first one holds."""
+        me, it = self.facts[self.viewer].name, self.facts[subject].name
+        sure = float(next(iter(self.p.values()))[subject, 0]) > 1.0 - 1e-9
         return Inquiry(
             game=game,
-            day=seen.day,
+            day=day,
             viewer=self.viewer,
             subject=subject,
-            is_werewolf=facts[subject].role == "werewolf",
+            asks=tuple(
+                asked and not (target.apart and sure)
+                for asked, target in zip(self.asked, self.targets, strict=True)
+            ),
+            holds=tuple(self.facts[subject].role in target.roles for target in self.targets),
             character=character,
-            p_characters=tuple(map(float, self.styles[subject])),
-            p={kind: float(value[subject]) for kind, value in self.p.items()},
-            expected=float(self.expected[subject, self.viewer]),
-            held=float(self.held[subject, self.viewer]),
-            counts=public_counts(seen, self.viewer, subject),
-            text=self.text.replace(me, "ME").replace(it, "SUBJECT"),
+            p_characters=tuple(map(float, self.characters[subject])),
+            p={kind: tuple(map(float, value[subject])) for kind, value in self.p.items()},
+            expected=float("nan") if self.expected is None else float(self.expected[subject]),
+            counts=self.counts.about(subject, self.viewer),
+            text=text.replace(me, "ME").replace(it, "SUBJECT"),
         )
 
 
-def ladder(config: Any) -> dict[str, Observer]:
-    """An observer for each rung of evidence; the last is the exact one."""
-    found = {RUNGS[0]: Observer("rules", config)}
-    for rung, name in enumerate(RUNGS[1:-1], 1):
-        found[name] = Observer("exact", config, MIXTURE, rung=rung)
-    return found | {"exact": Observer("exact", config, MIXTURE)}
+def in_targets(p: np.ndarray, roles: Sequence[str], targets: Sequence[BeliefTarget]) -> np.ndarray:
+    """Probabilities `(..., n_roles)` of roles as those of targets `(..., n_targets)`."""
+    return np.stack([p[..., target.places(roles)].sum(-1) for target in targets], axis=-1)
 
 
-def public_counts(seen: Evidence, viewer: int, subject: int) -> tuple[float, ...]:
-    """Counts of public events around a subject: made, received, exchanged with the viewer, towards players whose side
-    is known; reports and claims; how far the game has come."""
-    made, received, mutual, aimed = [], [], [], []
-    for table in (seen.accusations, seen.defences, seen.questions, seen.ballots):
-        made.append(sum(table[subject]))
-        received.append(sum(row[subject] for row in table))
-        mutual += [table[subject][viewer], table[viewer][subject]]
-        for wolf in (False, True):
-            shown = [k for k, r in enumerate(seen.revealed) if r is not None and (r == "werewolf") == wolf]
-            aimed.append(sum(table[subject][k] for k in shown))
-    reports = [by[subject] for by in seen.reports.values() if subject in by]
-    own = seen.reports.get(subject, {})
-    rest = [
-        sum(reports), len(reports) - sum(reports), len(own), sum(own.values()),
-        seen.claims[subject] == "seer", sum(claim == "seer" for claim in seen.claims),
-        seen.today[subject], seen.day, sum(seen.alive),
-    ]  # fmt: skip
-    return tuple(float(x) for x in (*made, *received, *mutual, *aimed, *rest))
-
-
-def stack(items: list[Inquiry]) -> dict[str, np.ndarray]:
-    """The inquiries' fields as arrays `(n_inquiries, ...)`; an observer's under its own name."""
-    columns = {
-        name: np.array([getattr(item, name) for item in items])
-        for name in (
-            "game",
-            "day",
-            "viewer",
-            "subject",
-            "is_werewolf",
-            "character",
-            "p_characters",
-            "expected",
-            "held",
-            "counts",
-        )
-    }
+def stack(items: Sequence[Inquiry]) -> dict[str, np.ndarray]:
+    """The inquiries' fields as arrays `(n_inquiries, ...)`; an observer's `(n_inquiries, n_targets)` under its own
+    name."""
+    names = (
+        "game", "day", "viewer", "subject", "asks", "holds", "character", "p_characters", "expected", "counts"
+    )  # fmt: skip
+    columns = {name: np.array([getattr(item, name) for item in items]) for name in names}
     return columns | {kind: np.array([item.p[kind] for item in items]) for kind in items[0].p}

@@ -5,7 +5,8 @@ of whole answers as an experiment scores them, and the activations come from an 
 (`harness.capture.passes`) into a store. Sites, each one token before anything that reveals the answer:
 
     mention         last mention of the subject in what was read
-    option          the subject among the names that may be voted for, in the viewer's own ballot right after
+    option          the subject among the names that may be chosen, in the viewer's own decision right after; where that
+                    offers none (a vote on a team), there is no such row
     belief_mention  the subject at the end of the question `Ada believes Ben`
     second_order    the viewer at the end of the question `Ada believes Ben believes Ada`
     character       the end of the question `Ada believes Ben plays`, where the model has that word
@@ -22,13 +23,12 @@ import torch
 
 from agents.backends.base import Capabilities
 from agents.backends.mock import MockBackend
+from agents.exam import Exam
 from agents.hooks.model import HookedModel
 from agents.llm.beliefs import Question, questions, role_words
 from agents.llm.transcript import TranscriptPlayer
 from agents.llm.transcript_context import Context, mentions
-from agents.werewolf.lessons.questions import character_question
-from agents.werewolf.styles import CAST
-from agents.werewolf.vocabulary import PLAYS
+from games import load_game
 from games.base import Observation
 from harness.activations.format import BELIEF_MENTION
 from harness.activations.items import CaptureItem, Site
@@ -37,20 +37,23 @@ from harness.capture.passes import capture_pass
 from harness.config.models import points_of
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.questions import Ask
-from harness.model_evaluation.held_out import Sitting
+from harness.model_evaluation.held_out import Sitting, in_targets, measured_targets
 
 BELIEF_SITES = ("mention", "option", BELIEF_MENTION, "second_order")
 SITES = (*BELIEF_SITES, "character")
 
 
 class Reading:
-    """One model that is questioned in the seats of scripted players, without deciding anything."""
+    """One model that is questioned in the seats of scripted players, without deciding anything.
 
-    def __init__(self, hooked: HookedModel, tokenizer: Any) -> None:
-        self.hooked, self.scorer = hooked, PackedScorer(hooked)
+    exam: of the game that the seats play."""
+
+    def __init__(self, hooked: HookedModel, tokenizer: Any, exam: Exam) -> None:
+        self.hooked, self.scorer, self.exam = hooked, PackedScorer(hooked), exam
         silent = MockBackend(capabilities=Capabilities(steers=True))
         self.player = TranscriptPlayer("small", silent, tokenizer)
-        self.names_characters = {PLAYS, *CAST} <= set(tokenizer.get_vocab())
+        asked = {exam.PLAYS, *exam.CHARACTERS}
+        self.names_characters = bool(exam.CHARACTERS) and asked <= set(tokenizer.get_vocab())
         """Whether its vocabulary has the words of the question for characters."""
 
     def states(self, observation: Observation, chains: Sequence[Sequence[int]]) -> np.ndarray:
@@ -62,11 +65,11 @@ class Reading:
         return self._answered([Ask(question.prompt.ids, question.choices) for question in put])
 
     def characters(self, sitting: Sitting) -> np.ndarray:
-        """Stated probability of each subject's character `(n_subjects, n_characters)`, in the order of `CAST`; NaN
-        where the model has no words for them."""
+        """Stated probability of each subject's character `(n_subjects, n_characters)`, in the order of
+        `Exam.CHARACTERS`; NaN where the model has no words for them."""
         if not self.names_characters:
-            return np.full((len(sitting.inquiries), len(CAST)), np.nan)
-        words = tuple(self.player.encoder.encode(f" {name}")[0] for name in CAST)
+            return np.full((len(sitting.inquiries), len(self.exam.CHARACTERS)), np.nan)
+        words = tuple(self.player.encoder.encode(f" {name}")[0] for name in self.exam.CHARACTERS)
         return self._answered([Ask(tuple(c.ids), words) for c in self._character_questions(sitting)])
 
     def _answered(self, asks: Sequence[Ask]) -> np.ndarray:
@@ -80,11 +83,11 @@ class Reading:
         builder.read(observation.records)
         names = builder.words.names
         for inquiry in sitting.inquiries:
-            line = f"{names[inquiry.viewer]} believes {character_question(names[inquiry.subject])}"
+            line = f"{names[inquiry.viewer]} believes {names[inquiry.subject]} {self.exam.PLAYS}"
             yield builder.fork(observation.records, line)
 
     def items(self, sittings: Iterable[Sitting]) -> Iterator[CaptureItem]:
-        """The capture items of the sittings: the prompt of each ballot, and the questions on forks before it."""
+        """The capture items of the sittings: the prompt of each decision, and the questions on forks before it."""
         for sitting in sittings:
             observation = sitting.observation
             prompt = self.player.context(observation)
@@ -118,7 +121,7 @@ class Reading:
         reads it, after the model's final norm (the `hidden_states` of transformers).
 
         hooked: reads the same contexts instead of the model. NaN where there is no such token: a subject that may not
-        be voted for, a model that has no word that asks for characters.
+        be chosen, a model that has no word that asks for characters.
         """
         reader = hooked or self.hooked
         capture_pass(self.items(sittings), reader, store, points=points_of(reader, ("all",)), dtype="float32")
@@ -147,16 +150,17 @@ class Stated:
     def __init__(self, reading: Reading, sittings: Sequence[Sitting]) -> None:
         first, second, characters = [], [], []
         for sitting in sittings:
-            chains = _first(sitting) + _second(sitting)
-            of = list(role_words(sitting.observation)).index("werewolf")
-            p = reading.states(sitting.observation, chains)[:, of]
-            first.append(p[: len(sitting.inquiries)])
-            second.append(p[len(sitting.inquiries) :])
+            observation, n = sitting.observation, len(sitting.inquiries)
+            targets = measured_targets(load_game(observation.game))
+            p = reading.states(observation, _first(sitting) + _second(sitting))
+            told = in_targets(p, list(role_words(observation)), targets)
+            first.append(told[:n])
+            second.append(told[n:, 0])
             characters.append(reading.characters(sitting))
         self.first = np.concatenate(first)
-        """P(subject is a werewolf) `(n_inquiries,)`."""
+        """P(target holds of the subject) `(n_inquiries, n_targets)`, in the order of `measured_targets`."""
         self.second = np.concatenate(second)
-        """P(viewer is a werewolf) in the subject's eyes `(n_inquiries,)`."""
+        """P(the first target holds of the viewer) in the subject's eyes `(n_inquiries,)`."""
         self.characters = np.concatenate(characters)
         """P(character of the subject) `(n_inquiries, n_characters)`; NaN where the model has no words for them."""
 

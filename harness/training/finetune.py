@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 import torch
 
+from agents.exam import lexicon_of
 from agents.models.folder import ModelFilesError, load_tokenizer, model_name
 from agents.models.small import find_model
-from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
+from games import DEFAULT
 from harness.atomic import write_whole
 from harness.gate import own_folder
 from harness.training.attention import predict
@@ -63,7 +65,7 @@ def finetune(
     folder = find_model(base)
     name, tokenizer = model_name(folder), load_tokenizer(folder)
     try:
-        lexicon = lexicon_of(tokenizer)
+        lexicon = lexicon_of(DEFAULT, tokenizer)
     except ValueError as error:
         raise ModelFilesError(f"{folder} is no small model of Werewolf: {error}") from error
     if tokenizer.get_vocab() != make_tokenizer((lexicon,)).get_vocab():

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from agents.exam import lexicon_of
 from agents.llm.written.line import WORDS as PRIVATE_WORDS
 from agents.models.folder import load_tokenizer
 from agents.models.small import SHIPPED, SMALL_MODEL
 from agents.werewolf import styles
 from agents.werewolf.styles import CAST, STYLES
-from agents.werewolf.vocabulary import CHARACTER_WORDS, lexicon_of, vocabulary
+from agents.werewolf.vocabulary import CHARACTER_WORDS, vocabulary
 from games.werewolf import lexicon as words_module
 from games.werewolf.config import WerewolfConfig
 from games.werewolf.lexicon import FIRST_TERMS, LEXICONS, lexicon
@@ -95,7 +96,7 @@ def test_later_terms_change_no_word_of_any_lexicon() -> None:
 
 
 def test_shipped_model_keeps_its_lexicon_and_plays_every_game_whose_words_it_knows(later: None) -> None:
-    assert lexicon_of(load_tokenizer(SMALL_MODEL)) == "classic"
+    assert lexicon_of("werewolf", load_tokenizer(SMALL_MODEL)) == "classic"
     for preset in ("classic-7", "foaster-6", "probe-6", "kaggle-8"):
         check_words(seated(preset=preset))
 

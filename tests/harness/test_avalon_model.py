@@ -185,3 +185,58 @@ def test_the_menu_of_a_strategic_speech_has_acts_of_this_game_alone(run: Run) ->
         options = menu(replay, Decision(speech.seq, seat, "speech", speech.action), others, {}, 20)
         assert {act.kind for option in options for act in option.acts} <= set(replay.game.speech_acts)
         assert any(option.name.startswith("vouch") for option in options)
+
+
+def test_it_is_measured_by_the_verb_that_measures_any_small_model(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli import main
+
+    settings = ("--game", "avalon", "--games", "2", "--belief-games", "8")
+    assert main(["eval-small-model", str(model), *settings]) == 0
+    said = capsys.readouterr().out
+    for kind in ("pick", "vote", "card", "speech", "all"):
+        assert f"\n  {kind} " in said
+    assert "2 avalon-5 games against scripted players\n  evil " in said and "\n  good " in said
+    asked = [line for line in said.splitlines() if line.startswith("stated belief")]
+    assert [line.partition(": ")[2].partition("?")[0] for line in asked] == [
+        *["is the subject evil"] * 3, *["is the subject Merlin"] * 3
+    ]  # fmt: skip
+    assert (
+        "Assassins before each vote of 8 scripted avalon-5 games, others that are not known to be evil"
+        in said
+    )
+    for rung in ("stated", "told", "cards", "teams", "exact"):
+        assert said.count(f"\n  {rung:10} AUROC ") == 6
+    assert said.count("represented belief: R2 of the log-odds") == 3
+    assert "hidden character" not in said and "ballot" not in said
+
+
+def test_servants_are_asked_who_is_evil_and_assassins_who_is_merlin() -> None:
+    from harness.model_evaluation.held_out import sittings, stack
+
+    found = list(sittings("avalon", "avalon-5", 12))
+    asked = stack([item for sitting in found for item in sitting.inquiries])
+    evil, merlin = asked["asks"].T
+    assert evil.any() and merlin.any() and not (evil & merlin).any()
+    assert not asked["holds"][merlin, 0].any()  # an assassin knows its side
+    assert np.isnan(asked["expected"][~evil]).all() and not np.isnan(asked["expected"][evil]).any()
+
+    def surprise(kind: str, rows: np.ndarray, target: int) -> float:
+        p = np.clip(asked[kind][rows, target], 1e-6, 1 - 1e-6)
+        return float(-np.where(asked["holds"][rows, target], np.log(p), np.log(1 - p)).mean())
+
+    for rows, target in ((evil, 0), (merlin, 1)):
+        assert surprise("exact", rows, target) < surprise("told", rows, target)
+
+
+def test_a_model_without_the_words_of_a_game_is_not_measured_in_it() -> None:
+    from agents.exam import lexicon_of
+    from agents.werewolf.vocabulary import make_tokenizer as werewolf_words
+    from games.base import GameError
+
+    assert lexicon_of("avalon", make_tokenizer(("nonsense",))) == "nonsense"
+    with pytest.raises(
+        GameError, match=r"all words of avalon under none of the lexicons classic.*--game avalon"
+    ):
+        lexicon_of("avalon", werewolf_words())

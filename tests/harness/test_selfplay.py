@@ -24,7 +24,7 @@ from games import load_game
 from games.play import Answer
 from games.records import Decision
 from harness.cli import main
-from harness.model_evaluation.evaluate import play_game
+from harness.model_evaluation.playing import play_game
 from harness.training.selfplay.advantages import Baselines, advantages, credit
 from harness.training.selfplay.contexts import LearnerContext, Own, contexts_of
 from harness.training.selfplay.held_out import HELD_OUT
@@ -73,7 +73,9 @@ def test_a_rollout_is_token_for_token_the_game_that_the_hooked_backend_plays(pla
         async def answer(seen: Any, _: Any) -> list[Answer]:
             return [Answer(reply, "small") for reply in await asyncio.gather(*map(theirs.act, seen))]
 
-        logs = await asyncio.gather(*(play_game(RULES, seed, answer) for seed in (5, 6)))
+        logs = await asyncio.gather(
+            *(play_game(load_game("werewolf"), RULES, seed, answer) for seed in (5, 6))
+        )
         await backend.close()
         return list(logs)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from agents.exam import lexicon_of
 from agents.lessons import Turn, View, decisions
 from agents.llm.transcript_context import document
 from agents.models.small import SHIPPED, SMALL_MODEL, find_model, make_config, unpack_checkpoints
@@ -27,7 +28,7 @@ from agents.werewolf.lessons.questions import (
 )
 from agents.werewolf.lessons.soft_targets import FAILED, SERVED, turns
 from agents.werewolf.styles import CHARACTERS
-from agents.werewolf.vocabulary import lexicon_of, make_tokenizer
+from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
 from games.base import SeatFacts
 from games.records import Decision, Event
@@ -391,12 +392,13 @@ def test_the_twin_has_the_same_checkpoints_with_its_own_words(tmp_path: Path) ->
 def test_the_twin_under_nonsense_plays_the_same_game_in_other_words() -> None:
     import asyncio
 
-    from harness.model_evaluation.evaluate import load_player, play_games
+    from harness.model_evaluation.evaluate import load_player
+    from harness.model_evaluation.playing import play_games
 
     async def game(model: str, lexicon: str) -> list[Decision]:
         player = load_player(find_model(model))
         try:
-            (log,) = await play_games(player, ["probe-6"], 1, lexicon)
+            (log,) = await play_games(player, "werewolf", ["probe-6"], 1, lexicon)
         finally:
             await player.backend.close()
         return [record for record in log if isinstance(record, Decision)]
@@ -412,9 +414,9 @@ def test_the_twin_under_nonsense_plays_the_same_game_in_other_words() -> None:
 
 def test_the_lexicon_of_a_model_is_told_by_its_tokenizer() -> None:
     for lexicon in LEXICONS:
-        assert lexicon_of(make_tokenizer((lexicon,))) == lexicon
+        assert lexicon_of("werewolf", make_tokenizer((lexicon,))) == lexicon
     with pytest.raises(ValueError, match="train it with"):
-        lexicon_of(make_tokenizer(("random-3",)))
+        lexicon_of("werewolf", make_tokenizer(("random-3",)))
 
 
 def test_all_shipped_models_are_found_by_name() -> None:
@@ -532,10 +534,11 @@ def test_training_refuses_a_folder_of_other_settings(tmp_path: Path) -> None:
 def test_the_shipped_model_keeps_to_the_form_without_constraints() -> None:
     import asyncio
 
-    from harness.model_evaluation.evaluate import load_player, measure_form
+    from harness.model_evaluation.evaluate import load_player
+    from harness.model_evaluation.playing import measure_form
 
     player = load_player(SMALL_MODEL)
-    total = measure_form(player, n_games=15)[-1]
+    total = measure_form(player, "werewolf", n_games=15)[-1]
     asyncio.run(player.backend.close())
     assert total.n > 300
     assert total.well_formed / total.n >= 0.97  # 99.7% over many games; this is a small sample

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agents.hooks.model import load_hooked_model
+from agents.lessons import lessons_of
 from agents.models.small import SMALL_MODEL, find_model, unpack_checkpoints
 from agents.werewolf.vocabulary import PLAYS, make_tokenizer
 from analysis.stats.metrics import log_odds
@@ -21,13 +22,13 @@ from harness.model_evaluation.readings import SITES, Reading, Stated
 
 @pytest.fixture(scope="module")
 def found() -> list[Sitting]:
-    return list(sittings("classic-7", 4))
+    return list(sittings("werewolf", "classic-7", 4))
 
 
 @pytest.fixture(scope="module")
 def reading() -> Reading:
     hooked = load_hooked_model(SMALL_MODEL)
-    return Reading(hooked, hooked.tokenizer)
+    return Reading(hooked, hooked.tokenizer, lessons_of("werewolf").exam)
 
 
 def test_every_site_is_a_token_that_names_who_is_asked_about(found: list[Sitting], reading: Reading) -> None:
@@ -67,11 +68,11 @@ def test_the_subject_is_known_only_by_what_the_viewer_has_read(found: list[Sitti
 
 
 def test_deeper_evidence_leaves_the_observer_less_surprised() -> None:
-    asked = stack([item for sitting in sittings("probe-6", 40) for item in sitting.inquiries])
-    truth = asked["is_werewolf"]
+    asked = stack([item for sitting in sittings("werewolf", "probe-6", 40) for item in sitting.inquiries])
+    truth = asked["holds"][:, 0]
 
     def surprise(kind: str) -> float:
-        p = np.clip(asked[kind], 1e-6, 1 - 1e-6)
+        p = np.clip(asked[kind][:, 0], 1e-6, 1 - 1e-6)
         return float(-np.where(truth, np.log(p), np.log(1 - p)).mean())
 
     assert surprise("exact") < surprise("habits") < surprise("told")
@@ -118,7 +119,7 @@ def test_hidden_characters_are_read_where_they_are_and_not_from_noise() -> None:
 
 
 def test_the_distance_from_the_exact_posterior_is_told_with_the_share_of_the_worst_answers() -> None:
-    from harness.model_evaluation.evaluate import surprise
+    from harness.model_evaluation.beliefs import surprise
 
     exact = np.array([1.0] + [0.5] * 99)
     assert surprise(exact, np.array([0.25] + [0.5] * 99)) == pytest.approx((np.log(4) / 100, 1.0))
@@ -132,11 +133,11 @@ def test_log_odds_of_certainty_are_bounded() -> None:
 
 
 def test_the_same_deals_are_played_again_by_the_same_opponents() -> None:
-    from harness.model_evaluation.evaluate import play_side
+    from harness.model_evaluation.playing import play_side
 
-    first, second = play_side("village", None, 12), play_side("village", None, 12)
+    first, second = play_side("werewolf", "village", None, 12), play_side("werewolf", "village", None, 12)
     assert (first == second).all()
-    assert (first != play_side("werewolf", None, 12)).all()  # one side or the other wins
+    assert (first != play_side("werewolf", "werewolf", None, 12)).all()  # one side or the other wins
 
 
 def test_the_shipped_model_is_read_at_every_site(
@@ -144,7 +145,8 @@ def test_the_shipped_model_is_read_at_every_site(
 ) -> None:
     n = sum(len(sitting.inquiries) for sitting in found)
     said = Stated(reading, found)
-    assert said.first.shape == said.second.shape == (n,)
+    assert said.first.shape == (n, 2)
+    assert said.second.shape == (n,)
     assert ((said.first >= 0) & (said.first <= 1)).all()
     assert said.characters.sum(1) == pytest.approx(np.ones(n))
     read = reading.capture(found, tmp_path / "activations")
@@ -166,7 +168,7 @@ def test_a_model_without_words_for_characters_is_read_without_them(
     found: list[Sitting], tmp_path: Path
 ) -> None:
     hooked = load_hooked_model(find_model("small-unasked"))
-    reading = Reading(hooked, hooked.tokenizer)
+    reading = Reading(hooked, hooked.tokenizer, lessons_of("werewolf").exam)
     read = reading.capture(found[:3], tmp_path / "activations")
     assert np.isnan(Stated(reading, found[:3]).characters).all()
     assert np.isnan(read[:, SITES.index("character")]).all()
@@ -176,19 +178,19 @@ def test_a_model_without_words_for_characters_is_read_without_them(
 def test_the_shipped_model_states_more_than_habits_tell(reading: Reading) -> None:
     from sklearn.metrics import roc_auc_score
 
-    held_out = list(sittings("classic-7", 30))
+    held_out = list(sittings("werewolf", "classic-7", 30))
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
-    stated = Stated(reading, held_out).first
-    truth = asked["is_werewolf"]
+    stated = Stated(reading, held_out).first[:, 0]
+    truth = asked["holds"][:, 0]
     # Over 400 games .89, .73 and .56.
-    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["habits"]) + 0.05
-    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["told"]) + 0.2
+    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["habits"][:, 0]) + 0.05
+    assert roc_auc_score(truth, stated) > roc_auc_score(truth, asked["told"][:, 0]) + 0.2
 
 
 def test_only_what_the_rules_leave_open_is_in_doubt_before_the_first_word() -> None:
     from harness.model_evaluation.course import known
 
-    items = list(known("classic-7", 12, "classic"))
+    items = list(known("werewolf", 12, "classic"))
     early = [p for item in items for p in item.p if not item.spoken]
     werewolves = [
         item
@@ -207,7 +209,7 @@ def test_only_what_the_rules_leave_open_is_in_doubt_before_the_first_word() -> N
 def test_the_course_tells_a_model_that_has_learned_to_look_up_from_one_that_has_not(tmp_path: Path) -> None:
     from harness.model_evaluation.course import known, stage
 
-    told, held_out = list(known("classic-7", 8, "classic")), list(sittings("classic-7", 8))
+    told, held_out = list(known("werewolf", 8, "classic")), list(sittings("werewolf", "classic-7", 8))
     folders = unpack_checkpoints(SMALL_MODEL, tmp_path)
     first, last = (
         stage(path.name, load_hooked_model(path), make_tokenizer(), told, held_out)

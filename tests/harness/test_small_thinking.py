@@ -24,7 +24,6 @@ from agents.werewolf.observer import Observer
 from games import chance, load_game
 from games.play import Answer, observe, play
 from games.records import Decision, Event, Record, Reply, visible
-from games.werewolf.lexicon import lexicon
 
 GAME = load_game("werewolf")
 LINE = Line(
@@ -92,7 +91,7 @@ def test_the_targets_are_the_exact_observers() -> None:
         for i, d in decisions(log, seat)
         if d.kind == "ballot" and d.day > 1 and facts[seat].role != "werewolf"
     ]
-    followed = follow(log, config, {i for i, _ in asked}, names, lexicon("classic").terms)
+    followed = follow(log, config, {i for i, _ in asked}, names)
 
     def p_werewolf(point: int, viewer: int) -> np.ndarray:
         observer = Observer("exact", config, MIXTURE)
@@ -483,7 +482,7 @@ def test_events_say_whom_they_are_about() -> None:
     config = GAME.configure(preset="classic-7")
     log, _ = game_with_options(config, chance.key(10, "targets") >> 1)
     names = [fact.name for fact in GAME.seats(config, log)]
-    words = [in_words(r, names, lexicon("classic").terms) for r in log if isinstance(r, Event)]
+    words = [in_words(r, names) for r in log if isinstance(r, Event)]
     known = {*names, "nobody"}
     from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.avalon.lessons.games import EARLY, MIX, opening, scripted_game
+from agents.avalon.lessons.games import EARLY, MIX, game_with_options, opening, scripted_game
 from agents.avalon.lessons.questions import Expected, belief_questions, cuts, second_order_questions
 from agents.avalon.lessons.soft_targets import turns
 from agents.lessons import Distribution, PointQuestions, View, decisions, moderators_view
@@ -43,13 +43,13 @@ def views(index: int, seed: int, progress: float, lexicon: str, belief_share: fl
     config = GAME.configure(**settings, lexicon=lexicon)
     kind = chance.uniform(chance.key(key, "view"))
     if kind < blend:
-        log, options = scripted_game(config, key >> 1)
+        log, options = game_with_options(config, key >> 1)
         return seats_views(log, options, config, key, progress, belief_share)
     terms, look_ups = load_lexicon(config.lexicon).terms, chance.key(key, "look-ups")
     first = progress < OPENINGS or kind >= blend + 0.65 * (1.0 - blend)
     if first and belief_share > 0.0:
         return [moderators_view(GAME, opening(config, key >> 1), config, terms, look_ups, None)]
-    log, _ = scripted_game(config, key >> 1)
+    log = scripted_game(config, key >> 1)
     if belief_share == 0.0:  # an opening has no targets but its questions
         return [View(document(GAME.text, log, None, config), [])]
     return [moderators_view(GAME, log, config, terms, look_ups, cuts(log, look_ups, 3))]
@@ -63,7 +63,7 @@ def seats_views(
     progress: float,
     belief_share: float,
 ) -> list[View]:
-    """What some seats read and wrote, with the questions in between; `options` as in `scripted_game`."""
+    """What some seats read and wrote, with the questions in between; `options` as in `game_with_options`."""
     seats = list(chance.shuffled(range(config.n_players), chance.key(key, "seats")))[:SEATS]
     facts = GAME.seats(config, log)
     names = tuple(fact.name for fact in facts)

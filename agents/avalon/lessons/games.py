@@ -31,10 +31,19 @@ MIXTURE: Mix = dict(zip(CHARACTERS, WEIGHTS, strict=True))
 """The characters from which every seat's player is drawn; the observers' prior too."""
 
 
-def scripted_game(config: Any, seed: int) -> tuple[list[Record], list[list[Distribution]]]:
-    """`agents.lessons.played` by scripted players whose characters are drawn from the seed."""
-    seats = [PLAYERS[chance.draw(WEIGHTS, chance.key(seed, "cast", i))] for i in range(config.n_players)]
-    return played(GAME, config, seed, seats, draw)
+def cast(config: Any, seed: int) -> list[Scripted]:
+    """The player of each seat, drawn from the seed."""
+    return [PLAYERS[chance.draw(WEIGHTS, chance.key(seed, "cast", i))] for i in range(config.n_players)]
+
+
+def scripted_game(config: Any, seed: int) -> list[Record]:
+    """The log of one game between scripted players whose characters are drawn from the seed."""
+    return game_with_options(config, seed)[0]
+
+
+def game_with_options(config: Any, seed: int) -> tuple[list[Record], list[list[Distribution]]]:
+    """The log of `scripted_game`, and for each seat its player's distribution at each of its decisions."""
+    return played(GAME, config, seed, cast(config, seed), draw)
 
 
 def opening(config: Any, seed: int) -> list[Record]:

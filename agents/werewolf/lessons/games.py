@@ -36,9 +36,6 @@ LAST_MIX = tuple(
 """Those of its last part: three in five games are of the rule set that the model is measured by."""
 PLAYERS = tuple(Scripted(name, name) for name in CAST)
 WEIGHTS = tuple(0.1 if name == "random" else 1.0 for name in CAST)
-HELD_OUT = 1 << 40
-"""Seeds of measured games follow from numbers from here on, those of training from lower ones: a collision of the
-63-bit hashes is that unlikely."""
 MIXTURE: Mix = dict(zip((player.name for player in PLAYERS), WEIGHTS, strict=True))
 """The characters from which every seat's player is drawn; the observers' prior too."""
 

@@ -119,18 +119,27 @@ def checkpoints(out: Path, *, model: Path = Path("small")) -> int:
 
 @app.command(name="eval-small-model", group=MODELS)
 def eval_small_model(
-    folder: Path = Path("small"), *, games: int = 200, belief_games: int = 400, course: Flag = False
+    folder: Path = Path("small"),
+    *,
+    game: str = DEFAULT,
+    games: int = 200,
+    belief_games: int = 400,
+    course: Flag = False,
 ) -> int:
-    """Measure a small model: whether its output is well-formed, and its stated beliefs against the truth.
+    """Measure a small model: whether its output is well-formed, who wins in its hands, and its stated and represented
+    beliefs against the truth and the exact observer.
 
     Parameters
     ----------
     folder
         The model's folder, or `small`, `small-nonsense` or `small-unasked` for those in the repository.
+    game
+        The game that it is measured in; it has to know that game's words.
     games
         Games that it plays, for the form of its answers and for win rates; 0 leaves them out.
     belief_games
-        Games of scripted players before whose ballots it is asked for its beliefs; 0 leaves them out.
+        Games of scripted players before whose ballots (in Avalon: votes) it is asked for its beliefs; 0 leaves them
+        out.
     course
         Evaluate along training instead: looking up, counting and inferring at every kept checkpoint.
     """
@@ -139,7 +148,7 @@ def eval_small_model(
     from harness.model_evaluation.evaluate import evaluate
 
     if course:
-        print_course(find_model(folder), belief_games, last_line)
+        print_course(find_model(folder), belief_games, last_line, game)
         return 0
-    evaluate(find_model(folder), n_games=games, n_belief_games=belief_games, say=last_line)
+    evaluate(find_model(folder), game=game, n_games=games, n_belief_games=belief_games, say=last_line)
     return 0

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from agents.exam import lexicon_of
 from agents.hooks.model import load_hooked_model
 from agents.models.folder import load_tokenizer
-from agents.werewolf.vocabulary import lexicon_of
+from agents.werewolf.lessons.thinking import GAME
 from analysis.stats.bootstrap import game_weights
 from harness.atomic import replacing, write_whole
 from harness.model_evaluation.thinking.cells import N_BOOT, Cell, Floats, game_sums
@@ -59,7 +60,7 @@ def depth_series(
                 folder, start=start, tokens=tokens, seed=seed, layers=n, hidden=hidden, preset=preset, say=say
             )
         tokenizer = load_tokenizer(folder)
-        found = list(moments(preset or "classic-7", n_games, lexicon_of(tokenizer)))
+        found = list(moments(preset or "classic-7", n_games, lexicon_of(GAME, tokenizer)))
         m = measure(
             load_hooked_model(folder, dtype="float32", device="cpu"), tokenizer, found, arms=ARMS, deep=False
         )

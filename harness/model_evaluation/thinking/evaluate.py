@@ -11,12 +11,13 @@ import polars as pl
 import torch
 
 from agents.backends.hooked.backend import HookedBackend, load_hooked_backend
+from agents.exam import lexicon_of
 from agents.hooks.model import HookedModel, load_hooked_model
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
-from agents.werewolf.vocabulary import lexicon_of
+from agents.werewolf.lessons.thinking import GAME
 from harness.atomic import storage, write_whole
-from harness.model_evaluation.evaluate import print_competence, print_form
+from harness.model_evaluation.playing import print_competence, print_form
 from harness.model_evaluation.thinking.arms import ARMS, Thinkers, thoughts
 from harness.model_evaluation.thinking.course import course_tables
 from harness.model_evaluation.thinking.edits import edits
@@ -104,7 +105,7 @@ def evaluate(
     """
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(folder)
-    found = list(moments(preset, n_games, lexicon_of(tokenizer)))
+    found = list(moments(preset, n_games, lexicon_of(GAME, tokenizer)))
     made: list[Table] = []
     with storage(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -133,6 +134,6 @@ def play(folder: Path, tokenizer: object, n_games: int, say: Callable[[str], Non
         backend = load_hooked_backend(folder, dtype="float32", device="cpu")
         player = TranscriptPlayer("small", backend, tokenizer, retries=2, thinks={"kind": kind})
         say(f"thinking: {kind}")
-        print_form(player, n_games, say)
-        print_competence(player, n_games, say)
+        print_form(player, GAME, n_games, say)
+        print_competence(player, GAME, n_games, say)
         asyncio.run(backend.close())

@@ -7,17 +7,18 @@ from typing import Any
 
 import msgspec
 
+from agents.exam import HELD_OUT, observers
+from agents.lessons import lessons_of
+from agents.llm.beliefs import gone
 from agents.llm.written.line import Line
-from agents.werewolf.lessons.games import HELD_OUT, scripted_game
-from agents.werewolf.lessons.questions import living
+from agents.werewolf.lessons.thinking import GAME
 from agents.werewolf.lessons.thinking.evidence import follow, line_at
 from agents.werewolf.observer import RUNGS
 from games import chance, load_game
 from games.base import Observation
 from games.play import observe, waves
 from games.records import Decision
-from games.werewolf.lexicon import lexicon as load_lexicon
-from harness.model_evaluation.held_out import ladder
+from harness.model_evaluation.held_out import in_targets
 
 NEAR = 0.1
 """A rung's observer answers a question where it and all above it are this near to the exact probability."""
@@ -49,7 +50,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 def moments(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Moment]:
     """Every ballot of every living plain villager in `n_games` held-out games of the scripted players."""
-    game = load_game("werewolf")
+    game = load_game(GAME)
     config = game.configure(preset=preset, lexicon=lexicon)
     number = 0
     for index in range(n_games):
@@ -61,28 +62,31 @@ def moments(preset: str, n_games: int, lexicon: str = "classic") -> Iterator[Mom
 def game_moments(index: int, game: Any, config: Any) -> Iterator[Moment]:
     """The moments of held-out game `index`."""
     seed = chance.key(HELD_OUT, "thoughts", index) >> 1
-    log = scripted_game(config, seed)
+    exam, target = lessons_of(game.name).exam, game.belief_targets[0]
+    log = exam.scripted_game(config, seed)
     facts = game.seats(config, log)
     names = tuple(fact.name for fact in facts)
-    terms = load_lexicon(config.lexicon).terms
     asked = [
         (request, before)
         for requests, wave, before in waves(game, config, seed, log)
         for request, decision in zip(requests, wave, strict=True)
         if isinstance(decision, Decision)
-        and decision.kind == "ballot"
-        and facts[decision.seat].role == "villager"
+        and decision.kind in game.belief_moments
+        and facts[decision.seat].role in exam.ASKED[target.name].roles
     ]
-    followed = follow(log, config, {len(before) for _, before in asked}, names, terms)
-    observers, read = ladder(config), 0
+    followed = follow(log, config, {len(before) for _, before in asked}, names)
+    ladder, read = observers(exam, config), 0
     for request, before in asked:
         for record in log[read : len(before)]:
-            for observer in observers.values():
+            for observer in ladder.values():
                 observer.update(record)
         read = max(read, len(before))
-        viewer, alive = request.seat, living(before, config.n_players)
-        subjects = tuple(j for j in alive if j != viewer)
-        p = {name: observer.p_werewolf(viewer)[list(subjects)] for name, observer in observers.items()}
+        viewer, left = request.seat, gone(game, before)
+        subjects = tuple(j for j in range(config.n_players) if j not in left and j != viewer)
+        p = {
+            name: in_targets(observer.beliefs(viewer), observer.roles, [target])[list(subjects), 0]
+            for name, observer in ladder.items()
+        }
         kinds = (*RUNGS[:-1], "exact")
         near = [[abs(float(p[kind][i] - q)) <= NEAR for kind in kinds] for i, q in enumerate(p["exact"])]
         votes = [float(p["exact"].max() - p["exact"][p[kind].argmax()]) <= NEAR for kind in kinds]
@@ -92,7 +96,7 @@ def game_moments(index: int, game: Any, config: Any) -> Iterator[Moment]:
             day=request.day,
             viewer=viewer,
             subjects=subjects,
-            dead=tuple(j for j in range(config.n_players) if j not in alive),
+            dead=tuple(sorted(left)),
             names=names,
             exact=tuple(min(1.0, max(0.0, float(q))) for q in p["exact"]),
             rungs=tuple(map(_lowest, near)),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agents.hooks.model import HookedModel
 from agents.llm.beliefs import role_words
+from games import load_game
 from games.records import NOBODY
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.questions import Ask
@@ -76,11 +77,11 @@ class Scored:
             asks.append(Ask(self.ballot(moment, thought), votes))
             asks += [Ask(self.question(moment, thought, j), answers) for j in moment.subjects]
         found, n = self.scorer.score(asks) if asks else [], 1 + len(moment.subjects)
-        wolf = list(roles).index("werewolf")
+        places = load_game(observation.game).belief_targets[0].places(list(roles))
         return [
             (
                 dict(zip(options, _shares(found[i]).tolist(), strict=True)),
-                {j: float(_shares(belief)[wolf])
+                {j: float(_shares(belief)[places].sum())
                  for j, belief in zip(moment.subjects, found[i + 1 : i + n], strict=True)},
             )
             for i in range(0, len(found), n)

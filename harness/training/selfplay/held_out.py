@@ -15,9 +15,9 @@ import polars as pl
 import torch
 
 from agents.base import Agent
+from agents.exam import HELD_OUT as SEEDS
 from agents.models.small import find_model
 from agents.policies import make_policy
-from agents.werewolf.lessons.games import HELD_OUT as SEEDS
 from games import DEFAULT, chance, load_game
 from games.records import Decision, Event
 from harness.gate import own_folder

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from agents.base import Agent
-from agents.werewolf.lessons.games import HELD_OUT as SEEDS
+from agents.exam import HELD_OUT as SEEDS
 from games import chance, load_game
 from harness.gate import own_folder
 from harness.training.selfplay.learner import load

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agents.avalon.lessons import make_tokenizer, views
-from agents.avalon.lessons.games import MIX, MIXTURE, scripted_game
+from agents.avalon.lessons.games import MIX, MIXTURE, game_with_options, scripted_game
 from agents.avalon.lessons.questions import Expected, belief_questions, cuts
 from agents.avalon.lessons.soft_targets import turns
 from agents.avalon.observer import Observer
@@ -66,7 +66,7 @@ def test_no_question_is_asked_where_the_share_of_beliefs_is_none() -> None:
 
 def test_a_seat_answers_with_what_the_observer_believes_that_saw_what_the_seat_saw() -> None:
     config = configure("avalon-5")
-    log, _ = scripted_game(config, 11)
+    log = scripted_game(config, 11)
     seat, points = 2, cuts(log, 5, 3)
     forks = belief_questions(log, seat, config, points, Expected(log, config, points))
     for point, fork in zip(sorted(points), forks, strict=True):
@@ -83,7 +83,7 @@ def test_a_seat_answers_with_what_the_observer_believes_that_saw_what_the_seat_s
 
 def test_what_a_seat_did_is_among_what_its_player_might_have_done() -> None:
     config = configure("avalon-7")
-    log, options = scripted_game(config, 3)
+    log, options = game_with_options(config, 3)
     for seat in range(config.n_players):
         expected = Expected(log, config, [point for point, _ in decisions(log, seat)])
         lines = document(GAME.text, log, seat, config)
@@ -96,7 +96,7 @@ def test_what_a_seat_did_is_among_what_its_player_might_have_done() -> None:
 
 def test_good_seats_are_taught_to_send_clean_teams_and_merlin_to_do_as_its_teachers() -> None:
     config = configure("avalon-5")
-    log, options = scripted_game(config, 4)
+    log, options = game_with_options(config, 4)
     for seat, fact in enumerate(GAME.seats(config, log)):
         points = [point for point, _ in decisions(log, seat)]
         expected = Expected(log, config, points)

@@ -18,6 +18,7 @@ from agents.werewolf.lessons.games import MIXTURE
 from agents.werewolf.lessons.questions import Expected
 from agents.werewolf.observer import Observer
 from games.records import NOBODY, Event, Record, SpeechAct, visible
+from games.werewolf.lexicon import lexicon as load_lexicon
 
 CLIP = 0.005
 """Probabilities are clipped to [CLIP, 1 - CLIP] before their log-odds are taken."""
@@ -64,11 +65,10 @@ def follow(
     config: Any,
     points: Collection[int],
     names: Sequence[str],
-    terms: Mapping[str, str],
 ) -> Followed:
     """Read a log once; beliefs are kept at `points` (each: how many records were read before) and before all events
     that may be evidence."""
-    observer = Observer("exact", config, MIXTURE)
+    observer, terms = Observer("exact", config, MIXTURE), load_lexicon(config.lexicon).terms
     wolf = observer.roles.index("werewolf")
     moments: list[Moment] = []
     beliefs: dict[int, np.ndarray] = {}

@@ -94,14 +94,13 @@ def thinkers(
     game = load_game("werewolf")
     facts = game.seats(config, log)
     names = tuple(fact.name for fact in facts)
-    terms = load_lexicon(config.lexicon).terms
     seats = list(chance.shuffled(range(config.n_players), chance.key(key, "seats")))
     if chance.uniform(chance.key(key, "village")) < VILLAGE:
         seats = [seat for seat in seats if facts[seat].role != "werewolf"]
     seats = seats[:N_VIEWS]
     points = {seat: cuts(log, chance.key(key, "questions", seat), N_POINTS) for seat in seats}
     wanted = {*(i for at in points.values() for i in at), *(i for s in seats for i, _ in decisions(log, s))}
-    followed = follow(log, config, wanted, names, terms)
+    followed = follow(log, config, wanted, names)
     found = []
     for seat in seats:
         own = turns(log, seat, config, options[seat], followed.expected)
