@@ -41,7 +41,8 @@ class Stage(msgspec.Struct, frozen=True):
     """Mean distance of the stated probability from the posterior under the rules, asked before anyone has spoken, over
     subjects in doubt."""
     behaviour: float
-    """AUROC of the stated probability before the decisions of the belief moment, asked of the seats of `Exam.ASKED`, living others."""
+    """AUROC of the stated probability before the decisions of the belief moment, of living others, for the viewers of
+    `Exam.ASKED`."""
     excess: float
     """`behaviour` above one half, as a share of the exact observer's."""
     stated: float
