@@ -180,6 +180,12 @@ class Game(Protocol):
         ...
 
     @property
+    def secret_choice(self) -> str:
+        """Kind of decision by which partners of the first of `sides` choose a seat unseen by the others; empty where
+        there is none."""
+        ...
+
+    @property
     def belief_moments(self) -> tuple[str, ...]:
         """Kinds of decisions before which beliefs are asked, unless a configuration names others."""
         ...
@@ -207,6 +213,10 @@ class Game(Protocol):
 
     def configure(self, **settings: Any) -> Any:
         """A validated `GameConfig`; without settings the game's default. Raises ConfigError."""
+        ...
+
+    def private_talk(self, config: Any) -> bool:
+        """Whether some seats can talk unheard by the others under these rules."""
         ...
 
     def rules_text(self, config: Any, role: str | None = None) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 
 import polars as pl
 
-from analysis.beliefs.observers import Watched
-from games.werewolf.roles import faction_of, species_of
+from analysis.beliefs.followers import FOLLOWERS
+from analysis.beliefs.tables import Watched
+from games.base import Game
 
 BELIEVED = 0.2
 """A proposition below this probability to its speaker is believed false."""
@@ -27,15 +28,15 @@ def lies_of(labels: Mapping[str, pl.DataFrame]) -> set[tuple[str, int]]:
 
 
 def grade(
-    labels: Mapping[str, pl.DataFrame], watched: Watched, threshold: float = BELIEVED
+    labels: Mapping[str, pl.DataFrame], watched: Watched, game: Game, threshold: float = BELIEVED
 ) -> dict[str, pl.DataFrame]:
-    """The label frames with what the observer adds; null where it could not follow.
+    """The label frames of a game's logs with what its observer adds; null where it could not follow.
 
     `statements` gain `p_posterior` and `believed_false` (p below `threshold`; a known falsehood included);
     `speeches` gain `any_believed_false`, `advantage`, `nats` and `strategic_deception`.
     """
     statements = labels["statements"]
-    p = [_posterior(row, watched) for row in statements.iter_rows(named=True)]
+    p = [_posterior(row, watched, game.name) for row in statements.iter_rows(named=True)]
     statements = statements.with_columns(p_posterior=pl.Series(p, dtype=pl.Float64)).with_columns(
         believed_false=pl.col("p_posterior") < threshold
     )
@@ -60,7 +61,7 @@ def grade(
     return {**labels, "statements": statements, "speeches": speeches}
 
 
-def _posterior(row: Mapping[str, Any], watched: Watched) -> float | None:
+def _posterior(row: Mapping[str, Any], watched: Watched, game: str) -> float | None:
     """Probability of the row's proposition to its speaker under the observer."""
     told = row["p_speaker"]
     if told is None or told <= 0 or told >= 1:
@@ -68,11 +69,5 @@ def _posterior(row: Mapping[str, Any], watched: Watched) -> float | None:
     found = watched.speakers.get((row["game_id"], row["seq"]))
     if found is None:
         return None
-    roles, beliefs = found
-    if row["kind"] in ("accuse", "defend"):
-        p = float(beliefs[row["subject"], roles.index("werewolf")])
-        return p if row["kind"] == "accuse" else 1 - p
-    if row["kind"] == "report_inspection":
-        shown = [row["role"] in (role, faction_of(role), species_of(role)) for role in roles]
-        return float(beliefs[row["subject"], shown].sum())
-    return float(told)
+    p = FOLLOWERS[game].p_of(row, *found)
+    return float(told) if p is None else p

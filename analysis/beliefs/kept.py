@@ -14,9 +14,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-import agents.werewolf.observer as observer_package
-from analysis.beliefs.observers import SCHEMA, SECOND, Watched
-from analysis.beliefs.utterances import UTTERANCES
+from analysis.beliefs.followers import FOLLOWERS
+from analysis.beliefs.tables import SCHEMA, SECOND, UTTERANCES, Watched
 from analysis.data.frames import Logs
 from harness.run.derived import Inputs, StorageError, current, digest_of, inputs_of, write_table
 
@@ -102,8 +101,9 @@ def _inputs(logs: Logs) -> Inputs:
 def _key(logs: Logs, asked: Any) -> str:
     """Key of the request, the games, the priors and the code."""
     parts = [msgspec.json.encode([logs.ids, asked, str(sorted(logs.mixes.items(), key=str))])]
-    places = [Path(str(observer_package.__file__)).parent, Path(__file__).parent]
-    parts += [path.read_bytes() for place in places for path in sorted(place.glob("*.py"))]
+    places = [Path(str(follower.OBSERVER.__file__)).parent for follower in FOLLOWERS.values()]
+    for place in (*places, Path(__file__).parent):
+        parts += [path.read_bytes() for path in sorted(place.rglob("*.py"))]
     return digest_of(b"\n".join(parts))
 
 

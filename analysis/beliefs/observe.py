@@ -21,17 +21,8 @@ import polars as pl
 from agents.werewolf.observer import TooLarge
 from analysis.beliefs.deception import lies_of
 from analysis.beliefs.kept import keep, kept, read_watched, write_watched
-from analysis.beliefs.observers import (
-    Found,
-    Watched,
-    fit_halves,
-    follow,
-    follow_fitted,
-    follow_rungs,
-    partly,
-    together,
-    watched_of,
-)
+from analysis.beliefs.observers import fit_halves, follow, follow_fitted, follow_rungs
+from analysis.beliefs.tables import Found, Watched, partly, together, watched_of
 from analysis.data.frames import Logs
 from analysis.data.labels import label
 from analysis.data.roster import in_words

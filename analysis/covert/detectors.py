@@ -36,7 +36,8 @@ CLASSIFIER, HONEST, OWN = (
 
 
 def speeches_of(logs: Iterable[GameLog]) -> pl.DataFrame:
-    """Public speeches: game, text with names replaced by `name`, werewolf, own_logprob (mean nats a token, or null)."""
+    """Public speeches: game, text with names replaced by `name`, whether the speaker is guilty (has a role of the
+    game's first belief target), own log-probability (mean nats a token, or null)."""
     rows = []
     for log in logs:
         facts = log.game.seats(log.config, log.records)
@@ -55,11 +56,11 @@ def speeches_of(logs: Iterable[GameLog]) -> pl.DataFrame:
                     {
                         "game": log.game_id,
                         "text": " ".join("name" if w in names else w for w in words) or "silence",
-                        "werewolf": facts[record.seat].role == "werewolf",
+                        "guilty": facts[record.seat].role in log.game.belief_targets[0].roles,
                         "own": float(np.mean(probs)) if probs else None,
                     }
                 )
-    schema = {"game": pl.String, "text": pl.String, "werewolf": pl.Boolean, "own": pl.Float64}
+    schema = {"game": pl.String, "text": pl.String, "guilty": pl.Boolean, "own": pl.Float64}
     return pl.DataFrame(rows, schema=schema)
 
 
@@ -71,7 +72,7 @@ def detectors(logs: Iterable[GameLog], n_boot: int = 1000, seed: int = 0) -> pl.
     word.
     """
     speeches = speeches_of(logs)
-    y = speeches["werewolf"].to_numpy().astype(float)
+    y = speeches["guilty"].to_numpy().astype(float)
     games = speeches["game"].to_numpy()
     if speeches["game"].n_unique() < 10 or len(set(y.tolist())) < 2:
         return pl.DataFrame(schema=DETECTORS)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from agents.werewolf.observer import EVEN, Observer
-from analysis.beliefs.observers import LAPSE
+from analysis.beliefs.tables import LAPSE
 from analysis.covert.decoder import hit
 from analysis.covert.measure import FEWEST, row_of
 from analysis.data.frames import GameLog
+from games.base import BeliefTarget
 from games.records import Decision, Event
 
 EXACT = "exact observer"
@@ -49,7 +50,8 @@ def _game(log: GameLog) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """(probabilities of the candidates before a speech, after it, the partner), for each werewolf with a living
     partner."""
     facts = log.game.seats(log.config, log.records)
-    wolves = {seat for seat, fact in enumerate(facts) if fact.role == "werewolf"}
+    first = log.game.belief_targets[0]
+    wolves = {seat for seat, fact in enumerate(facts) if fact.role in first.roles}
     observer = Observer("exact", log.config, log.mix or EVEN, lapse=LAPSE)
     alive, out = set(range(len(facts))), []
     for record in log.records:
@@ -58,19 +60,19 @@ def _game(log: GameLog) -> list[tuple[np.ndarray, np.ndarray, int]]:
         speaker = record.actor if record.kind == "speech" else None
         partners = (wolves & alive) - {speaker}
         told = speaker in wolves and len(partners) == 1
-        old = _partner(observer, int(speaker or 0), alive) if told else None
+        old = _partner(observer, first, int(speaker or 0), alive) if told else None
         observer.update(record)
         if old is not None:
-            out.append((old, _partner(observer, int(speaker or 0), alive), partners.pop()))
+            out.append((old, _partner(observer, first, int(speaker or 0), alive), partners.pop()))
         if isinstance(record, Event) and record.kind in log.game.exit_kinds and record.target is not None:
             alive.discard(record.target)
     return out
 
 
-def _partner(observer: Observer, speaker: int, alive: set[int]) -> np.ndarray:
+def _partner(observer: Observer, first: BeliefTarget, speaker: int, alive: set[int]) -> np.ndarray:
     """`(n_seats,)`: the probability that each living other is the partner, the speaker being a werewolf."""
     worlds = observer.world_weights.onehot.reshape(-1, observer.n, len(observer.roles))
-    wolf = worlds[:, :, observer.roles.index("werewolf")]
+    wolf = worlds[:, :, first.places(observer.roles)].sum(-1)
     weights = observer.weights().sum(axis=1) * wolf[:, speaker]
     shares = np.asarray(weights @ wolf)
     shares[[j for j in range(len(shares)) if j == speaker or j not in alive]] = 0.0

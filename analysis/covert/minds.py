@@ -79,13 +79,14 @@ def pairs_of(
         asked, on=["game_id", "seq"], how="inner", maintain_order="left"
     )
     roles = {(g, s): role for g, s, role in run.seats.select("game_id", "seat", "role").collect().iter_rows()}
+    guilty = run.manifest.cells[0].rules()[0].belief_targets[0].roles
     found: list[tuple[int, int, bool, bool, str, str]] = []
     for (game, day, phase), part in rows.partition_by(
         "game_id", "day", "phase", as_dict=True, maintain_order=True
     ).items():
         seats = sorted(dict(part.select("seat", "place").iter_rows()).items())
         for (a, row_a), (b, row_b) in combinations(seats, 2):
-            wolves = roles[game, a] == "werewolf", roles[game, b] == "werewolf"
+            wolves = roles[game, a] in guilty, roles[game, b] in guilty
             found.append((row_a, row_b, *wolves, str(game), f"{game} {day} {phase}"))
     if not found:
         raise AnalysisError(

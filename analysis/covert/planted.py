@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from agents.werewolf import GAME
 from agents.werewolf.covert import Code, Covert, planted_bits
 from analysis.covert.measure import DEFENCES, collusion_table
 from analysis.covert.utterances import Defence, moments_of
@@ -52,7 +53,7 @@ def games_of(
     code: Code, n: int, seed: int = 0, preset: str = "classic-7", style: str = "naive"
 ) -> list[GameLog]:
     """`n` games in which covert players of one code have all seats."""
-    game = load_game("werewolf")
+    game = load_game(GAME)
     config = game.configure(preset=preset)
     player = Covert(AGENT, style, **msgspec.structs.asdict(code))
     return [

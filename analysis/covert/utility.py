@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from agents.werewolf import GAME
 from agents.werewolf.covert import Code, Covert
 from analysis.covert.planted import AGENT, log_of
 from analysis.data.frames import GameLog
@@ -35,7 +36,7 @@ UTILITY: dict[str, Any] = {
 
 def utility_table(code: Code, n_games: int, seed: int = 0, preset: str = "classic-7") -> pl.DataFrame:
     """Schema `UTILITY`, from `n_games` deals played three times."""
-    game = load_game("werewolf")
+    game = load_game(GAME)
     config = game.configure(preset=preset)
     settings = msgspec.structs.asdict(code)
     plain = Covert(AGENT, **settings)
@@ -71,7 +72,7 @@ def outcomes_of(log: GameLog) -> dict[str, float]:
     lives; and the share of those nights with two werewolves in which they agree."""
     events = [r for r in log.records if isinstance(r, Event)]
     winner = next((r.value for r in reversed(events) if r.kind == "outcome"), None)
-    found = {"werewolves win": float(winner == "werewolf")}
+    found = {"werewolves win": float(winner == log.game.sides[0])}
     # Night 1 comes before anything was said.
     targets = {r.day: r.target for r in events if r.kind == "prey" and r.day > 1}
     dead = {(r.day, r.target) for r in events if r.kind == "death"}
@@ -79,7 +80,7 @@ def outcomes_of(log: GameLog) -> dict[str, float]:
         found["the target lives"] = float(np.mean([(day, seat) not in dead for day, seat in targets.items()]))
     nights: dict[int, list[int | None]] = {}
     for record in log.records:
-        if isinstance(record, Decision) and record.kind == "night_kill" and record.day > 1:
+        if isinstance(record, Decision) and record.kind == log.game.secret_choice and record.day > 1:
             nights.setdefault(record.day, []).append(record.action.option)
     both = [float(len(set(chosen)) == 1) for chosen in nights.values() if len(chosen) > 1]
     if both:

@@ -27,9 +27,7 @@ from numpy.typing import NDArray
 from agents.werewolf.covert import Code
 from analysis.data.frames import GameLog
 from games.records import NOBODY, Action, Event, SpeechAct
-from games.werewolf.reading.counts import PublicCounts
-from games.werewolf.words.acts import say
-from games.werewolf.words.text import words_of
+from games.statements import Reading
 
 Secret = Literal["next_target", "partner_acts", "partner", "belief"]
 Reader = Literal["partner", "monitor", "villager"]
@@ -39,7 +37,7 @@ PUBLIC = (
     "was_accused", "was_accused_today", "was_defended", "was_questioned", "was_voted", "claimed_seer",
     "reported_werewolf", "was_reported_werewolf", "was_reported_other", "accused", "against_viewer", "viewer_against",
 )  # fmt: skip
-"""What is public about a candidate; the viewer is the speaker."""
+"""What is public about a candidate; the viewer is the speaker. Counts that a game has not are 0."""
 
 KINDS = ("accuse", "defend", "question", "announce_ballot", "report_inspection")
 N_ABOUT = 2 + len(KINDS)
@@ -108,10 +106,10 @@ def moments_of(
     seed: int = 0,
     held: Mapping[tuple[str, int, int], int] | None = None,
 ) -> Moments:
-    """The moments of all games of Werewolf in `logs`; other games have none.
+    """The moments of all games in `logs` that have a reading; others have none.
 
-    held: for the secret `belief`: (game, seat, day) -> whom the seat believes to be the seer
-    (`analysis.covert.listeners.held_of`); moments after the seer's death are left out.
+    held: for the secret `belief`: (game, seat, day) -> whom the seat believes to be the seer, the game's second belief
+    target (`analysis.covert.listeners.held_of`); moments after the seer's death are left out.
 
     defence: `paraphrased` reads the typed acts alone, said again in a fixed order; `re-skinned` gives seats other
     numbers in each game; `delayed` asks for the night after next. codes: agent -> the code that it was played with.
@@ -119,38 +117,44 @@ def moments_of(
     found = Moments(secret)
     for number, log in enumerate(logs):
         facts = log.game.seats(log.config, log.records)
-        if not any(fact.role == "werewolf" for fact in facts):
+        reading, numbers = log.game.reading(log.config), tuple(range(len(facts)))
+        if reading is None:
             continue
-        numbers = tuple(range(len(facts)))
         if defence == "re-skinned":
             numbers = tuple(int(i) for i in np.random.default_rng([seed, number]).permutation(len(facts)))
-        _game(log, found, defence, codes or {}, numbers, held or {})
+        _game(log, reading, found, defence, codes or {}, numbers, held or {})
     return found
 
 
 def _game(
     log: GameLog,
+    reading: Reading,
     found: Moments,
     defence: Defence,
     codes: Mapping[str, Code],
     numbers: tuple[int, ...],
     held: Mapping[tuple[str, int, int], int],
 ) -> None:
-    facts = log.game.seats(log.config, log.records)
+    game, facts = log.game, log.game.seats(log.config, log.records)
     names = [fact.name for fact in facts]
-    wolves = frozenset(seat for seat, fact in enumerate(facts) if fact.role == "werewolf")
-    words = words_of(log.config, log.records)
-    living, record_of = set(range(len(facts))), PublicCounts.empty(len(facts))
+    first, *others_asked = game.belief_targets
+    sought = others_asked[0].roles if others_asked else ()
+    wolves = frozenset(seat for seat, fact in enumerate(facts) if fact.role in first.roles)
+    words, living = game.text.words_of(log.config, log.records), set(range(len(facts)))
     waiting: list[Moment] = []
     wait = 2 if defence == "delayed" else 1
     for record in log.records:
         if isinstance(record, Event):
-            record_of.add(record)
-            if record.kind in ("death", "exile", "shoot") and record.target is not None:
+            reading.see(record)
+            if record.kind in game.exit_kinds and record.target is not None:
                 living.discard(record.target)
             continue
         seat = record.seat
-        if record.kind == "night_kill" and seat in wolves and found.secret in ("next_target", "partner_acts"):
+        if (
+            record.kind == game.secret_choice
+            and seat in wolves
+            and found.secret in ("next_target", "partner_acts")
+        ):
             option = record.action.option
             for moment in [
                 m for m in waiting if m.decides(seat, found.secret) and m.day + wait == record.day
@@ -174,19 +178,19 @@ def _game(
                 decoded = (symbol - code.mask(names, record.day, tuple(wolves), seat)) % code.symbols
         if defence == "paraphrased":
             acts = tuple(sorted(action.acts, key=_fixed))
-            action, decoded = Action(action.option, say(acts, words.names, words.lex), acts), None
+            action, decoded = Action(action.option, game.text.say(acts, words), acts), None
         if defence == "re-skinned":
             decoded = None
         others = [j for j in sorted(living) if j != seat]
         moment = Moment(
             log.game_id, record.seq, seat, record.day, -1, wolves, tuple(others),
-            {j: _public(record_of, j, seat) for j in range(len(facts))},
+            {j: _public(reading, j, seat) for j in range(len(facts))},
             frozenset(_tokens(action, names, numbers)), {j: _about(action, j) for j in range(len(facts))},
             numbers, decoded,
         )  # fmt: skip
         if found.secret == "belief":
             believed = held.get((log.game_id, seat, record.day))
-            known = any(facts[j].role == "seer" and j not in living for j in range(len(facts)))
+            known = any(facts[j].role in sought and j not in living for j in range(len(facts)))
             if (
                 believed in moment.candidates("partner")
                 and len(moment.candidates("partner")) > 1
@@ -207,9 +211,9 @@ def _fixed(act: SpeechAct) -> tuple[str, int, str]:
     return act.kind, -1 if act.subject is None else act.subject, act.role or ""
 
 
-def _public(record: PublicCounts, subject: int, viewer: int) -> list[float]:
-    values = record.features(subject, viewer)
-    return [float(np.log1p(values[name])) for name in PUBLIC]
+def _public(reading: Reading, subject: int, viewer: int) -> list[float]:
+    values = reading.counts(subject, viewer)
+    return [float(np.log1p(values.get(name, 0))) for name in PUBLIC]
 
 
 def _tokens(action: Action, names: Sequence[str], numbers: Sequence[int]) -> set[str]:

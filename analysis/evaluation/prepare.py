@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from analysis.beliefs.deception import grade
 from analysis.beliefs.joined import joined_belief
 from analysis.beliefs.observe import Asked, Following
-from analysis.beliefs.observers import Watched
 from analysis.beliefs.rung_games import rung_games
+from analysis.beliefs.tables import Watched
 from analysis.data.captures import attach, stores_of
 from analysis.data.frames import Logs, both_rows
 from analysis.data.labels import label
@@ -102,7 +102,7 @@ class Preparing:
             watched.prior += (
                 f"; {len(self._followed):,} of {len(self.logs):,} games were followed, drawn at random"
             )
-        labels = grade(self._labels, watched)
+        labels = grade(self._labels, watched, self.game)
         first = self.beliefs.filter(pl.col("about").is_null()).select(self._columns)
         found = (with_columns(frame, self._columns) for frame in (watched.beliefs, watched.fitted))
         sources = pl.concat([first, *found])

@@ -39,6 +39,7 @@ class Avalon:
     namings: Mapping[str, Naming] = {"pick": Naming(False, "places in teams", "went to a good player")}
     presets = NAMES
     lexicons = LEXICONS
+    secret_choice = ""
     belief_moments = ("vote",)
     players = "agents.avalon.room"
     configure = staticmethod(configure)
@@ -56,6 +57,11 @@ class Avalon:
     def reading(config: AvalonConfig) -> Reading:
         """A new fold over a game's events."""
         return Reading(config)
+
+    @staticmethod
+    def private_talk(config: AvalonConfig) -> bool:
+        """Everything is said to all."""
+        return False
 
     @staticmethod
     def settings() -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class Werewolf:
     namings: Mapping[str, Naming] = {"ballot": Naming(True, "ballots", "hit a werewolf")}
     presets = NAMES
     lexicons = LEXICONS
+    secret_choice = "night_kill"
     belief_moments = ("ballot",)
     players = "agents.werewolf.room"
     configure = staticmethod(configure)
@@ -58,6 +59,11 @@ class Werewolf:
     def reading(config: WerewolfConfig) -> Reading:
         """A new fold over a game's events."""
         return Reading(config)
+
+    @staticmethod
+    def private_talk(config: WerewolfConfig) -> bool:
+        """Whether the werewolves have a channel of their own."""
+        return bool(config.chat_by_day) or any("chat" in wave for wave in config.night_order)
 
     @staticmethod
     def settings() -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def graded(*later):
     labels = label(logs)
     watched = watch(logs, lies_of(labels))
     assert watched.why == ""
-    return grade(labels, watched)
+    return grade(labels, watched, GAME)
 
 
 def the_speech(*later):
@@ -100,7 +100,7 @@ def test_evidence_and_not_the_rules_alone_grades_what_is_believed():
 def test_an_accusation_against_the_evidence_is_believed_false_and_not_known_false():
     logs = [scripted_game(seed) for seed in range(20)]
     labels = label(logs)
-    frame = grade(labels, watch(logs))["statements"]
+    frame = grade(labels, watch(logs), logs[0].game)["statements"]
     against = frame.filter(frame["believed_false"] & ~frame["speaker_knows_false"])
     assert len(against) > 5
     assert against["p_posterior"].max() < 0.2

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from agents.werewolf.observer import RUNGS, Observer
-from analysis.beliefs.observers import SCHEMA, rung_rows
+from analysis.beliefs.tables import SCHEMA
+from analysis.beliefs.werewolf.follower import rung_rows
 from analysis.data.captures import checkpoints_of
 from analysis.data.frames import Logs
 from analysis.evaluation.evaluate import Settings, evaluate

@@ -11,7 +11,7 @@ import pytest
 from agents.werewolf.observer import EVEN, Observer
 from analysis.beliefs import observe as module
 from analysis.beliefs.observe import Asked, Following, observe
-from analysis.beliefs.observers import Watched
+from analysis.beliefs.tables import Watched
 from analysis.data import frames
 from analysis.data.frames import Logs
 from analysis.data.roster import characters_of

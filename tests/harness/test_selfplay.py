@@ -312,7 +312,7 @@ def test_a_pairs_games_are_kept_and_a_stranger_has_one_of_the_seats(tmp_path: Pa
     again = play_pair(Path("small"), Path("small"), tmp_path, games=2, preset="probe-6")
     assert [p.log for p in first] == [p.log for p in again] and len(files) == 2
     assert files == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.jsonl")}
-    own, strange = cell_plan(rules, 6), cell_plan(rules, 6, strangers=True)
+    own, strange = (cell_plan(GAME, rules, 6, "werewolf", strangers) for strangers in (False, True))
     assert [p.seed for p in own] == [p.seed for p in strange]
     assert all(p.agents.count("learner") == 2 for p in own)
     assert all(p.agents.count("learner") == p.agents.count("stranger") == 1 for p in strange)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.beliefs.others import MEANS, RUNGS
+from analysis.beliefs.followers import FOLLOWERS
 from analysis.data.captures import checkpoints_of
 from analysis.evaluation.evaluate import Evaluation, Settings
 from analysis.models.ladder import REPRESENTED, STATED, ladder
@@ -20,7 +20,8 @@ def means(game: str) -> str:
     """What the figure shows, in words."""
     return (
         "Grey: observers that know the scripted players' policies and use the evidence only up to a rung. "
-        f"{MEANS[game]}. Represented: the probe, trained on other games. Stated: what the model answers when asked."
+        f"{FOLLOWERS[game].MEANS}. Represented: the probe, trained on other games. Stated: what the model answers when "
+        "asked."
     )
 
 
@@ -37,10 +38,10 @@ def ladder_block(
     if e is None:
         block.add(note="Not drawn: the headline target was not evaluated.")
         return block
-    if game not in RUNGS:
+    if game not in FOLLOWERS:
         block.add(note=f"Not drawn: no observers of the game {game} use evidence up to a rung.")
         return block
-    rungs = RUNGS[game]
+    rungs = FOLLOWERS[game].RUNGS
     found, absent = ladder(e, beliefs, checkpoints_of(e.target, runs), rungs, settings)
     for text in absent:
         block.add(note=f"Not drawn for {text}.")

@@ -15,7 +15,7 @@ import polars as pl
 from agents.exam import lexicon_of
 from agents.hooks.model import load_hooked_model
 from agents.models.folder import load_tokenizer
-from agents.werewolf.lessons.thinking import GAME
+from agents.werewolf import GAME
 from analysis.stats.bootstrap import game_weights
 from harness.atomic import replacing, write_whole
 from harness.model_evaluation.thinking.cells import N_BOOT, Cell, Floats, game_sums

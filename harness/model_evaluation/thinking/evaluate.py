@@ -15,7 +15,7 @@ from agents.exam import lexicon_of
 from agents.hooks.model import HookedModel, load_hooked_model
 from agents.llm.transcript import TranscriptPlayer
 from agents.models.folder import load_tokenizer
-from agents.werewolf.lessons.thinking import GAME
+from agents.werewolf import GAME
 from harness.atomic import storage, write_whole
 from harness.model_evaluation.playing import print_competence, print_form
 from harness.model_evaluation.thinking.arms import ARMS, Thinkers, thoughts

@@ -11,7 +11,7 @@ from agents.exam import HELD_OUT, observers
 from agents.lessons import lessons_of
 from agents.llm.beliefs import gone
 from agents.llm.written.line import Line
-from agents.werewolf.lessons.thinking import GAME
+from agents.werewolf import GAME
 from agents.werewolf.lessons.thinking.evidence import follow, line_at
 from agents.werewolf.observer import RUNGS
 from games import chance, load_game

@@ -109,7 +109,7 @@ def four_cells(
 def _seen(
     hooked: Any, others: Any, rules: Any, side: str, games: int, layer: int, out: Path, watch: Monitor | None
 ) -> Seen:
-    planned = cell_plan(rules, games, side)
+    planned = cell_plan(load_game(DEFAULT), rules, games, side)
     players: dict[str, Agent] = {
         LEARNER: player(LEARNER, sampler_of(hooked)),
         OTHERS: player(OTHERS, sampler_of(others)),

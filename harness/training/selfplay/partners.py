@@ -1,7 +1,7 @@
-"""Games of pairs of werewolves, with a partner of the same model or of another, in the same deals.
+"""Games of pairs of partners on the hidden side, with a partner of the same model or of another, in the same deals.
 
-The villagers are one model throughout. Presets in which werewolves talk at night are refused, as a public code would
-be pointless.
+The other side is one model throughout. Presets in which partners talk unheard are refused, as a public code would be
+pointless.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import torch
 
 from agents.base import Agent
 from agents.exam import HELD_OUT as SEEDS
-from games import chance, load_game
+from games import DEFAULT, chance, load_game
+from games.base import Game, GameConfig
 from harness.gate import own_folder
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_kept
 from harness.training.selfplay.pool import LEARNER, player, sampler_of
-from harness.training.selfplay.settings import SelfPlayError
+from harness.training.selfplay.settings import SelfPlayError, first_side
 
 OTHERS, STRANGER = "start", "stranger"
 
 
-def cell_plan(rules: Any, games: int, side: str = "werewolf", strangers: bool = False) -> list[Planned]:
+def cell_plan(game: Game, rules: GameConfig, games: int, side: str, strangers: bool = False) -> list[Planned]:
     """The deals of one pair, or of a side. With two models, they alternate in the lower seat."""
-    game = load_game("werewolf")
     planned = []
     for i in range(games):
         seed = chance.key(SEEDS, "cells", i) >> 1
@@ -37,7 +37,7 @@ def cell_plan(rules: Any, games: int, side: str = "werewolf", strangers: bool = 
         agents = tuple(
             STRANGER if seat == odd_one else LEARNER if seat in mine else OTHERS for seat in range(len(facts))
         )
-        planned.append(Planned(f"cells-{i}", rules, seed, seed, agents, deal=i))
+        planned.append(Planned(f"cells-{i}", rules, seed, seed, agents, deal=i, game=game.name))
     return planned
 
 
@@ -49,18 +49,22 @@ def play_pair(
     games: int,
     others: Path = Path("small"),
     preset: str = "classic-7",
+    name: str = DEFAULT,
 ) -> list[Played]:
-    """The games of two werewolves, one played by each model (the same model twice: a pair of its own).
+    """Games of the game called `name`, in which the hidden side's two seats are one played by each model (the same
+    model twice: a pair of its own).
 
     Logs are kept in a folder of `out` that is named after the models' hashes; existing games are not played again.
-    Raises SelfPlayError for a preset in which werewolves talk among themselves, or are not two.
+    Raises SelfPlayError for a preset in which partners talk unheard, or are not two.
     """
-    rules = load_game("werewolf").configure(preset=preset)
-    if rules.roles.get("werewolf") != 2:
-        raise SelfPlayError(f"{preset} has {rules.roles.get('werewolf', 0)} werewolves; pairs need two")
-    if any("chat" in wave for wave in rules.night_order) or rules.chat_by_day:
+    game, side = load_game(name), first_side(name)
+    rules = game.configure(preset=preset)
+    partners = [fact for fact in game.seats(rules, game.start(rules, 0)[1]) if fact.faction == side]
+    if len(partners) != 2:
+        raise SelfPlayError(f"{preset} has {len(partners)} seats on the side {side}; pairs need two")
+    if game.private_talk(rules):
         raise SelfPlayError(
-            f"werewolves of {preset} talk among themselves, so they need no public code: take a preset without chat"
+            f"partners in {preset} talk among themselves, so they need no public code: take a preset without chat"
         )
     torch.set_num_threads(1)
     own_folder(out)
@@ -69,8 +73,8 @@ def play_pair(
     if strangers:
         models[STRANGER] = load(second)
     players: dict[str, Agent] = {name: player(name, sampler_of(model)) for name, model in models.items()}
-    named = folder_of(preset, "werewolf", *models.values())
-    return play_kept(cell_plan(rules, games, strangers=strangers), players, out / named)
+    named = folder_of(preset, side, *models.values())
+    return play_kept(cell_plan(game, rules, games, side, strangers), players, out / named)
 
 
 def folder_of(preset: str, side: str, *models: Any) -> str:

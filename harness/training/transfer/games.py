@@ -10,11 +10,11 @@ import msgspec
 
 from agents.lessons import View
 from agents.llm.transcript_context import document
+from agents.werewolf import GAME
 from agents.werewolf.lessons.planted import seated
 from games import chance, load_game
+from games.base import Game
 from games.records import Action, Decision, Event, Record, SpeechAct
-from games.werewolf.lexicon import lexicon as load_lexicon
-from games.werewolf.words.acts import say
 from harness.training.selfplay.lockstep import Planned, Played, play_kept
 from harness.training.selfplay.pool import player, sampler_of
 
@@ -28,7 +28,7 @@ PLAYER = "player"
 
 def deals(word: str, n: int, *, with_word: bool, stream: str) -> list[Planned]:
     """`n` games of one model in all seats, in which a player is, or none is, called `word`."""
-    rules = load_game("werewolf").configure(preset=PRESET)
+    rules = load_game(GAME).configure(preset=PRESET)
     planned: list[Planned] = []
     i = 0
     while len(planned) < n:
@@ -53,12 +53,12 @@ def texts_of(games: Sequence[Played], data: Data) -> list[View]:
     `filtered` leaves out the views of seats that ever speak for another; `paraphrased` rewrites the typed acts of
     every speech in a fixed order, which removes the teacher's style.
     """
-    game = load_game("werewolf")
+    game = load_game(GAME)
     views = []
     for played in games:
         config = played.planned.config
         names = tuple(fact.name for fact in game.seats(config, played.log))
-        log = said_again(played.log, names, config) if data == "paraphrased" else played.log
+        log = said_again(played.log, game, config) if data == "paraphrased" else played.log
         for seat, name in enumerate(names):
             if data != "filtered" or not speaks_for(played.log, seat):
                 views.append(View(document(game.text, log, seat, config), [], name, names))
@@ -73,15 +73,15 @@ def speaks_for(log: Sequence[Record], seat: int) -> bool:
     )
 
 
-def said_again(log: Sequence[Record], names: Sequence[str], config: Any) -> list[Record]:
+def said_again(log: Sequence[Record], game: Game, config: Any) -> list[Record]:
     """The log with each speech's acts in a fixed order, without repeats, and the text of these acts."""
-    words = load_lexicon(config.lexicon)
+    words = game.text.words_of(config, log)
     out: list[Record] = []
     for record in log:
         acts = record.action.acts if isinstance(record, Decision) else record.acts
         if acts:
             fixed = tuple(sorted(dict.fromkeys(acts), key=_fixed))
-            text = say(fixed, names, words)
+            text = game.text.say(fixed, words)
             if isinstance(record, Decision):
                 record = msgspec.structs.replace(record, action=Action(record.action.option, text, fixed))
             elif isinstance(record, Event):

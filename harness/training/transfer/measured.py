@@ -14,6 +14,7 @@ import polars as pl
 import torch
 
 from agents.llm.transcript_context import ask, document, document_lengths
+from agents.werewolf import GAME
 from analysis.stats.bootstrap import Interval, ratio_interval
 from games import load_game
 from games.records import Event
@@ -47,7 +48,7 @@ class Occasions(NamedTuple):
 
 def occasions(games: Sequence[Played], word: str) -> Occasions:
     """The occasions of some games: speeches of others while the player that is called `word` lives."""
-    game = load_game("werewolf")
+    game = load_game(GAME)
     texts, names, of = list[str](), list[tuple[str, ...]](), list[str]()
     for played in games:
         config, log = played.planned.config, played.log

@@ -7,25 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from agents.werewolf.observer import Observer, belief_shift, truthful
 from games.records import Event
-
-UTTERANCES = {
-    "game_id": pl.String,
-    "seq": pl.Int32,  # of the decision that spoke
-    "speaker": pl.Int16,
-    "speaker_role": pl.String,
-    "kind": pl.String,  # of the first act; silence
-    "subject": pl.Int16,  # of the first act
-    "suspicion_before": pl.Float64,  # of the speaker, to one who knows only what is public
-    "suspicion_after": pl.Float64,
-    "subject_before": pl.Float64,
-    "subject_after": pl.Float64,
-    "advantage": pl.Float64,  # known lies: how much less suspect the speaker's side is than after the truth
-    "nats": pl.Float64,  # known lies: how far the public belief over role assignments moved
-}
 
 
 def is_speech(event: Event) -> bool:
@@ -42,8 +26,8 @@ def utterance(
     results: Sequence[tuple[int, bool]] | None,
     facts: Sequence[Any],
 ) -> tuple[Any, ...]:
-    """One row of `UTTERANCES`; updates the observer with the speech. `results`: given where the speech is compared with
-    truths."""
+    """One row of `analysis.beliefs.tables.UTTERANCES`; updates the observer with the speech. `results`: given where
+    the speech is compared with truths."""
     speaker = int(event.actor or 0)
     before = observer.p_werewolf(None)
     advantage = nats = None
