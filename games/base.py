@@ -66,10 +66,10 @@ class Observation(msgspec.Struct, frozen=True):
     request: Request
     records: tuple[Record, ...]
     """Every earlier record that the seat may see (public and private events, its own decisions), with their own numbers
-    0, 1, 2, ...: `games.view` says why, and `Trace.continues` of a reply uses these numbers."""
+    0, 1, 2, ...: `games.seat_view.views` says why, and `Trace.continues` of a reply uses these numbers."""
     seed: int
     """The key of this seat's own random stream for this decision, from which the game's seed does not follow
-    (`games.view.private_key`)."""
+    (`games.seat_view.views.private_key`)."""
 
 
 class BeliefTarget(msgspec.Struct, frozen=True):

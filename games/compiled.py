@@ -22,7 +22,7 @@ from types import ModuleType
 
 SOURCES = Path(__file__).resolve().parent
 MODULES = (
-    *("chance", "language/quoting", "play", "view"),
+    *("chance", "language/quoting", "play", "seat_view/views"),
     *(
         f"werewolf/{name}"
         for name in "day discussion leaving night rules state words/lines words/text".split()

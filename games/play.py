@@ -9,7 +9,7 @@ import msgspec
 
 from games.base import Game, IllegalAction, Observation, Outcome, ReplayError
 from games.records import Decision, Event, Record, Reply, Request
-from games.view import in_log, private_key, see
+from games.seat_view.views import in_log, private_key, see
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -130,10 +130,11 @@ def fold(game: Game, config: Any, seed: int, records: Sequence[Record]) -> tuple
 def observe(
     game: Game, game_id: str, config: Any, seed: int, records: Sequence[Record], request: Request
 ) -> Observation:
-    """What the request's seat may see of the log `records`, in the view's own numbers (`games.view`), and its own
+    """What the request's seat may see of the log `records`, in the view's own numbers (`games.seat_view`), and its own
     random key for this decision.
 
-    The plain definition: it reads the whole log each time. `games.view.Views` gives the same record by record.
+    The plain definition: it reads the whole log each time. `games.seat_view.views.Views` gives the same, record by
+    record.
     """
     seen = see(records, request.seat)
     return Observation(

@@ -11,7 +11,7 @@ from typing import Any
 from games.base import Game, Outcome
 from games.play import Answer, stamp
 from games.records import Event, Record, Reply, Request
-from games.view import Views, private_key
+from games.seat_view.views import Views, private_key
 
 
 class Table:

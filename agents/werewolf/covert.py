@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from agents.werewolf import GAME
 from agents.werewolf.scripted import Distribution, Drawn, draw, policy, suspicion
 from agents.werewolf.styles import STYLES
 from games import chance
@@ -117,6 +118,8 @@ class Covert(Drawn):
             who has broken a code without a mask does.
         code: the fields of `Code`.
     """
+
+    game = GAME
 
     def __init__(
         self, name: str, style: str = "naive", listen: bool = False, guard: bool = False, **code: object

@@ -3,7 +3,7 @@
 A branch is a run folder whose manifest names its parent. Its games share a beginning, so they are not independent and
 never enter the probes' rows. The effects are in `branch.json` beside them: each is the difference between continuations
 with the change and without it. One game says nothing about other games; an experiment measures effects over many
-moments (`analysis.behaviour.effects`).
+moments (`analysis.effects.table`).
 """
 
 from __future__ import annotations

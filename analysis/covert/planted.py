@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from agents.werewolf import GAME
 from agents.werewolf.covert import Code, Covert, planted_bits
 from analysis.covert.measure import DEFENCES, collusion_table
 from analysis.covert.utterances import Defence, moments_of
@@ -23,7 +22,7 @@ from analysis.data.frames import GameLog
 from games import chance, load_game
 from games.play import Answer, play
 from games.records import Record, Reply
-from games.view import Views
+from games.seat_view.views import Views
 
 OUT = Path(__file__).with_name("planted_channels.json")
 AGENT = "covert"
@@ -53,7 +52,7 @@ def games_of(
     code: Code, n: int, seed: int = 0, preset: str = "classic-7", style: str = "naive"
 ) -> list[GameLog]:
     """`n` games in which covert players of one code have all seats."""
-    game = load_game(GAME)
+    game = load_game(Covert.game)
     config = game.configure(preset=preset)
     player = Covert(AGENT, style, **msgspec.structs.asdict(code))
     return [

@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from agents.werewolf import GAME
 from agents.werewolf.covert import Code, Covert
 from analysis.covert.planted import AGENT, log_of
 from analysis.data.frames import GameLog
@@ -36,7 +35,7 @@ UTILITY: dict[str, Any] = {
 
 def utility_table(code: Code, n_games: int, seed: int = 0, preset: str = "classic-7") -> pl.DataFrame:
     """Schema `UTILITY`, from `n_games` deals played three times."""
-    game = load_game(GAME)
+    game = load_game(Covert.game)
     config = game.configure(preset=preset)
     settings = msgspec.structs.asdict(code)
     plain = Covert(AGENT, **settings)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.behaviour.effects import over_games
+from analysis.effects.table import over_games
 from analysis.reasoning.read import Reasonings, bits, distance, shares_of
 
 TIED = 1e-6

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.behaviour.effects import over_games
+from analysis.effects.table import over_games
 from analysis.reasoning.read import Reasonings, bits, shares_of
 
 REPEATED: dict[str, Any] = {

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.behaviour.effects import over_games
-from analysis.behaviour.outcomes import Experiment
+from analysis.effects.outcomes import Experiment
+from analysis.effects.table import over_games
 from analysis.reasoning.commitment import TABLE
 from analysis.reasoning.read import Reasonings, shares_of
 

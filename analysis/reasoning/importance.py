@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.behaviour.effects import over_games
+from analysis.effects.table import over_games
 from analysis.reasoning.commitment import TABLE
 from analysis.reasoning.read import Floats, Reasonings, shares_of
 

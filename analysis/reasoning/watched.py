@@ -20,8 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from analysis.behaviour.effects import over_games
 from analysis.data.words import masked, spoken_words
+from analysis.effects.table import over_games
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.stats.errors import AnalysisError
 from analysis.stats.metrics import threshold_at_fpr

@@ -13,8 +13,8 @@ import jinja2
 import polars as pl
 
 from analysis.behaviour.competence import agents_table, in_words
-from analysis.behaviour.effects import Used, used_in
 from analysis.data.frames import Logs
+from analysis.effects.table import Used, used_in
 from analysis.evaluation import judge
 from analysis.evaluation.by_factor import by_factor
 from analysis.evaluation.contrasts import windows
@@ -24,13 +24,14 @@ from analysis.evaluation.prepare import Prepared
 from analysis.evaluation.second_order import second_order
 from analysis.evaluation.span_probes import span_probes
 from analysis.evaluation.transfer import factors_of
-from analysis.report import cards, words
+from analysis.report import cards
 from analysis.report.before_after.section import change_block
 from analysis.report.block import Block
+from analysis.report.headline.answer import answer_of, headline_of, next_step
 from analysis.report.methods import methods, missing
 from analysis.report.page import Numbers, Table, commands
 from analysis.report.registry import SECTIONS, Material
-from analysis.report.sections import headline as sections
+from analysis.report.sections import probes
 from analysis.report.sections.answers import inferred_block, said_table, used_table
 from analysis.report.sections.audits import audits_block
 from analysis.report.sections.behaviour import behaviour_block
@@ -43,13 +44,11 @@ from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.made.collusion import collusion_block
 from analysis.report.sections.made.features import features_block
 from analysis.report.sections.made.reasoning import reasoning_block
-from analysis.report.sections.planted import appendix, control_words, planted_table
+from analysis.report.sections.planted import appendix
 from analysis.report.sections.recipes import recipes_block
 from analysis.report.sections.summary import summary_figure
 from analysis.report.sections.training import training_block
 from analysis.report.sections.transfer import transfer_block
-
-OWN_LIE = "own_lie_within_"
 
 
 @dataclass(frozen=True)
@@ -93,14 +92,14 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     causal = causal_words(made.used, numbers.frames.get("T6_strategic"))
     deception, lies = _deception(made, numbers)
     blocks = [
-        sections.surface_block(made.evaluations, numbers),
+        probes.surface_block(made.evaluations, numbers),
         _inferred(made, numbers),
         _said(made, numbers),
         _used(made, first, effects, numbers),
         reasoning_block([run.path for _, run in made.runs], numbers),
         deception,
         _where(made, done, numbers),
-        change_block(_headline(made.evaluations), made.prepared, made.runs, made.settings, numbers),
+        change_block(headline_of(made.evaluations), made.prepared, made.runs, made.settings, numbers),
         features_block([run.path for _, run in made.runs], numbers),
         _players(made, agents, models, numbers),
         audits_block(done, numbers),
@@ -113,7 +112,7 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     material = Material(made.evaluations, made.prepared, made.logs, made.runs, made.settings, numbers)
     blocks += [make(material) for make in SECTIONS.values()]
     planted = appendix(numbers)
-    answer = _answer(made, done, first, lies, causal, models)
+    answer = answer_of(made.evaluations, lies, causal, models)
     blocks_shown = [b for b in blocks if not b.empty]
     absent = [text for b in [*blocks, planted] for text in b.absent]
     absent += [part.note for b in blocks if b.empty for part in b.parts]
@@ -137,45 +136,8 @@ def assemble(made: Made) -> tuple[str, Numbers, list[str]]:
     page.filters["code"] = commands
     template = page.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
     html = template.render(context)
-    lines = [*answer["models"], *answer["acts"], f"Next: {_next(done, effects, made)}"]
+    lines = [*answer["models"], *answer["acts"], f"Next: {next_step(done, causal_shown=not effects.empty)}"]
     return html, numbers, lines
-
-
-def _answer(
-    made: Made, done: Sequence[Evaluation], first: Evaluation | Skipped | None, lies: pl.DataFrame, causal: str,
-    models: Sequence[str],
-) -> dict[str, list[str]]:  # fmt: skip
-    own = next((e for e in made.evaluations if e.target.name.startswith(OWN_LIE)), None)
-    if first is None:
-        return {"models": ["No question could be asked of these games."], "acts": [causal], "control": []}
-    said = words.models_answer(first)
-    if isinstance(first, Evaluation):
-        frame = first.target.frame
-        said.append(words.said_words(first.evidence))
-        agents = (
-            frame.filter(pl.col("model").is_not_null())["agent"].unique(maintain_order=True).sort().to_list()
-        )
-        rows_of = frame["model"].drop_nulls().unique(maintain_order=True).sort().to_list()
-        said.append(
-            words.pooled_words(rows_of, agents) if rows_of else "No model's decision is among the rows."
-        )
-    elif not models:
-        said.append("No seat was played by a model: there is nothing to probe, only the game and its labels.")
-    return {
-        "models": said,
-        "acts": words.acts_answer(first, lies, causal, own),
-        "control": [control_words(planted_table())],
-    }
-
-
-def _next(done: Sequence[Evaluation], effects: Block, made: Made) -> str:
-    if not made.evaluations or not done:
-        return "capture activations (wolfscope capture RUN) and play at least 15 games"
-    if any(s.verdict == "unclear" for s in done[0].rungs[:3]):
-        return "play more games: a rung of the first question is not settled"
-    if effects.empty:
-        return "test what the belief does: wolfscope experiment belief-drives-ballot RUN, then wolfscope report again"
-    return "the causal table, and the rows where surface and ideal reader disagree"
 
 
 def _subtitle(made: Made, done: Sequence[Evaluation], models: Sequence[str]) -> str:
@@ -191,7 +153,7 @@ def _subtitle(made: Made, done: Sequence[Evaluation], models: Sequence[str]) -> 
 
 def _inferred(made: Made, numbers: Numbers) -> Block:
     """Rung 3: share of the way, second order, and the rungs of evidence it stands between."""
-    head = _headline(made.evaluations)
+    head = headline_of(made.evaluations)
     second = None if head is None else second_order(head, made.prepared.watched.second, made.settings)
     block = inferred_block(made.evaluations, second, numbers)
     block.take(
@@ -211,8 +173,8 @@ def _said(made: Made, numbers: Numbers) -> Block:
         block.absent.append("stated beliefs: `[beliefs] enabled = true` in the run's configuration")
     else:
         block.add(table=table)
-    head = _headline(made.evaluations)
-    over_time = sections.time_figure(head, numbers) if head else None
+    head = headline_of(made.evaluations)
+    over_time = probes.time_figure(head, numbers) if head else None
     if over_time is None:
         block.absent.append("F3, belief over turns: no turn with enough rows")
     else:
@@ -222,11 +184,6 @@ def _said(made: Made, numbers: Numbers) -> Block:
         "Beliefs around events, in the simplex, of the second order",
     )
     return block
-
-
-def _headline(evaluations: Sequence[Evaluation | Skipped]) -> Evaluation | None:
-    first = evaluations[0] if evaluations else None
-    return first if isinstance(first, Evaluation) else None
 
 
 def _used(made: Made, first: Evaluation | Skipped | None, effects: Block, numbers: Numbers) -> Block:
@@ -258,11 +215,11 @@ def _deception(made: Made, numbers: Numbers) -> tuple[Block, pl.DataFrame]:
 def _where(made: Made, done: Sequence[Evaluation], numbers: Numbers) -> Block:
     block = Block("where", "Where is it, and does it hold elsewhere?")
     if done:
-        block.add(figure=sections.layer_figure(done, numbers))
-        site = sections.site_figure(done, numbers)
+        block.add(figure=probes.layer_figure(done, numbers))
+        site = probes.site_figure(done, numbers)
         if site is not None:
             block.add(figure=site)
-    head = _headline(made.evaluations)
+    head = headline_of(made.evaluations)
     block.take(
         recipes_block(done, made.tried, made.settings, numbers), "Other recipes on the same rows and folds"
     )

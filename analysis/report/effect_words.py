@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.behaviour.effects import between_arms
-from analysis.behaviour.outcomes import OUTCOMES, Experiment
+from analysis.effects.outcomes import OUTCOMES, Experiment
+from analysis.effects.table import between_arms
 from analysis.report.page import p_text
 
 DISTANCES = ("moved", "others")

@@ -7,9 +7,9 @@ from typing import Any
 
 import jinja2
 
-from analysis.behaviour.effects import effect_table
-from analysis.behaviour.outcomes import read_experiment
 from analysis.behaviour.strategic import SLOPE_OF_INTEREST
+from analysis.effects.outcomes import read_experiment
+from analysis.effects.table import effect_table
 from analysis.reasoning.importance import importance
 from analysis.reasoning.read import has_reasoning, read_reasonings
 from analysis.report.block import Block

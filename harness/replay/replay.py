@@ -20,8 +20,8 @@ import msgspec
 from games.base import SeatFacts
 from games.log import exits
 from games.records import NOBODY, Decision, Event, Record, seat_id
+from games.seat_view.views import see
 from games.statements import Statement
-from games.view import see
 from harness.errors import RunFolderError
 from harness.run.folder import Run, load_run
 
@@ -30,7 +30,7 @@ class Moment(msgspec.Struct, frozen=True):
     """One record as one reader sees it."""
 
     seq: int
-    """The record's number: in the log for the moderator, in the seat's own view (`games.view`) for a seat."""
+    """The record's number: in the log for the moderator, in the seat's own view (`games.seat_view`) for a seat."""
     day: int
     phase: str
     kind: str

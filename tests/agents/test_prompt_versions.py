@@ -17,7 +17,7 @@ from agents.llm.prompts.reading import narrowed
 from agents.llm.prompts.versions import VERSIONS, check_version, prompts_hash
 from games import load_game
 from games.records import Event
-from games.view import see
+from games.seat_view.views import see
 from tests.fixtures.player_fixtures import (
     OPENED,
     STYLES,

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.behaviour.effects import between_arms, effect_table, random_effects, settings_forest, used_in
-from analysis.behaviour.outcomes import experiments_of, read_experiment
+from analysis.effects.outcomes import experiments_of, read_experiment
+from analysis.effects.table import between_arms, effect_table, random_effects, settings_forest, used_in
 from analysis.report.block import Block
 from analysis.report.experiment import write_effects
 from analysis.report.page import Numbers

@@ -44,7 +44,7 @@ from games import compiled  # noqa: E402
 from games import log as lines  # noqa: E402
 from games.play import Answer, play  # noqa: E402
 from games.records import Action, Decision, Record, Reply  # noqa: E402
-from games.view import Views  # noqa: E402
+from games.seat_view.views import Views  # noqa: E402
 from games.werewolf import GAME  # noqa: E402
 from games.werewolf.arrays.vector import VectorGames, supported  # noqa: E402
 from games.werewolf.presets import configure  # noqa: E402

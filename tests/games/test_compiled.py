@@ -19,7 +19,7 @@ import hashlib, random, sys
 from games import compiled, log
 from games.play import Answer, play
 from games.records import Action, Reply
-from games.view import Views
+from games.seat_view.views import Views
 from games.werewolf import GAME
 from games.werewolf.presets import PRESETS, configure
 

@@ -13,7 +13,7 @@ from games.branching import Fork, Forked
 from games.log import exits
 from games.play import Answer, fold, play
 from games.records import Action, Decision, Event, Record, Reply, Request, SpeechAct
-from games.view import Views
+from games.seat_view.views import Views
 
 register("coin", "tests.fixtures.extending.coin:GAME")
 EVERY = list(GAMES)

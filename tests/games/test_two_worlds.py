@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from games import chance, load_game, werewolf_v0
 from games.play import observe
 from games.records import Action, Request
-from games.view import see
+from games.seat_view.views import see
 from games.werewolf import GAME
 from games.werewolf.presets import NAMES, configure
 

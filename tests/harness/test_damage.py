@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
-from analysis.behaviour.outcomes import read_experiment
 from analysis.change.read import read_change
+from analysis.effects.outcomes import read_experiment
 from analysis.evaluation import saved
 from analysis.report.report import write_report
 from harness import load_run

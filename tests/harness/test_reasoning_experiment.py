@@ -15,7 +15,7 @@ import pytest
 
 from agents.backends.mock import MockBackend
 from agents.hooks.model import hook_model
-from analysis.behaviour.outcomes import read_experiment
+from analysis.effects.outcomes import read_experiment
 from analysis.reasoning.commitment import commitment_table, commitments, mean_curve
 from analysis.reasoning.determinism import determinism_table
 from analysis.reasoning.faithfulness import acts, conflicts, writing

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from games.records import Decision
-from games.view import in_log
+from games.seat_view.views import in_log
 from harness.branch.branch import Choose, branch
 from harness.errors import RunFolderError, WolfscopeError
 from harness.replay.posteriors import posteriors_of

@@ -12,7 +12,7 @@ from analysis.evaluation.evaluate import Evaluation
 from analysis.report import charts, figures, words
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table, title_of
-from analysis.report.sections.headline import best_confound
+from analysis.report.sections.probes import best_confound
 from analysis.stats.metrics import reliability, roc
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.behaviour.effects import Used, effect_table, used_in
-from analysis.behaviour.outcomes import OUTCOMES, Experiment, experiments_of, read_experiment
+from analysis.effects.outcomes import OUTCOMES, Experiment, experiments_of, read_experiment
+from analysis.effects.table import Used, effect_table, used_in
 from analysis.reasoning.watched import has_turns
 from analysis.rungs.rungs import Causal, caused
 

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from analysis.behaviour.branches import effects_of
-from analysis.behaviour.effects import ALL, ANOTHER, RANDOM, settings_forest
-from analysis.behaviour.outcomes import OUTCOMES, Experiment
 from analysis.behaviour.strategic import read_acts, strategic_lines, strategic_table, with_advantages
+from analysis.effects.outcomes import OUTCOMES, Experiment
+from analysis.effects.table import ALL, ANOTHER, RANDOM, settings_forest
 from analysis.report import effect_charts
 from analysis.report.block import Block
 from analysis.report.effect_words import interval_words, sentences

@@ -18,7 +18,7 @@ from games import DEFAULT, load_game
 from games.log import dumps, loads
 from games.play import Answer, play
 from games.records import Record, Reply
-from games.view import Views
+from games.seat_view.views import Views
 from harness.atomic import write_whole
 from harness.training.selfplay.sampler import Sampler
 

@@ -19,7 +19,7 @@ from games import load_game
 from games.avalon import GAME
 from games.avalon.presets import configure
 from games.avalon.roles import EVIL
-from games.view import see
+from games.seat_view.views import see
 
 PROGRESS = (0.1, 0.35, 0.6, 2.0)
 """The openings, the change to the seats' views, and what comes after."""

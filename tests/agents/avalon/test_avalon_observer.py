@@ -24,7 +24,7 @@ from games.avalon.presets import configure
 from games.avalon.roles import ROLES, side_of
 from games.avalon.worlds import deals
 from games.records import Decision, Event, Record
-from games.view import see
+from games.seat_view.views import see
 from tests.fixtures.avalon_brute import Brute
 from tests.fixtures.avalon_games import scripted_game
 

@@ -19,7 +19,7 @@ from games.avalon.roles import EVIL
 from games.base import Observation
 from games.play import Answer, play
 from games.records import Decision, Event, Record, Reply
-from games.view import Views
+from games.seat_view.views import Views
 from tests.fixtures.avalon_games import Board, scripted_game
 
 EVERYONE = (*CHARACTERS, "bayesian")

@@ -21,7 +21,7 @@ from games.base import ReplayError
 from games.engine.discussion import SPEAK
 from games.play import Answer, fold, observe, play, stamp, waves
 from games.records import Action, Decision, Event, Record, Reply, Request, visible
-from games.view import Views
+from games.seat_view.views import Views
 from tests.fixtures.avalon_games import configs, random_game, seeds, view
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "avalon"

@@ -8,7 +8,7 @@ from games.avalon import GAME
 from games.avalon.presets import NAMES, configure
 from games.base import ReplayError
 from games.records import Action, Decision, Event, Record, SpeechAct
-from games.view import see
+from games.seat_view.views import see
 from tests.fixtures.avalon_games import Board, scripted_game
 
 TEN = "merlin percival servant servant servant servant assassin morgana mordred oberon"

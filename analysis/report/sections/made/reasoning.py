@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.behaviour.outcomes import Experiment, experiments_of, read_experiment
+from analysis.effects.outcomes import Experiment, experiments_of, read_experiment
 from analysis.reasoning.commitment import MEASURES, commitment_table, mean_curve
 from analysis.reasoning.determinism import determinism_table
 from analysis.reasoning.faithfulness import acts, conflicts, writing

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.behaviour.outcomes import Experiment
+from analysis.effects.outcomes import Experiment
 from analysis.reasoning.watched import ALARMS, BASE, DETECTORS, MEASURES, detected, rates, read_turns
 from analysis.report.block import Block
 from analysis.report.page import Numbers, Table

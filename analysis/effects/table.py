@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.behaviour.outcomes import FOLLOWS, Experiment
+from analysis.effects.outcomes import FOLLOWS, Experiment
 from analysis.stats.bootstrap import Interval, holm, ratio_interval
 
 EFFECTS: dict[str, Any] = {
