@@ -187,29 +187,43 @@ def test_the_menu_of_a_strategic_speech_has_acts_of_this_game_alone(run: Run) ->
         assert any(option.name.startswith("vouch") for option in options)
 
 
-def test_it_is_measured_by_the_verb_that_measures_any_small_model(
+def test_its_beliefs_are_measured_by_the_verb_that_measures_any_small_model(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from harness.cli import main
 
-    settings = ("--game", "avalon", "--games", "2", "--belief-games", "8")
+    settings = ("--game", "avalon", "--games", "0", "--belief-games", "4")
     assert main(["eval-small-model", str(model), *settings]) == 0
     said = capsys.readouterr().out
-    for kind in ("pick", "vote", "card", "speech", "all"):
-        assert f"\n  {kind} " in said
-    assert "2 avalon-5 games against scripted players\n  evil " in said and "\n  good " in said
     asked = [line for line in said.splitlines() if line.startswith("stated belief")]
     assert [line.partition(": ")[2].partition("?")[0] for line in asked] == [
         *["is the subject evil"] * 3, *["is the subject Merlin"] * 3
     ]  # fmt: skip
     assert (
-        "Assassins before each vote of 8 scripted avalon-5 games, others that are not known to be evil"
+        "Assassins before each vote of 4 scripted avalon-5 games, others that are not known to be evil"
         in said
     )
     for rung in ("stated", "told", "cards", "teams", "exact"):
         assert said.count(f"\n  {rung:10} AUROC ") == 6
     assert said.count("represented belief: R2 of the log-odds") == 3
     assert "hidden character" not in said and "ballot" not in said
+
+
+def test_its_form_and_the_wins_of_both_sides_are_measured_in_its_own_game(model: Path) -> None:
+    from agents.backends.mock import FirstChoice
+    from agents.llm.transcript import TranscriptPlayer
+    from agents.models.folder import load_tokenizer
+    from harness.model_evaluation.playing import play_side, print_competence, print_form
+
+    player, said = TranscriptPlayer("small", FirstChoice(), load_tokenizer(model)), list[str]()
+    print_form(player, "avalon", 1, said.append)
+    assert {line.split()[0] for line in said[1:]} >= {"pick", "vote", "card", "speech", "all"}
+    del said[:]
+    print_competence(player, "avalon", 2, said.append)
+    assert "2 avalon-5 games against scripted players" in said[0]
+    assert [line.split()[0] for line in said[1:]] == ["evil"] * 3 + ["good"] * 3
+    evil, good = (play_side("avalon", side, None, 8) for side in ("evil", "good"))
+    assert (evil != good).all()  # the same deals: one side or the other wins
 
 
 def test_servants_are_asked_who_is_evil_and_assassins_who_is_merlin() -> None:
