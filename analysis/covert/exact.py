@@ -14,6 +14,7 @@ import numpy as np
 
 from agents.werewolf.observer import EVEN, Observer
 from analysis.beliefs.tables import LAPSE
+from analysis.beliefs.werewolf.follower import GAME
 from analysis.covert.decoder import hit
 from analysis.covert.measure import FEWEST, row_of
 from analysis.data.frames import GameLog
@@ -30,6 +31,8 @@ def exact_rows(logs: Iterable[GameLog], n_boot: int = 1000, seed: int = 0) -> li
     """
     games, bits, before, after = list[str](), list[float](), list[float](), list[float]()
     for log in logs:
+        if log.game.name != GAME:
+            continue
         try:
             found = _game(log)
         except ValueError:

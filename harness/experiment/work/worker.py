@@ -101,22 +101,29 @@ class Worker:
 
     @cached_property
     def models(self) -> list[dict[str, Any]]:
-        """Run by run, the local model that each backend asks; the one model for all where one sits."""
-        cast = load_cast(self.runs, self.device, self.say) if self.hooked is None else {}
-        found = []
-        for run in self.runs:
-            sections = {
+        """Run by run, the local model that each backend asks; the one model for all where one sits. Raises
+        ExperimentError where a player asks a server."""
+        asked = [
+            {
                 name: section
                 for config in schedule_of(run.manifest).configs
                 for name, section in config.backends.items()
             }
-            if self.hooked is not None:
-                found.append(dict.fromkeys(sections, self.hooked))
-            else:
-                found.append(
-                    {name: cast[model_folder(section).resolve()] for name, section in sections.items()}
+            for run in self.runs
+        ]
+        for run, sections in zip(self.runs, asked, strict=True):
+            if served := [name for name, section in sections.items() if section.kind == "openai"]:
+                raise ExperimentError(
+                    f"games of {run.manifest.name} cannot be played on: [backends] {', '.join(served)} asks a server, "
+                    "whose model is not here. Leave out continuations and menus of acts, or name runs of local models"
                 )
-        return found
+        if self.hooked is not None:
+            return [dict.fromkeys(sections, self.hooked) for sections in asked]
+        cast = load_cast(self.runs, self.device, self.say)
+        return [
+            {name: cast[model_folder(section).resolve()] for name, section in sections.items()}
+            for sections in asked
+        ]
 
     @cached_property
     def futures(self) -> Any:
