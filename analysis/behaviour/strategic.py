@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 
 from analysis.stats.bootstrap import game_weights, interval
 from analysis.stats.errors import AnalysisError
+from analysis.stats.power import findable
 from analysis.stats.splits import game_folds
 from harness.seals import hold
 
@@ -31,9 +32,6 @@ Floats = NDArray[np.float64]
 PUBLIC = ("accused", "defended", "claims", "votes", "spoken")
 SLOPE_OF_INTEREST = 2.0
 """Log-odds for each unit of win probability: ten percentage points more raise the odds by a fifth."""
-
-FOUND = (1.96 + 0.8416) / (2 * 1.96)
-"""Fraction of the width of a 95% interval that a two-sided test at 5% finds with a power of 80%."""
 
 SLOPES: dict[str, Any] = {
     "agent": pl.String,
@@ -141,7 +139,7 @@ def _group(part: pl.DataFrame, n_boot: int, seed: int) -> dict[str, Any]:
         "high": high,
         "p": p,
         "reliability": known,
-        "findable": FOUND * (high - low) / known if known > 0 else None,
+        "findable": findable(low, high) / known if known > 0 else None,
         "verdict": verdict,
     }
 

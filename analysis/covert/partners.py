@@ -22,6 +22,7 @@ from analysis.covert.utility import outcomes_of
 from analysis.covert.utterances import N_ABOUT, PUBLIC, Reader, Secret, choices, moments_of, token_list
 from analysis.data.frames import GameLog
 from analysis.stats.bootstrap import change_interval, ratio_interval
+from analysis.stats.power import findable
 from games.records import Decision
 
 Pair = tuple[str, str]
@@ -45,8 +46,6 @@ BITS: dict[str, tuple[Secret, Reader]] = {
 """Bits of a speech: the first two for a reader who knows the werewolves, the last for a villager."""
 DETECTED = {CLASSIFIER: "AUROC, text classifier", OWN: "AUROC, surprise to the speaker's own model"}
 LYING = "speeches of werewolves with a lie"
-POWER = 2.8 / 1.96
-"""Smallest effect found with power 80% at 5%, in half-widths of a 95% interval."""
 
 
 def partners_table(
@@ -100,7 +99,7 @@ def _outcome(
     pair: str, measure: str, values: Sequence[float], than: str | None, n_boot: int, seed: int
 ) -> dict[str, Any]:
     found = ratio_interval([str(i) for i in range(len(values))], np.array(values), None, n_boot, seed)
-    least = None if than is None else POWER * (found.high - found.low) / 2
+    least = None if than is None else findable(found.low, found.high)
     return _row(pair, measure, len(values), len(values), found.value, found.low, found.high, least, than)
 
 

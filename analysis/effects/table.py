@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.effects.outcomes import FOLLOWS, Experiment
 from analysis.stats.bootstrap import Interval, holm, ratio_interval
+from analysis.stats.power import standard_errors
 
 EFFECTS: dict[str, Any] = {
     "arm": pl.String,
@@ -219,9 +219,7 @@ def _judged(table: pl.DataFrame, family: Sequence[str], test: dict[str, Any]) ->
         (pl.col("control") == "") & pl.col("arm").is_in(list(family))
         & (pl.col("outcome") == test["outcome"]) & (pl.col("subject_role") == "all")
     )  # fmt: skip
-    normal = NormalDist()
-    z = normal.inv_cdf(1 - 0.025 / max(1, len(family))) + normal.inv_cdf(test["power"])
-    table = table.with_columns(findable=pl.col("findable") * z)
+    table = table.with_columns(findable=pl.col("findable") * standard_errors(test["power"], len(family)))
     marked = table.with_row_index("row").filter(tested)
     adjusted = dict(
         zip(marked["row"].to_list(), holm(marked["adjusted_p"].cast(pl.Float64).fill_null(1.0)).tolist())

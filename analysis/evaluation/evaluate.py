@@ -22,6 +22,7 @@ from analysis.rungs.within import Resamples, within_pairs
 from analysis.stats.bootstrap import Interval, auroc_interval, bootstrap_auroc
 from analysis.stats.codes import codes_of
 from analysis.stats.metrics import brier, ece, log_loss, recall_at_fpr
+from analysis.stats.power import findable
 from analysis.stats.splits import Folds, game_folds
 
 MIN_GAMES = 15
@@ -108,9 +109,9 @@ class Evaluation:
 
     @property
     def detectable(self) -> float:
-        """The nested increment that would be found with 80% power at the 5% level, before Holm: 2.8 standard errors."""
+        """The nested increment that would be found with 80% power at the 5% level, before Holm."""
         i = increment(self.evidence)
-        return 2.8 * (i.high - i.low) / (2 * 1.96)
+        return findable(i.low, i.high)
 
 
 @dataclass(frozen=True)

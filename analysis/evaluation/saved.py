@@ -26,6 +26,7 @@ from analysis.rungs.rungs import increment
 from analysis.stats.errors import AnalysisError
 from analysis.stats.logistic import fit_logistic, probabilities
 from analysis.stats.moments import Moments
+from harness.activations.format import block_of, layer_name
 from harness.activations.store import open_activations
 from harness.seals import hold, seal
 
@@ -85,12 +86,12 @@ class SavedProbe(msgspec.Struct, frozen=True):
     @property
     def block(self) -> int:
         """Number of the layer, 0 for the output of block 0. Raises AnalysisError for the embeddings."""
-        tail = self.card.layer.rpartition(".")[2]
-        if not tail.isdigit():
+        block = block_of(self.card.layer)
+        if block is None:
             raise AnalysisError(
                 f"layer {self.card.layer} is no block of the model; nothing can be steered there"
             )
-        return int(tail)
+        return block
 
     def intervention(self, scale: float, along: Along = "mass_mean", kind: str = "add") -> dict[str, Any]:
         """The arguments of `agents.hooks.steering.Intervention`: layer, vector, scale (in norms of the
@@ -124,7 +125,7 @@ def fit_probe(e: Evaluation, runs: Sequence[str] = ()) -> SavedProbe:
     w, b = fit_logistic(trained, x, y, np.array([penalty * rate * (1 - rate)]))
     name = e.layers[place]
     card = Card(
-        target.name, target.question, main.site, f"resid_post.{name}" if name.isdigit() else name, x.shape[1],
+        target.name, target.question, main.site, layer_name(name), x.shape[1],
         tuple(sorted(set(target.frame["model"].drop_nulls()))), tuple(runs), len(y), target.n_games, penalty,
         float(b[0] + trained.mean @ w[:, 0]),
         {"AUROC": e.probe.auroc, "increment": increment(e.evidence).value, **e.quality}, e.verdict,

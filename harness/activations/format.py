@@ -108,8 +108,14 @@ def split_site(name: str) -> tuple[str, int | None]:
 
 
 def layer_name(layer: int | str) -> str:
-    """The stored name: an int is the residual stream after that block, `resid_post.<int>`."""
-    return f"resid_post.{layer}" if isinstance(layer, int) else layer
+    """The stored name: a number is the residual stream after that block, `resid_post.<number>`."""
+    return f"resid_post.{layer}" if isinstance(layer, int) or layer.isdecimal() else layer
+
+
+def block_of(layer: str) -> int | None:
+    """The block of a stored layer, `resid_post.3` -> 3; None for the embeddings and for what is no such name."""
+    number = layer.rpartition(".")[2]
+    return int(number) if number.isdecimal() else None
 
 
 def read_part(part: Path) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from agents.hooks.intervention import Intervention
+from harness.activations.format import block_of
 from harness.config.sections import SteeringSection
 from harness.errors import ConfigurationError
 from harness.seals import hold
@@ -74,8 +75,7 @@ def layer_of_card(vector: Path) -> int | None:
         card = json.loads(vector.with_suffix(".json").read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    tail = str(card.get("layer", "") if isinstance(card, dict) else "").rpartition(".")[2]
-    return int(tail) if tail.isdecimal() else None
+    return block_of(str(card.get("layer", "") if isinstance(card, dict) else ""))
 
 
 def _tensor(path: Path, key: str | None) -> NDArray[Any]:

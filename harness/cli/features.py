@@ -68,10 +68,11 @@ def train(
     quiet
         Print nothing but the dictionaries' folders.
     """
+    from harness.activations.format import layer_name
     from harness.features.train import Training, train_dictionaries
 
     training = Training(
-        site=site, layer=f"resid_post.{layer}" if layer.isdigit() else layer, kinds=tuple(dict.fromkeys(kind)),
+        site=site, layer=layer_name(layer), kinds=tuple(dict.fromkeys(kind)),
         widths=width, l0=l0, seeds=seed, rows=rows, batch=batch, hold_out=hold_out,
         store="activations-untrained" if untrained else "activations",
     )  # fmt: skip
@@ -113,9 +114,10 @@ def load(
     quiet
         Print nothing but the folder.
     """
+    from harness.activations.format import layer_name
     from harness.features.load import load_for
 
-    named = f"resid_post.{layer}" if layer.isdigit() else layer
+    named = layer_name(layer)
     say = progress_of(quiet, False).say
     folder, fit = load_for(path, run, site=site, layer=named, out=out, force=force, say=say)
     say(
@@ -336,12 +338,13 @@ def import_direction(
     """
     from analysis.evaluation.outside.directions import probe_of_direction
     from analysis.evaluation.saved import save
+    from harness.activations.format import layer_name
     from harness.activations.steering import read_vector
     from harness.config.sections import SteeringSection
     from harness.run.folder import load_run
 
     vector = read_vector(SteeringSection(vector=str(file), layer=0))
-    named = f"resid_post.{layer}" if layer.isdigit() else layer
+    named = layer_name(layer)
     probe = probe_of_direction(load_run(run), vector, site=site, layer=named, target=target, origin=file.name)
     last_line(f"AUROC {probe.card.metrics['AUROC']:.3f} on half of the games, {target} at {site}, {named}")
     last_line(save(probe, run / "report" / "probes", name or file.stem)[0])

@@ -184,9 +184,10 @@ def export_activations(
     quiet
         Print nothing but the folder.
     """
+    from harness.activations.format import layer_name
     from harness.exchange.activations import export_activations as write
 
-    named = f"resid_post.{layer}" if layer.isdigit() else layer
+    named = layer_name(layer)
     say = progress_of(quiet, False).say
     last_line(write(run, out, format=format, site=site, layer=named, most=most, device=device, say=say))
     return 0

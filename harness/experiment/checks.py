@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
+from analysis.stats.power import standard_errors
 from harness.experiment.arms import WORDED, Arm
 from harness.experiment.design import Design, ExperimentError
 from harness.experiment.moments import Moment
@@ -23,9 +23,8 @@ def games_needed(design: Design) -> int:
 
     n = ((z(1 - .025 / m) + z(power)) * spread / smallest)^2 for a family of m arms, games as the units.
     """
-    test, normal = design.test, NormalDist()
-    z = normal.inv_cdf(1 - 0.025 / len(design.family)) + normal.inv_cdf(test.power)
-    return math.ceil((z * test.spread / test.smallest) ** 2)
+    test = design.test
+    return math.ceil((standard_errors(test.power, len(design.family)) * test.spread / test.smallest) ** 2)
 
 
 def check_games(design: Design, moments: Sequence[Moment], force: bool) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from harness.activations.format import block_of, layer_name
 from harness.activations.steering import read_vector
 from harness.config.sections import SteeringSection
 from harness.errors import ConfigurationError
@@ -75,13 +76,12 @@ def _of_probe(name: str, section: DirectionSection) -> Direction:
         card: dict[str, Any] = json.loads(card_file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ExperimentError(f"directions.{name}: {card_file} is no saved probe ({error})") from error
-    tail = str(card.get("layer", "")).rpartition(".")[2]
-    if not tail.isdigit():
+    own = block_of(str(card.get("layer", "")))
+    if own is None:
         raise ExperimentError(
             f"directions.{name}: the probe reads {card.get('layer')}, which is no block's output"
         )
     vector = read_vector(SteeringSection(vector=str(file), layer=0))
-    own = int(tail)
     layer = own if section.layer is None else section.layer
     at = SITES.get(str(card.get("site")), "last_mention")
     tensors = load_file(file)
@@ -98,12 +98,11 @@ def _of_probe(name: str, section: DirectionSection) -> Direction:
 def _of_latents(name: str, section: DirectionSection, folder: str) -> Direction:
     path = Path(folder).expanduser().resolve()
     found = load_dictionary(path)
-    tail = found.card.layer.removeprefix("resid_post.")
-    if not tail.isdigit():
+    own = block_of(found.card.layer)
+    if own is None or layer_name(own) != found.card.layer:
         raise ExperimentError(
             f"directions.{name}: the dictionary is of {found.card.layer}, which is no block's output"
         )
-    own = int(tail)
     total = np.sum([found.direction(latent) for latent in section.latents], axis=0)
     words = ", ".join(map(str, section.latents))
     at = SITES.get(found.card.site, "last_mention")
