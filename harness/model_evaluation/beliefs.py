@@ -174,6 +174,6 @@ def print_represented(
     say(f"represented belief: R2 of the {what}; fitted on even games, measured on odd ones")
     r2 = r2_interval(target[measured], told[measured], games[measured])
     say(f"  {'stated':24} {r2.value:6.3f} [{r2.low:.3f}, {r2.high:.3f}]")
-    there = {source: x[rows] for source, x in activations.items()}
+    there = activations if len(rows) == len(y) else {source: x[rows] for source, x in activations.items()}
     for r in represented(there, target, asked["counts"][rows], [texts[i] for i in rows], games, BELIEF_SITES):
         say(f"  {r.source:24} {r.value:6.3f} [{r.low:.3f}, {r.high:.3f}]  {r.chosen}")
