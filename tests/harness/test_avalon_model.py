@@ -193,7 +193,9 @@ def test_its_beliefs_are_measured_by_the_verb_that_measures_any_small_model(
     from harness.cli import main
 
     settings = ("--game", "avalon", "--games", "0", "--belief-games", "4")
-    assert main(["eval-small-model", str(model), *settings]) == 0
+    with pytest.raises(SystemExit) as stopped:
+        main(["eval-small-model", str(model), *settings])
+    assert stopped.value.code == 0
     said = capsys.readouterr().out
     asked = [line for line in said.splitlines() if line.startswith("stated belief")]
     assert [line.partition(": ")[2].partition("?")[0] for line in asked] == [
