@@ -72,8 +72,8 @@ def train(
     from harness.features.train import Training, train_dictionaries
 
     training = Training(
-        site=site, layer=layer_name(layer), kinds=tuple(dict.fromkeys(kind)),
-        widths=width, l0=l0, seeds=seed, rows=rows, batch=batch, hold_out=hold_out,
+        site=site, layer=layer_name(layer), kinds=tuple(dict.fromkeys(kind)), widths=width, l0=l0, seeds=seed, rows=rows,
+        batch=batch, hold_out=hold_out,
         store="activations-untrained" if untrained else "activations",
     )  # fmt: skip
     for folder in train_dictionaries(run, training, out, progress_of(quiet, False).say):
@@ -117,9 +117,8 @@ def load(
     from harness.activations.format import layer_name
     from harness.features.load import load_for
 
-    named = layer_name(layer)
     say = progress_of(quiet, False).say
-    folder, fit = load_for(path, run, site=site, layer=named, out=out, force=force, say=say)
+    folder, fit = load_for(path, run, site=site, layer=layer_name(layer), out=out, force=force, say=say)
     say(
         f"explains {fit.variance_explained:.1%} of {fit.n_rows:,} rows with {fit.l0:.1f} latents on, {fit.dead:.1%} of "
         "the latents dead"
