@@ -72,8 +72,8 @@ def train(
     from harness.features.train import Training, train_dictionaries
 
     training = Training(
-        site=site, layer=layer_name(layer), kinds=tuple(dict.fromkeys(kind)), widths=width, l0=l0, seeds=seed, rows=rows,
-        batch=batch, hold_out=hold_out,
+        site=site, layer=layer_name(layer), kinds=tuple(dict.fromkeys(kind)), widths=width, l0=l0, seeds=seed,
+        rows=rows, batch=batch, hold_out=hold_out,
         store="activations-untrained" if untrained else "activations",
     )  # fmt: skip
     for folder in train_dictionaries(run, training, out, progress_of(quiet, False).say):
