@@ -202,6 +202,17 @@ def test_beliefs_are_asked_before_decisions_that_the_game_has(game: Game) -> Non
     assert game.belief_moments
 
 
+def test_what_partners_choose_in_secret_others_do_not_see(game: Game) -> None:
+    config, log = random_game(game, 3)
+    facts = game.seats(config, log)
+    chosen = [r for r in log if isinstance(r, Decision) and r.kind == game.secret_choice]
+    assert bool(chosen) == bool(game.secret_choice)
+    assert all(facts[r.seat].faction == game.sides[0] for r in chosen)
+    private = {r.kind for r in log if isinstance(r, Event) and r.audience is not None}
+    assert not chosen or game.secret_choice in private
+    assert game.private_talk(config) == bool(private & set(game.speech_kinds))
+
+
 def test_statements_are_of_the_typed_acts_in_the_log(game: Game) -> None:
     config, log = random_game(game, 11)
     acts = {(r.seq, i): r.seat for r in log if isinstance(r, Decision) for i, _ in enumerate(r.action.acts)}
