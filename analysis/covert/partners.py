@@ -107,9 +107,8 @@ def lying_of(logs: Sequence[GameLog]) -> np.ndarray:
     """Speeches of a game's werewolves with a lie, by exact label, and all of them: `(2, n_games)`."""
     counts = np.zeros((2, len(logs)))
     for i, log in enumerate(logs):
-        wolves = {
-            s for s, fact in enumerate(log.game.seats(log.config, log.records)) if fact.role == "werewolf"
-        }
+        guilty, facts = log.game.belief_targets[0].roles, log.game.seats(log.config, log.records)
+        wolves = {seat for seat, fact in enumerate(facts) if fact.role in guilty}
         lies = {s.seq for s in log.game.statements(log.config, log.records) if s.label == "lie"}
         for record in log.records:
             if (
@@ -129,7 +128,7 @@ def _lying_rows(
     rows = [_row(pair, LYING, len(names), n, found.value, found.low, found.high)]
     if than is not None:
         moved = change_interval(np.stack([theirs, mine]), n_boot, seed)
-        least = POWER * (moved.high - moved.low) / 2
+        least = findable(moved.low, moved.high)
         rows.append(_row(pair, LYING, len(names), n, moved.value, moved.low, moved.high, least, than))
     return rows
 
