@@ -26,6 +26,7 @@ from agents.models.folder import (
     read_config,
     vocab_size,
 )
+from agents.models.lean import lean_imports
 
 UNLOADABLE = (
     *(
@@ -80,7 +81,8 @@ def load_hooked_model(
     merged: an adapter is added to its base's weights in any dtype, so that parameters are named as the base's.
     Raises ModelFilesError (also where a tensor is missing, left over, or of another shape), UnknownArchitecture.
     """
-    from transformers import AutoModelForCausalLM
+    with lean_imports():
+        from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a bar for reading local files breaks into the run's own lines

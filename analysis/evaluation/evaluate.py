@@ -48,6 +48,8 @@ class Settings:
     rung_games: int = 100
     """At most this many games of each model are followed by the observers of every rung of evidence; each rung costs a
     pass."""
+    character: bool = True
+    """Whether an observer under one character fitted on other games follows the games; planted data do not need it."""
 
 
 @dataclass

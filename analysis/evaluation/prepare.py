@@ -73,7 +73,7 @@ class Preparing:
             tuple(sorted(_second_at(self._followed, self.beliefs))),
             self.captured,
             deep,
-            self.captured,
+            self.captured and settings.character,
             settings.seed,
         )
         # One core is kept for the fits, where there are any.

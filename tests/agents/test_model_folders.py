@@ -1,5 +1,7 @@
 """Model folders of strangers: none of their code runs, and they are refused by what is wrong before they cost much."""
 
+import importlib
+import importlib.util
 import json
 import random
 import shutil
@@ -24,6 +26,7 @@ from agents.models.folder import (
     model_name,
     weights_hash,
 )
+from agents.models.lean import lean_imports
 from agents.models.rendering import TemplateRefused, render
 from agents.models.small import SHIPPED
 from harness.config.sections import BackendSection
@@ -343,3 +346,16 @@ def test_a_player_of_a_model_is_made_without_torch():
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.split() == []
+
+
+def test_packages_that_a_library_would_import_in_vain_are_absent_until_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("had_before", "in_vain"):
+        (tmp_path / f"{name}.py").write_text("")
+    before = importlib.import_module("had_before")
+    with lean_imports(("had_before", "in_vain")):
+        assert importlib.util.find_spec("in_vain") is None
+        with pytest.raises(ImportError):
+            importlib.import_module("in_vain")
+        assert importlib.import_module("had_before") is before
+    assert importlib.import_module("in_vain").__file__

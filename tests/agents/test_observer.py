@@ -77,7 +77,7 @@ TINY = {
     ),
     "doctor": (
         custom({"werewolf": 1, "seer": 1, "doctor": 1, "villager": 1}, doctor_repeats=False, **SHOWN),
-        ("naive", "bluffer", "random"),
+        ("naive", "random"),
     ),
     "hidden doctor": (
         custom({"werewolf": 1, "doctor": 1, "villager": 3}, doctor_self=False),
@@ -89,7 +89,7 @@ TINY = {
             night_order=(("night_kill",), ("witch",)),
             reveal_day="species",
         ),
-        ("claimer", "random"),
+        ("claimer", "bluffer", "random"),
     ),
     "possessed": (
         custom(

@@ -27,7 +27,7 @@ from harness.run.folder import load_run
 from harness.run.manifest import read_manifest
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=19, n_boot=100, trees=2, rung_games=0)
+FAST = Settings(n_permutations=19, n_boot=100, trees=2, rung_games=0, character=False)
 
 
 @pytest.fixture(scope="module")

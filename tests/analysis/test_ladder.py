@@ -20,7 +20,7 @@ from games.records import Decision
 from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run, scripted_game
 
-FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False)
+FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False, character=False)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.fixtures.planted_runs import planted_run
 FAST = Settings(
     n_permutations=60, n_boot=200, trees=2, rung_games=20
 )  # p of 1 in 61 survives Holm over three
-BARE = replace(FAST, audits=False, rung_games=0)
+BARE = replace(FAST, audits=False, rung_games=0, character=False)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from analysis.stats.metrics import auroc
 from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=19, n_boot=100, trees=2, audits=False, rung_games=0)
+FAST = Settings(n_permutations=19, n_boot=100, trees=2, audits=False, rung_games=0, character=False)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from analysis.evaluation.evaluate import Settings
 from analysis.report.report import write_report
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False, rung_games=0)
+FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False, rung_games=0, character=False)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     run = planted_run(
-        tmp_path_factory.mktemp("spans") / "run", 60, 0.0, tokens=2.0, d_model=16, model_seats=7
+        tmp_path_factory.mktemp("spans") / "run", 45, 0.0, tokens=2.0, d_model=16, model_seats=7
     )
     return write_report([run], settings=FAST)
 

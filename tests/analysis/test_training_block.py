@@ -10,7 +10,7 @@ from analysis.models.checkpoints import tokens_trained
 from analysis.report.report import write_report
 from tests.fixtures.planted_runs import planted_run
 
-FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False, rung_games=0)
+FAST = Settings(n_permutations=19, n_boot=200, trees=2, audits=False, rung_games=0, character=False)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from harness.experiment.run import run_experiment  # noqa: E402
 from harness.experiment.strategic import menu  # noqa: E402
 from harness.replay.replay import open_replay  # noqa: E402
 from harness.run.folder import Run, load_run  # noqa: E402
-from tests.fixtures.local_runs import play_run  # noqa: E402
+from tests.fixtures.local_runs import branch_here, play_run  # noqa: E402
 from tests.fixtures.tiny_models import tiny_model  # noqa: E402
 
 
@@ -139,7 +139,10 @@ def test_probes_of_one_game_are_read_in_another_that_the_same_model_plays(tmp_pa
         groups.groups_of_runs([runs[1], runs[1]])
 
 
-def test_its_games_are_branched(ray_cluster: None, run: Run, model: Path, tmp_path: Path) -> None:
+def test_its_games_are_branched(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branch_here(monkeypatch, {"tiny": load_hooked_backend(model, device="cpu")})
     replay = open_replay(run.path, run.game_ids[0])
     vote = next(r for r in replay.records if isinstance(r, Decision) and r.kind == "vote" and r.trace)
     other = next(o for o in vote.options if o != vote.action.option)

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from agents.backends.base import Capabilities, Generation, Prompt
+from agents.backends.hooked.backend import load_hooked_backend
 from agents.models.small import SMALL_MODEL
 from agents.werewolf.vocabulary import make_tokenizer
 from games import load_game
@@ -47,7 +48,7 @@ from harness.replay.replay import Replay, open_replay
 from harness.run.folder import load_run
 from harness.schedule.branched import continuation_seed, origin_of, schedule_of
 from tests.fixtures.edits import edit_manifest, reseal
-from tests.fixtures.local_runs import play_run
+from tests.fixtures.local_runs import branch_here, play_run
 from tests.fixtures.player_fixtures import FakeBackend, transcript_line
 from tests.fixtures.view_runs import scripted_run
 from tests.harness.test_capture_playing import played
@@ -495,7 +496,9 @@ def test_edited_words_of_a_model_are_its_own_tokens(replay: Replay) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("engine")
-def test_model_seat_is_branched_and_steered_through_ray(ray_cluster: None, tmp_path: Path) -> None:
+def test_model_seat_is_branched_and_steered_through_ray(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = {
         "run": {"name": "small", "games": 1, "seed": 5},
         "game": {"preset": "classic-7"},
@@ -513,7 +516,9 @@ def test_model_seat_is_branched_and_steered_through_ray(ray_cluster: None, tmp_p
         if isinstance(r, Decision) and r.kind == "speech" and r.agent == "small" and r.trace is not None
     )  # fmt: skip
     words = f"I accuse {replay.seats[(speech.seat + 1) % 7].name}."
-    said = branch(run, "0", speech.seq, Say(text=words), 1, tmp_path / "say")
+    with monkeypatch.context() as here:
+        branch_here(here, {"small": load_hooked_backend(SMALL_MODEL, device="cpu")})
+        said = branch(run, "0", speech.seq, Say(text=words), 1, tmp_path / "say")
     assert check_run(said) == []
     edited = arms(said)["changed"][0][speech.seq]
     assert edited.trace is not None and edited.trace.prompt_ids == speech.trace.prompt_ids

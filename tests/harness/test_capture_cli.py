@@ -225,7 +225,7 @@ def test_a_capture_killed_at_any_write_goes_on_by_the_same_command(
         for key, row in found.items():
             np.testing.assert_allclose(row, whole[key], rtol=1e-4, atol=1e-4)
         assert not list((run / "activations").rglob(".*"))
-        assert status_of("check", run, "--activations", "--quiet") == 0
+    assert status_of("check", runs[-1], "--activations", "--quiet") == 0
     capsys.readouterr()
 
 

@@ -29,7 +29,7 @@ from harness.run.folder import load_run
 from tests.fixtures.player_fixtures import FakeBackend, transcript_line
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "before_the_move.tar.xz"
-QUICK = Settings(n_permutations=19, n_boot=100, trees=2, rung_games=0)
+QUICK = Settings(n_permutations=19, n_boot=100, trees=2, rung_games=0, character=False)
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ AROUND = [
 def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(tmp_path: Path) -> None:
     run = reasoned_run(tmp_path, games=4, say=partial(thought, doubts=True))
     wanted = design(
-        moments={"n": 4, "per_game": 2, "subject": "last_accused", "fit_share": 0.5},
+        moments={"n": 2, "per_game": 1, "subject": "last_accused", "fit_share": 0.5},
         directions={"belief": {"fit": "belief"}},
         reasoning={
             "rollouts": 2,
@@ -186,7 +186,7 @@ def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(tmp_p
     manifest = json.loads((folder / "manifest.json").read_bytes())
     assert manifest["scorer"] == "packed" and manifest["off"] < 1e-3
     r = read_reasonings(folder)
-    assert len(r.moments) == 4 and set(r.moments["repeated"]) == {1.0}
+    assert len(r.moments) == 2 and set(r.moments["repeated"]) == {1.0}
     assert float(r.moments["cold"].max()) < 1e-4  # type: ignore[arg-type]
     assert r.moments["posterior_source"][0] in ("exact", "rules")
     last = r.steps.filter(pl.col("k") == pl.col("n_steps"))
@@ -212,7 +212,7 @@ def test_a_design_with_reasoning_is_carried_out_goes_on_and_ends_on_a_page(tmp_p
         "Without its reasoning"
     )
     # stopped after the first moment, the rest is read by the same call
-    for path in (folder / "reasoning").glob("0000[1-3]-*"):
+    for path in (folder / "reasoning").glob("00001-*"):
         path.unlink()
     for place in (folder, folder / "reasoning"):  # which a call that was stopped there would not have written
         (place / "digests.json").unlink()

@@ -178,7 +178,7 @@ def test_a_model_without_words_for_characters_is_read_without_them(
 def test_the_shipped_model_states_more_than_habits_tell(reading: Reading) -> None:
     from sklearn.metrics import roc_auc_score
 
-    held_out = list(sittings("werewolf", "classic-7", 30))
+    held_out = list(sittings("werewolf", "classic-7", 18))
     asked = stack([item for sitting in held_out for item in sitting.inquiries])
     stated = Stated(reading, held_out).first[:, 0]
     truth = asked["holds"][:, 0]
@@ -209,7 +209,7 @@ def test_only_what_the_rules_leave_open_is_in_doubt_before_the_first_word() -> N
 def test_the_course_tells_a_model_that_has_learned_to_look_up_from_one_that_has_not(tmp_path: Path) -> None:
     from harness.model_evaluation.course import known, stage
 
-    told, held_out = list(known("werewolf", 8, "classic")), list(sittings("werewolf", "classic-7", 8))
+    told, held_out = list(known("werewolf", 5, "classic")), list(sittings("werewolf", "classic-7", 5))
     folders = unpack_checkpoints(SMALL_MODEL, tmp_path)
     first, last = (
         stage(path.name, load_hooked_model(path), make_tokenizer(), told, held_out)

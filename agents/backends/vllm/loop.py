@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from agents.models.lean import lean_imports
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -97,8 +99,9 @@ class EngineLoop:
     def _run(self) -> None:
         engine: Any = None
         try:
-            from vllm.engine.arg_utils import EngineArgs
-            from vllm.v1.engine.llm_engine import LLMEngine
+            with lean_imports():
+                from vllm.engine.arg_utils import EngineArgs
+                from vllm.v1.engine.llm_engine import LLMEngine
 
             engine = LLMEngine.from_engine_args(EngineArgs(**self._arguments))
         except BaseException as error:  # noqa: BLE001 - handed to the constructor, which raises it in the caller's thread

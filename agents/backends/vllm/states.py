@@ -19,6 +19,7 @@ from agents.backends.vllm.lora import lora_arguments, lora_request
 from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
 from agents.hooks.layers import select_layers
 from agents.models.folder import check_model_dir, checkpoint_dtype, max_context, model_name, vocab_size
+from agents.models.lean import lean_imports
 
 
 class VllmStates:
@@ -38,8 +39,9 @@ class VllmStates:
         settings = settings or EngineSettings(max_concurrent=64)
         for name, value in engine_env(device, settings.kv_cache_gb).items():  # read when vLLM is imported
             os.environ.setdefault(name, value)
-        from vllm.engine.arg_utils import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
+        with lean_imports():
+            from vllm.engine.arg_utils import EngineArgs
+            from vllm.v1.engine.llm_engine import LLMEngine
 
         self.name = model_name(folder)
         self.max_context, self.vocab_size = max_context(folder), vocab_size(folder)

@@ -38,6 +38,8 @@ GRID: dict[str, tuple[float, ...]] = {
     "bus": (0.0, 0.05, 0.1, 0.2, 0.4, 0.6),
 }
 """The values among which each weight is searched."""
+OF_WEREWOLVES = ("wolf_follow", "spare", "bus")
+"""The weights of `GRID` on which no act of other players depends."""
 
 
 class Fitted(msgspec.Struct, frozen=True):
@@ -75,13 +77,15 @@ def fit(games: Iterable[tuple[WerewolfConfig, Sequence[Record]]], sweeps: int = 
         raise ValueError(f"found {n_games} games with no public act; a character needs games to be fitted on")
     style, unread = _rates(acts)
     lapse = min(max((unread + 1) / (len(acts) + 2), 0.01), 0.5)
-    best = -np.inf
+    flat = np.array([_flat(act, acts[0].scene.n) for act in acts])
+    best, p = -np.inf, np.zeros(len(acts))
     for _ in range(sweeps):
         for name, values in GRID.items():
             styles = [msgspec.structs.replace(style, **{name: v}) for v in values]
-            score = _score(acts, styles, lapse)
-            best = float(score.max())
-            style = styles[int(score.argmax())]
+            of_all = _probabilities(acts, styles, p if name in OF_WEREWOLVES else None)
+            score = np.log((1 - lapse) * of_all + lapse * flat).cumsum(1)[:, -1]
+            chosen = int(score.argmax())
+            best, style, p = float(score[chosen]), styles[chosen], of_all[chosen]
     return Fitted(style, lapse, n_games, best / len(acts))
 
 
@@ -196,19 +200,25 @@ def _rates(acts: Sequence[_Act]) -> tuple[Style, int]:
     return msgspec.structs.replace(Style(), **rates), unread
 
 
-def _score(acts: Sequence[_Act], styles: Sequence[Style], lapse: float) -> np.ndarray:
-    """Log-likelihood `(n_styles,)` of all acts under each style."""
-    total = np.zeros(len(styles))
-    n = acts[0].scene.n
-    c = Characters(dict.fromkeys(styles, 1.0), n)
+def _flat(act: _Act, n: int) -> float:
+    """Probability of an act that follows no policy, among n seats."""
+    return 1 / max(len(act.options), 1) if act.event.kind == "ballot" else 1 / (1 + 3 * n)
+
+
+def _probabilities(acts: Sequence[_Act], styles: Sequence[Style], known: np.ndarray | None) -> np.ndarray:
+    """Probability `(n_styles, n_acts)` of each act under each style; `known`: where the styles differ only in what
+    werewolves do, that of all others' acts `(n_acts,)`."""
+    out = np.empty((len(styles), len(acts)))
+    c = Characters(dict.fromkeys(styles, 1.0), acts[0].scene.n)
     index = [c.keys.index(style) for style in styles]
-    for act in acts:
-        if act.event.kind == "ballot":
+    for i, act in enumerate(acts):
+        if known is not None and act.infosets.kind[-1] != WOLF:
+            out[:, i] = known[i]
+        elif act.event.kind == "ballot":
             target = NOBODY if act.event.target is None else act.event.target
             p = likelihood.ballot(c, act.scene, act.infosets, act.actor, target, act.options)
-            flat = 1 / max(len(act.options), 1)
+            out[:, i] = p[index, act.row]
         else:
             p = likelihood.speech(c, act.scene, act.infosets, act.actor, act.event.acts)
-            flat = 1 / (1 + 3 * n)
-        total += np.log((1 - lapse) * p[index, act.row] + lapse * flat)
-    return total
+            out[:, i] = p[index, act.row]
+    return out

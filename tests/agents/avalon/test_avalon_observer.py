@@ -66,7 +66,6 @@ def test_every_deal_is_a_world(preset: str, n_worlds: int, n_choices: int) -> No
 
 CASES = [
     (quiet("avalon-5"), 1),
-    (quiet("avalon-5"), 4),
     (configure("avalon-5", speech_rounds=1), 2),
     (configure("avalon-5", discussion="simultaneous", max_rejections=2), 3),
     (configure("avalon-5", discussion="free", free_per_seat=1, talk_before=("proposal",), hammer=True), 6),
@@ -108,7 +107,7 @@ def cards_of(log: Sequence[Record], viewer: int | None) -> list[bool]:
     return [played_at.get(day, False) for day in days]
 
 
-@pytest.mark.parametrize(("config", "seed"), [CASES[0], CASES[2], CASES[5]])
+@pytest.mark.parametrize(("config", "seed"), [CASES[0], CASES[1], CASES[4]])
 @pytest.mark.parametrize("about", ["evil", "merlin"])
 def test_second_order_beliefs_equal_brute_force(config: AvalonConfig, seed: int, about: str) -> None:
     """Also over the secret cards that j may have played: what they tell j changes none of its beliefs about others."""
@@ -223,7 +222,7 @@ def test_beliefs_are_calibrated_over_many_games() -> None:
 
 def test_every_rung_of_evidence_reads_better_than_the_one_below() -> None:
     config, losses = configure("avalon-5"), np.zeros(len(RUNGS))
-    for seed in range(40):
+    for seed in range(24):
         log = played(config, seed)
         evil = np.array([side_of(fact.role) == "evil" for fact in GAME.seats(config, log)])
         end = missions(log)[1]

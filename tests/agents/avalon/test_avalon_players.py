@@ -193,7 +193,7 @@ def test_bayesian_good_players_beat_scripted_ones_at_finding_evil() -> None:
 
     def wins(good: str) -> int:
         won = 0
-        for seed in range(40):
+        for seed in range(24):
             roles = [f.role for f in GAME.seats(config, GAME.start(config, seed)[1])]
             rng = random.Random(seed)
             seats = [
