@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,14 @@ ENGINE_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_prestart_worker_first_driver": "0",
 }
 for _name, _value in ENGINE_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+# Containers often forbid it; a third of the seconds before the first test is compiling the tests, which is kept so, and
+# the processes that tests start, several hundred, each compile this checkout.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402

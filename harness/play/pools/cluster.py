@@ -115,6 +115,8 @@ def _init(address: str | None) -> None:
     }
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # no idle worker a core, started beside the engine: actors have an environment of their own and take none of them
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     own: dict[str, Any] = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     if address is None:
         own["_temp_dir"] = os.environ["TMPDIR"]
