@@ -73,6 +73,18 @@ def whole(*words: str) -> Measure:
     return measure
 
 
+def python(code: str) -> Measure:
+    """Seconds of a Python process that runs this code."""
+
+    def measure(place: Place) -> float:
+        began = time.monotonic()
+        environment = place.environment() | {"OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-c", code], env=environment, cwd=place.code, check=True)
+        return time.monotonic() - began
+
+    return measure
+
+
 def collected(*words: str) -> Measure:
     """Seconds until pytest has found the tests of a file."""
 
@@ -115,6 +127,20 @@ MODEL = (
     "OUT",
     "--quiet",
 )
+LOADED = """
+from agents.hooks.model import load_hooked_model
+from agents.models.small import SMALL_MODEL
+load_hooked_model(SMALL_MODEL, device="cpu")
+"""
+IMPORTED = """
+from agents.backends.vllm.loop import EngineLoop
+try:
+    EngineLoop({"model": "/nowhere"})
+except Exception:
+    import vllm
+else:
+    raise SystemExit("an engine without a model has started")
+"""
 GIVEN: dict[str, Wait] = {
     "check of the given run": Wait(
         whole("check", "RUN"), "playing every game again, reading every activation"
@@ -141,6 +167,10 @@ WAITS: dict[str, Wait] = {
     "first game of the small model, transformers": Wait(
         first_game(*MODEL), "importing torch and transformers in the engine's process, starting Ray's daemons"
     ),
+    "a process has loaded the small model": Wait(
+        python(LOADED), "importing torch and transformers' model classes"
+    ),
+    "a process has imported vLLM": Wait(python(IMPORTED), "importing torch, its compiler and vLLM"),
     "the tests of one file are found": Wait(
         collected("tests/harness/test_run_folder.py"), "importing pytest, hypothesis and the file"
     ),

@@ -37,11 +37,11 @@ def design(**more: object) -> dict[str, object]:
             "kind": "speech",
             "players": "all",
             "subject": "any",
-            "n": 36,
+            "n": 56,
             "where": ["faction == werewolf"],
             "per_game": 2,
         },
-        "strategic": {"continuations": 12, "most": 7},
+        "strategic": {"continuations": 16, "most": 7},
         **more,
     }
 
@@ -57,7 +57,7 @@ def test_scripted_characters_act_by_habit_and_a_maximiser_does_not(acts: pl.Data
     assert habit["verdict"] != "strategic"
     # it maximises an estimate from continuations of its own: the other half is left to measure the advantage by
     mine = acts.with_columns(
-        value=pl.col("won").list.slice(0, 6).list.mean(), won=pl.col("won").list.slice(6)
+        value=pl.col("won").list.slice(0, 8).list.mean(), won=pl.col("won").list.slice(8)
     )
     best = pl.col("value") == pl.col("value").max().over("moment")
     maximiser = strategic_table(mine.with_columns(chosen=best.cast(pl.Float64)), 200).row(0, named=True)
