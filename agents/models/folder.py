@@ -21,6 +21,7 @@ from agents.models.bounds import (
     weight_files,
 )
 from agents.models.errors import ModelFilesError
+from agents.models.lean import lean_imports
 from agents.models.mistaken import refuse_mistaken
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -245,9 +246,11 @@ def load_tokenizer(path: str | Path) -> Any:
         check_model_dir(folder)  # says what is missing
     plain = _is_plain(folder)
     if plain:
-        from transformers import PreTrainedTokenizerFast
+        with lean_imports():
+            from transformers import PreTrainedTokenizerFast
     else:
-        from transformers import AutoTokenizer
+        with lean_imports():
+            from transformers import AutoTokenizer
     try:
         if plain:
             return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 UNUSED = ("sklearn", "scipy")
 """What transformers' model classes import beside torch, and no decoder needs."""
@@ -18,9 +19,10 @@ UNUSED = ("sklearn", "scipy")
 def lean_imports(unused: tuple[str, ...] = UNUSED) -> Iterator[None]:
     """While it is entered, importing one of the packages raises ImportError, unless it was imported before.
 
-    Meant around an import of transformers' model classes, which ask first what is installed.
+    Meant around imports from transformers, which asks what is installed before it imports that, and remembers the
+    answer: what it has found to be there stays there.
     """
-    hidden = [name for name in unused if name not in sys.modules]
+    hidden = [name for name in unused if name not in sys.modules and not _found(name)]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
@@ -28,3 +30,12 @@ def lean_imports(unused: tuple[str, ...] = UNUSED) -> Iterator[None]:
         for name in hidden:
             if sys.modules.get(name) is None:
                 sys.modules.pop(name, None)
+
+
+def _found(name: str) -> bool:
+    """Whether transformers may have asked already, and remembers that the package is there."""
+    library = sys.modules.get("transformers.utils.import_utils")
+    if library is None:
+        return False
+    asked: Any = getattr(library, f"is_{name}_available", None)
+    return not hasattr(asked, "cache_info") or (asked.cache_info().currsize > 0 and bool(asked()))

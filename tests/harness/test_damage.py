@@ -101,7 +101,9 @@ def test_check_finds_each_of_a_thousand_flipped_bits_and_names_the_file(
         files = files_of(copy)
         first = [file for file in files if {file.name, file.parent.name} & set(READ_FIRST)]
         together = [file for file in files if file not in first]
-        for turn in range(65):  # all that can be told of together each time, the others one by one now and then
+        for turn in range(
+            65
+        ):  # all that can be told of together each time, the others one by one now and then
             for some in (([file] for file in first) if turn % 7 == 0 else ()), (together,):
                 for group in some:
                     before = {file: file.read_bytes() for file in group}
