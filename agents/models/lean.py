@@ -34,8 +34,7 @@ def lean_imports(unused: tuple[str, ...] = UNUSED) -> Iterator[None]:
 
 def _found(name: str) -> bool:
     """Whether transformers may have asked already, and remembers that the package is there."""
-    library = sys.modules.get("transformers.utils.import_utils")
-    if library is None:
+    asked: Any = getattr(sys.modules.get("transformers.utils.import_utils"), f"is_{name}_available", None)
+    if asked is None:
         return False
-    asked: Any = getattr(library, f"is_{name}_available", None)
     return not hasattr(asked, "cache_info") or (asked.cache_info().currsize > 0 and bool(asked()))

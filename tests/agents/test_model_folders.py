@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -359,3 +360,16 @@ def test_packages_that_a_library_would_import_in_vain_are_absent_until_it_is_loa
             importlib.import_module("in_vain")
         assert importlib.import_module("had_before") is before
     assert importlib.import_module("in_vain").__file__
+
+
+def test_what_transformers_has_found_to_be_there_stays_there(tmp_path, monkeypatch):
+    from transformers.utils import import_utils
+
+    (tmp_path / "found.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(import_utils, "is_found_available", lru_cache(lambda: True), raising=False)
+    with lean_imports(("found",)):  # nothing has asked yet
+        assert importlib.util.find_spec("found") is None
+    assert import_utils.is_found_available()
+    with lean_imports(("found",)):
+        assert importlib.import_module("found").__file__
