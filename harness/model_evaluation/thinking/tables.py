@@ -175,7 +175,7 @@ def conflicts_table(conflicts: pl.DataFrame) -> Table:
     for layer in conflicts["layer"].unique(maintain_order=True).to_list():
         of = follows(conflicts.filter(pl.col("layer") == layer))
         rows.append((str(layer), *(str(of[name]) for name in ("said", "off", "words", "inside"))))
-    head = ("layer", "share of the words that is read", "words farther off the exact by",
+    head = ("layer", "share of the words that is read", "off the exact, words less inside",
             "nats of vote a nat of the words", "a nat of the inside")  # fmt: skip
     return Table("the words against the inside before them", head, tuple(rows))
 
