@@ -32,7 +32,6 @@ from analysis.report.methods import methods, missing
 from analysis.report.page import Numbers, Table, commands
 from analysis.report.registry import SECTIONS, Material
 from analysis.report.sections import probes
-from analysis.report.sections.answers import inferred_block, said_table, used_table
 from analysis.report.sections.audits import audits_block
 from analysis.report.sections.behaviour import behaviour_block
 from analysis.report.sections.beliefs import beliefs_block
@@ -40,6 +39,7 @@ from analysis.report.sections.causal import Read, causal_words
 from analysis.report.sections.deception import add_spans, windows_block
 from analysis.report.sections.effects import effects_block
 from analysis.report.sections.factors import factors_block
+from analysis.report.sections.inferred import inferred_block, said_table, used_table
 from analysis.report.sections.ladder import ladder_block
 from analysis.report.sections.made.collusion import collusion_block
 from analysis.report.sections.made.features import features_block

@@ -131,15 +131,16 @@ def _duplicates(lines: pl.DataFrame) -> list[Damage]:
 
 
 def _tokens(lines: pl.DataFrame, contexts: Contexts) -> list[Damage]:
-    """Rows whose hash is not that of any prefix of their context."""
+    """Rows whose hash is not that of their context up to the row's token."""
     found: list[Damage] = []
     for line in lines.iter_rows(named=True):
         fork = line["subject"] if line["site"] == BELIEF_MENTION else None
         ids = contexts.get((line["game_id"], line["seq"], line["variant"], fork))
         if ids is None:
             continue
-        low = line["token_index"] + line["n_tokens"]  # the last token is at least here
-        if line["token_hash"] not in _hashes(ids, low):
+        low = line["token_index"] + line["n_tokens"]
+        high = low if line["n_tokens"] == 1 else len(ids)  # tokens of a mean may lie apart
+        if line["token_hash"] not in _hashes(ids, low, high):
             message = (
                 f"row {line['row']} of {line['shard']} ({_key(line)}) was read on other token ids than the "
                 f"{len(ids)} given (hash {line['token_hash']}); capture again on this log"
@@ -148,11 +149,11 @@ def _tokens(lines: pl.DataFrame, contexts: Contexts) -> list[Damage]:
     return found
 
 
-def _hashes(ids: Sequence[int], low: int) -> Iterator[str]:
-    """`token_hash` of `ids[:low]`, `ids[:low + 1]`, and so on, reading the ids once."""
+def _hashes(ids: Sequence[int], low: int, high: int) -> Iterator[str]:
+    """`token_hash` of `ids[:low]`, `ids[:low + 1]`, up to `ids[:high]`, reading the ids once."""
     data = np.asarray(ids, dtype="<i4").tobytes()
     digest = blake2b(data[: 4 * low], digest_size=16)
-    for end in range(low, len(ids) + 1):
+    for end in range(low, min(high, len(ids)) + 1):
         yield digest.copy().hexdigest()
         digest.update(data[4 * end : 4 * end + 4])
 

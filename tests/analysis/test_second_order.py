@@ -11,7 +11,7 @@ import pytest
 from analysis.data.targets import SiteActivations
 from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.second_order import FEWEST_ROWS, second_order
-from analysis.report.words import second_words
+from analysis.report.verdicts import second_words
 from analysis.rungs.rungs import R2_MARGIN
 from analysis.stats.splits import game_folds
 

@@ -7,6 +7,7 @@ import struct
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -334,6 +335,15 @@ def test_rows_of_other_tokens_are_named(tmp_path: Path) -> None:
     damage = verify(store, contexts)
     assert [d.kind for d in damage] == ["wrong_tokens"]
     assert "seq=3" in damage[0].message
+
+
+def test_a_row_that_claims_a_token_before_its_own_is_named(tmp_path: Path) -> None:
+    early = msgspec.structs.replace(key(), token_index=key().token_index - 1)
+    with ActivationWriter(tmp_path, info()) as out:
+        out.add([early], values(1))
+    where = (early.game_id, early.seq, early.variant, None)
+    damage = verify(open_activations(tmp_path), {where: CONTEXT})
+    assert [d.kind for d in damage] == ["wrong_tokens"]
 
 
 def test_another_schema_version_and_no_store_say_what_to_do(tmp_path: Path) -> None:

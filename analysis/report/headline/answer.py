@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from analysis.evaluation.evaluate import Evaluation, Skipped
-from analysis.report import words
+from analysis.report import verdicts
 from analysis.report.sections.planted import control_words, planted_table
 
 OWN_LIE = "own_lie_within_"
@@ -32,22 +32,22 @@ def answer_of(
     if not evaluations:
         return {"models": ["No question could be asked of these games."], "acts": [causal], "control": []}
     first = evaluations[0]
-    said = words.models_answer(first)
+    said = verdicts.models_answer(first)
     if isinstance(first, Evaluation):
         frame = first.target.frame
-        said.append(words.said_words(first.evidence))
+        said.append(verdicts.said_words(first.evidence))
         agents = (
             frame.filter(pl.col("model").is_not_null())["agent"].unique(maintain_order=True).sort().to_list()
         )
         rows_of = frame["model"].drop_nulls().unique(maintain_order=True).sort().to_list()
         said.append(
-            words.pooled_words(rows_of, agents) if rows_of else "No model's decision is among the rows."
+            verdicts.pooled_words(rows_of, agents) if rows_of else "No model's decision is among the rows."
         )
     elif not models:
         said.append("No seat was played by a model: there is nothing to probe, only the game and its labels.")
     return {
         "models": said,
-        "acts": words.acts_answer(first, lies, causal, own),
+        "acts": verdicts.acts_answer(first, lies, causal, own),
         "control": [control_words(planted_table())],
     }
 

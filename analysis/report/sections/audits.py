@@ -9,7 +9,7 @@ import polars as pl
 from statsmodels.stats.proportion import proportion_confint
 
 from analysis.evaluation.evaluate import Evaluation
-from analysis.report import charts, figures, words
+from analysis.report import charts, figures, verdicts
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table, title_of
 from analysis.report.sections.probes import best_confound
@@ -44,9 +44,9 @@ def audits_block(done: Sequence[Evaluation], numbers: Numbers) -> Block:
     )  # fmt: skip
     more = [
         [
-            "control task: real minus random label (T5)", *(words.selectivity_words(e.selectivity) for e in done),
+            "control task: real minus random label (T5)", *(verdicts.selectivity_words(e.selectivity) for e in done),
         ],
-        ["training games (F9)", *(words.learning_words(e.learning) or "too few games for a curve" for e in done)],
+        ["training games (F9)", *(verdicts.learning_words(e.learning) or "too few games for a curve" for e in done)],
         [
             "calibration (F7)",
             *(f"expected error {e.quality['ECE']:.3f}, Brier {e.quality['Brier']:.3f}, log-loss "
@@ -100,7 +100,7 @@ def _folded(block: Block, e: Evaluation, numbers: Numbers) -> None:
                 f"T5-{name}", "T5", "Does the probe answer the question, or could it memorise anything?",
                 figures.lines(both, "layer", "task", "Real task and control task by layer", x_title="layer"),
                 "Control task: a random label fixed for each combination of name, kind of decision and day. Real minus "
-                f"control at the best layer {words.selectivity_words(e.selectivity)}. {n}",
+                f"control at the best layer {verdicts.selectivity_words(e.selectivity)}. {n}",
             ),
         )  # fmt: skip
     if len(e.learning) > 2:
@@ -111,7 +111,7 @@ def _folded(block: Block, e: Evaluation, numbers: Numbers) -> None:
                 figures.lines(e.learning.with_columns(series=pl.lit("probe")), "training games", "series",
                               "AUROC by number of training games", x_title="training games"),
                 f"The same held-out games throughout, ridge at a fixed penalty: "
-                f"{words.learning_words(e.learning)}. {n}",
+                f"{verdicts.learning_words(e.learning)}. {n}",
             ),
         )  # fmt: skip
     block.add(

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.evaluation.evaluate import Evaluation, Score, Skipped
-from analysis.report import figures, words
+from analysis.report import figures, verdicts
 from analysis.report.block import Block
 from analysis.report.page import Figure, Numbers, Table, p_text, title_of
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
@@ -28,15 +28,15 @@ def surface_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers)
         chosen = ", ".join(sorted({e.layers[i] for i in e.probe.chosen_layer}))
         sample = (
             f"{len(e.target.y):,} rows of {e.target.n_games:,} games, {e.quality['base rate']:.1%} positive. Read at "
-            f"{words.place_of(main.site)}; layer chosen inside the folds: {chosen} of {len(e.layers)}, width "
+            f"{verdicts.place_of(main.site)}; layer chosen inside the folds: {chosen} of {len(e.layers)}, width "
             f"{main.x.shape[2]}."
         )
-        if words.is_answer(main.site):
+        if verdicts.is_answer(main.site):
             sample += " So it is the answer that is read, not what is held in mid-play; the map of sites shows both."
         fold = "" if number == 0 else f"{name}: sources and intervals"
         unit = "rows of one decision compared" if e.evidence.within_decisions else "rows of one fold compared"
         block.add(
-            note=f"{name}. {words.rung_words(e.rungs[0])} {words.rung_words(e.rungs[1])}",
+            note=f"{name}. {verdicts.rung_words(e.rungs[0])} {verdicts.rung_words(e.rungs[1])}",
             fold=fold,
             figure=Figure(
                 f"T2-{e.target.name}", "T2", e.target.question,
@@ -63,7 +63,7 @@ def surface_block(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers)
                 ["probe" if r["kind"] == "probe" else "" for r in frame.to_dicts()], f"T2-numbers-{e.target.name}",
                 "What does each source tell, pooled and within a decision?",
                 f"Intervals over games; n = {len(e.target.y):,} rows of {e.target.n_games:,} games. "
-                f"{words.rung_words(e.rungs[1])}",
+                f"{verdicts.rung_words(e.rungs[1])}",
             ),
         )  # fmt: skip
         block.absent += [f"{name}: {text}" for text in e.absent]

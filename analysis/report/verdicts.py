@@ -1,4 +1,4 @@
-"""Sentences of the page, each made only from the number beside it."""
+"""The verdicts in words: sentences of the page, each made only from the number beside it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.evaluation.evaluate import Evaluation, Skipped
 from analysis.evaluation.second_order import SecondOrder
-from analysis.report import words
+from analysis.report import verdicts
 from analysis.report.block import Block
 from analysis.report.page import Numbers, Table, title_of, within
 from analysis.rungs.rungs import said_against_represented
@@ -43,7 +43,7 @@ def inferred_block(
             "partial R2", "given the truth", "rung 3", "games",
         ]  # fmt: skip
         first = next(e for e in done if e.evidence.ceiling_name)
-        likewise = "" if second is None else f" {words.second_words(second)}"
+        likewise = "" if second is None else f" {verdicts.second_words(second)}"
         if second is not None:
             numbers.add("R3_second_order", pl.DataFrame([{**second.r2._asdict(), "n_rows": second.n_rows,
                         "n_games": second.n_games, "why": second.why}]))  # fmt: skip
@@ -51,8 +51,8 @@ def inferred_block(
             table=Table(
                 columns, rows, tuple(range(1, 10)), (), "R3",
                 "How much of what an ideal reader adds to the surface does the probe add?",
-                f"AUROC; intervals over games. {title_of(first.target.name)}: {words.rung_words(first.rungs[2])} "
-                f"{' '.join(words.inferred_words(first.evidence)[1:])} The ideal reader is the "
+                f"AUROC; intervals over games. {title_of(first.target.name)}: {verdicts.rung_words(first.rungs[2])} "
+                f"{' '.join(verdicts.inferred_words(first.evidence)[1:])} The ideal reader is the "
                 f"{first.evidence.ceiling_name}"
                 + ("." if first.evidence.ceiling_exact else ", which takes models' acts for scripted ones.")
                 + likewise,
@@ -171,7 +171,7 @@ def used_table(e: Evaluation | Skipped | None, numbers: Numbers) -> tuple[Table 
             columns, rows, (1, 2, 3, 4, 5), ["probe" if r[0] == "represented" else "" for r in rows], "R4",
             "Which belief explains whom they vote for?",
             f"Conditional logit on other games, nats a ballot over chance; what is public is fitted to the votes. "
-            f"{words.rung_words(e.rungs[3])}",
+            f"{verdicts.rung_words(e.rungs[3])}",
         ),
         "",
     )  # fmt: skip

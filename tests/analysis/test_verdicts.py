@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.report import words
+from analysis.report import verdicts as words
 from analysis.report.sections.planted import holds, remark
 from analysis.rungs.rungs import (
     EQUIVALENT,
