@@ -48,10 +48,10 @@ def test_streams_that_an_engine_does_not_show_are_refused(run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tournament(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The games of `run` played by actors, with seat 0 steered and the other seats' activations kept."""
+    """The first game of `run` played by actors, with seat 0 steered and the other seats' activations kept."""
     folder = tmp_path_factory.mktemp("tournament")
     steering = {"vector": str(vector(folder)), "key": "lie", "layer": 3, "scale": 4.0, "seats": [0]}
-    config = config_of(games=2, activations={"while_playing": True}, steering=steering)
+    config = config_of(games=1, activations={"while_playing": True}, steering=steering)
     return run_tournament(config, folder / "run")
 
 

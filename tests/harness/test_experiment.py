@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -338,11 +339,22 @@ def followed(vector: str) -> Design:
     return design(vector, moments={"n": 4, "per_game": 2}, outcomes={"continuations": 2})
 
 
-def test_what_follows_is_played_once_and_a_stop_loses_no_moment(
-    run: Run, vector: str, tmp_path: Path
-) -> None:
-    whole = run_experiment(followed(vector), [run.path], tmp_path / "whole", force=True)
+@pytest.fixture(scope="module")
+def whole(run: Run, vector: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What follows, asked and played without a stop in this process, on one thread until its users have ended: as a
+    worker has, since sums of several threads may round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("whole") / "whole"
+    try:
+        yield run_experiment(followed(vector), [run.path], out, force=True, executor="local")
+    finally:
+        torch.set_num_threads(threads)
 
+
+def test_what_follows_is_played_once_and_a_stop_loses_no_moment(
+    run: Run, vector: str, whole: Path, tmp_path: Path
+) -> None:
     def stop(text: str) -> None:
         if text.startswith("continuations of 2 of 4 moments"):
             raise KeyboardInterrupt
@@ -357,14 +369,8 @@ def test_what_follows_is_played_once_and_a_stop_loses_no_moment(
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_workers_on_ray_make_the_table_of_this_process_bit_for_bit(
-    run: Run, vector: str, tmp_path: Path
+    run: Run, vector: str, whole: Path, tmp_path: Path
 ) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a worker has: sums of several threads may round otherwise
-    try:
-        here = run_experiment(followed(vector), [run.path], tmp_path / "here", force=True, executor="local")
-    finally:
-        torch.set_num_threads(threads)
     said: list[str] = []
     there = run_experiment(
         followed(vector),
@@ -377,8 +383,8 @@ def test_workers_on_ray_make_the_table_of_this_process_bit_for_bit(
     )
     assert any("starting 2 workers" in line for line in said)
     for name in ("outcomes.parquet", "futures.parquet"):
-        assert pl.read_parquet(here / name).equals(pl.read_parquet(there / name))
-    assert pl.read_parquet(here / "futures.parquet").height >= 4 * 2
+        assert pl.read_parquet(whole / name).equals(pl.read_parquet(there / name))
+    assert pl.read_parquet(whole / "futures.parquet").height >= 4 * 2
 
 
 @pytest.mark.parametrize(
