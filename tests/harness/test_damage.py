@@ -37,7 +37,7 @@ from harness.run.sound import DamagedJournal
 from harness.run.tables import TABLES
 from harness.schedule.tournament import Schedule
 from harness.seals import read_state, seal, write_state
-from tests.fixtures.edits import edit_manifest
+from tests.fixtures.edits import edit_manifest, forget_digests
 from tests.fixtures.local_runs import play_run, scripted
 from tests.fixtures.made_experiments import made_experiment
 from tests.fixtures.planted_runs import planted_run
@@ -71,21 +71,6 @@ def flip(file: Path, bit: int) -> None:
 
 def files_of(run: Path) -> list[Path]:
     return sorted(p for p in run.rglob("*") if p.is_file() and p.stat().st_size and p.name != "lock")
-
-
-def forget_digests(run: Path) -> None:
-    """The folder as it was written before there were digests."""
-    lines = (run / "manifest.json").read_text().splitlines()
-    manifest = read_manifest(run)
-    text = "\n".join(lines)
-    for name in ("digests", "stores", "segments"):
-        value = getattr(manifest, name)
-        inner = ",\n".join(f'    "{key}": "{one}"' for key, one in value.items())
-        text = text.replace(f'  "{name}": {{\n{inner}\n  }},\n', "").replace(f'  "{name}": {{}},\n', "")
-    text = text.replace(f',\n  "ended": {manifest.ended}', "")
-    text = text.replace(f',\n  "manifest_digest": "{manifest.manifest_digest}"', "")
-    (run / "manifest.json").write_text(text)
-    assert not read_manifest(run).sealed
 
 
 READ_FIRST = ("manifest.json", "store.json", "digests", "index", "digests.json")

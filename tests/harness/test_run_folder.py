@@ -23,8 +23,7 @@ from harness.run.held import RunFolder, new_manifest
 from harness.run.journal import End, JournalWriter, Start
 from harness.run.manifest import Manifest
 from harness.schedule.tournament import Schedule
-from tests.fixtures.edits import edit_manifest
-from tests.harness.test_damage import forget_digests
+from tests.fixtures.edits import edit_manifest, forget_digests
 
 ROOT = Path(__file__).resolve().parents[2]
 

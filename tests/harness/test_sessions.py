@@ -19,8 +19,8 @@ from harness.run.held import RunFolder, new_manifest
 from harness.run.mixed import MixedRun, mixture
 from harness.schedule.branched import schedule_in, schedule_of
 from harness.schedule.tournament import Schedule
+from tests.fixtures.edits import forget_digests
 from tests.fixtures.local_runs import play_run, scripted
-from tests.harness.test_damage import forget_digests
 
 
 @pytest.fixture(scope="module")
