@@ -18,11 +18,13 @@ SHIPPED = {
     "small-thinking": SMALL_MODEL.with_name("small_thinking"),
     "small-rl-werewolf": SMALL_MODEL.with_name("small_rl_werewolf"),
     "small-rl-village": SMALL_MODEL.with_name("small_rl_village"),
+    "small-avalon": SMALL_MODEL.with_name("small_avalon"),
 }
 """The folders of all shipped models by name. `small-unasked` only ever saw play: no question was put to it.
 `small-nonsense` was trained under the lexicon `nonsense`: the same numbers as `small`, as the same training gives them
 whatever the words are, with other words. `small-rl-werewolf` went on from `small` by who won its games as werewolf, and
-by nothing else, `small-rl-village` by who won them as village (`harness.training.selfplay`)."""
+by nothing else, `small-rl-village` by who won them as village (`harness.training.selfplay`). `small-avalon` plays both
+games (`harness.training.joint`)."""
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 PUNCTUATION = ("\n", ".", ",", ":", '"', "'", "!", "?", "[", "]", "(", ")")
