@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from agents.backends.mock import MockBackend
 from agents.hooks.model import hook_model
@@ -22,16 +23,19 @@ from analysis.reasoning.faithfulness import acts, conflicts, writing
 from analysis.reasoning.importance import NULL_ARM, against_halves, importance, importance_table
 from analysis.reasoning.read import Reasonings, distance, judge_agreement, read_reasonings, shares_of
 from analysis.report.experiment import write_effects
+from games.records import Span
 from harness.experiment.arms import Arm, expand
 from harness.experiment.design import Design, load_design, parse_design
 from harness.experiment.moments import draw_moments
-from harness.experiment.reasoning.reads import forced_asks
+from harness.experiment.reasoning.reads import Readout, forced_asks, inside
 from harness.experiment.reasoning.run import read_with, resampled, with_reasoning
 from harness.experiment.run import run_experiment
-from harness.experiment.scenes import Scenes
+from harness.experiment.scenes import Prompted, Scenes
 from harness.experiment.scoring.packed import PackedScorer
 from harness.experiment.scoring.plain import PlainScorer
 from harness.reasoning.categories import CATEGORIES
+from harness.reasoning.played import Played
+from harness.reasoning.steps import Step
 from harness.run.folder import Run
 from harness.view.pages import write_view
 from tests.fixtures.player_fixtures import chat_tokenizer
@@ -233,3 +237,41 @@ def test_a_design_that_ships_asks_behind_the_reasoning() -> None:
     assert load_design("thinking-steps").reasons
     with pytest.raises(Exception, match="no fitted direction or saved probe"):
         design(reasoning={"belief": "nothing"})
+
+
+def test_a_direction_of_belief_questions_is_read_in_one_behind_the_cut_reasoning_and_not_on_the_ballot() -> (
+    None
+):
+    # 1 Gus, 2 a line break, 3 thinks, 4 votes, 5 believes, 11 A, 12 B: `Gus thinks A 1 B 2`, then `Gus votes A B`
+    ids = (9, 2, 1, 3, 11, 21, 12, 22, 2, 1, 4, 11, 12)
+    steps = tuple(
+        Step(index=i, start=4 + 2 * i, end=6 + 2 * i, text=text) for i, text in enumerate(("A 1", "B 2"))
+    )
+    mentions = [Span("mention", i, i + 1, token - 11) for i, token in enumerate(ids) if token in (11, 12)]
+    spans = (Span("question", 2, 4, 0), Span("question", 9, 13, 0), *mentions)
+    played = Played(ids, 4, 8, steps, ((31,),), (0,), 0, spans, 2, "items")
+    questions = {
+        seat: Prompted(
+            (9, 2, 1, 5, 11 + seat), (Span("question", 2, 5, 0), Span("mention", 4, 5, seat)), (), ()
+        )
+        for seat in (0, 1)
+    }
+    read: list[tuple[tuple[int, ...], int]] = []
+
+    class Scorer:
+        def streams(self, ids: Any, places: Any, layers: Any) -> Any:
+            (place,) = places
+            read.append((tuple(ids), place))
+            known = ids[-2] == 5 and place == len(ids) - 1
+            return torch.tensor([[[float(ids[place]) if known else 0.0]]])
+
+    readout = Readout(0, "option", [1.0], -11.5)
+    held = inside(Scorer(), played, [0, 1, 2], [0, 1], readout, questions)
+    assert [[p is not None and p > 0.5 for p in row] for row in held] == [[False, True]] * 3
+    assert {asked for asked, _ in read} == {
+        (*ids[: 4 + 2 * k], 2, 1, 5, name) for k in range(3) for name in (11, 12)
+    }
+    # another site's probe is read where it was: at the last mention in the decision's own context
+    read.clear()
+    inside(Scorer(), played, [2], [0, 1], Readout(0, "last_mention", [1.0], 0.0), questions)
+    assert set(read) == {(ids, 11), (ids, 12)}

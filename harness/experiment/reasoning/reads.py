@@ -7,7 +7,7 @@ reasoning share its tokens, so a packed scorer computes these once, and for each
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,25 +94,47 @@ def readout_of(direction: Direction) -> Readout:
 
 
 def inside(
-    scorer: Any, played: Played, ks: Sequence[int], seats: Sequence[int], readout: Readout
+    scorer: Any,
+    played: Played,
+    ks: Sequence[int],
+    seats: Sequence[int],
+    readout: Readout,
+    questions: Mapping[int, Prompted],
 ) -> list[list[float | None]]:
     """The probe's belief about each seat after each prefix; None where the context has no such place.
 
-    Read at the position with the meaning of the probe's site, in the context cut there and closed. Longest prefixes
-    come first, so that a scorer's cache serves the others.
+    Read at the position with the meaning of the probe's site, in the context cut there and closed. A probe of belief
+    questions is read in such a question behind the cut reasoning, where the player asks one on a line of its own
+    (`asked_behind`). Longest prefixes come first, so that a scorer's cache serves the others.
+
+    questions: seat -> the belief question about it, as asked without the reasoning.
     """
     found: dict[tuple[int, int], float] = {}
     for k in sorted(ks, reverse=True):
-        ids = (*played.prefix(k), *played.tail)
-        spans = spans_at(played, k)
-        places = {}
+        cut = Prompted((*played.prefix(k), *played.tail), spans_at(played, k), (), ())
+        places: dict[tuple[tuple[int, ...], int], list[int]] = {}
         for seat in seats:
-            prompted = Prompted(ids, spans, (), ())
+            asked = asked_behind(played, k, questions[seat]) if seat in questions else None
+            prompted = asked if asked is not None and readout.at == "option" else cut
             where = positions(prompted, seat, readout.at) or positions(prompted, seat, "last_mention")
             if where is not None:
-                places[seat] = where[-1]
-        for place in sorted(set(places.values()), reverse=True):
+                places.setdefault((prompted.ids, where[-1]), []).append(seat)
+        for (ids, place), about in sorted(places.items(), key=lambda one: one[0][1], reverse=True):
             stream = scorer.streams(ids, (place,), (readout.layer,))[0, 0].numpy()
             p = readout.probability(np.asarray(stream))
-            found |= {(k, seat): p for seat, at in places.items() if at == place}
+            found |= {(k, seat): p for seat in about}
     return [[found.get((k, seat)) for seat in seats] for k in ks]
+
+
+def asked_behind(played: Played, k: int, question: Prompted) -> Prompted | None:
+    """A question of its own line, behind the first k steps and what ends them; None where the decision is not asked on
+    a line behind the reasoning (chat style, where it was asked before)."""
+    behind = [s.start for s in played.spans if s.kind == "question" and s.start >= played.end]
+    own = [s.start for s in question.spans if s.kind == "question"]
+    if not behind or not own:
+        return None
+    before = (*played.prefix(k), *played.ids[played.end : max(behind)])
+    start, shift = max(own), len(before) - max(own)
+    spans = [msgspec.structs.replace(s, start=s.start + shift, end=s.end + shift)
+             for s in question.spans if s.start >= start]  # fmt: skip
+    return Prompted((*before, *question.ids[start:]), tuple(spans), (), ())

@@ -12,7 +12,7 @@ import numpy as np
 from agents.backends.base import Backend
 from agents.llm.beliefs import role_words
 from games import chance
-from harness.experiment.arms import Arm
+from harness.experiment.arms import BASE, Arm
 from harness.experiment.design import Design, ExperimentError, ReasoningSection
 from harness.experiment.folder import Manifest
 from harness.experiment.moments import Moment
@@ -22,7 +22,7 @@ from harness.experiment.reasoning.posterior import Posteriors
 from harness.experiment.reasoning.reads import Readout, forced, inside, prefixes
 from harness.experiment.reasoning.rollouts import Rollout, Writer, same_words
 from harness.experiment.reasoning.tables import done, join_tables, write_moment
-from harness.experiment.scenes import Scene, Scenes
+from harness.experiment.scenes import Prompted, Scene, Scenes
 from harness.experiment.scoring.questions import Ask
 from harness.reasoning.changes import step_of
 from harness.reasoning.played import NoReasoning, Played
@@ -122,6 +122,17 @@ def resampled(scene: Scene, arm: Arm, rollouts: Sequence[Mapping[str, Any]]) -> 
     return found
 
 
+PLAIN = Arm(BASE, BASE, "", "none")
+
+
+def belief_questions(scene: Scene, seats: Sequence[int]) -> dict[int, Prompted]:
+    """The belief question about each seat, where the player asks it on a line of its own."""
+    if scene.played.how != "items":
+        return {}
+    asked = {seat: scene.belief(PLAIN, seat) for seat in seats}
+    return {seat: question for seat, question in asked.items() if question is not None}
+
+
 class ReasoningReader:
     """Reads the reasoning of one moment after the other."""
 
@@ -147,7 +158,7 @@ class ReasoningReader:
         answers = forced(self.scorer, played, ks)
         seats = scene.living
         held = (
-            inside(self.scorer, played, ks, seats, self.readout)
+            inside(self.scorer, played, ks, seats, self.readout, belief_questions(scene, seats))
             if self.readout is not None
             else [[None] * len(seats)] * len(ks)
         )
