@@ -33,7 +33,7 @@ ACROSS: dict[str, Any] = {
     "low": pl.Float64,
     "high": pl.Float64,
     "p": pl.Float64,  # of AUROC = .5, over games
-    "cosine": pl.Float64,  # between the two games' differences of means at the layer; null for counts and own game
+    "cosine": pl.Float64,  # between the two games' differences of means at the layer; null in its own game
     "layer": pl.String,
     "n_rows": pl.Int64,  # of the contrast
     "n_games": pl.Int64,
