@@ -278,7 +278,7 @@ class Run:
         self, games: Sequence[str] | None = None, games_at_once: int = 100, tokens: bool = True
     ) -> Iterator[tuple[str, list[Record]]]:
         """(game id, records) of every ended game in the order of the schedule, or of `games` in theirs, with flat
-        memory. tokens: whether traces hold token ids and log-probabilities, which are most of the data."""
+        memory. tokens: whether traces hold token ids, which are most of the data."""
         wanted = self.game_ids if games is None else games
         if not self.finished:
             for game_id in wanted:

@@ -128,8 +128,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
 }
 TABLES = tuple(SCHEMAS)
-TOKENS = ("prompt_ids", "output_ids", "logprobs")
-"""The columns of decisions with one value per token; `decision_of` accepts rows without them."""
+TOKENS = ("prompt_ids", "output_ids")
+"""The columns of decisions with token ids; `decision_of` accepts rows without them."""
 LATER = {"games": ("session",), "decisions": ("forced",), "beliefs": ("option_mass", "note")}
 """Columns that folders of older versions lack; they are read as null there."""
 

@@ -74,6 +74,18 @@ def test_it_plays_and_states_beliefs_of_both_orders(run: Run) -> None:
     assert not [r for r in models if r.fallback is not None and r.kind in ("pick", "vote", "card")]
 
 
+def test_how_surprising_its_words_are_to_itself_is_read_from_the_run(run: Run) -> None:
+    from analysis.covert.detectors import speeches_of
+    from analysis.data.frames import Logs
+
+    own = speeches_of(Logs([("", run)]))["own"]
+    spoken = [
+        r.trace.logprobs for _, log in run.logs() for r in log
+        if isinstance(r, Decision) and r.kind == "speech" and r.trace is not None
+    ]  # fmt: skip
+    assert spoken and own.drop_nulls().to_list() == [float(np.mean(one)) for one in spoken if one]
+
+
 def test_its_contexts_are_captured_changed_and_checked(run: Run, tmp_path: Path) -> None:
     import shutil
 
