@@ -478,11 +478,13 @@ def test_slopes_and_their_intervals_are_those_of_resampled_rows() -> None:
 
 def test_events_say_whom_they_are_about() -> None:
     from agents.werewolf.lessons.thinking.evidence import in_words
+    from games.werewolf.lexicon import lexicon as load_lexicon
 
     config = GAME.configure(preset="classic-7")
     log, _ = game_with_options(config, chance.key(10, "targets") >> 1)
     names = [fact.name for fact in GAME.seats(config, log)]
-    words = [in_words(r, names) for r in log if isinstance(r, Event)]
+    terms = load_lexicon(config.lexicon).terms
+    words = [in_words(r, names, terms) for r in log if isinstance(r, Event)]
     known = {*names, "nobody"}
     from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 
