@@ -93,3 +93,11 @@ def test_a_ballot_that_follows_the_words_is_told_from_one_that_follows_the_insid
     )  # the words are exact, the inside is noisy
     nothing = follows(table.filter(layer=1 - PLANTED))
     assert nothing["said"].value < 0.1
+
+
+def test_a_place_with_a_row_a_game_is_read_as_nothing_and_not_an_error() -> None:
+    from harness.model_evaluation.thinking.inside import out_of_fold
+
+    x = np.full((9, 4), np.nan, dtype=np.float32)
+    x[[0, 3, 6]] = np.random.default_rng(0).normal(size=(3, 4))
+    assert np.isnan(out_of_fold(x, np.arange(9.0), np.repeat([0, 1, 2], 3))).all()

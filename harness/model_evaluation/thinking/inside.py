@@ -42,6 +42,9 @@ games reads at the question before any words, the exact ones, and the log of the
 behind the words."""
 N_FOLDS, N_INNER = 5, 4
 
+LEAST = 2
+"""Rows of the smallest fit."""
+
 
 def inside(
     scored: Scored,
@@ -125,8 +128,8 @@ def _last(ids: Sequence[int], token: int, start: int) -> int:
 
 
 def out_of_fold(x: NDArray[np.float32], target: Floats, games: NDArray[np.int64]) -> Floats:
-    """The ridge's prediction `(n,)` of each row of x `(n, d)` from other games; NaN where x is, and with fewer than
-    three games."""
+    """The ridge's prediction `(n,)` of each row of x `(n, d)` from other games; NaN where x is, with fewer than three
+    games, and where a fit would have fewer than `LEAST` rows."""
     guess = np.full(len(target), np.nan)
     known = np.flatnonzero(np.isfinite(x).all(1))
     n_games = len(np.unique(games[known]))
@@ -136,6 +139,8 @@ def out_of_fold(x: NDArray[np.float32], target: Floats, games: NDArray[np.int64]
     for fold in range(folds.n_folds):
         fit, rest = known[folds.fold != fold], known[folds.fold == fold]
         inner = game_folds(games[fit], min(N_INNER, len(np.unique(games[fit]))))
+        if len(fit) - np.bincount(inner.fold).max() < LEAST:
+            continue
         guess[rest] = chosen_ridge([x[fit]], target[fit][:, None], inner).predict(x[rest])[:, 0]
     return guess
 
