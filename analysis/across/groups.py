@@ -20,7 +20,7 @@ from analysis.across.table import Group
 from analysis.data.captures import attach, stores_of
 from analysis.data.frames import Logs, both_rows, counts_in, reading_of
 from analysis.data.labels import label
-from analysis.data.targets import SiteActivations, Target, targets_of, thin
+from analysis.data.targets import OWN_LIE, SiteActivations, Target, targets_of, thin
 from analysis.stats.errors import AnalysisError
 from games.base import Game
 
@@ -96,14 +96,13 @@ def groups_of(logs: Logs, counts: Collection[str]) -> tuple[list[Group], list[st
             )
         )
     missing = []
-    seats = _own_side(own.frame, game)
-    lie = next(target for target in asked if target.name.startswith("own_lie_within_"))
+    hidden, plain = game.belief_targets[0].roles, _plain_role(own.frame, game)
+    lie = next(target for target in asked if target.name.startswith(OWN_LIE))
     for question, target in ((OWN, _target(own, OWN)), (LIE, _target(own, LIE, "speech"))):
         read = attach(thin(target, MAX_ROWS), logs.runs, own=True)
         if not read.activations:
             missing.append(f"{game.name}, {question}: {read.missing}")
             continue
-        plain, hidden = seats
         roles = read.frame["viewer_role"].to_numpy().astype(str)
         kinds = np.where(np.isin(roles, hidden), GUILTY, roles)
         contrasts = tuple((role, plain) for role in dict.fromkeys(roles) if role not in (*hidden, plain))
@@ -114,10 +113,9 @@ def groups_of(logs: Logs, counts: Collection[str]) -> tuple[list[Group], list[st
     return found, missing
 
 
-def _own_side(frame: pl.DataFrame, game: Game) -> tuple[str, tuple[str, ...]]:
-    """(the commonest role of the side that hides nothing, the roles of the side that hides)."""
-    hidden = game.belief_targets[0].roles
-    rest = frame.filter(~pl.col("viewer_role").is_in(hidden))
+def _plain_role(frame: pl.DataFrame, game: Game) -> str:
+    """The commonest role of the side that hides nothing."""
+    rest = frame.filter(~pl.col("viewer_role").is_in(game.belief_targets[0].roles))
     if rest.is_empty():
         raise AnalysisError(
             f"no decision of {game.name} was made by a seat that is not {game.belief_targets[0].phrase}"
@@ -127,14 +125,13 @@ def _own_side(frame: pl.DataFrame, game: Game) -> tuple[str, tuple[str, ...]]:
         .len()
         .sort("len", descending=True, maintain_order=True)
     )
-    return str(plain["viewer_role"][0]), tuple(hidden)
+    return str(plain["viewer_role"][0])
 
 
 def _target(own: Any, name: str, kind: str | None = None) -> Target:
     """The decisions of all seats (of one kind) as rows about oneself."""
-    frame = own.frame if kind is None else own.frame.filter(pl.col("kind") == kind)
-    at = np.flatnonzero((own.frame["kind"] == kind).to_numpy()) if kind else np.arange(len(frame))
-    return Target(name, name, frame, np.zeros(len(frame)), np.arange(len(frame)), own.reads[at], own.lines)
+    at = np.flatnonzero((own.frame["kind"] == kind).to_numpy()) if kind else np.arange(len(own.frame))
+    return Target(name, name, own.frame[at], np.zeros(len(at)), np.arange(len(at)), own.reads[at], own.lines)
 
 
 def _told(read: Target, lie: Target, kinds: NDArray[Any]) -> NDArray[Any]:

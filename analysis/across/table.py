@@ -15,10 +15,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS
-from analysis.probes.probes import ProbeResult, check_classes, probe
+from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, too_few
+from analysis.probes.probes import Factorised, ProbeResult, check_classes, probe
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
-from analysis.stats.moments import Moments, project
+from analysis.stats.metrics import cosine
+from analysis.stats.moments import project
 from analysis.stats.splits import Folds, game_folds
 
 N_FOLDS = 5
@@ -69,12 +70,10 @@ class Group:
     def too_small(self) -> str:
         """Why no probe can be fitted, in words; empty where one can."""
         known = np.isfinite(self.y)
-        n_games = len(np.unique(self.games[known]))
-        fewest = int(min((self.y == 1).sum(), (self.y == 0).sum()))
-        if n_games < MIN_GAMES or fewest < MIN_ROWS:
+        if few := too_few(self.y[known], self.games[known]):
             return (
-                f"{self.game}, {self.question} ({self.source}): {n_games} games with {fewest} rows of the rarer kind; "
-                f"at least {MIN_GAMES} games and {MIN_ROWS} rows are needed"
+                f"{self.game}, {self.question} ({self.source}): {few}; at least {MIN_GAMES} games and {MIN_ROWS} rows "
+                "are needed"
             )
         return ""
 
@@ -86,13 +85,11 @@ class Learned(NamedTuple):
     found: ProbeResult
     folds: Folds
     """Of all rows of the group."""
-    place: int
-    """Position of the layer that was chosen most often."""
     scores: NDArray[np.float64]
     """`(n_rows,)` of the group's own rows, each by a fit without its game."""
     w: NDArray[np.float64]
     b: NDArray[np.float64]
-    """The fit on all rows, at `place`: `(d, 1)` and `(1,)`."""
+    """The fit on all rows, at `found.place`: `(d, 1)` and `(1,)`."""
 
 
 def across(groups: Sequence[Group], n_boot: int = 1000, seed: int = 0) -> tuple[pl.DataFrame, list[str]]:
@@ -130,28 +127,20 @@ def learn(group: Group, seed: int = 0) -> Learned:
     y = group.y[known]
     inner = replace(folds, fold=folds.fold[known])
     check_classes(y, inner)
-    found = probe([x[known] for x in group.layers], y, inner, group.games[known], "ridge")
-    moments: dict[int, Moments] = {}
-
-    def of(layer: int) -> Moments:
-        if layer not in moments:
-            x = group.layers[layer][known]
-            moments[layer] = Moments(N_FOLDS, x.shape[1], 1).add(x, inner.fold, y[:, None])
-        return moments[layer]
-
+    sets = Factorised([x[known] for x in group.layers], y, inner)
+    found = probe(sets.layers, y, inner, group.games[known], "ridge", factorised=sets)
     scores = np.empty(len(group.kinds))
     for fold, (layer, penalty) in enumerate(zip(found.chosen_layer, found.chosen_penalty, strict=True)):
         rows = np.flatnonzero(folds.fold == fold)
-        w, b = of(layer).ridge([f for f in range(N_FOLDS) if f != fold], penalty)
-        scores[rows] = project(group.layers[layer][rows], w, b)[:, 0]
-    place = int(np.bincount(found.chosen_layer).argmax())
-    w, b = of(place).ridge(range(N_FOLDS), float(np.median(found.chosen_penalty)))
-    return Learned(group, found, folds, place, scores, w, b)
+        trained = sets.without(layer, fold)
+        scores[rows] = project(group.layers[layer][rows], *trained.ridge(penalty * trained.n))[:, 0]
+    trained = sets.without(found.place)
+    return Learned(group, found, folds, scores, *trained.ridge(found.penalty * trained.n))
 
 
 def _contrasts(trained: Learned, tested: Learned, n_boot: int, seed: int) -> list[dict[str, Any]]:
     group, own = tested.group, trained is tested
-    x = group.layers[trained.place]
+    x = group.layers[trained.found.place]
     scores = tested.scores if own else project(x, trained.w, trained.b)[:, 0]
     rows = []
     for positive, negative in dict.fromkeys((group.learned, *group.contrasts)):
@@ -171,7 +160,7 @@ def _contrasts(trained: Learned, tested: Learned, n_boot: int, seed: int) -> lis
             {
                 "question": group.question, "source": group.source, "train": trained.group.game, "test": group.game,
                 "positive": positive, "negative": negative, "auroc": i.value, "low": i.low, "high": i.high, "p": i.p,
-                "cosine": _cosine(trained, tested) if turned else None, "layer": group.names[trained.place],
+                "cosine": _cosine(trained, tested) if turned else None, "layer": group.names[trained.found.place],
                 "n_rows": len(at), "n_games": n_games,
             }
         )  # fmt: skip
@@ -181,12 +170,11 @@ def _contrasts(trained: Learned, tested: Learned, n_boot: int, seed: int) -> lis
 def _cosine(trained: Learned, tested: Learned) -> float:
     """Between the differences of the means of the learned kinds, at the training group's layer."""
     a, b = (
-        g.layers[trained.place][g.y == 1].mean(axis=0, dtype=np.float64)
-        - g.layers[trained.place][g.y == 0].mean(axis=0, dtype=np.float64)
+        g.layers[trained.found.place][g.y == 1].mean(axis=0, dtype=np.float64)
+        - g.layers[trained.found.place][g.y == 0].mean(axis=0, dtype=np.float64)
         for g in (trained.group, tested.group)
     )
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm > 0 else float("nan")
+    return cosine(a, b)
 
 
 def lines(table: pl.DataFrame) -> list[str]:

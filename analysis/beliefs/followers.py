@@ -12,6 +12,7 @@ from analysis.beliefs.avalon import follower as avalon
 from analysis.beliefs.tables import Found
 from analysis.beliefs.werewolf import follower as werewolf
 from analysis.data.frames import GameLog
+from games.records import Decision
 
 
 class Follower(Protocol):
@@ -42,10 +43,12 @@ class Follower(Protocol):
         """One game's results, and why they end early (`analysis.beliefs.observers.follow`)."""
         ...
 
-    def rung_rows(
-        self, log: GameLog, name: str, asked: Collection[int], models: bool
-    ) -> list[tuple[Any, ...]]:
-        """Rows of `SCHEMA` of one rung at the decisions `asked` (seq), up to where its observer cannot follow."""
+    def on_rung(self, log: GameLog, name: str, lapse: float) -> Any:
+        """The observer on a rung, before the game. Raises ValueError for a game that it does not model."""
+        ...
+
+    def believed(self, log: GameLog, observer: Any, record: Decision, source: str) -> list[tuple[Any, ...]]:
+        """What the observer believes in the place of the seat that decides: rows of `SCHEMA`."""
         ...
 
     def p_of(self, row: Mapping[str, Any], roles: Sequence[str], beliefs: np.ndarray) -> float | None:

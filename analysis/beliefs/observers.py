@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 
 from agents.werewolf.observer import TooLarge
-from analysis.beliefs.followers import FOLLOWERS
-from analysis.beliefs.tables import Found, Watched, partly, together, watched_of
+from analysis.beliefs.followers import FOLLOWERS, Follower
+from analysis.beliefs.tables import LAPSE, Found, Watched, partly, together, watched_of
 from analysis.data.frames import GameLog
 from analysis.data.roster import in_words
-from games.records import Decision
+from games.records import Decision, Event
 
 
 def watch(
@@ -141,5 +141,22 @@ def follow_rungs(log: GameLog, rows: Found, models: bool) -> None:
         return
     asked = {int(row[1]) for row in rows.beliefs}
     for name in follower.RUNGS[:-1]:
-        rows.rungs += follower.rung_rows(log, name, asked, models)
+        rows.rungs += rung_rows(follower, log, name, asked, models)
     rows.rungs += [(*row[:4], follower.RUNGS[-1], row[5], None) for row in rows.beliefs]
+
+
+def rung_rows(
+    follower: Follower, log: GameLog, name: str, asked: Collection[int], models: bool
+) -> list[tuple[Any, ...]]:
+    """Rows of `SCHEMA` of one rung at the decisions `asked` (seq), up to where its observer cannot follow the game."""
+    rows = list[tuple[Any, ...]]()
+    try:
+        observer = follower.on_rung(log, name, LAPSE if models else 0.0)
+        for record in log.records:
+            if isinstance(record, Event):
+                observer.update(record)
+            elif record.seq in asked:
+                rows += follower.believed(log, observer, record, name)
+    except ValueError:
+        pass  # the observer does not model or cannot follow the game: no rows from there on
+    return rows

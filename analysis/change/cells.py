@@ -45,7 +45,7 @@ def cells(
     n_games = len(np.unique(games))
     folds = game_folds(games, min(e.folds.n_folds, n_games), settings.seed)
     check_classes(y, folds)
-    place = before.probed[int(np.bincount(e.probe.chosen_layer).argmax())]
+    place = before.probed[e.probe.place]
     x = {"old": before.take(rows).layer(place), "new": after.take(rows).layer(place)}
     known = {"layer": before.layers[place], "n_rows": len(rows), "n_games": n_games}
     scores = {

@@ -16,6 +16,8 @@ from analysis.stats.codes import codes_of
 from games.base import BeliefTarget, Game
 
 KEYS = ("game_id", "seq", "viewer", "subject")
+OWN_LIE = "own_lie_within_"
+"""How the name of the target begins that asks whether a guilty seat is about to lie; its faction follows."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _own_lie(guilty: BeliefTarget, own: Rows, speeches: pl.DataFrame) -> Target:
     rows = wolves["row_"].to_numpy()
     who = f"the {guilty.phrase[2:]}" if guilty.phrase.startswith("a ") else f"the {guilty.phrase} player"
     return Target(
-        f"own_lie_within_{guilty.plural.replace(' ', '_')}",
+        f"{OWN_LIE}{guilty.plural.replace(' ', '_')}",
         f"Is {who} about to say what it knows to be false? Lies against true statements, {guilty.plural} only, "
         "read before the first word.",
         own.frame[rows], wolves["any_known_false"].to_numpy().astype(float), np.arange(len(rows)),

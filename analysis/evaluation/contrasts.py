@@ -157,7 +157,7 @@ def _without_role(
     nothing: dict[str, float | None] = dict.fromkeys(names)
     if not any(r.variant == "no_role_line" and r.site == captured.site for r in part.activations):
         return nothing
-    place = int(np.bincount(found.chosen_layer).argmax())
+    place = found.place
     layer = captured.probed[place]
     first = sorted(part.activations, key=lambda r: (r.site != captured.site, r.variant != "original"))
     changed = changed_contexts(replace(part, activations=tuple(first)), first[0].layer(layer), folds, layer)

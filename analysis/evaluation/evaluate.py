@@ -154,11 +154,18 @@ def evaluate(target: Target, settings: Settings | None = None) -> Evaluation | S
     return begun if isinstance(begun, Skipped) else finish(begun, target, settings)
 
 
+def too_few(y: NDArray[np.float64], games: NDArray[Any]) -> str:
+    """Why rows with these 0/1 labels are too few to be evaluated, in words; empty where they are enough."""
+    n_games, fewest = len(np.unique(games)), int(min(y.sum(), (1 - y).sum())) if len(y) else 0
+    if n_games >= MIN_GAMES and fewest >= MIN_ROWS:
+        return ""
+    return f"{n_games} games with {fewest} rows of the rarer kind"
+
+
 def folds_of(part: Target, settings: Settings) -> Folds | str:
     """Folds by game of rows that are enough to be evaluated, or why they are not."""
-    fewest = int(min(part.y.sum(), (1 - part.y).sum())) if len(part.y) else 0
-    if part.n_games < MIN_GAMES or fewest < MIN_ROWS:
-        return f"{part.n_games} games with {fewest} rows of the rarer kind"
+    if few := too_few(part.y, part.games):
+        return few
     folds = game_folds(part.games, min(settings.n_folds, part.n_games), settings.seed)
     try:
         check_classes(part.y, folds)
@@ -194,7 +201,7 @@ def begin(target: Target, settings: Settings) -> Begun | Skipped:
         raise AssertionError("game_folds returned folds that split a game")
     unit, unit_games, first = units_of(target.games, target.member)
     null = layer_null(x, target.y[first], unit, unit_games, folds, settings.n_permutations, settings.seed)
-    best = int(np.bincount(found.chosen_layer).argmax())
+    best = found.place
     audits, empty = settings.audits, pl.DataFrame()
     return Begun(
         target, folds, sets, found, null, best, confounds(target, folds, settings.seed, trees=settings.trees),

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from analysis.data.targets import Target
-from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Settings
+from analysis.evaluation.evaluate import Settings, too_few
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.stats.metrics import auroc, recall_at_fpr
 from harness.run.derived import read_table
@@ -87,7 +87,7 @@ def scores(judged: pl.DataFrame, targets: Sequence[Target], settings: Settings) 
             both = asked.join(mine.drop_nulls("p_lie"), on=["game_id", "seq"], maintain_order="left")
             lie, p, games = (both[column].to_numpy() for column in ("lie", "p_lie", "game_id"))
             n_games = both["game_id"].n_unique()
-            if n_games < MIN_GAMES or min(lie.sum(), (1 - lie).sum()) < MIN_ROWS:
+            if too_few(lie, games):
                 continue
             values, samples = bootstrap_auroc(lie, [p], games, None, settings.n_boot // 4, settings.seed)
             i = auroc_interval(samples[0], values[0], n_games=n_games)

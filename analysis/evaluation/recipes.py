@@ -38,7 +38,7 @@ def recipes(e: Evaluation | Begun, seed: int = 0, n_boot: int = 500) -> pl.DataF
     headline, sets = (e.found, e.sets) if isinstance(e, Begun) else (e.probe, e.factorised)
     sets = sets or Factorised([main.layer(i) for i in main.probed], y, folds)
     layers = list(sets.layers)
-    place = int(np.bincount(headline.chosen_layer).argmax())
+    place = headline.place
     x = layers[place]
     found: list[tuple[str, Doubles, str, Doubles]] = [
         ("logistic", headline.scores, "the headline", headline.training)

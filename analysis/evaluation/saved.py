@@ -117,8 +117,8 @@ class SavedProbe(msgspec.Struct, frozen=True):
 def fit_probe(e: Evaluation, runs: Sequence[str] = ()) -> SavedProbe:
     """One fit on all games, at the layer and penalty that were chosen most often inside the folds."""
     target, main = e.target, e.target.activations[0]
-    place = int(np.bincount(e.probe.chosen_layer).argmax())
-    penalty = float(np.median(e.probe.chosen_penalty))
+    place = e.probe.place
+    penalty = e.probe.penalty
     x, y = main.layer(main.probed[place]), target.y
     trained = Moments(1, x.shape[1], 1).add(x, np.zeros(len(y), dtype=int), y[:, None]).train([0])
     rate = float(y.mean())

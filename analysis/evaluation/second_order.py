@@ -57,7 +57,7 @@ def second_order(e: Evaluation, expected: pl.DataFrame, settings: Settings) -> S
         )  # fmt: skip
     folds = Folds(e.folds.fold[rows], e.folds.n_folds, e.folds.grouped, e.folds.how)
     wanted = log_odds(joined["expected"].to_numpy()[rows])
-    place = int(np.bincount(e.probe.chosen_layer).argmax())
+    place = e.probe.place
     x = e.target.activations[0].layer(e.target.activations[0].probed[place])[rows]
     given = [linear(e.features[rows], wanted, folds), Nested.given(log_odds(first[rows]), folds.n_folds)]
     draw = Resamples(n_games, settings.n_boot // 2, settings.seed)

@@ -15,10 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.data.targets import Target
-from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS
+from analysis.evaluation.evaluate import too_few
 from analysis.probes.probes import check_classes, probe
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
-from analysis.stats.metrics import threshold_at_fpr
+from analysis.stats.metrics import cosine, threshold_at_fpr
 from analysis.stats.moments import Moments
 from analysis.stats.splits import game_folds
 
@@ -75,11 +75,11 @@ def transfer(
         y, games = target.y[at], target.games[at]
         folds = game_folds(games, 5, seed)
         found = probe([x[at] for x in layers], y, folds, games, "ridge")
-        place = int(np.bincount(found.chosen_layer).argmax())
+        place = found.place
         trained = Moments(1, layers[place].shape[1], 1).add(
             layers[place][at], np.zeros(len(at), dtype=int), y[:, None]
         ).train([0])  # fmt: skip
-        w, b = trained.ridge(float(np.median(found.chosen_penalty)) * trained.n)
+        w, b = trained.ridge(found.penalty * trained.n)
         threshold = threshold_at_fpr(found.scores[y <= 0])
         for test, there in groups.items():
             own = test == train
@@ -96,7 +96,7 @@ def transfer(
                     "by": by, "train": train, "test": test, "auroc": i.value, "low": i.low, "high": i.high,
                     "recall": float((scores[truth > 0] > threshold).mean()),
                     "fpr": float((scores[truth <= 0] > threshold).mean()),
-                    "cosine": _cosine(means[train][place], means[test][place]), "layer": names[place],
+                    "cosine": cosine(means[train][place], means[test][place]), "layer": names[place],
                     "n_games": n,
                 }
             )  # fmt: skip
@@ -108,16 +108,12 @@ def _usable(target: Target, labels: NDArray[Any]) -> tuple[dict[str, NDArray[np.
     small: list[str] = []
     for group in list(dict.fromkeys(labels))[: 2 * MOST_GROUPS]:
         at = np.flatnonzero(labels == group)
-        y, games = target.y[at], len(np.unique(target.games[at]))
-        fewest = int(min(y.sum(), (1 - y).sum()))
-        reason = ""
-        if games < MIN_GAMES or fewest < MIN_ROWS:
-            reason = f"{games} games with {fewest} rows of the rarer kind"
-        elif len(groups) == MOST_GROUPS:
+        reason = too_few(target.y[at], target.games[at])
+        if not reason and len(groups) == MOST_GROUPS:
             reason = f"only the first {MOST_GROUPS} groups are shown"
-        else:
+        if not reason:
             try:
-                check_classes(y, game_folds(target.games[at], 5, 0))
+                check_classes(target.y[at], game_folds(target.games[at], 5, 0))
             except ValueError as error:
                 reason = str(error)
         if reason:
@@ -130,11 +126,6 @@ def _usable(target: Target, labels: NDArray[Any]) -> tuple[dict[str, NDArray[np.
 def _difference(layers: Sequence[NDArray[Any]], y: NDArray[np.float64], at: NDArray[np.int64]) -> list[Any]:
     up, down = at[y[at] > 0], at[y[at] <= 0]
     return [x[up].mean(axis=0, dtype=np.float64) - x[down].mean(axis=0, dtype=np.float64) for x in layers]
-
-
-def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm > 0 else float("nan")
 
 
 def factors_of(runs: Sequence[tuple[str, Any]]) -> pl.DataFrame:

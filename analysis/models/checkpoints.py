@@ -66,7 +66,7 @@ def follow(
     folds = game_folds(games, e.folds.n_folds, settings.seed)
     check_classes(y, folds)
     final = [main.take(rows).layer(i) for i in main.probed]
-    place = int(np.bincount(e.probe.chosen_layer).argmax())
+    place = e.probe.place
     moments = Moments(folds.n_folds, final[place].shape[1], 1).add(final[place], folds.fold, y[:, None])
     ridge = []
     for f in range(folds.n_folds):
@@ -88,7 +88,7 @@ def follow(
             y, [own.scores, carried], games, folds.fold, settings.n_boot // 4, settings.seed,
             [own.training, np.zeros(1)],
         )  # fmt: skip
-        mode = int(np.bincount(own.chosen_layer).argmax())
+        mode = own.place
         known = {
             "model": model, "tokens": None if captured is main else tokens_trained(model), "n_rows": len(rows),
             "n_games": len(np.unique(games)),

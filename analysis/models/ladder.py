@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.data.targets import SiteActivations
-from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, Evaluation, Settings
+from analysis.evaluation.evaluate import Evaluation, Settings, too_few
 from analysis.models.checkpoints import tokens_trained
 from analysis.probes.probes import check_classes, probe
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc, interval
@@ -59,9 +59,9 @@ def ladder(
         by_rung = _joined(target.frame[rows], beliefs, rungs)
         known = np.isfinite(by_rung).all(axis=1)
         rows, by_rung = rows[known], by_rung[known]
-        why = _too_few(target.y[rows], target.games[rows])
+        why = too_few(target.y[rows], target.games[rows])
         if why:
-            absent.append(f"{model.split('@')[0]}: {why}")
+            absent.append(f"{model.split('@')[0]}: {why} that every rung could follow")
             continue
         main = target.activations[0]
         read = [(model, main)] if len(models) > 1 else [*checkpoints.items(), (model, main)]
@@ -69,9 +69,9 @@ def ladder(
             stated = target.stated.get("stated", target.stated.get("stated_words")) if name == model else None
             part = rows[captured.at[rows] >= 0]
             of_rungs = dict(zip(rungs, by_rung[np.isin(rows, part)].T, strict=True))
-            why = _too_few(target.y[part], target.games[part])
+            why = too_few(target.y[part], target.games[part])
             if why:
-                absent.append(f"{name.split('@')[0]}: {why}")
+                absent.append(f"{name.split('@')[0]}: {why} that every rung could follow")
                 continue
             found += _scored(
                 name, target.y[part], target.games[part], of_rungs, captured.take(part),
@@ -90,13 +90,6 @@ def _joined(frame: pl.DataFrame, beliefs: pl.DataFrame, rungs: Sequence[str]) ->
         mine = wide.filter(pl.col("source") == name)
         out[mine["row_"].to_numpy(), at] = mine["p_werewolf"].to_numpy()
     return out
-
-
-def _too_few(y: NDArray[Any], games: NDArray[Any]) -> str:
-    n, fewest = len(np.unique(games)), int(min(y.sum(), (1 - y).sum())) if len(y) else 0
-    if n >= MIN_GAMES and fewest >= MIN_ROWS:
-        return ""
-    return f"{n} games with {fewest} rows of the rarer kind that every rung could follow"
 
 
 def _scored(

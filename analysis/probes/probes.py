@@ -68,6 +68,16 @@ class ProbeResult:
     """The closed-form scores at the chosen layers, for stacking (ridge stands in for logistic)."""
 
     @property
+    def place(self) -> int:
+        """Position of the layer that was chosen most often."""
+        return int(np.bincount(self.chosen_layer).argmax())
+
+    @property
+    def penalty(self) -> float:
+        """The median of the chosen penalties."""
+        return float(np.median(self.chosen_penalty))
+
+    @property
     def grouped(self) -> bool:
         """False where the split put games on both sides; then no claim may rest on this result."""
         return self.folds.grouped

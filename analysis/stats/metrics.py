@@ -200,5 +200,12 @@ def r2(truth: ArrayLike, predicted: ArrayLike) -> Any:
         return _plain(1 - ((t - p) ** 2).sum(axis=0) / np.where(spread > 0, spread, np.nan))
 
 
+def cosine(a: ArrayLike, b: ArrayLike) -> float:
+    """Cosine of the angle between two vectors `(d,)`; NaN where one is zero."""
+    x, y = np.asarray(a), np.asarray(b)
+    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(x @ y) / norm if norm > 0 else float("nan")
+
+
 def _plain(value: Any) -> Any:
     return float(value) if np.ndim(value) == 0 else value

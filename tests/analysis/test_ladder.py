@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from agents.werewolf.observer import RUNGS, Observer
+from analysis.beliefs.observers import rung_rows
 from analysis.beliefs.tables import SCHEMA
-from analysis.beliefs.werewolf.follower import rung_rows
+from analysis.beliefs.werewolf import follower
 from analysis.data.captures import checkpoints_of
 from analysis.data.frames import Logs
 from analysis.evaluation.evaluate import Settings, evaluate
@@ -39,7 +40,7 @@ def beliefs(games):
             for r in log.records
             if isinstance(r, Decision) and r.kind == "ballot" and roles[r.seat] != "werewolf"
         }
-        rows += [row for name in RUNGS for row in rung_rows(log, name, asked, models=False)]
+        rows += [row for name in RUNGS for row in rung_rows(follower, log, name, asked, models=False)]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 

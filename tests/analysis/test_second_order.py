@@ -36,7 +36,7 @@ def planted(held: str):
         activations=[SiteActivations("mention", ("0",), x, np.arange(n))],
     )  # fmt: skip
     e = SimpleNamespace(
-        target=target, folds=game_folds(games), probe=SimpleNamespace(chosen_layer=[0]), features=surface[:, None]
+        target=target, folds=game_folds(games), probe=SimpleNamespace(place=0), features=surface[:, None]
     )  # fmt: skip
     return e, expected
 

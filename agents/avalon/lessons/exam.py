@@ -37,8 +37,7 @@ PLAYS = ""
 
 def observer(rung: str, config: Any) -> Observer:
     """The observer on a rung, with the shares of the characters as its prior."""
-    depth = RUNGS.index(rung)
-    return Observer("exact", config, MIXTURE, rung=depth) if depth else Observer("rules", config)
+    return Observer.on_rung(rung, config, MIXTURE)
 
 
 def second_order(observer: Observer, viewer: int) -> np.ndarray:

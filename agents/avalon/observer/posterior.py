@@ -56,6 +56,14 @@ class Observer:
     model, Impossible where the records have probability zero.
     """
 
+    @classmethod
+    def on_rung(
+        cls, name: str, config: AvalonConfig, mix: Mix | Sequence[Mix] | None = None, *, lapse: float = 0.0
+    ) -> Observer:
+        """The observer that uses evidence up to the rung of this name (`RUNGS`), the lowest of which weighs no act."""
+        rung = RUNGS.index(name)
+        return cls("exact", config, mix, lapse=lapse, rung=rung) if rung else cls("rules", config)
+
     def __init__(
         self, kind: Kind, config: AvalonConfig, mix: Mix | Sequence[Mix] | None = None, *, lapse: float = 0.0,
         rung: int = HIGHEST,

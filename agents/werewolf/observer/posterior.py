@@ -9,9 +9,11 @@ import copy
 
 import numpy as np
 
-from agents.werewolf.observer.ladder import HIGHEST
+from agents.werewolf.observer.information_sets import Mix
+from agents.werewolf.observer.ladder import HIGHEST, RUNGS
 from agents.werewolf.observer.log_weights import IMPOSSIBLE, LogWeights, log_sum
 from agents.werewolf.observer.reader import EVEN, Impossible, Kind, Reader
+from games.werewolf.config import WerewolfConfig
 
 __all__ = ["EVEN", "Impossible", "Kind", "Observer"]
 
@@ -34,6 +36,14 @@ class Observer(Reader):
     audience, decisions are passed over. Raises TooLarge for games that it cannot hold, Impossible at a record that
     has probability zero, Unmodelled for a role, setting, event or act that it does not model.
     """
+
+    @classmethod
+    def on_rung(
+        cls, name: str, config: WerewolfConfig, mix: Mix | list[Mix] = EVEN, *, lapse: float = 0.0
+    ) -> Observer:
+        """The observer that uses evidence up to the rung of this name (`RUNGS`), the lowest of which weighs no act."""
+        rung = RUNGS.index(name)
+        return cls("exact", config, mix, lapse=lapse, rung=rung) if rung else cls("rules", config)
 
     @property
     def prior(self) -> str:

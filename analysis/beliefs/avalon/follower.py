@@ -13,7 +13,18 @@ from analysis.beliefs.tables import LAPSE, Found
 from analysis.data.frames import GameLog
 from games.records import Decision, Event
 
-__all__ = ["GAME", "MEANS", "OBSERVER", "RUNGS", "fitted", "fitted_to", "follow", "p_of", "rung_rows"]
+__all__ = [
+    "GAME",
+    "MEANS",
+    "OBSERVER",
+    "RUNGS",
+    "believed",
+    "fitted",
+    "fitted_to",
+    "follow",
+    "on_rung",
+    "p_of",
+]
 
 GAME = "avalon"
 Rows = list[tuple[Any, ...]]
@@ -40,7 +51,7 @@ def follow(
                 observer.update(record)
                 continue
             if beliefs and (record.trace is not None or not models):
-                found.beliefs += _believed(log, observer, record, source)
+                found.beliefs += believed(log, observer, record, source)
             if (log.game_id, record.seq) in second_at and record.seat not in guilty:
                 found.second += _expected(log.game_id, record.seq, record.seat, observer)
     except ValueError as error:
@@ -48,22 +59,9 @@ def follow(
     return found, None
 
 
-def rung_rows(log: GameLog, name: str, asked: Collection[int], models: bool) -> Rows:
-    """Rows of `SCHEMA` of one rung at the decisions `asked` (seq), up to where its observer cannot follow the game."""
-    rung, rows = RUNGS.index(name), Rows()
-    try:
-        if rung:
-            observer = Observer("exact", log.config, lapse=LAPSE if models else 0.0, rung=rung)
-        else:
-            observer = Observer("rules", log.config)
-        for record in log.records:
-            if isinstance(record, Event):
-                observer.update(record)
-            elif record.seq in asked:
-                rows += _believed(log, observer, record, name)
-    except ValueError:
-        pass  # the observer does not model or cannot follow the game: no rows from there on
-    return rows
+def on_rung(log: GameLog, name: str, lapse: float) -> Observer:
+    """The observer on a rung, before the game."""
+    return Observer.on_rung(name, log.config, lapse=lapse)
 
 
 def p_of(row: Mapping[str, Any], roles: Sequence[str], beliefs: np.ndarray) -> float | None:
@@ -71,7 +69,8 @@ def p_of(row: Mapping[str, Any], roles: Sequence[str], beliefs: np.ndarray) -> f
     return None
 
 
-def _believed(log: GameLog, observer: Observer, record: Decision, source: str) -> Rows:
+def believed(log: GameLog, observer: Observer, record: Decision, source: str) -> Rows:
+    """What the observer believes in the place of the seat that decides: rows of `SCHEMA`."""
     first, *more = log.game.belief_targets
     rows: Rows = []
     for subject, p in enumerate(observer.beliefs(record.seat)):

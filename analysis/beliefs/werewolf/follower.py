@@ -21,10 +21,21 @@ from agents.werewolf.observer import (
 from analysis.beliefs.tables import LAPSE, Found
 from analysis.beliefs.werewolf.utterances import is_speech, utterance
 from analysis.data.frames import GameLog
-from games.records import Event
+from games.records import Decision, Event
 from games.werewolf.roles import faction_of, species_of
 
-__all__ = ["GAME", "MEANS", "OBSERVER", "RUNGS", "fitted", "fitted_to", "follow", "p_of", "rung_rows"]
+__all__ = [
+    "GAME",
+    "MEANS",
+    "OBSERVER",
+    "RUNGS",
+    "believed",
+    "fitted",
+    "fitted_to",
+    "follow",
+    "on_rung",
+    "p_of",
+]
 
 GAME = "werewolf"
 
@@ -62,29 +73,19 @@ def fitted(log: GameLog, character: Fitted, models: bool, rows: Found) -> ValueE
     return None
 
 
-def rung_rows(log: GameLog, name: str, asked: Collection[int], models: bool) -> list[tuple[Any, ...]]:
-    """Rows of `SCHEMA` of one rung at the decisions `asked` (seq), up to where its observer cannot follow the game."""
-    rung, rows = RUNGS.index(name), list[tuple[Any, ...]]()
-    try:
-        if rung:
-            observer = Observer(
-                "exact", log.config, log.mix or EVEN, rung=rung, lapse=LAPSE if models else 0.0
-            )
-        else:
-            observer = Observer("rules", log.config)
-        for record in log.records:
-            if isinstance(record, Event):
-                observer.update(record)
-            elif record.seq in asked:
-                p = observer.p_werewolf(record.seat)
-                rows += [
-                    (log.game_id, record.seq, record.seat, subject, name, float(p[subject]), None)
-                    for subject, alive in enumerate(observer.seen.alive)
-                    if alive and subject != record.seat
-                ]
-    except ValueError:
-        pass  # the observer does not model or cannot follow the game: no rows from there on
-    return rows
+def on_rung(log: GameLog, name: str, lapse: float) -> Observer:
+    """The observer on a rung, before the game."""
+    return Observer.on_rung(name, log.config, log.mix or EVEN, lapse=lapse)
+
+
+def believed(log: GameLog, observer: Observer, record: Decision, source: str) -> list[tuple[Any, ...]]:
+    """What the observer believes in the place of the seat that decides: rows of `SCHEMA`."""
+    p = observer.p_werewolf(record.seat)
+    return [
+        (log.game_id, record.seq, record.seat, subject, source, float(p[subject]), None)
+        for subject, alive in enumerate(observer.seen.alive)
+        if alive and subject != record.seat
+    ]
 
 
 def p_of(row: Mapping[str, Any], roles: Sequence[str], beliefs: np.ndarray) -> float | None:

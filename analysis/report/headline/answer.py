@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from analysis.data.targets import OWN_LIE
 from analysis.evaluation.evaluate import Evaluation, Skipped
 from analysis.report import verdicts
 from analysis.report.sections.planted import control_words, planted_table
-
-OWN_LIE = "own_lie_within_"
 
 
 def headline_of(evaluations: Sequence[Evaluation | Skipped]) -> Evaluation | None:
