@@ -27,7 +27,7 @@ from harness.capture.variants import ORIGINAL
 from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
-from harness.forecast.stand_in import Played, StandIns
+from harness.play.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
 from harness.play.preflight.backends import check_backends

@@ -111,7 +111,7 @@ class TestModels:
     def test_stand_in_s_log_is_one_that_the_rules_give(self):
         from games.play import fold
         from harness.config.models import model_names, used_backends
-        from harness.forecast.stand_in import StandIns
+        from harness.play.stand_in import StandIns
         from harness.schedule.tournament import Schedule
 
         schedule = Schedule(with_model(games=1))
