@@ -90,6 +90,10 @@ def key_of(prompt: Prompt) -> int:
     return chance.key(prompt.sampling.seed or 0, "fake", len(prompt.ids))
 
 
+def holds(spec: Spec) -> None:
+    """There is nothing to keep."""
+
+
 def check(spec: Spec) -> None:
     """Whether the settings make sense: a mock has one, `text`."""
     unknown = [key for key in spec.settings if key != "text"]

@@ -58,6 +58,11 @@ class Provider(Protocol):
         """A backend that answers. Raises BackendError, and what `check` raises."""
         ...
 
+    def holds(self, spec: Spec) -> int | None:
+        """Tokens of contexts whose keys and values it keeps at a time, so that a context that goes on is not computed
+        again; None where that is not known before it is started. Raises what `check` raises."""
+        ...
+
 
 class Kind(msgspec.Struct, frozen=True):
     """One kind of backend, with its capabilities before any is started."""

@@ -29,8 +29,9 @@ class RunSection(Section):
     """All games' seeds derive from it."""
     games: int = Field(default=100, ge=1, le=10_000_000)
     """Games to play of each combination of the experiment's factors; in all, that times their number."""
-    in_flight: int = Field(default=64, ge=1, le=100_000)
-    """Games played at the same time, all runners together."""
+    in_flight: int | None = Field(default=None, ge=1, le=100_000)
+    """Games played at the same time, all runners together; None: 64, fewer where the contexts of fewer fill the caches
+    of the engines (`wolfscope run CONFIG --dry-run` tells)."""
     runners: int | None = Field(default=None, ge=1, le=1024)
     """Processes that play games; None: one a CPU core for scripted players alone, else one for 256 games in flight."""
     fail_on_error: int = Field(default=10, ge=0)

@@ -93,6 +93,12 @@ def forecast_lines(found: Forecast) -> list[str]:
         lines.append(
             f"  disk: activations {size_of(a.bytes)} ({a.rows:,} rows x {a.streams} streams x {a.d_model} x {a.dtype})"
         )
+    lines += [
+        f"  cache of {fit.backend}: {fit.cache:,} tokens of context, a game takes up to {fit.game:,}: {fit.games:,} "
+        f"games fit; {found.in_flight:,} would be played at a time"
+        for fit in found.fits
+    ]
+    lines += [f"advice: {text}" for text in found.advice]
     lines += [f"measured: {text}" for text in found.measured]
     lines += [f"assumed: {text}" for text in found.assumed]
     return lines

@@ -27,11 +27,12 @@ from harness.capture.variants import ORIGINAL
 from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
-from harness.play.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
+from harness.play.in_flight import IN_FLIGHT, Fit, fits, in_flight, words_of
 from harness.play.preflight.backends import check_backends
 from harness.play.progress import Progress
+from harness.play.stand_in import Played, StandIns
 from harness.run.journal import End
 from harness.run.usage import Usage
 from harness.schedule.tournament import Schedule
@@ -74,6 +75,12 @@ class Forecast(msgspec.Struct, frozen=True):
     assumed: tuple[str, ...]
     most_calls: dict[str, int] = {}
     """Model -> calls if every decision of the estimate used all its attempts."""
+    fits: tuple[Fit, ...] = ()
+    """How many games' contexts each backend keeps at the same time, where that is known before it is started."""
+    in_flight: int = IN_FLIGHT
+    """Games that would be played at the same time."""
+    advice: tuple[str, ...] = ()
+    """What to change about it, in words."""
 
 
 def forecast(config: Config, sample: int = 0, progress: Progress | None = None) -> Forecast:
@@ -126,7 +133,15 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
         assumed.append(f"{runners} runners have a core each; starting Ray and writing the tables come on top")
     _check_lengths(config, stand_ins)
     bounds = {key: (most, stand_ins.attempts.get(key, 1)) for key, most in stand_ins.most.items()}
-    return _scaled(config, schedule, models, games, (seconds, None), False, measured, assumed, bounds)
+    found = _scaled(config, schedule, models, games, (seconds, None), False, measured, assumed, bounds)
+    held = fits(used_backends(schedule.configs), stand_ins)
+    games_wanted = min(config.run.in_flight or IN_FLIGHT, len(schedule))
+    return msgspec.structs.replace(
+        found,
+        fits=tuple(held),
+        in_flight=min(in_flight(config, held), len(schedule)),
+        advice=tuple(words_of(config, held, games_wanted)),
+    )
 
 
 def _check_lengths(config: Config, stand_ins: StandIns) -> None:
@@ -167,13 +182,12 @@ def _from_sample(
             for game_id, records in run.logs()
         ]
     n = len(games)
-    side_by_side = min(config.run.in_flight, n)
+    wanted = min(config.run.in_flight or IN_FLIGHT, len(schedule))
+    side_by_side = min(wanted, n)
     measured = [f"everything: {n} games really played, {side_by_side} of them at a time"]
     assumed = ["the other games are like these"]
-    if side_by_side < min(config.run.in_flight, len(schedule)):
-        assumed.append(
-            f"time: no gain from playing {min(config.run.in_flight, len(schedule))} games at a time, so rather too long"
-        )
+    if side_by_side < wanted:
+        assumed.append(f"time: no gain from playing {wanted} games at a time, so rather too long")
     failed = sum(end.status == "failed" for end in ends.values())
     if failed:
         assumed.append(f"{failed} of the {n} games failed, and count with what they had used by then")

@@ -54,6 +54,8 @@ class StandIns:
         """(cell, agent) -> calls of one free answer at most, all attempts and the forced choice together."""
         self.longest: dict[str, tuple[int, str]] = {}
         """Backend -> (tokens of the longest prompt with its generation limit, the agent that gets it)."""
+        self.held: dict[str, int] = {}
+        """Backend -> tokens of all contexts that a game has in the end, those of the game with most of them."""
         self._agents: dict[tuple[int, str], Any] = {}
 
     def play(self, per_cell: int) -> Iterator[Played]:
@@ -74,6 +76,7 @@ class StandIns:
         began = time.process_time()
         steps = play(game, rules, planned.seed)
         step, log = next(steps), list[Record]()
+        held: dict[tuple[str, int], int] = {}
         while step.requests:
             log += step.new
             answers = []
@@ -81,8 +84,15 @@ class StandIns:
                 seen = observe(game, planned.game_id, rules, planned.seed, log, request)
                 reply = await meter.asking(request.seat, agents[request.seat].act(seen))
                 answers.append(Answer(reply, planned.agents[request.seat]))
+                if (trace := reply.trace) is not None:
+                    backend = config.agents[planned.agents[request.seat]].backend or ""
+                    whole = (trace.n_cached or 0) + len(trace.prompt_ids) + len(trace.output_ids)
+                    held[backend, request.seat] = max(whole, held.get((backend, request.seat), 0))
             step = steps.send(answers)
         log += step.new
+        for name in {backend for backend, _ in held}:
+            whole = sum(tokens for (backend, _), tokens in held.items() if backend == name)
+            self.held[name] = max(whole, self.held.get(name, 0))
         seconds = time.process_time() - began
         if config.beliefs.enabled:
             asked = elicit_game(config.beliefs, game, planned.game_id, rules, planned.seed, log, agents)

@@ -22,6 +22,7 @@ from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
+from harness.play.in_flight import IN_FLIGHT, in_flight, look, words_of
 from harness.play.pools.local import LocalPool, local_cpus
 from harness.play.preflight.backends import check_backends
 from harness.play.preflight.keys import keys_apart
@@ -221,13 +222,13 @@ class _Tournament:
                 f"{len(journal.unfinished):,} are continued from their last logged step"
             )
         n_left = len(self.schedule) - len(journal.ends)
-        in_flight = self.schedule.config.run.in_flight
-        n_runners = min(self.schedule.config.run.runners or self._default_runners(), n_left, in_flight)
+        at_once = self._in_flight(n_left)
+        n_runners = min(self.schedule.config.run.runners or self._default_runners(at_once), n_left, at_once)
         arguments = (self.schedule.cells, self.schedule.configs, self.backends, self.folder.session)
         try:
             together = 1 if any(slow_agents(config) for config in self.schedule.configs) else GAMES_A_CALL
             pool, deaths = self._pool()
-            with pool(self.folder.journal_folder, n_runners, in_flight, arguments, together) as workers:
+            with pool(self.folder.journal_folder, n_runners, at_once, arguments, together) as workers:
                 self.folder.keep(self.n_ended)
                 self.progress.begin(len(self.schedule), list(journal.ends.values()))
                 self.progress.publish(self.folder.path)
@@ -289,7 +290,15 @@ class _Tournament:
                 "(run.fail_on_error = N allows more, 0 any number); failed games stay recorded"
             )
 
-    def _default_runners(self) -> int:
+    def _in_flight(self, n_left: int) -> int:
+        """Games at a time, n_left being left; tells the user what the engines' caches do to it."""
+        config = self.schedule.config
+        found = look(self.schedule, self.folder.manifest.models, n_left)
+        for text in words_of(config, found, min(config.run.in_flight or IN_FLIGHT, n_left)):
+            self.progress.say(text)
+        return in_flight(config, found)
+
+    def _default_runners(self, at_once: int) -> int:
         if self.local:
             return local_cpus()
         from harness.play.pools.cluster import n_cpus
@@ -297,7 +306,7 @@ class _Tournament:
         cores = n_cpus()
         if not self.backends:
             return min(cores, MAX_RUNNERS)
-        return max(1, min(cores // 2, -(-self.schedule.config.run.in_flight // GAMES_A_RUNNER)))
+        return max(1, min(cores // 2, -(-at_once // GAMES_A_RUNNER)))
 
     def _journal(self) -> Journal:
         repair(sorted(self.folder.journal_folder.glob("*.jsonl")))

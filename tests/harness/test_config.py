@@ -33,7 +33,7 @@ def complaint(text: str, tmp_path: Path, *overrides: str) -> str:
 
 def test_minimal_configuration_is_completed_with_defaults(tmp_path):
     config = load_config(write(tmp_path, MINIMAL))
-    assert (config.run.games, config.run.in_flight, config.game.name) == (4, 64, "werewolf")
+    assert (config.run.games, config.run.in_flight, config.game.name) == (4, None, "werewolf")
 
 
 def test_plain_configuration_reads_back_as_the_same(tmp_path):

@@ -1,6 +1,7 @@
 """What a dry run says about a run, held against the run."""
 
 import json
+from typing import ClassVar
 
 import pytest
 
@@ -9,11 +10,14 @@ from games.records import Decision
 from harness import load_run
 from harness.cli.main import main
 from harness.config.files import parse_config
+from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.forecast.dry_run import forecast_lines, size_of
 from harness.forecast.forecast import forecast
+from harness.play.in_flight import in_flight, look
 from harness.play.tournament import run_tournament
+from harness.schedule.tournament import Schedule
 
 
 def config(games: int = 4, **more: object) -> Config:
@@ -148,6 +152,48 @@ def test_a_context_that_the_games_do_not_fit_into_is_refused_with_both_numbers()
     ):
         forecast(with_model(backends={"b": short}))
     assert forecast(with_model()).usage
+
+
+class TestGamesAtATime:
+    AVALON: ClassVar = {
+        "agents": {"m": {"kind": "llm", "backend": "b"}},
+        "game": {"name": "avalon"},
+        "roster": {"mix": {"m": 5}},
+    }
+
+    def of(self, kind: str = "vllm", run: dict[str, object] | None = None, **settings: object) -> Config:
+        backend = {"kind": kind, "model": "small-avalon", "device": "cpu", "settings": settings}
+        return parse_config(
+            {**self.AVALON, "backends": {"b": backend}, "run": {"games": 64, "seed": 3, **(run or {})}}
+        )
+
+    def test_as_many_games_are_played_as_the_engine_keeps_contexts_of(self):
+        found = forecast(self.of())
+        (fit,) = found.fits
+        assert fit.cache == 2**30 // (2 * 8 * 128 * 4)  # keys and values, 8 layers of width 128, float32
+        assert fit.game > 5 * 300
+        assert found.in_flight == fit.games == fit.cache // fit.game < 64
+        assert f"{fit.games} games fit, and so many are played at a time, not 64" in " ".join(found.advice)
+        assert "settings.kv_cache_gb" in found.advice[0]
+        assert any(f"a game takes up to {fit.game:,}" in line for line in forecast_lines(found))
+
+    def test_a_larger_cache_takes_them_all_and_nothing_is_advised(self):
+        found = forecast(self.of(kv_cache_gb=8))
+        assert (found.in_flight, found.advice) == (64, ())
+
+    def test_a_number_that_was_asked_for_stays_and_the_dry_run_says_what_it_costs(self):
+        found = forecast(self.of(kind="transformers", run={"in_flight": 60}, cache_tokens=50_000))
+        assert found.in_flight == 60
+        (line,) = found.advice
+        assert "run.in_flight = 60: contexts displace each other" in line and "settings.cache_tokens" in line
+
+    def test_a_tournament_looks_before_it_plays_unless_all_its_games_fit_however_long(self):
+        config = self.of()
+        schedule = Schedule(config)
+        models = model_names(used_backends(schedule.configs))
+        assert look(schedule, models, 4) == []
+        (fit,) = look(schedule, models, 64)
+        assert in_flight(config, [fit]) == fit.games < 64
 
 
 def test_attempts_of_answers_that_may_be_unusable_are_a_range():

@@ -34,3 +34,8 @@ def start(spec: Spec) -> Backend:
         settings=settings_of(spec),
         layers=spec.layers,
     )
+
+
+def holds(spec: Spec) -> int | None:
+    """As the settings say."""
+    return settings_of(spec).cache_tokens

@@ -58,3 +58,12 @@ def start(spec: Spec) -> Backend:
     server = client_of(spec)
     server.check(spec.usage)
     return server
+
+
+def holds(spec: Spec) -> int | None:
+    """What vLLM's own server keeps where it is started here; of another server nothing is known."""
+    if not spec.serve:
+        return None
+    from agents.backends.vllm import provider
+
+    return provider.holds(spec)

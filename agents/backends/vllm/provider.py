@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import msgspec
 
 from agents.backends.base import Backend
 from agents.backends.registry import SettingsError, Spec
 from agents.backends.vllm.settings import NAMES, EngineSettings, check_settings
+from agents.models.adapter import base_of, is_adapter
+from agents.models.cache import cached_bytes
 
 
 class _Strict(EngineSettings, frozen=True, forbid_unknown_fields=True):
@@ -43,3 +47,11 @@ def start(spec: Spec) -> Backend:
     from agents.backends.vllm.engine import start_engines
 
     return start_engines(spec.need_folder(), settings_of(spec))
+
+
+def holds(spec: Spec) -> int | None:
+    """What `kv_cache_gb` has room for, in all replicas; None on a GPU, whose memory the engine divides at its start."""
+    settings, folder = settings_of(spec), spec.need_folder()
+    gpu = settings.device == "gpu" or (settings.device == "auto" and shutil.which("nvidia-smi") is not None)
+    size = None if gpu else cached_bytes(base_of(folder) if is_adapter(folder) else folder, settings.dtype)
+    return None if size is None else settings.kv_cache_gb * 2**30 // size * settings.replicas
