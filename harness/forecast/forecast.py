@@ -27,12 +27,12 @@ from harness.capture.variants import ORIGINAL
 from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
+from harness.play.ahead.in_flight import IN_FLIGHT, Fit, fits, in_flight, words_of
+from harness.play.ahead.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
-from harness.play.in_flight import IN_FLIGHT, Fit, fits, in_flight, words_of
 from harness.play.preflight.backends import check_backends
 from harness.play.progress import Progress
-from harness.play.stand_in import Played, StandIns
 from harness.run.journal import End
 from harness.run.usage import Usage
 from harness.schedule.tournament import Schedule

@@ -20,9 +20,9 @@ from games.records import Record
 from harness.config.models import name_models, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
+from harness.play.ahead.in_flight import IN_FLIGHT, in_flight, look, words_of
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
-from harness.play.in_flight import IN_FLIGHT, in_flight, look, words_of
 from harness.play.pools.local import LocalPool, local_cpus
 from harness.play.preflight.backends import check_backends
 from harness.play.preflight.keys import keys_apart

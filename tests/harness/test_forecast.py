@@ -15,7 +15,7 @@ from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.forecast.dry_run import forecast_lines, size_of
 from harness.forecast.forecast import forecast
-from harness.play.in_flight import in_flight, look
+from harness.play.ahead.in_flight import in_flight, look
 from harness.play.tournament import run_tournament
 from harness.schedule.tournament import Schedule
 
@@ -115,7 +115,7 @@ class TestModels:
     def test_stand_in_s_log_is_one_that_the_rules_give(self):
         from games.play import fold
         from harness.config.models import model_names, used_backends
-        from harness.play.stand_in import StandIns
+        from harness.play.ahead.stand_in import StandIns
         from harness.schedule.tournament import Schedule
 
         schedule = Schedule(with_model(games=1))

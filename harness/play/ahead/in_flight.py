@@ -15,8 +15,8 @@ from agents.backends.registry import provider
 from agents.models.folder import max_context
 from harness.config.models import used_backends
 from harness.config.sections import BackendSection, Config
+from harness.play.ahead.stand_in import StandIns
 from harness.play.preflight.backends import in_words_of, spec_of
-from harness.play.stand_in import StandIns
 from harness.schedule.tournament import Schedule
 
 IN_FLIGHT = 64
