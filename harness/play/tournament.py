@@ -20,7 +20,7 @@ from games.records import Record
 from harness.config.models import name_models, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
-from harness.play.ahead.in_flight import IN_FLIGHT, in_flight, look, words_of
+from harness.play.ahead.in_flight import IN_FLIGHT, Fit, in_flight, look, words_of
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.pools.local import LocalPool, local_cpus
@@ -129,6 +129,7 @@ class _Tournament:
         self.borrowed = dict(backends or {})
         self.backends = dict(self.borrowed)
         self.n_ended = 0
+        self.fits: list[Fit] | None = None
 
     def run(self) -> None:
         asked = {*used_backends(self.schedule.configs), *self.borrowed}
@@ -293,10 +294,11 @@ class _Tournament:
     def _in_flight(self, n_left: int) -> int:
         """Games at a time, n_left being left; tells the user what the engines' caches do to it."""
         config = self.schedule.config
-        found = look(self.schedule, self.folder.manifest.models, n_left)
-        for text in words_of(config, found, min(config.run.in_flight or IN_FLIGHT, n_left)):
-            self.progress.say(text)
-        return in_flight(config, found)
+        if self.fits is None:
+            self.fits = look(self.schedule, self.folder.manifest.models, n_left)
+            for text in words_of(config, self.fits, min(config.run.in_flight or IN_FLIGHT, n_left)):
+                self.progress.say(text)
+        return in_flight(config, self.fits)
 
     def _default_runners(self, at_once: int) -> int:
         if self.local:

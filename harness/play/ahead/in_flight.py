@@ -7,6 +7,7 @@ decision costs its whole context: with twice as many games as fit a run takes se
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import msgspec
@@ -21,9 +22,8 @@ from harness.schedule.tournament import Schedule
 
 IN_FLIGHT = 64
 """Games at a time where `run.in_flight` is not set and the caches do not say fewer."""
-LOOKED_AT = 1
-"""Games of each combination, at most `MOST_LOOKED_AT` in all, from which a tournament learns how long contexts get."""
-MOST_LOOKED_AT = 4
+LOOKED_AT = 4
+"""Games from which a tournament learns how long contexts get."""
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -67,9 +67,8 @@ def look(schedule: Schedule, models: Mapping[str, str], n_left: int) -> list[Fit
     if not any(_may_be_short(name, section, schedule, games) for name, section in used.items()):
         return []
     stand_ins = StandIns(schedule, dict(models))
-    for n, _ in enumerate(stand_ins.play(LOOKED_AT), 1):
-        if n == MOST_LOOKED_AT:
-            break
+    for _ in itertools.islice(stand_ins.play(LOOKED_AT), LOOKED_AT):
+        pass
     return fits(used, stand_ins)
 
 
