@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ for _name, _value in ENGINE_ENVIRONMENT.items():
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# What modules hold stays as long as the process: looking through it for garbage again and again costs 1 s in 60.
+gc.disable()
+
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
@@ -56,6 +60,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in users:
             if item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(named[0] if named else group))
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected again, but not among what was imported."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def shared_fixtures(item: pytest.Item) -> set[str]:

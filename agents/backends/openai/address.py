@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -133,11 +134,19 @@ def _excepted(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
 
 def client_settings(url: str) -> dict[str, Any]:
     """Keyword arguments of an httpx client that asks this url. Raises ValueError as `proxy_of`."""
-    import httpx
-
     return {
         "trust_env": False,
         "proxy": proxy_of(url),
-        "verify": httpx.create_ssl_context(trust_env=True),  # SSL_CERT_FILE and SSL_CERT_DIR still count
+        "verify": _certificates(
+            os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        ),  # they still count
         "follow_redirects": False,
     }
+
+
+@lru_cache(maxsize=8)
+def _certificates(file: str | None, folder: str | None) -> Any:
+    """The certificates trusted under these values of the environment; reading them takes 25 ms."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=True)
