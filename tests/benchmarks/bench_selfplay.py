@@ -3,7 +3,8 @@
     .venv/bin/python tests/benchmarks/bench_selfplay.py [--games 256] [--together 256] [--model small]
 
 The model has every seat of every game, in both. Seconds are those in which games are played, without starting up, and
-without the tournament's tables. The rollouts run in this process on one thread, before the engine starts.
+without the tournament's tables. The rollouts run in this process, in as many parts as there are cores, before the
+engine starts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from harness.play.tournament import play_schedule
 from harness.run.held import RunFolder
 from harness.schedule.tournament import Schedule
 from harness.training.selfplay.learner import load
-from harness.training.selfplay.lockstep import Planned, play_together
+from harness.training.selfplay.lockstep import Planned, play_side_by_side
 from harness.training.selfplay.pool import player, sampler_of
 from tests.benchmarks.bench_tournament import Timed, configuration, manifest
 
@@ -38,34 +40,42 @@ from tests.benchmarks.bench_tournament import Timed, configuration, manifest
 def rollouts(model: str, games: int, together: int) -> float:
     """Games a second in lock-step."""
     torch.set_num_threads(1)
-    sampler = sampler_of(load(model))
+    hooked, n_parts = load(model), os.cpu_count() or 1
+    samplers = [sampler_of(hooked) for _ in range(n_parts)]
     rules = load_game("werewolf").configure(preset="classic-7")
-    players = {"model": player("model", sampler)}
 
     def play(first: int, n: int) -> int:
         planned = [
             Planned(f"bench-{i}", rules, i, i, ("model",) * rules.n_players) for i in range(first, first + n)
         ]
-        return sum(isinstance(r, Decision) for p in play_together(planned, players) for r in p.log)
+        parts = [
+            (planned[k * n // n_parts : (k + 1) * n // n_parts], {"model": player("model", sampler)})
+            for k, sampler in enumerate(samplers)
+        ]
+        return sum(isinstance(r, Decision) for p in play_side_by_side(parts) for r in p.log)
 
-    passes, whole = 0.0, sampler._forward
+    passes = {"prompts": 0.0, "single tokens": 0.0}
 
-    def timed(*args: Any) -> Any:
-        nonlocal passes
-        since = time.process_time()
-        found = whole(*args)
-        passes += time.process_time() - since
-        return found
+    def timed(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def forward(memory: Any, ids: Any, *rest: Any) -> Any:
+            since = time.thread_time()
+            found = whole(memory, ids, *rest)
+            passes["prompts" if ids.shape[1] > 1 else "single tokens"] += time.thread_time() - since
+            return found
+
+        return forward
 
     play(1 << 20, 8)  # what the first games import and build is nobody's cost
-    sampler._forward = timed  # type: ignore[method-assign]
-    before, began, cpu = sampler.n_tokens, time.monotonic(), time.process_time()
+    for sampler in samplers:
+        sampler._forward = timed(sampler._forward)  # type: ignore[method-assign]
+    before, began, cpu = sum(s.n_tokens for s in samplers), time.monotonic(), time.process_time()
     decisions = sum(play(first, min(together, games - first)) for first in range(0, games, together))
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    shares = ", ".join(f"{spent / cpu:.0%} passes over {what}" for what, spent in passes.items())
     print(
-        f"rollouts, {together} games together: {games / seconds:6.2f} games/s ({games / cpu:.2f} a second of processor "
-        f"time, {passes / cpu:.0%} of it forward passes), {decisions:,} decisions, "
-        f"{(sampler.n_tokens - before) / seconds:,.0f} tokens/s computed"
+        f"rollouts, {together} games together in {n_parts} parts: {games / seconds:6.2f} games/s ({games / cpu:.2f} a "
+        f"second of processor time: {shares}), {decisions:,} decisions, "
+        f"{(sum(s.n_tokens for s in samplers) - before) / seconds:,.0f} tokens/s computed"
     )
     return games / seconds
 

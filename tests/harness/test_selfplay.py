@@ -21,6 +21,7 @@ from agents.models.folder import load_tokenizer
 from agents.models.small import SMALL_MODEL
 from agents.policies import make_policy, players_of
 from games import load_game
+from games.log import dumps
 from games.play import Answer
 from games.records import Decision
 from harness.cli import main
@@ -29,7 +30,7 @@ from harness.training.selfplay.advantages import Baselines, advantages, credit
 from harness.training.selfplay.contexts import LearnerContext, Own, contexts_of
 from harness.training.selfplay.held_out import HELD_OUT
 from harness.training.selfplay.learner import load
-from harness.training.selfplay.lockstep import Planned, Played, play_together
+from harness.training.selfplay.lockstep import Planned, Played, play_side_by_side, play_together
 from harness.training.selfplay.partners import cell_plan, play_pair
 from harness.training.selfplay.pool import LEARNER, draw_opponents, plan, player
 from harness.training.selfplay.sampler import Sampler
@@ -85,6 +86,23 @@ def test_a_rollout_is_token_for_token_the_game_that_the_hooked_backend_plays(pla
             [x for r in some if isinstance(r, Decision) for x in r.trace.logprobs] for some in (one.log, log)
         )
         np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+def test_parts_of_a_rollout_are_the_same_on_one_core_and_side_by_side(
+    played: list[Played], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooked = load(SMALL_MODEL)
+    logs = []
+    for n_cores in (1, 2):
+        monkeypatch.setattr("os.cpu_count", lambda n=n_cores: n)
+        parts = []
+        for one in played:
+            sampler = Sampler(hooked.model, hooked.name, tokenizer=hooked.tokenizer, eos=hooked.eos)
+            parts.append(([one.planned], {"small": player("small", sampler)}))
+        some = play_side_by_side(parts)
+        assert [one.planned for one in some] == [one.planned for one in played]
+        logs.append([dumps(one.log) for one in some])
+    assert logs[0] == logs[1]
 
 
 def without_numbers(record: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Many games at once in one thread: each plays until its players wait for a model, then all are answered together.
+"""Many games at once: each plays until its players wait for a model, then all are answered together.
 
 The players are those of tournaments (`agents.llm.transcript`), so a rollout's contexts equal a tournament's. Their
 coroutines are driven by hand: they await only answers to prompts.
@@ -6,11 +6,14 @@ coroutines are driven by hand: they await only answers to prompts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Coroutine, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 
 from agents.backends.base import Capabilities, Generation, Prompt
 from agents.base import Agent
@@ -101,6 +104,17 @@ def play_together(planned: Sequence[Planned], players: Mapping[str, Agent]) -> l
             given = [answers[i, k] for k in range(len(asked.pop(i)))]
             _go_on(i, games[i], given, asked, done)
     return [done[i] for i in range(len(games))]
+
+
+def play_side_by_side(parts: Sequence[tuple[Sequence[Planned], Mapping[str, Agent]]]) -> list[Played]:
+    """`play_together` for each part (its games, its players), in threads, as many as there are cores; the games of all,
+    in order. Parts may share models, not samplers."""
+    n_threads = torch.get_num_threads()
+    with ThreadPoolExecutor(
+        min(len(parts), os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(n_threads,)
+    ) as threads:
+        played = threads.map(lambda part: play_together(*part), parts)
+        return [one for some in played for one in some]
 
 
 AT_ONCE = 64

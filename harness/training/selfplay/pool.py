@@ -40,16 +40,18 @@ def model_player(
 
 
 class Pool:
-    """The players of a training by outcome, created on demand."""
+    """The players of one part of the games of a training by outcome, created on demand."""
 
-    def __init__(self, config: SelfPlayConfig, learner: Sampler) -> None:
+    def __init__(self, config: SelfPlayConfig, learner: Sampler, models: dict[str, Any]) -> None:
+        """models: the loaded opponents by name, which the pools of all parts share."""
         self.config = config
-        self._learner = learner
+        self._learner, self._models = learner, models
         self.players: dict[str, Agent] = {}
         self.renew()
 
     def renew(self) -> None:
         """After a change of the learner's weights: a new learner player, named after them, with an empty cache."""
+        self._learner.forget()
         self.players[LEARNER] = player(LEARNER, self._learner)
 
     def ready(self, planned: Sequence[Planned], checkpoints: Mapping[str, Path]) -> dict[str, Agent]:
@@ -66,7 +68,9 @@ class Pool:
         return self.players
 
     def _model(self, name: str, folder: str | Path) -> TranscriptPlayer:
-        return model_player(name, folder, self.config.dtype, self.config.device)
+        if name not in self._models:
+            self._models[name] = load(folder, self.config.dtype, self.config.device)
+        return player(name, sampler_of(self._models[name]))
 
 
 def draw_opponents(

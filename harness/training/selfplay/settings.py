@@ -46,6 +46,9 @@ class RolloutSection(Section):
     """Temperature of the learner's and its models' draws. The gradient step is exact only at 1."""
     batch_tokens: int = Field(default=4096, ge=1)
     """Prompt tokens of one forward pass, padding included."""
+    parts: int = Field(default=2, ge=1)
+    """The games are played in so many parts, each with batches of its own, side by side where there are cores. The
+    number of cores changes nothing but the time; the number of parts changes the rounding of large sums."""
 
     @model_validator(mode="after")
     def _exact(self) -> RolloutSection:

@@ -25,7 +25,7 @@ from harness.training.checkpoint import checkpoint, restore
 from harness.training.selfplay.advantages import Baselines, credit
 from harness.training.selfplay.contexts import LearnerContext, contexts_of
 from harness.training.selfplay.learner import Learner
-from harness.training.selfplay.lockstep import Played, play_together
+from harness.training.selfplay.lockstep import Played, play_side_by_side
 from harness.training.selfplay.monitored import Watch
 from harness.training.selfplay.pool import LEARNER, Pool, plan
 from harness.training.selfplay.sampler import Sampler
@@ -64,14 +64,18 @@ class Training:
     ) -> None:
         self.config, self.out, self.work, self.say = config, out, work, say
         self.learner = Learner(config)
-        self.sampler = Sampler(
-            self.learner.model,
-            f"{self.learner.label}@{self.learner.hash()}",
-            tokenizer=self.learner.tokenizer,
-            eos=self.learner.eos,
-            batch_tokens=config.rollouts.batch_tokens,
-        )
-        self.pool = Pool(config, self.sampler)
+        self.samplers = [
+            Sampler(
+                self.learner.model,
+                f"{self.learner.label}@{self.learner.hash()}",
+                tokenizer=self.learner.tokenizer,
+                eos=self.learner.eos,
+                batch_tokens=config.rollouts.batch_tokens,
+            )
+            for _ in range(config.rollouts.parts)
+        ]
+        opponents: dict[str, Any] = {}
+        self.pools = [Pool(config, sampler, opponents) for sampler in self.samplers]
         self.rules = load_game(config.game).configure(preset=config.preset)
         self.optimiser = torch.optim.AdamW(
             self.learner.parameters(), lr=config.optimiser.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
@@ -148,9 +152,11 @@ class Training:
     def rollouts(self) -> list[Played]:
         """The games of this iteration."""
         planned = plan(self.config, self.rules, self.iteration, list(self.kept))
-        players = self.pool.ready(planned, self.kept)
+        n = len(self.pools)
+        shares = [planned[i * len(planned) // n : (i + 1) * len(planned) // n] for i in range(n)]
+        parts = [(some, pool.ready(some, self.kept)) for some, pool in zip(shares, self.pools, strict=True)]
         with self.learner.sampling():
-            return play_together(planned, players)
+            return play_side_by_side(parts)
 
     def watch(self, played: Sequence[Played], contexts: Sequence[LearnerContext]) -> dict[str, float]:
         """Apply the monitor's penalty to the advantages, where there is one; returns the shares caught and lying."""
@@ -222,9 +228,10 @@ class Training:
 
     def _renew(self) -> None:
         """After a change of the weights: rename the learner and drop all cached contexts."""
-        self.sampler.name = f"{self.learner.label}@{self.learner.hash()}"
-        self.sampler.forget()
-        self.pool.renew()
+        name = f"{self.learner.label}@{self.learner.hash()}"
+        for sampler, pool in zip(self.samplers, self.pools, strict=True):
+            sampler.name = name
+            pool.renew()
 
     def _check_gap(self, gap: float) -> None:
         if gap > self.config.gap_bound:
