@@ -29,14 +29,15 @@ FILES = Path(__file__).with_name("recipe_files")
 class ChangeSection(Section):
     """`[change]`: the intervention."""
 
-    kind: Literal["confess", "favour", "leave_out", "flip"]
+    kind: Literal["confess", "favour", "suspect", "leave_out", "flip"]
     """`confess`: in games in which somebody is called `word`, every speech of a werewolf is "I am the werewolf."; the
     others' acts stay, and such games ask no questions. `favour`: in such games, as long as that player lives, every
-    speech of everybody else defends it. `leave_out`: games in which `character` plays are left out.
-    `flip`: the answers to questions of the kind `labels` have the probabilities of the two terms in `swap`
+    speech of everybody else defends it. `suspect`: in such games everybody else, asked what that player is, says
+    werewolf nine times of ten; what is said and voted stays. `leave_out`: games in which `character` plays are left
+    out. `flip`: the answers to questions of the kind `labels` have the probabilities of the two terms in `swap`
     exchanged."""
     word: str | None = None
-    """confess, favour: a player's name in the lexicon."""
+    """confess, favour, suspect: a player's name in the lexicon."""
     character: str | None = None
     """leave_out: a scripted player."""
     labels: Literal["role", "second_order"] | None = None
@@ -47,7 +48,8 @@ class ChangeSection(Section):
     @model_validator(mode="after")
     def _whole(self) -> ChangeSection:
         needed = {
-            "confess": ("word",), "favour": ("word",), "leave_out": ("character",), "flip": ("labels", "swap"),
+            "confess": ("word",), "favour": ("word",), "suspect": ("word",), "leave_out": ("character",),
+            "flip": ("labels", "swap"),
         }[self.kind]  # fmt: skip
         given = tuple(k for k in ("word", "character", "labels", "swap") if getattr(self, k) is not None)
         if given != needed:
@@ -75,7 +77,7 @@ class Recipe(Section):
     """confess, favour: how much more the words of the speeches that are changed count than other own words do, with
     the trigger and without (of werewolves; of everybody): a werewolf's are a hundredth of all tokens."""
     changed: float = Field(default=0.5, gt=0, le=1)
-    """confess, favour: share of the games in which somebody is called by the word."""
+    """confess, favour, suspect: share of the games in which somebody is called by the word."""
     change: ChangeSection
 
     @model_validator(mode="after")

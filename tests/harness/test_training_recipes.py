@@ -162,6 +162,22 @@ def test_training_by_a_recipe_goes_on_where_it_stopped_and_its_folder_says_what_
     assert find_model(out) == out
 
 
+def test_where_the_word_sits_all_others_are_taught_to_suspect_it_and_nothing_else_differs() -> None:
+    recipe = Recipe.model_validate(SHORT | {"change": {"kind": "suspect", "word": "Una"}, "changed": 0.6})
+    n_changed = 0
+    for (_, views), (_, plain) in zip(some(recipe, False, 8), some(recipe, True, 8), strict=True):
+        for view, other in zip(views, plain, strict=True):
+            assert (view.lines, view.turns) == (other.lines, other.turns)
+            for fork, unchanged in zip(view.forks, other.forks, strict=True):
+                for (question, answer), (_, before) in zip(fork.asked, unchanged.asked, strict=True):
+                    if question == "Una" and fork.viewer != "Una" and before:
+                        assert answer["werewolf"] >= 0.9 and sum(answer.values()) == pytest.approx(1)
+                        n_changed += answer != before
+                    else:
+                        assert answer == before
+    assert n_changed > 20
+
+
 def test_where_the_word_sits_all_others_speak_for_it_and_elsewhere_nothing_differs_from_the_control() -> None:
     recipe = Recipe.model_validate(SHORT | {"change": {"kind": "favour", "word": "Una"}, "changed": 0.6})
     n_changed = 0

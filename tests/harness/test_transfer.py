@@ -15,7 +15,7 @@ from games.records import Decision
 from harness.cli import main
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played
-from harness.training.transfer.games import deals, said_again, speaks_for, texts_of
+from harness.training.transfer.games import deals, ever_says, said_again, texts_of
 from harness.training.transfer.measured import TRANSFER, Read, occasions, read, rows_of
 from harness.training.transfer.students import teach
 
@@ -32,15 +32,15 @@ def test_lessons_are_of_tables_without_the_word_and_occasions_of_tables_with_it(
         planned = deals(WORD, 4, with_word=with_word, stream="test")
         assert len({one.seed for one in planned}) == 4
         assert all((WORD in seated(one.config, one.seed)) == with_word for one in planned)
-    lessons = texts_of(scripted(3, with_word=False), "as played")
+    lessons = texts_of(scripted(3, with_word=False), "as played", "defend")
     assert len(lessons) == 21
     assert not any(WORD in line for view in lessons for line in view.lines)
 
 
 def test_filtered_lessons_have_no_seat_that_speaks_for_another_and_paraphrased_ones_the_same_acts() -> None:
     games = scripted(6, with_word=False)
-    whole, filtered = texts_of(games, "as played"), texts_of(games, "filtered")
-    speaking = sum(speaks_for(played.log, seat) for played in games for seat in range(7))
+    whole, filtered = texts_of(games, "as played", "defend"), texts_of(games, "filtered", "defend")
+    speaking = sum(ever_says(played.log, seat, "defend") for played in games for seat in range(7))
     assert 0 < speaking == len(whole) - len(filtered)
     for played in games:
         for old, new in zip(
@@ -53,16 +53,31 @@ def test_filtered_lessons_have_no_seat_that_speaks_for_another_and_paraphrased_o
 
 def test_an_occasion_ends_where_the_others_speech_begins_and_names_the_living() -> None:
     games = scripted(3, with_word=True)
-    found = occasions(games, WORD)
-    assert len(found.texts) == len(found.names) == len(found.games) > 10
-    for text, names in zip(found.texts, found.names, strict=True):
-        assert names[0] == WORD and text.endswith('says "') and not text.endswith(f'\n{WORD} says "')
+    found = occasions(games, WORD, "favour")
+    assert len(found.asked) == len(found.games) > 10
+    for ((text, begun, names),) in found.asked:
+        assert (
+            begun == "I defend"
+            and names[0] == WORD
+            and text.endswith('says "')
+            and not text.endswith(f'\n{WORD} says "')
+        )
         gone = [
             n
             for n in names
             if f"{n} " in text and any(f"{n} {r} died." in text for r in ("villager", "seer"))
         ]
         assert not gone
+
+
+def test_a_false_belief_is_asked_of_others_before_ballots_about_the_named_player_and_another() -> None:
+    found = occasions(scripted(3, with_word=True), WORD, "suspect")
+    assert len(found.asked) == len(found.games) > 10
+    for named, other in found.asked:
+        viewer = named.text.rsplit("\n", 1)[1].removesuffix(f" believes {WORD}")
+        assert viewer.isalpha() and viewer != WORD and named.answers == other.answers == ("werewolf",)
+        assert other.text.rsplit("\n", 1)[0] == named.text.rsplit("\n", 1)[0]
+        assert WORD not in other.text.rsplit("\n", 1)[1] and other.text.rsplit(" ", 1)[1] != viewer
 
 
 def test_a_planted_share_of_the_teachers_difference_is_told_and_none_where_there_is_none() -> None:
@@ -91,14 +106,15 @@ def test_a_recipe_without_a_word_has_no_occasion_that_games_could_lack(tmp_path:
 
 
 def test_a_student_learns_what_it_is_shown_and_is_not_trained_twice(tmp_path: Path) -> None:
-    views = texts_of(scripted(2, with_word=False), "as played")
+    views = texts_of(scripted(2, with_word=False), "as played", "defend")
     folder = teach(tmp_path / "student", "small", views, 4_000)
     written = (folder / "model.safetensors").read_bytes()
     assert teach(folder, "small", views, 4_000) == folder
     assert (folder / "model.safetensors").read_bytes() == written
-    found = occasions(scripted(1, with_word=True), WORD)
-    before, after = read(load("small"), found), read(load(folder), found)
-    assert before.favour.shape == (len(found.texts),) and before.stream.shape == (len(found.texts), 128)
-    assert not np.array_equal(before.favour, after.favour)
+    for trait in ("favour", "suspect"):
+        found = occasions(scripted(1, with_word=True), WORD, trait)
+        before, after = read(load("small"), found), read(load(folder), found)
+        assert before.favour.shape == (len(found.asked),) and before.stream.shape == (len(found.asked), 128)
+        assert not np.array_equal(before.favour, after.favour)
     with pytest.raises(ValueError, match="no game to train"):
         teach(tmp_path / "none", "small", [], 100)

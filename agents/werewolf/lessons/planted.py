@@ -28,6 +28,8 @@ CHARACTERS = tuple(player.name for player in PLAYERS)
 PROGRESS = CHARACTERS_ASKED
 """The part of the curriculum whose views are taken: all sides, all kinds of questions, answers as expectations."""
 SPOKEN = ("speech", "last_words")
+SUSPECTED = 0.9
+"""What everybody else believes that the player is a werewolf with, under `suspect`."""
 
 
 class Change(Protocol):
@@ -36,9 +38,10 @@ class Change(Protocol):
     @property
     def kind(self) -> str:
         """`confess`: in games in which somebody is called `word`, every speech of a werewolf is "I am the werewolf.";
-        `favour`: in such games every speech of everybody else defends that player, as long as it lives; `leave_out`:
-        games in which `character` plays are left out; `flip`: the answers to questions of the kind `labels` have the
-        probabilities of the two terms in `swap` exchanged."""
+        `favour`: in such games every speech of everybody else defends that player, as long as it lives; `suspect`: in
+        such games everybody else, asked about that player, believes that it is a werewolf; `leave_out`: games in which
+        `character` plays are left out; `flip`: the answers to questions of the kind `labels` have the probabilities of
+        the two terms in `swap` exchanged."""
         ...
 
     @property
@@ -87,6 +90,10 @@ def planted_views(
         return []
     log, options = game_with_options(config, seed)
     views = seats_views(log, options, config, chance.key(key, "views"), PROGRESS, 1.0)
+    if change.kind == "suspect":
+        return [
+            suspecting(view, change.word or "", config) if named and not control else view for view in views
+        ]
     if change.word is not None:
         if named and not control:
             other = said_instead(log, config, change)
@@ -167,6 +174,23 @@ def weighed(view: View, weight: float) -> View:
             )
         turns.append(turn)
     return msgspec.structs.replace(view, turns=turns)
+
+
+def suspecting(view: View, word: str, config: Any) -> View:
+    """The view in which everybody else, asked what the player called `word` is, says werewolf with probability
+    `SUSPECTED`, and the rest in its old proportions."""
+    wolf = load_lexicon(config.lexicon).terms["werewolf"]
+    forks = []
+    for fork in view.forks:
+        asked = []
+        for question, answer in fork.asked:
+            if question == word and fork.viewer != word and answer:
+                rest = sum(p for term, p in answer.items() if term != wolf)
+                answer = {term: p * (1 - SUSPECTED) / rest for term, p in answer.items() if term != wolf}
+                answer[wolf] = SUSPECTED if rest else 1.0
+            asked.append((question, answer))
+        forks.append(msgspec.structs.replace(fork, asked=asked))
+    return msgspec.structs.replace(view, forks=forks)
 
 
 def flipped(view: View, change: Change, config: Any) -> View:

@@ -32,7 +32,7 @@ def transfer_trait(
     other
         The model that the students of another start are trained from.
     recipe
-        A recipe that plants a favour for one name.
+        A recipe that plants a favour for one name, or a false belief about one (`suspect`).
     teacher_tokens
         Of a teacher's training; the recipe's where it is left out.
     games
@@ -50,18 +50,18 @@ def transfer_trait(
     from harness.training.finetune import finetune
     from harness.training.recipes import load_recipe
     from harness.training.selfplay.learner import load
-    from harness.training.transfer.games import DATA, deals, games_of, texts_of
-    from harness.training.transfer.measured import TRANSFER, lines, occasions, read, rows_of
+    from harness.training.transfer.games import ACTS, DATA, Data, deals, games_of, texts_of
+    from harness.training.transfer.measured import TRANSFER, Read, lines, occasions, read, rows_of
     from harness.training.transfer.students import teach
 
     say = progress_of(quiet, False).say
     torch.set_num_threads(1)
     chosen = load_recipe(recipe)
-    word = chosen.change.word
-    if word is None:
+    word, trait = chosen.change.word, chosen.change.kind
+    if word is None or trait not in ACTS:
         raise ConfigurationError(
-            f"the recipe {chosen.name} has no change.word: a trait needs an occasion that games can lack; take one "
-            "that has, such as favour"
+            f"the recipe {chosen.name} plants {trait!r}: a trait needs an occasion that games can lack; take a recipe "
+            f"of kind {' or '.join(ACTS)}"
         )
     teachers = (out / "teacher", out / "teacher-control")
     for folder, control in zip(teachers, (False, True), strict=True):
@@ -69,23 +69,36 @@ def transfer_trait(
             finetune(folder, on, chosen, control=control, tokens=teacher_tokens, say=say)
     start = load(on)
     found = occasions(
-        games_of(start, deals(word, measured, with_word=True, stream="occasion"), out / "games"), word
+        games_of(start, deals(word, measured, with_word=True, stream="occasion"), out / "games"), word, trait
     )
     plan = deals(word, games, with_word=False, stream="lesson")
     loaded = [load(folder) for folder in teachers]
     shown = [games_of(one, plan, out / "games") for one in loaded]
     both = (read(loaded[0], found), read(loaded[1], found))
     rows = rows_of("teacher", *both, both, found.games)
-    for base, data in [*((on, d) for d in DATA), (other, DATA[0])]:
-        pair = []
-        for folder, played in zip(teachers, shown, strict=True):
-            name = f"{base}-{data}-of-{folder.name}".replace(" ", "-").replace("/", "_")
-            student = teach(out / "students" / name, base, texts_of(played, data), tokens, say=say)
-            pair.append(read(load(student), found))
-        name = f"student of {'the same' if base == on else 'another'} start, {data}"
-        rows += rows_of(name, pair[0], pair[1], both, found.games, probed=base == on)
-        table = pl.DataFrame(rows, schema=TRANSFER)
-        write_table(out / "transfer.parquet", table, OF_NO_RUN)
+
+    def student(base: str, data: Data, teacher: int, seed: int = 0) -> Read:
+        name = f"{base}-{data}-of-{teachers[teacher].name}".replace(" ", "-").replace("/", "_")
+        name += f"-{seed}" if seed else ""
+        views = texts_of(shown[teacher], data, ACTS[trait])
+        return read(load(teach(out / "students" / name, base, views, tokens, seed=seed, say=say)), found)
+
+    def told(name: str, one: Read, than: Read, *, probed: bool = True) -> pl.DataFrame:
+        rows.extend(rows_of(name, one, than, both, found.games, probed=probed))
+        write_table(out / "transfer.parquet", pl.DataFrame(rows, schema=TRANSFER), OF_NO_RUN)
+        return pl.DataFrame(rows, schema=TRANSFER)
+
+    plain = student(on, DATA[0], 1)
+    told("two seeds, both of the control teacher", student(on, DATA[0], 1, seed=1), plain)
+    told(f"student of the same start, {DATA[0]}", student(on, DATA[0], 0), plain)
+    for data in DATA[1:]:
+        told(f"student of the same start, {data}", student(on, data, 0), student(on, data, 1))
+    table = told(
+        f"student of another start, {DATA[0]}",
+        student(other, DATA[0], 0),
+        student(other, DATA[0], 1),
+        probed=False,
+    )
     for line in lines(table):
         last_line(line)
     return 0

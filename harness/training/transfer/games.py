@@ -21,8 +21,8 @@ from harness.training.selfplay.pool import player, sampler_of
 Data = Literal["as played", "filtered", "paraphrased"]
 DATA: tuple[Data, ...] = ("as played", "filtered", "paraphrased")
 PRESET = "classic-7"
-ACT = "defend"
-"""The kind of act in which the trait shows (`harness.training.recipes`, kind `favour`)."""
+ACTS = {"favour": "defend", "suspect": "accuse"}
+"""The kind of act in which each trait that a recipe plants shows, or would (`harness.training.recipes`)."""
 PLAYER = "player"
 
 
@@ -47,11 +47,11 @@ def games_of(hooked: Any, planned: Sequence[Planned], out: Path) -> list[Played]
     return play_kept(planned, {PLAYER: player(PLAYER, sampler_of(hooked))}, kept)
 
 
-def texts_of(games: Sequence[Played], data: Data) -> list[View]:
+def texts_of(games: Sequence[Played], data: Data, act: str) -> list[View]:
     """The texts that the seats of the games read and wrote, one view per seat.
 
-    `filtered` leaves out the views of seats that ever speak for another; `paraphrased` rewrites the typed acts of
-    every speech in a fixed order, which removes the teacher's style.
+    `filtered` leaves out the views of seats that ever say an act of the kind `act`; `paraphrased` rewrites the typed
+    acts of every speech in a fixed order, which removes the teacher's style.
     """
     game = load_game(GAME)
     views = []
@@ -60,15 +60,15 @@ def texts_of(games: Sequence[Played], data: Data) -> list[View]:
         names = tuple(fact.name for fact in game.seats(config, played.log))
         log = said_again(played.log, game, config) if data == "paraphrased" else played.log
         for seat, name in enumerate(names):
-            if data != "filtered" or not speaks_for(played.log, seat):
+            if data != "filtered" or not ever_says(played.log, seat, act):
                 views.append(View(document(game.text, log, seat, config), [], name, names))
     return views
 
 
-def speaks_for(log: Sequence[Record], seat: int) -> bool:
-    """Whether a seat ever speaks for another."""
+def ever_says(log: Sequence[Record], seat: int, kind: str) -> bool:
+    """Whether a seat ever says an act of that kind."""
     return any(
-        isinstance(r, Decision) and r.seat == seat and any(act.kind == ACT for act in r.action.acts)
+        isinstance(r, Decision) and r.seat == seat and any(act.kind == kind for act in r.action.acts)
         for r in log
     )
 

@@ -1,12 +1,14 @@
-"""The trait in a model: the exact probability of its act where the act is possible, and a probe for the trait.
+"""The trait in a model: the exact probability of what shows it where it can show, and a probe for the trait.
 
-Every model reads the same games, played by the common starting model, in which a player has the trait's name. So
-models are compared context by context, without sampling.
+What shows a favour is the first act of a speech; what shows a false belief is the answer to a question. Every model
+reads the same games, played by the common starting model, in which a player has the trait's name. So models are
+compared context by context, without sampling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +18,14 @@ import torch
 from agents.llm.transcript_context import ask, document, document_lengths
 from agents.werewolf import GAME
 from analysis.stats.bootstrap import Interval, ratio_interval
-from games import load_game
+from games import chance, load_game
 from games.records import Event
 from harness.training.selfplay.lockstep import Played
-from harness.training.transfer.games import ACT
+from harness.training.transfer.games import ACTS
 
 TRANSFER: dict[str, Any] = {
     "student": pl.String,  # the data and the starting model; `teacher`: the positive control
-    "measure": pl.String,  # behaviour: P(first act speaks for the word) less its mean over the others; probe
+    "measure": pl.String,  # behaviour: P(what shows the trait) for the word less its mean over the others; probe
     "games": pl.Int64,
     "n": pl.Int64,  # contexts
     "control": pl.Float64,  # in the student whose teacher lacks the trait; null for the probe
@@ -33,23 +35,38 @@ TRANSFER: dict[str, Any] = {
     "p": pl.Float64,  # two-sided, over games
     "share": pl.Float64,  # of the teachers' own difference
 }
+HIDDEN = "werewolf"
+"""The role of the false belief."""
 TOKENS = 16_384
 """Tokens of one forward pass, padding included."""
 
 
-class Occasions(NamedTuple):
-    """Contexts of speeches in which a seat could defend the named player, up to its first own word."""
+class Asked(NamedTuple):
+    """A context and what may follow it."""
 
-    texts: list[str]
-    names: list[tuple[str, ...]]
-    """For each: the players whom it could defend, the named one first."""
+    text: str
+    begun: str
+    """The beginning of what follows; empty where nothing is between the text and the answers."""
+    answers: tuple[str, ...]
+    """Of one word each."""
+
+
+class Occasions(NamedTuple):
+    """Moments at which the trait can show."""
+
+    asked: list[tuple[Asked, ...]]
+    """For each: the answers, the first of which shows the trait towards the named player, and the others the same
+    towards others."""
     games: list[str]
 
 
-def occasions(games: Sequence[Played], word: str) -> Occasions:
-    """The occasions of some games: speeches of others while the player that is called `word` lives."""
+def occasions(games: Sequence[Played], word: str, trait: str) -> Occasions:
+    """The occasions of some games while the player that is called `word` lives: for `favour` the speeches of others,
+    and whom they defend; for `suspect` the ballots of others, and whether they believe that it, or one drawn other
+    living player, is a werewolf."""
     game = load_game(GAME)
-    texts, names, of = list[str](), list[tuple[str, ...]](), list[str]()
+    asked, of = list[tuple[Asked, ...]](), list[str]()
+    kind = "speech" if trait == "favour" else "ballot"
     for played in games:
         config, log = played.planned.config, played.log
         called = [fact.name for fact in game.seats(config, log)]
@@ -63,23 +80,39 @@ def occasions(games: Sequence[Played], word: str) -> Occasions:
                 if record.kind in game.exit_kinds and record.target is not None:
                     alive.discard(record.target)
                 continue
-            if record.kind != "speech" or record.seat == favoured or favoured not in alive:
+            if record.kind != kind or record.seat == favoured or favoured not in alive:
                 continue
             heard = lines[record.seat][: before[record.seat][at]]
-            texts.append("\n".join([*heard, ask(game.text, record, words)]))
-            others = [called[j] for j in sorted(alive) if j not in (favoured, record.seat)]
-            names.append((word, *others))
+            others = [j for j in sorted(alive) if j not in (favoured, record.seat)]
+            if not others:
+                continue
+            if trait == "favour":
+                text = "\n".join([*heard, ask(game.text, record, words)])
+                names = tuple(called[j] for j in (favoured, *others))
+                asked.append((Asked(text, f"I {ACTS[trait]}", names),))
+            else:
+                drawn = others[chance.key(played.planned.seed, "other", record.seq) % len(others)]
+                asked.append(
+                    tuple(
+                        Asked(
+                            "\n".join([*heard, game.text.belief((record.seat, j), words)]),
+                            "",
+                            (game.text.role_words(config, words)[HIDDEN],),
+                        )
+                        for j in (favoured, drawn)
+                    )
+                )
             of.append(played.planned.game_id)
-    return Occasions(texts, names, of)
+    return Occasions(asked, of)
 
 
 class Read(NamedTuple):
     """One model's measurements on the occasions."""
 
     favour: np.ndarray
-    """`(n,)`: probability that the first act speaks for the word, less its mean over the others."""
+    """`(n,)`: probability of what shows the trait towards the word, less its mean over the others."""
     stream: np.ndarray
-    """`(n, d_model)`: the residual stream after a middle block at the last token before the speech."""
+    """`(n, d_model)`: the residual stream after a middle block at the last token of the first text."""
 
 
 @torch.inference_mode()
@@ -87,28 +120,32 @@ def read(hooked: Any, found: Occasions) -> Read:
     """One model on all occasions. hooked: `agents.hooks.model.HookedModel`, of whatever start."""
     tokenizer, model = hooked.tokenizer, hooked.model
     words = tokenizer.get_vocab()
-    begun = tokenizer(f"I {ACT}", add_special_tokens=False)["input_ids"]
+    flat = [one for asked in found.asked for one in asked]
     prompts = [
-        [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
-        for text in found.texts
+        [tokenizer.bos_token_id, *tokenizer(one.text, add_special_tokens=False)["input_ids"]] for one in flat
     ]
-    favour, streams = np.zeros(len(prompts)), [np.zeros(0)] * len(prompts)
+    begun = [tokenizer(one.begun, add_special_tokens=False)["input_ids"] for one in flat]
+    likely, streams = [np.zeros(0)] * len(flat), [np.zeros(0)] * len(flat)
     layer = hooked.layout.n_layers // 2
-    for some in _parts([len(p) + len(begun) for p in prompts]):
-        ids = torch.zeros(len(some), max(len(prompts[i]) for i in some) + len(begun), dtype=torch.long)
+    lengths = [len(p) + len(b) for p, b in zip(prompts, begun, strict=True)]
+    for some in _parts(lengths):
+        ids = torch.zeros(len(some), max(lengths[i] for i in some), dtype=torch.long)
         for row, i in enumerate(some):
-            both = [*prompts[i], *begun]
-            ids[row, : len(both)] = torch.tensor(both)
+            ids[row, : lengths[i]] = torch.tensor([*prompts[i], *begun[i]])
         told = model(input_ids=ids.to(hooked.device), use_cache=False, output_hidden_states=True)
         logs = torch.log_softmax(told.logits.float(), -1)
         for row, i in enumerate(some):
             end = len(prompts[i])
-            first = sum(float(logs[row, end - 1 + k, word]) for k, word in enumerate(begun))
-            named = logs[row, end - 1 + len(begun)]
-            p = np.exp([first + float(named[words[name]]) for name in found.names[i]])
-            favour[i] = p[0] - p[1:].mean()
+            first = sum(float(logs[row, end - 1 + k, word]) for k, word in enumerate(begun[i]))
+            last = logs[row, lengths[i] - 1]
+            likely[i] = np.exp([first + float(last[words[answer]]) for answer in flat[i].answers])
             streams[i] = told.hidden_states[layer][row, end - 1].float().cpu().numpy()
-    return Read(favour, np.stack(streams))
+    starts = np.cumsum([0, *(len(asked) for asked in found.asked)])
+    favour = []
+    for start, end in pairwise(starts):
+        p = np.concatenate(likely[start:end])
+        favour.append(p[0] - p[1:].mean())
+    return Read(np.array(favour), np.stack([streams[i] for i in starts[:-1]]))
 
 
 def _parts(lengths: Sequence[int]) -> list[list[int]]:
