@@ -35,8 +35,6 @@ TRANSFER: dict[str, Any] = {
     "p": pl.Float64,  # two-sided, over games
     "share": pl.Float64,  # of the teachers' own difference
 }
-HIDDEN = "werewolf"
-"""The role of the false belief."""
 TOKENS = 16_384
 """Tokens of one forward pass, padding included."""
 
@@ -67,12 +65,14 @@ def occasions(games: Sequence[Played], word: str, trait: str) -> Occasions:
     game = load_game(GAME)
     asked, of = list[tuple[Asked, ...]](), list[str]()
     kind = "speech" if trait == "favour" else "ballot"
+    (hidden, *_), *_ = (target.roles for target in game.belief_targets)
     for played in games:
         config, log = played.planned.config, played.log
         called = [fact.name for fact in game.seats(config, log)]
         favoured = called.index(word)
         alive = set(range(len(called)))
         words = game.text.words_of(config, log)
+        suspected = game.text.role_words(config, words)[hidden]
         lines = [document(game.text, log, seat, config) for seat in range(len(called))]
         before = [document_lengths(game.text, log, seat, config) for seat in range(len(called))]
         for at, record in enumerate(log):
@@ -97,7 +97,7 @@ def occasions(games: Sequence[Played], word: str, trait: str) -> Occasions:
                         Asked(
                             "\n".join([*heard, game.text.belief((record.seat, j), words)]),
                             "",
-                            (game.text.role_words(config, words)[HIDDEN],),
+                            (suspected,),
                         )
                         for j in (favoured, drawn)
                     )
