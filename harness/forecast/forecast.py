@@ -28,6 +28,7 @@ from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.play.ahead.in_flight import IN_FLIGHT, Fit, fits, in_flight, words_of
+from harness.play.ahead.sooner import sooner
 from harness.play.ahead.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
 from harness.play.factory import check_agents
@@ -134,13 +135,15 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
     _check_lengths(config, stand_ins)
     bounds = {key: (most, stand_ins.attempts.get(key, 1)) for key, most in stand_ins.most.items()}
     found = _scaled(config, schedule, models, games, (seconds, None), False, measured, assumed, bounds)
-    held = fits(used_backends(schedule.configs), stand_ins)
+    used = used_backends(schedule.configs)
+    held = fits(used, stand_ins)
+    calls = {model: one.calls for model, one in found.usage.items()}
     games_wanted = min(config.run.in_flight or IN_FLIGHT, len(schedule))
     return msgspec.structs.replace(
         found,
         fits=tuple(held),
         in_flight=min(in_flight(config, held), len(schedule)),
-        advice=tuple(words_of(config, held, games_wanted)),
+        advice=(*words_of(config, held, games_wanted), *sooner(used, models, calls)),
     )
 
 

@@ -184,8 +184,20 @@ class TestGamesAtATime:
     def test_a_number_that_was_asked_for_stays_and_the_dry_run_says_what_it_costs(self):
         found = forecast(self.of(kind="transformers", run={"in_flight": 60}, cache_tokens=50_000))
         assert found.in_flight == 60
-        (line,) = found.advice
+        line, _ = found.advice
         assert "run.in_flight = 60: contexts displace each other" in line and "settings.cache_tokens" in line
+
+    def test_the_engine_that_is_done_first_with_a_small_model_is_named(self):
+        few, many = ({"games": games, "seed": 3, "in_flight": 2} for games in (2, 64))
+        assert forecast(self.of("transformers", few)).advice == ()
+        assert (
+            'with kind = "transformers" the run would be done sooner' in forecast(self.of(run=few)).advice[0]
+        )
+        assert (
+            'with kind = "vllm" the run would be done sooner'
+            in forecast(self.of("transformers", many)).advice[0]
+        )
+        assert forecast(self.of("vllm", many)).advice == ()
 
     def test_a_tournament_looks_before_it_plays_unless_all_its_games_fit_however_long(self):
         config = self.of()
