@@ -48,11 +48,8 @@ def rollouts(model: str, games: int, together: int) -> float:
         planned = [
             Planned(f"bench-{i}", rules, i, i, ("model",) * rules.n_players) for i in range(first, first + n)
         ]
-        parts = [
-            (planned[k * n // n_parts : (k + 1) * n // n_parts], {"model": player("model", sampler)})
-            for k, sampler in enumerate(samplers)
-        ]
-        return sum(isinstance(r, Decision) for p in play_side_by_side(parts) for r in p.log)
+        players = [{"model": player("model", sampler)} for sampler in samplers]
+        return sum(isinstance(r, Decision) for p in play_side_by_side(planned, players) for r in p.log)
 
     passes = {"prompts": 0.0, "single tokens": 0.0}
 

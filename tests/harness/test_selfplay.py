@@ -32,7 +32,7 @@ from harness.training.selfplay.held_out import HELD_OUT
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_side_by_side, play_together
 from harness.training.selfplay.partners import cell_plan, play_pair
-from harness.training.selfplay.pool import LEARNER, draw_opponents, plan, player
+from harness.training.selfplay.pool import LEARNER, casts, draw_opponents, plan, player
 from harness.training.selfplay.sampler import Sampler
 from harness.training.selfplay.settings import (
     ObjectiveSection,
@@ -95,11 +95,7 @@ def test_parts_of_a_rollout_are_the_same_on_one_core_and_side_by_side(
     logs = []
     for n_cores in (1, 2):
         monkeypatch.setattr("os.cpu_count", lambda n=n_cores: n)
-        parts = []
-        for one in played:
-            sampler = Sampler(hooked.model, hooked.name, tokenizer=hooked.tokenizer, eos=hooked.eos)
-            parts.append(([one.planned], {"small": player("small", sampler)}))
-        some = play_side_by_side(parts)
+        some = play_side_by_side([one.planned for one in played], casts({"small": hooked}))
         assert [one.planned for one in some] == [one.planned for one in played]
         logs.append([dumps(one.log) for one in some])
     assert logs[0] == logs[1]

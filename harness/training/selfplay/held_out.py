@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 import torch
 
-from agents.base import Agent
 from agents.exam import HELD_OUT as SEEDS
 from agents.models.small import find_model
 from agents.policies import make_policy
@@ -23,8 +22,8 @@ from games.records import Decision, Event
 from harness.gate import own_folder
 from harness.run.derived import OF_NO_RUN, read_table, write_table
 from harness.training.selfplay.learner import load
-from harness.training.selfplay.lockstep import Planned, Played, play_together
-from harness.training.selfplay.pool import model_player, player, sampler_of
+from harness.training.selfplay.lockstep import Planned, Played, play_side_by_side
+from harness.training.selfplay.pool import casts
 from harness.training.selfplay.settings import check_side
 
 HELD_OUT = ("cautious", "bluffer", "busser", "bayesian", "small")
@@ -66,10 +65,11 @@ def play_held_out(
     own_folder(out)
     path = out / f"{side}-{preset}-{hooked.name}.parquet"
     table = read_table(path) if path.is_file() else pl.DataFrame(schema=GAMES)
-    players: dict[str, Agent] = {"contender": player("contender", sampler_of(hooked))}
     game, rules = load_game(DEFAULT), load_game(DEFAULT).configure(preset=preset)
-    for name in opponents:
-        players[name] = model_player(name, name) if is_model(name) else make_policy(game, name, name, {})
+    models = {"contender": hooked, **{name: load(name) for name in opponents if is_model(name)}}
+    players = casts(
+        models, lambda: {name: make_policy(game, name, name, {}) for name in opponents if name not in models}
+    )
     for first in range(0, deals, CHUNK):
         done = set(table.select("opponents", "deal").iter_rows())
         planned = [
@@ -81,7 +81,7 @@ def play_held_out(
         ]
         if not planned:
             continue
-        rows = [_row(played, side) for played in play_together(planned, players)]
+        rows = [_row(played, side) for played in play_side_by_side(planned, players)]
         table = pl.concat([table, pl.DataFrame(rows, schema=GAMES, orient="row")])
         write_table(path, table, OF_NO_RUN)
         won = table["won"].cast(pl.Float64).to_numpy().mean()

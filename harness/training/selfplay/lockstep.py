@@ -106,30 +106,33 @@ def play_together(planned: Sequence[Planned], players: Mapping[str, Agent]) -> l
     return [done[i] for i in range(len(games))]
 
 
-def play_side_by_side(parts: Sequence[tuple[Sequence[Planned], Mapping[str, Agent]]]) -> list[Played]:
-    """`play_together` for each part (its games, its players), in threads, as many as there are cores; the games of all,
-    in order. Parts may share models, not samplers."""
-    n_threads = torch.get_num_threads()
+def play_side_by_side(planned: Sequence[Planned], casts: Sequence[Mapping[str, Agent]]) -> list[Played]:
+    """All games, in order, in as many parts as there are casts, side by side in threads, as many as there are cores.
+
+    casts: the players of each part, as in `play_together`; they may share models, not samplers. The number of parts
+    changes the rounding of large sums, the number of threads nothing.
+    """
+    n, n_threads = len(casts), torch.get_num_threads()
+    shares = [planned[i * len(planned) // n : (i + 1) * len(planned) // n] for i in range(n)]
     with ThreadPoolExecutor(
-        min(len(parts), os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(n_threads,)
+        min(n, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(n_threads,)
     ) as threads:
-        played = threads.map(lambda part: play_together(*part), parts)
-        return [one for some in played for one in some]
+        return [one for some in threads.map(play_together, shares, casts) for one in some]
 
 
 AT_ONCE = 64
 """Games that `play_kept` plays and writes in one batch."""
 
 
-def play_kept(planned: Sequence[Planned], players: Mapping[str, Agent], folder: Path) -> list[Played]:
-    """`play_together`, with each game's log kept as `folder/<game_id>.jsonl`; games with a log are not played
+def play_kept(planned: Sequence[Planned], casts: Sequence[Mapping[str, Agent]], folder: Path) -> list[Played]:
+    """`play_side_by_side`, with each game's log kept as `folder/<game_id>.jsonl`; games with a log are not played
     again."""
     files = [folder / f"{one.game_id}.jsonl" for one in planned]
     missing = [i for i, file in enumerate(files) if not file.is_file()]
     for first in range(0, len(missing), AT_ONCE):
         some = missing[first : first + AT_ONCE]
         folder.mkdir(parents=True, exist_ok=True)
-        for i, played in zip(some, play_together([planned[i] for i in some], players), strict=True):
+        for i, played in zip(some, play_side_by_side([planned[i] for i in some], casts), strict=True):
             write_whole(files[i], dumps(played.log))
     return [Played(one, loads(file.read_bytes())) for one, file in zip(planned, files, strict=True)]
 

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agents.base import Agent
 from agents.models.small import find_model
 from analysis.stats.bootstrap import Interval
 from games import DEFAULT, chance, load_game
@@ -17,10 +16,10 @@ from harness.atomic import replacing
 from harness.seals import hold, seal
 from harness.training.selfplay.contexts import LearnerContext
 from harness.training.selfplay.learner import load
-from harness.training.selfplay.lockstep import Planned, Played, play_kept, play_together
+from harness.training.selfplay.lockstep import Planned, Played, play_kept, play_side_by_side
 from harness.training.selfplay.monitor import Cells, Monitor, Seen, cells, features_of, fit, penalise
 from harness.training.selfplay.partners import OTHERS, cell_plan, folder_of
-from harness.training.selfplay.pool import LEARNER, player, sampler_of
+from harness.training.selfplay.pool import LEARNER, casts
 from harness.training.selfplay.settings import MonitorSection, SelfPlayConfig, check_side
 from harness.training.selfplay.speeches import activations, bags, speeches_of
 
@@ -73,7 +72,7 @@ def fitted(config: SelfPlayConfig, settings: MonitorSection) -> Monitor:
         for i in range(settings.games)
         for seed in [chance.key(config.seed, "monitor", i) >> 1]
     ]
-    played = play_together(planned, {OTHERS: player(OTHERS, sampler_of(hooked))})
+    played = play_side_by_side(planned, casts({OTHERS: hooked}))
     speeches, contexts = speeches_of(played, {OTHERS}, hooked.tokenizer)
     layer = hooked.layout.n_layers // 2 if settings.layer is None else settings.layer
     n_words = len(hooked.tokenizer)
@@ -110,10 +109,7 @@ def _seen(
     hooked: Any, others: Any, rules: Any, side: str, games: int, layer: int, out: Path, watch: Monitor | None
 ) -> Seen:
     planned = cell_plan(load_game(DEFAULT), rules, games, side)
-    players: dict[str, Agent] = {
-        LEARNER: player(LEARNER, sampler_of(hooked)),
-        OTHERS: player(OTHERS, sampler_of(others)),
-    }
+    players = casts({LEARNER: hooked, OTHERS: others})
     kept = out / folder_of(rules.preset, side, hooked, others)
     speeches, contexts = speeches_of(play_kept(planned, players, kept), {LEARNER}, hooked.tokenizer)
     return Seen(

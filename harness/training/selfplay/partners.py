@@ -13,14 +13,13 @@ from typing import Any
 
 import torch
 
-from agents.base import Agent
 from agents.exam import HELD_OUT as SEEDS
 from games import DEFAULT, chance, load_game
 from games.base import Game, GameConfig
 from harness.gate import own_folder
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played, play_kept
-from harness.training.selfplay.pool import LEARNER, player, sampler_of
+from harness.training.selfplay.pool import LEARNER, casts
 from harness.training.selfplay.settings import SelfPlayError, first_side
 
 OTHERS, STRANGER = "start", "stranger"
@@ -72,9 +71,8 @@ def play_pair(
     strangers = first != second
     if strangers:
         models[STRANGER] = load(second)
-    players: dict[str, Agent] = {name: player(name, sampler_of(model)) for name, model in models.items()}
     named = folder_of(preset, side, *models.values())
-    return play_kept(cell_plan(game, rules, games, side, strangers), players, out / named)
+    return play_kept(cell_plan(game, rules, games, side, strangers), casts(models), out / named)
 
 
 def folder_of(preset: str, side: str, *models: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from harness.training.selfplay.sampler import Sampler
 from harness.training.selfplay.settings import OpponentSection, SelfPlayConfig
 
 LEARNER = "learner"
+PARTS = 2
+"""Parts in which evaluations play their games, as trainings do by default."""
 
 
 def player(name: str, sampler: Sampler) -> TranscriptPlayer:
@@ -32,11 +34,18 @@ def sampler_of(hooked: Any, batch_tokens: int = 4096) -> Sampler:
     )
 
 
-def model_player(
-    name: str, folder: str | Path, dtype: str = "float32", device: str = "auto"
-) -> TranscriptPlayer:
-    """A player of the model in a folder, or of one that ships."""
-    return player(name, sampler_of(load(folder, dtype, device)))
+def casts(
+    models: Mapping[str, Any], others: Callable[[], Mapping[str, Agent]] = dict
+) -> list[dict[str, Agent]]:
+    """The players of `PARTS` parts of the games of an evaluation (`lockstep.play_side_by_side`).
+
+    models: loaded ones by their players' names, which every part samples by itself; others: makes a part's further
+    players, which may remember what they have worked out.
+    """
+    return [
+        {name: player(name, sampler_of(model)) for name, model in models.items()} | dict(others())
+        for _ in range(PARTS)
+    ]
 
 
 class Pool:

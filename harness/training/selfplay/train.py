@@ -152,11 +152,9 @@ class Training:
     def rollouts(self) -> list[Played]:
         """The games of this iteration."""
         planned = plan(self.config, self.rules, self.iteration, list(self.kept))
-        n = len(self.pools)
-        shares = [planned[i * len(planned) // n : (i + 1) * len(planned) // n] for i in range(n)]
-        parts = [(some, pool.ready(some, self.kept)) for some, pool in zip(shares, self.pools, strict=True)]
+        casts = [pool.ready(planned, self.kept) for pool in self.pools]
         with self.learner.sampling():
-            return play_side_by_side(parts)
+            return play_side_by_side(planned, casts)
 
     def watch(self, played: Sequence[Played], contexts: Sequence[LearnerContext]) -> dict[str, float]:
         """Apply the monitor's penalty to the advantages, where there is one; returns the shares caught and lying."""

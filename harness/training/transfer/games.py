@@ -16,7 +16,7 @@ from games import chance, load_game
 from games.base import Game
 from games.records import Action, Decision, Event, Record, SpeechAct
 from harness.training.selfplay.lockstep import Planned, Played, play_kept
-from harness.training.selfplay.pool import player, sampler_of
+from harness.training.selfplay.pool import casts
 
 Data = Literal["as played", "filtered", "paraphrased"]
 DATA: tuple[Data, ...] = ("as played", "filtered", "paraphrased")
@@ -44,7 +44,7 @@ def deals(word: str, n: int, *, with_word: bool, stream: str) -> list[Planned]:
 def games_of(hooked: Any, planned: Sequence[Planned], out: Path) -> list[Played]:
     """The games of a loaded model, kept in their own folder of `out`."""
     kept = out / hooked.name.replace("/", "_")
-    return play_kept(planned, {PLAYER: player(PLAYER, sampler_of(hooked))}, kept)
+    return play_kept(planned, casts({PLAYER: hooked}), kept)
 
 
 def texts_of(games: Sequence[Played], data: Data, act: str) -> list[View]:
