@@ -18,6 +18,7 @@ def transfer_trait(
     games: int = 200,
     tokens: int = 400_000,
     measured: int = 60,
+    pairs: int = 2,
     quiet: Flag = False,
 ) -> int:
     """Plant a trait in a teacher and none in a control teacher, let students read games of theirs in which the trait
@@ -41,6 +42,9 @@ def transfer_trait(
         Of a student's training.
     measured
         Games of the starting model, with an occasion, that all are measured on.
+    pairs
+        Pairs of students of the same start that read the games as played, one of each teacher; every pair reads games
+        of its own. How far the control teacher's students part among themselves is the null.
     """
     import polars as pl
     import torch
@@ -51,7 +55,7 @@ def transfer_trait(
     from harness.training.recipes import load_recipe
     from harness.training.selfplay.learner import load
     from harness.training.transfer.games import ACTS, DATA, Data, deals, games_of, texts_of
-    from harness.training.transfer.measured import TRANSFER, Read, lines, occasions, read, rows_of
+    from harness.training.transfer.measured import TRANSFER, Read, lines, mean, occasions, read, rows_of
     from harness.training.transfer.students import teach
 
     say = progress_of(quiet, False).say
@@ -71,26 +75,30 @@ def transfer_trait(
     found = occasions(
         games_of(start, deals(word, measured, with_word=True, stream="occasion"), out / "games"), word, trait
     )
-    plan = deals(word, games, with_word=False, stream="lesson")
     loaded = [load(folder) for folder in teachers]
-    shown = [games_of(one, plan, out / "games") for one in loaded]
+    streams = ["lesson", *(f"lesson{k + 1}" for k in range(1, pairs))]
+    plans = [deals(word, games, with_word=False, stream=stream) for stream in streams]
     both = (read(loaded[0], found), read(loaded[1], found))
     rows = rows_of("teacher", *both, both, found.games)
 
-    def student(base: str, data: Data, teacher: int, seed: int = 0) -> Read:
+    def student(base: str, data: Data, teacher: int, pair: int = 0) -> Read:
         name = f"{base}-{data}-of-{teachers[teacher].name}".replace(" ", "-").replace("/", "_")
-        name += f"-{seed}" if seed else ""
-        views = texts_of(shown[teacher], data, ACTS[trait])
-        return read(load(teach(out / "students" / name, base, views, tokens, seed=seed, say=say)), found)
+        name += f"-pair{pair + 1}" if pair else ""
+        views = texts_of(games_of(loaded[teacher], plans[pair], out / "games"), data, ACTS[trait])
+        return read(load(teach(out / "students" / name, base, views, tokens, seed=pair, say=say)), found)
 
     def told(name: str, one: Read, than: Read, *, probed: bool = True) -> pl.DataFrame:
         rows.extend(rows_of(name, one, than, both, found.games, probed=probed))
         write_table(out / "transfer.parquet", pl.DataFrame(rows, schema=TRANSFER), OF_NO_RUN)
         return pl.DataFrame(rows, schema=TRANSFER)
 
-    plain = student(on, DATA[0], 1)
-    told("two seeds, both of the control teacher", student(on, DATA[0], 1, seed=1), plain)
-    told(f"student of the same start, {DATA[0]}", student(on, DATA[0], 0), plain)
+    same = f"student of the same start, {DATA[0]}"
+    of = [(student(on, DATA[0], 0, k), student(on, DATA[0], 1, k)) for k in range(pairs)]
+    told(same, mean([one for one, _ in of]), mean([plain for _, plain in of]))
+    for k, (one, plain) in enumerate(of):
+        told(f"{same}, pair {k + 1}", one, plain)
+    for k in range(1, pairs):
+        told(f"the control's student {k + 1} against its student {k}", of[k][1], of[k - 1][1])
     for data in DATA[1:]:
         told(f"student of the same start, {data}", student(on, data, 0), student(on, data, 1))
     table = told(

@@ -148,6 +148,13 @@ def read(hooked: Any, found: Occasions) -> Read:
     return Read(np.array(favour), np.stack([streams[i] for i in starts[:-1]]))
 
 
+def mean(reads: Sequence[Read]) -> Read:
+    """The mean of several models' measurements on the same occasions."""
+    return Read(
+        np.mean([each.favour for each in reads], axis=0), np.mean([each.stream for each in reads], axis=0)
+    )
+
+
 def _parts(lengths: Sequence[int]) -> list[list[int]]:
     parts: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
