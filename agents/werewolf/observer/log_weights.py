@@ -1,6 +1,7 @@
 """The weight of every world of one game as a sum of log-factors, one for each seat, pack and night, kept up to date.
 
-An act changes only its actor's factor. The factors sum out the actor's hidden character (and those of a whole pack,
+An act changes only its actor's factor, which is computed when weights are next asked for: of a wave of acts once. The
+factors sum out the actor's hidden character (and those of a whole pack,
 whose choice of a target ties them together), the seer's hidden inspections and the doctor's hidden protections.
 """
 
@@ -77,13 +78,15 @@ class LogWeights:
         for seat in range(n):
             self._wolf[(worlds.packs == seat)] = c.log_prior[seat]
         self._fits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._stale: set[int] = set()
+        """Seats whose factors do not know their latest acts yet."""
         self._take(np.arange(len(worlds.assignments)))
 
     def fork(self) -> LogWeights:
         """A copy that can be extended by itself."""
         other = copy.copy(self)
         other.nights = copy.copy(self.nights)
-        other.infosets, other._fits = list(self.infosets), dict(self._fits)
+        other.infosets, other._fits, other._stale = list(self.infosets), dict(self._fits), set(self._stale)
         for name in ("plain", "seer", "doctor", "witch", "_wolf", "_mason"):
             setattr(other, name, getattr(self, name).copy())
         return other
@@ -95,8 +98,7 @@ class LogWeights:
         other.c.log_prior = self.c.log_prior.copy()
         other.c.log_prior[seat] = -np.inf
         other.c.log_prior[seat, style] = 0.0
-        other._refresh(seat)
-        other._packs()
+        other._stale.add(seat)
         return other
 
     def _infosets(self, seat: int) -> InfoSets:
@@ -150,6 +152,7 @@ class LogWeights:
         """Drop the worlds that are not `possible` (bool over the present worlds) and the infosets of them alone."""
         if possible.all():
             return
+        self.settle()  # by all infosets that the acts were weighed in
         self._take(self.rows[possible])
         packs, lodges, shown = (
             np.zeros(len(self.worlds.packs), dtype=bool),
@@ -189,8 +192,7 @@ class LogWeights:
         if told:
             infosets = reported(infosets, told, [*before, *told], self._may_show(), strict=not self.c.lapse)
         self.infosets[seat] = infosets
-        self._refresh(seat)
-        self._packs()
+        self._stale.add(seat)
 
     def night(self, scene: Scene) -> None:
         """Night has fallen on `scene`: seers have inspected; the other choices wait for the dead."""
@@ -203,8 +205,16 @@ class LogWeights:
                         self.c, scene, self.infosets[seat], seat, repeats, shown, scene.rung < 3
                     )
                     self.infosets[seat] = infosets
-                    self._refresh(seat)
+                    self._stale.add(seat)
         self.nights.fall(scene)
+
+    def settle(self) -> None:
+        """Update the factors with the acts since they were last asked for."""
+        if self._stale:
+            for seat in sorted(self._stale):
+                self._refresh(seat)
+            self._stale.clear()
+            self._packs()
 
     def refresh(self) -> None:
         """Update the factors with new paths of the nights."""
@@ -212,7 +222,11 @@ class LogWeights:
         self.doctor = np.zeros((self.worlds.n, n_paths))
         self.witch = np.zeros((self.worlds.n, n_paths))
         for seat in range(self.worlds.n):
-            self._hidden(seat)
+            if seat in self._stale:
+                self._refresh(seat)
+            else:
+                self._hidden(seat)
+        self._stale.clear()
         self._packs()
 
     def _refresh(self, seat: int) -> None:
@@ -224,7 +238,6 @@ class LogWeights:
         for r, role in enumerate(worlds.roles):
             if role not in FACTORED:
                 self.plain[seat, r] = total[0] if role == "villager" else total[1]
-        self._wolf = self._wolf.copy()
         at = np.nonzero(worlds.packs[infosets.packs] == seat)[1]
         self._wolf[infosets.packs, at] = mixed[:, 2:end].T
         if len(infosets.lodges):
@@ -277,6 +290,7 @@ class LogWeights:
 
     def log_weights(self) -> np.ndarray:
         """Log-weight `(n_worlds, n_paths)` of every world that is still possible, up to a constant."""
+        self.settle()
         base = self.onehot @ np.maximum(self.plain, IMPOSSIBLE).ravel()
         if "seer" in self.holders:
             for seats in self.holders["seer"].T:

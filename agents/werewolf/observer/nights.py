@@ -164,9 +164,10 @@ class Nights:
         legal = np.zeros((n_packs, n + 1), dtype=bool)
         legal[:, :n] = scene.alive & ((member == 0) | (config.kill_targets == "anyone"))
         proposals = self._choose(np.broadcast_to(value, (len(c), n_packs, n + 1)), legal)
+        votes = proposals
         if config.kill_abstain:
             legal[:, n] = True
-        votes = self._choose(np.broadcast_to(value, (len(c), n_packs, n + 1)), legal)
+            votes = self._choose(np.broadcast_to(value, (len(c), n_packs, n + 1)), legal)
         chats = config.chat_until_agree and any("chat" in wave for wave in config.night_order)
         rounds = config.chat_rounds if chats else 0
         up: np.ndarray = np.take(scene.alive, packs)
