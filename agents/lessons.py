@@ -18,8 +18,9 @@ from agents.llm.transcript_context import document, document_lengths
 from agents.policies import players_of
 from games import chance, load_game
 from games.base import Game, GameError, Observation
-from games.play import Answer, observe, play
+from games.play import Answer, play
 from games.records import Action, Decision, Record, Reply
+from games.seat_view.views import Seen
 
 
 class PointQuestions(msgspec.Struct, frozen=True):
@@ -119,17 +120,18 @@ def played(
 ) -> tuple[list[Record], list[list[Distribution]]]:
     """The log of a game between scripted players, one a seat, and for each seat what its player might have done at each
     of its decisions. `draw` takes one of the actions by the observation's own key."""
-    loop = play(game, config, seed)
+    loop, views = play(game, config, seed), Seen(game, config, len(seats))
     log: list[Record] = []
     options: list[list[Distribution]] = [[] for _ in seats]
     step = next(loop)
     while True:
         log += step.new
+        views.add(step.new)
         if not step.requests:
             return log, options
         answers = []
         for request in step.requests:
-            observation = observe(game, "", config, seed, log, request)
+            observation = views.observation("", seed, request)
             player = seats[request.seat]
             options[request.seat].append(player.distribution(observation))
             answers.append(Answer(Reply(draw(options[request.seat][-1], observation)), player.name))

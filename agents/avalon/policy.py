@@ -8,6 +8,7 @@ their own side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -158,21 +159,12 @@ def _speech(minds: Minds, seen: Evidence, free: bool) -> Table:
     """Silence (in a free discussion: skipping the turn) or one typed act."""
     me, n = minds.seat, seen.n
     others = [j for j in range(n) if j != me]
-    teams = list(combinations(range(n), seen.config.team_size(max(seen.mission, 1))))
+    size = seen.config.team_size(max(seen.mission, 1))
     voted = [j for j in seen.voted_team if j != me] if seen.votes[me] >= 0 else []
-    vote = "approve" if seen.votes[me] == APPROVE else "reject"
+    approved = bool(seen.votes[me] == APPROVE)
     merlin = bool(seen.config.count("merlin"))
-    said: list[tuple[SpeechAct, ...]] = [()]
-    said += [(SpeechAct(kind, j),) for kind in ("accuse", "vouch", "question") for j in others]
-    said += [(SpeechAct("suggest_team", team=team),) for team in teams]
-    said += [(SpeechAct("explain_vote", j, vote),) for j in voted]
-    if merlin:
-        said += [(SpeechAct("deny", role="merlin"),), (SpeechAct("claim_role", role="merlin"),)]
-        said += [(SpeechAct("claim_role", role="percival"),)]
     rates = _rates(minds, bool(voted), merlin)
-    member = np.zeros((len(teams), n))
-    for t, team in enumerate(teams):
-        member[t, list(team)] = 1 / len(team)
+    member = _members(n, size)
     spare = minds["spare"][:, None] * _partners(minds)
     sharp = minds["sharpness"]
 
@@ -185,7 +177,7 @@ def _speech(minds: Minds, seen: Evidence, free: bool) -> Table:
             softmax(shield @ member.T, 2.0 * sharp),
         ]
         if voted:
-            reason = shield if seen.votes[me] == APPROVE else attack
+            reason = shield if approved else attack
             parts.append(softmax(reason[:, voted], sharp))
         return np.concatenate([rates[:, k, None] * part for k, part in enumerate(parts)], 1)
 
@@ -195,9 +187,37 @@ def _speech(minds: Minds, seen: Evidence, free: bool) -> Table:
     p = np.concatenate([1 - p.sum(1, keepdims=True), p], 1).clip(0)
     p[minds.random] = 0
     p[minds.random, : 1 + 3 * len(others)] = 1 / (1 + 3 * len(others))
+    return list(_speeches(n, size, me, tuple(voted), approved, merlin, free)), p
+
+
+@lru_cache(maxsize=1024)
+def _speeches(
+    n: int, size: int, me: int, voted: tuple[int, ...], approved: bool, merlin: bool, free: bool
+) -> tuple[Action, ...]:
+    """What seat `me` of n may say, in the order of `_speech`. size: of the next team. voted: of the last one, whom it
+    may name as the reason for its vote."""
+    others = [j for j in range(n) if j != me]
+    said: list[tuple[SpeechAct, ...]] = [()]
+    said += [(SpeechAct(kind, j),) for kind in ("accuse", "vouch", "question") for j in others]
+    said += [(SpeechAct("suggest_team", team=team),) for team in combinations(range(n), size)]
+    said += [(SpeechAct("explain_vote", j, "approve" if approved else "reject"),) for j in voted]
+    if merlin:
+        said += [(SpeechAct("deny", role="merlin"),), (SpeechAct("claim_role", role="merlin"),)]
+        said += [(SpeechAct("claim_role", role="percival"),)]
     if free:
-        return [Action(SPEAK, acts=acts) if acts else Action(SKIP) for acts in said], p
-    return [Action(acts=acts) for acts in said], p
+        return tuple(Action(SPEAK, acts=acts) if acts else Action(SKIP) for acts in said)
+    return tuple(Action(acts=acts) for acts in said)
+
+
+@lru_cache(maxsize=64)
+def _members(n: int, size: int) -> Array:
+    """Each seat's share of every team `(n_teams, n)`."""
+    teams = list(combinations(range(n), size))
+    member = np.zeros((len(teams), n))
+    for t, team in enumerate(teams):
+        member[t, list(team)] = 1 / len(team)
+    member.flags.writeable = False
+    return member
 
 
 def _rates(minds: Minds, voted: bool, merlin: bool) -> Array:

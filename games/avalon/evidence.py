@@ -107,12 +107,15 @@ class Evidence:
                 self._wave = []
 
     def _count_votes(self) -> None:
-        team = list(self.team)
+        there = np.zeros(self.n)
+        there[list(self.team)] = 1
+        voted, approve = np.zeros((self.n, 1)), np.zeros((self.n, 1))
         for vote in self._wave:
             if vote.actor is not None:
-                approves = vote.value == "approve"
-                self.votes[vote.actor] = approves
-                (self.approved_with if approves else self.rejected_with)[vote.actor, team] += 1
+                voted[vote.actor] = 1
+                approve[vote.actor] = self.votes[vote.actor] = vote.value == "approve"
+        self.approved_with += approve * there
+        self.rejected_with += (voted - approve) * there
         self.voted_team, self._wave = self.team, []
 
     def _count_mission(self, team: tuple[int, ...], n_failures: int, failed: bool) -> None:

@@ -3,7 +3,7 @@
 A view numbers its records 0, 1, 2, ... on its own. The log's numbers count hidden records too: their gaps would tell a
 seat how many werewolves voted last night, or that a doctor has died. `in_log` leads back from a view's number to the
 log's. A view does not tell who else saw an event (another witch, another medium): its audience is the seat alone. `see`
-is the plain definition; `Views` keeps all views of a running game up to date record by record.
+is the plain definition; `Seen` and `Views` keep all views of a running game up to date record by record.
 """
 
 from __future__ import annotations
@@ -66,11 +66,10 @@ def private_key(seed: int, seat: int, n_seen: int) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-class Views:
-    """What each seat of one game has seen so far, extended by `add` with every new record of the log.
+class Seen:
+    """The records that each seat of one game has seen so far, extended by `add` with every new record of the log.
 
-    `lines(seat)` equals `game.transcript(log, seat, config)`, and `observation(...)` equals `games.play.observe` of
-    the whole log, but each record is filtered, numbered and put into words only once.
+    `observation(...)` equals `games.play.observe` of the whole log, but each record is filtered and numbered only once.
     """
 
     def __init__(self, game: Game, config: Any, n_seats: int) -> None:
@@ -80,6 +79,41 @@ class Views:
         self._n_sorted = [0] * n_seats
         """By seat, the number of records of the log that `_records` covers."""
         self._numbers: list[dict[int, int]] = [{} for _ in range(n_seats)]
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Take in the log's next records."""
+        self._log += records
+
+    def records(self, seat: int) -> Sequence[Record]:
+        """The records that the seat may see, in its own numbers. Do not change the list."""
+        out, numbers = self._records[seat], self._numbers[seat]
+        for record in self._log[self._n_sorted[seat] :]:
+            if visible(record, seat):
+                out.append(_numbered(record, seat, len(out), numbers))
+        self._n_sorted[seat] = len(self._log)
+        return out
+
+    def observation(self, game_id: str, seed: int, request: Request) -> Observation:
+        """What the request's seat may see, and its own random key for this decision."""
+        seen = self.records(request.seat)
+        return Observation(
+            game_id=game_id,
+            game=self._game.name,
+            config=self._config,
+            request=request,
+            records=tuple(seen),
+            seed=private_key(seed, request.seat, len(seen)),
+        )
+
+
+class Views(Seen):
+    """What each seat of one game has seen so far, as records and in words.
+
+    `lines(seat)` equals `game.transcript(log, seat, config)`, but each record is put into words only once.
+    """
+
+    def __init__(self, game: Game, config: Any, n_seats: int) -> None:
+        super().__init__(game, config, n_seats)
         self._lines: list[list[str]] = [[] for _ in range(n_seats)]
         self._others = {None: self._lines} | {
             seat: self._lines[:seat] + self._lines[seat + 1 :] for seat in range(n_seats)
@@ -98,7 +132,7 @@ class Views:
         if self._words is None:
             self._words = text.words_of(config, records)
         words, line_of = self._words, text.line
-        self._log += records
+        super().add(records)
         for record in records:
             alone: Sequence[int]
             if not isinstance(record, Event):
@@ -124,30 +158,9 @@ class Views:
         read = "\n".join(self._lines[request.seat])
         return f"{read}\n{self.question(request)}"
 
-    def records(self, seat: int) -> Sequence[Record]:
-        """The records that the seat may see, in its own numbers. Do not change the list."""
-        out, numbers = self._records[seat], self._numbers[seat]
-        for record in self._log[self._n_sorted[seat] :]:
-            if visible(record, seat):
-                out.append(_numbered(record, seat, len(out), numbers))
-        self._n_sorted[seat] = len(self._log)
-        return out
-
     def question(self, request: Request) -> str:
         """The beginning of the seat's next line."""
         return self._game.text.question(request, self._words)
-
-    def observation(self, game_id: str, seed: int, request: Request) -> Observation:
-        """What the request's seat may see, and its own random key for this decision."""
-        seen = self.records(request.seat)
-        return Observation(
-            game_id=game_id,
-            game=self._game.name,
-            config=self._config,
-            request=request,
-            records=tuple(seen),
-            seed=private_key(seed, request.seat, len(seen)),
-        )
 
 
 def _retold(game: Game, config: Any, n_seats: int, log: Sequence[Record]) -> Views:

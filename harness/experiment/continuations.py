@@ -23,8 +23,9 @@ import polars as pl
 from agents.backends.base import Backend
 from games import chance
 from games.branching import Forked
-from games.play import Answer, observe, play
+from games.play import Answer, play
 from games.records import NOBODY, Decision, Event, Record
+from games.seat_view.views import Seen
 from harness.branch.changes import Change, Choose, Say, fork_of, locate, prefix
 from harness.branch.plan import emitted
 from harness.experiment.moments import Moment
@@ -148,15 +149,15 @@ class Futures:
         end: int,
     ) -> Future:
         steps = play(game, replay.config, seed, replayed=tuple(records))
+        seen = Seen(game, replay.config, len(agents))
+        seen.add(records)
         answers: list[Answer] | None = None
         try:
             while True:
                 step = next(steps) if answers is None else steps.send(answers)
                 records.extend(step.new)
-                asked = [
-                    agents[r.seat].act(observe(game, name, replay.config, seed, records, r))
-                    for r in step.requests
-                ]
+                seen.add(step.new)
+                asked = [agents[r.seat].act(seen.observation(name, seed, r)) for r in step.requests]
                 replies = await asyncio.gather(*asked)
                 answers = [Answer(reply) for reply in replies]
         except StopIteration as stop:

@@ -16,8 +16,9 @@ from agents.llm.transcript import TranscriptPlayer
 from analysis.stats.bootstrap import mean_interval
 from games import chance, load_game
 from games.base import Game, Observation, SeatFacts
-from games.play import Answer, observe, play
+from games.play import Answer, play
 from games.records import Decision, Event, Record, Reply
+from games.seat_view.views import Seen
 from harness.play.progress import wilson
 
 
@@ -40,12 +41,14 @@ async def play_game(
 ) -> list[Record]:
     """The log of one game; `answer` gets each wave of requests, and the seats' players."""
     loop, log = play(game, config, seed), list[Record]()
+    views = Seen(game, config, config.n_players)
     step = next(loop)
     while True:
         log += step.new
         if not step.requests:
             return log
-        seen = [observe(game, f"held-out-{seed}", config, seed, log, request) for request in step.requests]
+        views.add(step.new)
+        seen = [views.observation(f"held-out-{seed}", seed, request) for request in step.requests]
         step = loop.send(await answer(seen, game.seats(config, log)))
 
 

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,9 +21,10 @@ from agents.backends.base import Backend, EngineLost, ModelBroken
 from agents.base import Agent
 from agents.llm.beliefs import Belief
 from agents.replies import BACKEND_ERROR
-from games.base import Game, ReplayError
-from games.play import Answer, observe, play
+from games.base import ReplayError
+from games.play import Answer, play
 from games.records import NOBODY, Decision, Record, Reply, Request
+from games.seat_view.views import Seen
 from harness.config.sections import Config
 from harness.errors import StorageError, TournamentError
 from harness.play.budget import REASON as OVER_BUDGET
@@ -141,6 +142,8 @@ class Runner:
         game, config = self._cells[planned.cell]
         agents = [self._agent(planned.cell, name) for name in planned.agents]
         steps = play(game, config, planned.seed, replayed=tuple(records))
+        seen = Seen(game, config, len(agents))
+        seen.add(records)
         answers: Sequence[Answer] | None = None
         try:
             while True:
@@ -150,8 +153,9 @@ class Runner:
                     self._count(planned.game_id, step.new)
                     self._settle(planned.game_id, step.new)
                     records.extend(step.new)
+                    seen.add(step.new)
                 meter.check()
-                answers = await self._ask(game, config, planned, records, step.requests, agents, meter)
+                answers = await self._ask(planned, seen, step.requests, agents, meter)
         except StopIteration as stop:
             outcome = stop.value
         for seat in range(len(agents)):
@@ -169,18 +173,13 @@ class Runner:
 
     async def _ask(
         self,
-        game: Game,
-        config: Any,
         planned: Planned,
-        records: Sequence[Record],
+        seen: Seen,
         requests: Sequence[Request],
         agents: Sequence[Agent],
         meter: Meter,
     ) -> list[Answer]:
-        acts = [
-            agents[r.seat].act(observe(game, planned.game_id, config, planned.seed, records, r))
-            for r in requests
-        ]
+        acts = [agents[r.seat].act(seen.observation(planned.game_id, planned.seed, r)) for r in requests]
         if not any(planned.agents[r.seat] in self._slow[planned.cell] for r in requests):
             replies = [await act for act in acts]
         else:

@@ -72,13 +72,19 @@ def read(run: Run, folder: Path, obeys: bool, **more: Any) -> Reasonings:
     return read_reasonings(folder)
 
 
+@pytest.fixture(scope="module")
+def obeyed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Reasonings:
+    """What is read of a model that does what it has written."""
+    return read(run, tmp_path_factory.mktemp("read") / "obeys", True)
+
+
 def flat(rows: list[list[float]]) -> list[float]:
     """The numbers of all moments, whose options may be of different number."""
     return [value for row in rows for value in row]
 
 
-def test_importance_is_found_at_the_step_that_decides_and_nowhere_else(run: Run, tmp_path: Path) -> None:
-    r = read(run, tmp_path / "obeys", True)
+def test_importance_is_found_at_the_step_that_decides_and_nowhere_else(obeyed: Reasonings) -> None:
+    r = obeyed
     steps = importance(r)
     decides = steps["text"].str.starts_with("I will vote")
     assert decides.sum() == 8 and set(steps.filter(decides)["step"]) == {2}
@@ -100,9 +106,9 @@ def test_importance_is_found_at_the_step_that_decides_and_nowhere_else(run: Run,
 
 
 def test_an_arm_that_resamples_the_deciding_step_moves_the_decision_and_its_sham_does_not(
-    run: Run, tmp_path: Path
+    run: Run, obeyed: Reasonings
 ) -> None:
-    r, scenes = read(run, tmp_path / "obeys", True), Scenes(run, reasons=True)
+    r, scenes = obeyed, Scenes(run, reasons=True)
     arm = Arm("again", "again", "", "reasoning", "resample")
     for moment in draw_moments(design(), [run], False):
         chosen = scenes.scene(moment).played.chosen  # the deciding step is the last that names it
@@ -146,7 +152,11 @@ def test_the_null_of_halves_is_not_zero_and_what_is_beyond_it_is_on_average() ->
 @pytest.mark.parametrize("family", ["llama", "gpt_neox"])
 def test_all_prefixes_in_one_pass_answer_as_a_pass_each(run: Run, family: str) -> None:
     tokenizer = chat_tokenizer(STYLE)
-    model = tiny_model(family, vocab_size=len(tokenizer), max_position_embeddings=8192, num_hidden_layers=2)
+    grouped = {"num_key_value_heads": 1} if family == "llama" else {}  # contexts are long: few heads
+    model = tiny_model(
+        family, vocab_size=len(tokenizer), max_position_embeddings=8192, num_hidden_layers=2, hidden_size=32,
+        num_attention_heads=1, **grouped,
+    )  # fmt: skip
     hooked = hook_model(model, tokenizer)
     packed, plain = PackedScorer(hooked), PlainScorer(hooked)
     wanted = design(moments={"n": 1, "per_game": 1, "subject": "any"})

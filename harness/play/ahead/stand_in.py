@@ -17,8 +17,9 @@ from agents.base import Agent
 from agents.policies import make_policy, players_of
 from games import load_game
 from games.base import Observation
-from games.play import Answer, observe, play
+from games.play import Answer, play
 from games.records import NOBODY, Record, Reply, Span, Trace
+from games.seat_view.views import Seen
 from harness.config.sections import Config
 from harness.play.budget import Booked, Meter, prices_of
 from harness.play.elicitation import elicit_game
@@ -75,13 +76,14 @@ class StandIns:
         meter = Meter(config.budget, prices_of(config, self.models))
         began = time.process_time()
         steps = play(game, rules, planned.seed)
-        step, log = next(steps), list[Record]()
+        step, log, views = next(steps), list[Record](), Seen(game, rules, len(agents))
         held: dict[tuple[str, int], int] = {}
         while step.requests:
             log += step.new
+            views.add(step.new)
             answers = []
             for request in step.requests:
-                seen = observe(game, planned.game_id, rules, planned.seed, log, request)
+                seen = views.observation(planned.game_id, planned.seed, request)
                 reply = await meter.asking(request.seat, agents[request.seat].act(seen))
                 answers.append(Answer(reply, planned.agents[request.seat]))
                 if (trace := reply.trace) is not None:
