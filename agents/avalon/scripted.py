@@ -12,13 +12,16 @@ from agents.avalon.minds import InformationSet, rows_of, style_named
 from agents.avalon.policy import table
 from agents.avalon.styles import Style
 from games import chance
-from games.avalon.evidence import gather
+from games.avalon.config import AvalonConfig
+from games.avalon.evidence import Evidence, Knowledge, extend, gather
 from games.avalon.words.acts import say
 from games.avalon.words.lines import Words, words_of
 from games.base import Observation
-from games.records import Action, Reply
+from games.records import Action, Record, Reply
 
 Distribution = list[tuple[Action, float]]
+REMEMBERED = 1024
+"""Views of seats whose counts a player keeps between decisions."""
 
 
 def draw(options: Distribution, observation: Observation) -> Action:
@@ -56,12 +59,28 @@ class Scripted(Drawn):
     def __init__(self, name: str, style: str | Style) -> None:
         self.name = name
         self.style = style_named(style)
+        self._read: dict[tuple[str, int], tuple[AvalonConfig, tuple[Record, ...], Evidence, Knowledge]] = {}
+        """(game, seat) -> what was counted of the view that it had at its last decision."""
 
     def distribution(self, observation: Observation) -> Distribution:
         """Every action that it may take and its probability."""
         request, config = observation.request, observation.config
-        seen, me = gather(config, observation.records, request.seat)
+        seen, me = self._gathered(observation)
         held = InformationSet(me.role, tuple(sorted(me.known.items())))
         minds = rows_of(config, request.seat, [self.style], [held])
         actions, p = table(minds, seen, request.kind, sorted(request.options))
         return [(action, float(q)) for action, q in zip(actions, p[0], strict=True) if q > 0]
+
+    def _gathered(self, observation: Observation) -> tuple[Evidence, Knowledge]:
+        """As `gather`; goes on where the seat's last view of the same game ended, if this one begins with it."""
+        key = observation.game_id, observation.request.seat
+        records = tuple(observation.records)
+        config, before, seen, me = self._read.pop(key, (None, (), None, None))
+        if seen is None or me is None or config != observation.config or records[: len(before)] != before:
+            seen, me = gather(observation.config, records, observation.request.seat)
+        else:
+            extend(seen, me, records[len(before) :])
+        self._read[key] = observation.config, records, seen, me
+        if len(self._read) > REMEMBERED:
+            del self._read[next(iter(self._read))]
+        return seen, me

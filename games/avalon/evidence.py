@@ -152,7 +152,15 @@ class Evidence:
 def gather(config: AvalonConfig, records: Iterable[Record], seat: int) -> tuple[Evidence, Knowledge]:
     """The public evidence in a seat's view, and what the seat was told in private."""
     seen, me = Evidence(config), Knowledge(seat)
-    for record in records:
-        seen.add(record)
-        me.add(record)
+    extend(seen, me, records)
     return seen, me
+
+
+def extend(seen: Evidence, me: Knowledge, records: Iterable[Record]) -> None:
+    """Count the next records of a seat's view."""
+    for record in records:
+        if isinstance(record, Event):
+            if record.audience is None:
+                seen.add(record)
+            if record.kind == "role":
+                me.add(record)

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from agents.avalon.bayesian import Bayesian
@@ -58,6 +59,19 @@ def test_a_player_states_its_full_distribution_over_legal_actions(name: str) -> 
             assert action.option in request.options if request.options else action.option is None
             assert not action.acts or request.speaks
             assert GAME.text.read_acts(GAME.text.say(action.acts, words), words) == action.acts
+
+
+def test_a_player_asked_before_states_what_one_does_that_is_asked_for_the_first_time() -> None:
+    configs = [configure("avalon-5", discussion=form, free_per_seat=1) for form in ("free", "round_robin")]
+    seen = [
+        msgspec.structs.replace(o, game_id="g") for c in configs for s in (1, 2) for o in observations(c, s)
+    ]
+    shuffled = random.Random(0).sample(
+        seen, 80
+    )  # other pasts, other rules and shorter views of the same name
+    asked = player("truthful")
+    for observation in (*seen[:60], *shuffled):
+        assert asked.distribution(observation) == player("truthful").distribution(observation)
 
 
 @pytest.mark.parametrize("preset", NAMES)
