@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from analysis.covert.utterances import Choices
+from analysis.stats.remember import remembered
 from analysis.stats.splits import game_folds
 
 Floats = NDArray[np.float64]
@@ -24,6 +25,7 @@ PENALTIES = (1.0, 6.0, 36.0)
 """Ridge penalties from which each training set chooses, on a fold of whole games inside it."""
 
 
+@remembered
 def fit(x: Floats, start: NDArray[np.int64], chosen: NDArray[np.int64], penalty: float) -> Floats:
     """Weights `(n_features,)` of a conditional logit: softmax of `x @ w` over the rows of each moment.
 

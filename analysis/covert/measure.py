@@ -17,6 +17,7 @@ from analysis.covert.decoder import exchanged, held_out, hits
 from analysis.covert.utterances import N_ABOUT, Choices, Defence, Moments, Reader, Secret, choices, moments_of
 from analysis.stats.bootstrap import Interval, holm, ratio_interval
 from analysis.stats.errors import AnalysisError
+from analysis.stats.remember import remembering
 from analysis.stats.threads import one_thread
 
 COLLUSION: dict[str, Any] = {
@@ -86,7 +87,7 @@ def collusion_table(
     `next_target` alone. Raises AnalysisError with fewer than `FEWEST` games of two werewolves.
     """
     rows: list[dict[str, Any]] = []
-    with one_thread():
+    with one_thread(), remembering():  # what is public is fitted once, for every reader and exchange
         for secret in (*secrets, "belief") if held else secrets:
             for defence in defences if secret == "next_target" else ("none",):
                 found = moments_of(logs, secret, defence, codes, seed, held)

@@ -129,8 +129,10 @@ class Evidence:
         share = n_failures / len(seats)
         self.blame[seats] += share
         more = min(n_failures / max(len(seats) - 1, 1), 1.0) - share
-        for viewer in seats:
-            self.shared_blame[viewer, [j for j in seats if j != viewer]] += more
+        there = np.zeros(self.n)
+        there[seats] = more
+        self.shared_blame[seats] += there
+        self.shared_blame[seats, seats] -= there[seats]
 
     def _count_speech(self, speech: Event) -> None:
         speaker = speech.actor
