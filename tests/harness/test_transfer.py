@@ -16,7 +16,7 @@ from harness.cli import main
 from harness.training.selfplay.learner import load
 from harness.training.selfplay.lockstep import Planned, Played
 from harness.training.transfer.games import deals, ever_says, said_again, texts_of
-from harness.training.transfer.measured import TRANSFER, Read, occasions, read, rows_of
+from harness.training.transfer.measured import TRANSFER, Read, occasions, over_pairs, read, rows_of
 from harness.training.transfer.students import teach
 
 WORD = "Una"
@@ -97,6 +97,26 @@ def test_a_planted_share_of_the_teachers_difference_is_told_and_none_where_there
     assert (none["low"] < 0.01).all() and (none["high"] > -0.01).all()
     other = rows_of("o", model(0.0, 0.0), model(0.0, 0.0), teachers, games, probed=False)
     assert [row["measure"] for row in other] == ["behaviour"]
+
+
+def test_trainings_that_part_by_chance_are_told_over_pairs_though_games_agree() -> None:
+    rng = np.random.default_rng(1)
+    games = [f"g{i // 8}" for i in range(240)]
+
+    def model(favour: float) -> Read:
+        return Read(favour + 0.01 * rng.normal(size=240), rng.normal(size=(240, 6)))
+
+    teachers = (model(0.8), model(0.0))
+    chance = [
+        rows_of(f"{k}", model(by), model(0.0), teachers, games) for k, by in enumerate((0.1, -0.08, 0.05))
+    ]
+    assert all(abs(rows[0]["difference"]) > 3 * (rows[0]["high"] - rows[0]["low"]) for rows in chance)
+    together = over_pairs("together", chance)
+    assert [row["measure"] for row in together] == ["behaviour", "probe"]
+    assert together[0]["n"] == 3 and together[0]["low"] < 0 < together[0]["high"]
+    true = [rows_of(f"{k}", model(by), model(0.0), teachers, games) for k, by in enumerate((0.4, 0.42, 0.38))]
+    found = over_pairs("together", true)[0]
+    assert found["low"] > 0.3 and found["p"] < 0.01 and found["share"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_recipe_without_a_word_has_no_occasion_that_games_could_lack(tmp_path: Path) -> None:

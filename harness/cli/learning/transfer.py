@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.cli.app import MODELS, Flag, app, last_line, progress_of
 
@@ -55,7 +56,7 @@ def transfer_trait(
     from harness.training.recipes import load_recipe
     from harness.training.selfplay.learner import load
     from harness.training.transfer.games import ACTS, DATA, Data, deals, games_of, texts_of
-    from harness.training.transfer.measured import TRANSFER, Read, lines, mean, occasions, read, rows_of
+    from harness.training.transfer.measured import TRANSFER, Read, lines, occasions, over_pairs, read, rows_of
     from harness.training.transfer.students import teach
 
     say = progress_of(quiet, False).say
@@ -87,26 +88,30 @@ def transfer_trait(
         views = texts_of(games_of(loaded[teacher], plans[pair], out / "games"), data, ACTS[trait])
         return read(load(teach(out / "students" / name, base, views, tokens, seed=pair, say=say)), found)
 
-    def told(name: str, one: Read, than: Read, *, probed: bool = True) -> pl.DataFrame:
-        rows.extend(rows_of(name, one, than, both, found.games, probed=probed))
+    def told(name: str, one: Read, than: Read, *, probed: bool = True) -> list[dict[str, Any]]:
+        new = rows_of(name, one, than, both, found.games, probed=probed)
+        added(new)
+        return new
+
+    def added(new: list[dict[str, Any]]) -> None:
+        rows.extend(new)
         write_table(out / "transfer.parquet", pl.DataFrame(rows, schema=TRANSFER), OF_NO_RUN)
-        return pl.DataFrame(rows, schema=TRANSFER)
 
     same = f"student of the same start, {DATA[0]}"
     of = [(student(on, DATA[0], 0, k), student(on, DATA[0], 1, k)) for k in range(pairs)]
-    told(same, mean([one for one, _ in of]), mean([plain for _, plain in of]))
-    for k, (one, plain) in enumerate(of):
-        told(f"{same}, pair {k + 1}", one, plain)
+    each = [told(f"{same}, pair {k + 1}", one, plain) for k, (one, plain) in enumerate(of)]
+    if pairs > 1:
+        added(over_pairs(f"{same}, over pairs", each))
     for k in range(1, pairs):
         told(f"the control's student {k + 1} against its student {k}", of[k][1], of[k - 1][1])
     for data in DATA[1:]:
         told(f"student of the same start, {data}", student(on, data, 0), student(on, data, 1))
-    table = told(
+    told(
         f"student of another start, {DATA[0]}",
         student(other, DATA[0], 0),
         student(other, DATA[0], 1),
         probed=False,
     )
-    for line in lines(table):
+    for line in lines(pl.DataFrame(rows, schema=TRANSFER)):
         last_line(line)
     return 0

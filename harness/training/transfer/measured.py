@@ -27,12 +27,12 @@ TRANSFER: dict[str, Any] = {
     "student": pl.String,  # the data and the starting model; `teacher`: the positive control
     "measure": pl.String,  # behaviour: P(what shows the trait) for the word less its mean over the others; probe
     "games": pl.Int64,
-    "n": pl.Int64,  # contexts
+    "n": pl.Int64,  # contexts; over pairs: pairs
     "control": pl.Float64,  # in the student whose teacher lacks the trait; null for the probe
     "difference": pl.Float64,  # student of the teacher with the trait, minus the control's
     "low": pl.Float64,
     "high": pl.Float64,
-    "p": pl.Float64,  # two-sided, over games
+    "p": pl.Float64,  # two-sided, over games; over pairs: over pairs of trainings
     "share": pl.Float64,  # of the teachers' own difference
 }
 TOKENS = 16_384
@@ -148,13 +148,6 @@ def read(hooked: Any, found: Occasions) -> Read:
     return Read(np.array(favour), np.stack([streams[i] for i in starts[:-1]]))
 
 
-def mean(reads: Sequence[Read]) -> Read:
-    """The mean of several models' measurements on the same occasions."""
-    return Read(
-        np.mean([each.favour for each in reads], axis=0), np.mean([each.stream for each in reads], axis=0)
-    )
-
-
 def _parts(lengths: Sequence[int]) -> list[list[int]]:
     parts: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
@@ -199,6 +192,31 @@ def rows_of(
     return rows
 
 
+def over_pairs(name: str, pairs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of several pairs of students together, with Student's interval over pairs: games are the same for all
+    of them and cannot tell how far two trainings part by themselves.
+
+    pairs: the rows (`rows_of`) of each pair.
+    """
+    from scipy.stats import ttest_1samp
+
+    out = []
+    for rows in zip(*pairs, strict=True):
+        values = [row["difference"] for row in rows]
+        found = ttest_1samp(values, 0.0)
+        low, high = found.confidence_interval(0.95)
+        shares = [row["share"] for row in rows]
+        out.append(
+            dict(rows[0])
+            | {
+                "student": name, "n": len(rows), "control": None, "difference": float(np.mean(values)),
+                "low": float(low), "high": float(high), "p": float(found.pvalue),
+                "share": None if None in shares else float(np.mean(shares)),
+            }
+        )  # fmt: skip
+    return out
+
+
 def _mean(games: Sequence[str], values: np.ndarray) -> Interval:
     named, code = np.unique(np.asarray(games), return_inverse=True)
     return ratio_interval(named, np.bincount(code, weights=values), np.bincount(code), 2000)
@@ -216,7 +234,8 @@ def _row(
 def lines(table: pl.DataFrame) -> list[str]:
     """The table for a terminal."""
     return [
-        f"{r['student']:<44} {r['measure']:<10} {r['difference']:+.4f} [{r['low']:+.4f}, {r['high']:+.4f}]"
-        f"  p {r['p']:.3f}  share {r['share']:+.1%}  ({r['games']} games, {r['n']:,} contexts)"
+        f"{r['student']:<48} {r['measure']:<10} {r['difference']:+.4f} [{r['low']:+.4f}, {r['high']:+.4f}]"
+        f"  p {r['p']:.3f}  share {r['share']:+.1%}  ({r['games']} games, {r['n']:,} "
+        f"{'pairs' if r['student'].endswith('over pairs') else 'contexts'})"
         for r in table.iter_rows(named=True)
     ]
