@@ -31,7 +31,7 @@ real-models: setup ## build folders of real pretrained models for the tests, onc
 	@$(BIN)/python .ci/real_models.py $(ARGS)
 
 test-real-models: real-models ## run the tests of real pretrained models
-	$(BIN)/python -m pytest tests/harness/test_real_models.py
+	$(BIN)/python -m pytest tests/harness/test_real_models.py tests/harness/language
 
 peers: setup ## build environments with nnsight, TransformerLens, Inspect and Scout, once (ARGS="readers inspect"; 800 MB)
 	@$(BIN)/python .ci/peers.py $(ARGS)

@@ -61,6 +61,7 @@ SITES = (
     "speech_mean",
     "reasoning_mean",
     "mention",
+    "mention_told",
     "option",
     "role_line",
     "belief_mention",
@@ -77,7 +78,7 @@ def no_site(name: str) -> str:
     """The error text for a site that does not exist: the nearest name, and all names."""
     near = difflib.get_close_matches(name, SITES, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? There are" if near else "there are"
-    return f"no site is called {name!r}; {hint}: {', '.join(SITES)}, mention:SEAT, option:SEAT"
+    return f"no site is called {name!r}; {hint}: {', '.join(SITES)}, mention:SEAT, mention_told:SEAT, option:SEAT"
 
 
 def token_hash(ids: Sequence[int] | NDArray[np.integer]) -> str:

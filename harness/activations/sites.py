@@ -5,7 +5,10 @@ output_last     the last token of the answer (the line break or end token exclud
 output_mean     the mean over the answer's tokens
 speech_last, speech_mean    the same, of the words said aloud (a chat model's notes around them left out)
 reasoning_mean  the mean over the decision's thinking and private notes
-mention         for each other seat, the last token of its name where the prompt mentions it last; mention:3 for one
+mention         for each other seat, the last token of its name where the prompt mentions it last; mention:3 for one.
+                Of a name of several tokens the last has read the whole name; `Run.mention_tokens` tells which token
+                each row was read at.
+mention_told    the same, where the moderator mentions it last: mentions in players' words are left out
 option          for each other seat among the options of a choice, the last token of its name where the question of
                 that choice shows it; option:3 for one. Where no line follows the question, `mention` reads the same
                 token.
@@ -19,18 +22,21 @@ tokens:SPAN     every token by itself, of output, speech, reasoning, role_line, 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from games.records import Decision, Record, Span
-from harness.activations.format import SITES, no_site
+from harness.activations.format import SITES, no_site, split_site
 from harness.activations.items import CaptureItem, Site
 from harness.errors import ConfigurationError
 from harness.extensions import load_extensions
 
-BOUND = ("mention", "option")
+BOUND = ("mention", "mention_told", "option")
 """Sites with one row per subject seat: `mention:3` reads seat 3's."""
+SPOKEN = ("speech", "last_words", "whisper")
+"""Kinds of events whose lines quote a player."""
 
 
 class DecisionContext(msgspec.Struct, frozen=True):
@@ -157,11 +163,27 @@ def sites_of(view: DecisionContext, sites: Sequence[str]) -> Iterator[tuple[str,
     named = [s for s in view.spans if s.kind == "mention" and s.end <= n_prompt]
     shown = [s for s in named if stretches["question"] and s.start >= stretches["question"][0]]
     shown = [s for s in shown if s.seat in decision.options and s.start >= view.own]
-    for site, spans in (("mention", named), ("option", shown)):
+    told: list[Span] = []
+    if any(split_site(site)[0] == "mention_told" for site in sites):
+        said = quoted(view.spans)
+        told = [s for s in named if s.start not in said]
+    for site, spans in (("mention", named), ("mention_told", told), ("option", shown)):
         last = {s.seat: s.end - 1 for s in spans}
         for seat in sorted(seat for seat in last if seat is not None and seat != decision.seat):
             if site in sites or f"{site}:{seat}" in sites:
                 yield f"{site}:{seat}", (seat, (last[seat],))
+
+
+def quoted(spans: Sequence[Span]) -> set[int]:
+    """The first tokens of the mentions that stand in players' words. The speaker's name in front is the moderator's."""
+    named = sorted((s for s in spans if s.kind == "mention"), key=lambda s: s.start)
+    starts, found = [s.start for s in named], set()
+    for line in (s for s in spans if s.kind in SPOKEN):
+        inside = named[bisect_left(starts, line.start) : bisect_left(starts, line.end)]
+        if inside and inside[0].seat == line.seat:
+            inside = inside[1:]
+        found |= {s.start for s in inside}
+    return found
 
 
 def _inside(spans: Iterator[Span] | Sequence[Span]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Unpack
 
+from harness.activations.sites import BOUND
 from harness.activations.store import open_activations
 from harness.activations.vocabulary import write_vocabulary
 from harness.activations.writer import remove_unfinished
@@ -51,7 +52,7 @@ def capture_run(
             else:
                 done = capture_share(run.path, job, 0, 1, say)
             _tell(run, job, done, say)
-            if any(site.startswith("tokens:") for site in job.sites):
+            if any(site.partition(":")[0] in (*BOUND, "tokens") for site in job.sites):
                 _write_vocabulary(run, job)
             if not job.untrained:
                 _write_names(run, job)

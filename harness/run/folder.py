@@ -189,6 +189,12 @@ class Run:
             raise ActivationsDamaged(f"{store.path} is damaged: {what}")
         return store
 
+    def mention_tokens(self, name: str = "activations") -> pl.DataFrame:
+        """Token, tokens of the name, and whether in a player's words, of each row of a mention in the store `name`."""
+        from harness.activations.mentions import mention_tokens
+
+        return mention_tokens(self.logs(), self.activations(name))
+
     def store_faults(self, store: Activations) -> Iterator[str]:
         """In words, why a store was not captured on this run or has changed since."""
         written, models = self.manifest.stores.get(store.path.name), set(self.manifest.models.values())

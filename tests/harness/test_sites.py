@@ -99,3 +99,24 @@ def test_options_are_the_names_that_a_choice_shows_and_no_earlier_mention():
     (one,) = game_items("g", [ballot], "m@1", ["option:1"])
     assert one.sites == {"option:1": (1, (5,))}
     assert not list(game_items("g", LOG, "m@1", ["option"]))  # no choice among players
+
+
+def test_mentions_in_players_words_are_told_apart_from_the_moderators():
+    trace = Trace(
+        "m@1", tuple(range(20)), (30,), "x", None,
+        (
+            Span("night", 0, 3, None), Span("mention", 1, 2, 1), Span("speech", 3, 12, 0), Span("mention", 3, 5, 0),
+            Span("mention", 7, 9, 1), Span("mention", 10, 11, 0), Span("ballot", 12, 16, 4), Span("mention", 13, 14, 4),
+        ),
+    )  # fmt: skip
+    (item,) = game_items(
+        "g",
+        [Decision(seq=1, seat=2, kind="speech", action=Action(), trace=trace)],
+        "m@1",
+        ["mention", "mention_told"],
+    )
+    told = {name: at for name, (_, (at,)) in item.sites.items()}
+    assert told == {
+        "mention:0": 10, "mention:1": 8, "mention:4": 13,
+        "mention_told:0": 4, "mention_told:1": 1, "mention_told:4": 13,
+    }  # fmt: skip
