@@ -175,7 +175,8 @@ class Features:
                 self.rows[seat, self.column[name]] += 1
 
     def _clear(self, *names: str) -> None:
-        self.rows[:, [self.column[name] for name in names]] = 0
+        for name in names:
+            self.rows[:, self.column[name]] = 0
 
     def _know(self, seat: int, what: str) -> None:
         """Note a role, faction or species that was told for certain."""
