@@ -1,6 +1,6 @@
 """What a tournament costs on top of what it consists of: scripted players, and an engine.
 
-    .venv/bin/python tests/benchmarks/bench_tournament.py [--games 2000] [--model small] [--model-games 600] ...
+    .venv/bin/python tests/benchmarks/bench_tournament.py [--games 2000] [--game avalon] [--model-games 600] ...
 
 Scripted players: games a second of processor time, of the plain loop without a log on one core, of one runner with its
 journal, and of a whole tournament on Ray (the driver and all runners together), without and with its tables.
@@ -30,7 +30,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from agents.backends.base import Prompt, Sampling
 from agents.backends.vllm.settings import EngineSettings, engine_env
-from games.play import Answer, observe, play
+from games.play import Answer, play
+from games.seat_view.views import Seen
 from harness.config.files import parse_config
 from harness.config.models import model_names, used_backends
 from harness.config.sections import Config
@@ -45,16 +46,19 @@ from harness.run.journal import End
 from harness.schedule.tournament import Schedule
 from tests.benchmarks.engine_alone import Alone, Fed, prompts_of, random_model
 
+CASTS = {
+    "werewolf": {"loud": 3, "random": 4},
+    "avalon": {"truthful": 1, "deep": 1, "reckless": 1, "hinting": 1, "hiding": 1},
+}
+"""Scripted players of each game, and their seats."""
 
-def configuration(games: int, **more: Any) -> Config:
-    scripted = {
-        "loud": {"kind": "scripted", "policy": "loud"},
-        "random": {"kind": "scripted", "policy": "random"},
-    }
+
+def configuration(games: int, game: str = "werewolf", **more: Any) -> Config:
     plain = {
         "run": {"games": games, "seed": 3},
-        "agents": scripted,
-        "roster": {"mix": {"loud": 3, "random": 4}},
+        "game": {"name": game},
+        "agents": {policy: {"kind": "scripted", "policy": policy} for policy in CASTS[game]},
+        "roster": {"mix": CASTS[game]},
     }
     return parse_config(plain | more)
 
@@ -73,15 +77,15 @@ async def plain_loop(config: Config) -> None:
     game, rules = schedule.cells[0].rules()
     players = {name: make_agent(name, config, {}) for name in config.agents}
     for planned in schedule:
-        records = []
+        views = Seen(game, rules, len(planned.agents))
         steps = play(game, rules, planned.seed)
         step = next(steps)
         while step.requests:
-            records.extend(step.new)
+            views.add(step.new)
             answers = []
             for request in step.requests:
                 name = planned.agents[request.seat]
-                seen = observe(game, planned.game_id, rules, planned.seed, records, request)
+                seen = views.observation(planned.game_id, planned.seed, request)
                 answers.append(Answer(await players[name].act(seen), name))
             step = steps.send(answers)
 
@@ -95,10 +99,10 @@ async def one_runner(config: Config, folder: Path) -> None:
     await runner.close()
 
 
-def scripted(games: int, folder: Path) -> None:
+def scripted(games: int, folder: Path, game: str) -> None:
     """Games a second of processor time: the plain loop, a runner, a tournament on Ray."""
-    config = configuration(games)
-    asyncio.run(plain_loop(configuration(50)))  # what the first games import and build is nobody's cost
+    config = configuration(games, game)
+    asyncio.run(plain_loop(configuration(20, game)))  # what the first games import and build is nobody's cost
     began = time.process_time()
     asyncio.run(plain_loop(config))
     plain = games / (time.process_time() - began)
@@ -250,6 +254,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--games", type=int, default=2000, help="scripted games; 0 leaves this part out")
+    parser.add_argument("--game", default="werewolf", choices=CASTS, help="of the scripted players")
     parser.add_argument("--model", default="small")
     parser.add_argument("--model-games", type=int, default=600, help="games of the model; 0 leaves them out")
     parser.add_argument("--in-flight", type=int, default=128)
@@ -260,7 +265,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if args.games:
-            scripted(args.games, Path(name))
+            scripted(args.games, Path(name), args.game)
         if args.model_games:
             engine(args, Path(name))
 
