@@ -35,8 +35,8 @@ ACTS: dict[str, Any] = {
     "faction": pl.String,
     "day": pl.Int16,
     "agent": pl.String,
-    "act": pl.String,  # in one word, with the subject's relation: accuse:other, claim_role:seer
-    "kind": pl.String,
+    "act": pl.String,  # with the subject's relation: accuse:other, claim_role:seer+report_inspection:other
+    "kind": pl.String,  # of the first act
     "lie": pl.Boolean,  # false, and the speaker knows
     "truthful": pl.Boolean,  # it contains nothing that the speaker knows to be false
     "chosen": pl.Float64,  # 1 for the act said; a model's probability within the menu where available
@@ -51,7 +51,7 @@ ACTS: dict[str, Any] = {
 
 
 class Option(msgspec.Struct, frozen=True):
-    """One act of a menu."""
+    """One act of a menu, or two that make one claim."""
 
     name: str
     acts: tuple[SpeechAct, ...]
@@ -63,8 +63,9 @@ def menu(
     """The menu of a speech: silence, accusations and defences, claims, a report; at most `most` acts.
 
     Accusations are of the two players that the seat suspects most and of a partner, defences of a partner and of the
-    one that it suspects least; claims are of the seer, its own role and a villager; the report names a werewolf.
-    Other games use the subset that they have, with `vouch` for a defence.
+    one that it suspects least; claims are of the seer with a report that names a werewolf, which is how the seer is
+    claimed, and of the seer, its own role and a villager without one; last the report alone. Other games use the subset
+    that they have, with `vouch` for a defence.
     """
     seats, sought, known = replay.seats, replay.game.belief_targets[0].roles, replay.game.speech_acts
     me, hidden = seats[decision.seat], {seat.faction for seat in seats if seat.role in sought}
@@ -76,11 +77,18 @@ def menu(
     found += [Option(f"accuse:{i}", (SpeechAct("accuse", i),)) for i in [*others[:2], *partners[:1]]]
     found += [Option(f"{shield}:{i}", (SpeechAct(shield, i),)) for i in [*partners[:1], *others[-1:]]]
     dealt = {fact.role for fact in seats}
+    report = None
+    if others and "report_inspection" in known:
+        report = SpeechAct("report_inspection", others[0], sought[0])
+        if "seer" in dealt:
+            found.append(
+                Option(f"claim_role:seer+report:{others[0]}", (SpeechAct("claim_role", None, "seer"), report))
+            )
     for role in dict.fromkeys(("seer", me.role, "villager")):
         if role in dealt and role not in sought:
             found.append(Option(f"claim_role:{role}", (SpeechAct("claim_role", None, role),)))
-    if others and "report_inspection" in known:
-        found.append(Option(f"report:{others[0]}", (SpeechAct("report_inspection", others[0], sought[0]),)))
+    if report is not None:
+        found.append(Option(f"report:{others[0]}", (report,)))
     return list({option.name: option for option in found}.values())[:most]
 
 
@@ -134,29 +142,35 @@ def _labels(replay: Replay, decision: Decision, option: Option) -> tuple[bool, b
 
 
 def _said(decision: Decision, options: Sequence[Option]) -> str | None:
-    """The act said: the decision's first act that is in the menu; silence where it had no typed act."""
-    if not decision.action.acts:
+    """What was said: of what the menu holds and the decision said, the most acts, and of these the first one said;
+    silence where it had no typed act."""
+    acts = decision.action.acts
+    if not acts:
         return SILENT
-    known = {option.acts[0]: option.name for option in options if option.acts}
-    return next((known[act] for act in decision.action.acts if act in known), None)
+    said = [option for option in options if option.acts and set(option.acts) <= set(acts)]
+    if not said:
+        return None
+    return min(said, key=lambda option: (-len(option.acts), acts.index(option.acts[0]))).name
 
 
 def _relation(replay: Replay, decision: Decision, option: Option) -> str:
     """The act with its subject by relation, never by name or seat: `accuse:partner`, `claim_role:seer`."""
-    if not option.acts:
-        return SILENT
-    act, seats = option.acts[0], replay.seats
-    if act.subject is None:
-        return f"{act.kind}:{'own' if act.role == seats[decision.seat].role else act.role}"
+    seats = replay.seats
     hidden = {seat.faction for seat in seats if seat.role in replay.game.belief_targets[0].roles}
-    partner = seats[act.subject].faction == seats[decision.seat].faction in hidden
-    return f"{act.kind}:{'partner' if partner else 'other'}"
+
+    def related(act: SpeechAct) -> str:
+        if act.subject is None:
+            return f"{act.kind}:{'own' if act.role == seats[decision.seat].role else act.role}"
+        partner = seats[act.subject].faction == seats[decision.seat].faction in hidden
+        return f"{act.kind}:{'partner' if partner else 'other'}"
+
+    return "+".join(map(related, option.acts)) or SILENT
 
 
 def _public(heard: Sequence[Record], option: Option, day: int) -> dict[str, float]:
     events = [r for r in heard if isinstance(r, Event) and r.audience is None]
-    subject = option.acts[0].subject if option.acts else None
-    role = option.acts[0].role if option.acts else None
+    subject = next((act.subject for act in option.acts if act.subject is not None), None)
+    role = next((act.role for act in option.acts if act.kind == "claim_role"), None)
     said = [a for e in events for a in e.acts]
     return {
         "accused": float(sum(a.kind == "accuse" and a.subject == subject is not None for a in said)),

@@ -66,10 +66,11 @@ def test_scripted_characters_act_by_habit_and_a_maximiser_does_not(acts: pl.Data
 
 
 def test_menus_hold_lies_truths_and_silence_by_relation_and_never_by_name(acts: pl.DataFrame) -> None:
-    assert {"silent", "accuse:other", "accuse:partner", "claim_role:seer"} <= set(acts["act"])
+    claim = "claim_role:seer+report_inspection:other"
+    assert {"silent", "accuse:other", "accuse:partner", "claim_role:seer", claim} <= set(acts["act"])
     lies = dict(acts.group_by("act").agg(pl.col("lie").all()).iter_rows())
     assert (
-        lies["accuse:other"] and lies["claim_role:seer"]
+        lies["accuse:other"] and lies["claim_role:seer"] and lies[claim]
     )  # a werewolf knows who is none, and that it is no seer
     assert not lies["silent"] and not lies["accuse:partner"]
     assert acts.filter(pl.col("lie") & pl.col("truthful")).is_empty()
