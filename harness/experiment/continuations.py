@@ -30,6 +30,7 @@ from harness.branch.changes import Change, Choose, Say, fork_of, locate, prefix
 from harness.branch.plan import emitted
 from harness.experiment.moments import Moment
 from harness.play.factory import make_agent
+from harness.play.runner import slow_agents
 from harness.replay.replay import Replay
 from harness.run.folder import Run
 from harness.schedule.branched import continuation_seed, schedule_of
@@ -92,7 +93,9 @@ class Futures:
         replay = Replay(self.run, moment.game_id)
         point = locate(replay, moment.seq)
         cell = self.run.manifest.cells.index(self.run.cell(moment.game_id))
-        agents = [self._agent(cell, name) for name in self._seated[moment.game_id]]
+        seated, slow = self._seated[moment.game_id], slow_agents(self.configs[cell])
+        agents = [self._agent(cell, name) for name in seated]
+        waiting = {seat for seat, name in enumerate(seated) if name in slow}
         room = asyncio.Semaphore(AT_ONCE)
 
         async def one(label: Any, begun: Sequence[Record], game: Any, k: int) -> tuple[Any, Future]:
@@ -100,7 +103,7 @@ class Futures:
                 seed = continuation_seed(replay.seed, moment.seq, k)
                 name = f"{moment.game_id}/{moment.seq}/{label}/{k}"
                 return (label, k), await self._one(
-                    replay, game, name, seed, list(begun), agents, moment, point.end
+                    replay, game, name, seed, list(begun), agents, waiting, moment, point.end
                 )
 
         tasks = []
@@ -145,9 +148,12 @@ class Futures:
         seed: int,
         records: list[Record],
         agents: Sequence[Any],
+        waiting: set[int],
         moment: Moment,
         end: int,
     ) -> Future:
+        """waiting: the seats whose players may wait for I/O; the others are asked one after the other, which costs no
+        turn of the event loop."""
         steps = play(game, replay.config, seed, replayed=tuple(records))
         seen = Seen(game, replay.config, len(agents))
         seen.add(records)
@@ -158,7 +164,10 @@ class Futures:
                 records.extend(step.new)
                 seen.add(step.new)
                 asked = [agents[r.seat].act(seen.observation(name, seed, r)) for r in step.requests]
-                replies = await asyncio.gather(*asked)
+                if waiting.isdisjoint(r.seat for r in step.requests):
+                    replies = [await act for act in asked]
+                else:
+                    replies = await asyncio.gather(*asked)
                 answers = [Answer(reply) for reply in replies]
         except StopIteration as stop:
             return _future(game, replay.config, records, stop.value, moment, end)
