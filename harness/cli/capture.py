@@ -108,6 +108,7 @@ def diff(
     null: Path | None = None,
     layer: Annotated[tuple[str, ...], Parameter(name="--layer", negative="")] = (),
     games: int | None = None,
+    backend: str | None = None,
     device: str = "auto",
     quiet: Flag = False,
 ) -> int:
@@ -132,6 +133,8 @@ def diff(
         As for `capture`; by default the embeddings and every block.
     games
         At most this many games.
+    backend
+        Whose contexts, where the run has several models.
     device
         cpu, cuda, or auto.
     quiet
@@ -145,7 +148,9 @@ def diff(
     layers = tuple(layer) or ("all",)
     parts = tuple(part) or ("words", "carried")
     say = progress_of(quiet, False).say
-    out = diff_models(run, b, a, layers=layers, parts=parts, null=null, games=games, device=device, say=say)
+    out = diff_models(
+        run, b, a, layers=layers, parts=parts, null=null, games=games, backend=backend, device=device, say=say
+    )
     if against:
         from analysis.change.acts import acts_of
         from harness.atomic import replacing

@@ -76,6 +76,7 @@ def diff_models(
     parts: Sequence[str] = ("words", "carried"),
     null: str | Path | None = None,
     games: int | None = None,
+    backend: str | None = None,
     batch_tokens: int | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -85,16 +86,17 @@ def diff_models(
 
     a, b: model folders, or adapters in PEFT's format. layers: as `wolfscope capture` takes them. parts: of `PARTS`;
     words are always compared. null: a model that differs from `a` by its seed alone, for the null of the features
-    (None: `a` itself). games: at most this many. batch_tokens: of a forward pass; by default as many as keep the
-    probabilities of all words under 1 GB, at most 4,096. Raises ConfigurationError where the two models differ in
-    vocabulary, depth or width, or for an unknown part; ModelFilesError, RunFolderError, StorageError.
+    (None: `a` itself). games: at most this many. backend: whose contexts, where the run has several models (None: that
+    of `activations.backend`). batch_tokens: of a forward pass; by default as many as keep the probabilities of all
+    words under 1 GB, at most 4,096. Raises ConfigurationError where the two models differ in vocabulary, depth or
+    width, or for an unknown part or backend; ModelFilesError, RunFolderError, StorageError.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise ConfigurationError(f"no part is called {unknown[0]!r}; there are: {', '.join(PARTS)}")
     run = load_run(path)
     config = parse_config(run.manifest.config, "manifest.json")
-    backend = chosen_backend(config, config.activations.backend)
+    backend = chosen_backend(config, backend or config.activations.backend)
     first = model_folder(config.backends[backend]) if a is None else a
     pair = [load_model(folder, device) for folder in (first, b)]
     check_comparable(*pair)

@@ -153,6 +153,8 @@ def test_an_adapter_that_would_change_nothing_is_refused(
 def test_a_part_that_there_is_not_is_refused(run: Path) -> None:
     with pytest.raises(ConfigurationError, match="no part is called 'thoughts'"):
         diff_models(run, "small", device="cpu", parts=("thoughts",))
+    with pytest.raises(ConfigurationError, match="'nobody' is not one of them"):
+        diff_models(run, "small", device="cpu", backend="nobody")
 
 
 def planted(new: bool, n_rows: int = 6000, d_model: int = 24) -> torch.Tensor:
