@@ -53,12 +53,12 @@ CASTS = {
 """Scripted players of each game, and their seats."""
 
 
-def configuration(games: int, game: str = "werewolf", **more: Any) -> Config:
+def configuration(games: int, of: str = "werewolf", **more: Any) -> Config:
     plain = {
         "run": {"games": games, "seed": 3},
-        "game": {"name": game},
-        "agents": {policy: {"kind": "scripted", "policy": policy} for policy in CASTS[game]},
-        "roster": {"mix": CASTS[game]},
+        "game": {"name": of},
+        "agents": {policy: {"kind": "scripted", "policy": policy} for policy in CASTS[of]},
+        "roster": {"mix": CASTS[of]},
     }
     return parse_config(plain | more)
 
