@@ -268,7 +268,8 @@ def test_a_branch_puts_words_into_its_mouth_or_steers_it(
 ) -> None:
     if played.case != "SmolLM2":
         return
-    branch_here(monkeypatch, defaultdict(lambda: played.backend))  # steered arms have backends of their own
+    backends = defaultdict(lambda: played.backend, model=played.backend)  # steered arms have their own
+    branch_here(monkeypatch, backends)
     speech = next(d for d in played.own() if d.kind == "speech")
     made = load_run(branch(played.run.path, "0", speech.seq, Prefix("I am"), 1, tmp_path / "prefix"))
     logs = {made.cell(g).factors["arm"]: made.records(g) for g in made.game_ids}

@@ -98,8 +98,6 @@ def test_vllms_own_server_is_played_by_token_ids_and_by_messages(tmp_path: Path)
     for d in own:
         assert d.trace is not None
         assert bool(d.trace.output_ids) == (d.agent == "chat"), "messages come without token ids"
-    sources = dict(run.beliefs.collect().group_by("agent", maintain_order=True).agg("source").iter_rows())
-    assert set(sources["chat"]) == {"stated"}
-    assert set(sources["messages"]) <= {"stated_words", "failed"}, (
-        "asked in words; a small model may not answer"
-    )
+    sources = dict(run.beliefs.collect().group_by("viewer", maintain_order=True).agg("source").iter_rows())
+    assert set(sources[0]) == {"stated"}
+    assert set(sources[1]) <= {"stated_words", "failed"}, "asked in words; a small model may not answer"
