@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -268,8 +267,8 @@ def test_a_branch_puts_words_into_its_mouth_or_steers_it(
 ) -> None:
     if played.case != "SmolLM2":
         return
-    backends = defaultdict(lambda: played.backend, model=played.backend)  # steered arms have their own
-    branch_here(monkeypatch, backends)
+    ends = ("", "+steered", "+unsteered")  # a steered branch plays on backends of its own names
+    branch_here(monkeypatch, {f"model{a}{b}": played.backend for a in ends for b in ends})
     speech = next(d for d in played.own() if d.kind == "speech")
     made = load_run(branch(played.run.path, "0", speech.seq, Prefix("I am"), 1, tmp_path / "prefix"))
     logs = {made.cell(g).factors["arm"]: made.records(g) for g in made.game_ids}
