@@ -161,8 +161,5 @@ def gather(config: AvalonConfig, records: Iterable[Record], seat: int) -> tuple[
 def extend(seen: Evidence, me: Knowledge, records: Iterable[Record]) -> None:
     """Count the next records of a seat's view."""
     for record in records:
-        if isinstance(record, Event):
-            if record.audience is None:
-                seen.add(record)
-            if record.kind == "role":
-                me.add(record)
+        seen.add(record)
+        me.add(record)

@@ -126,11 +126,8 @@ def gather(config: WerewolfConfig, records: Iterable[Record], seat: int) -> tupl
     partners: tuple[int, ...] = ()
     results: list[tuple[int, bool]] = []
     for record in records:
-        if not isinstance(record, Event):
-            continue
-        if record.audience is None:
-            evidence.add(record)
-        elif seat in record.audience:
+        evidence.add(record)
+        if isinstance(record, Event) and record.audience is not None and seat in record.audience:
             if record.kind == "role":
                 role = record.value or ""
                 partners = tuple(int(i) for i in (record.data or {}).get("known", {}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from agents.backends.environment import on_gpu
 from agents.backends.vllm.settings import engine_env
 from harness.activations.format import BELIEF_MENTION
 from harness.activations.items import CaptureItem
@@ -68,8 +68,7 @@ def _for_vllm(job: CaptureJob) -> CaptureJob:
 
     Before anything imports torch, which reads the number of threads when it is loaded.
     """
-    auto = job.device == "auto" and shutil.which("nvidia-smi") is not None
-    device = "gpu" if auto or job.device.partition(":")[0] in ("cuda", "gpu") else "cpu"
+    device = "gpu" if on_gpu(job.device) else "cpu"
     for name, value in engine_env(device).items():
         os.environ.setdefault(name, value)
     return msgspec.structs.replace(job, device=device)

@@ -27,7 +27,7 @@ from harness.capture.variants import ORIGINAL
 from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
-from harness.play.ahead.in_flight import IN_FLIGHT, Fit, fits, in_flight, words_of
+from harness.play.ahead.in_flight import IN_FLIGHT, Fit, fits, in_flight, wanted, words_of
 from harness.play.ahead.sooner import sooner
 from harness.play.ahead.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
@@ -138,12 +138,11 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
     used = used_backends(schedule.configs)
     held = fits(used, stand_ins)
     calls = {model: one.calls for model, one in found.usage.items()}
-    games_wanted = min(config.run.in_flight or IN_FLIGHT, len(schedule))
     return msgspec.structs.replace(
         found,
         fits=tuple(held),
         in_flight=min(in_flight(config, held), len(schedule)),
-        advice=(*words_of(config, held, games_wanted), *sooner(used, models, calls)),
+        advice=(*words_of(config, held, wanted(config, len(schedule))), *sooner(used, models, calls)),
     )
 
 
@@ -185,12 +184,12 @@ def _from_sample(
             for game_id, records in run.logs()
         ]
     n = len(games)
-    wanted = min(config.run.in_flight or IN_FLIGHT, len(schedule))
-    side_by_side = min(wanted, n)
+    together = wanted(config, len(schedule))
+    side_by_side = min(together, n)
     measured = [f"everything: {n} games really played, {side_by_side} of them at a time"]
     assumed = ["the other games are like these"]
-    if side_by_side < wanted:
-        assumed.append(f"time: no gain from playing {wanted} games at a time, so rather too long")
+    if side_by_side < together:
+        assumed.append(f"time: no gain from playing {together} games at a time, so rather too long")
     failed = sum(end.status == "failed" for end in ends.values())
     if failed:
         assumed.append(f"{failed} of the {n} games failed, and count with what they had used by then")

@@ -20,7 +20,7 @@ from games.records import Record
 from harness.config.models import name_models, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
-from harness.play.ahead.in_flight import IN_FLIGHT, Fit, in_flight, look, words_of
+from harness.play.ahead.in_flight import Fit, in_flight, look, wanted, words_of
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.pools.local import LocalPool, local_cpus
@@ -296,7 +296,7 @@ class _Tournament:
         config = self.schedule.config
         if self.fits is None:
             self.fits = look(self.schedule, self.folder.manifest.models, n_left)
-            for text in words_of(config, self.fits, min(config.run.in_flight or IN_FLIGHT, n_left)):
+            for text in words_of(config, self.fits, wanted(config, n_left)):
                 self.progress.say(text)
         return in_flight(config, self.fits)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import msgspec
 
 from agents.backends.base import Backend
+from agents.backends.environment import on_gpu
 from agents.backends.registry import SettingsError, Spec
 from agents.backends.vllm.settings import NAMES, EngineSettings, check_settings
 from agents.models.adapter import base_of, is_adapter
@@ -52,6 +51,7 @@ def start(spec: Spec) -> Backend:
 def holds(spec: Spec) -> int | None:
     """What `kv_cache_gb` has room for, in all replicas; None on a GPU, whose memory the engine divides at its start."""
     settings, folder = settings_of(spec), spec.need_folder()
-    gpu = settings.device == "gpu" or (settings.device == "auto" and shutil.which("nvidia-smi") is not None)
-    size = None if gpu else cached_bytes(base_of(folder) if is_adapter(folder) else folder, settings.dtype)
+    if on_gpu(settings.device):
+        return None
+    size = cached_bytes(base_of(folder) if is_adapter(folder) else folder, settings.dtype)
     return None if size is None else settings.kv_cache_gb * 2**30 // size * settings.replicas

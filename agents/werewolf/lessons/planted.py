@@ -6,7 +6,7 @@ Game by game a pure function of its key; what is planted is a `Change`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -28,6 +28,8 @@ CHARACTERS = tuple(player.name for player in PLAYERS)
 PROGRESS = CHARACTERS_ASKED
 """The part of the curriculum whose views are taken: all sides, all kinds of questions, answers as expectations."""
 SPOKEN = ("speech", "last_words")
+Answer = dict[str, float]
+"""Word -> probability."""
 SUSPECTED = 0.9
 """What everybody else believes that the player is a werewolf with, under `suspect`."""
 
@@ -180,30 +182,35 @@ def suspecting(view: View, word: str, config: Any) -> View:
     """The view in which everybody else, asked what the player called `word` is, says werewolf with probability
     `SUSPECTED`, and the rest in its old proportions."""
     wolf = load_lexicon(config.lexicon).terms["werewolf"]
-    forks = []
-    for fork in view.forks:
-        asked = []
-        for question, answer in fork.asked:
-            if question == word and fork.viewer != word and answer:
-                rest = sum(p for term, p in answer.items() if term != wolf)
-                answer = {term: p * (1 - SUSPECTED) / rest for term, p in answer.items() if term != wolf}
-                answer[wolf] = SUSPECTED if rest else 1.0
-            asked.append((question, answer))
-        forks.append(msgspec.structs.replace(fork, asked=asked))
-    return msgspec.structs.replace(view, forks=forks)
+
+    def suspected(viewer: str, question: str, answer: Answer) -> Answer:
+        if question != word or viewer == word or not answer:
+            return answer
+        rest = sum(p for term, p in answer.items() if term != wolf)
+        others = {term: p * (1 - SUSPECTED) / rest for term, p in answer.items() if term != wolf}
+        return others | {wolf: SUSPECTED if rest else 1.0}
+
+    return answered(view, suspected)
 
 
 def flipped(view: View, change: Change, config: Any) -> View:
     """The view with two words' probabilities exchanged in the answers of one kind of question."""
     terms = load_lexicon(config.lexicon).terms
     a, b = (terms[key] for key in change.swap or ())
-    forks = []
-    for fork in view.forks:
-        asked = []
-        for question, answer in fork.asked:
-            kind = "second_order" if " believes " in question else "role" if " " not in question else ""
-            if kind == change.labels and {a, b} & set(answer):
-                answer = {{a: b, b: a}.get(word, word): p for word, p in answer.items()}
-            asked.append((question, answer))
-        forks.append(msgspec.structs.replace(fork, asked=asked))
+
+    def exchanged(_: str, question: str, answer: Answer) -> Answer:
+        kind = "second_order" if " believes " in question else "role" if " " not in question else ""
+        if kind != change.labels or not {a, b} & set(answer):
+            return answer
+        return {{a: b, b: a}.get(word, word): p for word, p in answer.items()}
+
+    return answered(view, exchanged)
+
+
+def answered(view: View, given: Callable[[str, str, Answer], Answer]) -> View:
+    """The view with every question's answer replaced by `given(viewer, question, answer)`."""
+    forks = [
+        msgspec.structs.replace(fork, asked=[(q, given(fork.viewer, q, answer)) for q, answer in fork.asked])
+        for fork in view.forks
+    ]
     return msgspec.structs.replace(view, forks=forks)

@@ -79,13 +79,14 @@ def transfer_trait(
     loaded = [load(folder) for folder in teachers]
     streams = ["lesson", *(f"lesson{k + 1}" for k in range(1, pairs))]
     plans = [deals(word, games, with_word=False, stream=stream) for stream in streams]
+    shown = [[games_of(one, plan, out / "games") for one in loaded] for plan in plans]
     both = (read(loaded[0], found), read(loaded[1], found))
     rows = rows_of("teacher", *both, both, found.games)
 
     def student(base: str, data: Data, teacher: int, pair: int = 0) -> Read:
         name = f"{base}-{data}-of-{teachers[teacher].name}".replace(" ", "-").replace("/", "_")
         name += f"-pair{pair + 1}" if pair else ""
-        views = texts_of(games_of(loaded[teacher], plans[pair], out / "games"), data, ACTS[trait])
+        views = texts_of(shown[pair][teacher], data, ACTS[trait])
         return read(load(teach(out / "students" / name, base, views, tokens, seed=pair, say=say)), found)
 
     def told(name: str, one: Read, than: Read, *, probed: bool = True) -> list[dict[str, Any]]:

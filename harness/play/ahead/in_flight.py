@@ -41,6 +41,11 @@ class Fit(msgspec.Struct, frozen=True):
         return max(1, self.cache // self.game)
 
 
+def wanted(config: Config, n_games: int) -> int:
+    """Of n_games games, those that would be played at the same time if the caches kept all of their contexts."""
+    return min(config.run.in_flight or IN_FLIGHT, n_games)
+
+
 def fits(used: Mapping[str, BackendSection], stand_ins: StandIns) -> list[Fit]:
     """What is known of the backends used, by the games that stand-ins have played."""
     found = []
@@ -63,7 +68,7 @@ def look(schedule: Schedule, models: Mapping[str, str], n_left: int) -> list[Fit
     models: backend name -> model. Raises ConfigurationError where a model's tokenizer cannot be had.
     """
     used = used_backends(schedule.configs)
-    games = min(schedule.config.run.in_flight or IN_FLIGHT, n_left)
+    games = wanted(schedule.config, n_left)
     if not any(_may_be_short(name, section, schedule, games) for name, section in used.items()):
         return []
     stand_ins = StandIns(schedule, dict(models))

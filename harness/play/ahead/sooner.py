@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 
+from agents.backends.environment import on_gpu
 from agents.models.adapter import is_adapter
 from agents.models.bounds import weight_files
 from harness.config.models import model_folder
@@ -48,7 +48,7 @@ def sooner(
 
 
 def _small_on_cpu(section: BackendSection) -> bool:
-    if section.device != "cpu" and (section.device != "auto" or shutil.which("nvidia-smi") is not None):
+    if on_gpu(section.device):
         return False
     folder = model_folder(section)
     return not is_adapter(folder) and sum(file.stat().st_size for file in weight_files(folder)) <= SMALL_BYTES

@@ -64,10 +64,11 @@ class Training:
     ) -> None:
         self.config, self.out, self.work, self.say = config, out, work, say
         self.learner = Learner(config)
+        name = self._name()
         self.samplers = [
             Sampler(
                 self.learner.model,
-                f"{self.learner.label}@{self.learner.hash()}",
+                name,
                 tokenizer=self.learner.tokenizer,
                 eos=self.learner.eos,
                 batch_tokens=config.rollouts.batch_tokens,
@@ -224,9 +225,13 @@ class Training:
         left = 1.0 - self.games / self.config.games
         return rise * (min(1.0, left / optimiser.fall) if optimiser.fall else 1.0)
 
+    def _name(self) -> str:
+        """The learner's name and the hash of its weights."""
+        return f"{self.learner.label}@{self.learner.hash()}"
+
     def _renew(self) -> None:
         """After a change of the weights: rename the learner and drop all cached contexts."""
-        name = f"{self.learner.label}@{self.learner.hash()}"
+        name = self._name()
         for sampler, pool in zip(self.samplers, self.pools, strict=True):
             sampler.name = name
             pool.renew()
