@@ -198,9 +198,14 @@ def checkpoint_dtype(folder: Path) -> str:
     return "float32"
 
 
-def max_context(folder: Path) -> int:
-    """`max_position_embeddings` of the config (also in `text_config`); 2048 where it states none."""
-    config = read_config(folder)
+def max_context(folder: Path, at_most: int | None = None) -> int:
+    """`max_position_embeddings` of the config (also in `text_config`), 2048 where it states none; not more than
+    `at_most`, where a setting says less."""
+    stated = _stated_context(read_config(folder))
+    return min(at_most or stated, stated)
+
+
+def _stated_context(config: dict[str, Any]) -> int:
     nested = config.get("text_config")
     for source in (config, nested if isinstance(nested, dict) else {}):
         for key in ("max_position_embeddings", "n_positions", "max_seq_len"):

@@ -128,7 +128,7 @@ def start_server(
         import torch
 
         device = "gpu" if torch.cuda.is_available() else "cpu"
-    context = min(settings.max_context or max_context(folder), max_context(folder))
+    context = max_context(folder, settings.max_context)
     served = model_name(folder)
     port = port or _free_port()
     arguments = engine_arguments(settings, device, str(folder), checkpoint_dtype(folder), context)

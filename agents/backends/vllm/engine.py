@@ -72,7 +72,7 @@ class EngineActor(Restartable):
         from agents.backends.vllm.loop import EngineLoop
 
         folder = Path(model_dir)
-        self._context = min(settings.max_context or max_context(folder), max_context(folder))
+        self._context = max_context(folder, settings.max_context)
         self._folder = folder
         self._vocab = vocab_size(folder)
         self._tokenizer = load_tokenizer(folder)

@@ -111,7 +111,7 @@ def _may_be_short(name: str, section: BackendSection, schedule: Schedule, games:
     if not cache:
         return False
     folder = spec_of(name, section, keys=False).need_folder()
-    longest = min(section.settings.get("max_context") or max_context(folder), max_context(folder))
+    longest = max_context(folder, section.settings.get("max_context"))
     seats = max(cell.rules()[1].n_players for cell in schedule.cells)
     return cache < games * seats * longest
 

@@ -84,7 +84,7 @@ def prepare(
         "runs": [Path(path).name for path in config.data.runs],
         "where": config.data.where,
     }
-    most = min(config.train.max_context or max_context(folder), max_context(folder))
+    most = max_context(folder, config.train.max_context)
     whole = sum(lesson.n_learned for lesson in lessons)
     lessons = [one for one in (cut(lesson, most) for lesson in lessons) if one.n_learned]
     n_read, n_learned = sum(x.n_tokens for x in lessons), sum(x.n_learned for x in lessons)
