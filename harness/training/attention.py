@@ -17,7 +17,7 @@ from harness.training.batches import Batch
 
 NAME = "causal_blocks"
 """Its name in transformers (`attn_implementation`)."""
-BLOCK = 192
+BLOCK = 112
 """Queries per block: smaller blocks skip more masked scores, but need more calls."""
 
 
@@ -38,14 +38,61 @@ def attend(
     n = query.shape[2]
     n_blocks = max(1, round(n / BLOCK))
     size = -(-n // n_blocks)
-    out = []
-    for start in range(0, n, size):
-        end = min(start + size, n)
-        seen = key[:, :, :end].transpose(2, 3)
-        scores = query[:, :, start:end] @ seen * scaling + attention_mask[:, :, start:end, :end]
-        weights = torch.softmax(scores, -1, dtype=torch.float32).to(query.dtype)
-        out.append(weights @ value[:, :, :end])
-    return torch.cat(out, 2).transpose(1, 2).contiguous(), None
+    with torch.autocast(query.device.type, enabled=False):
+        out = in_blocks(query * scaling, key, value, attention_mask, size)
+    return out.transpose(1, 2).contiguous(), None
+
+
+@torch.compiler.disable  # it would compile anew for each number of blocks
+def in_blocks(*args: Any) -> torch.Tensor:
+    """`CausalBlocks` applied."""
+    out: torch.Tensor = CausalBlocks.apply(*args)
+    return out
+
+
+class CausalBlocks(torch.autograd.Function):
+    """Attention in blocks of queries, with a backward pass that adds each block's part of the gradients in place.
+
+    Left to autograd, each block's part would be a tensor of its own for all keys, and the scores would be written
+    five times instead of three (`make bench-training`).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, size: int
+    ) -> torch.Tensor:
+        """`(n_rows, n_heads, n_tokens, head_dim)`: of scaled queries, keys and values of that shape, in blocks of
+        `size` queries."""
+        rows, heads, n, _ = query.shape
+        q, k, v = (x.reshape(rows * heads, n, -1) for x in (query, key, value))
+        out, weights = torch.empty_like(v), list[torch.Tensor]()
+        for start in range(0, n, size):
+            end = min(start + size, n)
+            scores = q[:, start:end] @ k[:, :end].transpose(1, 2)
+            scores.view(rows, heads, end - start, end).add_(mask[:, :, start:end, :end])
+            weights.append(torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype))
+            out[:, start:end] = weights[-1] @ v[:, :end]
+        ctx.save_for_backward(q, k, v, out, *weights)
+        ctx.rows, ctx.size = rows, size
+        return out.view(rows, heads, n, -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of the queries, keys and values. With weights `p = softmax(scores)`, those of the scores are
+        `p * (dp - sum(p * dp))`, and that sum is the product of the output and its gradient."""
+        q, k, v, out, *weights = ctx.saved_tensors
+        n, size = q.shape[1], ctx.size
+        g = gradients[0].reshape(v.shape)
+        sums = (g * out).sum(-1, keepdim=True)
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for p, start in zip(weights, range(0, n, size), strict=True):
+            end = min(start + size, n)
+            dv[:, :end].baddbmm_(p.transpose(1, 2), g[:, start:end])
+            scores = (g[:, start:end] @ v[:, :end].transpose(1, 2)).sub_(sums[:, start:end]).mul_(p)
+            dq[:, start:end] = scores @ k[:, :end]
+            dk[:, :end].baddbmm_(scores.transpose(1, 2), q[:, start:end])
+        shape = (ctx.rows, len(q) // ctx.rows, n, -1)
+        return dq.view(shape), dk.view(shape), dv.view(shape), None, None
 
 
 def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
