@@ -16,7 +16,7 @@ help: ## list the targets
 setup: ## make .venv with pinned versions (vLLM for CUDA where a GPU is found, else for CPU)
 	@.ci/setup.sh
 
-demo: setup ## the main job: tournament, activations, probe, report.html (about 5 minutes on 2 cores)
+demo: setup ## the main job: tournament, activations, probe, report.html (about 3 minutes on 2 cores)
 	@$(BIN)/wolfscope demo
 
 test: setup ## lint, types, import contracts and the whole test suite; all are run whatever fails
@@ -73,10 +73,10 @@ bench-gpu: setup ## measure tournaments, capture, self-play and training on a GP
 bench-scale: setup ## measure how check, view, report and others grow with games: time, memory, exponent
 	$(BIN)/python tests/benchmarks/bench_scale.py $(ARGS)
 
-fast: setup ## compile the rules (optional; needs a C compiler, about a minute): 1.6 times as many games a second
+fast: setup ## compile the rules after a change to games/, as set-up does where it finds a C compiler: 1.6 times as many games a second
 	@$(BIN)/python .ci/compile_games.py
 
-plain: ## the way back: the rules as plain Python again
+plain: ## the rules as plain Python again
 	rm -rf .cache/compiled
 
 clean: ## remove the environment and the caches (never runs/)

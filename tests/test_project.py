@@ -173,10 +173,18 @@ def test_sources_do_not_contain(pattern: str, why: str) -> None:
     assert found == [], why
 
 
+def pins_of(accelerator: str) -> dict[str, str]:
+    lines = (ROOT / f"constraints/{accelerator}.txt").read_text().splitlines()
+    return {canonical(name): version for name, version in (x.split("==") for x in lines if x[0] != "#")}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
 def test_every_requirement_is_pinned_exactly(accelerator: str) -> None:
-    lines = (ROOT / f"constraints/{accelerator}.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = pins_of(accelerator)
     assert pins["torch"] == "2.13.0"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
@@ -184,8 +192,37 @@ def test_every_requirement_is_pinned_exactly(accelerator: str) -> None:
     for requirement in [*project["dependencies"], *ours]:
         if requirement.startswith("wolfscope["):
             continue
-        name = re.split(r"[<>=!\[ ]", requirement)[0].lower()
+        name = canonical(re.split(r"[<>=!\[ ]", requirement)[0])
         assert name in pins, f"{requirement} has no pin in constraints/{accelerator}.txt"
+
+
+def test_what_is_installed_needs_nothing_that_is_neither_pinned_nor_left_out_by_name() -> None:
+    from importlib.metadata import distribution, packages_distributions
+
+    from packaging.requirements import Requirement
+
+    accelerator = "cuda" if "vllm" in packages_distributions()["vllm"] else "cpu"
+    pins = pins_of(accelerator)
+    lines = (ROOT / f"constraints/{accelerator}.txt").read_text().splitlines()
+    head = " ".join(line for line in lines if line[0] == "#")
+    waiting, seen, missing = [f"wolfscope[{accelerator},test]"], set[str](), dict[str, str]()
+    while waiting:
+        asked = Requirement(waiting.pop())
+        if str(asked) in seen:
+            continue
+        seen.add(str(asked))
+        for line in distribution(asked.name).requires or ():
+            needed = Requirement(line)
+            name = canonical(needed.name)
+            if needed.marker and not any(
+                needed.marker.evaluate({"extra": extra}) for extra in (*asked.extras, "")
+            ):
+                continue
+            if name in pins or name == "wolfscope":
+                waiting.append(f"{name}[{','.join(sorted(needed.extras))}]" if needed.extras else name)
+            elif not re.search(rf"\b{name}\b", head):
+                missing[name] = asked.name
+    assert missing == {}
 
 
 def test_make_help_lists_every_target() -> None:

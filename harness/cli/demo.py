@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.cli.analyse import report_of
 from harness.cli.app import PLAY, RUNS, Flag, app, last_line, progress_of, status_of
-
-if TYPE_CHECKING:
-    pass
-
 
 DEMO = ("moments.n=24", "moments.per_game=1", "controls.random=10", "controls.orthogonal=9")
 """The demo's experiment is smaller than the design that ships."""
@@ -18,7 +15,7 @@ DEMO = ("moments.n=24", "moments.per_game=1", "controls.random=10", "controls.or
 
 @app.command(group=PLAY)
 def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
-    """The main job from beginning to end: tournament, activations, experiment, report.html (about 6 minutes).
+    """The main job from beginning to end: tournament, activations, experiment, report.html (about 3 minutes).
 
     An interrupted demo is resumed; a finished one is kept, and a new one gets its own folder. Exit
     status 3 means that the model's backend failed more often than run.max_backend_errors allows.
@@ -29,8 +26,6 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
         The folder that holds the demos' run folders.
     """
     from analysis.report.experiment import write_effects
-    from games import load_game
-    from harness.capture.run import capture_run
     from harness.config.files import load_config
     from harness.experiment.design import load_design
     from harness.experiment.run import run_experiment
@@ -41,21 +36,46 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     config = load_config("demo")
     progress.say(f"1 of 4: a tournament of {config.run.games} games, into {path}")
     run_tournament(config, path, progress)
-    progress.say("2 of 4: reading the small model's activations on what it saw in those games")
-    capture_run(path, say=progress.say)
-    capture_run(path, untrained=True, say=progress.say)
-    # a lie that is decoded without the role line is not merely decoded from that line
-    liars = load_game(config.game.name).belief_targets[0].roles
-    capture_run(path, variants=("no_role_line",), sites=("prompt_last",), roles=liars, say=progress.say)
+    progress.say(
+        "2 of 4: reading the small model's activations on what it saw in those games, and at the same time"
+    )
     progress.say(
         "3 of 4: is what it holds of the others used? Changing it at moments of those games, with controls"
     )
-    folder = run_experiment(load_design("belief-drives-ballot", DEMO), [path], force=True, say=progress.say)
-    write_effects(folder)
+    # neither needs the other, and a second thread is of little use to so small a model
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as beside:
+        reading = beside.submit(_read, path, quiet)
+        _one_thread()
+        design = load_design("belief-drives-ballot", DEMO)
+        write_effects(run_experiment(design, [path], force=True, say=progress.say))
+        reading.result()
     progress.say("4 of 4: what do they say about the other players? Probing, against every baseline")
     status = status_of(path, progress.say)
     last_line(report_of([path], None, progress))
     return status
+
+
+def _read(path: Path, quiet: bool) -> None:
+    """Capture the activations that the report asks for."""
+    from games import load_game
+    from harness.capture.run import capture_run
+    from harness.config.files import parse_config
+    from harness.run.folder import load_run
+
+    _one_thread()
+    say = progress_of(quiet, False).say
+    capture_run(path, say=say)
+    capture_run(path, untrained=True, say=say)
+    # a lie that is decoded without the role line is not merely decoded from that line
+    game = parse_config(load_run(path).manifest.config, str(path)).game
+    liars = load_game(game.name).belief_targets[0].roles
+    capture_run(path, variants=("no_role_line",), sites=("prompt_last",), roles=liars, say=say)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _demo_folder(out: Path) -> Path:
