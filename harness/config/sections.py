@@ -153,8 +153,9 @@ class BackendSection(Section):
     """openai: the environment variable that holds the key."""
     device: str = "auto"
     """vllm, transformers: `cpu`, `gpu`/`cuda` or `auto`."""
-    replicas: int = Field(default=1, ge=1)
-    """vllm: engines side by side."""
+    replicas: int | None = Field(default=None, ge=1)
+    """vllm: engines side by side. By default one on a GPU, and on a CPU as many as there are cores, seats and memory
+    for."""
     tensor_parallel: int = Field(default=1, ge=1)
     """vllm: GPUs an engine."""
     max_concurrent: int = Field(default=64, ge=1)

@@ -98,6 +98,7 @@ def forecast_lines(found: Forecast) -> list[str]:
         f"games fit; {found.in_flight:,} would be played at a time"
         for fit in found.fits
     ]
+    lines += [f"  engines of {name}: {n} side by side" for name, n in found.engines.items() if n > 1]
     lines += [f"advice: {text}" for text in found.advice]
     lines += [f"measured: {text}" for text in found.measured]
     lines += [f"assumed: {text}" for text in found.assumed]

@@ -28,6 +28,7 @@ from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.play.ahead.in_flight import IN_FLIGHT, Fit, fits, in_flight, wanted, words_of
+from harness.play.ahead.side_by_side import engines
 from harness.play.ahead.sooner import sooner
 from harness.play.ahead.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
@@ -80,6 +81,8 @@ class Forecast(msgspec.Struct, frozen=True):
     """How many games' contexts each backend keeps at the same time, where that is known before it is started."""
     in_flight: int = IN_FLIGHT
     """Games that would be played at the same time."""
+    engines: dict[str, int] = {}
+    """Backend -> engines side by side, of those that vLLM plays."""
     advice: tuple[str, ...] = ()
     """What to change about it, in words."""
 
@@ -142,6 +145,7 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
         found,
         fits=tuple(held),
         in_flight=min(in_flight(config, held), len(schedule)),
+        engines=engines(schedule, used),
         advice=(*words_of(config, held, wanted(config, len(schedule))), *sooner(used, models, calls)),
     )
 

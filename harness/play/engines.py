@@ -45,7 +45,9 @@ def start_backends(
         layers = ("all",) if activations.layers == "all" else tuple(map(str, activations.layers))
     try:
         for name, section in used.items():
-            say(f"starting the engine of {name} ({section.kind}, {section.model})")
+            n = section.replicas or 1
+            several = "the engine" if n == 1 else f"{n} engines side by side"
+            say(f"starting {several} of {name} ({section.kind}, {section.model})")
             started[name] = start_backend(name, section, layers, usage)
     except BaseException:
         stop_backends(started)

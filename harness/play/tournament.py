@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from agents.backends.base import Backend, BackendError, EngineLost, ModelBroken, ServerRefuses
 from games.records import Record
 from harness.config.models import name_models, used_backends
-from harness.config.sections import Config
+from harness.config.sections import BackendSection, Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
 from harness.play.ahead.in_flight import Fit, in_flight, look, wanted, words_of
+from harness.play.ahead.side_by_side import engines, side_by_side
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
 from harness.play.pools.local import LocalPool, local_cpus
@@ -215,7 +216,7 @@ class _Tournament:
         if not self.backends and not self.local:
             from harness.play.engines import start_backends
 
-            config, used = self.schedule.config, used_backends(self.schedule.configs)
+            config, used = self.schedule.config, self._used(journal)
             self.backends = start_backends(used, self.progress.say, config.activations, config.budget)
         if journal.ends or journal.unfinished:
             self.progress.say(
@@ -290,6 +291,12 @@ class _Tournament:
                 f"{broken} games have failed, the last one with {end.error}: the run stops here "
                 "(run.fail_on_error = N allows more, 0 any number); failed games stay recorded"
             )
+
+    def _used(self, journal: Journal) -> dict[str, BackendSection]:
+        """The backends that play, each with as many engines as it gets; a cluster's machines are not this one."""
+        used = used_backends(self.schedule.configs)
+        n = {} if self.address is not None else engines(self.schedule, used, journal.ends)
+        return side_by_side(used, n)
 
     def _in_flight(self, n_left: int) -> int:
         """Games at a time, n_left being left; tells the user what the engines' caches do to it."""

@@ -1,6 +1,8 @@
 """What a dry run says about a run, held against the run."""
 
+import itertools
 import json
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -16,6 +18,7 @@ from harness.errors import ConfigurationError
 from harness.forecast.dry_run import forecast_lines, size_of
 from harness.forecast.forecast import forecast
 from harness.play.ahead.in_flight import in_flight, look
+from harness.play.ahead.side_by_side import engines
 from harness.play.tournament import run_tournament
 from harness.schedule.tournament import Schedule
 
@@ -45,6 +48,45 @@ def with_model(games: int = 2, prompt: str = "transcript", **more: object) -> Co
             **more,
         }
     )
+
+
+class TestEnginesSideBySide:
+    """On a CPU an engine computes on one core, so a model gets several where it is asked enough."""
+
+    @pytest.fixture(autouse=True)
+    def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free = 64 * 2**30
+        monkeypatch.setattr("harness.play.ahead.side_by_side.local_cpus", lambda: 4)
+        monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=self.free))
+
+    def of(self, games: int, ended: int = 0, **backend: object) -> dict[str, int]:
+        schedule = Schedule(with_model(games, backends={"b": {"kind": "vllm", "device": "cpu"} | backend}))
+        played = {planned.game_id for planned in itertools.islice(schedule, ended)}
+        return engines(schedule, used_backends(schedule.configs), played)
+
+    def test_cores_and_seats_bound_their_number(self):
+        assert [self.of(games)["b"] for games in (10, 130, 140, 200, 900)] == [1, 1, 2, 3, 4]
+
+    def test_games_that_have_ended_ask_nothing(self):
+        assert self.of(900, ended=800) == {"b": 1}
+
+    def test_memory_bounds_their_number(self):
+        self.free = 10 * 2**30
+        assert self.of(900) == {"b": 3}
+
+    def test_a_gpu_and_the_configuration_decide_before_that(self):
+        assert self.of(900, device="gpu") == {"b": 1}
+        assert self.of(900, replicas=2) == {"b": 2}
+
+    def test_two_models_share_the_cores(self):
+        small = {"kind": "llm", "prompt": "transcript"}
+        two = with_model(
+            900,
+            agents={"small": small | {"backend": "b"}, "r": small | {"backend": "c"}},
+            backends={name: {"kind": "vllm", "device": "cpu"} for name in ("b", "c")},
+        )
+        schedule = Schedule(two)
+        assert engines(schedule, used_backends(schedule.configs)) == {"b": 2, "c": 2}
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -43,7 +43,7 @@ def spec_of(
         tokenizer=section.tokenizer,
         api_key=read_key(name, section.api_key_env) if section.api_key_env is not None and keys else None,
         device=section.device,
-        replicas=section.replicas,
+        replicas=section.replicas or 1,
         tensor_parallel=section.tensor_parallel,
         max_concurrent=section.max_concurrent,
         settings=section.settings,
