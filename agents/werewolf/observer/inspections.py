@@ -1,4 +1,7 @@
-"""What a seer may have inspected: its hidden histories, one row for each set of results, and their orders."""
+"""What a seer may have inspected: its hidden histories, one row for each set of results, and their orders.
+
+Every seat may be the seer, so the rows of all seats are handled in the same array operations, one seat's after another's.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +11,62 @@ import msgspec
 import numpy as np
 
 from agents.werewolf.observer.information_sets import SEER, Characters, InfoSets, Scene, Sequences, encode
-from agents.werewolf.observer.likelihood import lean, night_choice
+from agents.werewolf.observer.likelihood import night_choice
 
 
 def inspect(
-    c: Characters, scene: Scene, infosets: InfoSets, me: int, repeats: bool, shown: np.ndarray, uniform: bool
-) -> InfoSets:
-    """The infosets after seat `me`, if it is the seer, has inspected somebody tonight.
+    c: Characters,
+    scene: Scene,
+    infosets: Sequence[InfoSets],
+    seats: Sequence[int],
+    repeats: bool,
+    shown: np.ndarray,
+    uniform: bool,
+) -> list[InfoSets]:
+    """The infosets of some seats, each of which may be the seer, after that seat, if it is, has inspected somebody
+    tonight.
 
     `shown` holds, as bit masks, the sets of seats that may show as werewolves; impossible results are dropped.
     """
-    n, start, old = scene.n, infosets.seer, infosets.sequences
-    told, wolf = infosets.told[start:], infosets.value[start:] > 0
-    legal: np.ndarray = np.broadcast_to(scene.alive & (np.arange(n) != me), told.shape)
+    n = scene.n
+    starts = [one.seer for one in infosets]
+    counts = [len(one.kind) - start for one, start in zip(infosets, starts)]
+    first = np.cumsum([0, *counts])
+    owner = np.repeat(np.arange(len(seats)), counts)
+    told = np.concatenate([one.told[start:] for one, start in zip(infosets, starts)])
+    value = np.concatenate([one.value[start:] for one, start in zip(infosets, starts)])
+    ll = np.concatenate([one.ll[:, start:] for one, start in zip(infosets, starts)], axis=1)
+    sequences = [one.sequences for one in infosets]
+    of = np.concatenate([q.of + row for q, row in zip(sequences, first)])
+    orders = np.concatenate([q.code for q in sequences])
+    legal: np.ndarray = scene.alive & (np.arange(n) != np.asarray(seats)[owner, None])
     if not repeats:
         legal = legal & ~told
+    suspicion = c.follow[:, SEER, None, None] * scene.crowd + np.stack([scene.base(me, SEER) for me in seats])
+    lean = np.where(told, value, suspicion[:, owner])
     blind = np.ones(len(c), dtype=bool) if uniform else c.random
-    wide = np.broadcast_to(legal, (len(c), *told.shape))
-    p = night_choice(lean(c, scene, infosets, me)[:, start:], c["sharpness"], blind, wide)
+    p = night_choice(lean, c["sharpness"], blind, np.broadcast_to(legal, (len(c), *told.shape)))
     if c.lapse:
         p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
     bits = 1 << np.arange(n, dtype=np.int64)
-    asked, wolves = ((told * bits).sum(1) << n)[old.of], (wolf * bits).sum(1)[old.of]
-    results = asked | wolves
+    results = ((owner << 2 * n) + ((told * bits).sum(1) << n) + ((value > 0) * bits).sum(1))[of]
     # Every sequence with every seat that may be inspected next, as (seat, sequence) pairs.
-    seat, which = np.nonzero(legal.T[:, old.of])
-    known = told[old.of[which], seat]
-    told_of = np.zeros(n, dtype=bool)
-    told_of[list(scene.reports.get(me, {}))] = True
-    code = np.where(told_of[seat], old.code[which], old.code[which] * (n + 1) + seat + 1)
-    idle = np.flatnonzero(~np.asarray(legal.any(1))[old.of])  # nobody left to inspect: not asked
+    seat, which = np.nonzero(legal.T[:, of])
+    row = of[which]
+    known = told[row, seat]
+    public = np.zeros((len(seats), n), dtype=bool)
+    for number, me in enumerate(seats):
+        public[number, list(scene.reports.get(me, {}))] = True
+    code = np.where(public[owner[row], seat], orders[which], orders[which] * (n + 1) + seat + 1)
+    idle = np.flatnonzero(~np.asarray(legal.any(1))[of])  # nobody left to inspect: not asked
     again, fresh = np.flatnonzero(known), np.flatnonzero(~known)
     looked = results[which] | np.where(known, 0, bits[seat] << n)
     with np.errstate(divide="ignore"):
-        before = np.take(infosets.ll[:, start:], old.of, axis=1) + np.log(old.share)
+        before = np.take(ll, of, axis=1) + np.log(np.concatenate([q.share for q in sequences], axis=1))
         # Where nobody is left to inspect the choice has probability one: a last column of zeros.
         log_p = np.concatenate([np.log(p).reshape(len(c), -1), np.zeros((len(c), 1))], axis=1)
     origin = np.concatenate([idle, which[again], which[fresh], which[fresh]])
-    at = old.of[which] * n + seat
+    at = row * n + seat
     choice = np.concatenate([np.full(len(idle), log_p.shape[1] - 1), at[again], at[fresh], at[fresh]])
 
     def likelihoods(some: np.ndarray) -> np.ndarray:
@@ -55,33 +76,34 @@ def inspect(
 
     return _gathered(
         infosets, np.concatenate([results[idle], looked[again], looked[fresh], looked[fresh] | bits[seat[fresh]]]),
-        np.concatenate([old.code[idle], code[again], code[fresh], code[fresh]]), likelihoods, shown,
+        np.concatenate([orders[idle], code[again], code[fresh], code[fresh]]), likelihoods, shown,
     )  # fmt: skip
 
 
 def _gathered(
-    infosets: InfoSets,
+    infosets: Sequence[InfoSets],
     results: np.ndarray,
     code: np.ndarray,
     likelihoods: Callable[[np.ndarray], np.ndarray],
     shown: np.ndarray,
-) -> InfoSets:
-    """Builds the seer rows from sequences with their results and their orders `(n_sequences,)`.
+) -> list[InfoSets]:
+    """Builds the seer rows of every seat from sequences with their results and their orders `(n_sequences,)`.
 
-    `results` hold the seats asked as bits above those of the werewolves found; `likelihoods` gives the log-likelihoods
-    `(n_styles, n_picked)` of the sequences with these indices. It is asked for those alone that can be.
+    `results` hold the seats asked as bits above those of the werewolves found, and above them the place among
+    `infosets` of the seat that asked; `likelihoods` gives the log-likelihoods `(n_styles, n_picked)` of the sequences
+    with these indices. It is asked for those alone that can be.
     """
-    n = infosets.told.shape[1]
+    n = infosets[0].told.shape[1]
     # One sort of one number is several times as fast as two; codes of many orders among many seats have no room.
     room = int(code.max(initial=0)) + 1
-    if room < 1 << (62 - 2 * n):
+    if room * (int(results.max(initial=0)) + 1) < 1 << 62:
         order = np.argsort(results * room + code, kind="stable")
     else:
         order = np.lexsort((code, results))
     results = results[order]
     head = np.flatnonzero(np.append(True, results[1:] != results[:-1])[: len(results)])
-    single = results[head]
-    fits = (((single >> n)[:, None] & shown) == (single & ((1 << n) - 1))[:, None]).any(1)
+    single, side = results[head], (1 << n) - 1
+    fits = ((((single >> n) & side)[:, None] & shown) == (single & side)[:, None]).any(1)
     possible = np.repeat(fits, np.diff(np.append(head, len(results))))
     order, results = order[possible], results[possible]
     ll = likelihoods(order)
@@ -89,37 +111,49 @@ def _gathered(
     if not fine.all():  # histories that have probability zero under every character
         order, results, ll = order[fine], results[fine], ll[:, fine]
     code = code[order]
-    start = infosets.seer
     if len(order):
+        owner = results >> 2 * n
+        own = np.append(True, owner[1:] != owner[:-1])
+        top = np.maximum.reduceat(ll, np.flatnonzero(own), axis=1)
+        top = np.where(np.isfinite(top), top, 0.0)
+        number = np.cumsum(own) - 1
         first_row = np.append(True, results[1:] != results[:-1])
         first = first_row | np.append(True, code[1:] != code[:-1])
-        top = ll.max(1, keepdims=True)
-        top = np.where(np.isfinite(top), top, 0.0)
-        joint = np.add.reduceat(np.exp(ll - top), np.flatnonzero(first), axis=1)
+        joint = np.add.reduceat(np.exp(ll - np.take(top, number, axis=1)), np.flatnonzero(first), axis=1)
         first_row = first_row[first]
-        results, code = results[first], code[first]
+        results, code, number = results[first], code[first], number[first]
         of = np.cumsum(first_row) - 1
         total = np.add.reduceat(joint, np.flatnonzero(first_row), axis=1)
         spread = np.take(total, of, axis=1)
         share = np.divide(joint, spread, out=np.zeros_like(joint), where=spread > 0)
         with np.errstate(divide="ignore"):
-            row_ll = np.log(total) + top
+            row_ll = np.log(total) + np.take(top, number[first_row], axis=1)
+        orders_to = np.searchsorted(results >> 2 * n, np.arange(len(infosets) + 1)).tolist()
         results = results[first_row]
     else:
         of, share, row_ll = np.zeros(0, dtype=np.int64), ll, ll
-    asked, wolves = results >> n, results & ((1 << n) - 1)
+        orders_to = [0] * (len(infosets) + 1)
+    rows_to = np.searchsorted(results >> 2 * n, np.arange(len(infosets) + 1)).tolist()
     bits = 1 << np.arange(n, dtype=np.int64)
-    told = (asked[:, None] & bits) > 0
-    value = np.where(told, np.where((wolves[:, None] & bits) > 0, 8.0, -8.0), 0.0)
-    return msgspec.structs.replace(
-        infosets,
-        kind=np.append(infosets.kind[:start], np.full(len(told), SEER)),
-        told=np.concatenate([infosets.told[:start], told]),
-        value=np.concatenate([infosets.value[:start], value]),
-        partner=np.concatenate([infosets.partner[:start], np.zeros((len(told), n))]),
-        ll=np.concatenate([infosets.ll[:, :start], row_ll], axis=1),
-        sequences=Sequences(of, code, share),
-    )
+    told = ((results >> n)[:, None] & bits) > 0
+    value = np.where(told, np.where((results[:, None] & bits) > 0, 8.0, -8.0), 0.0)
+    out = []
+    for number, one in enumerate(infosets):
+        start, rows = one.seer, slice(*rows_to[number : number + 2])
+        orders = slice(*orders_to[number : number + 2])
+        count = rows.stop - rows.start
+        out.append(
+            msgspec.structs.replace(
+                one,
+                kind=np.append(one.kind[:start], np.full(count, SEER)),
+                told=np.concatenate([one.told[:start], told[rows]]),
+                value=np.concatenate([one.value[:start], value[rows]]),
+                partner=np.concatenate([one.partner[:start], np.zeros((count, n))]),
+                ll=np.concatenate([one.ll[:, :start], row_ll[:, rows]], axis=1),
+                sequences=Sequences(of[orders] - rows.start, code[orders], share[:, orders]),
+            )
+        )
+    return out
 
 
 def reported(
@@ -153,7 +187,7 @@ def reported(
     share = np.divide(share, total[:, q.of], out=np.zeros_like(share), where=total[:, q.of] > 0)
     with np.errstate(divide="ignore"):
         ll = infosets.ll[:, start:][:, q.of] + np.log(share)
-    return _gathered(infosets, results[q.of], code, lambda some: ll[:, some], shown)
+    return _gathered([infosets], results[q.of], code, lambda some: ll[:, some], shown)[0]
 
 
 def consistent(told: np.ndarray, value: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -197,15 +197,17 @@ class LogWeights:
     def night(self, scene: Scene) -> None:
         """Night has fallen on `scene`: seers have inspected; the other choices wait for the dead."""
         if "seer" in self.worlds.counts and scene.rung:
-            shown = self._may_show()
-            for seat in range(self.worlds.n):
-                if scene.alive[seat] and len(self.infosets[seat].kind) > self.infosets[seat].seer:
-                    repeats = self.config.seer_repeats
-                    infosets = inspect(
-                        self.c, scene, self.infosets[seat], seat, repeats, shown, scene.rung < 3
-                    )
+            some = [
+                seat
+                for seat in np.flatnonzero(scene.alive).tolist()
+                if len(self.infosets[seat].kind) > self.infosets[seat].seer
+            ]
+            if some:
+                before, repeats = [self.infosets[seat] for seat in some], self.config.seer_repeats
+                after = inspect(self.c, scene, before, some, repeats, self._may_show(), scene.rung < 3)
+                for seat, infosets in zip(some, after):
                     self.infosets[seat] = infosets
-                    self._stale.add(seat)
+                self._stale.update(some)
         self.nights.fall(scene)
 
     def settle(self) -> None:

@@ -173,11 +173,13 @@ class Nights:
         up: np.ndarray = np.take(scene.alive, packs)
         shape = (n_packs, *[len(c)] * k, n + 1)
         out = np.empty(shape)
-        for g in range(n_packs):
-            hands = [i for i in range(k) if up[g, i]]
-            t = target_given(votes[:, g], proposals[:, g], len(hands), config.kill_rule, rounds)
+        alike, of = np.unique(up, axis=0, return_inverse=True)
+        for number, living in enumerate(alike):  # packs in which the same members live are weighed together
+            some, hands = np.flatnonzero(of.ravel() == number), np.flatnonzero(living)
+            mine = (np.ascontiguousarray(table[:, some].swapaxes(0, 1)) for table in (votes, proposals))
+            t = target_given(*mine, len(hands), config.kill_rule, rounds)
             axes = [len(c) if i in hands else 1 for i in range(k)]
-            out[g] = t.reshape(*axes, n + 1)
+            out[some] = t.reshape(len(some), *axes, n + 1)
         return out
 
     def _choose(self, value: np.ndarray, legal: np.ndarray) -> np.ndarray:
@@ -199,23 +201,22 @@ class Nights:
             return out
         targets = np.array([p.target for p in paths])
         hit = targets[:, None] == np.arange(n)
-        fits = (hit == guarded[:, None])[:, None, :, None]
-        for d in np.flatnonzero(scene.alive):
-            legal: np.ndarray = np.tile(scene.alive, (n + 1, 1))
-            if not config.doctor_self:
-                legal[:, d] = False
-            if not config.doctor_repeats:
-                legal[np.arange(n), np.arange(n)] = False
-            value = 2.0 * scene.claims_seer - 0.5 * self._scores(scene, d)
-            value[:, d] += 0.5
-            p = self._choose(np.broadcast_to(value[:, None], (len(self.c), n + 1, n)), legal)
-            # old (path, last, style), p (style, last, now) -> (path, now, style)
-            moved = np.einsum("xls,slj->xjs", old[d], p)[:, None]
-            now = np.where(fits, moved, 0.0)[:, 0]
-            idle = np.asarray(~legal.any(1))
-            out[d] = 0.0
-            out[d, :, :n] = now
-            out[d] += np.where(guarded[:, None, None], 0.0, old[d] * idle[:, None])
+        fits = (hit == guarded[:, None])[None, :, :, None]
+        seats = np.flatnonzero(scene.alive)
+        each, last = np.arange(len(seats)), np.arange(n)
+        legal: np.ndarray = np.tile(scene.alive, (len(seats), n + 1, 1))
+        if not config.doctor_self:
+            legal[each, :, seats] = False
+        if not config.doctor_repeats:
+            legal[:, last, last] = False
+        value = 2.0 * scene.claims_seer - 0.5 * np.stack([self._scores(scene, d) for d in seats], axis=1)
+        value[:, each, seats] += 0.5
+        p = self._choose(np.broadcast_to(value[:, :, None], (len(self.c), *legal.shape)), legal)
+        # old (doctor, path, last, style), p (style, doctor, last, now) -> (doctor, path, now, style)
+        moved = np.einsum("dxls,sdlj->dxjs", old[seats], p)
+        idle = np.asarray(~legal.any(2))[:, None, :, None]
+        out[seats] = np.where(guarded[:, None, None], 0.0, old[seats] * idle)
+        out[seats, :, :n] += np.where(fits, moved, 0.0)
         return out
 
     def _scores(self, scene: Scene, me: int) -> np.ndarray:
