@@ -213,8 +213,9 @@ class LogWeights:
     def settle(self) -> None:
         """Update the factors with the acts since they were last asked for."""
         if self._stale:
-            for seat in sorted(self._stale):
-                self._refresh(seat)
+            seats = sorted(self._stale)
+            self._refresh(seats)
+            self._hidden(seats)
             self._stale.clear()
             self._packs()
 
@@ -223,51 +224,53 @@ class LogWeights:
         n_paths = len(self.nights.paths)
         self.doctor = np.zeros((self.worlds.n, n_paths))
         self.witch = np.zeros((self.worlds.n, n_paths))
-        for seat in range(self.worlds.n):
-            if seat in self._stale:
-                self._refresh(seat)
-            else:
-                self._hidden(seat)
-        self._stale.clear()
+        if self._stale:
+            self._refresh(sorted(self._stale))
+            self._stale.clear()
+        self._hidden(range(self.worlds.n))
         self._packs()
 
-    def _refresh(self, seat: int) -> None:
-        """Update the factors with the information sets of a seat."""
-        worlds, infosets = self.worlds, self.infosets[seat]
-        mixed = infosets.ll + self.c.log_prior[seat][:, None]
-        end, start = 2 + len(infosets.packs), infosets.seer
-        total = log_sum(mixed, 0)
-        for r, role in enumerate(worlds.roles):
-            if role not in FACTORED:
-                self.plain[seat, r] = total[0] if role == "villager" else total[1]
-        at = np.nonzero(worlds.packs[infosets.packs] == seat)[1]
-        self._wolf[infosets.packs, at] = mixed[:, 2:end].T
-        if len(infosets.lodges):
-            at = np.nonzero(worlds.lodges[infosets.lodges] == seat)[1]
-            self._mason[infosets.lodges, at] = total[end:start]
-        if len(infosets.kind) > start:
-            fits = self._fitting(seat)
-            best = total[start:].max()
-            best = best if np.isfinite(best) else 0.0
-            with np.errstate(divide="ignore"):
-                self.seer[seat] = np.log(np.exp(total[start:] - best) @ fits) + best
-        else:  # no seer can have acted so
-            self.seer[seat] = -np.inf
-        self._hidden(seat)
+    def _refresh(self, seats: Sequence[int]) -> None:
+        """Update the factors with the information sets of some seats; those of hidden nights are `_hidden`'s."""
+        worlds, infosets = self.worlds, [self.infosets[seat] for seat in seats]
+        to = np.cumsum([0, *(len(one.kind) for one in infosets)]).tolist()
+        of_all = np.concatenate(
+            [one.ll + self.c.log_prior[seat][:, None] for seat, one in zip(seats, infosets)], axis=1
+        )
+        total_of_all = log_sum(of_all, 0)
+        for seat, one, first, last in zip(seats, infosets, to, to[1:]):
+            mixed, total = of_all[:, first:last], total_of_all[first:last]
+            end, start = 2 + len(one.packs), one.seer
+            for r, role in enumerate(worlds.roles):
+                if role not in FACTORED:
+                    self.plain[seat, r] = total[0] if role == "villager" else total[1]
+            self._wolf[one.packs, worlds.place_in_pack[one.packs, seat]] = mixed[:, 2:end].T
+            if len(one.lodges):
+                at = np.nonzero(worlds.lodges[one.lodges] == seat)[1]
+                self._mason[one.lodges, at] = total[end:start]
+            if len(total) > start:
+                fits = self._fitting(seat)
+                best = total[start:].max()
+                best = best if np.isfinite(best) else 0.0
+                with np.errstate(divide="ignore"):
+                    self.seer[seat] = np.log(np.exp(total[start:] - best) @ fits) + best
+            else:  # no seer can have acted so
+                self.seer[seat] = -np.inf
 
-    def _hidden(self, seat: int) -> None:
-        """Sum out the nights of a seat as the doctor and as the witch."""
-        if "doctor" not in self.worlds.counts and "witch" not in self.worlds.counts:
+    def _hidden(self, seats: Sequence[int]) -> None:
+        """Sum out the nights of some seats as the doctor and as the witch."""
+        worlds, some = self.worlds, list(seats)
+        if "doctor" not in worlds.counts and "witch" not in worlds.counts:
             return
-        worlds, human = self.worlds, self.infosets[seat].ll[:, 1] + self.c.log_prior[seat]
-        top = human.max()
-        top = top if np.isfinite(top) else 0.0
-        human = np.exp(human - top)
+        human = np.stack([self.infosets[seat].ll[:, 1] for seat in some]) + self.c.log_prior[some]
+        top = human.max(1, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0.0)
+        human = np.exp(human - top)[:, :, None]
         with np.errstate(divide="ignore"):
             if "doctor" in worlds.counts:
-                self.doctor[seat] = np.log(self.nights.doctor[seat].sum(1) @ human) + top
+                self.doctor[some] = np.log((self.nights.doctor[some].sum(2) @ human)[..., 0]) + top
             if "witch" in worlds.counts:
-                self.witch[seat] = np.log(self.nights.witch[seat] @ human) + top
+                self.witch[some] = np.log((self.nights.witch[some] @ human)[..., 0]) + top
 
     def _fitting(self, seat: int) -> np.ndarray:
         """1 where a seer infoset's results fit a set that may show, `(n_seer_infosets, n_shown)`; kept between acts."""

@@ -56,6 +56,8 @@ class Worlds:
         }
         self.packs, self.pack_of = _groups(self.mask_of["werewolf"], self.n)
         """Seats of each possible set of werewolves `(n_packs, k)`, and each world's pack `(n_worlds,)`."""
+        self.place_in_pack = (self.packs[:, None, :] == np.arange(self.n)[:, None]).argmax(-1)
+        """`(n_packs, n_seats)`: which of its pack's werewolves a seat is; of no meaning for seats outside."""
         self.lodges = np.zeros((0, 0), dtype=np.int64)
         self.lodge_of = np.zeros(len(self.assignments), dtype=np.int64)
         if "mason" in self.counts:
