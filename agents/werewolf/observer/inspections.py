@@ -1,6 +1,6 @@
 """What a seer may have inspected: its hidden histories, one row for each set of results, and their orders.
 
-Every seat may be the seer, so the rows of all seats are handled in the same array operations, one seat's after another's.
+Every seat may be the seer, so the rows of all seats go through the same array operations, one seat's after another's.
 """
 
 from __future__ import annotations

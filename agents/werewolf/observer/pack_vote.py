@@ -8,8 +8,8 @@ import numpy as np
 def target_given(votes: np.ndarray, proposals: np.ndarray, hands: int, rule: str, rounds: int) -> np.ndarray:
     """Probability of each target given the characters of the living werewolves `(n_packs, n_styles, ..., n_options)`.
 
-    `votes` and `proposals` are `(n_packs, n_styles, n_options)`, the last option nobody; `hands` werewolves of each pack
-    choose; `rounds` of proposals in their channel come first and settle the target where all agree.
+    `votes` and `proposals` are `(n_packs, n_styles, n_options)`, the last option nobody; `hands` werewolves of each
+    pack choose; `rounds` of proposals in their channel come first and settle the target where all agree.
     """
     packs, s, m = votes.shape
 
