@@ -138,9 +138,9 @@ def _gathered(
     told = ((results >> n)[:, None] & bits) > 0
     value = np.where(told, np.where((results[:, None] & bits) > 0, 8.0, -8.0), 0.0)
     out = []
-    for number, one in enumerate(infosets):
-        start, rows = one.seer, slice(*rows_to[number : number + 2])
-        orders = slice(*orders_to[number : number + 2])
+    for place, one in enumerate(infosets):
+        start, rows = one.seer, slice(*rows_to[place : place + 2])
+        orders = slice(*orders_to[place : place + 2])
         count = rows.stop - rows.start
         out.append(
             msgspec.structs.replace(

@@ -176,8 +176,8 @@ class Nights:
         alike, of = np.unique(up, axis=0, return_inverse=True)
         for number, living in enumerate(alike):  # packs in which the same members live are weighed together
             some, hands = np.flatnonzero(of.ravel() == number), np.flatnonzero(living)
-            mine = (np.ascontiguousarray(table[:, some].swapaxes(0, 1)) for table in (votes, proposals))
-            t = target_given(*mine, len(hands), config.kill_rule, rounds)
+            vote, propose = (np.ascontiguousarray(p[:, some].swapaxes(0, 1)) for p in (votes, proposals))
+            t = target_given(vote, propose, len(hands), config.kill_rule, rounds)
             axes = [len(c) if i in hands else 1 for i in range(k)]
             out[some] = t.reshape(len(some), *axes, n + 1)
         return out
