@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.stats.logistic import fit_logistic, probabilities
 from analysis.stats.metrics import auroc
-from analysis.stats.moments import Doubles, Moments, Trained, project
+from analysis.stats.moments import Doubles, Moments, Rows, Trained, project
 from analysis.stats.ridge import PENALTIES
 from analysis.stats.splits import Folds, check_folds
 from analysis.stats.training_variance import TRAINING_DRAWS, FoldFit, one_layer_a_draw, training_draws
@@ -100,6 +100,9 @@ class Factorised:
         self._keeps = sum(8 * sets * layer.shape[1] ** 2 for layer in layers) <= MOST_FACTORISED
         self._known: dict[tuple[int, tuple[int, ...]], Trained] = {}
         self._moments: tuple[int, Moments] | None = None
+        self._rows: tuple[int, list[Rows]] | None = None
+        self.choices: dict[tuple[str, tuple[float, ...]], Choice] = {}
+        """What was chosen already, by the closed form and its penalties."""
 
     def without(self, layer: int, *away: int) -> Trained:
         """The training set of a layer that leaves out these folds."""
@@ -114,6 +117,28 @@ class Factorised:
         if self._keeps:
             self._known[key] = found
         return found
+
+    def held(self, layer: int) -> list[Rows]:
+        """The rows of each fold in a layer, ready to be projected; those of the layer asked for last are kept."""
+        if self._rows is None or self._rows[0] != layer:
+            x, fold = self.layers[layer], self.folds.fold
+            self._rows = (layer, [Rows(x[fold == f]) for f in range(self.folds.n_folds)])
+        return self._rows[1]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Layer and penalty chosen inside, and the scores of the closed form that chose them."""
+
+    outer: Doubles
+    """`(n_layers, n_penalties, n_rows)`: by the fit on all folds but the row's own."""
+    held_out: NDArray[np.float32]
+    """`(n_layers, n_folds, n_rows)` at the penalty chosen for each fold; by the fit that saw neither fold f nor the
+    row's own fold."""
+    penalty: NDArray[np.int64]
+    """`(n_folds, n_layers)`, positions in the grid."""
+    layer: NDArray[np.int64]
+    """`(n_folds,)`."""
 
 
 def as_layers(x: Layers) -> list[NDArray[Any]]:
@@ -150,26 +175,9 @@ def probe(
     fold, k = folds.fold, folds.n_folds
     grid = np.asarray(penalties if kind in ("logistic", "ridge") else penalties[:1], dtype=float)
     sets = factorised or Factorised(layers, labels, folds)
-    errors = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
-    outer = np.empty((len(layers), len(grid), len(labels)))
-    held_out = np.full((len(layers), k, len(labels)), np.nan, dtype=np.float32)
+    chosen = _chosen(sets, kind, grid)
+    outer, best_penalty, best_layer = chosen.outer, chosen.penalty, chosen.layer
     weights: dict[tuple[int, int], tuple[Doubles, Doubles]] = {}  # of the logistic fits, by (layer, fold)
-    held = [np.flatnonzero(fold == f) for f in range(k)]
-    for number, rows_x in enumerate(layers):
-        every = np.full((k, len(grid), len(labels)), np.nan, dtype=np.float32)
-        for f in range(k):
-            outer[number][:, held[f]] = _scores(sets.without(number, f), rows_x[held[f]], kind, grid).T
-            for g in range(f + 1, k):
-                both = sets.without(number, f, g)
-                for out, inside in ((f, g), (g, f)):
-                    tried = _scores(both, rows_x[held[inside]], kind, grid)
-                    errors[out, inside, number] = ((tried - labels[held[inside], None]) ** 2).mean(axis=0)
-                    every[out][:, held[inside]] = tried.T
-        best = np.nanmean(errors[:, :, number], axis=1).argmin(axis=1)
-        held_out[number] = every[np.arange(k), best]
-    # The penalty is chosen by squared error: AUROC ignores any shrinkage that keeps the order.
-    best_penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
-    best_layer = _best_layers(labels, held_out, held)  # (fold,)
     layer_scores = np.empty((len(layers), len(labels)))
     for number, rows_x in enumerate(layers):
         for f in range(k):
@@ -178,7 +186,7 @@ def probe(
                 train, own_fit = np.flatnonzero(fold != f), sets.without(number, f)
                 p = float(own_fit.y_mean[0])
                 fit = fit_logistic(own_fit, rows_x[train], labels[train], grid[[choice]] * p * (1 - p))
-                layer_scores[number, test] = probabilities(project(rows_x[test], *fit)[:, 0])
+                layer_scores[number, test] = probabilities(sets.held(number)[f].onto(*fit)[:, 0])
                 weights[number, f] = fit
             else:
                 layer_scores[number, test] = outer[number, choice, test]
@@ -187,7 +195,7 @@ def probe(
         test, layer = fold == f, best_layer[f]
         scores[test] = layer_scores[layer, test]
         closed[test] = outer[layer, best_penalty[f, layer], test]
-    nested = Nested(closed, held_out[best_layer, np.arange(k)].astype(np.float64))
+    nested = Nested(closed, chosen.held_out[best_layer, np.arange(k)].astype(np.float64))
     training = np.zeros(TRAINING_DRAWS)
     if kind in ("logistic", "ridge"):
         drawn = {}
@@ -212,6 +220,34 @@ def probe(
         training,
         nested,
     )
+
+
+def _chosen(sets: Factorised, kind: Kind, grid: Doubles) -> Choice:
+    """The nested choice of layer and penalty; ridge stands in for logistic. Made once for the same sets."""
+    key = ("ridge" if kind == "logistic" else kind, tuple(grid.tolist()))
+    if key in sets.choices:
+        return sets.choices[key]
+    labels, layers, fold, k = sets.labels, sets.layers, sets.folds.fold, sets.folds.n_folds
+    errors = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
+    outer = np.empty((len(layers), len(grid), len(labels)))
+    held_out = np.full((len(layers), k, len(labels)), np.nan, dtype=np.float32)
+    held = [np.flatnonzero(fold == f) for f in range(k)]
+    for number in range(len(layers)):
+        every, rows = np.full((k, len(grid), len(labels)), np.nan, dtype=np.float32), sets.held(number)
+        for f in range(k):
+            outer[number][:, held[f]] = rows[f].onto(*_fits(sets.without(number, f), kind, grid)).T
+            for g in range(f + 1, k):
+                both = _fits(sets.without(number, f, g), kind, grid)
+                for out, inside in ((f, g), (g, f)):
+                    tried = rows[inside].onto(*both)
+                    errors[out, inside, number] = ((tried - labels[held[inside], None]) ** 2).mean(axis=0)
+                    every[out][:, held[inside]] = tried.T
+        best = np.nanmean(errors[:, :, number], axis=1).argmin(axis=1)
+        held_out[number] = every[np.arange(k), best]
+    # The penalty is chosen by squared error: AUROC ignores any shrinkage that keeps the order.
+    penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
+    found = sets.choices[key] = Choice(outer, held_out, penalty, _best_layers(labels, held_out, held))
+    return found
 
 
 def _best_layers(
@@ -247,15 +283,15 @@ def check_classes(labels: Doubles, folds: Folds) -> None:
             )
 
 
-def _scores(trained: Trained, x: NDArray[Any], kind: Kind, grid: Doubles) -> Doubles:
-    """Scores `(n_rows, n_penalties)` of the closed-form probes (ridge in place of logistic)."""
+def _fits(trained: Trained, kind: Kind, grid: Doubles) -> tuple[Doubles, Doubles]:
+    """Weights `(d, n_penalties)` and intercepts of the closed-form probes (ridge in place of logistic)."""
     if kind == "mass_mean":
         fits = [trained.mass_mean()]
     elif kind == "lda":
         fits = [trained.lda()]
     else:
         fits = [trained.ridge(penalty * trained.n) for penalty in grid]
-    return project(x, np.hstack([w for w, _ in fits]), np.hstack([b for _, b in fits]))
+    return np.hstack([w for w, _ in fits]), np.hstack([b for _, b in fits])
 
 
 def cell_scores(

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from analysis.stats.bootstrap import Interval, game_weights, interval
+from analysis.stats.metrics import wins_by
 
 Doubles = NDArray[np.float64]
 
@@ -23,17 +23,8 @@ def within_pairs(
 
     `labels` 0/1, `scores`, `decision` and `games` (codes) are `(n_rows,)`; each decision lies in one game.
     """
-    y, s = np.asarray(labels) > 0, np.asarray(scores, dtype=np.float64)
     n_decisions, n_games = int(decision.max(initial=-1)) + 1, int(games.max(initial=-1)) + 1
-    # Ranks within decisions from one global ranking: blocks of decisions lie one after the other.
-    dense = rankdata(s, method="dense")
-    ranks = rankdata(decision * (dense.max(initial=0) + 1.0) + dense)
-    size = np.bincount(decision, minlength=n_decisions)
-    before = np.concatenate([[0], np.cumsum(size)])[:-1]
-    own = ranks - before[decision]
-    up = np.bincount(decision, weights=y, minlength=n_decisions)
-    won = np.bincount(decision, weights=own * y, minlength=n_decisions) - up * (up + 1) / 2
-    pairs = up * (size - up)
+    won, pairs = wins_by(np.asarray(labels), np.asarray(scores), decision)
     game = np.zeros(n_decisions, dtype=np.int64)
     game[decision] = games
     return np.bincount(game, won, n_games).astype(float), np.bincount(game, pairs, n_games).astype(float)

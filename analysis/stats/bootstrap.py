@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import t as student
 
 from analysis.stats.metrics import Floats
@@ -204,10 +204,10 @@ def interval(
         return Interval(float(value), float("nan"), float("nan"), float("nan"))
     degrees = max(1, n_games - 1)
     widening = np.sqrt((degrees + 1) / degrees)
-    tail = norm.cdf(widening * student.ppf((1 - level) / 2, degrees))
+    tail = ndtr(widening * stdtrit(degrees, (1 - level) / 2))
     low, high = np.quantile(draws, [tail, 1 - tail])
     beyond = (min((draws <= null).sum(), (draws >= null).sum()) + 1) / (len(draws) + 1)
-    p = 2 * student.cdf(norm.ppf(min(0.5, beyond)) / widening, degrees)
+    p = 2 * stdtr(degrees, ndtri(min(0.5, beyond)) / widening)
     return Interval(float(value), float(low), float(high), float(min(1.0, p)))
 
 

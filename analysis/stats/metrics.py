@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
@@ -61,20 +60,40 @@ def auroc(
 
 def _wins_within(y: NDArray[Any], s: NDArray[Any], codes: NDArray[Any]) -> tuple[Floats, Floats]:
     """Won pairs and pairs of each column within the strata `codes` (0.., `(n_rows,)`), by one ranking of all rows."""
-    n, columns = y.shape
+    columns = y.shape[1]
     wins, pairs = np.empty(columns), np.empty(columns)
-    size = np.bincount(codes).astype(float)
-    before = np.concatenate([[0.0], np.cumsum(size)])[codes]
     for column in range(columns):
-        scores, up = np.asarray(s[:, column], dtype=float), y[:, column] > 0
-        # Strata lie one after the other in the ranking, so a rank within one is a rank less the rows before it.
-        ranks = rankdata(codes * (n + 1.0) + rankdata(scores, method="dense"))
-        positive = np.bincount(codes[up], minlength=len(size)).astype(float)
-        wins[column] = (ranks[up] - before[up]).sum() - (positive * (positive + 1)).sum() / 2
-        pairs[column] = (positive * (size - positive)).sum()
-        if np.isnan(scores).any():
-            wins[column] = np.nan
+        won, total = wins_by(y[:, column], s[:, column], codes)
+        wins[column], pairs[column] = won.sum(), total.sum()
     return wins, pairs
+
+
+def wins_by(labels: NDArray[Any], scores: NDArray[Any], codes: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Won pairs and pairs of rows of each stratum, both `(n_strata,)`; ties count one half.
+
+    `labels`, `scores` and `codes` (0.., of the strata) are `(n_rows,)`. All are multiples of one half, so exact. NaN
+    where any score is.
+    """
+    s, up = np.asarray(scores, dtype=float), np.asarray(labels) > 0
+    size = np.bincount(codes)
+    positive = np.bincount(codes[up], minlength=len(size)).astype(float)
+    pairs = positive * (size - positive)
+    if not len(s) or np.isnan(s).any():
+        return np.full(len(size), np.nan), pairs
+    # By stratum, and within it by score: numbers of 16 bits are sorted in linear time.
+    order = np.argsort(s)
+    small = codes.astype(np.uint16) if len(size) <= 1 << 16 else codes
+    order = order[np.argsort(small[order], kind="stable")]
+    s, up, code = s[order], up[order], codes[order]
+    first = np.append(True, (s[1:] != s[:-1]) | (code[1:] != code[:-1]))  # of the rows of one score
+    starts, ups = np.flatnonzero(first), np.append(0, np.cumsum(up))
+    ends = np.append(starts[1:], len(s))
+    won = ups[ends] - ups[starts]
+    lost = ends - starts - won
+    before = (starts - ups[starts]) - (np.cumsum(size) - size - np.append(0, np.cumsum(positive))[:-1])[
+        code[starts]
+    ]
+    return np.bincount(code[starts], won * (before + lost / 2), len(size)).astype(float), pairs
 
 
 def _wins(y: NDArray[Any], s: NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -108,9 +127,13 @@ def wins_float32(y: NDArray[Any], s: NDArray[np.float32]) -> tuple[Floats, Float
     # Equal scores with different labels: the sort put the negatives first and won the pair outright.
     tied = np.flatnonzero(((key[:, 1:] ^ key[:, :-1]) == 1).any(axis=1))
     if tied.size:
-        ranks = rankdata(key[tied] >> 1, axis=1)
-        k = positive[tied]
-        wins[tied] = (ranks * label[tied]).sum(axis=1) - k * (k + 1) / 2
+        score, won = (key[tied] >> 1).ravel(), label[tied].ravel()
+        first = np.append(True, score[1:] != score[:-1])
+        first[::n] = True
+        starts = np.flatnonzero(first)
+        ups = np.add.reduceat(won, starts)
+        downs = np.diff(np.append(starts, len(score))) - ups
+        wins[tied] -= np.bincount(starts // n, ups * downs / 2)
     return wins, positive * (n - positive)
 
 

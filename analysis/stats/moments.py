@@ -151,9 +151,20 @@ class Moments:
         return n, mean + self.shift, scale, gram / np.outer(scale, scale), cross, y_mean
 
 
+class Rows:
+    """Raw features of some rows, made ready to be projected on directions as often as needed."""
+
+    def __init__(self, x: NDArray[Any]) -> None:
+        """`x` is `(n_rows, d)`."""
+        # float32 products of features far from zero lose digits: centre on the block's own mean first.
+        self.centre = x.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.moved = (x - self.centre).astype(np.float32, copy=False)
+
+    def onto(self, w: Doubles, b: Doubles) -> Doubles:
+        """`x @ w + b` for weights `(d, n_columns)`."""
+        return np.asarray(self.moved @ w.astype(np.float32), dtype=np.float64) + (self.centre @ w + b)
+
+
 def project(x: NDArray[Any], w: Doubles, b: Doubles) -> Doubles:
     """`x @ w + b` for raw features `(n_rows, d)` and weights `(d, n_columns)`."""
-    # float32 products of features far from zero lose digits: centre on the block's own mean first.
-    centre = x.mean(axis=0, dtype=np.float64)
-    moved = (x - centre.astype(np.float32)).astype(np.float32)
-    return np.asarray(moved @ w.astype(np.float32), dtype=np.float64) + (centre.astype(np.float32) @ w + b)
+    return Rows(x).onto(w, b)

@@ -102,11 +102,16 @@ def _without_each(
     """
     steps = np.zeros((n_games, u.shape[1]))
     order = np.argsort(code, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
-        own, r = u[rows].astype(np.float64), residual[rows]
-        if len(rows) <= own.shape[1]:
-            step = own.T @ np.linalg.solve(np.eye(len(rows)) - weight * own @ own.T, r)
+    size = np.bincount(code, minlength=n_games)
+    starts = np.cumsum(size) - size
+    for n in np.unique(size[size > 0]).tolist():  # games of one number of rows are solved together
+        some = np.flatnonzero(size == n)
+        rows = order[starts[some][:, None] + np.arange(n)]
+        own, r = u[rows].astype(np.float64), residual[rows][..., None]
+        turned = own.swapaxes(1, 2)
+        if n <= own.shape[2]:
+            found = turned @ np.linalg.solve(np.eye(n) - weight * own @ turned, r)
         else:
-            step = np.linalg.solve(np.eye(own.shape[1]) - weight * own.T @ own, own.T @ r)
-        steps[code[rows[0]]] = step
+            found = np.linalg.solve(np.eye(own.shape[2]) - weight * turned @ own, turned @ r)
+        steps[some] = found[..., 0]
     return steps
