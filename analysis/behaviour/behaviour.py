@@ -210,11 +210,12 @@ def _moved(log: GameLog, beliefs: pl.DataFrame) -> Iterator[tuple[int, float, fl
                 if act.subject is not None and (direction := _direction(act, sought)):
                     said.setdefault(act.subject, []).append((record.seq, record.seat, direction))
     gains: dict[tuple[int, int, int], list[float]] = {}
-    for (viewer, subject), part in (
-        beliefs.sort("seq", maintain_order=True).partition_by("viewer", "subject", as_dict=True).items()
-    ):
-        stated = list(part.select("seq", "p_werewolf").iter_rows())
-        for (before, p), (after, q) in pairwise(stated):
+    stated: dict[tuple[int, int], list[tuple[int, float]]] = {}
+    rows = beliefs.select("viewer", "subject", "seq", "p_werewolf").sort("seq", maintain_order=True)
+    for viewer, subject, seq, p in rows.iter_rows():
+        stated.setdefault((viewer, subject), []).append((seq, p))
+    for (viewer, subject), part in stated.items():
+        for (before, p), (after, q) in pairwise(part):
             between = [
                 (seq, who, direction)
                 for seq, who, direction in said.get(int(subject), [])
