@@ -28,7 +28,7 @@ from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
 from harness.play.ahead.in_flight import IN_FLIGHT, Fit, fits, in_flight, wanted, words_of
-from harness.play.ahead.side_by_side import engines
+from harness.play.ahead.side_by_side import engines, side_by_side
 from harness.play.ahead.sooner import sooner
 from harness.play.ahead.stand_in import Played, StandIns
 from harness.play.budget import cost_of, prices_of
@@ -139,13 +139,14 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
     bounds = {key: (most, stand_ins.attempts.get(key, 1)) for key, most in stand_ins.most.items()}
     found = _scaled(config, schedule, models, games, (seconds, None), False, measured, assumed, bounds)
     used = used_backends(schedule.configs)
-    held = fits(used, stand_ins)
+    n_engines = engines(schedule, used)
+    held = fits(side_by_side(used, n_engines), stand_ins)
     calls = {model: one.calls for model, one in found.usage.items()}
     return msgspec.structs.replace(
         found,
         fits=tuple(held),
         in_flight=min(in_flight(config, held), len(schedule)),
-        engines=engines(schedule, used),
+        engines=n_engines,
         advice=(*words_of(config, held, wanted(config, len(schedule))), *sooner(used, models, calls)),
     )
 

@@ -128,12 +128,12 @@ class _Tournament:
         self.executor = executor
         self.folder, self.schedule, self.progress, self.address = folder, schedule, progress, address
         self.borrowed = dict(backends or {})
-        self.backends = dict(self.borrowed)
-        self.n_ended = 0
+        self.backends, self.n_ended = dict(self.borrowed), 0
         self.fits: list[Fit] | None = None
+        self.used = used_backends(schedule.configs)
 
     def run(self) -> None:
-        asked = {*used_backends(self.schedule.configs), *self.borrowed}
+        asked = {*self.used, *self.borrowed}
         self.local = is_local(
             self.executor, asked, self.address, lambda: len(self.schedule) - len(self._journal().ends)
         )
@@ -216,8 +216,8 @@ class _Tournament:
         if not self.backends and not self.local:
             from harness.play.engines import start_backends
 
-            config, used = self.schedule.config, self._used(journal)
-            self.backends = start_backends(used, self.progress.say, config.activations, config.budget)
+            config, self.used = self.schedule.config, self._with_engines(journal)
+            self.backends = start_backends(self.used, self.progress.say, config.activations, config.budget)
         if journal.ends or journal.unfinished:
             self.progress.say(
                 f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "
@@ -292,7 +292,7 @@ class _Tournament:
                 "(run.fail_on_error = N allows more, 0 any number); failed games stay recorded"
             )
 
-    def _used(self, journal: Journal) -> dict[str, BackendSection]:
+    def _with_engines(self, journal: Journal) -> dict[str, BackendSection]:
         """The backends that play, each with as many engines as it gets; a cluster's machines are not this one."""
         used = used_backends(self.schedule.configs)
         n = {} if self.address is not None else engines(self.schedule, used, journal.ends)
@@ -302,7 +302,7 @@ class _Tournament:
         """Games at a time, n_left being left; tells the user what the engines' caches do to it."""
         config = self.schedule.config
         if self.fits is None:
-            self.fits = look(self.schedule, self.folder.manifest.models, n_left)
+            self.fits = look(self.schedule, self.used, self.folder.manifest.models, n_left)
             for text in words_of(config, self.fits, wanted(config, n_left)):
                 self.progress.say(text)
         return in_flight(config, self.fits)

@@ -244,9 +244,10 @@ class TestGamesAtATime:
     def test_a_tournament_looks_before_it_plays_unless_all_its_games_fit_however_long(self):
         config = self.of()
         schedule = Schedule(config)
-        models = model_names(used_backends(schedule.configs))
-        assert look(schedule, models, 4) == []
-        (fit,) = look(schedule, models, 64)
+        used = used_backends(schedule.configs)
+        models = model_names(used)
+        assert look(schedule, used, models, 4) == []
+        (fit,) = look(schedule, used, models, 64)
         assert in_flight(config, [fit]) == fit.games < 64
 
 

@@ -14,7 +14,6 @@ import msgspec
 
 from agents.backends.registry import provider
 from agents.models.folder import max_context
-from harness.config.models import used_backends
 from harness.config.sections import BackendSection, Config
 from harness.play.ahead.stand_in import StandIns
 from harness.play.preflight.backends import in_words_of, spec_of
@@ -61,13 +60,15 @@ def in_flight(config: Config, found: list[Fit]) -> int:
     return config.run.in_flight or min([IN_FLIGHT, *(fit.games for fit in found)])
 
 
-def look(schedule: Schedule, models: Mapping[str, str], n_left: int) -> list[Fit]:
+def look(
+    schedule: Schedule, used: Mapping[str, BackendSection], models: Mapping[str, str], n_left: int
+) -> list[Fit]:
     """The fits for a tournament of which n_left games are still to be played, by the first games of its schedule;
     none where all its games fit, however long they get.
 
-    models: backend name -> model. Raises ConfigurationError where a model's tokenizer cannot be had.
+    used: the backends that play. models: backend name -> model. Raises ConfigurationError where a model's tokenizer
+    cannot be had.
     """
-    used = used_backends(schedule.configs)
     games = wanted(schedule.config, n_left)
     if not any(_may_be_short(name, section, schedule, games) for name, section in used.items()):
         return []
