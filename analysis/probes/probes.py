@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.stats.codes import codes_of
 from analysis.stats.logistic import fit_logistic, probabilities
 from analysis.stats.metrics import auroc
 from analysis.stats.moments import Doubles, Moments, Rows, Trained, project
@@ -172,7 +173,7 @@ def probe(
     """
     layers, labels = as_layers(x), np.asarray(y, dtype=np.float64)
     check_classes(labels, folds)
-    fold, k = folds.fold, folds.n_folds
+    fold, k, game = folds.fold, folds.n_folds, codes_of(games)
     grid = np.asarray(penalties if kind in ("logistic", "ridge") else penalties[:1], dtype=float)
     sets = factorised or Factorised(layers, labels, folds)
     chosen = _chosen(sets, kind, grid)
@@ -205,7 +206,7 @@ def probe(
                 own_fit, penalty = sets.without(number, f), float(grid[best_penalty[f, number]])
                 w, b = weights[number, f] if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
                 parts.append(FoldFit(own_fit, layers[number], w, b, penalty))
-            drawn[number] = training_draws(parts, labels, folds, games, kind == "logistic")
+            drawn[number] = training_draws(parts, labels, folds, game, kind == "logistic")
         training = one_layer_a_draw([drawn[number] for number in best_layer.tolist()])
     return ProbeResult(
         kind,
@@ -216,7 +217,7 @@ def probe(
         layer_scores,
         tuple(int(b) for b in best_layer),
         tuple(float(grid[best_penalty[f, best_layer[f]]]) for f in range(k)),
-        len(np.unique(np.asarray(games))),
+        int(game.max()) + 1,
         training,
         nested,
     )

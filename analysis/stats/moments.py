@@ -100,10 +100,14 @@ class Moments:
             self.shift = x.mean(axis=0, dtype=np.float64)
         for c in np.unique(cell):
             rows = np.flatnonzero(cell == c)
-            part = x[rows].astype(np.float64) - self.shift
-            self.n[c] += len(rows)
+            part = x[rows].astype(np.float64)
+            part -= self.shift
             self.total[c] += part.sum(axis=0)
-            self.gram[c] += part.T @ part
+            if self.n[c]:
+                self.gram[c] += part.T @ part
+            else:
+                np.matmul(part.T, part, out=self.gram[c])
+            self.n[c] += len(rows)
             if y is None:
                 continue
             if unit is None:
@@ -142,13 +146,17 @@ class Moments:
         if n < 2 or self.shift is None:
             raise ValueError(f"a training set of {n} rows (cells {chosen}); at least 2 are needed")
         mean = self.total[chosen].sum(axis=0) / n
-        gram = self.gram[chosen].sum(axis=0) - n * np.outer(mean, mean)
+        gram = self.gram[chosen[0]].copy()
+        for cell in chosen[1:]:
+            gram += self.gram[cell]
+        gram -= n * np.outer(mean, mean)
         y_mean = self.y_total[chosen].sum(axis=0) / n
         variance = np.maximum(np.diagonal(gram) / n, 0)
         constant = variance <= 1e-12 * max(1.0, float(variance.max(initial=0.0)))
         scale = np.where(constant, 1.0, np.sqrt(np.where(constant, 1.0, variance)))
         cross = (self.cross[chosen].sum(axis=0) - n * np.outer(mean, y_mean)) / scale[:, None]
-        return n, mean + self.shift, scale, gram / np.outer(scale, scale), cross, y_mean
+        gram /= np.outer(scale, scale)
+        return n, mean + self.shift, scale, gram, cross, y_mean
 
 
 class Rows:

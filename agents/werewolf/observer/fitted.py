@@ -133,7 +133,7 @@ def _true_infoset(
     """The actor's own infoset, laid out as in `InfoSets`; its row is the last one."""
     n, role = len(roles), roles[seat]
     told, value, partner = np.zeros((2, n), dtype=bool), np.zeros((2, n)), np.zeros((2, n))
-    kinds, packs, lodges, codes = [HUMAN, HUMAN], [], [], []
+    kinds, packs, lodges, codes, found = [HUMAN, HUMAN], [], [], [], []
     if role in ("werewolf", "mason", "seer"):
         told, value, partner = (np.concatenate([x, x[:1]]) for x in (told, value, partner))
         fellows = [j for j in range(n) if roles[j] == role and j != seat]
@@ -150,9 +150,12 @@ def _true_infoset(
             codes = [encode([j for j, _ in results if j not in mine], n)]
             for j, wolf in results:
                 told[2, j], value[2, j] = True, 8.0 if wolf else -8.0
+            known = dict(results)
+            found = [sum(1 << j + n | wolf << j for j, wolf in known.items())]
     return InfoSets(
         kind=np.array(kinds), told=told, value=value, partner=partner, ll=np.zeros((1, len(kinds))),
         packs=np.array(packs, dtype=np.int64), lodges=np.array(lodges, dtype=np.int64),
+        results=np.array(found, dtype=np.int64),
         sequences=Sequences(
             np.zeros(len(codes), dtype=np.int64), np.array(codes, dtype=np.int64), np.ones((1, len(codes)))
         ),

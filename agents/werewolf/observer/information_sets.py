@@ -45,6 +45,8 @@ class Characters:
         """Share of acts that follow no policy at all."""
         styles = [key if isinstance(key, Style) else STYLES.get(key) for key in keys]
         self.random = np.array([style is None for style in styles])
+        self.blind = bool(self.random.any())
+        """Whether the player who chooses uniformly is among them."""
         filled = [style or Style() for style in styles]
         self.rates: dict[str, np.ndarray] = {
             name: np.array([getattr(style, name) for style in filled]) for name in RATES
@@ -158,8 +160,11 @@ class InfoSets(msgspec.Struct):
     """Index of the pack of each werewolf row, which start at row 2."""
     lodges: np.ndarray
     """Index of the lodge of each mason row, which follow."""
+    results: np.ndarray
+    """int64 `(n_seer_rows,)`: of each seer row, which are the last, the seats that it asked as bits above those of the
+    werewolves that it found."""
     sequences: Sequences
-    """The orders behind the seer rows, which are the last."""
+    """The orders behind the seer rows."""
 
     @property
     def seer(self) -> int:

@@ -49,7 +49,7 @@ def inspect(
     if c.lapse:
         p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
     bits = 1 << np.arange(n, dtype=np.int64)
-    results = ((owner << 2 * n) + ((told * bits).sum(1) << n) + ((value > 0) * bits).sum(1))[of]
+    results = ((owner << 2 * n) + np.concatenate([one.results for one in infosets]))[of]
     # Every sequence with every seat that may be inspected next, as (seat, sequence) pairs.
     seat, which = np.nonzero(legal.T[:, of])
     row = of[which]
@@ -134,6 +134,7 @@ def _gathered(
         of, share, row_ll = np.zeros(0, dtype=np.int64), ll, ll
         orders_to = [0] * (len(infosets) + 1)
     rows_to = np.searchsorted(results >> 2 * n, np.arange(len(infosets) + 1)).tolist()
+    results &= (1 << 2 * n) - 1
     bits = 1 << np.arange(n, dtype=np.int64)
     told = ((results >> n)[:, None] & bits) > 0
     value = np.where(told, np.where((results[:, None] & bits) > 0, 8.0, -8.0), 0.0)
@@ -150,6 +151,7 @@ def _gathered(
                 value=np.concatenate([one.value[:start], value[rows]]),
                 partner=np.concatenate([one.partner[:start], np.zeros((count, n))]),
                 ll=np.concatenate([one.ll[:, :start], row_ll[:, rows]], axis=1),
+                results=results[rows],
                 sequences=Sequences(of[orders] - rows.start, code[orders], share[:, orders]),
             )
         )
@@ -168,7 +170,6 @@ def reported(
     start, n, q = infosets.seer, infosets.told.shape[1], infosets.sequences
     if len(infosets.kind) == start:
         return infosets
-    bits = 1 << np.arange(n, dtype=np.int64)
     said = (q.code == encode(subjects, n)) | (not strict)
     code = np.zeros_like(q.code)
     left, place = q.code.copy(), np.ones_like(q.code)
@@ -178,8 +179,6 @@ def reported(
         code += np.where(keep, digit * place, 0)
         place = np.where(keep, place * (n + 1), place)
         left //= n + 1
-    seer = slice(start, None)
-    results = ((infosets.told[seer] * bits).sum(1) << n) | ((infosets.value[seer] > 0) * bits).sum(1)
     # A row's likelihood already has the share of its orders that match the reports: renormalise shares among them.
     share = np.where(said, q.share, 0.0)
     total = np.zeros((len(share), len(infosets.kind) - start))
@@ -187,12 +186,11 @@ def reported(
     share = np.divide(share, total[:, q.of], out=np.zeros_like(share), where=total[:, q.of] > 0)
     with np.errstate(divide="ignore"):
         ll = infosets.ll[:, start:][:, q.of] + np.log(share)
-    return _gathered([infosets], results[q.of], code, lambda some: ll[:, some], shown)[0]
+    return _gathered([infosets], infosets.results[q.of], code, lambda some: ll[:, some], shown)[0]
 
 
-def consistent(told: np.ndarray, value: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """bool `(n_infosets, n_shown)`: whether each infoset's results fit each set of seats that show as werewolves."""
-    bits = 1 << np.arange(told.shape[1], dtype=np.int64)
-    asked, wolves = (told * bits).sum(1), ((value > 0) * bits).sum(1)
-    out: np.ndarray = (asked[:, None] & shown[None, :]) == wolves[:, None]
+def consistent(results: np.ndarray, shown: np.ndarray, n: int) -> np.ndarray:
+    """bool `(n_seer_rows, n_shown)`: whether each row's results among n seats fit each set of seats that show as
+    werewolves."""
+    out: np.ndarray = ((results >> n)[:, None] & shown) == (results & ((1 << n) - 1))[:, None]
     return out

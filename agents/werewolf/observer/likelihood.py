@@ -86,13 +86,13 @@ def speech(
     p = _opening(c, scene, infosets, me, claim, reports) * _stance(
         c, scene, infosets, me, kind, subject, announce, others
     )
-    if c.random.any():
+    if c.blind:
         plain = not claim and not reports and not announce
         if free:
             uniform = 1 / 3 if plain and not kind else 0.0
         else:
             uniform = 1 / (1 + 3 * len(others)) if plain else 0.0
-            if c.random.any() and scene.rung < 2 and kind:
+            if scene.rung < 2 and kind:
                 uniform *= len(others)
         p[c.random] = uniform
     return p
@@ -111,13 +111,13 @@ def _stance(
     wolf = infosets.kind == WOLF
     if not len(others):
         return np.full((len(c), len(wolf)), 1.0 if not kind else 0.0)
-    rates = {
-        name: np.where(wolf, c[f"wolf_{name}"][:, None], c[name][:, None])
-        for name in ("accuse", "defend", "question")
-    }
+
+    def often(name: str) -> np.ndarray:
+        return np.where(wolf, c[f"wolf_{name}"][:, None], c[name][:, None])
+
     if not kind:
-        return np.asarray(1.0 - sum(rates.values()))
-    rate: np.ndarray = rates[kind]
+        return np.asarray(1.0 - sum(map(often, ("accuse", "defend", "question"))))
+    rate = often(kind)
     if kind == "accuse":
         rate = rate * (c["announce"] if announce else 1.0 - c["announce"])[:, None]
     if scene.rung < 2:

@@ -46,8 +46,8 @@ def log_sum(x: np.ndarray, axis: int) -> np.ndarray:
 
 def _among(q: Sequences, rows: np.ndarray) -> Sequences:
     """The sequences of the rows that are kept (bool over seer rows)."""
-    some = rows[q.of]
-    return Sequences((np.cumsum(rows) - 1)[q.of[some]], q.code[some], q.share[:, some])
+    some = np.flatnonzero(rows[q.of])
+    return Sequences((np.cumsum(rows) - 1)[q.of[some]], q.code[some], np.take(q.share, some, axis=1))
 
 
 class LogWeights:
@@ -120,7 +120,7 @@ class LogWeights:
             value[row] = np.where(told[row], -8.0, 0.0)
         return InfoSets(
             kind=kind, told=told, value=value, partner=partner, ll=np.zeros((len(self.c), count)), packs=packs,
-            lodges=lodges,
+            lodges=lodges, results=np.zeros(seer, dtype=np.int64),
             sequences=Sequences(
                 np.zeros(seer, dtype=np.int64), np.zeros(seer, dtype=np.int64), np.ones((len(self.c), seer))
             ),
@@ -168,16 +168,17 @@ class LogWeights:
             if len(infosets.lodges):
                 keep[2 + len(infosets.packs) : end] = np.isin(infosets.lodges, lodges)
             if seat in has_seer:
-                keep[end:] = consistent(infosets.told[end:], infosets.value[end:], shown).any(1)
+                keep[end:] = consistent(infosets.results, shown, self.worlds.n).any(1)
             else:
                 keep[end:] = False
             if keep.all():
                 continue
+            rows = np.flatnonzero(keep)
             self.infosets[seat] = InfoSets(
-                kind=infosets.kind[keep], told=infosets.told[keep], value=infosets.value[keep],
-                partner=infosets.partner[keep],
-                ll=infosets.ll[:, keep], packs=infosets.packs[keep[2 : 2 + len(infosets.packs)]],
-                lodges=infosets.lodges[keep[2 + len(infosets.packs) : end]],
+                kind=infosets.kind[rows], told=infosets.told[rows], value=infosets.value[rows],
+                partner=infosets.partner[rows], ll=np.take(infosets.ll, rows, axis=1),
+                packs=infosets.packs[keep[2 : 2 + len(infosets.packs)]],
+                lodges=infosets.lodges[keep[2 + len(infosets.packs) : end]], results=infosets.results[keep[end:]],
                 sequences=_among(infosets.sequences, keep[end:]),
             )  # fmt: skip
 
@@ -268,7 +269,7 @@ class LogWeights:
         human = np.exp(human - top)[:, :, None]
         with np.errstate(divide="ignore"):
             if "doctor" in worlds.counts:
-                self.doctor[some] = np.log((self.nights.doctor[some].sum(2) @ human)[..., 0]) + top
+                self.doctor[some] = np.log((self.nights.doctor_total[some] @ human)[..., 0]) + top
             if "witch" in worlds.counts:
                 self.witch[some] = np.log((self.nights.witch[some] @ human)[..., 0]) + top
 
@@ -276,9 +277,9 @@ class LogWeights:
         """1 where a seer infoset's results fit a set that may show, `(n_seer_infosets, n_shown)`; kept between acts."""
         infosets = self.infosets[seat]
         known = self._fits.get(seat)
-        if known is None or known[0] is not infosets.told:
-            fits = consistent(infosets.told[infosets.seer :], infosets.value[infosets.seer :], self.shown)
-            known = self._fits[seat] = (infosets.told, fits.astype(np.float64))
+        if known is None or known[0] is not infosets.results:
+            fits = consistent(infosets.results, self.shown, self.worlds.n)
+            known = self._fits[seat] = (infosets.results, fits.astype(np.float64))
         return known[1]
 
     def _packs(self) -> None:

@@ -46,8 +46,9 @@ class Nights:
     """The paths of one game and their factors.
 
     `pack` is `(n_packs, n_paths, n_styles, ..., n_styles)` with one axis of styles for each werewolf of the pack,
-    `doctor` `(n_seats, n_paths, n_seats + 1, n_styles)` by the seat protected last (index n_seats: none), `witch`
-    `(n_seats, n_paths, n_styles)`. `seen` `(n_seats, n_paths)` tells which paths a viewer holds possible.
+    `doctor` `(n_seats, n_paths, n_seats + 1, n_styles)` by the seat protected last (index n_seats: none), and
+    `doctor_total` its sum over them, `witch` `(n_seats, n_paths, n_styles)`.
+    `seen` `(n_seats, n_paths)` tells which paths a viewer holds possible.
     """
 
     def __init__(self, config: WerewolfConfig, worlds: Worlds, c: Characters, uniform: bool) -> None:
@@ -67,6 +68,7 @@ class Nights:
         self.pack = np.ones((len(worlds.packs), 1, *[s] * k))
         self.doctor = np.zeros((n, 1, n + 1, s))
         self.doctor[:, :, n] = 1.0
+        self.doctor_total = self.doctor.sum(2)
         self.witch = np.ones((n, 1, s))
         self.seen = np.ones((n, 1), dtype=bool)
         self._scene: Scene | None = None
@@ -84,6 +86,7 @@ class Nights:
         """Drop all paths but these."""
         self.paths = [self.paths[x] for x in rows]
         self.pack, self.doctor = self.pack[:, rows], self.doctor[:, rows]
+        self.doctor_total = self.doctor_total[:, rows]
         self.witch, self.seen = self.witch[:, rows], self.seen[:, rows]
 
     def dawn(self, first: int | None, private: dict[int, dict[str, int]]) -> None:
@@ -110,6 +113,7 @@ class Nights:
             pack = pack * drawn.reshape(len(pack), len(paths), *drawn.shape[-k:])
         self.pack = pack
         self.doctor = self._doctors(scene, parents, paths)
+        self.doctor_total = self.doctor.sum(2)
         self.witch = self._witches(scene, parents, paths)
         self.seen = self.seen[:, parents] & self._privately(paths, private, scene.n)
         self.paths = paths

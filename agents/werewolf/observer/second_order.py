@@ -115,9 +115,7 @@ def _seer(
     w = np.where(some, w, 0.0) * np.exp(np.where(some, own_factor[some].min() - own_factor, 0.0))
     u = infosets.ll[:, start:] + f.c.log_prior[j][:, None]
     top = u.max()
-    weight = np.exp(u - top).sum(0)[:, None] * consistent(
-        infosets.told[start:], infosets.value[start:], f.shown
-    )
+    weight = np.exp(u - top).sum(0)[:, None] * consistent(infosets.results, f.shown, observer.n)
     sets = _numbered([row.tobytes() for row in infosets.told[start:]])
     share = np.zeros((int(sets.max()) + 1, len(f.shown)))
     np.add.at(share, sets, weight)
