@@ -23,7 +23,7 @@ from analysis.beliefs.deception import lies_of
 from analysis.beliefs.kept import keep, kept, read_watched, write_watched
 from analysis.beliefs.observers import fit_halves, follow, follow_fitted, follow_rungs
 from analysis.beliefs.tables import Found, Watched, partly, together, watched_of
-from analysis.data.frames import Logs
+from analysis.data.frames import AT_ONCE, Logs, batched
 from analysis.data.labels import label
 from analysis.data.roster import in_words
 from analysis.stats.errors import AnalysisError
@@ -192,24 +192,25 @@ def _in_order(frame: pl.DataFrame, order: pl.DataFrame) -> pl.DataFrame:
 
 def _follow_all(job: Job, logs: Logs) -> tuple[Watched, Done]:
     second_at, deep = set(job.asked.second_at), frozenset(job.asked.rungs)
-    parts, done, fitted = [watched_of(Found(), "")], Done(), Found()
+    whole, done, fitted = Found(), Done(), Found()
     fits = None
     if job.asked.fitted:
         every = Logs(logs.runs, frozenset(job.everything))
         fits, done.no_fit = fit_halves(job.everything, every.some, seed=job.asked.seed)
-    for log in logs:
-        rows, wrong = follow(log, job.models, lies_of(label([log])), second_at, job.asked.beliefs)
-        if isinstance(wrong, TooLarge):
-            return parts[0], Done(why=str(wrong), too_large=True)
-        if log.game_id in deep:
-            follow_rungs(log, rows, job.models)
-        parts.append(watched_of(rows, ""))
-        if wrong is not None:
-            done.failed, done.why = done.failed + 1, done.why or str(wrong)
-        if fits is not None and (wrong := follow_fitted(log, fits, job.models, fitted)) is not None:
-            done.unfitted, done.no_fit = done.unfitted + 1, done.no_fit or str(wrong)
-    whole = together(parts)
-    return replace(whole, fitted=watched_of(fitted, "").beliefs), done
+    for games in batched(logs, AT_ONCE):
+        lies = lies_of(label(games))
+        for log in games:
+            rows, wrong = follow(log, job.models, lies, second_at, job.asked.beliefs)
+            if isinstance(wrong, TooLarge):
+                return watched_of(Found(), ""), Done(why=str(wrong), too_large=True)
+            if log.game_id in deep:
+                follow_rungs(log, rows, job.models)
+            whole.add(rows)
+            if wrong is not None:
+                done.failed, done.why = done.failed + 1, done.why or str(wrong)
+            if fits is not None and (wrong := follow_fitted(log, fits, job.models, fitted)) is not None:
+                done.unfitted, done.no_fit = done.unfitted + 1, done.no_fit or str(wrong)
+    return replace(watched_of(whole, ""), fitted=watched_of(fitted, "").beliefs), done
 
 
 def _read(folder: Path) -> tuple[Watched, Done]:

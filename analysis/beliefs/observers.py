@@ -18,7 +18,7 @@ import polars as pl
 
 from agents.werewolf.observer import TooLarge
 from analysis.beliefs.followers import FOLLOWERS, Follower
-from analysis.beliefs.tables import LAPSE, Found, Watched, partly, together, watched_of
+from analysis.beliefs.tables import LAPSE, Found, Watched, partly, watched_of
 from analysis.data.frames import GameLog
 from analysis.data.roster import in_words
 from games.records import Decision, Event
@@ -38,15 +38,15 @@ def watch(
     """
     games = list(logs)
     models = any(map(has_model, games))
-    parts, failed, why = [watched_of(Found(), "")], 0, ""
+    whole, failed, why = Found(), 0, ""
     for log in games:
         rows, wrong = follow(log, models, lies, second_at)
         if isinstance(wrong, TooLarge):
             return watched_of(Found(), str(wrong))
-        parts.append(watched_of(rows, ""))
+        whole.add(rows)
         failed, why = failed + (wrong is not None), why or str(wrong or "")
     prior = in_words({log.game_id: log.mix for log in games})
-    return replace(together(parts), why=partly(failed, len(games), why), prior=prior)
+    return replace(watched_of(whole, partly(failed, len(games), why)), prior=prior)
 
 
 def has_model(log: GameLog) -> bool:

@@ -78,6 +78,12 @@ class Found:
     speakers: dict[tuple[str, int], tuple[tuple[str, ...], NDArray[np.float64]]] = field(default_factory=dict)
     rungs: list[tuple[Any, ...]] = field(default_factory=list)
 
+    def add(self, other: Found) -> None:
+        """Adds the rows of another game."""
+        for name in ("beliefs", "utterances", "second", "rungs"):
+            getattr(self, name).extend(getattr(other, name))
+        self.speakers.update(other.speakers)
+
 
 def together(parts: Sequence[Watched]) -> Watched:
     """The results of several sets of games joined."""

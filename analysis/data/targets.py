@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class Target:
     no_use: str = "no choice of these rows turns on it"
     """Why `chose` is None."""
 
-    @property
+    @cached_property
     def games(self) -> NDArray[Any]:
         """`(n_rows,)` game ids."""
         return self.frame["game_id"].to_numpy()
@@ -103,12 +104,12 @@ class Target:
         own = f"p_rules_{self.role}"
         return self.frame[own if own in self.frame.columns else "p_rules"].to_numpy()
 
-    @property
+    @cached_property
     def decisions(self) -> NDArray[np.int64]:
         """`(n_rows,)` codes 0.. of the decisions that the rows belong to."""
         return codes_of(*(self.frame[name].to_numpy() for name in ("game_id", "seq", "viewer")))
 
-    @property
+    @cached_property
     def n_games(self) -> int:
         """Number of games with a row."""
         return self.frame["game_id"].n_unique()

@@ -115,10 +115,12 @@ def wins_float32(y: NDArray[Any], s: NDArray[np.float32]) -> tuple[Floats, Float
     The label rides in the lowest mantissa bit of an order-preserving integer image of the score, so no
     argsort is needed; scores that agree in all other bits count as tied (a relative difference of 2e-7).
     """
-    bits = (s + np.float32(0)).view(np.int32)  # + 0 turns -0.0 into 0.0
-    key = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    key = (s + np.float32(0)).view(np.int32)  # + 0 turns -0.0 into 0.0
+    turned = key >> 31
+    turned &= np.int32(0x7FFFFFFF)
+    key ^= turned
     key &= np.int32(~1)
-    key |= (y > 0).astype(np.int32)
+    key |= y > 0
     key.sort(axis=1)
     label = key & 1
     n = key.shape[1]
