@@ -80,6 +80,8 @@ class LogWeights:
         self._fits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._stale: set[int] = set()
         """Seats whose factors do not know their latest acts yet."""
+        self._new_paths = False
+        """Whether no seat's factors know the present paths of the nights yet."""
         self._take(np.arange(len(worlds.assignments)))
 
     def fork(self) -> LogWeights:
@@ -212,24 +214,23 @@ class LogWeights:
         self.nights.fall(scene)
 
     def settle(self) -> None:
-        """Update the factors with the acts since they were last asked for."""
-        if self._stale:
-            seats = sorted(self._stale)
+        """Update the factors with the acts and nights since they were last asked for."""
+        if not self._stale and not self._new_paths:
+            return
+        seats = sorted(self._stale)
+        if seats:
             self._refresh(seats)
-            self._hidden(seats)
-            self._stale.clear()
-            self._packs()
+        if self._new_paths:
+            seats, size = list(range(self.worlds.n)), (self.worlds.n, len(self.nights.paths))
+            self.doctor, self.witch = np.zeros(size), np.zeros(size)
+        self._hidden(seats)
+        self._packs()
+        self._stale.clear()
+        self._new_paths = False
 
     def refresh(self) -> None:
-        """Update the factors with new paths of the nights."""
-        n_paths = len(self.nights.paths)
-        self.doctor = np.zeros((self.worlds.n, n_paths))
-        self.witch = np.zeros((self.worlds.n, n_paths))
-        if self._stale:
-            self._refresh(sorted(self._stale))
-            self._stale.clear()
-        self._hidden(range(self.worlds.n))
-        self._packs()
+        """The nights have other paths: all factors of hidden choices are to be computed again."""
+        self._new_paths = True
 
     def _refresh(self, seats: Sequence[int]) -> None:
         """Update the factors with the information sets of some seats; those of hidden nights are `_hidden`'s."""

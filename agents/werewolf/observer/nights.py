@@ -177,9 +177,10 @@ class Nights:
         up: np.ndarray = np.take(scene.alive, packs)
         shape = (n_packs, *[len(c)] * k, n + 1)
         out = np.empty(shape)
-        alike, of = np.unique(up, axis=0, return_inverse=True)
-        for number, living in enumerate(alike):  # packs in which the same members live are weighed together
-            some, hands = np.flatnonzero(of.ravel() == number), np.flatnonzero(living)
+        living = up @ (1 << np.arange(k))
+        for code in set(living.tolist()):  # packs in which the same members live are weighed together
+            some = np.flatnonzero(living == code)
+            hands = np.flatnonzero(up[some[0]])
             vote, propose = (np.ascontiguousarray(p[:, some].swapaxes(0, 1)) for p in (votes, proposals))
             t = target_given(vote, propose, len(hands), config.kill_rule, rounds)
             axes = [len(c) if i in hands else 1 for i in range(k)]

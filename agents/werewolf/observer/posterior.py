@@ -114,21 +114,26 @@ class Observer(Reader):
 
         Raises ValueError where no record has told the seat its role: its private events were not among the records.
         """
-        role = self.role[viewer]
-        if role is None:
+        rows = self._rows(viewer)
+        out = np.zeros(self.weights().shape)
+        out[rows] = self._own_weights(viewer, rows)
+        return out
+
+    def _rows(self, viewer: int) -> np.ndarray:
+        """The worlds that agree with what a seat was told. Raises ValueError as `weights_of`."""
+        if self.role[viewer] is None:
             raise ValueError(
                 f"seat {viewer} has no `role` event among the records: an observer fed with one seat's view has the "
                 "beliefs of that seat alone; feed the whole log for all of them"
             )
-        rows = np.flatnonzero(self.private[viewer])
-        out = np.zeros(self.weights().shape)
-        out[rows] = self._own_weights(viewer, rows)
-        return evenly(out) if self.rung == 0 else out
+        return np.flatnonzero(self.private[viewer])
 
     def _own_weights(self, viewer: int, rows: np.ndarray) -> np.ndarray:
         """Weight `(n_rows, n_paths)` to a seat of the worlds `rows`, all of which agree with what it was told."""
         shared = self.weights()
-        if self.role[viewer] not in ("seer", "doctor", "witch") or not self.rung:
+        if not self.rung:
+            return evenly(shared[rows] * self.world_weights.nights.seen[viewer])
+        if self.role[viewer] not in ("seer", "doctor", "witch"):
             return np.asarray(shared[rows] * self.world_weights.nights.seen[viewer])
         log = self._own_log(self.world_weights, self._log, viewer, rows)
         top = log.max(initial=-np.inf)
@@ -153,8 +158,12 @@ class Observer(Reader):
 
     def beliefs(self, viewer: int | None) -> np.ndarray:
         """Probability `(n_seats, n_roles)` of each role of each seat to a viewer (None: to an outsider)."""
-        weights = self.weights() if viewer is None else self.weights_of(viewer)
-        out: np.ndarray = self._marginals(weights.sum(1))
+        if viewer is None:
+            weights = self.weights().sum(1)
+        else:
+            rows, weights = self._rows(viewer), np.zeros(len(self.weights()))
+            weights[rows] = self._own_weights(viewer, rows).sum(1)
+        out: np.ndarray = self._marginals(weights)
         return out
 
     def all_beliefs(self) -> np.ndarray:
@@ -166,9 +175,7 @@ class Observer(Reader):
             base = shared.sum(1)
             stack = np.empty((len(known), len(base)))
             for row, i in enumerate(known):
-                if not self.rung:
-                    stack[row] = self.weights_of(i).sum(1)
-                elif self.role[i] not in ("seer", "doctor", "witch", "werewolf"):
+                if self.rung and self.role[i] not in ("seer", "doctor", "witch", "werewolf"):
                     stack[row] = base * self.private[i]
                 else:
                     rows = np.flatnonzero(self.private[i])
