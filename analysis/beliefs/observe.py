@@ -29,6 +29,7 @@ from analysis.data.roster import in_words
 from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from games.printable import lines_of
+from harness.machine import cores
 from harness.run.folder import load_run
 
 ALONE = 100
@@ -82,7 +83,7 @@ class Following:
             len(run.decisions.filter(pl.col("model").is_not_null()).select("seq").head(1).collect())
             for _, run in logs.runs
         )
-        processes = (os.cpu_count() or 1) if processes is None else processes
+        processes = cores() if processes is None else processes
         n = 1 if len(logs) <= ALONE else min(processes, len(logs) // ALONE + 1)
         runs = [(prefix, str(Path(run.path).resolve())) for prefix, run in logs.runs]
         self._logs, self._asked = logs, asked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +23,7 @@ from analysis.evaluation.evaluate import Settings
 from analysis.evaluation.registry import TARGETS
 from games.base import BeliefTarget
 from games.records import Decision
+from harness.machine import cores
 from harness.run.typed import probability
 
 KEYS = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf")
@@ -77,8 +77,8 @@ class Preparing:
             settings.seed,
         )
         # One core is kept for the fits, where there are any.
-        cores = os.cpu_count() or 1
-        self._following = Following(self._followed, asked, max(1, cores - 1) if self.captured else cores)
+        n_cores = cores()
+        self._following = Following(self._followed, asked, max(1, n_cores - 1) if self.captured else n_cores)
         few = logs if self.captured else logs.some(logs.ids[:FEW])
         self._others, self._own = both_rows(few)
         self._labels = label(logs)

@@ -6,7 +6,6 @@ capture, enough games) is named on the page.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from analysis.stats.errors import AnalysisError
 from analysis.stats.threads import one_thread
 from games.printable import lines_of
 from harness.extensions import load_extensions
+from harness.machine import cores
 from harness.run.derived import inputs_of, write_page
 from harness.run.folder import Run, load_run
 
@@ -211,7 +211,7 @@ def evaluate_all(
 
 def side_by_side(do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """`do(item)` for every item, in order, each on its own thread."""
-    with one_thread(), ThreadPoolExecutor(max(1, min(len(items), os.cpu_count() or 1))) as pool:
+    with one_thread(), ThreadPoolExecutor(max(1, min(len(items), cores()))) as pool:
         return list(pool.map(do, items))
 
 

@@ -27,6 +27,7 @@ from harness.capture.variants import ORIGINAL
 from harness.config.models import model_folder, model_names, used_backends
 from harness.config.sections import Config
 from harness.errors import ConfigurationError
+from harness.machine import cores
 from harness.play.ahead.in_flight import IN_FLIGHT, Fit, fits, in_flight, wanted, words_of
 from harness.play.ahead.side_by_side import engines, side_by_side
 from harness.play.ahead.sooner import sooner
@@ -129,9 +130,7 @@ def _from_stand_ins(config: Config, schedule: Schedule, models: Mapping[str, str
         )
     seconds = None
     if scripted:
-        from os import cpu_count
-
-        runners = min(config.run.runners or cpu_count() or 1, len(schedule))
+        runners = min(config.run.runners or cores(), len(schedule))
         seconds = sum(g.seconds for g in games) * len(schedule) / len(games) / runners
         measured.append("time: the same games on one core of this machine")
         assumed.append(f"{runners} runners have a core each; starting Ray and writing the tables come on top")

@@ -20,11 +20,12 @@ from games.records import Record
 from harness.config.models import name_models, used_backends
 from harness.config.sections import BackendSection, Config
 from harness.errors import ConfigurationError, RunFolderError, TournamentError
+from harness.machine import cores
 from harness.play.ahead.in_flight import Fit, in_flight, look, wanted, words_of
 from harness.play.ahead.side_by_side import engines, side_by_side
 from harness.play.budget import BudgetSpent, Ledger
 from harness.play.factory import check_agents, prompt_hashes
-from harness.play.pools.local import LocalPool, local_cpus
+from harness.play.pools.local import LocalPool
 from harness.play.preflight.backends import check_backends
 from harness.play.preflight.keys import keys_apart
 from harness.play.preflight.place import Executor, check_place, is_local
@@ -295,8 +296,9 @@ class _Tournament:
     def _with_engines(self, journal: Journal) -> dict[str, BackendSection]:
         """The backends that play, each with as many engines as it gets; a cluster's machines are not this one."""
         used = used_backends(self.schedule.configs)
-        n = {} if self.address is not None else engines(self.schedule, used, journal.ends)
-        return side_by_side(used, n)
+        return side_by_side(
+            used, {} if self.address is not None else engines(self.schedule, used, journal.ends)
+        )
 
     def _in_flight(self, n_left: int) -> int:
         """Games at a time, n_left being left; tells the user what the engines' caches do to it."""
@@ -309,13 +311,13 @@ class _Tournament:
 
     def _default_runners(self, at_once: int) -> int:
         if self.local:
-            return local_cpus()
+            return cores()
         from harness.play.pools.cluster import n_cpus
 
-        cores = n_cpus()
+        n = n_cpus()
         if not self.backends:
-            return min(cores, MAX_RUNNERS)
-        return max(1, min(cores // 2, -(-at_once // GAMES_A_RUNNER)))
+            return min(n, MAX_RUNNERS)
+        return max(1, min(n // 2, -(-at_once // GAMES_A_RUNNER)))
 
     def _journal(self) -> Journal:
         repair(sorted(self.folder.journal_folder.glob("*.jsonl")))

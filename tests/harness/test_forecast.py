@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -56,8 +55,8 @@ class TestEnginesSideBySide:
     @pytest.fixture(autouse=True)
     def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free = 64 * 2**30
-        monkeypatch.setattr("harness.play.ahead.side_by_side.local_cpus", lambda: 4)
-        monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=self.free))
+        monkeypatch.setattr("harness.play.ahead.side_by_side.cores", lambda: 4)
+        monkeypatch.setattr("harness.play.ahead.side_by_side.free_memory", lambda: self.free)
 
     def of(self, games: int, ended: int = 0, **backend: object) -> dict[str, int]:
         schedule = Schedule(with_model(games, backends={"b": {"kind": "vllm", "device": "cpu"} | backend}))

@@ -10,7 +10,7 @@ from agents.models.adapter import is_adapter
 from agents.models.bounds import weight_files
 from harness.config.models import model_folder
 from harness.config.sections import BackendSection
-from harness.play.pools.local import local_cpus
+from harness.machine import cores, free_memory
 from harness.schedule.tournament import Schedule
 
 SEATS = 200
@@ -30,14 +30,12 @@ def engines(
     """
     found = {name: section.replicas or 1 for name, section in used.items() if section.kind == "vllm"}
     free = {name for name in found if used[name].replicas is None and not on_gpu(used[name].device)}
-    cores = local_cpus()
-    if not free or cores <= sum(found.values()):
+    n_cores = cores()
+    if not free or n_cores <= sum(found.values()):
         return found
-    import psutil  # comes with [play], which engines need
-
-    seats = _seats(schedule, ended, SEATS * cores * len(found))
-    memory = psutil.virtual_memory().available - sum(_bytes(used[name]) * n for name, n in found.items())
-    while sum(found.values()) < cores:
+    seats = _seats(schedule, ended, SEATS * n_cores * len(found))
+    memory = free_memory() - sum(_bytes(used[name]) * n for name, n in found.items())
+    while sum(found.values()) < n_cores:
         able = [
             name
             for name in sorted(free)

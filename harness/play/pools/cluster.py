@@ -22,6 +22,7 @@ from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from agents.backends.environment import checkout
 from agents.backends.secrets import know
 from harness.errors import ConfigurationError, TournamentError
+from harness.machine import cores
 from harness.play.pools.workplace import workplace
 from harness.play.progress import Progress, clock
 
@@ -95,7 +96,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def n_cpus() -> int:
     """CPU cores that Ray may use, on all nodes together."""
-    return max(1, int(ray.cluster_resources().get("CPU", os.cpu_count() or 1)))
+    return max(1, int(ray.cluster_resources().get("CPU", cores())))
 
 
 def spread(n: int) -> list[str]:

@@ -30,11 +30,6 @@ _PDEATHSIG = 1
 """`prctl(PR_SET_PDEATHSIG, ...)` of Linux."""
 
 
-def local_cpus() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class LocalPool:
     """Runners that play games together. Use as a context manager; leaving it ends the runners."""
 

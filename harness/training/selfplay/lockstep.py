@@ -6,7 +6,6 @@ coroutines are driven by hand: they await only answers to prompts.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from games.play import Answer, play
 from games.records import Record, Reply
 from games.seat_view.views import Views
 from harness.atomic import write_whole
+from harness.machine import cores
 from harness.training.selfplay.sampler import Sampler
 
 
@@ -115,7 +115,7 @@ def play_side_by_side(planned: Sequence[Planned], casts: Sequence[Mapping[str, A
     n, n_threads = len(casts), torch.get_num_threads()
     shares = [planned[i * len(planned) // n : (i + 1) * len(planned) // n] for i in range(n)]
     with ThreadPoolExecutor(
-        min(n, os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(n_threads,)
+        min(n, cores()), initializer=torch.set_num_threads, initargs=(n_threads,)
     ) as threads:
         return [one for some in threads.map(play_together, shares, casts) for one in some]
 
