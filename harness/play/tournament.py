@@ -131,14 +131,14 @@ class _Tournament:
         self.borrowed = dict(backends or {})
         self.backends, self.n_ended = dict(self.borrowed), 0
         self.fits: list[Fit] | None = None
-        self.used = used_backends(schedule.configs)
+        self.used = self.playing = used_backends(schedule.configs)
 
     def run(self) -> None:
         asked = {*self.used, *self.borrowed}
         self.local = is_local(
             self.executor, asked, self.address, lambda: len(self.schedule) - len(self._journal().ends)
         )
-        with keys_apart(used_backends(self.schedule.configs).values()), self._place():
+        with keys_apart(self.used.values()), self._place():
             try:
                 self._play_all()
             except KeyboardInterrupt:
@@ -217,8 +217,8 @@ class _Tournament:
         if not self.backends and not self.local:
             from harness.play.engines import start_backends
 
-            config, self.used = self.schedule.config, self._with_engines(journal)
-            self.backends = start_backends(self.used, self.progress.say, config.activations, config.budget)
+            config, self.playing = self.schedule.config, self._with_engines(journal)
+            self.backends = start_backends(self.playing, self.progress.say, config.activations, config.budget)
         if journal.ends or journal.unfinished:
             self.progress.say(
                 f"going on: {len(journal.ends):,} of {len(self.schedule):,} games have ended, "
@@ -295,16 +295,15 @@ class _Tournament:
 
     def _with_engines(self, journal: Journal) -> dict[str, BackendSection]:
         """The backends that play, each with as many engines as it gets; a cluster's machines are not this one."""
-        used = used_backends(self.schedule.configs)
-        return side_by_side(
-            used, {} if self.address is not None else engines(self.schedule, used, journal.ends)
-        )
+        if self.address is not None:
+            return self.used
+        return side_by_side(self.used, engines(self.schedule, self.used, journal.ends))
 
     def _in_flight(self, n_left: int) -> int:
         """Games at a time, n_left being left; tells the user what the engines' caches do to it."""
         config = self.schedule.config
         if self.fits is None:
-            self.fits = look(self.schedule, self.used, self.folder.manifest.models, n_left)
+            self.fits = look(self.schedule, self.playing, self.folder.manifest.models, n_left)
             for text in words_of(config, self.fits, wanted(config, n_left)):
                 self.progress.say(text)
         return in_flight(config, self.fits)
