@@ -126,9 +126,8 @@ class _Tournament:
         backends: Mapping[str, Backend] | None = None,
         executor: Executor = "auto",
     ) -> None:
-        self.executor = executor
         self.folder, self.schedule, self.progress, self.address = folder, schedule, progress, address
-        self.borrowed = dict(backends or {})
+        self.executor, self.borrowed = executor, dict(backends or {})
         self.backends, self.n_ended = dict(self.borrowed), 0
         self.fits: list[Fit] | None = None
         self.used = self.playing = used_backends(schedule.configs)
