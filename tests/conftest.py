@@ -23,6 +23,7 @@ ENGINE_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_prestart_worker_first_driver": "0",
+    "RAY_worker_niceness": "0",  # by its default of 15 engines wait for whatever else a busy machine does
 }
 for _name, _value in ENGINE_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
@@ -108,13 +109,11 @@ def ray_cluster() -> Iterator[None]:
 def engine_host(ray_cluster: None) -> Iterator[Any]:
     """A `tests.fixtures.engine_host.Host`: vLLM engines one after the other in one process."""
     pytest.importorskip("vllm")
-    import ray
-
     from tests.fixtures.engine_host import Host
 
     host = Host()
     yield host
-    ray.kill(host.actor)
+    host.end()
 
 
 @pytest.fixture

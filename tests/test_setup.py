@@ -100,12 +100,13 @@ def test_second_setup_does_nothing_in_under_a_second(checkout: Checkout) -> None
     assert status == 0, output
     assert len(checkout.installs()) == 1
     n_calls = len(checkout.calls())
-    seconds = []
-    for _ in range(3):  # the best of three, so that a busy machine does not decide
+
+    def seconds() -> float:
         started = time.monotonic()
         assert checkout.setup() == (0, "")
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 1.0
+        return time.monotonic() - started
+
+    assert any(seconds() < 1.0 for _ in range(3))  # the best of three, so that a busy machine does not decide
     assert len(checkout.calls()) == n_calls
 
 

@@ -62,15 +62,11 @@ class Engine:
 
 
 @pytest.fixture(scope="module")
-def engine(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    pytest.importorskip("vllm")
-    from agents.backends.vllm.engine import start_engines
-
+def engine(engine_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = save_tiny_model(tmp_path_factory.mktemp("vllm") / "tiny")
-    backend = start_engines(folder, EngineSettings(max_concurrent=64))
-    started = Engine(backend, folder)
+    started = Engine(engine_host.start(folder, EngineSettings(max_concurrent=64)), folder)
     yield started
-    started.run(backend.close)
+    started.run(started.backend.close)
     started.loop.close()
 
 

@@ -72,7 +72,7 @@ def test_escaped_names_stay_apart():
     assert len(set(shown)) == 4 and shown[2] == "a_b"
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=5))
 def test_any_names_become_public_names_that_differ(names):
     shown = public_names(names)
