@@ -110,7 +110,7 @@ def test_every_shipped_model_has_its_card() -> None:
             assert card.startswith("---\nlicense:")
 
 
-def test_first_snippet_runs(ray_cluster: None, run_path: Path) -> None:
+def test_first_snippet_runs(run_path: Path) -> None:
     from harness.config.files import load_config
     from harness.play.tournament import run_tournament
 

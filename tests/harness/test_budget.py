@@ -207,7 +207,6 @@ class TestRuns:
         with pytest.raises(RunFolderError, match="delete it"):
             Ledger(LimitSection(seconds=1), tmp_path, [])
 
-    @pytest.mark.usefixtures("ray_cluster")
     def test_run_over_its_budget_stops_starting_games_and_goes_on_with_a_larger_one(self, run_path):
         def wanted(tokens: int) -> Config:
             return parse_config(

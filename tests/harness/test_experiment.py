@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def vector(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("vector") / "v.npy"
-    np.save(path, np.random.default_rng(0).normal(size=128).astype(np.float32))
-    return str(path)
+    return saved_vector(tmp_path_factory.mktemp("vector"))
+
+
+def saved_vector(folder: Path) -> str:
+    np.save(folder / "v.npy", np.random.default_rng(0).normal(size=128).astype(np.float32))
+    return str(folder / "v.npy")
 
 
 def design(vector: str, **more: Any) -> Design:
@@ -333,73 +335,6 @@ def test_what_is_asked_is_written_down_first_and_a_stopped_experiment_goes_on(
         )
     with pytest.raises(RunFolderError, match="other settings"):
         run_experiment(design(vector), [run.path], whole, force=True)
-
-
-def followed(vector: str) -> Design:
-    return design(vector, moments={"n": 4, "per_game": 2}, outcomes={"continuations": 2})
-
-
-@pytest.fixture(scope="module")
-def whole(run: Run, vector: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What follows, asked and played without a stop in this process, on one thread until its users have ended: as a
-    worker has, since sums of several threads may round otherwise."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("whole") / "whole"
-    try:
-        yield run_experiment(followed(vector), [run.path], out, force=True, executor="local")
-    finally:
-        torch.set_num_threads(threads)
-
-
-def test_what_follows_is_played_once_and_a_stop_loses_no_moment(
-    run: Run, vector: str, whole: Path, tmp_path: Path
-) -> None:
-    def stop(text: str) -> None:
-        if text.startswith("continuations of 2 of 4 moments"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(followed(vector), [run.path], tmp_path / "cut", force=True, say=stop)
-    assert len(list((tmp_path / "cut" / "continuations").glob("*.parquet"))) == 2
-    run_experiment(followed(vector), [run.path], tmp_path / "cut", force=True)
-    for name in ("outcomes.parquet", "futures.parquet"):
-        assert pl.read_parquet(whole / name).equals(pl.read_parquet(tmp_path / "cut" / name))
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_workers_on_ray_make_the_table_of_this_process_bit_for_bit(
-    run: Run, vector: str, whole: Path, tmp_path: Path
-) -> None:
-    said: list[str] = []
-    there = run_experiment(
-        followed(vector),
-        [run.path],
-        tmp_path / "there",
-        force=True,
-        executor="ray",
-        n_workers=2,
-        say=said.append,
-    )
-    assert any("starting 2 workers" in line for line in said)
-    for name in ("outcomes.parquet", "futures.parquet"):
-        assert pl.read_parquet(whole / name).equals(pl.read_parquet(there / name))
-    assert pl.read_parquet(whole / "futures.parquet").height >= 4 * 2
-
-
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        ({"executor": "local", "address": "auto"}, "leave out one"),
-        ({"n_workers": 2}, "add --ray"),
-    ],
-)
-def test_a_place_that_contradicts_itself_is_refused_before_anything_is_asked(
-    run: Run, vector: str, tmp_path: Path, place: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(ConfigurationError, match=words):
-        run_experiment(followed(vector), [run.path], tmp_path / "e", force=True, **place)
-    assert not (tmp_path / "e").exists()  # not even drawn
 
 
 def test_beliefs_on_forks_are_those_that_the_run_would_be_told(run: Run, vector: str, tmp_path: Path) -> None:

@@ -88,7 +88,6 @@ class TestEnginesSideBySide:
         assert engines(schedule, used_backends(schedule.configs)) == {"b": 2, "c": 2}
 
 
-@pytest.mark.usefixtures("ray_cluster")
 class TestScripted:
     def test_decisions_of_all_games_are_those_of_the_run(self, run_path):
         found = forecast(config())

@@ -129,14 +129,14 @@ def test_training_ends_on_views_in_which_there_is_most_to_infer() -> None:
     def deeper(some: list[View]) -> float:
         return statistics.mean([q.count("believes") for v in some for f in v.forks for q, _ in f.asked])
 
-    before, after = ([v for i in range(40) for v in views(i, 0, at, "classic", 1.0)] for at in (7.4, 7.5))
+    before, after = ([v for i in range(24) for v in views(i, 0, at, "classic", 1.0)] for at in (7.4, 7.5))
     assert of_werewolves(after) < of_werewolves(before) / 2
     assert deeper(after) > deeper(before)
 
 
 def test_the_last_views_are_mostly_those_of_plain_villagers() -> None:
     def of_villagers(progress: float) -> float:
-        some = [view for i in range(40) for view in views(i, 0, progress, "classic", 1.0)]
+        some = [view for i in range(24) for view in views(i, 0, progress, "classic", 1.0)]
         return statistics.mean([view.lines[1].endswith(" villager.") for view in some])
 
     assert of_villagers(9.2) > of_villagers(9.1) + 0.15

@@ -99,7 +99,6 @@ class TestJsonLines:
         assert [line["event"] for line in lines] == ["start", "log", "finish"] * 2
         assert lines[0]["config"] == {"run": {"games": 3}} and lines[1]["step"] == 1
 
-    @pytest.mark.usefixtures("ray_cluster")
     def test_run_command_tracks_where_it_is_told_to(self, tmp_path):
         config = tmp_path / "c.toml"
         config.write_text(
