@@ -169,7 +169,9 @@ def test_reskinned_decisions_of_a_model_that_knows_both_words_are_captured_and_c
     folder = tmp_path / "both"
     tokenizer = make_tokenizer(("classic", "neutral", "mafia"))
     tokenizer.save_pretrained(str(folder))
-    tiny_model("llama", vocab_size=len(tokenizer), max_position_embeddings=2048).save_pretrained(str(folder))
+    tiny_model(
+        "llama", vocab_size=len(tokenizer), max_position_embeddings=2048, num_hidden_layers=1
+    ).save_pretrained(str(folder))
     path = played(tmp_path / "run", folder)
     for skin in ("neutral", "mafia"):
         capture_run(path, device="cpu", variants=("original", "reskinned"), lexicon=skin)
