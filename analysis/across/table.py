@@ -16,7 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.evaluation.evaluate import MIN_GAMES, MIN_ROWS, too_few
-from analysis.probes.probes import Factorised, ProbeResult, check_classes, probe
+from analysis.probes.choice import Factorised
+from analysis.probes.probes import ProbeResult, check_classes, probe
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.stats.metrics import cosine
 from analysis.stats.moments import project

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from analysis.data.targets import Target
 from analysis.evaluation.audits import leakage, learning_curve, selectivity, site_map
 from analysis.evaluation.baselines import Baseline, Confounds, beside, confounds, shuffled_roles
+from analysis.probes.choice import Factorised
 from analysis.probes.permutation import LayerNull, layer_null, units_of
-from analysis.probes.probes import Factorised, ProbeResult, check_classes, is_grouped, probe
+from analysis.probes.probes import ProbeResult, check_classes, is_grouped, probe
 from analysis.rungs.climb import climb
 from analysis.rungs.nested import TREES
 from analysis.rungs.rungs import LEVEL, MARGIN, NAMES, Evidence, Rung, alarmed, increment, reached, rungs_of

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from analysis.data.targets import Target
 from analysis.evaluation.evaluate import Begun, Evaluation
 from analysis.evaluation.registry import PROBES
+from analysis.probes.choice import Factorised, Kind
 from analysis.probes.mlp import PASSES, ROWS, UNITS, mlp
-from analysis.probes.probes import Factorised, Kind, probe
+from analysis.probes.probes import probe
 from analysis.stats.bootstrap import auroc_interval, bootstrap_auroc
 from analysis.stats.moments import Doubles
 from analysis.stats.splits import Folds

@@ -8,22 +8,23 @@ One `Moments` pass and `n_folds (n_folds + 1) / 2` eigendecompositions a layer s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.probes.choice import Factorised, Kind, chosen_inside
 from analysis.stats.codes import codes_of
 from analysis.stats.logistic import fit_logistic, probabilities
 from analysis.stats.metrics import auroc
-from analysis.stats.moments import Doubles, Moments, Rows, Trained, project
+from analysis.stats.moments import Doubles, Moments, project
 from analysis.stats.ridge import PENALTIES
 from analysis.stats.splits import Folds, check_folds
 from analysis.stats.training_variance import TRAINING_DRAWS, FoldFit, one_layer_a_draw, training_draws
 
-Kind = Literal["logistic", "ridge", "mass_mean", "lda"]
 Layers = NDArray[Any] | Sequence[NDArray[Any]]
 
 
@@ -53,10 +54,8 @@ class ProbeResult:
     folds: Folds
     auroc: float
     """AUROC over pairs within a held-out fold, with layer and penalty chosen inside."""
-    by_layer: Doubles
-    """`(n_layers,)` AUROC with the layer fixed (penalty still chosen inside)."""
-    layer_scores: Doubles
-    """`(n_layers, n_rows)` the scores behind `by_layer`."""
+    of_layers: Callable[[], Doubles]
+    """Computes `by_layer`: the fits at layers that no fold chose are made where it is asked for."""
     chosen_layer: tuple[int, ...]
     """For each fold, the position of its layer."""
     chosen_penalty: tuple[float, ...]
@@ -67,6 +66,11 @@ class ProbeResult:
     test games alone."""
     nested: Nested
     """The closed-form scores at the chosen layers, for stacking (ridge stands in for logistic)."""
+
+    @cached_property
+    def by_layer(self) -> Doubles:
+        """`(n_layers,)` AUROC with the layer fixed (penalty still chosen inside)."""
+        return self.of_layers()
 
     @property
     def place(self) -> int:
@@ -82,64 +86,6 @@ class ProbeResult:
     def grouped(self) -> bool:
         """False where the split put games on both sides; then no claim may rest on this result."""
         return self.folds.grouped
-
-
-MOST_FACTORISED = 200_000_000
-"""At most this many bytes of factorised training sets are kept for further probes of the same rows."""
-
-
-class Factorised:
-    """The factorised training sets of some layers, by the folds left out, for all probes of the same rows and labels.
-
-    They are kept where all of them together have at most `MOST_FACTORISED` bytes, else computed again for every probe.
-    """
-
-    def __init__(self, layers: Sequence[NDArray[Any]], labels: Doubles, folds: Folds) -> None:
-        """`layers` are each `(n_rows, d)`, `labels` is `(n_rows,)`."""
-        self.layers, self.labels, self.folds = layers, labels, folds
-        sets = folds.n_folds * (folds.n_folds + 1) // 2
-        self._keeps = sum(8 * sets * layer.shape[1] ** 2 for layer in layers) <= MOST_FACTORISED
-        self._known: dict[tuple[int, tuple[int, ...]], Trained] = {}
-        self._moments: tuple[int, Moments] | None = None
-        self._rows: tuple[int, list[Rows]] | None = None
-        self.choices: dict[tuple[str, tuple[float, ...]], Choice] = {}
-        """What was chosen already, by the closed form and its penalties."""
-
-    def without(self, layer: int, *away: int) -> Trained:
-        """The training set of a layer that leaves out these folds."""
-        key = (layer, away)
-        if key in self._known:
-            return self._known[key]
-        if self._moments is None or self._moments[0] != layer:
-            x = self.layers[layer]
-            moments = Moments(self.folds.n_folds, x.shape[1], 1)
-            self._moments = (layer, moments.add(x, self.folds.fold, self.labels[:, None]))
-        found = self._moments[1].train(c for c in range(self.folds.n_folds) if c not in away)
-        if self._keeps:
-            self._known[key] = found
-        return found
-
-    def held(self, layer: int) -> list[Rows]:
-        """The rows of each fold in a layer, ready to be projected; those of the layer asked for last are kept."""
-        if self._rows is None or self._rows[0] != layer:
-            x, fold = self.layers[layer], self.folds.fold
-            self._rows = (layer, [Rows(x[fold == f]) for f in range(self.folds.n_folds)])
-        return self._rows[1]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Layer and penalty chosen inside, and the scores of the closed form that chose them."""
-
-    outer: Doubles
-    """`(n_layers, n_penalties, n_rows)`: by the fit on all folds but the row's own."""
-    held_out: NDArray[np.float32]
-    """`(n_layers, n_folds, n_rows)` at the penalty chosen for each fold; by the fit that saw neither fold f nor the
-    row's own fold."""
-    penalty: NDArray[np.int64]
-    """`(n_folds, n_layers)`, positions in the grid."""
-    layer: NDArray[np.int64]
-    """`(n_folds,)`."""
 
 
 def as_layers(x: Layers) -> list[NDArray[Any]]:
@@ -176,26 +122,37 @@ def probe(
     fold, k, game = folds.fold, folds.n_folds, codes_of(games)
     grid = np.asarray(penalties if kind in ("logistic", "ridge") else penalties[:1], dtype=float)
     sets = factorised or Factorised(layers, labels, folds)
-    chosen = _chosen(sets, kind, grid)
+    chosen = chosen_inside(sets, kind, grid)
     outer, best_penalty, best_layer = chosen.outer, chosen.penalty, chosen.layer
+    held = [np.flatnonzero(fold == f) for f in range(k)]
     weights: dict[tuple[int, int], tuple[Doubles, Doubles]] = {}  # of the logistic fits, by (layer, fold)
-    layer_scores = np.empty((len(layers), len(labels)))
-    for number, rows_x in enumerate(layers):
-        for f in range(k):
-            test, choice = np.flatnonzero(fold == f), best_penalty[f, number]
-            if kind == "logistic":
-                train, own_fit = np.flatnonzero(fold != f), sets.without(number, f)
-                p = float(own_fit.y_mean[0])
-                fit = fit_logistic(own_fit, rows_x[train], labels[train], grid[[choice]] * p * (1 - p))
-                layer_scores[number, test] = probabilities(sets.held(number)[f].onto(*fit)[:, 0])
-                weights[number, f] = fit
-            else:
-                layer_scores[number, test] = outer[number, choice, test]
+
+    def fitted(number: int, f: int) -> tuple[Doubles, Doubles]:
+        if (number, f) not in weights:
+            train, own_fit = np.flatnonzero(fold != f), sets.without(number, f)
+            p = float(own_fit.y_mean[0])
+            penalty = grid[[best_penalty[f, number]]] * p * (1 - p)
+            weights[number, f] = fit_logistic(own_fit, layers[number][train], labels[train], penalty)
+        return weights[number, f]
+
+    def scored(number: int, f: int) -> Doubles:
+        """Scores of the rows of a fold, the layer fixed."""
+        if kind != "logistic":
+            return np.asarray(outer[number, best_penalty[f, number], held[f]])
+        return probabilities(sets.held(number)[f].onto(*fitted(number, f))[:, 0])
+
+    def of_layers() -> Doubles:
+        every = np.empty((len(layers), len(labels)))
+        for number in range(len(layers)):
+            for f in range(k):
+                every[number, held[f]] = scored(number, f)
+        return np.asarray(auroc(labels, every.T, strata=fold))
+
     scores, closed = np.empty(len(labels)), np.empty(len(labels))
-    for f in range(k):
-        test, layer = fold == f, best_layer[f]
-        scores[test] = layer_scores[layer, test]
-        closed[test] = outer[layer, best_penalty[f, layer], test]
+    for f in np.argsort(best_layer, kind="stable").tolist():  # layer by layer
+        layer = int(best_layer[f])
+        scores[held[f]] = scored(layer, f)
+        closed[held[f]] = outer[layer, best_penalty[f, layer], held[f]]
     nested = Nested(closed, chosen.held_out[best_layer, np.arange(k)].astype(np.float64))
     training = np.zeros(TRAINING_DRAWS)
     if kind in ("logistic", "ridge"):
@@ -204,7 +161,7 @@ def probe(
             parts = []
             for f in range(k):
                 own_fit, penalty = sets.without(number, f), float(grid[best_penalty[f, number]])
-                w, b = weights[number, f] if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
+                w, b = fitted(number, f) if kind == "logistic" else own_fit.ridge(penalty * own_fit.n)
                 parts.append(FoldFit(own_fit, layers[number], w, b, penalty))
             drawn[number] = training_draws(parts, labels, folds, game, kind == "logistic")
         training = one_layer_a_draw([drawn[number] for number in best_layer.tolist()])
@@ -213,60 +170,13 @@ def probe(
         scores,
         folds,
         auroc(labels, scores, strata=fold),
-        auroc(labels, layer_scores.T, strata=fold),
-        layer_scores,
+        of_layers,
         tuple(int(b) for b in best_layer),
         tuple(float(grid[best_penalty[f, best_layer[f]]]) for f in range(k)),
         int(game.max()) + 1,
         training,
         nested,
     )
-
-
-def _chosen(sets: Factorised, kind: Kind, grid: Doubles) -> Choice:
-    """The nested choice of layer and penalty; ridge stands in for logistic. Made once for the same sets."""
-    key = ("ridge" if kind == "logistic" else kind, tuple(grid.tolist()))
-    if key in sets.choices:
-        return sets.choices[key]
-    labels, layers, fold, k = sets.labels, sets.layers, sets.folds.fold, sets.folds.n_folds
-    errors = np.full((k, k, len(layers), len(grid)), np.nan)  # [outer fold, inner fold, layer, penalty]
-    outer = np.empty((len(layers), len(grid), len(labels)))
-    held_out = np.full((len(layers), k, len(labels)), np.nan, dtype=np.float32)
-    held = [np.flatnonzero(fold == f) for f in range(k)]
-    for number in range(len(layers)):
-        every, rows = np.full((k, len(grid), len(labels)), np.nan, dtype=np.float32), sets.held(number)
-        for f in range(k):
-            outer[number][:, held[f]] = rows[f].onto(*_fits(sets.without(number, f), kind, grid)).T
-            for g in range(f + 1, k):
-                both = _fits(sets.without(number, f, g), kind, grid)
-                for out, inside in ((f, g), (g, f)):
-                    tried = rows[inside].onto(*both)
-                    errors[out, inside, number] = ((tried - labels[held[inside], None]) ** 2).mean(axis=0)
-                    every[out][:, held[inside]] = tried.T
-        best = np.nanmean(errors[:, :, number], axis=1).argmin(axis=1)
-        held_out[number] = every[np.arange(k), best]
-    # The penalty is chosen by squared error: AUROC ignores any shrinkage that keeps the order.
-    penalty = np.nanmean(errors, axis=1).argmin(axis=2)  # (fold, layer)
-    found = sets.choices[key] = Choice(outer, held_out, penalty, _best_layers(labels, held_out, held))
-    return found
-
-
-def _best_layers(
-    labels: Doubles, held_out: NDArray[np.float32], held: Sequence[NDArray[Any]]
-) -> NDArray[np.int64]:
-    """For each fold the layer of the highest mean AUROC over the other folds, each by fits that saw neither.
-
-    `held_out` is `(n_layers, n_folds, n_rows)`, `held` the rows of each fold.
-    """
-    k = len(held)
-    if len(held_out) == 1:
-        return np.zeros(k, dtype=np.int64)
-    found = np.full((k, k, len(held_out)), np.nan)
-    for f in range(k):
-        for g in range(k):
-            if f != g:
-                found[f, g] = auroc(labels[held[g]], held_out[:, f, held[g]].T)
-    return np.asarray(np.nanmean(found, axis=1).argmax(axis=1))
 
 
 def check_classes(labels: Doubles, folds: Folds) -> None:
@@ -282,17 +192,6 @@ def check_classes(labels: Doubles, folds: Folds) -> None:
                 f"label {value} occurs in {holding} of {folds.n_folds} folds; every training set needs "
                 "both classes, so more games are needed"
             )
-
-
-def _fits(trained: Trained, kind: Kind, grid: Doubles) -> tuple[Doubles, Doubles]:
-    """Weights `(d, n_penalties)` and intercepts of the closed-form probes (ridge in place of logistic)."""
-    if kind == "mass_mean":
-        fits = [trained.mass_mean()]
-    elif kind == "lda":
-        fits = [trained.lda()]
-    else:
-        fits = [trained.ridge(penalty * trained.n) for penalty in grid]
-    return np.hstack([w for w, _ in fits]), np.hstack([b for _, b in fits])
 
 
 def cell_scores(
