@@ -42,10 +42,14 @@ def inspect(
     legal: np.ndarray = scene.alive & (np.arange(n) != np.asarray(seats)[owner, None])
     if not repeats:
         legal = legal & ~told
-    suspicion = c.follow[:, SEER, None, None] * scene.crowd + np.stack([scene.base(me, SEER) for me in seats])
-    lean = np.where(told, value, suspicion[:, owner])
-    blind = np.ones(len(c), dtype=bool) if uniform else c.random
-    p = night_choice(lean, c["sharpness"], blind, np.broadcast_to(legal, (len(c), *told.shape)))
+    if uniform:
+        p = np.broadcast_to(legal / np.maximum(legal.sum(-1, keepdims=True), 1), (len(c), *told.shape))
+    else:
+        suspicion = c.follow[:, SEER, None, None] * scene.crowd + np.stack(
+            [scene.base(me, SEER) for me in seats]
+        )
+        lean = np.where(told, value, suspicion[:, owner])
+        p = night_choice(lean, c["sharpness"], c.random, np.broadcast_to(legal, (len(c), *told.shape)))
     if c.lapse:
         p = (1 - c.lapse) * p + c.lapse * legal / np.maximum(legal.sum(-1, keepdims=True), 1)
     bits = 1 << np.arange(n, dtype=np.int64)

@@ -189,13 +189,12 @@ class Nights:
 
     def _choose(self, value: np.ndarray, legal: np.ndarray) -> np.ndarray:
         """Night choices of all characters over the last axis."""
-        c = self.c
-        blind = np.ones(len(c), dtype=bool) if self.uniform else c.random
-        p = night_choice(value, c["sharpness"], blind, np.broadcast_to(legal, value.shape))
-        if c.lapse:
-            flat = legal / np.maximum(legal.sum(-1, keepdims=True), 1)
-            p = (1 - c.lapse) * p + c.lapse * flat
-        return p
+        c, flat = self.c, legal / np.maximum(legal.sum(-1, keepdims=True), 1)
+        if self.uniform:
+            p = np.broadcast_to(flat, value.shape)
+        else:
+            p = night_choice(value, c["sharpness"], c.random, np.broadcast_to(legal, value.shape))
+        return (1 - c.lapse) * p + c.lapse * flat if c.lapse else p
 
     def _doctors(self, scene: Scene, parents: list[int], paths: list[Path]) -> np.ndarray:
         config, n = self.config, scene.n

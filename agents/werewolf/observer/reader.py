@@ -270,7 +270,7 @@ class Reader:
             p = likelihood.office(c, scene, infosets, actor, choice, options)
         if c.lapse:
             p = (1 - c.lapse) * p + c.lapse / n_options
-        if not p.any():
+        elif not p.any():
             raise Impossible(self._complaint(e))
         told: list[int] = []
         if kind in ("speech", "last_words") and self.rung >= 3:
