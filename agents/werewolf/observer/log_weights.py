@@ -80,7 +80,7 @@ class LogWeights:
         self._fits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._stale: set[int] = set()
         """Seats whose factors do not know their latest acts yet."""
-        self._new_paths = False
+        self._new_paths = True
         """Whether no seat's factors know the present paths of the nights yet."""
         self._take(np.arange(len(worlds.assignments)))
 
@@ -89,7 +89,7 @@ class LogWeights:
         other = copy.copy(self)
         other.nights = copy.copy(self.nights)
         other.infosets, other._fits, other._stale = list(self.infosets), dict(self._fits), set(self._stale)
-        for name in ("plain", "seer", "doctor", "witch", "_wolf", "_mason"):
+        for name in ("plain", "seer", "doctor", "witch", "pack", "_wolf", "_mason"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
@@ -220,11 +220,16 @@ class LogWeights:
         seats = sorted(self._stale)
         if seats:
             self._refresh(seats)
+        changed = np.zeros(len(self.worlds.packs), dtype=bool)
+        for seat in seats:
+            changed[self.infosets[seat].packs] = True
         if self._new_paths:
+            changed[:] = True
+            self.pack = np.zeros((len(changed), len(self.nights.paths)))
             seats, size = list(range(self.worlds.n)), (self.worlds.n, len(self.nights.paths))
             self.doctor, self.witch = np.zeros(size), np.zeros(size)
         self._hidden(seats)
-        self._packs()
+        self._packs(np.flatnonzero(changed))
         self._stale.clear()
         self._new_paths = False
 
@@ -283,16 +288,18 @@ class LogWeights:
             known = self._fits[seat] = (infosets.results, fits.astype(np.float64))
         return known[1]
 
-    def _packs(self) -> None:
-        top = self._wolf.max(-1)
+    def _packs(self, some: np.ndarray) -> None:
+        """Update the factors of these packs, and those of the masons."""
+        wolf = self._wolf[some]
+        top = wolf.max(-1)
         top = np.where(np.isfinite(top), top, 0.0)
-        e = np.exp(self._wolf - top[..., None])
-        t = self.nights.pack
+        e = np.exp(wolf - top[..., None])
+        t = self.nights.pack[some]
         for i in reversed(range(e.shape[1])):
             shape = (len(e), 1, *[1] * (t.ndim - 3), e.shape[-1])
             t = (t * e[:, i].reshape(shape)).sum(-1)
         with np.errstate(divide="ignore"):
-            self.pack = np.log(t) + top.sum(1)[:, None]
+            self.pack[some] = np.log(t) + top.sum(1)[:, None]
         self.lodge = self._mason.sum(1)
 
     def log_weights(self) -> np.ndarray:
