@@ -9,10 +9,13 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
+from analysis.data.frames import Logs
 from analysis.evaluation.evaluate import Settings
+from analysis.evaluation.prepare import prepare
 from analysis.report import figures
 from analysis.report.report import result_lines, write_report
 from analysis.stats.errors import AnalysisError
+from harness.run.folder import load_run
 from tests.fixtures.planted_runs import planted_run
 
 FAST = Settings(
@@ -80,8 +83,8 @@ def test_few_games_give_no_verdict(tmp_path):
 def test_runs_are_read_together_at_the_site_that_most_of_them_have(tmp_path):
     both = planted_run(tmp_path / "both", 16, 1.2, seed=5, sites=("mention", "belief_mention"))
     one = planted_run(tmp_path / "one", 4, 1.2, seed=6)
-    page = write_report([both, one], settings=BARE, out=tmp_path / "auto.html")
-    assert rungs_in(page)[1]["n_games"] == 20
+    together = prepare(Logs([("1:", load_run(both)), ("2:", load_run(one))]), BARE).targets
+    assert {target.n_games for target in together if target.name == "subject_is_werewolf"} == {20}
     named = write_report(
         [both, one], settings=replace(BARE, site="belief_mention"), out=tmp_path / "named.html"
     )

@@ -68,7 +68,7 @@ def test_the_subject_is_known_only_by_what_the_viewer_has_read(found: list[Sitti
 
 
 def test_deeper_evidence_leaves_the_observer_less_surprised() -> None:
-    asked = stack([item for sitting in sittings("werewolf", "probe-6", 40) for item in sitting.inquiries])
+    asked = stack([item for sitting in sittings("werewolf", "probe-6", 20) for item in sitting.inquiries])
     truth = asked["holds"][:, 0]
 
     def surprise(kind: str) -> float:

@@ -162,7 +162,7 @@ TROUBLE = [
     Reply(200, b'{"choices":[{"message":' + b'{"a":' * 100_000),
     Reply(200, b'{"id":"\\\\","x":' + b"[" * 100_000 + b"]" * 100_000 + b',"y":""}'),
     Reply(200, b'["' + b'\\\\"' * 200_000 + b"[" * 100),
-    Reply(200, gzip.compress(b" " * 200 * 2**20), {"Content-Encoding": "gzip"}),
+    Reply(200, gzip.compress(b" " * 2 * LONGEST_ANSWER, 1), {"Content-Encoding": "gzip"}),
     Reply(200, b"\x1f\x8b broken", {"Content-Encoding": "gzip"}),
     Reply(200, b"x", {"Content-Encoding": "br"}),
     Reply(200, b" " * (LONGEST_ANSWER + 1)),
