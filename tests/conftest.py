@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Before anything imports torch, ray or vllm: they read their environment at import.
+# Before anything imports games, torch, ray or vllm: they read their environment at import.
 ENGINE_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -18,6 +18,7 @@ ENGINE_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TORCH_COMPILE_DISABLE": "1",
+    "WOLFSCOPE_COMPILED": "0",  # tests are of the sources; test_compiled.py holds the compiled form to them
     "OMP_NUM_THREADS": "1",  # without it a tiny model runs 10-50 times slower, and test workers crowd each other
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
