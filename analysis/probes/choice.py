@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.metrics import auroc
-from analysis.stats.moments import Doubles, Moments, Rows, Trained
+from analysis.stats.moments import CentredRows, Doubles, Moments, Trained
 from analysis.stats.splits import Folds
 
 Kind = Literal["logistic", "ridge", "mass_mean", "lda"]
@@ -32,7 +32,7 @@ class Factorised:
         self._keeps = sum(8 * sets * layer.shape[1] ** 2 for layer in layers) <= MOST_FACTORISED
         self._known: dict[tuple[int, tuple[int, ...]], Trained] = {}
         self._moments: tuple[int, Moments] | None = None
-        self._rows: tuple[int, list[Rows]] | None = None
+        self._rows: tuple[int, list[CentredRows]] | None = None
         self.choices: dict[tuple[str, tuple[float, ...]], Choice] = {}
         """What was chosen already, by the closed form and its penalties."""
 
@@ -50,11 +50,11 @@ class Factorised:
             self._known[key] = found
         return found
 
-    def held(self, layer: int) -> list[Rows]:
+    def held(self, layer: int) -> list[CentredRows]:
         """The rows of each fold in a layer, ready to be projected; those of the layer asked for last are kept."""
         if self._rows is None or self._rows[0] != layer:
             x, fold = self.layers[layer], self.folds.fold
-            self._rows = (layer, [Rows(x[fold == f]) for f in range(self.folds.n_folds)])
+            self._rows = (layer, [CentredRows(x[fold == f]) for f in range(self.folds.n_folds)])
         return self._rows[1]
 
 

@@ -159,7 +159,7 @@ class Moments:
         return n, mean + self.shift, scale, gram, cross, y_mean
 
 
-class Rows:
+class CentredRows:
     """Raw features of some rows, made ready to be projected on directions as often as needed."""
 
     def __init__(self, x: NDArray[Any]) -> None:
@@ -175,4 +175,4 @@ class Rows:
 
 def project(x: NDArray[Any], w: Doubles, b: Doubles) -> Doubles:
     """`x @ w + b` for raw features `(n_rows, d)` and weights `(d, n_columns)`."""
-    return Rows(x).onto(w, b)
+    return CentredRows(x).onto(w, b)
