@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from agents.models.bounds import TOKENIZER_PARTS, read_json
+from agents.models.bounds import TOKENIZER_PARTS, read_json, weight_files
 from agents.models.errors import ModelFilesError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -47,6 +47,13 @@ class Parity(msgspec.Struct, frozen=True):
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter and no whole model."""
     return (folder / CONFIG).is_file() and not any(folder.glob("model*.safetensors"))
+
+
+def weight_bytes(folder: Path) -> int:
+    """Bytes of the weights that a model's folder stands for; of its base where it is an adapter. Raises
+    ModelFilesError."""
+    whole = base_of(folder) if is_adapter(folder) else folder
+    return sum(file.stat().st_size for file in weight_files(whole))
 
 
 def base_of(folder: Path) -> Path:

@@ -44,7 +44,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     )
     # neither needs the other, and a second thread is of little use to so small a model
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as beside:
-        reading = beside.submit(_read, path, quiet)
+        reading = beside.submit(_read, path, config.game.name, quiet)
         _one_thread()
         design = load_design("belief-drives-ballot", DEMO)
         write_effects(run_experiment(design, [path], force=True, say=progress.say))
@@ -55,20 +55,17 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
     return status
 
 
-def _read(path: Path, quiet: bool) -> None:
+def _read(path: Path, game: str, quiet: bool) -> None:
     """Capture the activations that the report asks for."""
     from games import load_game
     from harness.capture.run import capture_run
-    from harness.config.files import parse_config
-    from harness.run.folder import load_run
 
     _one_thread()
     say = progress_of(quiet, False).say
     capture_run(path, say=say)
     capture_run(path, untrained=True, say=say)
     # a lie that is decoded without the role line is not merely decoded from that line
-    game = parse_config(load_run(path).manifest.config, str(path)).game
-    liars = load_game(game.name).belief_targets[0].roles
+    liars = load_game(game).belief_targets[0].roles
     capture_run(path, variants=("no_role_line",), sites=("prompt_last",), roles=liars, say=say)
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 
+from agents.models.adapter import weight_bytes
 from agents.models.small import SMALL_MODEL
 from games.records import Decision
 from harness import load_run
@@ -72,6 +73,15 @@ class TestEnginesSideBySide:
     def test_memory_bounds_their_number(self):
         self.free = 10 * 2**30
         assert self.of(900) == {"b": 3}
+
+    def test_an_adapter_takes_the_memory_of_its_base(self, tmp_path):
+        base, adapter = tmp_path / "base", tmp_path / "adapter"
+        base.mkdir(), adapter.mkdir()
+        (base / "config.json").write_text("{}")
+        (base / "model.safetensors").write_bytes(b"w" * 1000)
+        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+        (adapter / "adapter_model.safetensors").write_bytes(b"w")
+        assert weight_bytes(adapter) == weight_bytes(base) == 1000
 
     def test_a_gpu_and_the_configuration_decide_before_that(self):
         assert self.of(900, device="gpu") == {"b": 1}

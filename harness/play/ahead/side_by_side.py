@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from agents.backends.environment import on_gpu
-from agents.models.adapter import is_adapter
-from agents.models.bounds import weight_files
+from agents.models.adapter import weight_bytes
 from harness.config.models import model_folder
 from harness.config.sections import BackendSection
 from harness.machine import cores, free_memory
@@ -34,18 +33,17 @@ def engines(
     if not free or n_cores <= sum(found.values()):
         return found
     seats = _seats(schedule, ended, SEATS * n_cores * len(found))
-    memory = free_memory() - sum(_bytes(used[name]) * n for name, n in found.items())
+    size = {name: _bytes(used[name]) for name in found}
+    memory = free_memory() - sum(size[name] * n for name, n in found.items())
     while sum(found.values()) < n_cores:
         able = [
-            name
-            for name in sorted(free)
-            if seats[name] >= SEATS * (found[name] + 1) and _bytes(used[name]) <= memory
+            name for name in sorted(free) if seats[name] >= SEATS * (found[name] + 1) and size[name] <= memory
         ]
         if not able:
             break
         most = max(able, key=lambda name: seats[name] / found[name])
         found[most] += 1
-        memory -= _bytes(used[most])
+        memory -= size[most]
     return found
 
 
@@ -71,6 +69,5 @@ def _seats(schedule: Schedule, ended: Collection[str], enough: int) -> Counter[s
 
 
 def _bytes(section: BackendSection) -> int:
-    folder = model_folder(section)
-    weights = 0 if is_adapter(folder) else sum(file.stat().st_size for file in weight_files(folder))
-    return 2 * weights + int(section.settings.get("kv_cache_gb", 1) * 2**30) + ENGINE_BYTES
+    cache = int(section.settings.get("kv_cache_gb", 1) * 2**30)
+    return 2 * weight_bytes(model_folder(section)) + cache + ENGINE_BYTES

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agents.backends.environment import on_gpu
-from agents.models.adapter import is_adapter
-from agents.models.bounds import weight_files
+from agents.models.adapter import is_adapter, weight_bytes
 from harness.config.models import model_folder
 from harness.config.sections import BackendSection
 
@@ -51,4 +50,4 @@ def _small_on_cpu(section: BackendSection) -> bool:
     if on_gpu(section.device):
         return False
     folder = model_folder(section)
-    return not is_adapter(folder) and sum(file.stat().st_size for file in weight_files(folder)) <= SMALL_BYTES
+    return not is_adapter(folder) and weight_bytes(folder) <= SMALL_BYTES
