@@ -99,13 +99,13 @@ def lessons_of(game: str) -> Lessons:
 
 
 def stream(
-    views: Views, seed: int, lexicon: str, belief_share: float, games: int, start: int = 0
+    views: Views, seed: int, lexicon: str, belief_share: float, games: int, start: int = 0, step: int = 1
 ) -> Iterator[tuple[int, list[View]]]:
-    """(index, views) of the games from `start` on; `games` is the number that the curriculum is laid over."""
+    """(index, views) of every `step`th game from `start` on; `games` is the number that the curriculum is laid over."""
     index = start
     while True:
         yield index, views(index, seed, index / games, lexicon, belief_share)
-        index += 1
+        index += step
 
 
 Distribution = list[tuple[Action, float]]

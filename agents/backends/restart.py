@@ -24,6 +24,9 @@ DEATHS = 3
 """After this many deaths during one question it is not asked again: it may be what kills the engine."""
 BACK_S = 300.0
 """Seconds to wait for an engine; a lost node may have had the only place for it."""
+SETTLE_S = 20.0
+"""Seconds that the final look gives an engine that was found dead: it is back before games that asked it can end, but
+on a busy machine its answer takes a while."""
 AGAIN_S = 0.1
 """Seconds before one that is starting is asked again whether it is there."""
 
@@ -52,14 +55,14 @@ class Deaths:
         """Since the last look: (engine, None) of one that has died, (engine, seconds it was away) of one that is back.
 
         Waits for nothing, unless it is the final look: that one is never skipped, and gives engines that are away
-        `every_s` to come back, since games can end sooner after that than the next look. An engine that stays away is
+        `SETTLE_S` to come back, since games can end sooner after that than the next look. An engine that stays away is
         not told: whoever asks it something hears of that.
         """
         if not self._calls or (not final and time.monotonic() - self._looked_at < self._every_s):
             return
         self._looked_at = time.monotonic()
         yield from self._look(list(self._calls), 0.0)
-        deadline = time.monotonic() + self._every_s
+        deadline = time.monotonic() + SETTLE_S
         while final and (away := [call for call, name in self._calls.items() if name in self._away]):
             if (left := deadline - time.monotonic()) <= 0:
                 break

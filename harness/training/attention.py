@@ -38,7 +38,11 @@ def attend(
     n = query.shape[2]
     n_blocks = max(1, round(n / BLOCK))
     size = -(-n // n_blocks)
-    with torch.autocast(query.device.type, enabled=False):
+    device = query.device.type
+    if torch.is_autocast_enabled(device):  # positions make float32 of queries and keys, not of values
+        dtype = torch.get_autocast_dtype(device)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    with torch.autocast(device, enabled=False):
         out = in_blocks(query * scaling, key, value, attention_mask, size)
     return out.transpose(1, 2).contiguous(), None
 
@@ -70,7 +74,9 @@ class CausalBlocks(torch.autograd.Function):
             end = min(start + size, n)
             scores = q[:, start:end] @ k[:, :end].transpose(1, 2)
             scores.view(rows, heads, end - start, end).add_(mask[:, :, start:end, :end])
-            weights.append(torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype))
+            weights.append(
+                torch.softmax(scores, -1)
+            )  # computed in float32 also where it is stored in bfloat16
             out[:, start:end] = weights[-1] @ v[:, :end]
         ctx.save_for_backward(q, k, v, out, *weights)
         ctx.rows, ctx.size = rows, size

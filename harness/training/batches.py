@@ -7,6 +7,7 @@ answer then costs two or three tokens instead of a whole view.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -69,6 +70,12 @@ class Batch(NamedTuple):
         return Batch(*(x.to(device) for x in self))
 
 
+@lru_cache(maxsize=1 << 14)
+def encoded(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """The tokens of a line or a part of one; kept, since all seats of a game read the same lines."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 def expected_words(
     turn: Turn, line: Sequence[int], n_given: int, words: Mapping[str, int], tokenizer: Any
 ) -> Iterator[tuple[int, dict[int, float], float]]:
@@ -81,8 +88,7 @@ def expected_words(
         words[verb]: {words[name]: value for name, value in named.items()}
         for verb, named in turn.advantage_weights.items()
     }
-    texts = tokenizer([text + "\n" for text, _ in turn.answers], add_special_tokens=False)["input_ids"]
-    agree = [(ids, p) for ids, (_, p) in zip(texts, turn.answers, strict=True)]
+    agree = [(encoded(tokenizer, text + "\n"), p) for text, p in turn.answers]
     verb = next((i for i in line[:n_given] if i in weight), 0)
     for i in range(n_given, len(line)):
         likely: dict[int, float] = {}
@@ -148,12 +154,17 @@ class Row:
             for number, (question, answer) in enumerate(fork.asked, 1):
                 self._add(self._encode(question), limit, len(first), stem, number, answer)
 
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return encoded(self.tokenizer, text)
 
     def _add(
-        self, ids: list[int], limit: int, after: int, stem: int, rest: int, answer: dict[str, float] | None
+        self,
+        ids: Sequence[int],
+        limit: int,
+        after: int,
+        stem: int,
+        rest: int,
+        answer: dict[str, float] | None,
     ) -> None:
         n = len(ids)
         target, kind = [0] * n, [0] * n
@@ -164,7 +175,7 @@ class Row:
 
     def _append(
         self,
-        ids: list[int],
+        ids: Sequence[int],
         target: list[int],
         kind: list[int],
         weight: list[float],
@@ -177,7 +188,7 @@ class Row:
         after those."""
         n = len(ids)
         at = list(range(limit + after, limit + after + n))
-        new: list[list[Any]] = [ids, target, kind, weight, at, [limit] * n, [stem] * n, [rest] * n]
+        new: list[Sequence[Any]] = [ids, target, kind, weight, at, [limit] * n, [stem] * n, [rest] * n]
         for column, values in zip(self.columns, new, strict=True):
             column += values
 
@@ -187,8 +198,10 @@ class Row:
     def answer(self) -> torch.Tensor:
         """The part of `Batch.answer` that is this view's."""
         out = torch.zeros(len(self.answers), len(self.words))
-        for i, answer in enumerate(self.answers):
-            out[i, list(answer)] = torch.tensor(list(answer.values()))
+        at = [(i, word) for i, answer in enumerate(self.answers) for word in answer]
+        if at:
+            rows, columns = zip(*at, strict=True)
+            out[rows, columns] = torch.tensor([p for answer in self.answers for p in answer.values()])
         return out
 
 

@@ -61,7 +61,7 @@ def resume(
     """Load what `checkpoint` wrote. Raises ValueError where it was written under other settings, RunDamaged where it
     was changed."""
     state = read_state(work / "state.json")
-    first = {"game": DEFAULT}  # older training runs do not record it
+    first = {"game": DEFAULT, "processes": 1}  # older training runs do not record them
     same = {**first, **state["settings"], "tokens": settings["tokens"]} == first | settings
     if not same or settings["tokens"] < min(state["tokens"], state["settings"]["tokens"]):
         raise ValueError(

@@ -27,6 +27,7 @@ from harness.training.checkpoint import save
 from harness.training.growth import grown
 from harness.training.loop import Loop, rise_and_fall
 from harness.training.precision import device_of, mixed_precision
+from harness.training.together import Together, silent, train_together
 from harness.training.train import KIND_WEIGHTS
 
 TOKENS, KEPT = 10_000_000, 0.25
@@ -65,13 +66,16 @@ def learn_game(
     batch_tokens: int = 2048,
     save_every: int = 200,
     device: str = "auto",
-    say: Callable[[str], None] = lambda text: None,
+    compiled: bool = False,
+    processes: int = 1,
+    say: Callable[[str], None] = silent,
 ) -> Path:
     """Train the model in the folder `base`, which plays `first`, also on `game`, into `out`; resumes where it
     stopped.
 
-    kept: share of the games that are of `first`. Raises ModelFilesError where the base lacks words of the first game
-    under the lexicon, ValueError where `out` holds a run under other settings.
+    kept: share of the games that are of `first`. compiled: torch.compile fuses the model's kernels. processes: that
+    train side by side, with a batch of `batch_tokens` each in every step. Raises ModelFilesError where the base lacks
+    words of the first game under the lexicon, ValueError where `out` holds a run under other settings.
     """
     folder = find_model(base)
     missing = (
@@ -84,33 +88,56 @@ def learn_game(
         )
     device = device_of(device)
     own_folder(out)
+    settings = {
+        "base": model_name(folder), "game": game, "first": first, "kept": kept, "tokens": tokens, "seed": seed,
+        "lexicon": lexicon, "batch_tokens": batch_tokens, "processes": processes,
+    }  # fmt: skip
+    train_together(
+        partial(learn, out, folder, settings, save_every, device, compiled), processes, device, say
+    )
+    return out
+
+
+def learn(
+    out: Path,
+    folder: Path,
+    settings: Mapping[str, Any],
+    save_every: int,
+    device: str,
+    compiled: bool,
+    *,
+    together: Together,
+    say: Callable[[str], None],
+) -> None:
+    """What one process does in `learn_game`."""
+    game, seed, lexicon, tokens = (settings[name] for name in ("game", "seed", "lexicon", "tokens"))
     make_tokenizer = partial(joint_tokenizer, folder, game, lexicon)
     tokenizer = make_tokenizer()
     model = grown(folder, tokenizer, seed, training_attention.NAME).to(device)
     model.train()
-    settings = {
-        "base": model_name(folder), "game": game, "first": first, "kept": kept, "tokens": tokens, "seed": seed,
-        "lexicon": lexicon, "batch_tokens": batch_tokens,
-    }  # fmt: skip
-    loop = Loop(out / "training", model, settings, device=device, say=say)
-    shares = {first: kept, game: 1.0 - kept}
+    loop = Loop(out / "training", model, settings, device=device, together=together, say=say)
+    shares = {settings["first"]: settings["kept"], game: 1.0 - settings["kept"]}
     n_games = max(1, int(tokens / VIEWS_TOKENS))
-    source = partial(both, shares, game, seed, lexicon, n_games, loop.state["game"])
+    source = partial(
+        both, shares, game, seed, lexicon, n_games, loop.state["game"] + together.rank, together.size
+    )
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
     bf16 = mixed_precision(device)
+    forward = torch.compile(model, dynamic=True) if compiled else model
     loop.run(
-        loaded(Batches(source, seed, make_tokenizer, batch_tokens), AHEAD),
-        predict=lambda batch: predict(model, batch, bf16),
+        loaded(Batches(source, seed, make_tokenizer, settings["batch_tokens"]), AHEAD),
+        predict=lambda batch: predict(forward, batch, bf16),
         weights=lambda _: weights,
         rate=partial(rise_and_fall, tokens=tokens, highest=HIGHEST),
         save_every=save_every,
         marks=[tokens * share for share in (0.125, 0.25, 0.5, 0.75, 1.0)],
     )
+    if together.rank:
+        return
     save(out, model, tokenizer)
     info = JointInfo(model_name(folder), shares, loop.state["tokens"])
     write_whole(out / "joint.json", msgspec.json.format(msgspec.json.encode(info), indent=1) + b"\n")
     say(f"saved {out}")
-    return out
 
 
 def joint_tokenizer(folder: Path, game: str, lexicon: str) -> Any:
@@ -119,9 +146,16 @@ def joint_tokenizer(folder: Path, game: str, lexicon: str) -> Any:
 
 
 def both(
-    shares: Mapping[str, float], learned: str, seed: int, lexicon: str, n_games: int, start: int = 0
+    shares: Mapping[str, float],
+    learned: str,
+    seed: int,
+    lexicon: str,
+    n_games: int,
+    start: int = 0,
+    step: int = 1,
 ) -> Iterator[tuple[int, list[View]]]:
-    """(index, views) of games from `start` on, each of one game by its share; `learned` begins with look-ups."""
+    """(index, views) of every `step`th game from `start` on, each of one game by its share; `learned` begins with
+    look-ups."""
     names = sorted(shares)
     views = {name: lessons_of(name).views for name in names}
     index = start
@@ -135,4 +169,4 @@ def both(
             if done > LOOKED_UP:
                 progress = SEATED + (UNTIL - SEATED) * min(1.0, (done - LOOKED_UP) / (1 - LOOKED_UP))
         yield index, views[drawn](index, seed, progress, lexicon, 1.0)
-        index += 1
+        index += step

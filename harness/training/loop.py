@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from harness.training.batches import Batch
 from harness.training.checkpoint import checkpoint, resume
 from harness.training.muon import Muon
+from harness.training.together import ALONE, Together
 
 RATES = (0.01, 3e-3)
 """Highest learning rates of Muon and AdamW."""
@@ -74,14 +75,16 @@ class Loop:
         device: str = "cpu",
         curve: Sequence[str] = CURVE,
         noted: int = 50,
+        together: Together = ALONE,
         say: Callable[[str], None],
     ) -> None:
         """settings: of the run, `tokens` among them, the number of tokens at which it ends. curve: fields of a line of
-        `work/loss.jsonl`, one every `noted` steps.
+        `work/loss.jsonl`, one every `noted` steps. together: the processes that train, of which the first one writes
+        (the losses on its own games, and the tokens of all).
 
         Raises ValueError where `work` holds a run under other settings."""
         work.mkdir(parents=True, exist_ok=True)
-        self.work, self.model, self.device = work, model, device
+        self.work, self.model, self.device, self.together = work, model, device, together
         self.tokens: int = settings["tokens"]
         self.optims = optimizers(model)
         self.state: Progress = {"settings": dict(settings), "tokens": 0, "step": 0, "game": 0}
@@ -115,25 +118,28 @@ class Loop:
         state, checkpoints = self.state, self.work / "checkpoints"
         if state["tokens"] >= self.tokens:
             return
-        if marks:
+        first = self.together.rank == 0
+        if marks and first:
             checkpoints.mkdir(exist_ok=True)
         for place, one in data:
             batch = prepare(one.to(self.device), state)
             before = state["tokens"]
-            nats = self._step(predict, batch, weights(before), rate(before))
-            state["tokens"] += int((batch.stem >= 0).sum())
+            nats, n_tokens = self._step(predict, batch, weights(before), rate(before))
+            state["tokens"] += n_tokens
             state["step"] += 1
             state.update(place)
-            self._curve.add(nats, batch, state)
-            if state["step"] % save_every == 0:
+            if first:
+                self._curve.add(nats, batch, state)
+            if first and state["step"] % save_every == 0:
                 checkpoint(self.work, self.model, self.optims, state)
-            for mark in marks:
+            for mark in marks if first else ():
                 if before < mark <= state["tokens"]:
                     kept = checkpoints / f"{round(mark):012d}.safetensors"
                     save_file(shrunk(self.model, without()), str(kept))
             if state["tokens"] >= self.tokens:
                 break
-        checkpoint(self.work, self.model, self.optims, state)
+        if first:
+            checkpoint(self.work, self.model, self.optims, state)
 
     def _step(
         self,
@@ -141,19 +147,23 @@ class Loop:
         batch: Batch,
         kind_weights: torch.Tensor,
         factor: float,
-    ) -> torch.Tensor:
-        """One step on a batch; returns each target's loss before it, `(n_views, n_tokens)` nats."""
+    ) -> tuple[torch.Tensor, int]:
+        """One step on a batch of each process; returns the loss of each target of the own batch before it, `(n_views,
+        n_tokens)` nats, and the number of tokens of all."""
         for optim, base in zip(self.optims, RATES, strict=True):
             for group in optim.param_groups:
                 group["lr"] = base * factor
         nats = batch.nats(predict(batch).float())
         weights = kind_weights[batch.kind] * batch.weight
-        ((nats * weights).sum() / weights.sum()).backward()
+        n_tokens = (batch.stem >= 0).sum()
+        total, n_all = self.together.total(torch.stack([weights.sum(), n_tokens.to(weights.dtype)]))
+        ((nats * weights).sum() / total).backward()
+        self.together.add_gradients(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optim in self.optims:
             optim.step()
             optim.zero_grad(set_to_none=True)
-        return nats.detach()
+        return nats.detach(), int(n_all)
 
 
 class Curve:

@@ -5,7 +5,7 @@ Run it with `wolfscope train-small-model`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from harness.training.batches import AHEAD, Batch, Batches, loaded
 from harness.training.checkpoint import save
 from harness.training.loop import Loop, Progress
 from harness.training.precision import device_of, mixed_precision
+from harness.training.together import Together, train_together
 
 KIND_WEIGHTS = (
     (0.0, 1.0, 12.0, 4.0, 1.0, 1.0),
@@ -141,6 +142,7 @@ def train(
     save_every: int = 500,
     device: str = "auto",
     compiled: bool = False,
+    processes: int = 1,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train and save to `out` (Hugging Face format); resumes from `out/training` if an earlier call was stopped, or
@@ -148,27 +150,46 @@ def train(
 
     A checkpoint to resume from is written every `save_every` steps. `tokens` counts real (unpadded) ones, those of
     questions among them. The weights at `marks` are kept in bfloat16 in `out/training/checkpoints`. `compiled` lets
-    torch.compile fuse the model's kernels, which is faster, where there is a C++ compiler. For each of `GROW` that
-    `tokens` go beyond, the model ends with `LATE` more than the `layers` that it starts with. The loss curve is
-    `out/training/loss.jsonl` (tokens, nats a target of text, of choices, of beliefs, of own words, of names
-    among those).
+    torch.compile fuse the model's kernels, which is faster, where there is a C++ compiler. `processes` train side by
+    side, with a batch of `batch_tokens` each in every step. For each of `GROW` that `tokens` go beyond, the model ends
+    with `LATE` more than the `layers` that it starts with. The loss curve is `out/training/loss.jsonl` (tokens, nats a
+    target of text, of choices, of beliefs, of own words, of names among those).
     """
     device = device_of(device)
     own_folder(out)
-    lessons = lessons_of(game)
+    settings = {"game": game, "seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
+                "belief_share": belief_share, "hidden": hidden, "layers": layers, "processes": processes}  # fmt: skip
+    train_together(partial(learn, out, settings, save_every, device, compiled), processes, device, say)
+    return out
+
+
+def learn(
+    out: Path,
+    settings: Mapping[str, Any],
+    save_every: int,
+    device: str,
+    compiled: bool,
+    *,
+    together: Together,
+    say: Callable[[str], None],
+) -> None:
+    """What one process does in `train`."""
+    seed, tokens, layers, lexicon = (settings[name] for name in ("seed", "tokens", "layers", "lexicon"))
+    lessons = lessons_of(settings["game"])
     make_tokenizer = partial(lessons.make_tokenizer, (lexicon,))
     tokenizer = make_tokenizer()
     late = LATE * sum(tokens > grow for grow in GROW)
     model = LlamaForCausalLM._from_config(
-        make_config(len(tokenizer), hidden, layers + late), attn_implementation=training_attention.NAME
+        make_config(len(tokenizer), settings["hidden"], layers + late),
+        attn_implementation=training_attention.NAME,
     )
     initialise(model, seed, late)
     model.to(device)
-    settings = {"game": game, "seed": seed, "tokens": tokens, "batch_tokens": batch_tokens, "lexicon": lexicon,
-                "belief_share": belief_share, "hidden": hidden, "layers": layers}  # fmt: skip
-    loop = Loop(out / "training", model, settings, device=device, say=say)
+    loop = Loop(out / "training", model, settings, device=device, together=together, say=say)
     n_games = min(tokens, CURRICULUM) // 480  # about 480 tokens a game
-    source = partial(stream, lessons.views, seed, lexicon, belief_share, n_games, loop.state["game"])
+    start = loop.state["game"] + together.rank
+    share = settings["belief_share"]
+    source = partial(stream, lessons.views, seed, lexicon, share, n_games, start, together.size)
     forward = torch.compile(model, dynamic=True) if compiled else model
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
     phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
@@ -182,7 +203,7 @@ def train(
         return batch
 
     loop.run(
-        loaded(Batches(source, seed, make_tokenizer, batch_tokens), AHEAD),
+        loaded(Batches(source, seed, make_tokenizer, settings["batch_tokens"]), AHEAD),
         predict=lambda batch: predict(forward, batch, bf16),
         weights=lambda done: kind_weights[int((done >= phases).sum())],
         rate=lambda done: schedule(done, tokens),
@@ -191,7 +212,8 @@ def train(
         without=lambda: [f"model.layers.{i}." for i in range(model.config.num_hidden_layers, layers + late)],
         prepare=grow,
     )
+    if together.rank:
+        return
     model.config.num_hidden_layers = layers + late
     save(out, model, tokenizer)
     say(f"saved {out}")
-    return out

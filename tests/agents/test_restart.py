@@ -127,7 +127,8 @@ class TestReplicas:
         for actor in actors.values():
             ray.kill(actor)
 
-    def test_the_final_look_waits_for_an_engine_that_is_not_back_when_first_asked(self):
+    @pytest.mark.parametrize("every_s", [0.05, 30.0])
+    def test_the_final_look_waits_for_an_engine_that_is_not_back_when_first_asked(self, every_s):
         @ray.remote
         def unavailable():
             raise ray.exceptions.ActorUnavailableError("starting", None)
@@ -147,7 +148,7 @@ class TestReplicas:
         engine = SimpleNamespace(
             life=Call(unavailable, back), ready=Call(unavailable, unavailable, unavailable, back)
         )
-        (died, away), (returned, seconds) = Deaths({"a": engine}, every_s=30.0).news(final=True)
+        (died, away), (returned, seconds) = Deaths({"a": engine}, every_s).news(final=True)
         assert (died, away, returned) == ("a", None, "a")
         assert seconds < 30.0
 

@@ -242,6 +242,34 @@ def test_the_training_attention_has_the_gradients_of_plain_attention(dtype: str)
         assert float((ours - theirs).norm() / theirs.norm()) < near / 2
 
 
+def test_training_in_mixed_precision_has_about_the_losses_and_gradients_of_float32() -> None:
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from harness.training import attention as training_attention
+    from harness.training.attention import predict
+    from harness.training.batches import Row, collate
+    from harness.training.train import initialise
+
+    tokenizer = make_tokenizer()
+    words = tokenizer.get_vocab()
+    model = LlamaForCausalLM._from_config(
+        make_config(len(tokenizer), 64, 2), attn_implementation=training_attention.NAME
+    )
+    initialise(model, 0)
+    batch = collate([Row(view, words, tokenizer) for view in views(3, 0, 4.0, "classic", 1.0)])
+    losses, gradients = [], []
+    for bf16 in (False, True):
+        nats = batch.nats(predict(model, batch, bf16).float())
+        loss = nats[batch.kind > 0].mean()
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+        losses.append(float(loss.detach()))
+    assert losses[1] == pytest.approx(losses[0], rel=0.005) and losses[1] != losses[0]
+    for exact, rounded in zip(*gradients, strict=True):
+        assert rounded.dtype == torch.float32
+        assert float((rounded - exact).norm() / exact.norm()) < 0.1
+
+
 def test_a_seats_own_words_are_told_from_those_that_it_hears() -> None:
     from harness.training.batches import CHOICE, SPEECH, Row
 
