@@ -105,10 +105,13 @@ model = AutoModelForCausalLM.from_pretrained(
 model.hf_quantizer = None
 if hasattr(model.config, "quantization_config"):
     del model.config.quantization_config
-asked = tokenizer("Paris is the capital of", return_tensors="pt")
-said = tokenizer.decode(model.generate(**asked, max_new_tokens=8, do_sample=False)[0])
-if "France" not in said:  # the smallest sign that it was read right
-    sys.exit(f"the model says {said!r}, which lacks 'France': it was not read right")
+# A model that was read wrong needs ten nats a token and more, whatever the processor's rounding.
+text = "The Eiffel Tower is a tower in Paris, which is the capital of France. It was built from 1887 to 1889."
+read = tokenizer(text, return_tensors="pt")
+with torch.inference_mode():
+    nats = float(model(**read, labels=read.input_ids).loss)
+if not nats < 4.5:
+    sys.exit(f"the model needs {nats:.1f} nats a token for {text!r}: it was not read right")
 model.save_pretrained(out)
 tokenizer.save_pretrained(out)
 """
