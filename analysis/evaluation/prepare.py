@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ from analysis.evaluation.registry import TARGETS
 from games.base import BeliefTarget
 from games.records import Decision
 from harness.machine import cores
+from harness.run.folder import load_run
 from harness.run.typed import probability
 
 KEYS = ("game_id", "seq", "viewer", "subject", "source", "p_werewolf")
@@ -61,21 +63,9 @@ class Preparing:
         self.game = logs.game
         more = {f"p_{t.name}": sum_of(t) for t in self.game.belief_targets[1:]}
         self._columns = (*KEYS, *more)
-        self.beliefs = pl.concat(
-            [
-                run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id"), **more)
-                for prefix, run in logs.runs
-            ]
-        ).select(*self._columns, "about").collect()  # fmt: skip
+        self.beliefs = stated(logs, more).select(*self._columns, "about").collect()
         self._followed = logs if self.captured else drawn(logs, OBSERVED, settings.seed)
-        deep = rung_games(logs.runs, settings.rung_games, settings.seed) if self.captured else ()
-        asked = Asked(
-            tuple(sorted(_second_at(self._followed, self.beliefs))),
-            self.captured,
-            deep,
-            self.captured and settings.character,
-            settings.seed,
-        )
+        asked = asked_of(self._followed, self.beliefs, settings, self.captured)
         # One core is kept for the fits, where there are any.
         n_cores = cores()
         self._following = Following(self._followed, asked, max(1, n_cores - 1) if self.captured else n_cores)
@@ -125,6 +115,34 @@ def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
     return Preparing(logs, settings, spare).finish()
 
 
+def follow_ahead(runs: Sequence[str | Path]) -> None:
+    """Let observers follow the runs' games, for the report of the same runs, which finds in `derived/` what they said:
+    while the activations that it waits for are still read."""
+    logs = Logs([("" if len(runs) == 1 else f"{i}:", load_run(path)) for i, path in enumerate(runs)])
+    Following(logs, asked_of(logs, stated(logs, {}).collect(), Settings(), captured=True), 1).result()
+
+
+def stated(logs: Logs, more: Mapping[str, pl.Expr]) -> pl.LazyFrame:
+    """All beliefs that the runs' players stated, with further columns."""
+    return pl.concat(
+        [
+            run.beliefs.with_columns(game_id=pl.lit(prefix) + pl.col("game_id"), **more)
+            for prefix, run in logs.runs
+        ]
+    )
+
+
+def asked_of(logs: Logs, beliefs: pl.DataFrame, settings: Settings, captured: bool) -> Asked:
+    """What a report asks observers of the games: all of it where there is something to probe."""
+    return Asked(
+        tuple(sorted(_second_at(logs, beliefs))),
+        captured,
+        rung_games(logs.runs, settings.rung_games, settings.seed) if captured else (),
+        captured and settings.character,
+        settings.seed,
+    )
+
+
 def sum_of(target: BeliefTarget) -> pl.Expr:
     """The probability that a belief assigns to a target; null where none of its roles was asked for."""
     asked = [probability(role) for role in target.roles]
@@ -163,13 +181,13 @@ def _second_at(logs: Logs, beliefs: pl.DataFrame, most: int = 2000) -> set[tuple
     return found
 
 
-def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
+def with_beliefs(target: Target, sources: pl.DataFrame) -> Target:
     """The target with every source's belief that the subject has the role asked about: the viewer's latest at or before
     the decision."""
     found = {}
-    for source in stated["source"].drop_nulls().unique(maintain_order=True):
-        column = f"p_{target.role}" if f"p_{target.role}" in stated.columns else KEYS[-1]
-        p = joined_belief(target.frame, stated.filter(pl.col("source") == source), column)
+    for source in sources["source"].drop_nulls().unique(maintain_order=True):
+        column = f"p_{target.role}" if f"p_{target.role}" in sources.columns else KEYS[-1]
+        p = joined_belief(target.frame, sources.filter(pl.col("source") == source), column)
         if p.is_not_null().any():
             found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
     return replace(target, stated=found)

@@ -15,6 +15,8 @@ from analysis.beliefs.tables import Watched
 from analysis.data import frames
 from analysis.data.frames import Logs
 from analysis.data.roster import characters_of
+from analysis.evaluation.evaluate import Settings
+from analysis.evaluation.prepare import follow_ahead, prepare
 from games.records import Decision
 from harness.run.folder import Run, load_run
 from tests.fixtures.local_runs import play_run, scripted
@@ -110,3 +112,22 @@ def test_what_observers_said_is_kept_until_anything_it_was_made_from_changes(
     events = copy / "events.parquet"
     pl.read_parquet(events).write_parquet(events, compression="uncompressed")
     assert module.kept(logs, asked) is None
+
+
+def test_what_observers_were_asked_ahead_is_what_the_report_asks_them(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    follow_ahead([copy])
+
+    def not_again(*_: object) -> None:
+        raise AssertionError("followed again")
+
+    monkeypatch.setattr(module, "_follow_all", not_again)
+    logs = Logs([("", load_run(copy))])
+    watched = prepare(logs, Settings()).watched
+    assert set(watched.beliefs["game_id"]) == set(logs.ids)
+    assert len(watched.fitted)
+    with pytest.raises(AssertionError, match="followed again"):
+        prepare(logs, Settings(seed=1))
