@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -70,4 +71,11 @@ def parity_row(model: Any, ids: Sequence[int]) -> Parity:
     with model.disable_adapter():
         before = next_logprobs(model, ids)
     read = after.topk(READ).indices
-    return Parity(tuple(ids), *(tuple(x.tolist()) for x in (read, after[read], before[read])))
+    row = {
+        "ids": ids,
+        "read": read.tolist(),
+        "adapter": after[read].tolist(),
+        "base": before[read].tolist(),
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }
+    return msgspec.convert(row, Parity)

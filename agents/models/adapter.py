@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -42,6 +42,8 @@ class Parity(msgspec.Struct, frozen=True):
     """Their log-probabilities (nats) with the adapter, by peft in transformers, as saved."""
     base: tuple[float, ...]
     """Their log-probabilities (nats) without the adapter."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """In which the base computed them, as it did in training."""
 
 
 def is_adapter(folder: Path) -> bool:
@@ -164,11 +166,12 @@ def check_row(
     if kept is None:
         return
     off = max(abs(a - b) for a, b in zip(found, kept.adapter, strict=True))
-    if off > TOLERANCE[dtype]:
+    coarser = max(dtype, kept.dtype, key=lambda name: TOLERANCE[name])
+    if off > TOLERANCE[coarser]:
         raise ModelFilesError(
             f"the adapter '{folder}' gives another row in {engine} than in peft: log-probabilities differ by up to "
-            f"{off:.2g} nats, at most {TOLERANCE[dtype]:g} are rounding in {dtype}; its base may be another model, or "
-            "the engine leaves some of its modules out; merge it into the base (peft: merge_and_unload)"
+            f"{off:.2g} nats, at most {TOLERANCE[coarser]:g} are rounding in {coarser}; its base may be another model, "
+            "or the engine leaves some of its modules out; merge it into the base (peft: merge_and_unload)"
         )
 
 

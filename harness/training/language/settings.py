@@ -24,8 +24,8 @@ class ModelSection(Section):
     device: str = "auto"
     """`cpu`, `cuda` or `auto`."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """dtype of the base in training; auto: float32 on a CPU, bfloat16 on a GPU. Trainable parameters are always
-    float32."""
+    """dtype of the base in training; auto: bfloat16 where the device multiplies in it natively (GPUs, and CPUs with
+    AVX512-BF16: twice as fast), else float32. Trainable parameters are always float32."""
 
 
 class LoraSection(Section):

@@ -17,6 +17,7 @@ from agents.models.adapter import FACTS, WEIGHTS
 from agents.models.bounds import TOKENIZER_PARTS
 from harness.seals import keep_lines, read_state, write_state
 from harness.training.language.settings import FinetuneConfig, FinetuneError
+from harness.training.precision import mixed_precision
 
 CURVE = "curve.jsonl"
 STATE = "state.json"
@@ -30,7 +31,7 @@ def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
     from agents.hooks.model import load_hooked_model
 
     wanted = config.model.dtype
-    dtype = ("float32" if device == "cpu" else "bfloat16") if wanted == "auto" else wanted
+    dtype = ("bfloat16" if mixed_precision(device) else "float32") if wanted == "auto" else wanted
     if config.model.weights == "full":
         dtype = "float32"
     model: Any = load_hooked_model(folder, device=device, dtype=dtype).model

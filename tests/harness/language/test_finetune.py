@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config_of(base: Path, run: Path, **changes: Any) -> FinetuneConfig:
     plain: dict[str, Any] = {
-        "model": {"folder": str(base), "device": "cpu"},
+        "model": {"folder": str(base), "device": "cpu", "dtype": "float32"},
         "lora": {"rank": 4},
         "data": {"runs": [str(run)], "held_out": 0.6, "beliefs": {"before": ["ballot"], "most": 2}},
         "train": {"tokens": 12_000, "batch_tokens": 512, "rate": 1e-2, "save_every": 5, "measure_every": 10},
@@ -99,6 +99,21 @@ def test_it_says_what_is_learned_and_learns_it(taught: tuple[Path, list[str]]) -
     held_out = [row for row in curve if row["on"] == "held_out"]
     assert held_out[-1]["speech"] < held_out[0]["speech"] - 1
     assert held_out[-1]["belief"] < held_out[0]["belief"] - 1
+
+
+def test_an_adapter_that_was_taught_in_bfloat16_is_held_to_that_rounding(
+    base: Path, run: Path, tmp_path: Path
+) -> None:
+    changes = {"model": {"dtype": "bfloat16"}, "train": {"tokens": 1_500}}
+    folder = finetune(config_of(base, run, **changes), tmp_path / "teach", lambda _: None)
+    ids = [1, *range(20, 60)]
+    assert not torch.allclose(logprobs(folder, ids), logprobs(base, ids), atol=0.01)
+    facts = json.loads((folder / "finetune.json").read_text())
+    assert facts["parity"]["dtype"] == "bfloat16"
+    facts["parity"]["dtype"] = "float32"  # as if it had been computed so
+    (folder / "finetune.json").write_text(json.dumps(facts))
+    with pytest.raises(ModelFilesError, match=r"rounding in float32"):
+        logprobs(folder, ids)
 
 
 def test_the_adapter_is_a_model_that_equals_peft_and_differs_from_its_base(
