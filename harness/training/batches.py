@@ -6,6 +6,9 @@ answer then costs two or three tokens instead of a whole view.
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from agents.lessons import Turn, View
 
@@ -260,6 +263,8 @@ class Batches(IterableDataset):
         self.make_tokenizer, self.tokens = make_tokenizer, tokens
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        if get_worker_info() is not None:
+            threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
         tokenizer = self.make_tokenizer()
         words = tokenizer.get_vocab()
         pool: list[Row] = []
@@ -274,6 +279,14 @@ class Batches(IterableDataset):
             for batch in batched(pool, self.tokens, order, places):
                 yield index, collate(batch)
             pool, size = [], 0
+
+
+def end_with(parent: int, every_s: float = 1.0) -> None:
+    """End this process when its parent has ended: a parent that was killed does not end it, and torch's worker then
+    waits for ever to hand over what it has made, with its memory and the sockets that it was born with."""
+    while os.getppid() == parent:
+        time.sleep(every_s)
+    os._exit(1)
 
 
 AHEAD = 64

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -97,11 +98,14 @@ def train_together(
                 "on from the last checkpoint"
             ) from error
         raise
+    else:
+        for other in others:
+            other.join(timeout=60)
     finally:
         torch.set_num_threads(before)
         for other in others:
-            other.join(timeout=10)
             other.terminate()
+            other.join()
 
 
 def ended_early(others: Sequence[Any]) -> str:
@@ -116,5 +120,6 @@ def join(learn: Callable[..., None], port: int, rank: int, size: int) -> None:
     """One of the further processes."""
     from torch.distributed import TCPStore
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     torch.set_num_threads(1)
     learn(together=Together(rank, size, TCPStore(HOST, port, size, is_master=False)), say=silent)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -101,3 +106,34 @@ def dies(together: Together, say: object) -> None:
 def test_the_end_of_another_process_ends_the_training_with_a_word_on_it() -> None:
     with pytest.raises(WolfscopeError, match=r"process 1 \(exit 1\) ended before the training did"):
         train_together(dies, 2, "cpu", print)
+
+
+KILLED = """
+from pathlib import Path
+from harness.training.train import train
+if __name__ == "__main__":
+    sizes = dict(batch_tokens=256, hidden=32, layers=1, save_every=1)
+    train(Path({folder!r}), tokens=10**9, device="cpu", processes=2, **sizes)
+"""
+
+
+def test_a_killed_training_leaves_no_process_behind(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(KILLED.format(folder=str(tmp_path / "out")))
+    root = Path(__file__).resolve().parents[2]
+    log = (tmp_path / "log").open("w")
+    first = subprocess.Popen(
+        [sys.executable, str(script)], env=os.environ | {"PYTHONPATH": str(root)}, stdout=log, stderr=log
+    )
+    try:
+        until = time.monotonic() + 120
+        while not (tmp_path / "out/training/state.json").exists():
+            assert first.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        others = psutil.Process(first.pid).children(recursive=True)
+        assert len(others) >= 3  # the second process, and what makes the batches of both
+    finally:
+        first.kill()
+        first.wait()
+        log.close()
+    assert not psutil.wait_procs(others, timeout=60)[1]
