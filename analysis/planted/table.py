@@ -28,6 +28,7 @@ from analysis.planted.rungs import EXPECTED, KINDS, Carried, rung_target
 from analysis.rungs.rungs import alarmed, reached
 from analysis.stats.remember import remembering
 from analysis.stats.threads import one_thread
+from harness.orphans import end_with_parent
 
 Task = tuple[int, int]
 """(number of games, repeat)."""
@@ -84,9 +85,10 @@ def rows(
     yield from done
     todo = [(n_games, repeat) for repeat in range(len(done), repeats)]
     with ExitStack() as stack:
-        found = (
-            map(make, todo) if jobs == 1 else stack.enter_context(ProcessPoolExecutor(jobs)).map(make, todo)
-        )
+        found: Iterator[list[dict[str, Any]]] = map(make, todo)
+        if jobs > 1:
+            pool = ProcessPoolExecutor(jobs, initializer=end_with_parent)
+            found = stack.enter_context(pool).map(make, todo)
         out = stack.enter_context(kept.open("a")) if kept is not None else None
         for made in found:
             if out is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.cli.analyse import report_of
 from harness.cli.app import PLAY, RUNS, Flag, app, last_line, progress_of, status_of
+from harness.orphans import end_with_parent
 
 DEMO = ("moments.n=24", "moments.per_game=1", "controls.random=10", "controls.orthogonal=9")
 """The demo's experiment is smaller than the design that ships."""
@@ -44,7 +45,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
         "3 of 4: is what it holds of the others used? Changing it at moments of those games, with controls"
     )
     # neither needs the other, and a second thread is of little use to so small a model
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as beside:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as beside:
         reading = beside.submit(_read, path, config.game.name, quiet)
         _one_thread()
         design = load_design("belief-drives-ballot", DEMO)

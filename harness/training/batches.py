@@ -6,9 +6,6 @@ answer then costs two or three tokens instead of a whole view.
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -16,9 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset
 
 from agents.lessons import Turn, View
+from harness.orphans import end_with_parent
 
 TEXT, CHOICE, BELIEF, SPEECH, NAMING = 1, 2, 3, 4, 5
 """Kinds of target: text that is read, the seat's choice, its answer to a question, its own words, and a name among
@@ -263,8 +261,6 @@ class Batches(IterableDataset):
         self.make_tokenizer, self.tokens = make_tokenizer, tokens
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        if get_worker_info() is not None:
-            threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
         tokenizer = self.make_tokenizer()
         words = tokenizer.get_vocab()
         pool: list[Row] = []
@@ -281,20 +277,23 @@ class Batches(IterableDataset):
             pool, size = [], 0
 
 
-def end_with(parent: int, every_s: float = 1.0) -> None:
-    """End this process when its parent has ended: a parent that was killed does not end it, and torch's worker then
-    waits for ever to hand over what it has made, with its memory and the sockets that it was born with."""
-    while os.getppid() == parent:
-        time.sleep(every_s)
-    os._exit(1)
-
-
 AHEAD = 64
 """Batches made in advance: one pool, which is used while the next one is made."""
+
+
+def made_beside(batches: IterableDataset, workers: int, ahead: int) -> DataLoader:
+    """The batches from so many processes, at most `ahead` of each made in advance; none: from this one."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=ahead if workers else None,
+        worker_init_fn=end_with_parent,
+    )
 
 
 def loaded(batches: Batches, ahead: int) -> Iterator[tuple[dict[str, int], Batch]]:
     """The batches from a worker process, at most `ahead` of them made in advance, each with the position in the data
     that a checkpoint keeps."""
-    for index, batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=ahead):
+    for index, batch in made_beside(batches, 1, ahead):
         yield {"game": int(index)}, batch

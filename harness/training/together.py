@@ -15,6 +15,7 @@ import torch
 
 from harness.errors import WolfscopeError
 from harness.machine import cores
+from harness.orphans import end_with_parent
 
 HOST = "127.0.0.1"
 PATIENCE = dt.timedelta(minutes=10)
@@ -120,6 +121,7 @@ def join(learn: Callable[..., None], port: int, rank: int, size: int) -> None:
     """One of the further processes."""
     from torch.distributed import TCPStore
 
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     torch.set_num_threads(1)
     learn(together=Together(rank, size, TCPStore(HOST, port, size, is_master=False)), say=silent)

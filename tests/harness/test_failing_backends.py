@@ -88,7 +88,7 @@ def test_demo_ends_with_status_3_where_its_backend_failed(failed, tmp_path, monk
     nothing = lambda *given, **named: tmp_path  # noqa: E731
     monkeypatch.setattr(demo, "_demo_folder", lambda out: failed)
     monkeypatch.setattr(demo, "report_of", nothing)
-    monkeypatch.setattr(demo, "ProcessPoolExecutor", lambda n, context: ThreadPoolExecutor(n))
+    monkeypatch.setattr(demo, "ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(n))
     monkeypatch.setattr("harness.play.tournament.run_tournament", nothing)
     monkeypatch.setattr("harness.capture.run.capture_run", nothing)
     monkeypatch.setattr("harness.experiment.run.run_experiment", nothing)

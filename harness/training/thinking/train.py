@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from agents.models.small import make_config
 from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 from harness.gate import own_folder
 from harness.training import loop as shared
-from harness.training.batches import Batch
+from harness.training.batches import Batch, made_beside
 from harness.training.checkpoint import save
 from harness.training.loop import Loop, Progress, rise_and_fall
 from harness.training.thinking import attention as forks
@@ -83,12 +82,10 @@ def train(
         "layers": layers, "hidden": hidden, "start": None if start is None else start.name,
     }  # fmt: skip
     loop = Loop(out / "training", model, settings, curve=CURVE, noted=10, say=say)
-    data = DataLoader(
-        ThinkingBatches(seed, lexicon, preset, batch_tokens, loop.state["game"], loop.state.get("batch", 0)),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=8 if workers else None,
+    batches = ThinkingBatches(
+        seed, lexicon, preset, batch_tokens, loop.state["game"], loop.state.get("batch", 0)
     )
+    data = made_beside(batches, workers, 8)
     forward = torch.compile(model, dynamic=True) if compiled else model
     highest, weights = FROM_SCRATCH if start is None else HIGHEST, torch.tensor(KIND_WEIGHTS)
     loop.run(
