@@ -92,6 +92,8 @@ class Target:
     NaN elsewhere; None where no choice turns on the question."""
     no_use: str = "no choice of these rows turns on it"
     """Why `chose` is None."""
+    choices: tuple[str, str] = ("ballot", "ballots")
+    """The kind of decision in which another player is chosen, and what the game calls several of them."""
 
     @cached_property
     def games(self) -> NDArray[Any]:
@@ -139,7 +141,8 @@ def targets_of(
         )
     ]  # fmt: skip
     if ballots is not None and len(ballots):
-        found[0] = replace(found[0], chose=_chose(found[0].frame, ballots))
+        kind, naming = next(iter(game.namings.items()))
+        found[0] = replace(found[0], chose=_chose(found[0].frame, ballots), choices=(kind, naming.plural))
     for target in more:
         is_one = pl.col("subject_role").is_in(target.roles)
         if not others.frame["subject_role"].is_in(target.roles).any():

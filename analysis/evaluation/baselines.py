@@ -156,7 +156,7 @@ def beside(target: Target, given: Confounds) -> Beside:
         tuple((b.name, b.scores) for b in ceilings), bool(ceilings) and ceilings[0].name == NAMES["exact"],
         None if stated is None else stated.scores,
         target.note or ("no ideal reader follows this question" if not target.role else "no game could be followed"),
-        target.chose, target.no_use, given.trees,
+        target.chose, target.no_use, target.choices, given.trees,
     )  # fmt: skip
     return Beside([*given.found, *given.read, *beliefs], absent, sources)
 

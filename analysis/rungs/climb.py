@@ -44,6 +44,8 @@ class Sources:
     """`(n_rows,)`: 1 for the subject that the viewer's ballot fell on, 0 for the others of that ballot, NaN "
     "elsewhere."""
     no_use: str = "no choice of these rows turns on it"
+    choices: tuple[str, str] = ("ballot", "ballots")
+    """The kind of decision in which that is, and what the game calls several of them."""
     trees: int = TREES
     """Trees of each boosted fit."""
 
@@ -154,8 +156,10 @@ def _use(
     code = codes_of(decision[rows]) if len(rows) else np.zeros(0, dtype=np.int64)
     n_ballots = int(code.max(initial=-1)) + 1
     if n_ballots < FEWEST_BALLOTS:
+        kind, plural = sources.choices
         e.no_use = (
-            f"{n_ballots} ballots on players whom the rules leave open; at least {FEWEST_BALLOTS} are needed"
+            f"{n_ballots} {plural} on players whom the rules leave open; at least {FEWEST_BALLOTS} are needed"
+            + ("" if n_ballots else f', read where they are chosen (beliefs.before = ["{kind}"])')
         )
         return
     part = Folds(folds.fold[rows], folds.n_folds, folds.grouped, folds.how)

@@ -105,6 +105,17 @@ def test_a_decision_of_one_row_is_compared_over_rows():
     assert "over rows" in e.rungs[0].measure
 
 
+def test_where_nothing_was_read_at_the_choices_the_page_says_how_to_read_it_there():
+    target = rung_target("used", 40, seed=4)
+    nowhere = np.full(len(target.y), np.nan)
+    e = evaluate(replace(target, chose=nowhere, choices=("pick", "places in teams")), FAST)
+    assert isinstance(e, Evaluation)
+    rung = next(rung for rung in e.rungs if rung.number == 4)
+    assert rung.verdict == "not tested"
+    assert rung.why.startswith("0 places in teams on players whom the rules leave open; at least 60 are")
+    assert 'beliefs.before = ["pick"]' in rung.why
+
+
 def test_what_the_model_states_is_its_own_column_and_no_rival():
     target = rung_target("unused", 60, seed=3)
     said = {**target.stated, "stated": np.full(len(target.y), 1 / 3)}
