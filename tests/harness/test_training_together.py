@@ -78,17 +78,6 @@ def test_two_processes_take_the_step_of_one_on_both_their_batches(tmp_path: Path
     assert not (tmp_path / "both/of-1/state.json").exists()
 
 
-def test_a_training_in_two_processes_goes_on_in_two_and_refuses_to_in_one(tmp_path: Path) -> None:
-    settings = {"batch_tokens": 128, "hidden": 32, "layers": 1, "device": "cpu", "say": lambda _: None}
-    train(tmp_path, tokens=1_000, processes=2, **settings)  # type: ignore[arg-type]
-    state = json.loads((tmp_path / "training" / "state.json").read_text())
-    assert state["tokens"] >= 1_000 and state["step"] <= 8  # two batches of at most 128 tokens a step
-    train(tmp_path, tokens=1_500, processes=2, **settings)  # type: ignore[arg-type]
-    assert json.loads((tmp_path / "training" / "state.json").read_text())["tokens"] >= 1_500
-    with pytest.raises(ValueError, match="same settings"):
-        train(tmp_path, tokens=2_000, **settings)  # type: ignore[arg-type]
-
-
 def test_more_processes_than_cores_and_a_gpu_are_refused() -> None:
     with pytest.raises(WolfscopeError, match="4096 processes were asked for and there are"):
         train_together(print, 4096, "cpu", print)
@@ -108,32 +97,45 @@ def test_the_end_of_another_process_ends_the_training_with_a_word_on_it() -> Non
         train_together(dies, 2, "cpu", print)
 
 
-KILLED = """
+SIZES = {"batch_tokens": 256, "hidden": 32, "layers": 1, "save_every": 1, "device": "cpu"}
+TRAINING = """
 from pathlib import Path
 from harness.training.train import train
 if __name__ == "__main__":
-    sizes = dict(batch_tokens=256, hidden=32, layers=1, save_every=1)
-    train(Path({folder!r}), tokens=10**9, device="cpu", processes=2, **sizes)
+    train(Path({folder!r}), tokens=10**9, processes=2, **{sizes!r})
 """
 
 
-def test_a_killed_training_leaves_no_process_behind(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(KILLED.format(folder=str(tmp_path / "out")))
+def started_and_killed(folder: Path, until: Callable[[str], bool]) -> None:
+    """A training of two processes in `folder`, killed once `until` holds of what it has said; none is left then."""
+    script, log = folder / "train.py", folder / "log"
+    script.write_text(TRAINING.format(folder=str(folder / "out"), sizes=SIZES))
     root = Path(__file__).resolve().parents[2]
-    log = (tmp_path / "log").open("w")
-    first = subprocess.Popen(
-        [sys.executable, str(script)], env=os.environ | {"PYTHONPATH": str(root)}, stdout=log, stderr=log
-    )
-    try:
-        until = time.monotonic() + 120
-        while not (tmp_path / "out/training/state.json").exists():
-            assert first.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
-            time.sleep(0.1)
-        others = psutil.Process(first.pid).children(recursive=True)
-        assert len(others) >= 3  # the second process, and what makes the batches of both
-    finally:
-        first.kill()
-        first.wait()
-        log.close()
+    with log.open("w") as said:
+        first = subprocess.Popen(
+            [sys.executable, "-u", str(script)],
+            env=os.environ | {"PYTHONPATH": str(root)},
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            end = time.monotonic() + 120
+            while not until(log.read_text()):
+                assert first.poll() is None and time.monotonic() < end, log.read_text()
+                time.sleep(0.1)
+            others = psutil.Process(first.pid).children(recursive=True)
+        finally:
+            first.kill()
+            first.wait()
+    assert others
     assert not psutil.wait_procs(others, timeout=60)[1]
+
+
+def test_a_killed_training_leaves_no_process_behind_and_goes_on_in_as_many(tmp_path: Path) -> None:
+    state = tmp_path / "out/training/state.json"
+    started_and_killed(tmp_path, lambda _: state.exists())
+    before = json.loads(state.read_text())
+    assert before["tokens"] <= 512 * before["step"]  # two batches of at most 256 tokens a step
+    with pytest.raises(ValueError, match="same settings"):
+        train(tmp_path / "out", tokens=10**9, say=lambda _: None, **SIZES)  # type: ignore[arg-type]
+    started_and_killed(tmp_path, lambda said: "resuming at" in said and "Traceback" not in said)
