@@ -63,7 +63,7 @@ class Preparing:
         self.game = logs.game
         more = {f"p_{t.name}": sum_of(t) for t in self.game.belief_targets[1:]}
         self._columns = (*KEYS, *more)
-        self.beliefs = stated(logs, more).select(*self._columns, "about").collect()
+        self.beliefs = stated_beliefs(logs, more).select(*self._columns, "about").collect()
         self._followed = logs if self.captured else drawn(logs, OBSERVED, settings.seed)
         asked = asked_of(self._followed, self.beliefs, settings, self.captured)
         # One core is kept for the fits, where there are any.
@@ -115,14 +115,15 @@ def prepare(logs: Logs, settings: Settings, spare: bool = False) -> Prepared:
     return Preparing(logs, settings, spare).finish()
 
 
-def follow_ahead(runs: Sequence[str | Path]) -> None:
-    """Let observers follow the runs' games, for the report of the same runs, which finds in `derived/` what they said:
-    while the activations that it waits for are still read."""
-    logs = Logs([("" if len(runs) == 1 else f"{i}:", load_run(path)) for i, path in enumerate(runs)])
-    Following(logs, asked_of(logs, stated(logs, {}).collect(), Settings(), captured=True), 1).result()
+def follow_ahead(path: str | Path) -> None:
+    """Let observers follow a run's games for its report, which finds in `derived/` what they said: while activations
+    that the report waits for are still read."""
+    logs = Logs([("", load_run(path))])
+    beliefs = stated_beliefs(logs, {}).collect()
+    Following(logs, asked_of(logs, beliefs, Settings(), captured=True), 1).result()
 
 
-def stated(logs: Logs, more: Mapping[str, pl.Expr]) -> pl.LazyFrame:
+def stated_beliefs(logs: Logs, more: Mapping[str, pl.Expr]) -> pl.LazyFrame:
     """All beliefs that the runs' players stated, with further columns."""
     return pl.concat(
         [
@@ -181,13 +182,13 @@ def _second_at(logs: Logs, beliefs: pl.DataFrame, most: int = 2000) -> set[tuple
     return found
 
 
-def with_beliefs(target: Target, sources: pl.DataFrame) -> Target:
+def with_beliefs(target: Target, stated: pl.DataFrame) -> Target:
     """The target with every source's belief that the subject has the role asked about: the viewer's latest at or before
     the decision."""
     found = {}
-    for source in sources["source"].drop_nulls().unique(maintain_order=True):
-        column = f"p_{target.role}" if f"p_{target.role}" in sources.columns else KEYS[-1]
-        p = joined_belief(target.frame, sources.filter(pl.col("source") == source), column)
+    for source in stated["source"].drop_nulls().unique(maintain_order=True):
+        column = f"p_{target.role}" if f"p_{target.role}" in stated.columns else KEYS[-1]
+        p = joined_belief(target.frame, stated.filter(pl.col("source") == source), column)
         if p.is_not_null().any():
             found[str(source)] = p.fill_null(float("nan")).to_numpy().astype(float)
     return replace(target, stated=found)

@@ -50,7 +50,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
         _one_thread()
         design = load_design("belief-drives-ballot", DEMO)
         write_effects(run_experiment(design, [path], force=True, say=progress.say))
-        follow_ahead([path])  # of the report this part needs no activations
+        follow_ahead(path)  # of the report this part needs no activations
         reading.result()
     progress.say("4 of 4: what do they say about the other players? Probing, against every baseline")
     status = status_of(path, progress.say)

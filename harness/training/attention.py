@@ -14,6 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from harness.training.batches import Batch
+from harness.training.precision import mixed_precision
 
 NAME = "causal_blocks"
 """Its name in transformers (`attn_implementation`)."""
@@ -119,6 +120,14 @@ def predict(forward: Callable[..., Any], batch: Batch, bf16: bool) -> torch.Tens
             use_cache=False,
         ).logits
     return logits
+
+
+def predictor(model: Any, device: str, compiled: bool = False) -> Callable[[Batch], torch.Tensor]:
+    """`predict` of a model, in bfloat16 where the device multiplies in it natively; its kernels fused by torch.compile,
+    if wanted."""
+    forward = torch.compile(model, dynamic=True) if compiled else model
+    bf16 = mixed_precision(device)
+    return lambda batch: predict(forward, batch, bf16)
 
 
 AttentionInterface.register(NAME, attend)

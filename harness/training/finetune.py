@@ -21,12 +21,12 @@ from agents.werewolf.vocabulary import make_tokenizer
 from games import DEFAULT
 from harness.atomic import write_whole
 from harness.gate import own_folder
-from harness.training.attention import predict
+from harness.training.attention import predictor
 from harness.training.batches import Batches, loaded
 from harness.training.checkpoint import save
 from harness.training.growth import learning
 from harness.training.loop import Loop, falling
-from harness.training.precision import device_of, mixed_precision
+from harness.training.precision import device_of
 from harness.training.recipes import Recipe, recipe_stream
 from harness.training.train import KIND_WEIGHTS
 
@@ -88,10 +88,9 @@ def finetune(
     source = partial(recipe_stream, recipe, lexicon, control, loop.state["game"])
     data = Batches(source, recipe.seed, partial(make_tokenizer, (lexicon,)), batch_tokens)
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
-    bf16 = mixed_precision(device)
     loop.run(
         loaded(data, 16),
-        predict=lambda batch: predict(model, batch, bf16),
+        predict=predictor(model, device),
         weights=lambda _: weights,
         rate=partial(falling, tokens=wanted, highest=recipe.rate),
         save_every=save_every,

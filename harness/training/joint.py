@@ -21,12 +21,12 @@ from games import DEFAULT, chance
 from harness.atomic import write_whole
 from harness.gate import own_folder
 from harness.training import attention as training_attention
-from harness.training.attention import predict
+from harness.training.attention import predictor
 from harness.training.batches import AHEAD, Batches, loaded
 from harness.training.checkpoint import save
 from harness.training.growth import grown
 from harness.training.loop import Loop, rise_and_fall
-from harness.training.precision import device_of, mixed_precision
+from harness.training.precision import device_of
 from harness.training.together import Together, silent, train_together
 from harness.training.train import KIND_WEIGHTS
 
@@ -122,11 +122,9 @@ def learn(
         both, shares, game, seed, lexicon, n_games, loop.state["game"] + together.rank, together.size
     )
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
-    bf16 = mixed_precision(device)
-    forward = torch.compile(model, dynamic=True) if compiled else model
     loop.run(
         loaded(Batches(source, seed, make_tokenizer, settings["batch_tokens"]), AHEAD),
-        predict=lambda batch: predict(forward, batch, bf16),
+        predict=predictor(model, device, compiled),
         weights=lambda _: weights,
         rate=partial(rise_and_fall, tokens=tokens, highest=HIGHEST),
         save_every=save_every,

@@ -18,11 +18,11 @@ from agents.models.small import make_config
 from games import DEFAULT
 from harness.gate import own_folder
 from harness.training import attention as training_attention
-from harness.training.attention import predict
+from harness.training.attention import predictor
 from harness.training.batches import AHEAD, Batch, Batches, loaded
 from harness.training.checkpoint import save
 from harness.training.loop import Loop, Progress
-from harness.training.precision import device_of, mixed_precision
+from harness.training.precision import device_of
 from harness.training.together import Together, train_together
 
 KIND_WEIGHTS = (
@@ -190,10 +190,8 @@ def learn(
     start = loop.state["game"] + together.rank
     share = settings["belief_share"]
     source = partial(stream, lessons.views, seed, lexicon, share, n_games, start, together.size)
-    forward = torch.compile(model, dynamic=True) if compiled else model
     kind_weights = torch.tensor(KIND_WEIGHTS, device=device)
     phases = torch.tensor([RESTART * min(tokens, CURRICULUM), ACT, SERVE, SETTLED[0]])
-    bf16 = mixed_precision(device)
 
     def grow(batch: Batch, state: Progress) -> Batch:
         grown = min(late, LATE * sum(state["tokens"] >= at for at in GROW))
@@ -204,7 +202,7 @@ def learn(
 
     loop.run(
         loaded(Batches(source, seed, make_tokenizer, settings["batch_tokens"]), AHEAD),
-        predict=lambda batch: predict(forward, batch, bf16),
+        predict=predictor(model, device, compiled),
         weights=lambda done: kind_weights[int((done >= phases).sum())],
         rate=lambda done: schedule(done, tokens),
         save_every=save_every,

@@ -119,7 +119,7 @@ def test_what_observers_were_asked_ahead_is_what_the_report_asks_them(
 ) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
-    follow_ahead([copy])
+    follow_ahead(copy)
 
     def not_again(*_: object) -> None:
         raise AssertionError("followed again")

@@ -1,6 +1,6 @@
 """Speed of a training step of the small model under three kinds of attention, on the same batches in one process.
 
-    python tests/benchmarks/bench_training.py [--batches 30] [--compiled]
+    python tests/benchmarks/bench_training.py [--batches 30] [--compiled] [--game avalon]
 
 The kinds take turns at each batch: that of training (`harness.training.attention`), and transformers' plain (`eager`)
 and fused (`sdpa`) one. A step is the forward pass, the backward pass and the optimizers; the losses are compared too.
@@ -17,10 +17,9 @@ from functools import partial
 import torch
 from transformers import LlamaForCausalLM
 
-from agents.lessons import stream
+from agents.lessons import lessons_of, stream
 from agents.models.small import make_config
-from agents.werewolf.lessons import views
-from agents.werewolf.vocabulary import make_tokenizer
+from games import DEFAULT
 from harness.training import attention as training_attention
 from harness.training.attention import predict
 from harness.training.batches import Batches
@@ -45,9 +44,12 @@ def main() -> None:
         "--compiled", action="store_true", help="as `wolfscope train-small-model --compiled` does"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--game", default=DEFAULT, help="whose views are learned")
     args = parser.parse_args()
+    lessons = lessons_of(args.game)
+    make_tokenizer = partial(lessons.make_tokenizer, ("classic",))
     torch.set_num_threads(1)
-    source = partial(stream, views, 0, "classic", 1.0, CURRICULUM // 480, GAME)
+    source = partial(stream, lessons.views, 0, "classic", 1.0, CURRICULUM // 480, GAME)
     data = Batches(source, 0, make_tokenizer, args.batch_tokens)
     batches = [batch.to(args.device) for _, batch in itertools.islice(data, args.batches + 2)]
     models, steps = {}, {}

@@ -13,12 +13,12 @@ from agents.lessons import View
 from agents.models.folder import load_tokenizer, model_name
 from agents.models.small import find_model
 from harness.gate import own_folder
-from harness.training.attention import predict
+from harness.training.attention import predictor
 from harness.training.batches import Batch, Row, batched, collate
 from harness.training.checkpoint import save
 from harness.training.growth import learning
 from harness.training.loop import Loop, falling
-from harness.training.precision import device_of, mixed_precision
+from harness.training.precision import device_of
 from harness.training.train import KIND_WEIGHTS
 
 RATE = 0.1
@@ -47,7 +47,6 @@ def teach(
     model = learning(folder, device)
     rows = [Row(view, words, tokenizer) for view in views]
     weights = torch.tensor(KIND_WEIGHTS[-1], device=device)
-    bf16 = mixed_precision(device)
     settings = {"base": model_name(folder), "views": len(views), "seed": seed, "tokens": tokens}
     loop = Loop(out / "training", model, settings, device=device, say=say)
 
@@ -61,7 +60,7 @@ def teach(
 
     loop.run(
         data(),
-        predict=lambda batch: predict(model, batch, bf16),
+        predict=predictor(model, device),
         weights=lambda _: weights,
         rate=partial(falling, tokens=tokens, highest=RATE),
         save_every=500,
