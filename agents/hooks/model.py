@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from agents.hooks.layers import DecoderLayout, find_layout
+from agents.hooks.linear import faster_linear
 from agents.models.adapter import base_of, is_adapter
 from agents.models.folder import (
     ModelFilesError,
@@ -158,6 +159,7 @@ def hook_model(
     vocab: int | None = None,
 ) -> HookedModel:
     """Wrap a model already in memory (for tests, or a model changed after loading)."""
+    faster_linear(model)
     config: Any = model.config
     text = config.get_text_config()
     return HookedModel(

@@ -29,15 +29,20 @@ def attend(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor,
-    scaling: float,
+    scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """The result of plain attention, `(n_rows, n_tokens, n_heads, head_dim)`, without computing most masked scores.
 
-    query, key, value: `(n_rows, n_heads, n_tokens, head_dim)`; attention_mask: `(n_rows, 1, n_tokens, n_tokens)`, as
-    `additive` gives it, in which no token sees a later one.
+    query: `(n_rows, n_heads, n_tokens, head_dim)`; key, value: the same, or fewer heads, each for a group of queries'
+    heads; attention_mask: `(n_rows, 1, n_tokens, n_tokens)`, as `additive` gives it, in which no token sees a later
+    one; scaling: None for 1 / sqrt(head_dim). There is no dropout of weights.
     """
     device = query.device.type
+    if (groups := query.shape[1] // key.shape[1]) > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    if scaling is None:
+        scaling = query.shape[-1] ** -0.5
     if torch.is_autocast_enabled(device):  # positions make float32 of queries and keys, not of values
         dtype = torch.get_autocast_dtype(device)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)

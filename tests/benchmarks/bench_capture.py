@@ -33,6 +33,7 @@ import torch  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
 from agents.hooks.hooks import Hooks, Reads, choose_points  # noqa: E402
+from agents.hooks.linear import OneDnnLinear  # noqa: E402
 from agents.hooks.model import HookedModel, load_hooked_model  # noqa: E402
 from agents.models.small import SMALL_MODEL  # noqa: E402
 from harness.activations.items import wanted_rows  # noqa: E402
@@ -138,6 +139,15 @@ def reading(hooked: HookedModel, repeats: int) -> None:
     def plain() -> None:
         model(input_ids=ids, use_cache=False)
 
+    own: list[Any] = [module for module in model.modules() if type(module) is OneDnnLinear]
+
+    def torchs() -> None:
+        for module in own:
+            module.__class__ = torch.nn.Linear
+        plain()
+        for module in own:
+            module.__class__ = OneDnnLinear
+
     @torch.inference_mode()
     def decoder() -> None:
         hooked.layout.decoder(input_ids=ids, use_cache=False)
@@ -168,6 +178,7 @@ def reading(hooked: HookedModel, repeats: int) -> None:
     seconds = alternate(
         {
             "plain forward": plain,
+            "plain forward with torch's own products": torchs,
             "plain forward without the language-model head": decoder,
             "hooks on the plain forward, 4 positions of all layers": hooked_whole,
             "capture as the offline extraction runs it (no head)": ours,

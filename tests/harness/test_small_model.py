@@ -218,8 +218,8 @@ def test_questions_that_share_a_pass_are_answered_as_if_each_were_asked_alone(pr
     assert n_asked > 30
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_training_attention_has_the_gradients_of_plain_attention(dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "groups"), [("float32", 1), ("bfloat16", 1), ("float32", 3)])
+def test_the_training_attention_has_the_gradients_of_plain_attention(dtype: str, groups: int) -> None:
     import torch
 
     from harness.training.attention import BLOCK, additive, attend
@@ -227,13 +227,17 @@ def test_the_training_attention_has_the_gradients_of_plain_attention(dtype: str)
     kind = getattr(torch, dtype)
     n = 2 * BLOCK + 37  # blocks of unequal length
     generator = torch.Generator().manual_seed(0)
-    tensors = [torch.randn(2, 3, n, 8, generator=generator).to(kind).requires_grad_() for _ in range(3)]
+    tensors = [
+        torch.randn(2, heads, n, 8, generator=generator).to(kind).requires_grad_()
+        for heads in (3, 3 // groups, 3 // groups)
+    ]
     outward = torch.randn(2, n, 3, 8, generator=generator).to(kind)
     seen = torch.rand(2, 1, n, n, generator=generator).lt(0.5).tril() | torch.eye(n, dtype=torch.bool)
     found = attend(None, *tensors, additive(seen, kind), 0.3)[0]
     query, key, value = (x.detach().double().requires_grad_() for x in tensors)
-    scores = (query @ key.transpose(2, 3) * 0.3).masked_fill(~seen, -torch.inf)
-    plain = (scores.softmax(-1) @ value).transpose(1, 2)
+    keys, values = (x.repeat_interleave(groups, 1) for x in (key, value))
+    scores = (query @ keys.transpose(2, 3) * 0.3).masked_fill(~seen, -torch.inf)
+    plain = (scores.softmax(-1) @ values).transpose(1, 2)
     near = {"float32": 1e-5, "bfloat16": 5e-2}[dtype]
     torch.testing.assert_close(found.double(), plain, atol=near, rtol=near)
     gradients = torch.autograd.grad(found, tensors, outward)

@@ -62,6 +62,7 @@ def finetune(config: FinetuneConfig, out: Path, say: Callable[[str], None]) -> P
         say(f"going on at {state['tokens']:,} of {config.train.tokens:,} tokens")
     learn(model, optim, learned, held_out, config, device, state, out, say)
     facts |= {"tokens": state["tokens"], "steps": state["step"], "settings": identity["config"]}
+    model.set_attn_implementation("sdpa")  # the parity row is of the attention of play
     taught = out / f"{folder.name}-{out.resolve().name}"
     save(taught, model, folder, config, facts, learned[0].ids[:PARITY_TOKENS])
     say(f"saved {taught}")

@@ -16,6 +16,7 @@ from agents.hooks.adapted import parity_row
 from agents.models.adapter import FACTS, WEIGHTS
 from agents.models.bounds import TOKENIZER_PARTS
 from harness.seals import keep_lines, read_state, write_state
+from harness.training.attention import NAME
 from harness.training.language.settings import FinetuneConfig, FinetuneError
 from harness.training.precision import mixed_precision
 
@@ -34,7 +35,7 @@ def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
     dtype = ("bfloat16" if mixed_precision(device) else "float32") if wanted == "auto" else wanted
     if config.model.weights == "full":
         dtype = "float32"
-    model: Any = load_hooked_model(folder, device=device, dtype=dtype).model
+    model: Any = load_hooked_model(folder, device=device, dtype=dtype, attention=attention_on(device)).model
     if config.model.weights == "full":
         return model.requires_grad_(True).train()
     from peft import LoraConfig, get_peft_model
@@ -54,6 +55,12 @@ def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
         except ValueError as error:
             raise FinetuneError(f"lora.targets = {targets!r}: {error}") from error
     return made.train()
+
+
+def attention_on(device: str) -> str:
+    """transformers' attn_implementation for training: on a CPU torch's fused attention is slow under the masks of
+    questions (`make bench-training`)."""
+    return NAME if device == "cpu" else "sdpa"
 
 
 def optimizer_of(model: Any, rate: float) -> torch.optim.AdamW:
