@@ -120,7 +120,7 @@ def follow_ahead(path: str | Path) -> None:
     that the report waits for are still read."""
     logs = Logs([("", load_run(path))])
     beliefs = stated_beliefs(logs, {}).collect()
-    Following(logs, asked_of(logs, beliefs, Settings(), captured=True), 1).result()
+    Following(logs, asked_of(logs, beliefs, Settings(), captured=True)).result()
 
 
 def stated_beliefs(logs: Logs, more: Mapping[str, pl.Expr]) -> pl.LazyFrame:

@@ -16,6 +16,8 @@ from harness.training.language.lessons import Lesson, Piece
 
 KINDS = ("speech", "choice", "reasoning", "belief")
 """Kinds of learned tokens."""
+ROUND = 32
+"""Numbers of tokens in tensors are multiples of this."""
 WINDOW = 64
 """Batches whose lessons are sorted by length together, to reduce padding."""
 
@@ -103,9 +105,15 @@ def batches(
         epoch += 1
 
 
+def rounded(n: int) -> int:
+    """n or the next size that tensors have: with a size of its own for every batch, what earlier ones left free on a
+    CPU is soon in thousands of pieces, and finding room takes as long as computing."""
+    return -(-n // ROUND) * ROUND
+
+
 def collate(lessons: Sequence[Lesson], pad: int = 0) -> Batch:
     """Lessons as tensors."""
-    n_tokens = max(lesson.n_tokens for lesson in lessons)
+    n_tokens = rounded(max(lesson.n_tokens for lesson in lessons))
     shape = (len(lessons), n_tokens)
     ids, position = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     present = np.zeros(shape, bool)

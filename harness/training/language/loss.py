@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import cross_entropy
 
-from harness.training.language.batches import KINDS, Batch
+from harness.training.language.batches import KINDS, Batch, rounded
 
 
 class Scores(NamedTuple):
@@ -23,9 +23,11 @@ def score(model: Any, batch: Batch) -> Scores:
     """One forward pass. Logits are computed only for the learned tokens: with large vocabularies they dominate the
     cost."""
     head = model.get_output_embeddings()
+    n = len(batch.source)
+    source, target = (torch.nn.functional.pad(x, (0, rounded(n) - n)) for x in (batch.source, batch.target))
 
     def keep(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (inputs[0].flatten(0, 1)[batch.source][None], *inputs[1:])
+        return (inputs[0].flatten(0, 1)[source][None], *inputs[1:])
 
     handle = head.register_forward_pre_hook(keep)
     try:
@@ -38,7 +40,8 @@ def score(model: Any, batch: Batch) -> Scores:
     finally:
         handle.remove()
     logits = logits.float()
-    return Scores(cross_entropy(logits, batch.target, reduction="none"), logits.argmax(-1) == batch.target)
+    nats, right = cross_entropy(logits, target, reduction="none"), logits.argmax(-1) == target
+    return Scores(nats[:n], right[:n])
 
 
 def _mask(model: Any, batch: Batch) -> torch.Tensor:
