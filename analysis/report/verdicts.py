@@ -58,7 +58,8 @@ def rung_words(rung: Rung) -> str:
         return f"{_NOT[rung.number]}: {rung.why}."
     p = f", p {p_text(rung.p)}" if np.isfinite(rung.p) else ""
     if rung.number == 4:
-        return f"{_SAID[4][rung.behaviour]} ({number}{p}){_CAUSE[rung.behaviour == 'yes', rung.causal]}."
+        said = _SAID[4][rung.behaviour].format(choices=rung.choices)
+        return f"{said} ({number}{p}){_CAUSE[rung.behaviour == 'yes', rung.causal]}."
     return f"{_SAID[rung.number][rung.verdict]} ({number}{p})."
 
 
@@ -79,9 +80,9 @@ _SAID = {
         "unclear": "Whether it follows an ideal reader's inference is not settled by so many games",
     },
     4: {
-        "yes": "The players' ballots go with it beyond what is public",
-        "no": "The players' ballots do not go with it beyond what is public",
-        "unclear": "Whether the players' ballots go with it is not settled by so many games",
+        "yes": "The players' {choices} go with it beyond what is public",
+        "no": "The players' {choices} do not go with it beyond what is public",
+        "unclear": "Whether the players' {choices} go with it is not settled by so many games",
     },
     5: {
         "yes": "It tells more than the ideal reader here: a leak, private knowledge, or a reader that knows too little",
@@ -98,7 +99,7 @@ _CAUSE = {
     (False, "used"): "; where it is changed, they change",
     (False, "not beyond controls"): "; changing it moved them no more than its controls did",
 }  # fmt: skip
-"""Of rung 4: whether ballots go with it, what experiments say -> how the sentence ends."""
+"""Of rung 4: whether choices go with it, what experiments say -> how the sentence ends."""
 _NOT = {
     1: "Not read", 2: "Not held against the surface", 3: "Not held against an ideal reader",
     4: "Not held against choices", 5: "Not held against an ideal reader",
@@ -120,7 +121,7 @@ def models_answer(e: Evaluation | Skipped) -> list[str]:
         2: f"In part: more can be read of {what} than what is public tells, and it is not shown to be inferred",
         3: f"Yes: it infers {what}, beyond what is public tells by itself",
         4: f"Yes: it infers {what}, beyond what is public tells by itself, and "
-        + ("its votes change with it" if rungs[3].causal == "used" else "its votes go with it"),
+         f"its {rungs[3].choices} {'change' if rungs[3].causal == 'used' else 'go'} with it",
     }[top]  # fmt: skip
     if alarmed(rungs):
         head = f"Not claimed: more is read of {what} than anyone could infer, so look for a leak first"
@@ -219,7 +220,7 @@ def acts_answer(
     if isinstance(headline, Evaluation):
         said.append(acts_words(headline.rungs[3]))
     else:
-        said.append("Not tested: the question that their ballots would be held against was not evaluated.")
+        said.append("Not tested: the question that their choices would be held against was not evaluated.")
     said.append(causal)
     wolves = (
         lies.filter("within_role", pl.col("contrast").str.ends_with(": lie against truth"))

@@ -64,7 +64,7 @@ def climb(
     several = bool((np.bincount(decision) > 1).mean() > 0.5)
     public = stack(sources.surface, y, folds)
     both = stack([*sources.surface, found.nested], y, folds)
-    e = Evidence(len(y), draw.n_games, several, p_null=p_null)
+    e = Evidence(len(y), draw.n_games, several, p_null=p_null, choices=sources.choices)
     compared: dict[str, Doubles] = {"read": found.scores, "surface": public, "together": both}
     if sources.ceilings:
         e.ceiling_name, posterior = sources.ceilings[0]

@@ -90,6 +90,8 @@ class Evidence:
     """Why choices were not compared with the beliefs."""
     causal: Causal = ""
     """Whether choices changed where an experiment changed the belief."""
+    choices: tuple[str, str] = ("ballot", "ballots")
+    """What the game calls such a choice, and several of them."""
     beyond: Interval = NONE
     """Nested increment over confounds and the ideal reader together."""
     stated: Interval = NONE
@@ -117,6 +119,8 @@ class Rung:
     """Of rung 4: the verdict by behaviour alone."""
     causal: Causal = ""
     """Of rung 4: what experiments say."""
+    choices: str = "ballots"
+    """Of rung 4: what the game calls the choices."""
     exact: bool = True
     """Of rung 5: whether the ideal reader knows all players' policies, so that exceeding it gives alarm."""
 
@@ -153,14 +157,14 @@ def rungs_of(e: Evidence, adjusted: dict[int, float] | None = None) -> tuple[Run
         found.append(rung(3, _inferred(e, p[3]), "share of what an ideal reader adds", e.share))
         beyond = rung(5, decide(e.beyond, p[5], MARGIN), "AUROC added to an ideal reader", e.beyond)
         beyond = replace(beyond, exact=e.ceiling_exact)
-    measure = "nats a ballot beyond what is public"
+    measure = f"nats a {e.choices[0]} beyond what is public"
     if e.no_use:
-        found.append(rung(4, "not tested", measure, NONE, e.no_use))
+        found.append(replace(rung(4, "not tested", measure, NONE, e.no_use), choices=e.choices[1]))
     else:
         gain = used(e)
         behaviour = decide(gain, p[4], USE_MARGIN)
         fourth = rung(4, with_cause(behaviour, e.causal), measure, gain)
-        found.append(replace(fourth, behaviour=behaviour, causal=e.causal))
+        found.append(replace(fourth, behaviour=behaviour, causal=e.causal, choices=e.choices[1]))
     return (*found, beyond)
 
 

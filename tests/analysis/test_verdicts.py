@@ -54,11 +54,11 @@ CONTRADICTIONS = (
     ("Yes: it infers", "does not follow an ideal reader's inference"),
     ("Yes: it infers", "not shown to be inferred"),
     ("nothing is read", "Something of it can be read"),
-    ("its votes go with it", "do not go with it"),
-    ("its votes go with it", "so use is not shown"),
-    ("its votes change with it", "do not go with it"),
-    ("its votes change with it", "no more than its controls did"),
-    ("votes go with it", "is not settled by so many games (nats"),
+    ("its ballots go with it", "do not go with it"),
+    ("its ballots go with it", "so use is not shown"),
+    ("its ballots change with it", "do not go with it"),
+    ("its ballots change with it", "no more than its controls did"),
+    ("ballots go with it", "is not settled by so many games (nats"),
 )
 
 
@@ -74,7 +74,7 @@ def test_no_two_sentences_contradict_each_other_or_their_numbers(v):
     top = reached(rungs)
     assert ("Yes: it infers" in answer[0]) == (top >= 3 and not alarmed(rungs))
     assert ("look for a leak" in answer[0]) == alarmed(rungs)
-    assert ("its votes change with it" in answer[0]) <= (v.causal == "used")
+    assert ("its ballots change with it" in answer[0]) <= (v.causal == "used")
     for rung in rungs:
         said = words.rung_words(rung)
         if rung.verdict == "yes" and (rung.number in (2, 5) or rung.behaviour == "yes"):
@@ -89,6 +89,19 @@ def test_no_two_sentences_contradict_each_other_or_their_numbers(v):
     assert (verdict == "said more than represented") <= (v.said.low > 0)
     assert (verdict == "said = represented") <= (abs(v.said.value) < SAME)
     assert ("they say less than is read" in text) == (verdict == "latent more than said")
+
+
+@settings(max_examples=20, deadline=None)
+@given(evidence())
+def test_choices_are_called_what_the_game_calls_them(v):
+    rungs = rungs_of(replace(v, choices=("pick", "picks")))
+    e = SimpleNamespace(target=SimpleNamespace(name="subject_is_evil"), rungs=rungs, evidence=v)
+    text = " ".join(
+        [*words.models_answer(e), *(words.rung_words(r) for r in rungs), words.acts_words(rungs[3])]
+    )
+    assert "ballot" not in text
+    assert "vote" not in text
+    assert "picks" in text or rungs[3].verdict == "not tested"
 
 
 @settings(max_examples=60, deadline=None)

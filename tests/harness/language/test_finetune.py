@@ -69,8 +69,8 @@ def logprobs(folder: Path, ids: list[int]) -> torch.Tensor:
 
 def test_batches_of_unequal_lessons_have_few_sizes(base: Path, run: Path) -> None:
     lessons, _, _ = prepare(config_of(base, run), base, lambda _: None)
-    assert len({lesson.n_tokens for lesson in lessons}) > 8
     sizes = [collate([lesson]).ids.shape[1] for lesson in lessons]
+    assert len(set(sizes)) < len({lesson.n_tokens for lesson in lessons})
     assert all(size - lesson.n_tokens < 32 for size, lesson in zip(sizes, lessons, strict=True))
     assert all(size % 32 == 0 for size in sizes)
 
