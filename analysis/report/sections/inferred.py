@@ -142,12 +142,12 @@ def said_table(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers) ->
 
 
 def used_table(e: Evaluation | Skipped | None, numbers: Numbers) -> tuple[Table | None, str]:
-    """R4: ballots explained by each belief; or why there is none."""
+    """R4: choices explained by each belief; or why there is none."""
     if not isinstance(e, Evaluation):
-        return None, "Ballots against beliefs: the headline target was not evaluated"
-    table = e.evidence.explained
+        return None, "Choices against beliefs: the headline target was not evaluated"
+    table, (one, several) = e.evidence.explained, e.evidence.choices
     if not len(table):
-        return None, f"Ballots against beliefs: {e.evidence.no_use}"
+        return None, f"{several.capitalize()} against beliefs: {e.evidence.no_use}"
     numbers.add("R4_votes", table, target=e.target.name)
     rows = [
         [
@@ -163,14 +163,14 @@ def used_table(e: Evaluation | Skipped | None, numbers: Numbers) -> tuple[Table 
         "alone",
         "beyond what is public [95%]",
         "beyond that and the ideal reader [95%]",
-        "ballots",
+        several,
         "games",
     ]
     return (
         Table(
             columns, rows, (1, 2, 3, 4, 5), ["probe" if r[0] == "represented" else "" for r in rows], "R4",
-            "Which belief explains whom they vote for?",
-            f"Conditional logit on other games, nats a ballot over chance; what is public is fitted to the votes. "
+            f"Which belief explains their {several}?",
+            f"Conditional logit on other games, nats a {one} over chance; what is public is fitted to the {several}. "
             f"{verdicts.rung_words(e.rungs[3])}",
         ),
         "",
