@@ -171,7 +171,7 @@ def check_row(
         raise ModelFilesError(
             f"the adapter '{folder}' gives another row in {engine} than in peft: log-probabilities differ by up to "
             f"{off:.2g} nats, at most {TOLERANCE[coarser]:g} are rounding in {coarser}; its base may be another model, "
-            "or the engine leaves some of its modules out; merge it into the base (peft: merge_and_unload)"
+            "or the engine leaves some of its modules out; merge it into the base (wolfscope merge-adapter)"
         )
 
 

@@ -42,7 +42,7 @@ def check(spec: Spec) -> None:
         if is_adapter(spec.need_folder()):
             raise ValueError(
                 f"'{spec.model}' is a LoRA adapter, which serve = true does not serve: use kind = \"vllm\", or merge "
-                "it into its base (peft: merge_and_unload)"
+                "it into its base (wolfscope merge-adapter)"
             )
     else:
         client_of(spec)

@@ -27,8 +27,8 @@ def lora_arguments(folder: Path) -> dict[str, Any]:
     room = next((r for r in RANKS if r >= rank), None)
     if room is None:
         raise ModelFilesError(
-            f"the adapter '{folder}' has rank {rank}, vLLM takes at most {RANKS[-1]}: merge it into its base (peft: "
-            "merge_and_unload)"
+            f"the adapter '{folder}' has rank {rank}, vLLM takes at most {RANKS[-1]}: merge it into its base, "
+            "wolfscope merge-adapter"
         )
     return {"model": str(base_of(folder)), "enable_lora": True, "max_loras": 1, "max_lora_rank": room}
 

@@ -1,4 +1,4 @@
-"""Verbs that teach language models: finetune, dataset."""
+"""Verbs that teach language models: finetune, merge-adapter, dataset."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ def finetune(
 
     settings = validated(FinetuneConfig, read_toml(config, set), str(config))
     last_line(learn(settings, out, progress_of(quiet, False).say))
+    return 0
+
+
+@app.command(name="merge-adapter", group=MODELS)
+def merge_adapter(adapter: Path, out: Path, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto") -> int:
+    """Write a LoRA adapter and its base as one model, for servers, and for vLLM on a CPU, where adapters are slow.
+
+    Parameters
+    ----------
+    adapter
+        The adapter's folder.
+    out
+        The folder to write.
+    dtype
+        Of the written weights; auto: the base's.
+    """
+    from harness.training.language.weights import merge_adapter as merge
+
+    last_line(merge(adapter, out, dtype))
     return 0
 
 

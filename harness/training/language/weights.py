@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from agents.hooks.adapted import parity_row
-from agents.models.adapter import FACTS, WEIGHTS
+from agents.models.adapter import FACTS, WEIGHTS, base_of, facts_of, is_adapter
 from agents.models.bounds import TOKENIZER_PARTS
+from agents.models.folder import ModelFilesError, check_model_dir, checkpoint_dtype, model_name
+from harness.gate import own_folder
 from harness.seals import keep_lines, read_state, write_state
 from harness.training.attention import NAME
 from harness.training.language.settings import FinetuneConfig, FinetuneError
@@ -152,9 +154,35 @@ def save(
         (out / "README.md").unlink(missing_ok=True)
     else:
         model.save_pretrained(str(out))
+    _finish(out, base, parts, facts)
+
+
+def merge_adapter(folder: Path, out: Path, dtype: str = "auto") -> Path:
+    """Write an adapter's model to `out` as a model's folder of its own, the products added to the base's weights in
+    float32; returns `out`.
+
+    dtype: of the written weights; auto: the base's. Raises ModelFilesError (also where `folder` holds no adapter, or
+    `out` something else).
+    """
+    from agents.hooks.model import load_hooked_model
+
+    if not is_adapter(check_model_dir(folder)):
+        raise ModelFilesError(f"'{folder}' holds a whole model and no adapter: it is used as it is")
+    if out.exists() and any(out.iterdir()):
+        raise ModelFilesError(f"'{out}' is not empty: name a new folder for the merged model")
+    own_folder(out)
+    name = checkpoint_dtype(base_of(folder)) if dtype == "auto" else dtype
+    model: Any = load_hooked_model(folder, device="cpu", dtype="float32").model
+    model.to(DTYPES[name]).save_pretrained(str(out))
+    facts = {key: value for key, value in facts_of(folder).items() if key != "parity"}
+    _finish(out, folder, TOKENIZER_PARTS, facts | {"adapter": model_name(folder)})
+    return out
+
+
+def _finish(out: Path, source: Path, parts: Sequence[str], facts: dict[str, Any]) -> None:
     for name in parts:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, out / name)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
     (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
     for path in out.iterdir():
         if path.is_file():

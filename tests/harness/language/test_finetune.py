@@ -11,14 +11,16 @@ import pytest
 import torch
 
 from agents.hooks.model import load_hooked_model
-from agents.models.adapter import FACTS, base_of
+from agents.models.adapter import FACTS, base_of, is_adapter
 from agents.models.folder import ModelFilesError, check_model_dir, model_name
 from agents.models.small import SMALL_MODEL
+from harness.cli.main import main
 from harness.config.files import validated
 from harness.training.language.batches import apart, collate
 from harness.training.language.loss import score
 from harness.training.language.settings import FinetuneConfig, FinetuneError
 from harness.training.language.train import finetune, prepare
+from harness.training.language.weights import merge_adapter
 from tests.fixtures.local_runs import play_run, scripted
 from tests.fixtures.tiny_models import tiny_config, tiny_model
 
@@ -142,6 +144,25 @@ def test_the_adapter_is_a_model_that_equals_peft_and_differs_from_its_base(
     assert (ours - logprobs(base, ids)).abs().max() > 0.1
     facts = json.loads((folder / FACTS).read_text())
     assert facts["base"] == model_name(base) and len(facts["data"]) == 16
+
+
+def test_a_merged_adapter_is_a_model_of_its_own_that_gives_the_same(
+    taught: tuple[Path, list[str]], base: Path, tmp_path: Path
+) -> None:
+    out, ids = tmp_path / "merged", [1, *range(20, 60)]
+    with pytest.raises(SystemExit, match="0"):
+        main(["merge-adapter", str(taught[0]), str(out)])
+    assert check_model_dir(out) == out.resolve() and not is_adapter(out)
+    assert torch.allclose(logprobs(out, ids), logprobs(taught[0], ids), atol=1e-5)
+    facts = json.loads((out / FACTS).read_text())
+    assert facts["adapter"] == model_name(taught[0]) and facts["base"] == model_name(base)
+    assert "parity" not in facts
+    with pytest.raises(ModelFilesError, match="is not empty"):
+        merge_adapter(taught[0], out)
+    with pytest.raises(ModelFilesError, match="no adapter"):
+        merge_adapter(base, tmp_path / "other")
+    half = merge_adapter(taught[0], tmp_path / "half", "bfloat16")
+    assert torch.allclose(logprobs(half, ids), logprobs(taught[0], ids), atol=0.1)
 
 
 def test_its_name_holds_base_and_adapter_and_not_where_the_base_lies(
