@@ -13,6 +13,7 @@ from agents.hooks.linear import OneDnnLinear, faster_linear
 @pytest.fixture
 def maps(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Sequential, nn.Sequential]:
     monkeypatch.setattr(linear, "mkl_is_slow", lambda: True)
+    monkeypatch.setattr(linear, "SMALL", 0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         plain = nn.Sequential(nn.Linear(24, 40), nn.Linear(40, 8, bias=False))
@@ -23,11 +24,16 @@ def maps(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Sequential, nn.Sequential]
     return plain, fast
 
 
+@pytest.mark.parametrize("large", [0, 2**40])
 @pytest.mark.parametrize("shape", [(1,), (3,), (64,), (5, 33), (2, 3, 40)])
 def test_products_are_those_of_torch(
-    maps: tuple[nn.Sequential, nn.Sequential], shape: tuple[int, ...]
+    maps: tuple[nn.Sequential, nn.Sequential],
+    shape: tuple[int, ...],
+    large: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain, fast = maps
+    monkeypatch.setattr(linear, "LARGE", large)
     x = torch.randn(*shape, 24, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         torch.testing.assert_close(fast(x), plain(x), atol=1e-5, rtol=1e-5)
