@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from agents.backends.hooked.backend import load_hooked_backend
+from analysis.report.experiment import write_effects
 from games.records import Decision
 from harness.config.files import parse_config
 from harness.config.models import model_names
@@ -90,6 +91,7 @@ def test_advice_is_put_into_the_prompt_and_its_sham_has_its_place(run: Run, tmp_
     folder = run_experiment(design, [run.path], tmp_path / "e", force=True)
     table = pl.read_parquet(folder / "outcomes.parquet")
     assert set(table["arm"]) == set(arms)
+    assert "sham of equal size, misleading" in write_effects(folder)[0].read_text()
     # an answer is its name, of one token or several, and what ends the turn
     row = table.filter(pl.col("arm") == "unchanged").row(0, named=True)
     decision = next(

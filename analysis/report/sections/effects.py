@@ -222,6 +222,8 @@ def _name(r: dict[str, Any]) -> str:
     if r["control"] == "dose":
         return f"{r['of']}, strength {r['scale']:g}"
     words = IN_WORDS.get(r["control"], r["control"])
+    if r["control"] == "sham" and (own := str(r["arm"]).removeprefix(r["of"]).strip("-")) not in ("", "sham"):
+        words = f"{words}, {own}"  # an arm may have several
     return words if r["of"] == "unchanged" else f"{r['of']}: {words}"
 
 

@@ -70,7 +70,7 @@ def summary_figure(evaluations: Sequence[Evaluation | Skipped], numbers: Numbers
     games = ", ".join(f"{title_of(e.target.name).lower()} {e.target.n_games:,}" for e in evaluations)
     return Figure(
         "S1", "S1", "How far up the ladder does each question get?", svg,
-        "Numbers: 1, AUROC; 2 and 5, AUROC added; 3, share of what an ideal reader adds; 4, nats a ballot. A "
+        "Numbers: 1, AUROC; 2 and 5, AUROC added; 3, share of what an ideal reader adds; 4, nats a choice. A "
         "rung counts "
         "only where those below it hold; 5 is an alarm, not a success. p-values are corrected over the "
         "questions (Holm). "
