@@ -9,6 +9,10 @@ from torch import nn
 from agents.hooks import linear
 from agents.hooks.linear import OneDnnLinear, faster_linear
 
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN"
+)
+
 
 @pytest.fixture
 def maps(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Sequential, nn.Sequential]:
