@@ -1,5 +1,5 @@
 """Linear maps of float32 by oneDNN where torch would take MKL, which multiplies with half of the width of an AMD
-processor: with AVX-512 oneDNN is 2.2 times as fast (`make bench-capture`)."""
+processor (`make bench-capture` takes both in turns)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ class OneDnnLinear(nn.Linear):
         plain = (
             n < SMALL
             or torch.is_grad_enabled()
-            or input.dtype != torch.float32
-            or self.weight.dtype != torch.float32
-            or input.device.type != "cpu"
+            or not (_multiplied_here(self.weight) and input.dtype == torch.float32)  # it may have been moved
             or torch.is_autocast_enabled("cpu")
             or torch.compiler.is_compiling()
         )
@@ -38,12 +36,17 @@ class OneDnnLinear(nn.Linear):
         return out[:rows].view(*input.shape[:-1], self.out_features)
 
 
+def _multiplied_here(weight: torch.Tensor) -> bool:
+    return weight.dtype == torch.float32 and weight.device.type == "cpu"
+
+
 def faster_linear(model: nn.Module) -> None:
-    """Let the model's linear maps multiply by oneDNN, on a processor on which that is faster."""
+    """Let the model's linear maps of float32 on the CPU multiply by oneDNN, where that is faster: they become
+    `OneDnnLinear` in place. Others are left as they are, and pay for no question."""
     if not mkl_is_slow():
         return
     for module in model.modules():
-        if type(module) is nn.Linear:
+        if type(module) is nn.Linear and _multiplied_here(module.weight):
             module.__class__ = OneDnnLinear
 
 

@@ -158,7 +158,8 @@ def hook_model(
     context: int | None = None,
     vocab: int | None = None,
 ) -> HookedModel:
-    """Wrap a model already in memory (for tests, or a model changed after loading)."""
+    """Wrap a model already in memory (for tests, or a model changed after loading); its linear maps may become others
+    of the same weights (`agents.hooks.linear`)."""
     faster_linear(model)
     config: Any = model.config
     text = config.get_text_config()

@@ -120,7 +120,7 @@ class Rung:
     causal: Causal = ""
     """Of rung 4: what experiments say."""
     choices: str = "ballots"
-    """Of rung 4: what the game calls the choices."""
+    """What the game calls the choices of rung 4."""
     exact: bool = True
     """Of rung 5: whether the ideal reader knows all players' policies, so that exceeding it gives alarm."""
 
@@ -145,7 +145,8 @@ def rungs_of(e: Evidence, adjusted: dict[int, float] | None = None) -> tuple[Run
     unit = "within a decision" if e.within_decisions else "over rows"
 
     def rung(number: int, verdict: Verdict, measure: str, value: Interval, why: str = "") -> Rung:
-        return Rung(number, verdict, measure, value, p.get(number, float("nan")), e.n_rows, e.n_games, why)
+        tested = p.get(number, float("nan"))
+        return Rung(number, verdict, measure, value, tested, e.n_rows, e.n_games, why, choices=e.choices[1])
 
     found = [rung(1, _present(e, p[1]), f"AUROC {unit}", e.read)]
     main = increment(e)
@@ -159,12 +160,12 @@ def rungs_of(e: Evidence, adjusted: dict[int, float] | None = None) -> tuple[Run
         beyond = replace(beyond, exact=e.ceiling_exact)
     measure = f"nats a {e.choices[0]} beyond what is public"
     if e.no_use:
-        found.append(replace(rung(4, "not tested", measure, NONE, e.no_use), choices=e.choices[1]))
+        found.append(rung(4, "not tested", measure, NONE, e.no_use))
     else:
         gain = used(e)
         behaviour = decide(gain, p[4], USE_MARGIN)
         fourth = rung(4, with_cause(behaviour, e.causal), measure, gain)
-        found.append(replace(fourth, behaviour=behaviour, causal=e.causal, choices=e.choices[1]))
+        found.append(replace(fourth, behaviour=behaviour, causal=e.causal))
     return (*found, beyond)
 
 

@@ -62,3 +62,15 @@ def test_gradients_are_those_of_torch(maps: tuple[nn.Sequential, nn.Sequential])
         model(x).square().sum().backward()
     for ours, theirs in zip(maps[1].parameters(), maps[0].parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_models_of_other_numbers_are_left_as_they_are_and_moved_ones_multiply_in_theirs(
+    maps: tuple[nn.Sequential, nn.Sequential],
+) -> None:
+    half = nn.Sequential(nn.Linear(24, 40)).to(torch.bfloat16)
+    faster_linear(half)
+    assert type(half[0]) is nn.Linear
+    plain, fast = (model.to(torch.bfloat16) for model in maps)
+    x = torch.randn(50, 24, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(x), plain(x))
