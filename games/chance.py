@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from math import factorial
 from operator import itemgetter
 from typing import Any, Final, TypeVar
@@ -38,20 +38,14 @@ def mix(x: int) -> int:
 
 def key(seed: int, stream: str, *counters: int) -> int:
     """A 64-bit key for one draw of the stream `stream`; equal arguments give equal keys."""
-    x = _root(seed, stream)
-    for counter in counters:
+    x = seed
+    for counter in (stream_id(stream), *counters):
         # `mix`, inlined: this is the innermost loop of the rules.
         x = ((x ^ counter) + GOLDEN) & MASK
         x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
         x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
         x ^= x >> 31
     return x
-
-
-@lru_cache(maxsize=1024)
-def _root(seed: int, stream: str) -> int:
-    """The root key of one game's stream; cached because a game draws from few streams many times."""
-    return mix(seed ^ stream_id(stream))
 
 
 def uniform(k: int) -> float:

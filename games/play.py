@@ -34,11 +34,10 @@ def stamp(request: Request, answer: Answer, seq: int, log: Sequence[Record] = ()
     An agent refers to its earlier decisions by the numbers of its view; `log`, all records so far, maps the decision
     that its trace continues to its number in the log.
     """
-    reply = answer.reply
+    r, reply = request, answer.reply
     trace = reply.trace
     if trace is not None and trace.continues is not None:
-        trace = msgspec.structs.replace(trace, continues=in_log(log, request.seat, trace.continues))
-    r = request
+        trace = msgspec.structs.replace(trace, continues=in_log(log, r.seat, trace.continues))
     return Decision(
         seq, r.seat, r.kind, reply.action, r.options, r.day, r.phase, answer.agent, reply.fallback, trace
     )

@@ -132,7 +132,7 @@ class Views(Seen):
         if self._words is None:
             self._words = text.words_of(config, records)
         words, line_of = self._words, text.line
-        super().add(records)
+        self._log += records
         for record in records:
             alone: Sequence[int]
             if not isinstance(record, Event):

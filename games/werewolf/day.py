@@ -77,8 +77,8 @@ def cast(m: Moderator, among: tuple[int, ...], again: int) -> Asking[dict[int, i
         waves = [(voter,) for voter in m.order(m.present)]
     for turn, voters in enumerate(waves, place):
         for d in (yield tuple([m.ask(i, "ballot", m.ballot_options(i, among), False, turn) for i in voters])):
-            votes[d.seat] = choice_of(d)
-            m.emit("ballot", audience, d.seat, votes[d.seat])
+            votes[d.seat] = choice = choice_of(d)
+            m.emit("ballot", audience, d.seat, choice)
     return votes
 
 
@@ -93,6 +93,6 @@ def exile(m: Moderator, seat: int) -> Rules:
     if mediums:
         m.emit("sense", mediums, target=seat, value=species_of(role))
     if role == "jester":
-        m.present = without(m.present, seat)
+        m.leave((seat,))
         m.finish("jester", (seat,), "the jester was exiled")
     yield from bury(m, (seat,), "exile")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from games.records import EVERYONE, MODERATOR, Decision, Request
+from games.records import EVERYONE, MODERATOR, Decision, Event, Request
 from games.werewolf.lexicon import lexicon
 from games.werewolf.state import Moderator, Rules, choice_of, without
 
@@ -19,9 +19,12 @@ OVER: Final = 2
 
 def say(m: Moderator, said: Decision) -> None:
     """Emit a public speech; where speakers bid, remember who spoke and about whom."""
-    action = said.action
-    m.emit(said.kind, EVERYONE, said.seat, None, None, action.text, action.acts)
-    if m.config.discussion == "bidding":
+    action, seq = said.action, m.seq
+    # `m.emit`, inlined: most events are speeches
+    event = Event(seq, said.kind, EVERYONE, m.day, m.phase, said.seat, None, None, action.text, action.acts)
+    m.events.append(event)
+    m.seq = seq + 1
+    if m.bids:
         m.last_speaker = said.seat
         pool = lexicon(m.config.lexicon).names
         words = set(re.findall(r"\w+", action.text))

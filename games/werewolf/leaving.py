@@ -15,7 +15,7 @@ def bury(m: Moderator, seats: Sequence[int], cause: str) -> Rules:
 
     First the dead hunters shoot, then victory is checked, then a dead mayor names a successor, then last words.
     """
-    m.present = tuple([i for i in m.present if i not in seats])
+    m.leave(seats)
     mayor = m.mayor if m.mayor in seats else NOBODY
     hunters = [i for i in seats if m.roles[i] == "hunter"]
     m.n_to_shoot += len(hunters)

@@ -118,8 +118,13 @@ def act(m: Moderator, tonight: Night, acts: Sequence[str]) -> Rules:
 
 def asked(m: Moderator, tonight: Night, act: str) -> list[Request]:
     """One request for each seat that has the act and somebody to act on."""
-    out = []
-    for seat in tonight.hands if act == "night_kill" else m.living(ACTOR[act]):
+    if act == "night_kill":
+        choices = kill_options(m) if tonight.hands and tonight.agreed == NOBODY else ()
+        if choices and m.config.kill_abstain:
+            choices = (*choices, NOBODY)
+        return [m.ask(seat, act, choices) for seat in tonight.hands] if choices else []
+    out: list[Request] = []
+    for seat in m.living(ACTOR[act]):
         options = targets(m, tonight, act, seat)
         if options:
             out.append(m.ask(seat, act, options))
@@ -127,14 +132,14 @@ def asked(m: Moderator, tonight: Night, act: str) -> list[Request]:
 
 
 def targets(m: Moderator, tonight: Night, act: str, seat: int) -> tuple[int, ...]:
-    """On whom a seat may act tonight."""
+    """On whom a seat alone may act tonight."""
     config, living = m.config, m.present
-    if act == "night_kill":
-        choices = kill_options(m) if tonight.agreed == NOBODY else ()
-        return (*choices, NOBODY) if choices and config.kill_abstain else choices
     if act == "inspect":
-        seen = m.inspected[seat] if not config.seer_repeats else ()
-        return tuple([i for i in living if i != seat and i not in seen])
+        options = without(living, seat)
+        if not config.seer_repeats:
+            seen = m.inspected[seat]
+            options = tuple([i for i in options if i not in seen])
+        return options
     if act == "protect":
         options = living if config.doctor_self else without(living, seat)
         return options if config.doctor_repeats else without(options, m.last_protected[seat])

@@ -58,6 +58,8 @@ def to_act(state: State) -> tuple[Request, ...]:
     day's programme, all of which the seat knows.
     """
     requests, shown = state.requests, []
+    if len(requests) == 1 and not requests[0].options and not requests[0].place:
+        return requests  # a speech, as most are: there is nothing to draw
     for r in requests:
         options, place = r.options, r.place
         if len(options) > 1 and r.kind not in OWN_ORDER:
@@ -84,9 +86,9 @@ def apply(state: State, decisions: Sequence[Decision]) -> tuple[State, tuple[Eve
             decision.seq != seq
             or decision.seat != request.seat
             or decision.kind != request.kind
-            or (action.option not in options if options else action.option is not None)
             or action.acts
-            or (action.text and not (request.speaks and action.text.isascii()))
+            or (action.option not in options if options else action.option is not None)
+            or ((text := action.text) and not (request.speaks and text.isascii()))
         ):  # only an action that is not plainly legal takes the full check
             if decision.seq != seq:
                 raise IllegalAction(f"a decision has seq {decision.seq}; the log goes on at {seq}")
@@ -114,12 +116,14 @@ def _go_on(m: Moderator, decisions: tuple[Decision, ...], seq: int) -> tuple[Sta
     """Let the rules go on to the next requests; with no decisions, from their beginning."""
     if decisions:
         m.past.append((m.seed, decisions))
-    m.seq, m.events = seq, []
+    m.seq = seq
+    events: list[Event] = []
+    m.events = events
     try:
         requests = m.rules.send(decisions or None)  # type: ignore[arg-type]  # None begins a generator
     except StopIteration:
         requests = ()
-    return State(m, len(m.past), m.seed, requests, m.seq, m.outcome), tuple(m.events)
+    return State(m, len(m.past), m.seed, requests, m.seq, m.outcome), tuple(events)
 
 
 def outcome(state: State) -> Outcome | None:

@@ -34,9 +34,9 @@ class Moderator:
 
     __slots__ = (
         *("config", "events", "first_seed", "outcome", "past", "rules", "seed", "seq"),
-        *("dealt", "names", "pack", "roles"),
+        *("alive", "dealt", "names", "pack", "roles"),
         *("day", "mayor", "n_draws", "n_to_shoot", "phase", "present"),
-        *("heals", "inspected", "last_protected", "last_speaker", "mentioned", "poisons"),
+        *("bids", "heals", "inspected", "last_protected", "last_speaker", "mentioned", "poisons"),
     )
 
     def __init__(self, config: WerewolfConfig, seed: int, roles: tuple[str, ...]) -> None:
@@ -64,7 +64,9 @@ class Moderator:
         self.outcome: Outcome | None = None
         self.day, self.phase = 0, "setup"
         self.present = tuple(range(n))
-        """The living seats, in seat order."""
+        """The living seats, in seat order; `leave` takes seats out."""
+        self.alive = {role: tuple(seats) for role, seats in self.dealt.items()}
+        """The living seats of each dealt role, in seat order."""
         self.n_draws = 0
         """Number of draws so far that everyone knows took place; the counter of the named streams."""
         self.n_to_shoot = 0
@@ -77,14 +79,21 @@ class Moderator:
         self.heals = dict.fromkeys(witches, config.witch_heals)
         """Healing potions left, by witch."""
         self.poisons = dict.fromkeys(witches, config.witch_poisons)
+        self.bids = config.discussion == "bidding"
+        """Whether who spoke last, and about whom, decides who speaks next."""
         self.last_speaker = NOBODY
         self.mentioned: tuple[int, ...] = ()
         """Seats that the last speech spoke about."""
 
     def living(self, role: str) -> tuple[int, ...]:
         """Living seats of one role, in seat order."""
-        seats, present = self.dealt.get(role), self.present
-        return tuple([i for i in seats if i in present]) if seats else ()
+        return self.alive.get(role, ())
+
+    def leave(self, seats: Sequence[int]) -> None:
+        """Take seats out of the game."""
+        for seat in seats:
+            role = self.roles[seat]
+            self.present, self.alive[role] = without(self.present, seat), without(self.alive[role], seat)
 
     def ballot_options(self, voter: int, among: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """Whom `voter` may vote for among seats (all living ones): not itself unless the rules say so; `NOBODY` where
@@ -197,12 +206,14 @@ def without(seats: tuple[int, ...], seat: int) -> tuple[int, ...]:
 def leaders(choices: Iterable[int]) -> tuple[tuple[int, ...], int]:
     """The most chosen seats in seat order, and how often they were chosen; abstentions do not count."""
     times: dict[int, int] = {}
+    top = 0
     for seat in choices:
-        times[seat] = times.get(seat, 0) + 1
-    times.pop(NOBODY, None)
-    if not times:
-        return (), 0
-    top = max(times.values())
+        if seat != NOBODY:
+            times[seat] = n = times.get(seat, 0) + 1
+            if n > top:
+                top = n
+    if len(times) < 2:
+        return tuple(times), top
     return tuple(sorted([seat for seat, n in times.items() if n == top])), top
 
 
