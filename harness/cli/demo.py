@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.cli.analyse import report_of
 from harness.cli.app import PLAY, RUNS, Flag, app, last_line, progress_of, status_of
+from harness.machine import collect_seldom
 from harness.orphans import end_with_parent
 
 DEMO = ("moments.n=24", "moments.per_game=1", "controls.random=10", "controls.orthogonal=9")
@@ -60,6 +61,7 @@ def demo(*, out: Path = RUNS, quiet: Flag = False) -> int:
 
 def _read(path: Path, game: str, quiet: bool) -> None:
     """Capture the activations that the report asks for."""
+    collect_seldom()
     from games import load_game
     from harness.capture.run import capture_run
 

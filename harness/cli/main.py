@@ -31,6 +31,7 @@ from harness.cli.app import app, last_line
 from harness.cli.learning import finetune, outcome, planted, thinking, train, transfer
 from harness.console import write
 from harness.errors import WolfscopeError
+from harness.machine import collect_seldom
 
 GROUPS = (
     *(play, settings, show, capture, analyse, across, features, branch, experiment, runs),
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
 
+    collect_seldom()
     by = signal.SIGINT
 
     def stop(number: int, frame: object) -> None:

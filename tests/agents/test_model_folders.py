@@ -1,5 +1,6 @@
 """Model folders of strangers: none of their code runs, and they are refused by what is wrong before they cost much."""
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -373,3 +374,29 @@ def test_what_transformers_has_found_to_be_there_stays_there(tmp_path, monkeypat
     assert import_utils.is_found_available()
     with lean_imports(("found",)):
         assert importlib.import_module("found").__file__
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_what_was_imported_is_not_looked_through_for_garbage_and_all_else_is_as_before(
+    collecting, tmp_path, monkeypatch
+):
+    """Python's collector would look through it again and again: a third of the time in which an engine starts."""
+    (tmp_path / "with_objects.py").write_text(
+        "import gc\nkept = [[] for _ in range(1000)]\nwas = gc.isenabled()"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before, frozen = gc.isenabled(), gc.get_freeze_count()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with lean_imports():
+            made = importlib.import_module("with_objects")
+        assert not made.was and gc.isenabled() is collecting
+        assert gc.get_freeze_count() >= frozen + 1000
+        assert not any(found is made.kept for found in gc.get_objects())
+        frozen = gc.get_freeze_count()
+        with lean_imports():
+            importlib.import_module("with_objects")
+        assert gc.get_freeze_count() == frozen  # nothing new: what else there is may be garbage one day
+    finally:
+        sys.modules.pop("with_objects", None)
+        (gc.enable if before else gc.disable)()

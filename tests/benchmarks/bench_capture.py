@@ -226,6 +226,13 @@ def end_to_end(hooked: HookedModel, folder: Path, scratch: Path, repeats: int, p
         capture_pass(items, hooked, path, share_prefixes=share, batch_tokens=BATCH_TOKENS)
         return path
 
+    def with_sdpa() -> None:
+        model: Any = hooked.model
+        used = model.config._attn_implementation
+        model.set_attn_implementation("sdpa")
+        ours(True)
+        model.set_attn_implementation(used)
+
     def theirs() -> np.ndarray:
         passes = plan_passes([(item, wanted_rows(item, set())) for item in items], share_prefixes=False)
         kept = []
@@ -255,6 +262,7 @@ def end_to_end(hooked: HookedModel, folder: Path, scratch: Path, repeats: int, p
         seconds = alternate(
             {
                 "ours, shared prefixes": lambda: ours(True),
+                "ours, shared prefixes, torch computing what masks hide": with_sdpa,
                 "ours, each decision separately": lambda: ours(False),
                 "output_hidden_states, each decision separately": theirs,
                 **{f"{tool.name}, each decision separately": tool for tool in tools},

@@ -81,6 +81,7 @@ class EngineActor(Restartable):
         self._dtype = stored if settings.dtype == "auto" else settings.dtype
         arguments = engine_arguments(settings, device, model_dir, stored, self._context)
         self._loop = EngineLoop(arguments | lora_arguments(folder), lora_request(folder))
+        self._has_workers = settings.tensor_parallel > 1 or bool(settings.extra)
         self._boxes: dict[str, Box[Prompt, Generation | EngineFailure]] = {}
         self._counts = {"requests": 0, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
 
@@ -96,8 +97,9 @@ class EngineActor(Restartable):
         return self._counts | times | {"steps": self._loop.steps}
 
     async def stop(self) -> None:
-        """Free the engine; the actor can then be killed."""
-        await asyncio.get_running_loop().run_in_executor(None, self._loop.stop)
+        """End what would outlive this process, which can then be killed."""
+        if self._has_workers:
+            await asyncio.get_running_loop().run_in_executor(None, self._loop.stop)
 
     async def exchange(
         self, wire: str, prompts: list[tuple[int, Prompt]]
