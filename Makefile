@@ -9,7 +9,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format fast plain clean
+.PHONY: help setup tools demo test check format fast plain clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -17,14 +17,17 @@ help: ## list the targets
 setup: ## make .venv with pinned versions (vLLM for CUDA where a GPU is found, else for CPU)
 	@.ci/setup.sh
 
+tools: ## add what tests and checks need to .venv
+	@.ci/setup.sh tests
+
 demo: setup ## the main job: tournament, activations, probe, report.html (about 3 minutes on 2 cores)
 	@$(BIN)/wolfscope demo
 
-test: setup ## lint, types, import contracts and the whole test suite; all are run whatever fails
+test: tools ## lint, types, import contracts and the whole test suite; all are run whatever fails
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
 	echo "$(BIN)/python -m pytest $(PYTEST_ARGS)"; $(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; exit $$status
 
-check: setup ## lint, format, types and import contracts side by side, without running tests
+check: tools ## lint, format, types and import contracts side by side, without running tests
 	@pids=; status=0; for command in "ruff check ." "ruff format --check ." mypy "lint-imports --cache-dir .cache/imports"; do \
 	(said=$$($(BIN)/$$command 2>&1); code=$$?; printf '%s\n%s\n' "$(BIN)/$$command" "$$said"; exit $$code) & pids="$$pids $$!"; done; \
 	for pid in $$pids; do wait $$pid || status=1; done; exit $$status
@@ -32,16 +35,16 @@ check: setup ## lint, format, types and import contracts side by side, without r
 real-models: setup ## build folders of real pretrained models for the tests, once (ARGS="smollm2 gemma"; 100 to 350 MB)
 	@$(BIN)/python .ci/real_models.py $(ARGS)
 
-test-real-models: real-models ## run the tests of real pretrained models
+test-real-models: tools real-models ## run the tests of real pretrained models
 	$(BIN)/python -m pytest tests/harness/test_real_models.py tests/harness/language
 
 peers: setup ## build environments with nnsight, TransformerLens, Inspect and Scout, once (ARGS="readers inspect"; 800 MB)
 	@$(BIN)/python .ci/peers.py $(ARGS)
 
-test-peers: peers ## run the tests that hold these tools to what is stored and exported here
+test-peers: tools peers ## run the tests that hold these tools to what is stored and exported here
 	$(BIN)/python -m pytest tests/harness/features/test_peers.py
 
-format: setup ## rewrite the sources in the house format
+format: tools ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -63,7 +66,7 @@ bench-selfplay: setup ## measure rollouts of self-play against a tournament of t
 bench-tournament: setup ## measure a whole tournament: games and tokens a second
 	$(BIN)/python tests/benchmarks/bench_tournament.py $(ARGS)
 
-bench-waiting: setup ## measure what a user waits for: first games, small tournaments, help; check, report, view of a run (ARGS="--run RUN --before REVISION")
+bench-waiting: tools ## measure what a user waits for: first games, small tournaments, help; check, report, view of a run (ARGS="--run RUN --before REVISION")
 	$(BIN)/python tests/benchmarks/bench_waiting.py $(ARGS)
 
 bench-experiment: setup ## measure experiments: moments and arms against one pass each, continuations against games

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build this checkout's own environment in .venv. Called by `make setup`; may be run by hand from anywhere.
+# Build this checkout's own environment in .venv. Called by `make setup`; may be run by hand from anywhere. With the word
+# `tests` it also gets what tests and checks need beside (constraints/tests.txt), as `make tools` asks for.
 #
 # Which vLLM: the CUDA build where nvidia-smi lists a GPU, the CPU build otherwise (WOLFSCOPE_ACCELERATOR=cpu|cuda
 # decides by hand). Which Python: the first 3.11 among $PYTHON, python3.11, python3 and python.
@@ -11,7 +12,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 venv=$root/.venv
 stamp=$venv/.wolfscope-stamp
+tools_stamp=$venv/.wolfscope-tools-stamp
 unfinished=$venv/.wolfscope-unfinished
+log=$venv/setup.log
 
 say() { printf 'wolfscope: %s\n' "$*"; }
 fail() { printf 'wolfscope: error: %s\n' "$@" >&2; exit 1; }
@@ -21,16 +24,25 @@ if [ -z "$accelerator" ]; then
     accelerator=cpu
     if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then accelerator=cuda; fi
 fi
+case ${1:-} in
+    '' | tests) ;;
+    *) fail "setup.sh takes the word 'tests' or none, not '$1'" ;;
+esac
 case $accelerator in
     cpu | cuda) ;;
     *) fail "WOLFSCOPE_ACCELERATOR is '$accelerator'; it must be 'cpu' or 'cuda'" ;;
 esac
 pins=constraints/$accelerator.txt
+tools=
+if [ "${1:-}" = tests ]; then tools=constraints/tests.txt; fi
 
 # The path belongs to the key: an environment that was moved or copied does not work.
 key=$({ printf '%s\n' "$root" "$accelerator" "$(uname -sm)"; cat pyproject.toml "$pins" .ci/setup.sh; } | cksum)
-is_ready() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && [ -x "$venv/bin/wolfscope" ] && "$venv/bin/python" -c ''; }
-if is_ready; then exit 0; fi
+tools_key=$(cksum <constraints/tests.txt)
+carries() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+is_ready() { carries "$stamp" "$key" && [ -x "$venv/bin/wolfscope" ] && "$venv/bin/python" -c ''; }
+has_tools() { [ -z "$tools" ] || carries "$tools_stamp" "$tools_key"; }
+if is_ready && has_tools; then exit 0; fi
 
 if command -v flock >/dev/null 2>&1; then
     exec 9>"$root/.venv.lock"
@@ -38,7 +50,43 @@ if command -v flock >/dev/null 2>&1; then
         say "another set-up of this folder is running; waiting for it"
         flock 9
     fi
-    if is_ready; then exit 0; fi
+    if is_ready && has_tools; then exit 0; fi
+fi
+trap 'say "interrupted; the next call starts afresh" >&2; exit 130' INT TERM
+
+# The large downloads among pip's lines (awk would hold them back until its buffer is full).
+show() {
+    local line large='Downloading ([^ ]*/)?([^-/]+)-([^-]+)-.*\(([0-9.]+ GB|[0-9][0-9]+(\.[0-9]+)? MB)\)'
+    while IFS= read -r line; do
+        if [[ $line =~ $large ]]; then
+            say "  ${BASH_REMATCH[2]} ${BASH_REMATCH[3]} (${BASH_REMATCH[4]})"
+        elif [[ $line == 'Installing collected packages'* ]]; then
+            say "  unpacking"
+        fi
+    done
+}
+
+# All of pip's output goes to the log.
+pip() {
+    local status=0
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" | show || status=$?
+    if [ "$status" -ne 0 ]; then
+        rm -f "$unfinished" # pip gave up in an orderly way: what it did install is whole and can be built on
+        tail -n 25 "$log" >&2
+        fail "pip could not install what is pinned in $pins${tools:+ and $tools}; its whole output is in .venv/setup.log." \
+            "After mending the cause (network, disk space, proxy), the same command goes on from here"
+    fi
+}
+
+if is_ready; then
+    say "adding what tests and checks need, at the versions of $tools"
+    : >"$unfinished"
+    rm "$stamp"
+    pip install --no-compile --no-deps --requirement "$tools"
+    printf '%s' "$tools_key" >"$tools_stamp"
+    printf '%s' "$key" >"$stamp"
+    rm -f "$unfinished"
+    exit 0
 fi
 
 # --- a Python 3.11 that can make environments --------------------------------------------------------------------
@@ -83,39 +131,13 @@ if [ -e "$venv" ]; then
 else
     say "setting up .venv ($("$python" --version), vLLM for $accelerator); this happens once and takes 2 to 10 minutes"
 fi
-trap 'say "interrupted; the next call starts afresh" >&2; exit 130' INT TERM
 if [ ! -e "$venv" ]; then
     mkdir "$venv"
     : >"$unfinished"
     "$python" -m venv "$venv"
 fi
 : >"$unfinished"
-log=$venv/setup.log
 : >"$log"
-
-# The large downloads among pip's lines (awk would hold them back until its buffer is full).
-show() {
-    local line large='Downloading ([^ ]*/)?([^-/]+)-([^-]+)-.*\(([0-9.]+ GB|[0-9][0-9]+(\.[0-9]+)? MB)\)'
-    while IFS= read -r line; do
-        if [[ $line =~ $large ]]; then
-            say "  ${BASH_REMATCH[2]} ${BASH_REMATCH[3]} (${BASH_REMATCH[4]})"
-        elif [[ $line == 'Installing collected packages'* ]]; then
-            say "  unpacking"
-        fi
-    done
-}
-
-# All of pip's output goes to the log.
-pip() {
-    local status=0
-    "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" | show || status=$?
-    if [ "$status" -ne 0 ]; then
-        rm -f "$unfinished" # pip gave up in an orderly way: what it did install is whole and can be built on
-        tail -n 25 "$log" >&2
-        fail "pip could not install what is pinned in $pins; its whole output is in .venv/setup.log." \
-            "After mending the cause (network, disk space, proxy), the same command goes on from here"
-    fi
-}
 
 say "[1/4] the installer"
 pip install --no-compile --constraint "$pins" pip setuptools
@@ -130,8 +152,8 @@ fi
 
 # The pins are all that is needed, so nothing beyond them is downloaded: vLLM alone would bring 1.4 GB that nothing here
 # uses (they say what). pip would compile all of it, of which a fifth is ever imported.
-say "[2/4] everything that wolfscope needs, at the versions of $pins"
-pip install ${index[@]+"${index[@]}"} --no-compile --no-deps --requirement "$pins"
+say "[2/4] everything that wolfscope needs, at the versions of $pins${tools:+, and what its tests need}"
+pip install ${index[@]+"${index[@]}"} --no-compile --no-deps --requirement "$pins" ${tools:+--requirement "$tools"}
 
 say "[3/4] wolfscope"
 pip install --no-compile --no-deps --no-build-isolation --editable .
@@ -157,6 +179,7 @@ from vllm import LLM' >>"$log" 2>&1; then
 fi
 wait "$compiling"
 
+if [ -n "$tools" ]; then printf '%s' "$tools_key" >"$tools_stamp"; fi
 printf '%s' "$key" >"$stamp"
 rm -f "$unfinished"
 say "ready: .venv/bin/wolfscope --help"

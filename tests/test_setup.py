@@ -29,6 +29,7 @@ case "$*" in
     *" --dry-run "*) [ -z "${NO_CPU_TORCH:-}" ] ;;
     *" pip "*)
         echo "$*" >>"$CALLS"
+        case "$*" in *tests.txt*) sleep "${SLOW_TESTS:-0}" ;; esac
         case "$*" in *--editable*) ;; *) exit 0 ;; esac
         sleep "${SLOW_INSTALL:-0}"
         [ -z "${BROKEN_INDEX:-}" ] || { echo "ERROR: No matching distribution"; exit 1; }
@@ -66,9 +67,9 @@ class Checkout:
         (self.bin / name).write_text(script)
         (self.bin / name).chmod(0o755)
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(self.bin / "bash"), ".ci/setup.sh"],
+            [str(self.bin / "bash"), ".ci/setup.sh", *words],
             cwd=self.path,
             env={"PATH": str(self.bin), "CALLS": str(self.calls_path), **environment},
             stdin=subprocess.DEVNULL,
@@ -78,8 +79,8 @@ class Checkout:
             start_new_session=True,
         )
 
-    def setup(self, **environment: str) -> tuple[int, str]:
-        process = self.start(**environment)
+    def setup(self, *words: str, **environment: str) -> tuple[int, str]:
+        process = self.start(*words, **environment)
         output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
@@ -127,6 +128,48 @@ def test_cpu_environment_takes_the_pinned_packages_for_cpus_and_nothing_else(che
     assert [call for call in calls if "--no-deps --requirement constraints/cpu.txt" in call]
     for call in calls[1:]:  # after the installer's own
         assert "--no-deps" in call
+
+
+def test_what_tests_need_comes_when_it_is_asked_for_and_once(checkout: Checkout) -> None:
+    def of_tests() -> list[str]:
+        return [call for call in checkout.calls() if "constraints/tests.txt" in call]
+
+    checkout.setup()
+    assert not of_tests()
+    status, output = checkout.setup("tests")
+    assert status == 0, output
+    assert len(of_tests()) == len(checkout.installs()) == 1 and "--no-deps" in of_tests()[0]
+    assert checkout.setup("tests") == checkout.setup() == (0, "")
+    with (checkout.path / "constraints/tests.txt").open("a") as pins:
+        pins.write("another==1.0\n")
+    assert checkout.setup() == (0, "") and checkout.setup("tests")[0] == 0
+    assert (len(of_tests()), len(checkout.installs())) == (2, 1)
+
+
+def test_a_new_environment_takes_what_tests_need_with_the_rest(checkout: Checkout) -> None:
+    status, output = checkout.setup("tests")
+    assert status == 0, output
+    [call] = [call for call in checkout.calls() if "constraints/tests.txt" in call]
+    assert "constraints/cpu.txt" in call
+    assert checkout.setup("tests") == (0, "")
+
+
+def test_another_word_than_tests_is_refused(checkout: Checkout) -> None:
+    status, output = checkout.setup("test")
+    assert status == 1 and "'tests' or none, not 'test'" in output
+    assert not checkout.calls()
+
+
+def test_an_environment_whose_tools_were_cut_off_is_made_anew(checkout: Checkout) -> None:
+    checkout.setup()
+    process = checkout.start("tests", SLOW_TESTS="30")
+    while not any("constraints/tests.txt" in call for call in checkout.calls()):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    status, output = checkout.setup()
+    assert status == 0 and "making it anew" in output
 
 
 def test_listed_gpu_takes_the_cuda_build(checkout: Checkout) -> None:

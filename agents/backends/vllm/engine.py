@@ -49,9 +49,8 @@ from agents.models.folder import (
     vocab_size,
 )
 
-_MAX_SESSIONS = (
-    200_000  # remembered routes; beyond it the oldest are forgotten and may move to another replica
-)
+_MAX_SESSIONS = 200_000
+"""Remembered routes; beyond it the oldest are forgotten and may move to another replica."""
 
 
 class EngineFailure(msgspec.Struct, frozen=True):
@@ -79,9 +78,9 @@ class EngineActor(Restartable):
         self._eos = eos_ids(folder)
         stored = checkpoint_dtype(folder)
         self._dtype = stored if settings.dtype == "auto" else settings.dtype
+        self._may_have_workers = settings.tensor_parallel > 1 or bool(settings.extra)
         arguments = engine_arguments(settings, device, model_dir, stored, self._context)
         self._loop = EngineLoop(arguments | lora_arguments(folder), lora_request(folder))
-        self._has_workers = settings.tensor_parallel > 1 or bool(settings.extra)
         self._boxes: dict[str, Box[Prompt, Generation | EngineFailure]] = {}
         self._counts = {"requests": 0, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
 
@@ -98,7 +97,7 @@ class EngineActor(Restartable):
 
     async def stop(self) -> None:
         """End what would outlive this process, which can then be killed."""
-        if self._has_workers:
+        if self._may_have_workers:
             await asyncio.get_running_loop().run_in_executor(None, self._loop.stop)
 
     async def exchange(
