@@ -117,7 +117,7 @@ def start_server(
     port: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> VllmServer:
-    """Start vLLM's server for a model folder and wait until it is healthy (about 50 s on a CPU).
+    """Start vLLM's server for a model folder and wait until it is healthy (10 to 20 s on a CPU).
 
     Raises ModelFilesError for an unusable folder, BackendError with the server's last words when it does not start.
     """
@@ -133,7 +133,7 @@ def start_server(
     port = port or _free_port()
     arguments = engine_arguments(settings, device, str(folder), checkpoint_dtype(folder), context)
     command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *(sys.executable, "-m", "agents.backends.openai.vllm_server"),
         *("--model", str(folder), "--served-model-name", served),
         *("--host", LOOPBACK, "--port", str(port)),
         *server_flags(arguments),
