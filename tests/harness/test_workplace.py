@@ -63,6 +63,9 @@ def test_a_run_listens_on_loopback_alone_ends_on_sighup_and_leaves_nothing(tmp_p
             assert time.monotonic() < until
             time.sleep(0.1)
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        running = {Path(word).name for p in family for word in p.cmdline()[:4]}
+        assert "raylet" in running
+        assert not running & {"monitor.py", "log_monitor.py", "dashboard.py"}  # nobody asks them
         heard = {
             c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN
         }

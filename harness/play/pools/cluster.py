@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 from agents.backends.environment import checkout
@@ -27,6 +28,8 @@ from harness.play.pools.workplace import workplace
 from harness.play.progress import Progress, clock
 
 OBJECT_STORE_BYTES = 256 * 2**20
+HELPERS = ("start_monitor", "start_log_monitor", "start_api_server")
+"""Methods of Ray's node that start what a private instance on one machine does not need."""
 _DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
 
 
@@ -122,17 +125,32 @@ def _init(address: str | None) -> None:
     if address is None:
         own["_temp_dir"] = os.environ["TMPDIR"]
     try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": environment},
-            **({} if address else own),
-        )
+        with _without_helpers():
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": environment},
+                **({} if address else own),
+            )
     except Exception as error:  # an untyped error, for instance where a process did not answer in time
         if address is None:
             raise TournamentError(f"Ray did not start on this machine ({_in_words(error)})") from error
         raise _unreachable(address, error) from error
+
+
+@contextlib.contextmanager
+def _without_helpers() -> Iterator[None]:
+    """A Ray instance started in the block has no processes beside it that scale clusters, pass on what workers print,
+    and count usage: nobody asks them, and they cost half a second at the start and one at the end."""
+    started = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
+    for name in started:
+        setattr(Node, name, lambda self, *args, **settings: None)
+    try:
+        yield
+    finally:
+        for name, method in started.items():
+            setattr(Node, name, method)
 
 
 def _in_words(error: Exception) -> str:
