@@ -116,17 +116,8 @@ def first_game(*words: str) -> Measure:
 
 
 RUN = ("run", "first-tournament", "--set", "run.games=20", "--out", "OUT", "--quiet")
-MODEL = (
-    "run",
-    "demo",
-    "--set",
-    "run.games=4",
-    "--set",
-    "backends.small.kind=transformers",
-    "--out",
-    "OUT",
-    "--quiet",
-)
+MODEL = ("run", "demo", "--set", "run.games=4", "--out", "OUT", "--quiet")
+TRANSFORMERS = ("--set", "backends.small.kind=transformers")
 LOADED = """
 from agents.hooks.model import load_hooked_model
 from agents.models.small import SMALL_MODEL
@@ -140,6 +131,21 @@ except Exception:
     import vllm
 else:
     raise SystemExit("an engine without a model has started")
+"""
+ENGINE = """
+import os
+from agents.backends.vllm.settings import EngineSettings, engine_arguments, engine_env
+os.environ |= engine_env("cpu")
+from agents.backends.vllm.loop import EngineLoop
+from agents.models.small import SMALL_MODEL
+EngineLoop(engine_arguments(EngineSettings(), "cpu", str(SMALL_MODEL), "float32", 2048))
+os._exit(0)
+"""
+SERVER = """
+from agents.backends.openai.serve import start_server
+from agents.backends.vllm.settings import EngineSettings
+from agents.models.small import SMALL_MODEL
+start_server(SMALL_MODEL, EngineSettings(device="cpu", max_context=2048)).stop()
 """
 GIVEN: dict[str, Wait] = {
     "check of the given run": Wait(
@@ -164,13 +170,19 @@ WAITS: dict[str, Wait] = {
         whole(*RUN, "--local"), "importing, writing the tables", "20 scripted games, on Ray"
     ),
     "20 scripted games, on Ray": Wait(whole(*RUN, "--ray"), "starting and stopping Ray's daemons"),
+    "first game of the small model, vLLM": Wait(
+        first_game(*MODEL), "importing torch, its compiler and vLLM in the engine's process"
+    ),
     "first game of the small model, transformers": Wait(
-        first_game(*MODEL), "importing torch and transformers in the engine's process, starting Ray's daemons"
+        first_game(*MODEL, *TRANSFORMERS),
+        "importing torch and transformers in the engine's process, starting Ray's daemons",
     ),
     "a process has loaded the small model": Wait(
         python(LOADED), "importing torch and transformers' model classes"
     ),
     "a process has imported vLLM": Wait(python(IMPORTED), "importing torch, its compiler and vLLM"),
+    "a vLLM engine of the small model": Wait(python(ENGINE), "importing torch, its compiler and vLLM"),
+    "vLLM's own server of the small model": Wait(python(SERVER), "importing them in two processes"),
     "the tests of one file are found": Wait(
         collected("tests/harness/test_run_folder.py"), "importing pytest, hypothesis and the file"
     ),
