@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask
 
+from agents.models.classes import AttentionInterface, AttentionMaskInterface, eager_mask
 from harness.training.batches import Batch
 from harness.training.precision import mixed_precision
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers.utils import logging
 
+from agents.models.classes import logging
 from games import DEFAULT
 from harness.seals import keep_lines, read_state, write_state
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM
 
+from agents.models.classes import LlamaForCausalLM
 from agents.models.folder import load_tokenizer
 from agents.models.small import make_config
 from harness.training.attention import NAME

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM
 
 from agents.lessons import lessons_of, stream
+from agents.models.classes import LlamaForCausalLM
 from agents.models.small import make_config
 from games import DEFAULT
 from harness.gate import own_folder

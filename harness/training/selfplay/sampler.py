@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import torch
 from torch import Tensor
-from transformers import Cache
 
 from agents.backends.base import Generation, Prompt, check_prompt, next_choices
 from agents.backends.hooked.sampling import generator_for, sample_row
+from agents.models.classes import Cache
 from harness.training.selfplay.learner import logits_at
 from harness.training.selfplay.settings import SelfPlayError
 

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask
 
+from agents.models.classes import AttentionInterface, AttentionMaskInterface, eager_mask
 from harness.training.batches import Batch
 
 NAME = "forks"

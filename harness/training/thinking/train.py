@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM
 
+from agents.models.classes import LlamaForCausalLM
 from agents.models.small import make_config
 from agents.werewolf.lessons.thinking.vocabulary import make_tokenizer
 from harness.gate import own_folder
