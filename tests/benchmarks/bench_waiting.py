@@ -79,7 +79,16 @@ def python(code: str) -> Measure:
     def measure(place: Place) -> float:
         began = time.monotonic()
         environment = place.environment() | {"OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-c", code], env=environment, cwd=place.code, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            cwd=place.code,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"a measured process failed:\n{done.stderr[-2000:]}")
         return time.monotonic() - began
 
     return measure
