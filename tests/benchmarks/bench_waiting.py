@@ -78,14 +78,9 @@ def python(code: str) -> Measure:
 
     def measure(place: Place) -> float:
         began = time.monotonic()
-        environment = place.environment() | {"OMP_NUM_THREADS": "1"}
+        asked, environment = [sys.executable, "-c", code], place.environment() | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            cwd=place.code,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
+            asked, env=environment, cwd=place.code, stderr=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
             raise SystemExit(f"a measured process failed:\n{done.stderr[-2000:]}")
