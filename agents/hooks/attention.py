@@ -12,9 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+
+from agents.models.classes import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    sdpa_attention_forward,
+    sdpa_mask,
+)
 
 NAME = "sdpa_of_what_is_seen"
 """Its name in transformers (`attn_implementation`)."""

@@ -86,8 +86,8 @@ def load_hooked_model(
     with lean_imports():
         from transformers import AutoModelForCausalLM
 
-        from agents.hooks.attention import NAME as SEEN
-    from transformers.utils import logging
+    from agents.hooks.attention import NAME as SEEN
+    from agents.models.classes import logging
 
     logging.disable_progress_bar()  # a bar for reading local files breaks into the run's own lines
     folder = check_model_dir(model_dir)

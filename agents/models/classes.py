@@ -1,10 +1,12 @@
-"""transformers' classes that training is made of, imported without what they do not need (`agents.models.lean`)."""
+"""What training and attention are made of, of transformers, imported without what it does not need
+(`agents.models.lean`)."""
 
 from agents.models.lean import lean_imports
 
 with lean_imports():
     from transformers import AttentionInterface, AttentionMaskInterface, Cache, LlamaForCausalLM
-    from transformers.masking_utils import eager_mask
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import eager_mask, sdpa_mask
     from transformers.utils import logging
 
 __all__ = [
@@ -14,4 +16,6 @@ __all__ = [
     "LlamaForCausalLM",
     "eager_mask",
     "logging",
+    "sdpa_attention_forward",
+    "sdpa_mask",
 ]

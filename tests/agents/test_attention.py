@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from agents.hooks.attention import BLOCK, attend, blocks
 from agents.hooks.model import load_hooked_model
+from agents.models.classes import sdpa_attention_forward
 from agents.models.small import SMALL_MODEL
 
 MODULE = SimpleNamespace(is_causal=True, num_key_value_groups=2)
