@@ -91,15 +91,18 @@ def ray_cluster() -> Iterator[None]:
     """A small Ray of this test session's own: four logical CPUs, workers that import this checkout."""
     import ray
 
+    from harness.play.pools.cluster import without_helpers
+
     environment = {**ENGINE_ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    ray.init(
-        address="local",
-        num_cpus=4,
-        object_store_memory=200 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": environment},
-    )
+    with without_helpers():
+        ray.init(
+            address="local",
+            num_cpus=4,
+            object_store_memory=200 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            runtime_env={"env_vars": environment},
+        )
     try:
         yield
     finally:

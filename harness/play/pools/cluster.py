@@ -125,7 +125,7 @@ def _init(address: str | None) -> None:
     if address is None:
         own["_temp_dir"] = os.environ["TMPDIR"]
     try:
-        with _without_helpers():
+        with without_helpers():
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -140,7 +140,7 @@ def _init(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _without_helpers() -> Iterator[None]:
+def without_helpers() -> Iterator[None]:
     """A Ray instance started in the block has no processes beside it that scale clusters, pass on what workers print,
     and count usage: nobody asks them, and they cost half a second at the start and one at the end."""
     started = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
