@@ -45,7 +45,7 @@ def learning_model(folder: Path, config: FinetuneConfig, device: str) -> Any:
     lora, targets = config.lora, config.lora.targets
     wanted_lora = LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft takes any number
+        lora_alpha=lora.alpha,  # peft takes any number
         lora_dropout=lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
