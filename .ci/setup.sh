@@ -72,13 +72,16 @@ pip() {
     "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" | show || status=$?
     if [ "$status" -ne 0 ]; then
         rm -f "$unfinished" # pip gave up in an orderly way: what it did install is whole and can be built on
+        if [ -n "$was_ready" ]; then printf '%s' "$key" >"$stamp"; fi
         tail -n 25 "$log" >&2
         fail "pip could not install what is pinned in $pins${tools:+ and $tools}; its whole output is in .venv/setup.log." \
             "After mending the cause (network, disk space, proxy), the same command goes on from here"
     fi
 }
 
+was_ready=
 if is_ready; then
+    was_ready=1
     say "adding what tests and checks need, at the versions of $tools"
     : >"$unfinished"
     rm "$stamp"

@@ -29,7 +29,7 @@ case "$*" in
     *" --dry-run "*) [ -z "${NO_CPU_TORCH:-}" ] ;;
     *" pip "*)
         echo "$*" >>"$CALLS"
-        case "$*" in *tests.txt*) sleep "${SLOW_TESTS:-0}" ;; esac
+        case "$*" in *tests.txt*) sleep "${SLOW_TESTS:-0}"; [ -z "${NO_TOOLS:-}" ] || exit 1 ;; esac
         case "$*" in *--editable*) ;; *) exit 0 ;; esac
         sleep "${SLOW_INSTALL:-0}"
         [ -z "${BROKEN_INDEX:-}" ] || { echo "ERROR: No matching distribution"; exit 1; }
@@ -158,6 +158,14 @@ def test_another_word_than_tests_is_refused(checkout: Checkout) -> None:
     status, output = checkout.setup("test")
     assert status == 1 and "'tests' or none, not 'test'" in output
     assert not checkout.calls()
+
+
+def test_without_what_tests_need_the_rest_stays_ready(checkout: Checkout) -> None:
+    checkout.setup()
+    status, output = checkout.setup("tests", NO_TOOLS="1")
+    assert status == 1 and "constraints/tests.txt" in output
+    assert checkout.setup() == (0, "")
+    assert checkout.setup("tests")[0] == 0
 
 
 def test_an_environment_whose_tools_were_cut_off_is_made_anew(checkout: Checkout) -> None:

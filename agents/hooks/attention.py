@@ -2,7 +2,7 @@
 
 torch's fused attention computes every score and hides some. Under a causal mask that is half of them; where many
 contexts are packed into one sequence, each of which sees a common prefix and itself, it is up to nine tenths (`make
-bench-capture` takes both in turns).
+bench-capture` and `make bench-experiment` take both in turns).
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ def _blocks_of(mask: Tensor, at_once: int) -> list[Block]:
 
     at_once: heads of all rows, which are computed side by side; fewer than threads, and blocks are larger.
     """
-    kept: list[Block] | None = getattr(mask, "_blocks", None)
+    kept: list[Block] | None = getattr(mask, "_wolfscope_blocks", None)
     if kept is None:
         kept = blocks(mask, BLOCK * max(1, torch.get_num_threads() // at_once))
-        mask._blocks = kept  # type: ignore[attr-defined]
+        mask._wolfscope_blocks = kept  # type: ignore[attr-defined]
     return kept
 
 
