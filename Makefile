@@ -77,7 +77,7 @@ bench-experiment: setup ## measure experiments: moments and arms against one pas
 bench-gpu: setup ## measure tournaments, capture, self-play and training on a GPU, with models of random weights (8 minutes)
 	$(BIN)/python tests/benchmarks/bench_gpu.py $(ARGS)
 
-bench-scale: setup ## measure how check, view, report and others grow with games: time, memory, exponent
+bench-scale: tools ## measure how check, view, report and others grow with games: time, memory, exponent
 	$(BIN)/python tests/benchmarks/bench_scale.py $(ARGS)
 
 fast: setup ## compile the rules after a change to games/, as set-up does where it finds a C compiler: 1.6 times as many games a second

@@ -25,7 +25,8 @@ if [ -z "$accelerator" ]; then
     if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then accelerator=cuda; fi
 fi
 case ${1:-} in
-    '' | tests) ;;
+    '') tools= ;;
+    tests) tools=constraints/tests.txt ;;
     *) fail "setup.sh takes the word 'tests' or none, not '$1'" ;;
 esac
 case $accelerator in
@@ -33,14 +34,12 @@ case $accelerator in
     *) fail "WOLFSCOPE_ACCELERATOR is '$accelerator'; it must be 'cpu' or 'cuda'" ;;
 esac
 pins=constraints/$accelerator.txt
-tools=
-if [ "${1:-}" = tests ]; then tools=constraints/tests.txt; fi
 
 # The path belongs to the key: an environment that was moved or copied does not work.
 key=$({ printf '%s\n' "$root" "$accelerator" "$(uname -sm)"; cat pyproject.toml "$pins" .ci/setup.sh; } | cksum)
 tools_key=$(cksum <constraints/tests.txt)
 carries() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
-is_ready() { carries "$stamp" "$key" && [ -x "$venv/bin/wolfscope" ] && "$venv/bin/python" -c ''; }
+is_ready() { [ ! -e "$unfinished" ] && carries "$stamp" "$key" && [ -x "$venv/bin/wolfscope" ] && "$venv/bin/python" -c ''; }
 has_tools() { [ -z "$tools" ] || carries "$tools_stamp" "$tools_key"; }
 if is_ready && has_tools; then exit 0; fi
 
@@ -72,22 +71,17 @@ pip() {
     "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" | show || status=$?
     if [ "$status" -ne 0 ]; then
         rm -f "$unfinished" # pip gave up in an orderly way: what it did install is whole and can be built on
-        if [ -n "$was_ready" ]; then printf '%s' "$key" >"$stamp"; fi
         tail -n 25 "$log" >&2
         fail "pip could not install what is pinned in $pins${tools:+ and $tools}; its whole output is in .venv/setup.log." \
             "After mending the cause (network, disk space, proxy), the same command goes on from here"
     fi
 }
 
-was_ready=
 if is_ready; then
-    was_ready=1
     say "adding what tests and checks need, at the versions of $tools"
     : >"$unfinished"
-    rm "$stamp"
     pip install --no-compile --no-deps --requirement "$tools"
     printf '%s' "$tools_key" >"$tools_stamp"
-    printf '%s' "$key" >"$stamp"
     rm -f "$unfinished"
     exit 0
 fi

@@ -26,8 +26,8 @@ def cores() -> int:
 def collect_seldom() -> None:
     """From now on this process looks through all that it holds for garbage a hundred times less often than Python does.
 
-    A verb imports a million objects that stay as long as it runs. Python looks through them whenever a quarter more
-    have come, which took 2 to 3 s of each process of the demo.
+    A verb imports a million objects that stay as long as it runs, and Python looks through them whenever a quarter more
+    have come.
     """
     gc.set_threshold(1_000, 10, 1_000)
 

@@ -27,7 +27,6 @@ from agents.models.folder import (
     read_config,
     vocab_size,
 )
-from agents.models.lean import lean_imports
 
 UNLOADABLE = (
     *(
@@ -83,11 +82,8 @@ def load_hooked_model(
     merged: an adapter is added to its base's weights in any dtype, so that parameters are named as the base's.
     Raises ModelFilesError (also where a tensor is missing, left over, or of another shape), UnknownArchitecture.
     """
-    with lean_imports():
-        from transformers import AutoModelForCausalLM
-
     from agents.hooks.attention import NAME as SEEN
-    from agents.models.classes import logging
+    from agents.models.classes import AutoModelForCausalLM, logging
 
     logging.disable_progress_bar()  # a bar for reading local files breaks into the run's own lines
     folder = check_model_dir(model_dir)

@@ -114,8 +114,8 @@ def unpack_checkpoints(model_dir: Path, out: Path) -> list[Path]:
     """
     import torch
     from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.utils import logging
+
+    from agents.models.classes import AutoConfig, AutoModelForCausalLM, logging
 
     logging.disable_progress_bar()
     weights = (

@@ -58,8 +58,6 @@ def to_act(state: State) -> tuple[Request, ...]:
     day's programme, all of which the seat knows.
     """
     requests, shown = state.requests, []
-    if len(requests) == 1 and not requests[0].options and not requests[0].place:
-        return requests  # a speech, as most are: there is nothing to draw
     for r in requests:
         options, place = r.options, r.place
         if len(options) > 1 and r.kind not in OWN_ORDER:

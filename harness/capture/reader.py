@@ -97,9 +97,9 @@ def _check_words(own: Path, folder: Path) -> None:
 def reinitialised(hooked: HookedModel, seed: int = 0) -> HookedModel:
     """The same architecture with freshly initialised weights."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     from agents.hooks.model import hook_model
+    from agents.models.classes import AutoModelForCausalLM
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

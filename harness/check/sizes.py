@@ -49,7 +49,8 @@ def sizes_of(folder: Path) -> Sizes:
     """The sizes from a folder's config.json, through a model without allocated weights. Raises ModelFilesError,
     ValueError."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from agents.models.classes import AutoConfig, AutoModelForCausalLM
 
     read_config(folder)
     dtype = checkpoint_dtype(folder)

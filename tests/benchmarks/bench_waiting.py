@@ -151,6 +151,12 @@ from agents.backends.vllm.settings import EngineSettings
 from agents.models.small import SMALL_MODEL
 start_server(SMALL_MODEL, EngineSettings(device="cpu", max_context=2048)).stop()
 """
+RAY = """
+from harness.play.pools.cluster import ray_for_now
+from harness.play.progress import Progress
+with ray_for_now(None, Progress("quiet")):
+    pass
+"""
 GIVEN: dict[str, Wait] = {
     "check of the given run": Wait(
         whole("check", "RUN"), "playing every game again, reading every activation"
@@ -174,6 +180,7 @@ WAITS: dict[str, Wait] = {
         whole(*RUN, "--local"), "importing, writing the tables", "20 scripted games, on Ray"
     ),
     "20 scripted games, on Ray": Wait(whole(*RUN, "--ray"), "starting and stopping Ray's daemons"),
+    "Ray is up and down again": Wait(python(RAY), "starting and stopping Ray's daemons"),
     "first game of the small model, vLLM": Wait(
         first_game(*MODEL), "importing torch, its compiler and vLLM in the engine's process"
     ),
@@ -183,6 +190,9 @@ WAITS: dict[str, Wait] = {
     ),
     "a process has loaded the small model": Wait(
         python(LOADED), "importing torch and transformers' model classes"
+    ),
+    "a process has imported what training needs": Wait(
+        python("import harness.training.train"), "importing torch and transformers' model classes"
     ),
     "a process has imported vLLM": Wait(python(IMPORTED), "importing torch, its compiler and vLLM"),
     "a vLLM engine of the small model": Wait(python(ENGINE), "importing torch, its compiler and vLLM"),

@@ -142,7 +142,7 @@ def _init(address: str | None) -> None:
 @contextlib.contextmanager
 def without_helpers() -> Iterator[None]:
     """A Ray instance started in the block has no processes beside it that scale clusters, pass on what workers print,
-    and count usage: nobody asks them, and they cost half a second at the start and one at the end."""
+    and count usage: nobody asks them, and they cost time at the start and at the end."""
     started = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
     for name in started:
         setattr(Node, name, lambda self, *args, **settings: None)
